@@ -1,0 +1,201 @@
+/** The GPU a job runs on: found or brought along, with the limits it needs, a name, a memory count and no silent errors. */
+
+import { PipelineCache } from "./pipelines.ts";
+
+/** What the adapter says of itself; goes into every result. */
+export interface AdapterSummary {
+  /** The adapter's own name, such as "NVIDIA H100" or "llvmpipe (LLVM 15.0.6, 256 bits)". */
+  readonly name: string;
+  readonly vendor: string;
+  /** True for a software rasteriser that says so. */
+  readonly software: boolean;
+}
+
+/** Options of `openGpu`. */
+export interface OpenGpuOptions {
+  /** A device of the caller's own: a browser's, or Dawn's from npm `webgpu`. Default: the adapter Deno finds. */
+  readonly device?: GPUDevice;
+}
+
+/** Bytes in GPU buffers made through `Gpu`. */
+export interface MemoryReport {
+  readonly bytes: number;
+  readonly peakBytes: number;
+  readonly buffers: number;
+}
+
+const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no driver.
+  - On a machine with a GPU: install its Vulkan driver and the loader (Debian: apt-get install libvulkan1).
+  - Without one: a software driver will do (Debian: apt-get install mesa-vulkan-drivers); \`sh tasks/setup.sh\` does this.
+  - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.`;
+
+/**
+ * Opens a device with every limit and optional feature of its adapter that kernels here can use.
+ * @throws Error that says what to install when there is no adapter.
+ */
+export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
+  if (options.device) return new Gpu(options.device, options.device.adapterInfo);
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new Error(noAdapter);
+  const wanted: GPUFeatureName[] = ["timestamp-query"];
+  const device = await adapter.requestDevice({
+    label: "bora",
+    requiredFeatures: wanted.filter((name) => adapter.features.has(name)),
+    requiredLimits: adapterLimits(adapter),
+  });
+  return new Gpu(device, adapter.info);
+}
+
+/** The limits that a large model hits first, as the adapter has them (defaults are WebGPU's small minimum). */
+function adapterLimits(adapter: GPUAdapter): Record<string, number> {
+  const names = [
+    "maxBufferSize",
+    "maxStorageBufferBindingSize",
+    "maxStorageBuffersPerShaderStage",
+    "maxComputeWorkgroupStorageSize",
+    "maxComputeInvocationsPerWorkgroup",
+    "maxComputeWorkgroupSizeX",
+  ] as const;
+  return Object.fromEntries(names.map((name) => [name, adapter.limits[name]]));
+}
+
+/** An open device. Errors the driver reports outside a call surface at the next `check`, which every run makes. */
+export class Gpu implements Disposable {
+  readonly adapter: AdapterSummary;
+  readonly pipelines: PipelineCache;
+  #bytes = 0;
+  #peakBytes = 0;
+  #buffers = new Map<GPUBuffer, number>();
+  #failure: Error | undefined;
+  #pending: Promise<void>[] = [];
+  #uploadsSinceSubmit = 0;
+  #closed = false;
+
+  /** Wraps `device`; prefer `openGpu`. */
+  constructor(readonly device: GPUDevice, info: GPUAdapterInfo) {
+    this.adapter = {
+      name: info.description || info.device || info.vendor || "unnamed adapter",
+      vendor: info.vendor,
+      software: info.isFallbackAdapter ?? false,
+    };
+    this.pipelines = new PipelineCache(device);
+    device.addEventListener("uncapturederror", (event: Event) => {
+      this.#failure ??= new Error(
+        `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}`,
+      );
+    });
+    device.lost.then((info) => {
+      if (this.#closed) return;
+      this.#failure = new Error(
+        `The GPU device was lost (${
+          info.message || info.reason
+        }) with ${this.memory.bytes} bytes in use on ` +
+          `${this.adapter.name}. Run again with --resume; if it happens at once, use a smaller batch.`,
+      );
+    });
+  }
+
+  /** Buffers made and not yet destroyed. */
+  get memory(): MemoryReport {
+    return { bytes: this.#bytes, peakBytes: this.#peakBytes, buffers: this.#buffers.size };
+  }
+
+  /** Throws the first error that the driver reported since the device opened. */
+  check(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /**
+   * A zeroed storage buffer of at least `bytes` (rounded up to 16).
+   * @throws Error naming need and limit when no binding can be that large; out-of-memory surfaces in `settled`.
+   */
+  createBuffer(label: string, bytes: number, usage = 0): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const limit = Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
+    if (size > limit) {
+      throw new Error(
+        `Buffer "${label}" needs ${size} bytes; ${this.adapter.name} binds at most ${limit}. ` +
+          `Use a smaller batch, shorter texts or a smaller model.`,
+      );
+    }
+    this.device.pushErrorScope("out-of-memory");
+    const buffer = this.device.createBuffer({
+      label,
+      size,
+      usage: usage || GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    });
+    const inUse = this.#bytes;
+    this.#pending.push(
+      this.device.popErrorScope().then((error) => {
+        if (error) {
+          throw new Error(
+            `Out of GPU memory: "${label}" needs ${size} bytes with ${inUse} already in use. ${error.message}`,
+          );
+        }
+      }),
+    );
+    this.#buffers.set(buffer, size);
+    this.#bytes += size;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#bytes);
+    return buffer;
+  }
+
+  /** Waits for the allocations so far; throws if one of them ran out of memory. */
+  async settled(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = [];
+    await Promise.all(pending);
+    this.check();
+  }
+
+  /** Frees a buffer made by `createBuffer` (legal after submit: WebGPU keeps it until the queue is done with it). */
+  destroyBuffer(buffer: GPUBuffer): void {
+    this.#bytes -= this.#buffers.get(buffer) ?? 0;
+    this.#buffers.delete(buffer);
+    buffer.destroy();
+  }
+
+  /**
+   * Copies `data` into `buffer` at `offset` bytes. Every 64 uploads an empty submit lets wgpu free its staging
+   * memory, which otherwise piles up until the next one (tracel-ai/cubecl issue 1120).
+   */
+  upload(buffer: GPUBuffer, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, offset = 0): void {
+    this.device.queue.writeBuffer(buffer, offset, data);
+    if (++this.#uploadsSinceSubmit >= 64) {
+      this.device.queue.submit([]);
+      this.#uploadsSinceSubmit = 0;
+    }
+  }
+
+  /** Reads bytes back. Costs ≥ 10 ms in Deno and waits for everything submitted, so read late and together. */
+  async read(buffer: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
+    this.check();
+    const staging = this.createBuffer(
+      `read ${buffer.label}`,
+      bytes,
+      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    );
+    const encoder = this.device.createCommandEncoder({ label: "read" });
+    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+    this.device.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(GPUMapMode.READ);
+    } catch (error) {
+      this.check();
+      throw new Error(`Reading ${bytes} bytes of "${buffer.label}" failed: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+    const copy = staging.getMappedRange().slice(0, bytes);
+    staging.unmap();
+    this.destroyBuffer(staging);
+    await this.settled();
+    return copy;
+  }
+
+  /** Destroys every buffer made here; the device itself is dropped (`destroy()` after submit has hung Deno, #24798). */
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    for (const buffer of [...this.#buffers.keys()]) this.destroyBuffer(buffer);
+  }
+}

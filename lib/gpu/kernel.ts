@@ -1,0 +1,95 @@
+/**
+ * A kernel is a `.wgsl` template, the defines it is rendered with, and what its rendered text declares: the
+ * bindings (by variable name) and the fields of its `Params` uniform. Both are read off the WGSL itself, so a
+ * call site names its buffers and parameters and nothing is declared twice.
+ */
+
+import { type Defines, render } from "./render.ts";
+
+/** A `.wgsl` file of `wgsl/` with the name it goes by in errors, profiles and dumps. */
+export interface KernelSource {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** One `@binding` of group 0. */
+export interface Binding {
+  readonly index: number;
+  readonly variable: string;
+  readonly type: "uniform" | "read-only-storage" | "storage";
+}
+
+/** One field of the kernel's `Params` struct; fields are scalars, packed in order, 4 bytes each. */
+export interface ParamField {
+  readonly name: string;
+  readonly type: "u32" | "f32";
+}
+
+/** A rendered kernel, ready to be compiled. */
+export interface Kernel {
+  /** Template name and defines, such as `matmul TILE_M=16 TILE_N=8`: stable, for logs and golden files. */
+  readonly label: string;
+  readonly code: string;
+  readonly bindings: readonly Binding[];
+  readonly params: readonly ParamField[];
+}
+
+/** Workgroups in x, y and z. */
+export type Grid = readonly [number, number, number];
+
+/** WebGPU's floor for `maxComputeWorkgroupsPerDimension`, which every adapter has. */
+const maxGroups = 65535;
+
+/** Renders `source` with `defines` and reads its bindings and parameters off the text. */
+export function renderKernel(source: KernelSource, defines: Defines = {}): Kernel {
+  const suffix = Object.entries(defines).map(([name, value]) => ` ${name}=${value}`).join("");
+  const label = source.name + suffix;
+  try {
+    const code = render(source.text, defines);
+    return { label, code, bindings: parseBindings(code), params: parseParams(code) };
+  } catch (error) {
+    throw new Error(`wgsl/${source.name}.wgsl: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** The grid of a 1-D problem of `items` invocations, folded into x and y when it is long. */
+export function linearGrid(items: number, workgroup: number): Grid {
+  const groups = Math.ceil(items / workgroup);
+  if (groups <= maxGroups) return [groups, 1, 1];
+  const rows = Math.ceil(groups / maxGroups);
+  return [Math.ceil(groups / rows), rows, 1];
+}
+
+function parseBindings(code: string): Binding[] {
+  const pattern =
+    /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read_write|read))?>\s*(\w+)/g;
+  return [...code.matchAll(pattern)].map(([, index, space, access, variable]) => ({
+    index: Number(index),
+    variable,
+    type: space === "uniform" ? "uniform" : access === "read_write" ? "storage" : "read-only-storage",
+  }));
+}
+
+function parseParams(code: string): ParamField[] {
+  const body = code.match(/struct Params \{([^}]*)\}/)?.[1] ?? "";
+  return [...body.matchAll(/(\w+)\s*:\s*(u32|f32)\s*,/g)].map(([, name, type]) => ({
+    name,
+    type: type as "u32" | "f32",
+  }));
+}
+
+/** `values` as the bytes of the kernel's `Params`, padded to 16. Throws if a field is missing or unknown. */
+export function packParams(kernel: Kernel, values: Readonly<Record<string, number>>): Uint8Array {
+  const known = new Set(kernel.params.map((field) => field.name));
+  const unknown = Object.keys(values).filter((name) => !known.has(name));
+  const missing = kernel.params.filter((field) => !(field.name in values)).map((field) => field.name);
+  if (unknown.length + missing.length > 0) {
+    throw new Error(`${kernel.label}: params missing [${missing}], unknown [${unknown}]`);
+  }
+  const bytes = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(kernel.params.length / 4) * 16)));
+  kernel.params.forEach((field, i) => {
+    if (field.type === "u32") bytes.setUint32(i * 4, values[field.name], true);
+    else bytes.setFloat32(i * 4, values[field.name], true);
+  });
+  return new Uint8Array(bytes.buffer);
+}

@@ -1,0 +1,119 @@
+/**
+ * Renders a `.wgsl` file into the WGSL that a driver compiles. WGSL has no pointers to storage in function
+ * parameters (naga rejects them) and no constant loops the driver is sure to unroll, so sharing and
+ * unrolling are textual. Four directives, each alone on its line, and one substitution:
+ *
+ *     #include "hash.wgsl"            a file of `wgsl/` registered below
+ *     #if EXPR … #else … #end         kept when EXPR is not 0
+ *     #for i in A..B … #end           repeated for i = A … B−1
+ *     ${EXPR}                         the value of EXPR
+ *
+ * EXPR is integer arithmetic (`+ - * / %`, comparisons, `&& || !`, parentheses) over the defines.
+ */
+
+import linearIndex from "../../wgsl/include/index.wgsl" with { type: "text" };
+import randomBits from "../../wgsl/include/random.wgsl" with { type: "text" };
+import workgroupSum from "../../wgsl/include/workgroup_sum.wgsl" with { type: "text" };
+import { evaluateExpression } from "./expression.ts";
+
+/** Values of the names used in directives; booleans are written 0 and 1. */
+export type Defines = Readonly<Record<string, number>>;
+
+const includes: Readonly<Record<string, string>> = {
+  "index.wgsl": linearIndex,
+  "random.wgsl": randomBits,
+  "workgroup_sum.wgsl": workgroupSum,
+};
+
+/**
+ * The WGSL text of `source` under `defines`.
+ * @throws Error naming the template's line for an unknown name, directive or include, or a missing `#end`.
+ */
+export function render(source: string, defines: Defines): string {
+  const lines = source.split("\n");
+  const out: string[] = [];
+  const end = renderBlock(lines, 0, defines, out);
+  if (end < lines.length) throw new Error(`line ${end + 1}: "${lines[end].trim()}" without #if or #for`);
+  return out.join("\n").replace(/\n{3,}/g, "\n\n").trim() + "\n";
+}
+
+/** Renders from line `start` to the `#else` or `#end` that closes the block; returns that line's index. */
+function renderBlock(lines: string[], start: number, defines: Defines, out: string[]): number {
+  let at = start;
+  while (at < lines.length) {
+    const directive = lines[at].match(/^\s*#(\w+)\s*(.*)$/);
+    if (!directive) {
+      out.push(substitute(lines[at], defines, at));
+      at++;
+      continue;
+    }
+    const [, word, rest] = directive;
+    if (word === "end" || word === "else") return at;
+    if (word === "include") at = renderInclude(rest, at, defines, out);
+    else if (word === "if") at = renderIf(lines, at, rest, defines, out);
+    else if (word === "for") at = renderFor(lines, at, rest, defines, out);
+    else throw new Error(`line ${at + 1}: unknown directive #${word}`);
+  }
+  return at;
+}
+
+function renderInclude(rest: string, at: number, defines: Defines, out: string[]): number {
+  const name = rest.trim().replaceAll('"', "");
+  const text = includes[name];
+  if (text === undefined) {
+    throw new Error(`line ${at + 1}: no include "${name}"; have ${Object.keys(includes).join(", ")}`);
+  }
+  out.push(render(text, defines));
+  return at + 1;
+}
+
+function renderIf(lines: string[], at: number, rest: string, defines: Defines, out: string[]): number {
+  const taken = evaluate(rest, defines, at) !== 0;
+  let close = taken ? renderBlock(lines, at + 1, defines, out) : skipBlock(lines, at + 1);
+  if (lines[close]?.trim() === "#else") {
+    close = taken ? skipBlock(lines, close + 1) : renderBlock(lines, close + 1, defines, out);
+  }
+  return expectEnd(lines, close, at);
+}
+
+function renderFor(lines: string[], at: number, rest: string, defines: Defines, out: string[]): number {
+  const parts = rest.match(/^(\w+) in (.+?)\.\.(.+)$/);
+  if (!parts) throw new Error(`line ${at + 1}: write "#for i in 0..N", not "#for ${rest}"`);
+  const [, name, from, to] = parts;
+  const last = evaluate(to, defines, at);
+  for (let i = evaluate(from, defines, at); i < last; i++) {
+    renderBlock(lines, at + 1, { ...defines, [name]: i }, out);
+  }
+  return expectEnd(lines, skipBlock(lines, at + 1), at);
+}
+
+/** Index of the `#else` or `#end` that closes the block starting at `start`, nothing rendered. */
+function skipBlock(lines: string[], start: number): number {
+  let depth = 0;
+  for (let at = start; at < lines.length; at++) {
+    const word = lines[at].match(/^\s*#(\w+)/)?.[1];
+    if (word === "if" || word === "for") depth++;
+    else if (word === "end" && depth-- === 0) return at;
+    else if (word === "else" && depth === 0) return at;
+  }
+  return lines.length;
+}
+
+function expectEnd(lines: string[], close: number, open: number): number {
+  if (lines[close]?.trim() !== "#end") {
+    throw new Error(`line ${open + 1}: "${lines[open].trim()}" has no #end`);
+  }
+  return close + 1;
+}
+
+function substitute(line: string, defines: Defines, at: number): string {
+  return line.replace(/\$\{([^}]*)\}/g, (_, text: string) => String(evaluate(text, defines, at)));
+}
+
+function evaluate(text: string, defines: Defines, at: number): number {
+  try {
+    return evaluateExpression(text, defines);
+  } catch (error) {
+    throw new Error(`line ${at + 1}: ${(error as Error).message}`, { cause: error });
+  }
+}

@@ -1,0 +1,99 @@
+/** From a traced graph to a program on the GPU: plan, allocate, bind. */
+
+import type { Gpu } from "../gpu/device.ts";
+import { type BufferView, buildProgram, type Call, type Program } from "../gpu/program.ts";
+import { type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
+import { dumpPlan, type Plan, plan } from "./plan.ts";
+
+/** Options of `compile`. */
+export interface CompileOptions {
+  /** For labels and errors, such as `train 32×16`. */
+  readonly label: string;
+  /** Where each weight lies, by name. */
+  readonly weights: (name: string) => BufferView;
+  /** Where to write these tensors instead of a planned slot. */
+  readonly destinations?: ReadonlyMap<Tensor, BufferView>;
+  /** Calls to run after the graph's own, such as the optimizer's; they may name tensors' views. */
+  readonly epilogue?: (view: (tensor: Tensor) => BufferView) => readonly Call[];
+  /** Buffers that several programs share, largest first use wins; else the program allocates its own. */
+  readonly arena?: Arena;
+  /** One buffer a tensor (debugging). */
+  readonly noReuse?: boolean;
+}
+
+/** Slot buffers shared by programs that never run at the same time, such as one per text length. */
+export class Arena {
+  #buffers: GPUBuffer[] = [];
+
+  constructor(private readonly gpu: Gpu) {}
+
+  /**
+   * Buffers at least as large as asked. A slot that must grow is replaced; programs already built keep the old
+   * buffer, so build the largest program first.
+   */
+  take(slotBytes: readonly number[]): GPUBuffer[] {
+    const order = slotBytes.map((_, i) => i).sort((a, b) => slotBytes[b] - slotBytes[a]);
+    const result: GPUBuffer[] = [];
+    order.forEach((slot, rank) => {
+      const known = this.#buffers[rank];
+      if (!known || known.size < slotBytes[slot]) {
+        this.#buffers[rank] = this.gpu.createBuffer(`arena ${rank}`, slotBytes[slot]);
+      }
+      result[slot] = this.#buffers[rank];
+    });
+    return result;
+  }
+}
+
+/** A compiled graph. */
+export interface CompiledGraph {
+  readonly program: Program;
+  readonly plan: Plan;
+  /** Buffers of the graph's inputs, by name; write them before a replay. */
+  readonly inputs: ReadonlyMap<string, BufferView>;
+  /** Where a tensor lies after a run: any output, or any tensor with `noReuse`. */
+  view(tensor: Tensor): BufferView;
+  /** The planned program as text. */
+  dump(): string;
+}
+
+/** Compiles the computation of `outputs`. Throws what planning, allocation and compilation throw. */
+export async function compile(
+  gpu: Gpu,
+  outputs: readonly Tensor[],
+  options: CompileOptions,
+): Promise<CompiledGraph> {
+  const { label, weights, destinations = new Map<Tensor, BufferView>() } = options;
+  const planned = plan(outputs, { external: new Set(destinations.keys()), noReuse: options.noReuse });
+  const buffers = (options.arena ?? new Arena(gpu)).take(planned.slotBytes);
+  const inputs = new Map<string, BufferView>();
+  const sources = new Map<Node, BufferView>();
+  for (const node of reachable(outputs)) {
+    if (node.op) continue;
+    const bytes = sizeOf(node.outputs[0]) * 4;
+    if (node.source === "input") {
+      inputs.set(node.name, { buffer: gpu.createBuffer(`${label} ${node.name}`, bytes), offset: 0, bytes });
+    }
+    sources.set(node, inputs.get(node.name) ?? weights(node.name));
+  }
+  const view = (tensor: Tensor): BufferView => {
+    const slot = planned.slots.get(tensor);
+    if (slot !== undefined) return { buffer: buffers[slot], offset: 0, bytes: sizeOf(tensor) * 4 };
+    const known = destinations.get(tensor) ?? sources.get(tensor.node);
+    if (!known) throw new Error(`${label}: "${tensor.node.name}" is not part of this program`);
+    return known;
+  };
+  const calls = planned.nodes.flatMap((node) => callsOf(node, planned.inPlace.has(node), view));
+  const program = await buildProgram(gpu, label, [...calls, ...(options.epilogue?.(view) ?? [])]);
+  return { program, plan: planned, inputs, view, dump: () => dumpPlan(planned) };
+}
+
+function callsOf(node: Node, inPlace: boolean, view: (tensor: Tensor) => BufferView): Call[] {
+  return node.op!.dispatches(node, inPlace).map(({ kernel, params, bindings, grid }) => ({
+    label: `${node.op!.name} ${node.name}`,
+    kernel,
+    params,
+    views: Object.fromEntries(Object.entries(bindings).map(([variable, tensor]) => [variable, view(tensor)])),
+    grid,
+  }));
+}

@@ -1,0 +1,166 @@
+/**
+ * Symbolic tensors. Model code traces a step once into a `Graph` of pure ops; `grad` appends the backward ops to the
+ * same graph; `compile` turns it into a GPU program and `interpret` runs it in float64 on the CPU.
+ */
+
+import type { Grid, Kernel } from "../gpu/kernel.ts";
+
+/** Element type of a tensor; both are 4 bytes on the GPU. */
+export type DType = "f32" | "u32";
+
+/** Shape and element type. */
+export interface Spec {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+/** A value of the graph: the `index`-th output of `node`. */
+export interface Tensor extends Spec {
+  readonly node: Node;
+  readonly index: number;
+}
+
+/**
+ * Where a tensor that no op computes comes from.
+ * `input`: written before each step. `frozen`: a weight that never changes. `trainable`: a weight with a gradient.
+ */
+export type Source = "input" | "frozen" | "trainable";
+
+/** One op application. */
+// deno-lint-ignore no-explicit-any -- a heterogeneous list of ops: each op's attributes are typed where it is defined
+export interface Node<A = any> {
+  readonly graph: Graph;
+  /** `undefined` for sources. */
+  readonly op: Op<A> | undefined;
+  readonly source: Source | undefined;
+  /** Sources: the parameter's or input's name. Ops: the module path it was traced under, such as `layer.0.query`. */
+  readonly name: string;
+  readonly inputs: readonly Tensor[];
+  readonly attrs: A;
+  readonly outputs: readonly Tensor[];
+}
+
+/** One kernel launch of an op. `bindings` maps the WGSL's variable names to tensors of the node. */
+export interface Dispatch {
+  readonly kernel: Kernel;
+  readonly params: Readonly<Record<string, number>>;
+  readonly bindings: Readonly<Record<string, Tensor>>;
+  readonly grid: Grid;
+}
+
+/**
+ * An op with its three faces side by side: shape rule, derivative rule, and meaning, the last one twice: in float64
+ * for reading and testing, and as kernels. To add one: a file in `ops/` that exports the op and a traced function.
+ */
+export interface Op<A> {
+  readonly name: string;
+  /** Specs of the outputs. Throws an Error naming the shapes when the inputs do not fit. */
+  infer(inputs: readonly Spec[], attrs: A): readonly Spec[];
+  /** Gradients of the inputs from those of the outputs (undefined: no gradient flows), built from other ops. */
+  derivative?(node: Node<A>, gradients: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[];
+  /** `gradient + onto` in one kernel, where the op can add its result onto another tensor; used by `grad`. */
+  accumulate?(gradient: Tensor, onto: Tensor): Tensor | undefined;
+  /** The op in float64, for reading: values of the inputs in, values of the outputs out (row-major). */
+  evaluate(inputs: readonly Float64Array[], node: Node<A>): readonly Float64Array[];
+  /** The op on the GPU. `inPlace` says which input's buffer output 0 may take over (see `inPlaceInput`). */
+  dispatches(node: Node<A>, inPlace: boolean): readonly Dispatch[];
+  /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
+  inPlaceInput?(node: Node<A>): number;
+}
+
+/** Number of elements. */
+export function sizeOf(spec: Spec): number {
+  return spec.shape.reduce((product, extent) => product * extent, 1);
+}
+
+/** `[512, 768] f32`, for messages. */
+export function describe(spec: Spec): string {
+  return `[${spec.shape.join(", ")}] ${spec.dtype}`;
+}
+
+/** A traced step: nodes in the order they were made, which is an order they can run in. */
+export class Graph {
+  readonly nodes: Node[] = [];
+  #scope: string[] = [];
+  #streams = 0;
+
+  /** A tensor written before each step. */
+  input(name: string, shape: readonly number[], dtype: DType = "f32"): Tensor {
+    return this.#source("input", name, { shape, dtype });
+  }
+
+  /** A weight; with a gradient if `trainable`. Asking twice for one name gives the same tensor. */
+  weight(name: string, shape: readonly number[], trainable: boolean): Tensor {
+    return this.#source(trainable ? "trainable" : "frozen", name, { shape, dtype: "f32" });
+  }
+
+  /** Runs `body` with `name` appended to the module path of the nodes it makes. */
+  scope<T>(name: string, body: () => T): T {
+    this.#scope.push(name);
+    try {
+      return body();
+    } finally {
+      this.#scope.pop();
+    }
+  }
+
+  /** A fresh stream of random numbers; the n-th call of every trace gets the same one. */
+  randomStream(): number {
+    return this.#streams++;
+  }
+
+  /** Applies `op`. Throws what its shape rule throws, with the module path. */
+  apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
+    const name = this.#scope.join(".");
+    for (const { shape } of inputs) {
+      if (shape.some((extent) => !Number.isInteger(extent) || extent < 1)) {
+        throw new Error(`${op.name} at "${name}": shape [${shape}] has an empty or fractional dimension`);
+      }
+    }
+    try {
+      return this.#add(op, undefined, name, inputs, attrs, op.infer(inputs, attrs));
+    } catch (error) {
+      throw new Error(`${op.name} at "${name}": ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  #source(source: Source, name: string, spec: Spec): Tensor {
+    const known = this.nodes.find((node) => node.source !== undefined && node.name === name);
+    if (!known) return this.#add(undefined, source, name, [], undefined, [spec])[0];
+    const tensor = known.outputs[0];
+    if (known.source !== source || describe(tensor) !== describe(spec)) {
+      throw new Error(
+        `"${name}" is a ${known.source} ${describe(tensor)}, asked for as a ${source} ${describe(spec)}`,
+      );
+    }
+    return tensor;
+  }
+
+  #add<A>(
+    op: Op<A> | undefined,
+    source: Source | undefined,
+    name: string,
+    inputs: readonly Tensor[],
+    attrs: A,
+    specs: readonly Spec[],
+  ): readonly Tensor[] {
+    const outputs: Tensor[] = [];
+    const node: Node<A> = { graph: this, op, source, name, inputs, attrs, outputs };
+    specs.forEach((spec, index) => outputs.push({ ...spec, node, index }));
+    this.nodes.push(node);
+    return outputs;
+  }
+}
+
+/** The nodes that `outputs` depend on, in the order they were made. */
+export function reachable(outputs: readonly Tensor[]): Node[] {
+  const wanted = new Set<Node>();
+  const stack = outputs.map((tensor) => tensor.node);
+  while (stack.length > 0) {
+    const node = stack.pop()!;
+    if (wanted.has(node)) continue;
+    wanted.add(node);
+    stack.push(...node.inputs.map((tensor) => tensor.node));
+  }
+  return outputs.length === 0 ? [] : outputs[0].node.graph.nodes.filter((node) => wanted.has(node));
+}

@@ -1,0 +1,31 @@
+/** The graph in float64 on the CPU: slow, obvious, and what every kernel and gradient is tested against. */
+
+import { reachable, sizeOf, type Tensor } from "./graph.ts";
+
+/** Values by source name (row-major; u32 inputs as numbers). */
+export type SourceValues = ReadonlyMap<string, Float64Array>;
+
+/**
+ * The values of `outputs`.
+ * @throws Error for a source without a value, or one of the wrong length.
+ */
+export function interpret(outputs: readonly Tensor[], sources: SourceValues): Float64Array[] {
+  const values = new Map<Tensor, Float64Array>();
+  for (const node of reachable(outputs)) {
+    if (node.op) {
+      const results = node.op.evaluate(node.inputs.map((tensor) => values.get(tensor)!), node);
+      node.outputs.forEach((tensor, i) => values.set(tensor, results[i]));
+      continue;
+    }
+    const tensor = node.outputs[0];
+    const value = sources.get(node.name);
+    if (!value) throw new Error(`no value for ${node.source} "${node.name}"`);
+    if (value.length !== sizeOf(tensor)) {
+      throw new Error(
+        `"${node.name}" holds ${value.length} values; its shape [${tensor.shape}] wants ${sizeOf(tensor)}`,
+      );
+    }
+    values.set(tensor, value);
+  }
+  return outputs.map((tensor) => values.get(tensor)!);
+}

@@ -1,0 +1,96 @@
+/** Token embeddings with positions, and the table's gradient by gathering (no atomics). */
+
+import text from "../../../wgsl/embedding.wgsl" with { type: "text" };
+import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
+
+interface Attrs {
+  readonly scale: number;
+  readonly length: number;
+  readonly vocabulary: number;
+}
+
+/**
+ * scale · table[ids] + positions: ids [batch, length] u32, table [vocabulary, n], positions [length, n] (frozen)
+ * → [batch·length, n].
+ */
+export function embedding(ids: Tensor, table: Tensor, positions: Tensor, scale: number): Tensor {
+  const attrs = { scale, length: ids.shape[1], vocabulary: table.shape[0] };
+  return ids.node.graph.apply(embeddingOp, [ids, table, positions], attrs)[0];
+}
+
+const workgroup = 64;
+
+function dispatch(
+  pass: number,
+  { attrs, inputs }: Node<Attrs>,
+  size: number,
+  out: Tensor,
+  bindings: Dispatch["bindings"],
+): Dispatch {
+  return {
+    kernel: renderKernel({ name: "embedding", text }, { PASS: pass, WORKGROUP: workgroup }),
+    params: {
+      size,
+      width: out.shape[1],
+      length: attrs.length,
+      tokens: sizeOf(inputs[0]),
+      scale: attrs.scale,
+    },
+    bindings: { ...bindings, out },
+    grid: linearGrid(size, workgroup),
+  };
+}
+
+const embeddingOp: Op<Attrs> = {
+  name: "embedding",
+  infer([ids, table, positions]) {
+    if (ids.dtype !== "u32" || ids.shape.length !== 2) {
+      throw new Error(`ids are ${describe(ids)}, not [batch, length] u32`);
+    }
+    if (positions.shape.join() !== [ids.shape[1], table.shape[1]].join()) {
+      throw new Error(
+        `positions ${describe(positions)} do not fit ids ${describe(ids)} and table ${describe(table)}`,
+      );
+    }
+    return [{ shape: [sizeOf(ids), table.shape[1]], dtype: "f32" }];
+  },
+  derivative({ inputs: [ids], attrs, graph }, [gradient]) {
+    return [undefined, graph.apply(embeddingGradientOp, [ids, gradient!], attrs)[0], undefined];
+  },
+  evaluate([ids, table, positions], { outputs, attrs }) {
+    const width = outputs[0].shape[1];
+    const out = new Float64Array(sizeOf(outputs[0]));
+    return [out.map((_, i) => {
+      const [token, col] = [Math.floor(i / width), i % width];
+      return attrs.scale * table[ids[token] * width + col] + positions[(token % attrs.length) * width + col];
+    })];
+  },
+  dispatches(node) {
+    const [ids, table, positions] = node.inputs;
+    return [dispatch(0, node, sizeOf(node.outputs[0]), node.outputs[0], { ids, table, positions })];
+  },
+};
+
+const embeddingGradientOp: Op<Attrs> = {
+  name: "embeddingGradient",
+  infer([, gradient], attrs) {
+    return [{ shape: [attrs.vocabulary, gradient.shape[1]], dtype: "f32" }];
+  },
+  evaluate([ids, gradient], { outputs, attrs }) {
+    const width = outputs[0].shape[1];
+    const out = new Float64Array(sizeOf(outputs[0]));
+    gradient.forEach((value, i) =>
+      out[ids[Math.floor(i / width)] * width + i % width] += attrs.scale * value
+    );
+    return [out];
+  },
+  dispatches(node) {
+    const [ids, gradient] = node.inputs;
+    const out = node.outputs[0];
+    return [
+      dispatch(1, node, sizeOf(out), out, {}),
+      dispatch(2, node, sizeOf(gradient), out, { ids, gradient }),
+    ];
+  },
+};

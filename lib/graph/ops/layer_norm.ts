@@ -1,0 +1,159 @@
+/** Layer normalisation over the last dimension (Ba et al. 2016) and its gradients. */
+
+import text from "../../../wgsl/layer_norm.wgsl" with { type: "text" };
+import parametersText from "../../../wgsl/layer_norm_parameters.wgsl" with { type: "text" };
+import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+
+interface Attrs {
+  readonly epsilon: number;
+}
+
+const workgroup = 32;
+
+/** γ ⊙ (x − mean)/√(var + ε) + β for each row of x: [T, n], γ and β: [n]. */
+export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): Tensor {
+  return x.node.graph.apply(layerNormOp, [x, gamma, beta], { epsilon })[0];
+}
+
+function checkShapes([x, gamma]: readonly Spec[]): void {
+  if (x.shape.length !== 2 || sizeOf(gamma) !== x.shape[1]) {
+    throw new Error(`scale ${describe(gamma)} does not fit the rows of ${describe(x)}`);
+  }
+}
+
+/** Normalised row, and 1/√(var + ε). */
+function normalise(
+  x: Float64Array,
+  row: number,
+  cols: number,
+  epsilon: number,
+): { normal: Float64Array; scale: number } {
+  const values = x.subarray(row * cols, (row + 1) * cols);
+  const mean = values.reduce((sum, value) => sum + value, 0) / cols;
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cols;
+  const scale = 1 / Math.sqrt(variance + epsilon);
+  return { normal: values.map((value) => (value - mean) * scale), scale };
+}
+
+function params({ inputs: [x], attrs }: Node<Attrs>) {
+  return { rows: x.shape[0], cols: x.shape[1], epsilon: attrs.epsilon };
+}
+
+const layerNormOp: Op<Attrs> = {
+  name: "layerNorm",
+  infer(inputs) {
+    checkShapes(inputs);
+    return [{ shape: inputs[0].shape, dtype: "f32" }];
+  },
+  derivative({ inputs: [x, gamma], attrs }, [gradient]) {
+    const [dGamma, dBeta] = x.node.graph.apply(parametersOp, [x, gamma, gradient!], attrs);
+    return [x.node.graph.apply(inputOp, [x, gamma, gradient!], attrs)[0], dGamma, dBeta];
+  },
+  evaluate([x, gamma, beta], { inputs, attrs }) {
+    const [rows, cols] = inputs[0].shape;
+    const out = new Float64Array(rows * cols);
+    for (let row = 0; row < rows; row++) {
+      const { normal } = normalise(x, row, cols, attrs.epsilon);
+      normal.forEach((value, j) => out[row * cols + j] = gamma[j] * value + beta[j]);
+    }
+    return [out];
+  },
+  dispatches(node) {
+    const [x, gamma, beta] = node.inputs;
+    return [{
+      kernel: renderKernel({ name: "layer_norm", text }, { BACKWARD: 0, RESIDUAL: 0, WORKGROUP: workgroup }),
+      params: params(node),
+      bindings: { x, gamma, beta, out: node.outputs[0] },
+      grid: linearGrid(x.shape[0], 1),
+    }];
+  },
+};
+
+/** dx of a layer norm; a fourth input is a gradient to add onto. */
+const inputOp: Op<Attrs> = {
+  name: "layerNormInputGradient",
+  infer(inputs) {
+    checkShapes(inputs);
+    return [{ shape: inputs[0].shape, dtype: "f32" }];
+  },
+  accumulate(gradient, onto) {
+    const { inputs, attrs, graph } = gradient.node;
+    return inputs.length === 3 ? graph.apply(inputOp, [...inputs, onto], attrs)[0] : undefined;
+  },
+  evaluate([x, gamma, dy, onto], { inputs, attrs }) {
+    const [rows, cols] = inputs[0].shape;
+    const out = new Float64Array(rows * cols);
+    for (let row = 0; row < rows; row++) {
+      const { normal, scale } = normalise(x, row, cols, attrs.epsilon);
+      const g = normal.map((_, j) => gamma[j] * dy[row * cols + j]);
+      const meanG = g.reduce((sum, value) => sum + value, 0) / cols;
+      const meanGx = g.reduce((sum, value, j) => sum + value * normal[j], 0) / cols;
+      g.forEach((value, j) => {
+        const at = row * cols + j;
+        out[at] = (value - meanG - normal[j] * meanGx) * scale + (onto ? onto[at] : 0);
+      });
+    }
+    return [out];
+  },
+  dispatches(node) {
+    const [x, gamma, dy, residual] = node.inputs;
+    const defines = { BACKWARD: 1, RESIDUAL: Number(residual !== undefined), WORKGROUP: workgroup };
+    return [{
+      kernel: renderKernel({ name: "layer_norm", text }, defines),
+      params: params(node),
+      bindings: { x, gamma, dy, out: node.outputs[0], ...(residual ? { residual } : {}) },
+      grid: linearGrid(x.shape[0], 1),
+    }];
+  },
+};
+
+/** dγ, dβ and (scratch) the rows' statistics. */
+const parametersOp: Op<Attrs> = {
+  name: "layerNormParameterGradients",
+  infer(inputs) {
+    checkShapes(inputs);
+    const vector: Spec = { shape: [inputs[0].shape[1]], dtype: "f32" };
+    return [vector, vector, { shape: [inputs[0].shape[0], 2], dtype: "f32" }];
+  },
+  evaluate([x, , dy], { inputs, attrs }) {
+    const [rows, cols] = inputs[0].shape;
+    const [dGamma, dBeta, statistics] = [
+      new Float64Array(cols),
+      new Float64Array(cols),
+      new Float64Array(rows * 2),
+    ];
+    for (let row = 0; row < rows; row++) {
+      const { normal, scale } = normalise(x, row, cols, attrs.epsilon);
+      statistics[2 * row] = x[row * cols] - normal[0] / scale;
+      statistics[2 * row + 1] = scale;
+      for (let j = 0; j < cols; j++) {
+        dGamma[j] += dy[row * cols + j] * normal[j];
+        dBeta[j] += dy[row * cols + j];
+      }
+    }
+    return [dGamma, dBeta, statistics];
+  },
+  dispatches(node) {
+    const [x, , dy] = node.inputs;
+    const [d_gamma, d_beta, statistics] = node.outputs;
+    const kernel = (STATISTICS: number) =>
+      renderKernel({ name: "layer_norm_parameters", text: parametersText }, {
+        STATISTICS,
+        WORKGROUP: workgroup,
+      });
+    const rows: Dispatch = {
+      kernel: kernel(1),
+      params: params(node),
+      bindings: { x, statistics },
+      grid: linearGrid(x.shape[0], 1),
+    };
+    const columns: Dispatch = {
+      kernel: kernel(0),
+      params: params(node),
+      bindings: { x, dy, statistics, d_gamma, d_beta },
+      grid: linearGrid(x.shape[1], 1),
+    };
+    return [rows, columns];
+  },
+};

@@ -1,0 +1,147 @@
+/** The two losses: weighted softmax cross-entropy and weighted mean squared error. */
+
+import crossEntropyText from "../../../wgsl/cross_entropy.wgsl" with { type: "text" };
+import squaredErrorText from "../../../wgsl/mean_squared_error.wgsl" with { type: "text" };
+import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+
+const scalar: Spec = { shape: [1], dtype: "f32" };
+const workgroup = 64;
+
+/**
+ * Σ_i w_i (lse_i − x[i, label_i]) / Σ_i w_i → [1]. logits [rows, classes], labels [rows] u32, weights [rows]; a weight
+ * of 0 leaves a padding row out.
+ */
+export function crossEntropy(logits: Tensor, labels: Tensor, weights: Tensor): Tensor {
+  return logits.node.graph.apply(crossEntropyOp, [logits, labels, weights], undefined)[0];
+}
+
+/** Σ_i w_i (x_i − y_i)² / Σ_i w_i → [1]. predictions, targets, weights: [rows] or [rows, 1]. */
+export function meanSquaredError(predictions: Tensor, targets: Tensor, weights: Tensor): Tensor {
+  return predictions.node.graph.apply(squaredErrorOp, [predictions, targets, weights], undefined)[0];
+}
+
+function sum(values: Float64Array): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+function entropyDispatch(
+  pass: number,
+  logits: Tensor,
+  bindings: Dispatch["bindings"],
+  grid: Dispatch["grid"],
+): Dispatch {
+  const [rows, classes] = logits.shape;
+  return {
+    kernel: renderKernel({ name: "cross_entropy", text: crossEntropyText }, {
+      PASS: pass,
+      WORKGROUP: workgroup,
+    }),
+    params: { rows, classes },
+    bindings,
+    grid,
+  };
+}
+
+/** Outputs: loss, and for the backward pass each row's log-sum-exp, weighted loss, and the sum of the weights. */
+const crossEntropyOp: Op<undefined> = {
+  name: "crossEntropy",
+  infer([logits, labels, weights]) {
+    if (
+      logits.shape.length !== 2 || labels.dtype !== "u32" ||
+      [labels, weights].some((s) => sizeOf(s) !== logits.shape[0])
+    ) {
+      throw new Error(
+        `logits ${describe(logits)}, labels ${describe(labels)} and weights ${describe(weights)} do not fit`,
+      );
+    }
+    const rows: Spec = { shape: [logits.shape[0]], dtype: "f32" };
+    return [scalar, rows, rows, scalar];
+  },
+  derivative({ inputs: [logits, labels, weights], outputs: [, lse, , total], graph }) {
+    return graph.apply(crossEntropyGradientOp, [logits, labels, weights, lse, total], undefined);
+  },
+  evaluate([logits, labels, weights], { inputs }) {
+    const [rows, classes] = inputs[0].shape;
+    const lse = new Float64Array(rows).map((_, i) => {
+      const row = logits.subarray(i * classes, (i + 1) * classes);
+      const top = row.reduce((most, value) => Math.max(most, value));
+      return top + Math.log(sum(row.map((value) => Math.exp(value - top))));
+    });
+    const rowLoss = lse.map((value, i) => weights[i] * (value - logits[i * classes + labels[i]]));
+    return [Float64Array.of(sum(rowLoss) / sum(weights)), lse, rowLoss, Float64Array.of(sum(weights))];
+  },
+  dispatches({ inputs: [logits, labels, weights], outputs: [loss, lse, row_loss, total] }) {
+    return [
+      entropyDispatch(0, logits, { logits, labels, weights, lse, row_loss }, linearGrid(logits.shape[0], 1)),
+      entropyDispatch(1, logits, { weights, row_loss, loss, total }, [1, 1, 1]),
+    ];
+  },
+};
+
+const crossEntropyGradientOp: Op<undefined> = {
+  name: "crossEntropyGradient",
+  infer: ([logits]) => [{ shape: logits.shape, dtype: "f32" }],
+  evaluate([logits, labels, weights, lse, total], { inputs }) {
+    const classes = inputs[0].shape[1];
+    return [logits.map((value, at) => {
+      const i = Math.floor(at / classes);
+      return (Math.exp(value - lse[i]) - Number(at % classes === labels[i])) * weights[i] / total[0];
+    })];
+  },
+  dispatches({ inputs: [logits, labels, weights, lse, total], outputs: [out] }) {
+    const bindings = { logits, labels, weights, lse, total, out };
+    return [entropyDispatch(2, logits, bindings, linearGrid(sizeOf(logits), workgroup))];
+  },
+};
+
+function errorDispatch(BACKWARD: number, bindings: Dispatch["bindings"]): Dispatch {
+  return {
+    kernel: renderKernel({ name: "mean_squared_error", text: squaredErrorText }, {
+      BACKWARD,
+      WORKGROUP: workgroup,
+    }),
+    params: { size: sizeOf(bindings.x) },
+    bindings,
+    grid: BACKWARD ? linearGrid(sizeOf(bindings.x), workgroup) : [1, 1, 1],
+  };
+}
+
+/** Outputs: loss and the sum of the weights. */
+const squaredErrorOp: Op<undefined> = {
+  name: "meanSquaredError",
+  infer([predictions, targets, weights]) {
+    if ([targets, weights].some((spec) => sizeOf(spec) !== sizeOf(predictions))) {
+      throw new Error(
+        `predictions ${describe(predictions)}, targets ${describe(targets)}, weights ${
+          describe(weights)
+        } do not fit`,
+      );
+    }
+    return [scalar, scalar];
+  },
+  derivative({ inputs, outputs: [, total], graph }) {
+    return graph.apply(squaredErrorGradientOp, [...inputs, total], undefined);
+  },
+  evaluate([x, targets, weights]) {
+    const total = sum(weights);
+    return [
+      Float64Array.of(sum(x.map((value, i) => weights[i] * (value - targets[i]) ** 2)) / total),
+      Float64Array.of(total),
+    ];
+  },
+  dispatches: ({ inputs: [x, targets, weights], outputs: [loss, total] }) => [
+    errorDispatch(0, { x, targets, weights, loss, total }),
+  ],
+};
+
+const squaredErrorGradientOp: Op<undefined> = {
+  name: "meanSquaredErrorGradient",
+  infer: ([predictions]) => [{ shape: predictions.shape, dtype: "f32" }],
+  evaluate: (
+    [x, targets, weights, total],
+  ) => [x.map((value, i) => 2 * weights[i] * (value - targets[i]) / total[0])],
+  dispatches: ({ inputs: [x, targets, weights, total], outputs: [out] }) => [
+    errorDispatch(1, { x, targets, weights, total, out }),
+  ],
+};

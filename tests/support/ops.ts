@@ -1,0 +1,148 @@
+/** How every op is tested: GPU against the float64 interpreter, the interpreter's gradients against finite differences. */
+
+import assert from "node:assert/strict";
+import { type Gpu, openGpu } from "../../lib/gpu/device.ts";
+import { compile } from "../../lib/graph/compile.ts";
+import { grad } from "../../lib/graph/grad.ts";
+import { Graph, sizeOf, type Tensor } from "../../lib/graph/graph.ts";
+import { interpret } from "../../lib/graph/interpret.ts";
+import { multiply } from "../../lib/graph/ops/binary.ts";
+import { meanSquaredError } from "../../lib/graph/ops/losses.ts";
+import { streamOf, uniform } from "../../lib/graph/random.ts";
+
+let shared: Promise<Gpu> | undefined;
+
+/** One device a test process: opening one costs more than most tests. */
+export function testGpu(): Promise<Gpu> {
+  return shared ??= openGpu();
+}
+
+/** Values of the sources, by name, rounded to f32 so that GPU and interpreter start from the same numbers. */
+export type Values = Map<string, Float64Array>;
+
+/** Uniform values in (−bound, bound), reproducible from `name`. */
+export function randomValues(name: string, size: number, bound = 1): Float64Array {
+  return Float64Array.from(uniform(7, streamOf(name), size, bound));
+}
+
+/** Values for every source that has none yet: f32 sources random by name. */
+export function fillSources(graph: Graph, values: Values): void {
+  for (const { source, name, outputs: [tensor] } of graph.nodes) {
+    if (source && !values.has(name)) values.set(name, randomValues(name, sizeOf(tensor)));
+  }
+}
+
+/** The values of `outputs` from the GPU. */
+export async function runOnGpu(
+  gpu: Gpu,
+  outputs: readonly Tensor[],
+  values: Values,
+  noReuse = false,
+): Promise<Float64Array[]> {
+  const upload = (name: string, dtype: string, buffer: GPUBuffer) => {
+    const data = values.get(name)!;
+    gpu.upload(buffer, dtype === "u32" ? Uint32Array.from(data) : Float32Array.from(data));
+  };
+  const weights = new Map<string, GPUBuffer>();
+  const before = gpu.memory.buffers;
+  const compiled = await compile(gpu, outputs, {
+    label: "test",
+    noReuse,
+    weights: (name) => {
+      const bytes = values.get(name)!.length * 4;
+      const buffer = weights.get(name) ?? gpu.createBuffer(name, bytes);
+      weights.set(name, buffer);
+      return { buffer, offset: 0, bytes };
+    },
+  });
+  for (const node of outputs[0].node.graph.nodes) {
+    const buffer = weights.get(node.name) ?? compiled.inputs.get(node.name)?.buffer;
+    if (node.source && buffer) upload(node.name, node.outputs[0].dtype, buffer);
+  }
+  compiled.program.replay();
+  const results = [];
+  for (const tensor of outputs) {
+    const { buffer, offset, bytes } = compiled.view(tensor);
+    results.push(Float64Array.from(new Float32Array(await gpu.read(buffer, bytes, offset))));
+  }
+  assert.ok(gpu.memory.buffers >= before);
+  return results;
+}
+
+/** Largest |a − b| relative to the largest |b|: an error bound where small entries cancel. */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  assert.equal(actual.length, expected.length);
+  let scale = 1e-30;
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    assert.ok(Number.isFinite(actual[i]), `value ${i} is ${actual[i]}, expected ${expected[i]}`);
+    scale = Math.max(scale, Math.abs(expected[i]));
+    worst = Math.max(worst, Math.abs(actual[i] - expected[i]));
+  }
+  return worst / scale;
+}
+
+/** A scalar that weighs every entry of `output` differently, so that no gradient error can hide. */
+export function scalarOf(graph: Graph, output: Tensor): Tensor {
+  const rows = sizeOf(output);
+  const projected = multiply(output, graph.input("probe", output.shape));
+  return meanSquaredError(
+    projected,
+    graph.input("probe target", [rows]),
+    graph.input("probe weight", [rows]),
+  );
+}
+
+/** What an op test traces: the output under test, from sources it makes itself. */
+export type Trace = (graph: Graph) => Tensor;
+
+/**
+ * Checks `trace` three ways: forward and every gradient on the GPU against the interpreter (to `tolerance`, relative to
+ * the largest entry), and the interpreter's gradients against central differences (to 1e-6).
+ */
+export async function checkOp(trace: Trace, values: Values = new Map(), tolerance = 2e-5): Promise<void> {
+  const graph = new Graph();
+  const output = trace(graph);
+  const loss = output.shape.join() === "1" ? output : scalarOf(graph, output);
+  const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+  const gradients = targets.length > 0 ? grad(loss, targets) : [];
+  if (!values.has("probe weight")) values.set("probe weight", new Float64Array(sizeOf(output)).fill(1));
+  fillSources(graph, values);
+  const outputs = [output, ...gradients];
+  const expected = interpret(outputs, values);
+  const actual = await runOnGpu(await testGpu(), outputs, values);
+  outputs.forEach((tensor, i) => {
+    const name = i === 0 ? "forward" : `gradient of ${targets[i - 1].node.name}`;
+    const error = relativeError(actual[i], expected[i]);
+    assert.ok(error <= tolerance, `${name} [${tensor.shape}]: relative error ${error}`);
+  });
+  targets.forEach((target, i) => checkByDifferences(loss, target, expected[i + 1], values));
+}
+
+/** Central differences of `loss` along up to 12 entries of `target`, against its gradient. */
+export function checkByDifferences(
+  loss: Tensor,
+  target: Tensor,
+  gradient: Float64Array,
+  values: Values,
+): void {
+  const name = target.node.name;
+  const base = values.get(name)!;
+  const scale = gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
+  const stride = Math.max(1, Math.floor(base.length / 12));
+  for (let i = 0; i < base.length; i += stride) {
+    const h = 1e-5;
+    const at = (delta: number) => {
+      const shifted = base.slice();
+      shifted[i] += delta;
+      return interpret([loss], new Map(values).set(name, shifted))[0][0];
+    };
+    // Fourth-order stencil: its error is far below the tolerance even where the function bends.
+    const slope = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
+    const error = Math.abs(slope - gradient[i]) / scale;
+    assert.ok(
+      error <= 1e-6,
+      `∂loss/∂${name}[${i}]: ${gradient[i]} against ${slope} by differences (${error})`,
+    );
+  }
+}

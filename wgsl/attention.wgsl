@@ -1,0 +1,147 @@
+// Masked multi-head attention without a tokens×tokens tensor in memory (online softmax, Milakov & Gimelshein 2018;
+// backward from the row's log-sum-exp, Dao et al. 2022). q, k, v, o are (batch·length)×(heads·HEAD_DIM), row-major;
+// `lengths` holds each text's number of real tokens, which lie first; keys past it are not attended to.
+//
+// PASS 0, one invocation a query row i:  o_i = Σ_j p_ij v_j,  p_ij = softmax_j(scale · q_i·k_j);  lse_i = log Σ_j exp(…)
+// PASS 1, one invocation a query row i:  δ_i = do_i·o_i,  dq_i = scale Σ_j p_ij (do_i·v_j − δ_i) k_j
+// PASS 2, one invocation a key row j:    dv_j = Σ_i p_ij do_i,  dk_j = scale Σ_i p_ij (do_i·v_j − δ_i) q_i
+//
+// Grid: x over rows (WORKGROUP a group), y over heads, z over the batch. lse and delta are batch×heads×length.
+// Each invocation keeps its rows in registers; sums run in order of j or i: same bits every run.
+
+struct Params {
+  length: u32,
+  heads: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k: array<vec4f>;
+@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+@group(0) @binding(4) var<storage, read> lengths: array<u32>;
+#if PASS == 0
+@group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> lse: array<f32>;
+#end
+#if PASS == 1
+@group(0) @binding(5) var<storage, read> o: array<vec4f>;
+@group(0) @binding(6) var<storage, read> lse: array<f32>;
+@group(0) @binding(7) var<storage, read> d_o: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> delta: array<f32>;
+@group(0) @binding(9) var<storage, read_write> d_q: array<vec4f>;
+#end
+#if PASS == 2
+@group(0) @binding(5) var<storage, read> lse: array<f32>;
+@group(0) @binding(6) var<storage, read> d_o: array<vec4f>;
+@group(0) @binding(7) var<storage, read> delta: array<f32>;
+@group(0) @binding(8) var<storage, read_write> d_k: array<vec4f>;
+@group(0) @binding(9) var<storage, read_write> d_v: array<vec4f>;
+#end
+
+// Index of the first vec4 of token `row` of this head.
+fn at(batch: u32, head: u32, row: u32) -> u32 {
+  return ((batch * params.length + row) * params.heads + head) * ${HEAD_DIM / 4}u;
+}
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.x;
+  let head = id.y;
+  let batch = id.z;
+  if (row >= params.length) {
+    return;
+  }
+  let keys = lengths[batch];
+  let own = at(batch, head, row);
+  let stat0 = (batch * params.heads + head) * params.length;
+
+#if PASS == 0
+#for c in 0..HEAD_DIM / 4
+  let q${c} = q[own + ${c}u] * params.scale;
+  var o${c} = vec4f(0.0);
+#end
+  var top = -3.0e38;
+  var total = 0.0;
+  for (var j = 0u; j < keys; j++) {
+    let other = at(batch, head, j);
+    var dots = vec4f(0.0);
+#for c in 0..HEAD_DIM / 4
+    dots = fma(q${c}, k[other + ${c}u], dots);
+#end
+    let score = dots.x + dots.y + dots.z + dots.w;
+    let new_top = max(top, score);
+    let shrink = exp(top - new_top);
+    let p = exp(score - new_top);
+    top = new_top;
+    total = total * shrink + p;
+#for c in 0..HEAD_DIM / 4
+    o${c} = fma(vec4f(p), v[other + ${c}u], o${c} * shrink);
+#end
+  }
+#for c in 0..HEAD_DIM / 4
+  o[own + ${c}u] = o${c} / total;
+#end
+  lse[stat0 + row] = top + log(total);
+#end
+
+#if PASS == 1
+  var products = vec4f(0.0);
+#for c in 0..HEAD_DIM / 4
+  let q${c} = q[own + ${c}u] * params.scale;
+  let do${c} = d_o[own + ${c}u];
+  products = fma(do${c}, o[own + ${c}u], products);
+  var dq${c} = vec4f(0.0);
+#end
+  let row_delta = products.x + products.y + products.z + products.w;
+  let row_lse = lse[stat0 + row];
+  for (var j = 0u; j < keys; j++) {
+    let other = at(batch, head, j);
+    var dots = vec4f(0.0);
+    var dps = vec4f(0.0);
+#for c in 0..HEAD_DIM / 4
+    dots = fma(q${c}, k[other + ${c}u], dots);
+    dps = fma(do${c}, v[other + ${c}u], dps);
+#end
+    let p = exp(dots.x + dots.y + dots.z + dots.w - row_lse);
+    let ds = p * (dps.x + dps.y + dps.z + dps.w - row_delta) * params.scale;
+#for c in 0..HEAD_DIM / 4
+    dq${c} = fma(vec4f(ds), k[other + ${c}u], dq${c});
+#end
+  }
+#for c in 0..HEAD_DIM / 4
+  d_q[own + ${c}u] = dq${c};
+#end
+  delta[stat0 + row] = row_delta;
+#end
+
+#if PASS == 2
+#for c in 0..HEAD_DIM / 4
+  let k${c} = k[own + ${c}u] * params.scale;
+  let v${c} = v[own + ${c}u];
+  var dk${c} = vec4f(0.0);
+  var dv${c} = vec4f(0.0);
+#end
+  if (row < keys) {
+    for (var i = 0u; i < params.length; i++) {
+      let other = at(batch, head, i);
+      var dots = vec4f(0.0);
+      var dps = vec4f(0.0);
+#for c in 0..HEAD_DIM / 4
+      dots = fma(k${c}, q[other + ${c}u], dots);
+      dps = fma(v${c}, d_o[other + ${c}u], dps);
+#end
+      let p = exp(dots.x + dots.y + dots.z + dots.w - lse[stat0 + i]);
+      let ds = p * (dps.x + dps.y + dps.z + dps.w - delta[stat0 + i]) * params.scale;
+#for c in 0..HEAD_DIM / 4
+      dk${c} = fma(vec4f(ds), q[other + ${c}u], dk${c});
+      dv${c} = fma(vec4f(p), d_o[other + ${c}u], dv${c});
+#end
+    }
+  }
+#for c in 0..HEAD_DIM / 4
+  d_k[own + ${c}u] = dk${c};
+  d_v[own + ${c}u] = dv${c};
+#end
+#end
+}

@@ -1,0 +1,66 @@
+// out[i] = f(x[i]) or f(x[i], y[i]) for `size` floats; one invocation an element, grid folded by linearGrid.
+// FUNCTION: 0 relu(x), 1 tanh(x), 2 gelu(x) = x·Φ(x); 3 x + y, 4 x·y; derivatives times the gradient y:
+// 5 relu, 6 tanh (both read off the output x), 7 gelu (read off the input x). IN_PLACE: out holds x (3 only).
+
+struct Params {
+  size: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+#if !IN_PLACE
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+#end
+#if FUNCTION >= 3
+@group(0) @binding(3) var<storage, read> y: array<f32>;
+#end
+
+#include "index.wgsl"
+
+// erf by Abramowitz & Stegun 7.1.26, |error| ≤ 1.5e-7: WGSL has none.
+fn erf(v: f32) -> f32 {
+  let t = 1.0 / (1.0 + 0.3275911 * abs(v));
+  let poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  return sign(v) * (1.0 - poly * exp(-v * v));
+}
+
+fn normal_cdf(v: f32) -> f32 {
+  return 0.5 * (1.0 + erf(v * 0.7071067811865476));
+}
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = linear_index(id, groups);
+  if (i >= params.size) {
+    return;
+  }
+#if IN_PLACE
+  let v = out[i];
+#else
+  let v = x[i];
+#end
+#if FUNCTION == 0
+  out[i] = max(v, 0.0);
+#end
+#if FUNCTION == 1
+  out[i] = tanh(clamp(v, -15.0, 15.0));
+#end
+#if FUNCTION == 2
+  out[i] = v * normal_cdf(v);
+#end
+#if FUNCTION == 3
+  out[i] = v + y[i];
+#end
+#if FUNCTION == 4
+  out[i] = v * y[i];
+#end
+#if FUNCTION == 5
+  out[i] = select(0.0, y[i], v > 0.0);
+#end
+#if FUNCTION == 6
+  out[i] = y[i] * (1.0 - v * v);
+#end
+#if FUNCTION == 7
+  out[i] = y[i] * (normal_cdf(v) + v * 0.3989422804014327 * exp(-0.5 * v * v));
+#end
+}

@@ -1,0 +1,56 @@
+// PASS 0: out[t] = scale · table[ids[t]] + positions[t mod length], t over tokens; one invocation an element.
+// PASS 1: clears the table's gradient. PASS 2: one workgroup-row of invocations a token t; if t is the first token
+//   with its id, it adds up the gradients of all tokens with that id, in order: no atomics, same bits every run.
+
+struct Params {
+  size: u32,
+  width: u32,
+  length: u32,
+  tokens: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+#if PASS == 0
+@group(0) @binding(1) var<storage, read> ids: array<u32>;
+@group(0) @binding(2) var<storage, read> table: array<f32>;
+@group(0) @binding(3) var<storage, read> positions: array<f32>;
+#end
+#if PASS == 2
+@group(0) @binding(1) var<storage, read> ids: array<u32>;
+@group(0) @binding(2) var<storage, read> gradient: array<f32>;
+#end
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+
+#include "index.wgsl"
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = linear_index(id, groups);
+  if (i >= params.size) {
+    return;
+  }
+#if PASS == 1
+  out[i] = 0.0;
+#else
+  let token = i / params.width;
+  let col = i % params.width;
+  let own = ids[token];
+#if PASS == 0
+  out[i] = params.scale * table[own * params.width + col] + positions[(token % params.length) * params.width + col];
+#else
+  for (var t = 0u; t < token; t++) {
+    if (ids[t] == own) {
+      return;
+    }
+  }
+  var sum = 0.0;
+  for (var t = token; t < params.tokens; t++) {
+    if (ids[t] == own) {
+      sum += gradient[t * params.width + col];
+    }
+  }
+  out[own * params.width + col] = params.scale * sum;
+#end
+#end
+}

@@ -1,0 +1,77 @@
+// y[t] = γ ⊙ (x[t] − mean) / √(var + ε) + β over the last dimension of x, rows×cols; two-pass variance in f32.
+// One workgroup of WORKGROUP invocations a row, grid folded over rows.
+// BACKWARD 0: y as above. 1: dx from dy: with x̂ the normalised row and g = γ ⊙ dy,
+//   dx = (g − mean(g) − x̂ · mean(g ⊙ x̂)) / √(var + ε)   [+ residual, when RESIDUAL is 1]
+// The row's mean and variance are computed again rather than stored: the row is read anyway.
+
+struct Params {
+  rows: u32,
+  cols: u32,
+  epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> gamma: array<f32>;
+#if BACKWARD
+@group(0) @binding(3) var<storage, read> dy: array<f32>;
+#else
+@group(0) @binding(3) var<storage, read> beta: array<f32>;
+#end
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+#if RESIDUAL
+@group(0) @binding(5) var<storage, read> residual: array<f32>;
+#end
+
+#include "workgroup_sum.wgsl"
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = group.x + group.y * groups.x;
+  if (row >= params.rows) {
+    return;
+  }
+  let cols = params.cols;
+  let base = row * cols;
+  let count = f32(cols);
+
+  var sum = 0.0;
+  for (var j = lane; j < cols; j += ${WORKGROUP}u) {
+    sum += x[base + j];
+  }
+  let mean = workgroup_sum(sum, lane) / count;
+  var squares = 0.0;
+  for (var j = lane; j < cols; j += ${WORKGROUP}u) {
+    let centred = x[base + j] - mean;
+    squares += centred * centred;
+  }
+  let scale = inverseSqrt(workgroup_sum(squares, lane) / count + params.epsilon);
+
+#if BACKWARD
+  var sum_g = 0.0;
+  var sum_gx = 0.0;
+  for (var j = lane; j < cols; j += ${WORKGROUP}u) {
+    let g = gamma[j] * dy[base + j];
+    sum_g += g;
+    sum_gx += g * (x[base + j] - mean) * scale;
+  }
+  let mean_g = workgroup_sum(sum_g, lane) / count;
+  let mean_gx = workgroup_sum(sum_gx, lane) / count;
+  for (var j = lane; j < cols; j += ${WORKGROUP}u) {
+    let normal = (x[base + j] - mean) * scale;
+    var dx = (gamma[j] * dy[base + j] - mean_g - normal * mean_gx) * scale;
+#if RESIDUAL
+    dx += residual[base + j];
+#end
+    out[base + j] = dx;
+  }
+#else
+  for (var j = lane; j < cols; j += ${WORKGROUP}u) {
+    out[base + j] = gamma[j] * (x[base + j] - mean) * scale + beta[j];
+  }
+#end
+}

@@ -22,8 +22,9 @@ export interface CompileOptions {
 }
 
 /** Slot buffers shared by programs that never run at the same time, such as one per text length. */
-export class Arena {
+export class Arena implements Disposable {
   #buffers: GPUBuffer[] = [];
+  #all: GPUBuffer[] = [];
 
   constructor(private readonly gpu: Gpu) {}
 
@@ -38,15 +39,20 @@ export class Arena {
       const known = this.#buffers[rank];
       if (!known || known.size < slotBytes[slot]) {
         this.#buffers[rank] = this.gpu.createBuffer(`arena ${rank}`, slotBytes[slot]);
+        this.#all.push(this.#buffers[rank]);
       }
       result[slot] = this.#buffers[rank];
     });
     return result;
   }
+
+  [Symbol.dispose](): void {
+    for (const buffer of this.#all) this.gpu.destroyBuffer(buffer);
+  }
 }
 
 /** A compiled graph. */
-export interface CompiledGraph {
+export interface CompiledGraph extends Disposable {
   readonly program: Program;
   readonly plan: Plan;
   /** Buffers of the graph's inputs, by name; write them before a replay. */
@@ -55,6 +61,8 @@ export interface CompiledGraph {
   view(tensor: Tensor): BufferView;
   /** The planned program as text. */
   dump(): string;
+  /** Frees the program, its inputs, and its arena unless it was given one. */
+  [Symbol.dispose](): void;
 }
 
 /** Compiles the computation of `outputs`. Throws what planning, allocation and compilation throw. */
@@ -65,7 +73,8 @@ export async function compile(
 ): Promise<CompiledGraph> {
   const { label, weights, destinations = new Map<Tensor, BufferView>() } = options;
   const planned = plan(outputs, { external: new Set(destinations.keys()), noReuse: options.noReuse });
-  const buffers = (options.arena ?? new Arena(gpu)).take(planned.slotBytes);
+  const arena = options.arena ?? new Arena(gpu);
+  const buffers = arena.take(planned.slotBytes);
   const inputs = new Map<string, BufferView>();
   const sources = new Map<Node, BufferView>();
   for (const node of reachable(outputs)) {
@@ -85,7 +94,12 @@ export async function compile(
   };
   const calls = planned.nodes.flatMap((node) => callsOf(node, planned.inPlace.has(node), view));
   const program = await buildProgram(gpu, label, [...calls, ...(options.epilogue?.(view) ?? [])]);
-  return { program, plan: planned, inputs, view, dump: () => dumpPlan(planned) };
+  const dispose = () => {
+    program[Symbol.dispose]();
+    for (const { buffer } of inputs.values()) gpu.destroyBuffer(buffer);
+    if (arena !== options.arena) arena[Symbol.dispose]();
+  };
+  return { program, plan: planned, inputs, view, dump: () => dumpPlan(planned), [Symbol.dispose]: dispose };
 }
 
 function callsOf(node: Node, inPlace: boolean, view: (tensor: Tensor) => BufferView): Call[] {

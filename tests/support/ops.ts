@@ -131,7 +131,7 @@ export function checkByDifferences(
   const scale = gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
   const stride = Math.max(1, Math.floor(base.length / 12));
   for (let i = 0; i < base.length; i += stride) {
-    const h = 1e-5;
+    const h = 1e-4;
     const at = (delta: number) => {
       const shifted = base.slice();
       shifted[i] += delta;

@@ -11,7 +11,7 @@ interface Attrs {
 }
 
 /**
- * scale · table[ids] + positions: ids [batch, length] u32, table [vocabulary, n], positions [length, n] (frozen)
+ * scale · table[ids] + positions: ids [batch, length] u32, table [vocabulary, n], positions [≥ length, n] (frozen)
  * → [batch·length, n].
  */
 export function embedding(ids: Tensor, table: Tensor, positions: Tensor, scale: number): Tensor {
@@ -48,7 +48,7 @@ const embeddingOp: Op<Attrs> = {
     if (ids.dtype !== "u32" || ids.shape.length !== 2) {
       throw new Error(`ids are ${describe(ids)}, not [batch, length] u32`);
     }
-    if (positions.shape.join() !== [ids.shape[1], table.shape[1]].join()) {
+    if (positions.shape[0] < ids.shape[1] || positions.shape[1] !== table.shape[1]) {
       throw new Error(
         `positions ${describe(positions)} do not fit ids ${describe(ids)} and table ${describe(table)}`,
       );

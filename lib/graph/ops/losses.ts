@@ -9,8 +9,8 @@ const scalar: Spec = { shape: [1], dtype: "f32" };
 const workgroup = 64;
 
 /**
- * Σ_i w_i (lse_i − x[i, label_i]) / Σ_i w_i → [1]. logits [rows, classes], labels [rows] u32, weights [rows]; a weight
- * of 0 leaves a padding row out.
+ * Σ_i w_i (lse_i − x[i, label_i]) / Σ_i w_i → [1]. logits [rows, classes] (or anything of as many values, such as the
+ * scores [rows·options, 1] of a multiple choice), labels [rows] u32, weights [rows]; a weight of 0 leaves a row out.
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, weights: Tensor): Tensor {
   return logits.node.graph.apply(crossEntropyOp, [logits, labels, weights], undefined)[0];
@@ -27,11 +27,11 @@ function sum(values: Float64Array): number {
 
 function entropyDispatch(
   pass: number,
-  logits: Tensor,
+  [logits, labels]: readonly Tensor[],
   bindings: Dispatch["bindings"],
   grid: Dispatch["grid"],
 ): Dispatch {
-  const [rows, classes] = logits.shape;
+  const { rows, classes } = extents(logits, labels);
   return {
     kernel: renderKernel({ name: "cross_entropy", text: crossEntropyText }, {
       PASS: pass,
@@ -43,26 +43,31 @@ function entropyDispatch(
   };
 }
 
+/** Rows by the labels, classes by what is left. */
+function extents(logits: Spec, labels: Spec): { rows: number; classes: number } {
+  return { rows: sizeOf(labels), classes: sizeOf(logits) / sizeOf(labels) };
+}
+
 /** Outputs: loss, and for the backward pass each row's log-sum-exp, weighted loss, and the sum of the weights. */
 const crossEntropyOp: Op<undefined> = {
   name: "crossEntropy",
   infer([logits, labels, weights]) {
     if (
-      logits.shape.length !== 2 || labels.dtype !== "u32" ||
-      [labels, weights].some((s) => sizeOf(s) !== logits.shape[0])
+      labels.dtype !== "u32" || sizeOf(weights) !== sizeOf(labels) ||
+      !Number.isInteger(extents(logits, labels).classes)
     ) {
       throw new Error(
         `logits ${describe(logits)}, labels ${describe(labels)} and weights ${describe(weights)} do not fit`,
       );
     }
-    const rows: Spec = { shape: [logits.shape[0]], dtype: "f32" };
+    const rows: Spec = { shape: [sizeOf(labels)], dtype: "f32" };
     return [scalar, rows, rows, scalar];
   },
   derivative({ inputs: [logits, labels, weights], outputs: [, lse, , total], graph }) {
     return graph.apply(crossEntropyGradientOp, [logits, labels, weights, lse, total], undefined);
   },
   evaluate([logits, labels, weights], { inputs }) {
-    const [rows, classes] = inputs[0].shape;
+    const { rows, classes } = extents(inputs[0], inputs[1]);
     const lse = new Float64Array(rows).map((_, i) => {
       const row = logits.subarray(i * classes, (i + 1) * classes);
       const top = row.reduce((most, value) => Math.max(most, value));
@@ -71,10 +76,11 @@ const crossEntropyOp: Op<undefined> = {
     const rowLoss = lse.map((value, i) => weights[i] * (value - logits[i * classes + labels[i]]));
     return [Float64Array.of(sum(rowLoss) / sum(weights)), lse, rowLoss, Float64Array.of(sum(weights))];
   },
-  dispatches({ inputs: [logits, labels, weights], outputs: [loss, lse, row_loss, total] }) {
+  dispatches({ inputs, outputs: [loss, lse, row_loss, total] }) {
+    const [logits, labels, weights] = inputs;
     return [
-      entropyDispatch(0, logits, { logits, labels, weights, lse, row_loss }, linearGrid(logits.shape[0], 1)),
-      entropyDispatch(1, logits, { weights, row_loss, loss, total }, [1, 1, 1]),
+      entropyDispatch(0, inputs, { logits, labels, weights, lse, row_loss }, linearGrid(sizeOf(labels), 1)),
+      entropyDispatch(1, inputs, { weights, row_loss, loss, total }, [1, 1, 1]),
     ];
   },
 };
@@ -83,15 +89,16 @@ const crossEntropyGradientOp: Op<undefined> = {
   name: "crossEntropyGradient",
   infer: ([logits]) => [{ shape: logits.shape, dtype: "f32" }],
   evaluate([logits, labels, weights, lse, total], { inputs }) {
-    const classes = inputs[0].shape[1];
+    const { classes } = extents(inputs[0], inputs[1]);
     return [logits.map((value, at) => {
       const i = Math.floor(at / classes);
       return (Math.exp(value - lse[i]) - Number(at % classes === labels[i])) * weights[i] / total[0];
     })];
   },
-  dispatches({ inputs: [logits, labels, weights, lse, total], outputs: [out] }) {
+  dispatches({ inputs, outputs: [out] }) {
+    const [logits, labels, weights, lse, total] = inputs;
     const bindings = { logits, labels, weights, lse, total, out };
-    return [entropyDispatch(2, logits, bindings, linearGrid(sizeOf(logits), workgroup))];
+    return [entropyDispatch(2, inputs, bindings, linearGrid(sizeOf(logits), workgroup))];
   },
 };
 

@@ -1,0 +1,23 @@
+/** How many blocks a weight is cut into. */
+
+import type { LinearModule } from "../models/model.ts";
+
+/** Numbers of blocks that divide both extents of an m×n weight, ascending. */
+export function validBlocks(m: number, n: number): number[] {
+  return Array.from({ length: Math.min(m, n) }, (_, i) => i + 1).filter((b) => m % b === 0 && n % b === 0);
+}
+
+/**
+ * The number of blocks for a layer. "auto" is the largest common divisor of m and n that is ≤ ⌊√n⌋ (the paper's
+ * b = ⌊√n⌋, made to divide).
+ * @throws Error naming m, n, b and the nearest valid numbers when b does not divide both.
+ */
+export function resolveBlocks({ path, m, n }: LinearModule, blocks: number | "auto"): number {
+  const valid = validBlocks(m, n);
+  if (blocks === "auto") return valid.filter((b) => b <= Math.floor(Math.sqrt(n))).at(-1)!;
+  if (valid.includes(blocks)) return blocks;
+  const below = valid.filter((b) => b < blocks).at(-1);
+  const above = valid.find((b) => b > blocks);
+  const nearest = [below, above].filter((b) => b !== undefined).join(" or ");
+  throw new Error(`blocks ${blocks} do not divide ${path} (m = ${m}, n = ${n}): use ${nearest}, or "auto"`);
+}

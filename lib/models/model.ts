@@ -1,0 +1,48 @@
+/** What a model is to adapters and trainers: weights by name, linear layers by path, and a function that traces it. */
+
+import type { Graph, Tensor } from "../graph/graph.ts";
+import type { FusedActivation } from "../graph/ops/matmul.ts";
+
+/** A weight as read from a checkpoint: row-major f32. */
+export interface Weight {
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** A linear layer an adapter can attach to: `m` outputs, `n` inputs, and whether it has a bias. */
+export interface LinearModule {
+  /** Path, such as `layer.0.attention.query`; its last part, or last two joined by `_`, is the target-module name. */
+  readonly path: string;
+  /** Name users select it by, such as `query` or `ffn_in`. */
+  readonly target: string;
+  readonly m: number;
+  readonly n: number;
+}
+
+/** What a model's forward function is given to trace with. */
+export interface Tracer {
+  readonly graph: Graph;
+  /** A weight by its full name; trainable when the method trains the base. */
+  weight(name: string): Tensor;
+  /** One of the encoder's constants. */
+  constant(name: string): Tensor;
+  /** The linear layer at `path` with whatever adapter is attached there: activation(W x + bias + Δ) + residual. */
+  linear(path: string, x: Tensor, options?: { activation?: FusedActivation; residual?: Tensor }): Tensor;
+}
+
+/** An encoder of texts: token ids in, one vector a text out. */
+export interface Encoder {
+  readonly name: string;
+  readonly weights: ReadonlyMap<string, Weight>;
+  /** Tables that no method trains, such as fixed position signals. */
+  readonly constants: ReadonlyMap<string, Weight>;
+  readonly linears: readonly LinearModule[];
+  /** Width of the vector a text becomes. */
+  readonly width: number;
+  /** Multiply-adds of one token through the linear layers (attention's own products, which grow with length, left out). */
+  readonly multiplyAddsPerToken: number;
+  /** Token ids of a text, at least one. */
+  tokenize(text: string): number[];
+  /** ids [texts, length] u32 and lengths [texts] u32 → [texts, width]. */
+  trace(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor;
+}

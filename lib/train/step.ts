@@ -1,0 +1,74 @@
+/** Traces one step of a task: texts through the encoder and a linear head to predictions and a loss. */
+
+import { type Adapter, tracer } from "../adapters/attach.ts";
+import type { ParameterSpec } from "../adapters/method.ts";
+import type { Task } from "../data/task.ts";
+import { Graph, type Tensor } from "../graph/graph.ts";
+import { compareFeatures } from "../graph/ops/compare_features.ts";
+import { crossEntropy, meanSquaredError } from "../graph/ops/losses.ts";
+import { linear } from "../graph/ops/matmul.ts";
+import type { Encoder } from "../models/model.ts";
+
+/** What the head must know of a task. */
+export interface HeadShape {
+  readonly shape: Task["shape"];
+  readonly objective: Task["objective"];
+  /** Texts an example: 1, 2, or 1 + the number of options. */
+  readonly texts: number;
+  /** Rows of the last linear layer: classes, or 1 for regression and choice. */
+  readonly outputs: number;
+}
+
+/** Extents of a step. */
+export interface StepShape {
+  /** Examples a batch. */
+  readonly examples: number;
+  /** Padded tokens a text. */
+  readonly length: number;
+}
+
+/** The traced step. Inputs by name: ids, lengths, clock; for the loss also labels or targets, and weights. */
+export interface TracedStep {
+  readonly graph: Graph;
+  /** [examples, outputs]; for choice [examples·options, 1]. */
+  readonly predictions: Tensor;
+  readonly loss: Tensor;
+  /** [2] u32: seed and step. */
+  readonly clock: Tensor;
+}
+
+/** The head's tensors: a linear layer over the sentence vector, or over [u, v, |u − v|, u ⊙ v] for two texts. */
+export function headParameters(model: Encoder, head: HeadShape): Map<string, ParameterSpec> {
+  const width = model.width * (head.shape === "single" ? 1 : 4);
+  return new Map<string, ParameterSpec>([
+    ["head.weight", { shape: [head.outputs, width], init: { kind: "kaiming", fan: width } }],
+    ["head.bias", { shape: [head.outputs], init: { kind: "zeros" } }],
+  ]);
+}
+
+/** Texts are laid out with every example's first text before all others (see `compareFeatures`). */
+export function traceStep(
+  model: Encoder,
+  adapter: Adapter,
+  head: HeadShape,
+  { examples, length }: StepShape,
+  training: boolean,
+): TracedStep {
+  const graph = new Graph();
+  const texts = examples * head.texts;
+  const clock = graph.input("clock", [2], "u32");
+  const ids = graph.input("ids", [texts, length], "u32");
+  const lengths = graph.input("lengths", [texts], "u32");
+  const pooled = model.trace(tracer(graph, model, adapter, training ? clock : undefined), ids, lengths);
+  const parameters = headParameters(model, head);
+  const weight = (name: string) => graph.weight(name, parameters.get(name)!.shape, true);
+  const predictions = graph.scope("head", () => {
+    const features = head.shape === "single" ? pooled : compareFeatures(pooled, head.texts - 1);
+    return linear(features, weight("head.weight"), { bias: weight("head.bias") });
+  });
+  const weights = graph.input("weights", [examples]);
+  const loss = head.objective === "regression"
+    ? meanSquaredError(predictions, graph.input("targets", [examples]), weights)
+    : crossEntropy(predictions, graph.input("labels", [examples], "u32"), weights);
+  return { graph, predictions, loss, clock };
+}

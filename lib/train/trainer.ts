@@ -1,0 +1,224 @@
+/** Fine-tunes a head and an adapter on one task: programs built up front, one submit a step, losses read late. */
+
+import { type Adapter, initialise } from "../adapters/attach.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { BufferView } from "../gpu/program.ts";
+import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
+import { grad } from "../graph/grad.ts";
+import { sizeOf, type Tensor } from "../graph/graph.ts";
+import type { Encoder, Weight } from "../models/model.ts";
+import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
+import { type Batch, bucketOf, type Encoded, makeBatches } from "./batches.ts";
+import { linearSchedule } from "./schedule.ts";
+import { headParameters, type HeadShape, traceStep } from "./step.ts";
+import { FrozenWeights, TrainableWeights } from "./weights.ts";
+
+/** What a run is trained with. */
+export interface TrainOptions extends Partial<AdamWOptions> {
+  readonly learningRate: number;
+  readonly epochs: number;
+  readonly batchSize: number;
+  /** Share of the steps over which the learning rate warms up; then it decays linearly to 0. */
+  readonly warmupRatio: number;
+  /** Orders the data, draws the dropout masks and the starting values. */
+  readonly seed: number;
+}
+
+/** One compiled step and the place of its predictions. */
+interface StepProgram {
+  readonly compiled: CompiledGraph;
+  readonly predictions: Tensor;
+}
+
+/** Trains one model with one adapter on one set of examples. Owns its GPU memory: use with `using`. */
+export class Trainer implements Disposable {
+  /** Steps of the whole run. */
+  readonly steps: number;
+  readonly trainable: TrainableWeights;
+  readonly #frozen: FrozenWeights;
+  readonly #ownsFrozen: boolean;
+  readonly #optimizer: AdamW;
+  readonly #arena: Arena;
+  readonly #programs = new Map<string, StepProgram>();
+  #step = 0;
+
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly model: Encoder,
+    private readonly adapter: Adapter,
+    private readonly head: HeadShape,
+    private readonly examples: readonly Encoded[],
+    private readonly options: TrainOptions,
+    /** The model's weights, where they are on the GPU already. */
+    frozen?: FrozenWeights,
+  ) {
+    if (examples.length === 0) throw new Error("no training examples");
+    this.steps = Math.ceil(examples.length / options.batchSize) * options.epochs;
+    this.#ownsFrozen = frozen === undefined;
+    this.#frozen = frozen ?? new FrozenWeights(gpu, model);
+    this.trainable = new TrainableWeights(gpu, startingWeights(model, adapter, head, options.seed));
+    const rates = linearSchedule(this.steps, options.warmupRatio).map((factor) =>
+      factor * options.learningRate
+    );
+    const isMatrix = (name: string) =>
+      (model.weights.get(name)?.shape.length ?? 2) > 1 && name !== "head.bias";
+    this.#optimizer = new AdamW(gpu, this.trainable, { ...adamWDefaults, ...options }, rates, isMatrix);
+    this.#arena = new Arena(gpu);
+  }
+
+  /** Compiles the programs of every text length in the training and dev examples, longest first. */
+  async prepare(dev: readonly Encoded[], onProgram?: (done: number, total: number) => void): Promise<void> {
+    const lengthsOf = (examples: readonly Encoded[]) =>
+      [...new Set(examples.map(bucketOf))].sort((a, b) => b - a);
+    const jobs = [
+      ...lengthsOf(this.examples).map((length) => ({ length, training: true })),
+      ...lengthsOf(dev).map((length) => ({ length, training: false })),
+    ];
+    for (const [i, { length, training }] of jobs.entries()) {
+      await this.#program(length, training);
+      onProgram?.(i + 1, jobs.length);
+    }
+  }
+
+  /** Runs one epoch. `onStep` is called after each submit; it must not wait for the GPU. */
+  async epoch(epoch: number, onStep?: (step: number) => void): Promise<StepRecord[]> {
+    const records: StepRecord[] = [];
+    let unread = 0;
+    for (const batch of makeBatches(this.examples, this.options.batchSize, this.options.seed, epoch)) {
+      const { compiled } = await this.#program(batch.length, true);
+      this.#upload(compiled, batch, this.examples);
+      compiled.program.replay();
+      onStep?.(++this.#step);
+      if (++unread === this.#optimizer.capacity) {
+        records.push(...await this.#optimizer.read(this.#step));
+        unread = 0;
+      }
+    }
+    records.push(...await this.#optimizer.read(this.#step));
+    return records;
+  }
+
+  /** Predictions of every example: `[class scores]`, `[value]`, or `[option scores]`. One read-back in all. */
+  async predict(examples: readonly Encoded[]): Promise<Float32Array[]> {
+    const batches = makeBatches(examples, this.options.batchSize, 0, 0);
+    const values = this.head.outputs * (this.head.shape === "choice" ? this.head.texts - 1 : 1);
+    const bytes = this.options.batchSize * values * 4;
+    const results = this.gpu.createBuffer("predictions", batches.length * bytes);
+    for (const [i, batch] of batches.entries()) {
+      const { compiled, predictions } = await this.#program(batch.length, false);
+      this.#upload(compiled, batch, examples);
+      compiled.program.replay([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
+    }
+    const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
+    this.gpu.destroyBuffer(results);
+    const byExample: Float32Array[] = [];
+    batches.forEach(({ indices }, i) =>
+      indices.forEach((index, row) => {
+        const at = (i * this.options.batchSize + row) * values;
+        byExample[index] = flat.subarray(at, at + values);
+      })
+    );
+    return byExample;
+  }
+
+  /** Text of the planned training program for texts of `length` tokens. */
+  async dump(length: number): Promise<string> {
+    return (await this.#program(length, true)).compiled.dump();
+  }
+
+  async #program(length: number, training: boolean): Promise<StepProgram> {
+    const key = `${training ? "train" : "predict"} ${length}`;
+    const known = this.#programs.get(key);
+    if (known) return known;
+    const built = await this.#compile(key, length, training);
+    this.#programs.set(key, built);
+    return built;
+  }
+
+  async #compile(label: string, length: number, training: boolean): Promise<StepProgram> {
+    const shape = { examples: this.options.batchSize, length };
+    const { graph, predictions, loss, clock } = traceStep(
+      this.model,
+      this.adapter,
+      this.head,
+      shape,
+      training,
+    );
+    const weights = (name: string): BufferView => {
+      const view = this.trainable.view(name) ?? this.#frozen.view(name);
+      if (!view) throw new Error(`no weight "${name}"`);
+      return view;
+    };
+    if (!training) {
+      const compiled = await compile(this.gpu, [predictions], { label, weights, arena: this.#arena });
+      return { compiled, predictions };
+    }
+    const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+    const gradients = grad(loss, targets);
+    const destinations = new Map(
+      gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
+    );
+    const compiled = await compile(this.gpu, [loss, ...gradients, clock], {
+      label,
+      weights,
+      destinations,
+      arena: this.#arena,
+      epilogue: (view) => this.#optimizer.calls(view(loss), view(clock)),
+    });
+    return { compiled, predictions };
+  }
+
+  /** Writes a batch into a program's inputs; missing rows repeat the first one with weight 0. */
+  #upload({ inputs }: CompiledGraph, { length, indices }: Batch, examples: readonly Encoded[]): void {
+    const { batchSize, seed } = this.options;
+    const rows = Array.from({ length: batchSize }, (_, row) => examples[indices[row] ?? indices[0]]);
+    const ids = new Uint32Array(batchSize * this.head.texts * length);
+    const lengths = new Uint32Array(batchSize * this.head.texts);
+    rows.forEach(({ texts }, row) =>
+      texts.forEach((text, t) => {
+        const at = t === 0 ? row : batchSize + row * (this.head.texts - 1) + t - 1;
+        ids.set(text, at * length);
+        lengths[at] = text.length;
+      })
+    );
+    const labels = rows.map(({ label }) => label);
+    const data: Record<string, Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>> = {
+      ids,
+      lengths,
+      clock: Uint32Array.of(seed, this.#step),
+      labels: Uint32Array.from(labels),
+      targets: Float32Array.from(labels),
+      weights: Float32Array.from(rows, (_, row) => row < indices.length ? 1 : 0),
+    };
+    for (const [name, { buffer }] of inputs) this.gpu.upload(buffer, data[name]);
+  }
+
+  [Symbol.dispose](): void {
+    for (const { compiled } of this.#programs.values()) compiled[Symbol.dispose]();
+    this.#arena[Symbol.dispose]();
+    this.#optimizer[Symbol.dispose]();
+    this.trainable[Symbol.dispose]();
+    if (this.#ownsFrozen) this.#frozen[Symbol.dispose]();
+  }
+}
+
+/** Everything trainable at its starting value: the head, the adapter, or the base when the method trains it. */
+function startingWeights(
+  model: Encoder,
+  adapter: Adapter,
+  head: HeadShape,
+  seed: number,
+): Map<string, Weight> {
+  const made = [...headParameters(model, head), ...adapter.parameters].map(
+    ([name, spec]): [string, Weight] => [name, initialise(name, spec, seed)],
+  );
+  return new Map([...made, ...(adapter.method.trainsBase ? model.weights : [])]);
+}
+
+/** Trainable parameters of the head. */
+export function headSize(model: Encoder, head: HeadShape): number {
+  return [...headParameters(model, head).values()].reduce(
+    (sum, spec) => sum + sizeOf({ ...spec, dtype: "f32" }),
+    0,
+  );
+}

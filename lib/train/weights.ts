@@ -1,0 +1,130 @@
+/** Where a training run's weights lie: frozen ones a buffer each, trainable ones in one flat buffer with their gradients. */
+
+import type { Gpu } from "../gpu/device.ts";
+import type { BufferView } from "../gpu/program.ts";
+import type { Encoder, Weight } from "../models/model.ts";
+
+/** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
+const alignment = 64;
+
+/** A model's frozen weights on the GPU; several runs may share them. */
+export class FrozenWeights implements Disposable {
+  #views = new Map<string, BufferView>();
+
+  constructor(private readonly gpu: Gpu, { weights, constants }: Encoder) {
+    for (const [name, { data }] of [...weights, ...constants]) {
+      const buffer = gpu.createBuffer(name, data.byteLength);
+      gpu.upload(buffer, data);
+      this.#views.set(name, { buffer, offset: 0, bytes: data.byteLength });
+    }
+  }
+
+  /** Where `name` lies, if it is here. */
+  view(name: string): BufferView | undefined {
+    return this.#views.get(name);
+  }
+
+  [Symbol.dispose](): void {
+    for (const { buffer } of this.#views.values()) this.gpu.destroyBuffer(buffer);
+    this.#views.clear();
+  }
+}
+
+/** One trainable tensor's place in the flat buffers, in floats. */
+interface Place {
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Trainable tensors: values, gradients and Adam's moments, each in one flat buffer with the same layout. */
+export class TrainableWeights implements Disposable {
+  readonly size: number;
+  readonly values: GPUBuffer;
+  readonly gradients: GPUBuffer;
+  readonly moment1: GPUBuffer;
+  readonly moment2: GPUBuffer;
+  readonly #best: GPUBuffer;
+  readonly #places = new Map<string, Place>();
+
+  constructor(private readonly gpu: Gpu, weights: ReadonlyMap<string, Weight>) {
+    let offset = 0;
+    for (const [name, { data }] of weights) {
+      this.#places.set(name, { offset, size: data.length });
+      offset += Math.ceil(data.length / alignment) * alignment;
+    }
+    this.size = offset;
+    const flat = (label: string) => gpu.createBuffer(`trainable ${label}`, offset * 4);
+    [this.values, this.gradients, this.moment1, this.moment2, this.#best] = [
+      "values",
+      "gradients",
+      "moment 1",
+      "moment 2",
+      "best",
+    ].map(flat);
+    for (const [name, { data }] of weights) gpu.upload(this.values, data, this.#places.get(name)!.offset * 4);
+  }
+
+  /** Names in the order of the flat buffers. */
+  get names(): string[] {
+    return [...this.#places.keys()];
+  }
+
+  /** Where `name`'s values lie, if it is trainable. */
+  view(name: string): BufferView | undefined {
+    return this.#view(this.values, name);
+  }
+
+  /** Where `name`'s gradient lies. */
+  gradientView(name: string): BufferView {
+    const view = this.#view(this.gradients, name);
+    if (!view) throw new Error(`"${name}" is not trainable`);
+    return view;
+  }
+
+  /** Per 64 floats of the flat buffers: what `of` says of the tensor they belong to. */
+  perBlock(of: (name: string) => readonly [number, number]): Float32Array<ArrayBuffer> {
+    const table = new Float32Array(this.size / alignment * 2);
+    for (const [name, { offset, size }] of this.#places) {
+      const [first, second] = of(name);
+      for (let block = offset / alignment; block < Math.ceil((offset + size) / alignment); block++) {
+        table.set([first, second], block * 2);
+      }
+    }
+    return table;
+  }
+
+  /** Keeps the present values as the best so far. */
+  keepBest(): void {
+    this.#copy(this.values, this.#best);
+  }
+
+  /** Brings the best values back. */
+  restoreBest(): void {
+    this.#copy(this.#best, this.values);
+  }
+
+  /** Reads every tensor back. */
+  async read(): Promise<Map<string, Float32Array<ArrayBuffer>>> {
+    const flat = new Float32Array(await this.gpu.read(this.values, this.size * 4));
+    return new Map(
+      [...this.#places].map(([name, { offset, size }]) => [name, flat.slice(offset, offset + size)]),
+    );
+  }
+
+  #view(buffer: GPUBuffer, name: string): BufferView | undefined {
+    const place = this.#places.get(name);
+    return place && { buffer, offset: place.offset * 4, bytes: place.size * 4 };
+  }
+
+  #copy(from: GPUBuffer, to: GPUBuffer): void {
+    const encoder = this.gpu.device.createCommandEncoder({ label: "copy weights" });
+    encoder.copyBufferToBuffer(from, 0, to, 0, this.size * 4);
+    this.gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  [Symbol.dispose](): void {
+    for (const buffer of [this.values, this.gradients, this.moment1, this.moment2, this.#best]) {
+      this.gpu.destroyBuffer(buffer);
+    }
+  }
+}

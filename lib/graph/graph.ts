@@ -81,7 +81,7 @@ export function describe(spec: Spec): string {
 /** A traced step: nodes in the order they were made, which is an order they can run in. */
 export class Graph {
   readonly nodes: Node[] = [];
-  #scope: string[] = [];
+  #scope = "";
   #streams = 0;
 
   /** A tensor written before each step. */
@@ -94,13 +94,14 @@ export class Graph {
     return this.#source(trainable ? "trainable" : "frozen", name, { shape, dtype: "f32" });
   }
 
-  /** Runs `body` with `name` appended to the module path of the nodes it makes. */
-  scope<T>(name: string, body: () => T): T {
-    this.#scope.push(name);
+  /** Runs `body` with `path` as the module path of the nodes it makes. */
+  scope<T>(path: string, body: () => T): T {
+    const outer = this.#scope;
+    this.#scope = path;
     try {
       return body();
     } finally {
-      this.#scope.pop();
+      this.#scope = outer;
     }
   }
 
@@ -111,7 +112,7 @@ export class Graph {
 
   /** Applies `op`. Throws what its shape rule throws, with the module path. */
   apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
-    const name = this.#scope.join(".");
+    const name = this.#scope;
     for (const { shape } of inputs) {
       if (shape.some((extent) => !Number.isInteger(extent) || extent < 1)) {
         throw new Error(`${op.name} at "${name}": shape [${shape}] has an empty or fractional dimension`);

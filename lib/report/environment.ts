@@ -1,0 +1,29 @@
+/** Where a run takes place: adapter, runtime, machine and commit. */
+
+import type { Gpu } from "../gpu/device.ts";
+import type { Environment } from "./schema.ts";
+
+/** Reads the machine and, where git is there, the commit. */
+export async function describeEnvironment({ adapter }: Gpu): Promise<Environment> {
+  return {
+    adapter: adapter.name,
+    software: adapter.software,
+    runtime: `Deno ${Deno.version.deno}`,
+    system: `${Deno.build.os} ${Deno.build.arch}`,
+    cpus: navigator.hardwareConcurrency,
+    commit: await git(["rev-parse", "HEAD"]) ?? "unknown",
+    // Results that are being written are no change to the code that writes them.
+    dirty: (await git(["status", "--porcelain", "--", ":!results"]) ?? "") !== "",
+  };
+}
+
+/** Output of a git command; undefined outside a checkout (a tarball is a fine place to run from). */
+async function git(args: string[]): Promise<string | undefined> {
+  try {
+    const { success, stdout } = await new Deno.Command("git", { args, stderr: "null" }).output();
+    return success ? new TextDecoder().decode(stdout).trim() : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,144 @@
+/** Results as markdown, from the records alone. */
+
+import { studentInterval } from "./statistics.ts";
+import type { Cell } from "./schema.ts";
+
+const percent = (value: number) => (100 * value).toFixed(1);
+const thousands = (value: number) => value.toLocaleString("en-US");
+
+/** A markdown table; the first column is left-aligned, the others right-aligned. */
+function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [line(header), line(header.map((_, i) => i === 0 ? ":--" : "--:")), ...rows.map(line)].join("\n");
+}
+
+/** Groups in order of first appearance. */
+function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) groups.set(key(item), [...groups.get(key(item)) ?? [], item]);
+  return groups;
+}
+
+/** `71.2 ± 0.4` over seeds, `71.2` for one seed, in percent. */
+function meanWithInterval(values: readonly number[]): string {
+  const { mean, halfWidth } = studentInterval(values);
+  return halfWidth === undefined ? percent(mean) : `${percent(mean)} ± ${percent(halfWidth)}`;
+}
+
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** The page of one table. `title` says which. */
+export function renderMarkdown(title: string, cells: readonly Cell[]): string {
+  const [first] = cells;
+  const tasks = [...groupBy(cells, (cell) => cell.task).keys()];
+  const { environment } = first;
+  const seeds = new Set(cells.map((cell) => cell.seed)).size;
+  return `# ${title}
+
+Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${
+    seeds > 1 ? "s" : ""
+  }, the embedded suite (${tasks.join(", ")}): labels made by people, but not the
+paper's data or models. Adapters on ${
+    first.target.join(", ")
+  }. Headline metric on dev at the last epoch, with the best epoch's in
+brackets, in percent; ± is a 95 % interval over seeds (Student's t).
+
+Machine: ${environment.adapter}, ${environment.cpus} CPUs, ${environment.system}, ${environment.runtime}. Commit ${
+    environment.commit.slice(0, 10)
+  }${environment.dirty ? " with uncommitted changes" : ""}.
+
+${scores(cells, tasks)}
+
+## Cost
+
+${costs(cells)}
+
+Multiply-adds are per token and forward pass; a profiler's FLOPs are twice that. Time is that of training alone, on a machine that
+does other things too: compare rows, not with other machines.
+
+## Tasks
+
+${taskTable(cells)}
+
+## Every metric
+
+${everyMetric(cells)}
+`;
+}
+
+function scores(cells: readonly Cell[], tasks: readonly string[]): string {
+  const byMethod = groupBy(cells, (cell) => cell.label);
+  const lasts = (own: readonly Cell[], task: string) =>
+    own.filter((cell) => cell.task === task).map((cell) => cell.last[cell.headline]);
+  const bests = (own: readonly Cell[], task: string) =>
+    own.filter((cell) => cell.task === task).map((cell) => cell.best[cell.headline]);
+  const top = new Map(tasks.map((task) => [
+    task,
+    Math.max(...[...byMethod.values()].map((own) => lasts(own, task)).filter((v) => v.length > 0).map(mean)),
+  ]));
+  const rows = [...byMethod].map(([label, own]) => {
+    const columns = tasks.map((task) => {
+      const values = lasts(own, task);
+      if (values.length === 0) return "–";
+      const text = meanWithInterval(values);
+      return `${mean(values) === top.get(task) ? `**${text}**` : text} (${percent(mean(bests(own, task)))})`;
+    });
+    const complete = tasks.every((task) => lasts(own, task).length > 0);
+    const average = complete ? percent(mean(tasks.map((task) => mean(lasts(own, task))))) : "–";
+    return [label, thousands(own[0].adapterParameters), ...columns, average];
+  });
+  return table(["method", "trainable, head not counted", ...tasks, "average"], rows);
+}
+
+function costs(cells: readonly Cell[]): string {
+  const byMethod = groupBy(cells, (cell) => cell.label);
+  const seconds = (own: readonly Cell[]) =>
+    own.reduce((sum, cell) => sum + cell.times.trainSeconds, 0) / own.length;
+  const reference = byMethod.get("LoRA r 8");
+  const rows = [...byMethod].map(([label, own]) => {
+    const [cell] = own;
+    return [
+      label,
+      thousands(cell.adapterMultiplyAddsPerToken),
+      `${(100 * cell.adapterMultiplyAddsPerToken / cell.baseMultiplyAddsPerToken).toFixed(2)} %`,
+      seconds(own).toFixed(1),
+      reference ? (seconds(own) / seconds(reference)).toFixed(2) : "–",
+      (Math.max(...own.map((c) => c.peakBufferBytes)) / 2 ** 20).toFixed(0),
+      String(cell.learningRate),
+    ];
+  });
+  return table([
+    "method",
+    "adapter multiply-adds",
+    "of the base's",
+    "train s a cell",
+    "of LoRA r 8's",
+    "peak MiB",
+    "learning rate",
+  ], rows);
+}
+
+function taskTable(cells: readonly Cell[]): string {
+  const rows = [...groupBy(cells, (cell) => cell.task)].map(([task, [cell]]) => [
+    task,
+    thousands(cell.trainExamples),
+    thousands(cell.devExamples),
+    String(cell.epochs.length),
+    String(cell.batchSize),
+    cell.headline,
+    percent(cell.majorityBaseline),
+  ]);
+  return table(["task", "train", "dev", "epochs", "batch", "headline metric", "majority baseline"], rows);
+}
+
+function everyMetric(cells: readonly Cell[]): string {
+  const rows = cells.map((cell) => [
+    cell.label,
+    cell.task,
+    String(cell.seed),
+    Object.entries(cell.last).map(([name, value]) => `${name} ${percent(value)}`).join(", "),
+    Object.entries(cell.best).map(([name, value]) => `${name} ${percent(value)}`).join(", "),
+    cell.epochs.at(-1)!.trainLoss.toFixed(3),
+  ]);
+  return table(["method", "task", "seed", "last epoch", "best epoch", "train loss"], rows);
+}

@@ -1,0 +1,95 @@
+/** The record of one run, as written to `results/*.json`; everything a table or a comparison needs. */
+
+import * as v from "npm:valibot@1.5.0";
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const finite = v.pipe(v.number(), v.finite());
+const metrics = v.record(v.string(), finite);
+
+/** Where a run took place. */
+export const environmentSchema = v.object({
+  adapter: v.string(),
+  software: v.boolean(),
+  runtime: v.string(),
+  system: v.string(),
+  cpus: count,
+  /** Commit of this repository, and whether files differed from it. */
+  commit: v.string(),
+  dirty: v.boolean(),
+});
+
+export const cellSchema = v.object({
+  schemaVersion: v.literal(1),
+  table: v.string(),
+  profile: v.string(),
+  task: v.string(),
+  model: v.string(),
+  /** Name in tables, such as `LoRA r 8`, and what it stands for. */
+  label: v.string(),
+  method: v.string(),
+  options: v.record(v.string(), v.union([v.string(), v.number()])),
+  target: v.array(v.string()),
+  seed: count,
+  learningRate: finite,
+  epochs: v.array(v.object({ epoch: count, trainLoss: finite, metrics })),
+  /** Metrics of the epoch with the best headline metric on dev, and of the last one. */
+  best: metrics,
+  last: metrics,
+  headline: v.string(),
+  adapterParameters: count,
+  headParameters: count,
+  baseMultiplyAddsPerToken: count,
+  adapterMultiplyAddsPerToken: count,
+  trainExamples: count,
+  devExamples: count,
+  majorityBaseline: finite,
+  batchSize: count,
+  steps: count,
+  times: v.object({ compileSeconds: finite, trainSeconds: finite, wallSeconds: finite }),
+  peakBufferBytes: count,
+  environment: environmentSchema,
+});
+
+/** One cell of a table: one method on one task with one seed. */
+export type Cell = v.InferOutput<typeof cellSchema>;
+/** Where a run took place. */
+export type Environment = v.InferOutput<typeof environmentSchema>;
+
+/** What names a cell: two runs with one key are the same experiment. */
+export function cellKey(
+  cell: Pick<
+    Cell,
+    "profile" | "task" | "model" | "label" | "seed" | "learningRate" | "trainExamples" | "devExamples"
+  >,
+): string {
+  const { profile, task, model, label, seed, learningRate, trainExamples, devExamples } = cell;
+  return [profile, task, model, label, seed, learningRate, trainExamples, devExamples].join(" / ");
+}
+
+/** Reads a results file. Throws an Error that names the file, the record and the field that is wrong. */
+export async function readCells(path: string): Promise<Cell[]> {
+  const parsed = v.safeParse(v.array(cellSchema), JSON.parse(await Deno.readTextFile(path)));
+  if (parsed.success) return parsed.output;
+  const { message } = parsed.issues[0];
+  throw new Error(`${path}: ${v.getDotPath(parsed.issues[0]) ?? "file"}: ${message}`);
+}
+
+/** Writes `text` beside `path` and renames it, so that a crash or a full disk leaves the old file whole. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  await Deno.writeTextFile(`${path}.part`, text);
+  await Deno.rename(`${path}.part`, path);
+}
+
+/** Writes a results file, cells in the order given. */
+export async function writeCells(path: string, cells: readonly Cell[]): Promise<void> {
+  await writeWhole(path, JSON.stringify(cells, null, 1) + "\n");
+}
+
+/** The cells without times, memory and machine: what two runs with one seed must agree on byte for byte. */
+export function metricsOnly(cells: readonly Cell[]): string {
+  return JSON.stringify(
+    cells.map(({ times: _, environment: __, peakBufferBytes: ___, ...rest }) => rest),
+    null,
+    1,
+  ) + "\n";
+}

@@ -1,0 +1,107 @@
+/** One cell of a table: one method on one task with one seed, trained and evaluated after every epoch. */
+
+import type { Adapter } from "../adapters/attach.ts";
+import type { Example, Split, Task } from "../data/task.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Encoder } from "../models/model.ts";
+import type { Encoded } from "./batches.ts";
+import { decide, evaluateMetrics } from "./metrics.ts";
+import type { HeadShape } from "./step.ts";
+import { headSize, Trainer, type TrainOptions } from "./trainer.ts";
+import type { FrozenWeights } from "./weights.ts";
+
+/** Scores by metric name. */
+export type Scores = Record<string, number>;
+
+/** What training one cell gives. */
+export interface FineTuned {
+  readonly epochs: readonly {
+    readonly epoch: number;
+    readonly trainLoss: number;
+    readonly metrics: Scores;
+  }[];
+  readonly best: Scores;
+  readonly last: Scores;
+  readonly headParameters: number;
+  readonly steps: number;
+  readonly compileSeconds: number;
+  readonly trainSeconds: number;
+  readonly peakBufferBytes: number;
+}
+
+/** Who wants to know how far a cell is; called after each submit, so it must not wait for the GPU. */
+export interface Progress {
+  onStep?(step: number, steps: number): void;
+}
+
+/** The head a task needs. */
+export function headOf(task: Task, example: Example): HeadShape {
+  const outputs = task.shape === "choice" || task.objective === "regression" ? 1 : task.labels.length;
+  return { shape: task.shape, objective: task.objective, texts: example.texts.length, outputs };
+}
+
+/** Token ids, cut to the task's limit. */
+export function encodeExamples(model: Encoder, task: Task, examples: readonly Example[]): Encoded[] {
+  return examples.map(({ texts, label }) => ({
+    label,
+    texts: texts.map((text) => model.tokenize(text).slice(0, task.maxTokens)),
+  }));
+}
+
+/** Fine-tunes `adapter` on `split` and evaluates it after every epoch. */
+export async function fineTune(
+  gpu: Gpu,
+  model: Encoder,
+  frozen: FrozenWeights,
+  adapter: Adapter,
+  task: Task,
+  split: Split,
+  options: TrainOptions,
+  progress: Progress = {},
+): Promise<FineTuned> {
+  const head = headOf(task, split.train[0]);
+  const [train, dev] = [split.train, split.dev].map((examples) => encodeExamples(model, task, examples));
+  using trainer = new Trainer(gpu, model, adapter, head, train, options, frozen);
+  const start = performance.now();
+  await trainer.prepare(dev);
+  const compileSeconds = (performance.now() - start) / 1000;
+  const epochs = [];
+  let trainSeconds = 0;
+  for (let epoch = 0; epoch < options.epochs; epoch++) {
+    const started = performance.now();
+    const records = await trainer.epoch(epoch, (step) => progress.onStep?.(step, trainer.steps));
+    trainSeconds += (performance.now() - started) / 1000;
+    const predictions = (await trainer.predict(dev)).map((scores) => decide(task.objective, scores));
+    const metrics = evaluateMetrics(task.metrics, predictions, dev.map(({ label }) => label)) as Scores;
+    epochs.push({
+      epoch,
+      trainLoss: records.reduce((sum, { loss }) => sum + loss, 0) / records.length,
+      metrics,
+    });
+    if (isBest(epochs.map((entry) => entry.metrics[task.metrics[0]]))) trainer.trainable.keepBest();
+  }
+  const best = epochs.reduce((a, b) => b.metrics[task.metrics[0]] > a.metrics[task.metrics[0]] ? b : a);
+  return {
+    epochs,
+    best: best.metrics,
+    last: epochs.at(-1)!.metrics,
+    headParameters: headSize(model, head),
+    steps: trainer.steps,
+    compileSeconds,
+    trainSeconds,
+    peakBufferBytes: gpu.memory.peakBytes,
+  };
+}
+
+/** True when the newest score is above all before it. */
+function isBest(scores: readonly number[]): boolean {
+  return scores.slice(0, -1).every((score) => score < scores.at(-1)!);
+}
+
+/** Share of the most frequent label; for regression 0, the score of a constant. */
+export function majorityBaseline(task: Task, examples: readonly Example[]): number {
+  if (task.objective === "regression") return 0;
+  const counts = new Map<number, number>();
+  for (const { label } of examples) counts.set(label, (counts.get(label) ?? 0) + 1);
+  return Math.max(...counts.values()) / examples.length;
+}

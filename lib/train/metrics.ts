@@ -1,0 +1,70 @@
+/** Metrics of predictions against labels, as the GLUE benchmark defines them. */
+
+import type { MetricName, Task } from "../data/task.ts";
+
+type Numbers = readonly number[];
+
+/** Precision and recall's harmonic mean for one class; 0 when the class is neither predicted nor present. */
+function f1Of(predictions: Numbers, labels: Numbers, positive: number): number {
+  const hits = predictions.filter((value, i) => value === positive && labels[i] === positive).length;
+  const predicted = predictions.filter((value) => value === positive).length;
+  const present = labels.filter((value) => value === positive).length;
+  return predicted + present === 0 ? 0 : 2 * hits / (predicted + present);
+}
+
+/** Pearson's r; 0 when either side is constant. */
+function pearson(a: Numbers, b: Numbers): number {
+  const mean = (values: Numbers) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const [meanA, meanB] = [mean(a), mean(b)];
+  const product = (x: Numbers, mx: number, y: Numbers, my: number) =>
+    x.reduce((sum, value, i) => sum + (value - mx) * (y[i] - my), 0);
+  const scale = Math.sqrt(product(a, meanA, a, meanA) * product(b, meanB, b, meanB));
+  return scale === 0 ? 0 : product(a, meanA, b, meanB) / scale;
+}
+
+/** Ranks from 1, ties sharing their average. */
+function ranks(values: Numbers): number[] {
+  const order = values.map((_, i) => i).sort((i, j) => values[i] - values[j]);
+  const result = new Array<number>(values.length);
+  for (let start = 0; start < order.length;) {
+    let end = start;
+    while (end < order.length && values[order[end]] === values[order[start]]) end++;
+    for (let i = start; i < end; i++) result[order[i]] = (start + end + 1) / 2;
+    start = end;
+  }
+  return result;
+}
+
+const formulas: Record<MetricName, (predictions: Numbers, labels: Numbers) => number> = {
+  accuracy: (predictions, labels) =>
+    predictions.filter((value, i) => value === labels[i]).length / labels.length,
+  /** Mean F1 over the classes that occur in predictions or labels (scikit-learn's `average="macro"`). */
+  macroF1(predictions, labels) {
+    const classes = [...new Set([...predictions, ...labels])];
+    return classes.reduce((sum, label) => sum + f1Of(predictions, labels, label), 0) / classes.length;
+  },
+  f1: (predictions, labels) => f1Of(predictions, labels, 1),
+  /** For two classes, Matthews' coefficient is Pearson's r of the 0/1 vectors. */
+  matthews: pearson,
+  pearson,
+  spearman: (predictions, labels) => pearson(ranks(predictions), ranks(labels)),
+};
+
+/** The named metrics. Throws for no examples, unequal lengths or a prediction that is not finite. */
+export function evaluateMetrics(
+  names: readonly MetricName[],
+  predictions: Numbers,
+  labels: Numbers,
+): Partial<Record<MetricName, number>> {
+  if (labels.length === 0 || labels.length !== predictions.length) {
+    throw new Error(`${predictions.length} predictions for ${labels.length} labels`);
+  }
+  const bad = predictions.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw new Error(`prediction ${bad} is ${predictions[bad]}`);
+  return Object.fromEntries(names.map((name) => [name, formulas[name](predictions, labels)]));
+}
+
+/** What a row of scores predicts: the value of a regression, else the class or option with the highest score. */
+export function decide(objective: Task["objective"], scores: Float32Array): number {
+  return objective === "regression" ? scores[0] : scores.indexOf(Math.max(...scores));
+}

@@ -46,7 +46,7 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method {
   };
 }
 
-export const bora = boraMethod(
+export const bora: Method = boraMethod(
   "BoRA",
   "y_j = W_j x + s·B_j Σ_k exp(σ_jk/Mav(σ)) ⊙ A_k x_k (arXiv 2508.06953)",
   {
@@ -55,12 +55,12 @@ export const bora = boraMethod(
   },
 );
 
-export const boraWithoutExp = boraMethod("BoRA without Exp", "BoRA with Σ = σ/Mav(σ)", {
+export const boraWithoutExp: Method = boraMethod("BoRA without Exp", "BoRA with Σ = σ/Mav(σ)", {
   exp: false,
   norm: true,
 });
 
-export const boraWithoutNorm = boraMethod("BoRA without Norm", "BoRA with Σ = exp(σ)", {
+export const boraWithoutNorm: Method = boraMethod("BoRA without Norm", "BoRA with Σ = exp(σ)", {
   exp: true,
   norm: false,
 });

@@ -1,0 +1,36 @@
+/**
+ * BoRA and its rivals on WebGPU: adapters, the graph engine they run on, a trainer, and the embedded suite.
+ *
+ * ```ts
+ * import { attach, bora, loadUseLite, openGpu, Trainer } from "./mod.ts";
+ * ```
+ *
+ * @module
+ */
+
+export {
+  type AdapterSummary,
+  Gpu,
+  type MemoryReport,
+  openGpu,
+  type OpenGpuOptions,
+} from "./lib/gpu/device.ts";
+export { Profile, type Timing } from "./lib/gpu/profiler.ts";
+export { type DType, Graph, type Op, type Tensor } from "./lib/graph/graph.ts";
+export { grad } from "./lib/graph/grad.ts";
+export { interpret } from "./lib/graph/interpret.ts";
+export { compile, type CompiledGraph, type CompileOptions } from "./lib/graph/compile.ts";
+export { type Adapter, attach, type AttachOptions } from "./lib/adapters/attach.ts";
+export type { AdapterOptions, Method } from "./lib/adapters/method.ts";
+export { full, headOnly } from "./lib/adapters/base_only.ts";
+export { bora, boraWithoutExp, boraWithoutNorm } from "./lib/adapters/bora.ts";
+export { lora } from "./lib/adapters/lora.ts";
+export { melora } from "./lib/adapters/melora.ts";
+export { methodByName, methods } from "./lib/adapters/registry.ts";
+export type { Encoder, LinearModule, Weight } from "./lib/models/model.ts";
+export { loadUseLite } from "./lib/models/use_lite.ts";
+export type { Example, Split, Task } from "./lib/data/task.ts";
+export { taskByName, tasks } from "./lib/data/registry.ts";
+export { encodeExamples, fineTune, headOf } from "./lib/train/fine_tune.ts";
+export { Trainer, type TrainOptions } from "./lib/train/trainer.ts";
+export { FrozenWeights } from "./lib/train/weights.ts";

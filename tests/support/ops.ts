@@ -69,10 +69,13 @@ export async function runOnGpu(
   return results;
 }
 
-/** Largest |a − b| relative to the largest |b|: an error bound where small entries cancel. */
-export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+/**
+ * Largest |a − b| relative to the largest |b|: an error bound where small entries cancel. `floor` is the scale below
+ * which a tensor counts as zero: some gradients (a key's bias under softmax) are exactly 0 and hold only rounding.
+ */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>, floor = 1e-30): number {
   assert.equal(actual.length, expected.length);
-  let scale = 1e-30;
+  let scale = floor;
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
     assert.ok(Number.isFinite(actual[i]), `value ${i} is ${actual[i]}, expected ${expected[i]}`);
@@ -119,16 +122,17 @@ export async function checkOp(trace: Trace, values: Values = new Map(), toleranc
   targets.forEach((target, i) => checkByDifferences(loss, target, expected[i + 1], values));
 }
 
-/** Central differences of `loss` along up to 12 entries of `target`, against its gradient. */
+/** Central differences of `loss` along up to 12 entries of `target`, against its gradient; `floor` as in `relativeError`. */
 export function checkByDifferences(
   loss: Tensor,
   target: Tensor,
   gradient: Float64Array,
   values: Values,
+  floor = 1e-30,
 ): void {
   const name = target.node.name;
   const base = values.get(name)!;
-  const scale = gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
+  const scale = gradient.reduce((most, value) => Math.max(most, Math.abs(value)), floor);
   const stride = Math.max(1, Math.floor(base.length / 12));
   for (let i = 0; i < base.length; i += stride) {
     const h = 1e-4;

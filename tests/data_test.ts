@@ -1,0 +1,82 @@
+/** The embedded suite: parsers that refuse damage, splits that share nothing, labels in range. */
+
+import assert from "node:assert/strict";
+import { taskByName, tasks } from "../lib/data/registry.ts";
+import { splitByKeys } from "../lib/data/split.ts";
+import { lexicographerFiles, parseSynsets, readSynsets } from "../lib/data/wordnet.ts";
+
+const line =
+  '00003553 03 n 02 whole 0 unit(a) 0 002 @ 00002684 n 0000 %p 00001740 n 0000 | an assemblage; "how big is it?"; "a team is a unit"  ';
+
+Deno.test("a synset's words, gloss, examples and relations", () => {
+  assert.deepEqual(parseSynsets(`  1 licence\n${line}\n`, "data.noun"), [{
+    key: "n00003553",
+    lemmas: ["whole", "unit"],
+    lexicographerFile: 3,
+    definition: "an assemblage",
+    examples: ["how big is it?", "a team is a unit"],
+    relations: [{ symbol: "@", target: "n00002684" }, { symbol: "%p", target: "n00001740" }],
+  }]);
+});
+
+Deno.test("a truncated or foreign line is refused with file and line", () => {
+  for (const bad of [line.slice(0, 50), "hello", line.replace(" 02 whole", " 09 whole")]) {
+    assert.throws(
+      () => parseSynsets(`${line}\n${bad}`, "data.noun"),
+      /data\.noun line 2 is not a WordNet synset, or is cut short/,
+    );
+  }
+});
+
+Deno.test("splitByKeys shares no key, whatever the keys' case", () => {
+  const examples = Array.from({ length: 500 }, (_, i) => ({
+    example: { id: `e${i}`, texts: [`${i}`], label: 0 },
+    keys: [`Key${i % 90}`, `key${(i * 7) % 90}`],
+  }));
+  const { train, dev } = splitByKeys(examples, 0.3, { train: 1000, dev: 1000 });
+  const keysOf = (side: typeof train) =>
+    new Set(side.flatMap(({ id }) => examples[Number(id.slice(1))].keys.map((key) => key.toLowerCase())));
+  assert.ok(train.length > 100 && dev.length > 10);
+  assert.deepEqual([...keysOf(train)].filter((key) => keysOf(dev).has(key)), []);
+});
+
+for (const task of tasks) {
+  Deno.test(`${task.name}: sizes, labels in range, no example twice or on both sides`, async () => {
+    const { train, dev } = await task.load();
+    assert.ok(train.length >= 1000 && dev.length >= 400, `${train.length} and ${dev.length} examples`);
+    const ids = [...train, ...dev].map(({ id }) => id);
+    assert.equal(new Set(ids).size, ids.length);
+    const classes = task.objective === "classification" && task.shape !== "choice"
+      ? task.labels.length
+      : Infinity;
+    assert.ok(
+      [...train, ...dev].every(({ label }) => label >= 0 && label < classes && Number.isInteger(label)),
+    );
+    assert.equal(new Set(train.map(({ label }) => label)).size, classes);
+    assert.ok([...train, ...dev].every(({ texts }) => texts.every((text) => text !== "")));
+  });
+}
+
+Deno.test("supersense: no lemma on both sides", async () => {
+  const { train, dev } = await taskByName("supersense").load();
+  const synsets = (await Promise.all([readSynsets("noun"), readSynsets("verb")])).flat();
+  const lemmas = new Map(synsets.map(({ key, lemmas }) => [key, lemmas.map((lemma) => lemma.toLowerCase())]));
+  const trained = new Set(train.flatMap(({ id }) => lemmas.get(id)!));
+  assert.deepEqual(dev.flatMap(({ id }) => lemmas.get(id)!).filter((lemma) => trained.has(lemma)), []);
+});
+
+Deno.test("the splits are these, on every machine", async () => {
+  const first = async (name: string) => (await taskByName(name).load()).train.slice(0, 3).map(({ id }) => id);
+  assert.deepEqual(await first("supersense"), ["n14979530", "n08535930", "n00052205"]);
+  assert.deepEqual(await first("sentiment"), ["imdb 48", "yelp 641", "yelp 139"]);
+});
+
+Deno.test("lexicographer files are numbered as WordNet numbers them", () => {
+  assert.equal(lexicographerFiles.get(5), "noun.animal");
+  assert.equal(lexicographerFiles.get(29), "verb.body");
+  assert.equal(lexicographerFiles.get(43), "verb.weather");
+});
+
+Deno.test("an unknown task is refused with the names", () => {
+  assert.throws(() => taskByName("sst"), /no task "sst"; have supersense/);
+});

@@ -1,0 +1,159 @@
+/** Result records, metrics, statistics and pages. */
+
+import assert from "node:assert/strict";
+import type { Cell } from "../lib/report/schema.ts";
+import { cellKey, metricsOnly, readCells, writeCells, writeWhole } from "../lib/report/schema.ts";
+import { pointsOf, renderChart } from "../lib/report/chart.ts";
+import { renderMarkdown } from "../lib/report/markdown.ts";
+import { studentInterval } from "../lib/report/statistics.ts";
+import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
+
+function cell(changes: Partial<Cell> = {}): Cell {
+  return {
+    schemaVersion: 1,
+    table: "first-table",
+    profile: "made up for this test",
+    task: "supersense",
+    model: "tiny",
+    label: "LoRA r 8",
+    method: "LoRA",
+    options: { r: 8, alpha: 16 },
+    target: ["query"],
+    seed: 0,
+    learningRate: 0.003,
+    epochs: [{ epoch: 0, trainLoss: 1.5, metrics: { accuracy: 0.5 } }],
+    best: { accuracy: 0.625 },
+    last: { accuracy: 0.5 },
+    headline: "accuracy",
+    adapterParameters: 24576,
+    headParameters: 100,
+    baseMultiplyAddsPerToken: 1000,
+    adapterMultiplyAddsPerToken: 20,
+    trainExamples: 1000,
+    devExamples: 8,
+    majorityBaseline: 0.25,
+    batchSize: 32,
+    steps: 10,
+    times: { compileSeconds: 1, trainSeconds: 10, wallSeconds: 12 },
+    peakBufferBytes: 2 ** 21,
+    environment: {
+      adapter: "a",
+      software: true,
+      runtime: "r",
+      system: "s",
+      cpus: 2,
+      commit: "0123456789ab",
+      dirty: false,
+    },
+    ...changes,
+  };
+}
+
+Deno.test("records survive a round trip; a broken one is refused with file and field", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/cells.json`;
+  await writeCells(path, [cell(), cell({ seed: 1 })]);
+  assert.deepEqual(await readCells(path), [cell(), cell({ seed: 1 })]);
+  for (
+    const [field, value] of [["seed", -1], ["schemaVersion", 2], ["learningRate", null], ["environment", {}]]
+  ) {
+    await Deno.writeTextFile(path, JSON.stringify([{ ...cell(), [field as string]: value }]));
+    await assert.rejects(() => readCells(path), new RegExp(`cells.json: 0.${field}`));
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a write that fails leaves the old file whole", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/page.md`;
+  await writeWhole(path, "old");
+  await Deno.mkdir(`${path}.part`);
+  await assert.rejects(() => writeWhole(path, "new"));
+  assert.equal(await Deno.readTextFile(path), "old");
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("metricsOnly forgets times and machine, and nothing else", () => {
+  const slower = cell({ times: { compileSeconds: 9, trainSeconds: 9, wallSeconds: 9 }, peakBufferBytes: 1 });
+  assert.equal(metricsOnly([slower]), metricsOnly([cell()]));
+  assert.notEqual(metricsOnly([cell({ last: { accuracy: 0.51 } })]), metricsOnly([cell()]));
+});
+
+Deno.test("a cell's key tells experiments apart", () => {
+  const keys = [
+    cell(),
+    cell({ seed: 1 }),
+    cell({ task: "wic" }),
+    cell({ label: "BoRA" }),
+    cell({ learningRate: 0.01 }),
+  ].map(cellKey);
+  assert.equal(new Set(keys).size, keys.length);
+});
+
+Deno.test("Student's interval: 95 % of (1, 2, 3, 4) is 2.5 ± 3.182·0.6455", () => {
+  const { mean, halfWidth } = studentInterval([1, 2, 3, 4]);
+  assert.equal(mean, 2.5);
+  assert.ok(Math.abs(halfWidth! - 3.182446 * Math.sqrt(5 / 3 / 4)) < 1e-5);
+  assert.equal(studentInterval([7]).halfWidth, undefined);
+  assert.throws(() => studentInterval([]), /no values/);
+});
+
+Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes for what was not run", () => {
+  const page = renderMarkdown("A title", [
+    cell(),
+    cell({ task: "wic", last: { accuracy: 0.7 }, best: { accuracy: 0.7 } }),
+    cell({
+      label: "BoRA",
+      adapterParameters: 32768,
+      adapterMultiplyAddsPerToken: 25,
+      last: { accuracy: 0.55 },
+      times: { compileSeconds: 1, trainSeconds: 11, wallSeconds: 12 },
+    }),
+  ]);
+  assert.match(page, /\| LoRA r 8 \| 24,576 \| 50\.0 \(62\.5\) \| \*\*70\.0\*\* \(70\.0\) \| 60\.0 \|/);
+  assert.match(page, /\| BoRA \| 32,768 \| \*\*55\.0\*\* \(62\.5\) \| – \| – \|/);
+  assert.match(page, /\| BoRA \| 25 \| 2\.50 % \| 11\.0 \| 1\.10 \| 2 \| 0\.003 \|/);
+  assert.match(page, /not the\npaper's data or models/);
+});
+
+Deno.test("the chart has a labelled point a method", async () => {
+  const cells = [
+    cell(),
+    cell({ seed: 1, last: { accuracy: 0.6 } }),
+    cell({ label: "Head only", adapterParameters: 0 }),
+  ];
+  assert.deepEqual(pointsOf(cells), [
+    { method: "LoRA r 8", parameters: 24576, score: 55 },
+    { method: "Head only", parameters: 1, score: 50 },
+  ]);
+  const svg = await renderChart("A chart", cells);
+  assert.match(svg, /^<svg/);
+  for (const text of ["LoRA r 8", "Head only", "A chart"]) assert.ok(svg.includes(text));
+});
+
+Deno.test("metrics, against values worked out by hand", () => {
+  const labels = [0, 0, 1, 1, 1, 0];
+  const predictions = [0, 1, 1, 1, 0, 0];
+  const metrics = evaluateMetrics(["accuracy", "f1", "macroF1", "matthews"], predictions, labels);
+  // One false positive and one false negative of six: precision = recall = 2/3 for both classes.
+  assert.deepEqual(
+    Object.values(metrics).map((value) => value.toFixed(12)),
+    [2 / 3, 2 / 3, 2 / 3, 1 / 3].map((v) => v.toFixed(12)),
+  );
+  assert.ok(
+    Math.abs(
+      evaluateMetrics(["pearson"], [1, 2, 3, 5], [2, 4, 5, 4]).pearson! - 3.75 / Math.sqrt(8.75 * 4.75),
+    ) < 1e-9,
+  );
+  assert.ok(
+    Math.abs(evaluateMetrics(["spearman"], [1, 2, 2, 9], [10, 20, 30, 40]).spearman! - 0.9486832981) < 1e-9,
+  );
+  assert.equal(evaluateMetrics(["pearson"], [1, 1], [0, 3]).pearson, 0);
+  assert.throws(() => evaluateMetrics(["accuracy"], [], []), /0 predictions for 0 labels/);
+  assert.throws(() => evaluateMetrics(["accuracy"], [NaN], [1]), /prediction 0 is NaN/);
+});
+
+Deno.test("decide takes the highest score, or the value itself", () => {
+  assert.equal(decide("classification", Float32Array.of(0.1, 2, -3)), 1);
+  assert.equal(decide("regression", Float32Array.of(-1.5)), -1.5);
+});

@@ -43,19 +43,50 @@ Deno.test("splitByKeys shares no key, whatever the keys' case", () => {
 for (const task of tasks) {
   Deno.test(`${task.name}: sizes, labels in range, no example twice or on both sides`, async () => {
     const { train, dev } = await task.load();
-    assert.ok(train.length >= 1000 && dev.length >= 400, `${train.length} and ${dev.length} examples`);
+    assert.ok(train.length >= 900 && dev.length >= 350, `${train.length} and ${dev.length} examples`);
     const ids = [...train, ...dev].map(({ id }) => id);
     assert.equal(new Set(ids).size, ids.length);
-    const classes = task.objective === "classification" && task.shape !== "choice"
-      ? task.labels.length
-      : Infinity;
+    const regression = task.objective === "regression";
+    const classes = task.shape === "choice" ? train[0].texts.length - 1 : task.labels.length;
     assert.ok(
-      [...train, ...dev].every(({ label }) => label >= 0 && label < classes && Number.isInteger(label)),
+      [...train, ...dev].every(({ label }) =>
+        regression ? Math.abs(label) <= 5 : label >= 0 && label < classes && Number.isInteger(label)
+      ),
     );
-    assert.equal(new Set(train.map(({ label }) => label)).size, classes);
+    if (!regression) assert.equal(new Set(train.map(({ label }) => label)).size, classes);
     assert.ok([...train, ...dev].every(({ texts }) => texts.every((text) => text !== "")));
   });
 }
+
+for (const name of ["hypernym", "wic", "commonsense"]) {
+  Deno.test(`${name}: no label is much more frequent than another, on either side`, async () => {
+    const { train, dev } = await taskByName(name).load();
+    for (const side of [train, dev]) {
+      const labels = [...new Set(side.map(({ label }) => label))];
+      const shares = labels.map((label) =>
+        side.filter((example) => example.label === label).length / side.length
+      );
+      assert.ok(Math.max(...shares) < 1.15 / labels.length, `${name}: shares ${shares}`);
+    }
+  });
+}
+
+Deno.test("commonsense: four options, all different", async () => {
+  const { train, dev } = await taskByName("commonsense").load();
+  assert.ok(
+    [...train, ...dev].every(({ texts }) => texts.length === 5 && new Set(texts.slice(1)).size === 4),
+  );
+});
+
+Deno.test("hypernym and wic: no word on both sides", async () => {
+  for (const [name, words] of [["hypernym", 2], ["wic", 1]] as const) {
+    const { train, dev } = await taskByName(name).load();
+    const wordsOf = (side: typeof train) =>
+      side.flatMap(({ texts }) => texts.slice(0, words).map((text) => text.split(": ")[0].toLowerCase()));
+    const trained = new Set(wordsOf(train));
+    assert.deepEqual(wordsOf(dev).filter((word) => trained.has(word)), [], name);
+  }
+});
 
 Deno.test("supersense: no lemma on both sides", async () => {
   const { train, dev } = await taskByName("supersense").load();

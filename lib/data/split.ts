@@ -8,6 +8,18 @@ export function hashOf(name: string): number {
   return randomBits(0, 0, 0, streamOf(name));
 }
 
+/** Whether a key (lemma, text; case aside) belongs to dev, decided by its own hash. */
+export function isDevKey(key: string, devShare: number): boolean {
+  return hashOf(`split ${key.toLowerCase()}`) < devShare * 2 ** 32;
+}
+
+/** `items` in the order of a hash of their names and `salt`: a stable shuffle. */
+export function inHashOrder<T>(items: readonly T[], name: (item: T) => string, salt = ""): T[] {
+  return items.map((item) => ({ item, hash: hashOf(name(item) + salt) })).sort((a, b) => a.hash - b.hash).map(
+    ({ item }) => item,
+  );
+}
+
 /** An example with every key (lemma, text) that must not be in both train and dev. */
 export interface Keyed {
   readonly example: Example;
@@ -23,10 +35,10 @@ export function splitByKeys(
   devShare: number,
   most: { train: number; dev: number },
 ): Split {
-  const isDev = (key: string) => hashOf(`split ${key.toLowerCase()}`) < devShare * 2 ** 32;
-  const ordered = examples.map((keyed) => ({ ...keyed, hash: hashOf(keyed.example.id) }))
-    .sort((a, b) => a.hash - b.hash);
+  const ordered = inHashOrder(examples, ({ example }) => example.id);
   const side = (dev: boolean) =>
-    ordered.filter(({ keys }) => keys.every((key) => isDev(key) === dev)).map(({ example }) => example);
+    ordered.filter(({ keys }) => keys.every((key) => isDevKey(key, devShare) === dev)).map(({ example }) =>
+      example
+    );
   return { train: side(false).slice(0, most.train), dev: side(true).slice(0, most.dev) };
 }

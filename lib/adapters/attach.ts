@@ -35,7 +35,7 @@ export interface Adapter {
  * @throws Error, and attaches nothing, when a name matches no layer or the options do not fit a layer.
  */
 export function attach(model: Encoder, method: Method, { target, ...options }: AttachOptions): Adapter {
-  const all = { ...defaults, ...options };
+  const all = resolveOptions(options);
   const modules = selectModules(model, target);
   const parameters = new Map<string, ParameterSpec>();
   for (const module of modules) {
@@ -55,7 +55,19 @@ export function attach(model: Encoder, method: Method, { target, ...options }: A
   };
 }
 
-function selectModules(model: Encoder, target: readonly string[] | RegExp): LinearModule[] {
+/** `options` with the defaults in the gaps. */
+export function resolveOptions(options: Partial<AdapterOptions>): AdapterOptions {
+  return { ...defaults, ...options };
+}
+
+/**
+ * The layers of `model` that `target` selects: target-module names, or a regular expression for paths.
+ * @throws Error when one selects nothing, with the names there are.
+ */
+export function selectModules(
+  model: Pick<Encoder, "name" | "linears">,
+  target: readonly string[] | RegExp,
+): LinearModule[] {
   const names = [...new Set(model.linears.map((module) => module.target))].join(", ");
   if (target instanceof RegExp) {
     const found = model.linears.filter((module) => target.test(module.path));

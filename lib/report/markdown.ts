@@ -1,5 +1,6 @@
 /** Results as markdown, from the records alone. */
 
+import { markdownTable } from "npm:markdown-table@3.0.4";
 import { studentInterval } from "./statistics.ts";
 import type { Cell } from "./schema.ts";
 
@@ -7,9 +8,8 @@ const percent = (value: number) => (100 * value).toFixed(1);
 const thousands = (value: number) => value.toLocaleString("en-US");
 
 /** A markdown table; the first column is left-aligned, the others right-aligned. */
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [line(header), line(header.map((_, i) => i === 0 ? ":--" : "--:")), ...rows.map(line)].join("\n");
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  return markdownTable([header, ...rows], { align: header.map((_, i) => i === 0 ? "l" : "r") });
 }
 
 /** Groups in order of first appearance. */

@@ -1,0 +1,144 @@
+/** Models known by shape alone, for counting: no weights are read. To add one: a line in `modelShapes`. */
+
+import type { LinearModule } from "../models/model.ts";
+
+/** A model as the counters see it. */
+export interface ModelShape {
+  readonly name: string;
+  /** Every linear layer of the trunk that an adapter can attach to; the language-model head is not among them. */
+  readonly linears: readonly LinearModule[];
+  /** Parameters of the whole model, embeddings, norms and language-model head included. */
+  readonly parameters: number;
+}
+
+/** The fields of a Hugging Face `config.json` of a BERT-like encoder. */
+interface EncoderConfig {
+  readonly hidden_size: number;
+  readonly num_hidden_layers: number;
+  readonly intermediate_size: number;
+  readonly vocab_size: number;
+  readonly max_position_embeddings: number;
+  readonly type_vocab_size: number;
+}
+
+/** The fields of a Hugging Face `config.json` of a LLaMA-like decoder. */
+interface DecoderConfig {
+  readonly hidden_size: number;
+  readonly num_hidden_layers: number;
+  readonly intermediate_size: number;
+  readonly vocab_size: number;
+  readonly num_attention_heads: number;
+  readonly num_key_value_heads: number;
+  /** hidden_size / num_attention_heads where absent. */
+  readonly head_dim?: number;
+  readonly tie_word_embeddings: boolean;
+  /** Whether query, key and value have biases (Qwen2). */
+  readonly attention_bias: boolean;
+}
+
+function perLayer(
+  layers: number,
+  shapes: Readonly<Record<string, readonly [m: number, n: number]>>,
+): LinearModule[] {
+  return Array.from(
+    { length: layers },
+    (_, i) =>
+      Object.entries(shapes).map(([target, [m, n]]) => ({ path: `layer.${i}.${target}`, target, m, n })),
+  ).flat();
+}
+
+const sumOver = (linears: readonly LinearModule[], of: (module: LinearModule) => number) =>
+  linears.reduce((sum, module) => sum + of(module), 0);
+
+/** RoBERTa and BERT: biases everywhere, two LayerNorms a layer, one after the embeddings, a tanh pooler. */
+function encoder(name: string, config: EncoderConfig): ModelShape {
+  const { hidden_size: d, intermediate_size: ffn, num_hidden_layers: layers } = config;
+  const linears = perLayer(layers, {
+    query: [d, d],
+    key: [d, d],
+    value: [d, d],
+    output: [d, d],
+    ffn_in: [ffn, d],
+    ffn_out: [d, ffn],
+  });
+  const tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
+  const norms = 2 * d * (1 + 2 * layers);
+  const pooler = d * d + d;
+  return {
+    name,
+    linears,
+    parameters: sumOver(linears, ({ m, n }) => m * n + m) + tables * d + norms + pooler,
+  };
+}
+
+/** LLaMA, Gemma and Qwen2: grouped-query attention, a gated feed-forward, two RMSNorms a layer and one at the end. */
+function decoder(name: string, config: DecoderConfig): ModelShape {
+  const { hidden_size: d, intermediate_size: ffn, num_hidden_layers: layers } = config;
+  const headDim = config.head_dim ?? d / config.num_attention_heads;
+  const q = config.num_attention_heads * headDim;
+  const kv = config.num_key_value_heads * headDim;
+  const linears = perLayer(layers, {
+    query: [q, d],
+    key: [kv, d],
+    value: [kv, d],
+    output: [d, q],
+    gate: [ffn, d],
+    up: [ffn, d],
+    down: [d, ffn],
+  });
+  const biases = config.attention_bias ? layers * (q + 2 * kv) : 0;
+  const tables = config.vocab_size * d * (config.tie_word_embeddings ? 1 : 2);
+  const norms = d * (1 + 2 * layers);
+  return { name, linears, parameters: sumOver(linears, ({ m, n }) => m * n) + biases + tables + norms };
+}
+
+/** The paper's models, from their published `config.json`. */
+export const modelShapes: readonly ModelShape[] = [
+  encoder("RoBERTa-base", {
+    hidden_size: 768,
+    num_hidden_layers: 12,
+    intermediate_size: 3072,
+    vocab_size: 50265,
+    max_position_embeddings: 514,
+    type_vocab_size: 1,
+  }),
+  encoder("RoBERTa-large", {
+    hidden_size: 1024,
+    num_hidden_layers: 24,
+    intermediate_size: 4096,
+    vocab_size: 50265,
+    max_position_embeddings: 514,
+    type_vocab_size: 1,
+  }),
+  decoder("LLaMA-3-8B", {
+    hidden_size: 4096,
+    num_hidden_layers: 32,
+    intermediate_size: 14336,
+    vocab_size: 128256,
+    num_attention_heads: 32,
+    num_key_value_heads: 8,
+    tie_word_embeddings: false,
+    attention_bias: false,
+  }),
+  decoder("Gemma-7B", {
+    hidden_size: 3072,
+    num_hidden_layers: 28,
+    intermediate_size: 24576,
+    vocab_size: 256000,
+    num_attention_heads: 16,
+    num_key_value_heads: 16,
+    head_dim: 256,
+    tie_word_embeddings: true,
+    attention_bias: false,
+  }),
+  decoder("Qwen2.5-14B", {
+    hidden_size: 5120,
+    num_hidden_layers: 48,
+    intermediate_size: 13824,
+    vocab_size: 152064,
+    num_attention_heads: 40,
+    num_key_value_heads: 8,
+    tie_word_embeddings: false,
+    attention_bias: true,
+  }),
+];

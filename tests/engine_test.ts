@@ -1,0 +1,177 @@
+/** The engine's own promises: templates, compile errors, limits, a caller's device, planning, and a golden program. */
+
+import assert from "node:assert/strict";
+import { attach, initialise } from "../lib/adapters/attach.ts";
+import { bora } from "../lib/adapters/bora.ts";
+import { openGpu } from "../lib/gpu/device.ts";
+import { evaluateExpression } from "../lib/gpu/expression.ts";
+import { linearGrid, renderKernel } from "../lib/gpu/kernel.ts";
+import { render } from "../lib/gpu/render.ts";
+import { compile } from "../lib/graph/compile.ts";
+import { grad } from "../lib/graph/grad.ts";
+import { Graph, type Node, sizeOf, type Tensor } from "../lib/graph/graph.ts";
+import { activate } from "../lib/graph/ops/activation.ts";
+import { linear } from "../lib/graph/ops/matmul.ts";
+import { dumpPlan, plan } from "../lib/graph/plan.ts";
+import { headParameters, traceStep } from "../lib/train/step.ts";
+import { fillSources, runOnGpu, testGpu, type Values } from "./support/ops.ts";
+import { tinyEncoder } from "./support/tiny_encoder.ts";
+
+/** A training step of the tiny encoder with BoRA: the loss and every gradient. */
+function tracedStep() {
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, {
+    r: 2,
+    alpha: 4,
+    blocks: 4,
+    dropout: 0.1,
+    target: ["query", "value"],
+  });
+  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+  const { graph, loss } = traceStep(model, adapter, head, { examples: 3, length: 8 }, true);
+  const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+  return { model, adapter, head, graph, outputs: [loss, ...grad(loss, targets)] };
+}
+
+Deno.test("expressions: precedence, comparison, and names that do not exist", () => {
+  assert.equal(evaluateExpression("1 + 2 * (A - 3) % 4", { A: 5 }), 1);
+  assert.equal(evaluateExpression("A > 2 && !(B == 1)", { A: 3, B: 0 }), 1);
+  assert.throws(() => evaluateExpression("A + C", { A: 1 }), /unknown name "C".*defined are A/);
+});
+
+Deno.test("templates: #if, #else, #for, nesting, and errors with the line", () => {
+  const template = "#for i in 0..N\n#if i % 2 == 0\neven ${i}\n#else\nodd ${i * 10}\n#end\n#end\n";
+  assert.equal(render(template, { N: 3 }), "even 0\nodd 10\neven 2\n");
+  assert.throws(() => render("a\n#if 1\nb\n", {}), /line 2: "#if 1" has no #end/);
+  assert.throws(() => render("a\n#end\n", {}), /line 2: "#end" without/);
+  assert.throws(() => render("x\n${N}\n", {}), /line 2: unknown name "N"/);
+  assert.throws(() => render('#include "no.wgsl"\n', {}), /line 1: no include "no.wgsl"; have index.wgsl/);
+  assert.throws(() => render("#loop\n", {}), /line 1: unknown directive #loop/);
+});
+
+Deno.test("a long 1-D grid is folded, and covers every item", () => {
+  assert.deepEqual(linearGrid(100, 64), [2, 1, 1]);
+  const [x, y] = linearGrid(64 * 65535 + 1, 64);
+  assert.ok(x <= 65535 && y === 2 && x * y * 64 >= 64 * 65535 + 1);
+});
+
+Deno.test("a kernel that does not compile is named, with the compiler's words and the WGSL line", async () => {
+  const gpu = await testGpu();
+  const kernel = renderKernel({
+    name: "broken",
+    text: "@compute @workgroup_size(1)\nfn main() {\n  let x: u32 = nonsense;\n}\n",
+  }, { TILE: 4 });
+  await assert.rejects(
+    () => gpu.pipelines.get(kernel),
+    /Kernel "broken TILE=4" does not compile:[^]*nonsense/,
+  );
+  assert.ok(
+    await gpu.pipelines.get(
+      renderKernel({ name: "fine", text: "@compute @workgroup_size(1)\nfn main() {}\n" }),
+    ),
+  );
+});
+
+Deno.test("a buffer beyond the binding limit is refused with need and limit, and nothing is allocated", async () => {
+  const gpu = await testGpu();
+  const before = gpu.memory;
+  assert.throws(
+    () => gpu.createBuffer("huge", 2 ** 45),
+    /Buffer "huge" needs 35184372088832 bytes; .* binds at most \d+/,
+  );
+  assert.deepEqual(gpu.memory, before);
+});
+
+Deno.test("a device that is lost says so at the next call", async () => {
+  using gpu = await openGpu();
+  const buffer = gpu.createBuffer("x", 64);
+  gpu.device.destroy();
+  await gpu.device.lost;
+  await assert.rejects(() => gpu.read(buffer, 64), /GPU device was lost/);
+});
+
+Deno.test("a caller's own device, at WebGPU's default limits, gives the same bits", async () => {
+  const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
+  using own = await openGpu({ device });
+  assert.equal(own.device, device);
+  const values: Values = new Map();
+  const graph = new Graph();
+  const y = linear(graph.weight("x", [9, 12], true), graph.weight("w", [20, 12], true));
+  fillSources(graph, values);
+  assert.deepEqual(await runOnGpu(own, [y], values), await runOnGpu(await testGpu(), [y], values));
+});
+
+Deno.test("without buffer reuse every tensor of the step is readable, and the outputs have the same bits", async () => {
+  const { model, adapter, head, graph, outputs } = tracedStep();
+  const values: Values = new Map([
+    ["ids", Float64Array.from({ length: 24 }, (_, i) => (i * 5) % 11)],
+    ["lengths", Float64Array.of(8, 3, 1)],
+    ["labels", Float64Array.of(1, 0, 1)],
+    ["clock", Float64Array.of(5, 9)],
+  ]);
+  for (const [name, { data }] of [...model.weights, ...model.constants]) {
+    values.set(name, Float64Array.from(data));
+  }
+  for (const [name, spec] of [...adapter.parameters, ...headParameters(model, head)]) {
+    values.set(name, Float64Array.from(initialise(name, spec, 3).data));
+  }
+  fillSources(graph, values);
+  const gpu = await testGpu();
+  assert.deepEqual(await runOnGpu(gpu, outputs, values, true), await runOnGpu(gpu, outputs, values));
+  const planned = plan(outputs, { noReuse: true });
+  assert.equal(new Set(planned.slots.values()).size, planned.slots.size);
+});
+
+Deno.test("the planner never gives a live tensor's slot away, and needs little more than is alive", () => {
+  const { outputs } = tracedStep();
+  const { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes } = plan(outputs);
+  const lastRead = new Map<Tensor, number>();
+  nodes.forEach((node, step) =>
+    [...node.inputs, ...node.outputs].forEach((tensor) => lastRead.set(tensor, step))
+  );
+  outputs.forEach((tensor) => lastRead.set(tensor, Infinity));
+  const holder = new Map<number, Tensor>();
+  const check = (node: Node, step: number) => {
+    for (const tensor of node.outputs) {
+      const slot = slots.get(tensor)!;
+      const held = holder.get(slot);
+      const mayReplace = !held || lastRead.get(held)! < step ||
+        (inPlace.has(node) && tensor.index === 0 && lastRead.get(held) === step &&
+          node.inputs.includes(held));
+      assert.ok(mayReplace, `${node.op!.name} overwrites a live tensor in slot ${slot}`);
+      assert.ok(slotBytes[slot] >= sizeOf(tensor) * 4);
+      holder.set(slot, tensor);
+    }
+  };
+  nodes.forEach(check);
+  assert.ok(
+    peakBytes >= lowerBoundBytes && peakBytes <= 1.5 * lowerBoundBytes,
+    `${peakBytes} / ${lowerBoundBytes}`,
+  );
+  assert.ok(plan(outputs, { noReuse: true }).peakBytes > 1.5 * peakBytes);
+});
+
+Deno.test("compile refuses a tensor of another program", async () => {
+  const gpu = await testGpu();
+  const graph = new Graph();
+  const x = graph.input("x", [4, 4]);
+  using compiled = await compile(gpu, [activate("tanh", x)], {
+    label: "small",
+    weights: (name) => assert.fail(name),
+  });
+  assert.throws(() => compiled.view(activate("relu", x)), /small: ".*" is not part of this program/);
+});
+
+Deno.test("golden: the planned step and its rendered kernels (deno test -A tests/engine_test.ts -- --update)", async () => {
+  const { outputs } = tracedStep();
+  const planned = plan(outputs);
+  const kernels = new Map(
+    planned.nodes.flatMap((node) => node.op!.dispatches(node, planned.inPlace.has(node)))
+      .map(({ kernel }) => [kernel.label, kernel.code]),
+  );
+  const text = [dumpPlan(planned), ...[...kernels].map(([label, code]) => `\n======== ${label}\n${code}`)]
+    .join("");
+  const path = new URL("golden/tiny_bora_step.txt", import.meta.url);
+  if (Deno.args.includes("--update")) await Deno.writeTextFile(path, text);
+  assert.equal(text, await Deno.readTextFile(path));
+});

@@ -1,6 +1,6 @@
 /**
  * `deno task reproduce`: fine-tunes the embedded encoder with every system on the embedded suite and writes
- * results/first-table.{json,md,svg}. `--help` lists the options.
+ * results/first-table.{json,md,svg} and a log of every step beside them. `--help` lists the options.
  */
 
 import { parseArgs } from "node:util";
@@ -24,7 +24,8 @@ import {
   writeCells,
   writeWhole,
 } from "../lib/report/schema.ts";
-import { fineTune, majorityBaseline } from "../lib/train/fine_tune.ts";
+import { fineTune, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
+import type { StepRecord } from "../lib/train/adamw.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 
@@ -160,7 +161,7 @@ async function sample(name: string, { train, dev }: Profile): Promise<Split> {
 }
 
 /** Trains and evaluates one cell. */
-async function runCell(run: Run, job: Job, split: Split, onStep: (share: number) => void): Promise<Cell> {
+async function runCell(run: Run, job: Job, split: Split, progress: Progress = {}): Promise<Cell> {
   const { gpu, model, frozen, environment, profile, profileName } = run;
   const { system, seed, learningRate } = job;
   const task = taskByName(job.task);
@@ -168,9 +169,7 @@ async function runCell(run: Run, job: Job, split: Split, onStep: (share: number)
   const adapter = attach(model, method, { ...system.options, dropout: adapterDropout, target });
   const start = performance.now();
   const options = { learningRate, epochs: profile.epochs, batchSize, warmupRatio, seed };
-  const result = await fineTune(gpu, model, frozen, adapter, task, split, options, {
-    onStep: (step, steps) => onStep(step / steps),
-  });
+  const result = await fineTune(gpu, model, frozen, adapter, task, split, options, progress);
   return {
     schemaVersion: 1,
     table: "first-table",
@@ -239,12 +238,30 @@ async function openRun(profileName: string, profile: Profile): Promise<Run> {
   return { gpu, model, frozen: new FrozenWeights(gpu, model), environment, profileName, profile };
 }
 
+/** Appends a line a training step: which cell, step, loss, gradient norm before clipping. */
+function appendLog(path: string, cell: string, records: readonly StepRecord[]): void {
+  const lines = records.map((record) => `${JSON.stringify({ cell, ...record })}\n`);
+  Deno.writeTextFileSync(path, lines.join(""), { append: true });
+}
+
+/** The cells of an earlier run, or none where there was no run. */
+async function finishedCells(path: string): Promise<Cell[]> {
+  try {
+    return await readCells(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
 /** Runs the jobs that `done` does not hold, writing every finished cell at once. */
 async function reproduce(run: Run, jobs: readonly Job[], done: readonly Cell[], out: string): Promise<void> {
   await Deno.mkdir(out, { recursive: true });
   const path = `${out}/first-table`;
+  const log = `${path}.log.jsonl`;
+  if (done.length === 0) await writeWhole(log, "");
   const splits = new Map<string, Split>();
-  const cells: Cell[] = [];
+  let cells = [...done];
   const ticker = new Ticker(jobs.length);
   for (const [i, job] of jobs.entries()) {
     const name = `${job.task}, ${job.system.label}, seed ${job.seed}`;
@@ -260,9 +277,13 @@ async function reproduce(run: Run, jobs: readonly Job[], done: readonly Cell[], 
       trainExamples: split.train.length,
       devExamples: split.dev.length,
     });
-    const cell = done.find((known) => cellKey(known) === key) ??
-      await runCell(run, job, split, (share) => ticker.step(i + share, name));
-    cells.push(cell);
+    const known = cells.find((finished) => cellKey(finished) === key);
+    const cell = known ?? await runCell(run, job, split, {
+      onStep: (step, steps) => ticker.step(i + step / steps, name),
+      onEpoch: (records) => appendLog(log, key, records),
+    });
+    // Those of this run first, in the table's order; what --resume found and this run did not reach stays.
+    cells = [...cells.slice(0, i), cell, ...cells.slice(i).filter((other) => other !== known)];
     await writeCells(`${path}.json`, cells);
     ticker.step(i + 1, name);
     ticker.cell(
@@ -296,7 +317,7 @@ async function tune(run: Run): Promise<void> {
   for (const system of systems.filter(({ label }) => run.profile.systems.includes(label))) {
     const tried = [];
     for (const learningRate of learningRates.grid) {
-      const cell = await runCell(run, { task, system, seed: 0, learningRate }, split, () => {});
+      const cell = await runCell(run, { task, system, seed: 0, learningRate }, split);
       tried.push(cell.last[cell.headline]);
       console.error(`${system.label} at ${learningRate}: ${(100 * tried.at(-1)!).toFixed(1)}`);
     }
@@ -319,7 +340,7 @@ async function main(): Promise<void> {
   if (flags.list) {
     return jobs.forEach(({ task, system, seed }) => console.log(`${task} / ${system.label} / seed ${seed}`));
   }
-  const done = flags.resume ? await readCells(`${out}/first-table.json`) : [];
+  const done = flags.resume ? await finishedCells(`${out}/first-table.json`) : [];
   const run = await openRun(profileName, profile);
   if (flags.tune) await tune(run);
   else await reproduce(run, jobs, done, out);

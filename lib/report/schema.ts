@@ -68,10 +68,19 @@ export function cellKey(
 
 /** Reads a results file. Throws an Error that names the file, the record and the field that is wrong. */
 export async function readCells(path: string): Promise<Cell[]> {
-  const parsed = v.safeParse(v.array(cellSchema), JSON.parse(await Deno.readTextFile(path)));
+  const parsed = v.safeParse(v.array(cellSchema), parseJson(path, await Deno.readTextFile(path)));
   if (parsed.success) return parsed.output;
   const { message } = parsed.issues[0];
   throw new Error(`${path}: ${v.getDotPath(parsed.issues[0]) ?? "file"}: ${message}`);
+}
+
+function parseJson(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const what = `${path} is not JSON, or is cut short: ${(error as Error).message}`;
+    throw new Error(`${what}. Move it away, or run without --resume.`, { cause: error });
+  }
 }
 
 /** Writes `text` beside `path` and renames it, so that a crash or a full disk leaves the old file whole. */

@@ -1,5 +1,6 @@
 /** One cell of a table: one method on one task with one seed, trained and evaluated after every epoch. */
 
+import type { StepRecord } from "./adamw.ts";
 import type { Adapter } from "../adapters/attach.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -29,9 +30,12 @@ export interface FineTuned {
   readonly peakBufferBytes: number;
 }
 
-/** Who wants to know how far a cell is; called after each submit, so it must not wait for the GPU. */
+/** Who wants to know how far a cell is. */
 export interface Progress {
+  /** Called after each submit, so it must not wait for the GPU. */
   onStep?(step: number, steps: number): void;
+  /** Called after an epoch's steps, before its evaluation. */
+  onEpoch?(records: readonly StepRecord[]): void;
 }
 
 /** The head a task needs. */
@@ -71,6 +75,7 @@ export async function fineTune(
     const started = performance.now();
     const records = await trainer.epoch(epoch, (step) => progress.onStep?.(step, trainer.steps));
     trainSeconds += (performance.now() - started) / 1000;
+    progress.onEpoch?.(records);
     const predictions = (await trainer.predict(dev)).map((scores) => decide(task.objective, scores));
     const metrics = evaluateMetrics(task.metrics, predictions, dev.map(({ label }) => label)) as Scores;
     epochs.push({

@@ -52,8 +52,8 @@ const profiles: Readonly<Record<string, Profile>> = {
   default: {
     tasks: ["supersense", "sentiment"],
     systems: everySystem,
-    train: 1000,
-    dev: 400,
+    train: 800,
+    dev: 300,
     epochs: 2,
     seeds: 1,
   },

@@ -1,0 +1,272 @@
+/**
+ * The safetensors format, read strictly and written as its reference implementation writes it
+ * (github.com/huggingface/safetensors 0.8: README, "Format", and safetensors/src/tensor.rs):
+ *
+ *     u64 N, little-endian | N bytes: a JSON object in UTF-8, padded with spaces | data
+ *
+ * The object maps names to { dtype, shape, data_offsets: [begin, end] }, offsets into the data, and may map
+ * `__metadata__` to an object of strings. Tensors are row-major and little-endian, and cover the data without
+ * overlap or hole. WebGPU's hosts are little-endian, so typed arrays hold the same bytes as the file.
+ */
+
+import { writeWhole } from "../files.ts";
+import type { Weight } from "./model.ts";
+
+/** The format's dtypes and the bits of one element. */
+// deno-fmt-ignore: a row a size
+const bitsOf = {
+  F4: 4,
+  F6_E2M3: 6, F6_E3M2: 6,
+  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8,
+  I16: 16, U16: 16, F16: 16, BF16: 16,
+  I32: 32, U32: 32, F32: 32,
+  C64: 64, F64: 64, I64: 64, U64: 64,
+} as const;
+
+/** A dtype, as the format names it. */
+export type SafetensorsDtype = keyof typeof bitsOf;
+
+/** One tensor of a file. */
+export interface NamedTensor {
+  readonly name: string;
+  /** The file it came from, for messages. */
+  readonly origin: string;
+  readonly dtype: SafetensorsDtype;
+  readonly shape: readonly number[];
+  /** Row-major and little-endian; a view of the file's bytes, which it keeps alive. */
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** What a file holds: tensors by name, in the order of their data. */
+export interface SafetensorsFile {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: ReadonlyMap<string, NamedTensor>;
+}
+
+/** The reference implementation's limits: bytes of a header, and levels of its JSON (serde_json's). */
+const maxHeader = 100_000_000;
+const maxDepth = 127;
+
+const again = "download or write the file again";
+
+/** Reads the file at `path`. Throws what Deno.readFile throws, and what parseSafetensors throws. */
+export async function readSafetensors(path: string): Promise<SafetensorsFile> {
+  return parseSafetensors(await Deno.readFile(path), path);
+}
+
+/**
+ * Reads the bytes of a whole file. Throws an Error that begins with `origin`, names the tensor and says
+ * what is wrong if the file breaks the format, but for how numbers are spelled (2.0, 2e0 and -0 pass).
+ */
+export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, origin: string): SafetensorsFile {
+  const dataAt = 8 + headerLength(bytes, origin);
+  const { __metadata__: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, dataAt), origin);
+  if (!isStrings(metadata)) {
+    throw new Error(`${origin}: __metadata__ is ${show(metadata)}: write an object whose values are strings`);
+  }
+  const data = bytes.subarray(dataAt);
+  const tensors = Object.entries(entries)
+    .map(([name, entry]) => readTensor(name, entry, data, origin))
+    .sort(({ data: a }, { data: b }) => a.byteOffset - b.byteOffset || a.length - b.length);
+  let covered = 0;
+  for (const tensor of tensors) {
+    const begin = tensor.data.byteOffset - data.byteOffset;
+    if (begin !== covered) {
+      const what = begin < covered ? "overlaps the one before, which ends" : "leaves a hole that begins";
+      const where = `tensor ${show(tensor.name)} begins at byte ${begin} of the data`;
+      throw new Error(`${origin}: ${where} and ${what} at byte ${covered}: ${again}`);
+    }
+    covered += tensor.data.length;
+  }
+  if (covered !== data.length) {
+    throw new Error(`${origin}: its tensors end at byte ${covered} of ${data.length} of the data: ${again}`);
+  }
+  return { metadata, tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])) };
+}
+
+/** N, where the file is long enough to hold a header of N bytes. */
+function headerLength(bytes: Uint8Array<ArrayBuffer>, origin: string): number {
+  if (bytes.length < 8) throw new Error(`${origin}: ${bytes.length} bytes are no safetensors file: ${again}`);
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+  if (length > maxHeader) {
+    const what = `a header of ${length} bytes, and ${maxHeader} is the limit: this is no safetensors file`;
+    throw new Error(`${origin}: announces ${what}; look for a Git LFS pointer or a web page in it`);
+  }
+  if (length > bytes.length - 8) {
+    const what = `its header has ${length} bytes, and ${bytes.length - 8} follow`;
+    throw new Error(`${origin}: ${what}: the file is truncated; ${again}`);
+  }
+  return Number(length);
+}
+
+function parseHeader(bytes: Uint8Array, origin: string): Record<string, unknown> {
+  try {
+    const json = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    if (!json.startsWith("{")) throw new Error(`it begins with ${show(json.slice(0, 1))}, not with {`);
+    checkJson(json);
+    return JSON.parse(json);
+  } catch (error) {
+    const what = `its header is not a JSON object in UTF-8: ${(error as Error).message}`;
+    throw new Error(`${origin}: ${what}: ${again}`, { cause: error });
+  }
+}
+
+/** Throws for what JSON.parse lets pass: deep nesting, half characters, and a key written twice. */
+function checkJson(json: string): void {
+  const open: Set<string>[] = [];
+  let text = "";
+  for (let at = 0; at < json.length; at++) {
+    const char = json[at];
+    if (char === '"') {
+      const begin = at;
+      while (++at < json.length && json[at] !== '"') if (json[at] === "\\") at++;
+      text = JSON.parse(json.slice(begin, at + 1));
+      if (!text.isWellFormed()) throw new Error(`it has half a surrogate pair in ${show(text)}`);
+    } else if (char === "{" || char === "[") {
+      if (open.push(new Set()) > maxDepth) throw new Error(`it nests deeper than ${maxDepth} levels`);
+    } else if (char === "}" || char === "]") {
+      open.pop();
+    } else if (char === ":") {
+      if (open.at(-1)?.has(text)) throw new Error(`it has the key ${show(text)} twice`);
+      open.at(-1)?.add(text);
+    }
+  }
+}
+
+/** The tensor that an entry of the header stands for: a view of `data`, the bytes after the header. */
+function readTensor(
+  name: string,
+  entry: unknown,
+  data: Uint8Array<ArrayBuffer>,
+  origin: string,
+): NamedTensor {
+  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
+  const where = `${origin}: tensor ${show(name)}`;
+  if (!isDtype(dtype)) {
+    throw new Error(`${where} has dtype ${show(dtype)}: expected one of ${Object.keys(bitsOf).join(", ")}`);
+  }
+  if (!isCounts(shape)) {
+    throw new Error(`${where} has shape ${show(shape)}: expected an array of whole numbers below 2^53`);
+  }
+  if (!isCounts(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
+    throw new Error(
+      `${where} has data_offsets ${show(offsets)}: expected whole numbers [begin, end] in order`,
+    );
+  }
+  const [begin, end] = offsets;
+  if (end > data.length) {
+    const what = `claims bytes ${begin}–${end} of a ${data.length}-byte buffer`;
+    throw new Error(`${where} ${what}: the file is truncated; ${again}`);
+  }
+  const size = elementsOf(shape) * bitsOf[dtype] / 8;
+  if (size !== end - begin) {
+    const takes = Number.isNaN(size) ? "more than 2^53" : size;
+    const what = `is ${dtype} ${show(shape)} and takes ${takes} bytes, but claims ${end - begin}`;
+    throw new Error(`${where} ${what} (${begin}–${end}): ${again}`);
+  }
+  return { name, origin, dtype, shape, data: data.subarray(begin, end) };
+}
+
+function isDtype(value: unknown): value is SafetensorsDtype {
+  return typeof value === "string" && Object.hasOwn(bitsOf, value);
+}
+
+function isStrings(value: unknown): value is Record<string, string> {
+  return value instanceof Object && !Array.isArray(value) &&
+    Object.values(value).every((text) => typeof text === "string");
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((count) => Number.isSafeInteger(count) && count >= 0);
+}
+
+/** The product of a shape's extents; NaN where a product on the way passes 2^53 and would lose digits. */
+function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, n) => Number.isSafeInteger(product * n) ? product * n : NaN, 1);
+}
+
+/** A value as a message shows it: JSON, cut where it is long. */
+function show(value: unknown): string {
+  const json = String(JSON.stringify(value));
+  return json.length > 80 ? `${json.slice(0, 80)}…` : json;
+}
+
+/**
+ * The values of an F32, F16, BF16 or F64 tensor: F16 and BF16 exactly, F64 rounded to the nearest float32.
+ * F32 is a view of the file's bytes where they are aligned for one. Throws an Error for any other dtype.
+ */
+export function toFloat32({ name, origin, dtype, data }: NamedTensor): Float32Array<ArrayBuffer> {
+  const size = bitsOf[dtype] / 8;
+  const { buffer, byteOffset, length } = data.byteOffset % size === 0 ? data : data.slice();
+  switch (dtype) {
+    case "F32":
+      return new Float32Array(buffer, byteOffset, length / size);
+    case "F16":
+      return new Float32Array(new Float16Array(buffer, byteOffset, length / size));
+    case "F64":
+      return new Float32Array(new Float64Array(buffer, byteOffset, length / size));
+    case "BF16": {
+      // A BF16 is the upper half of a float32.
+      const words = new Uint32Array(new Uint16Array(buffer, byteOffset, length / size));
+      for (let i = 0; i < words.length; i++) words[i] <<= 16;
+      return new Float32Array(words.buffer);
+    }
+    default: {
+      const what = `tensor ${show(name)} is ${dtype}; only F32, F16, BF16 and F64 can be read as float32`;
+      throw new Error(`${origin}: ${what}: save it as one of these, such as by .float() in PyTorch`);
+    }
+  }
+}
+
+/**
+ * The bytes of a file of F32 tensors in the order of their names, its `__metadata__` { format: "pt", … }, as
+ * transformers asks. Throws an Error that names the tensor if shape and data disagree or the name is taken,
+ * or the metadata that UTF-8 cannot hold.
+ */
+export function encodeSafetensors(
+  tensors: ReadonlyMap<string, Weight>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array<ArrayBuffer> {
+  for (const text of Object.entries(metadata).flat()) {
+    if (!text.isWellFormed()) throw new Error(`metadata ${show(text)} holds half a surrogate pair: mend it`);
+  }
+  const sorted = [...tensors].sort(([a], [b]) => a < b ? -1 : 1);
+  // Joined by hand: an object would put names that are whole numbers first, whatever their data's place.
+  const entries = [`"__metadata__":${JSON.stringify({ format: "pt", ...metadata })}`];
+  let size = 0;
+  for (const [name, { shape, data }] of sorted) {
+    checkWritable(name, shape, data.length);
+    const entry = { dtype: "F32", shape, data_offsets: [size, size + data.byteLength] };
+    entries.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
+    size += data.byteLength;
+  }
+  const header = new TextEncoder().encode(`{${entries.join(",")}}`);
+  let at = 8 + Math.ceil(header.length / 8) * 8;
+  const bytes = new Uint8Array(at + size).fill(" ".charCodeAt(0), 8, at);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(at - 8), true);
+  bytes.set(header, 8);
+  for (const [, { data }] of sorted) {
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return bytes;
+}
+
+function checkWritable(name: string, shape: readonly number[], values: number): void {
+  if (name === "__metadata__" || !name.isWellFormed()) {
+    throw new Error(`a safetensors file cannot hold a tensor named ${show(name)}: rename it`);
+  }
+  if (!isCounts(shape) || elementsOf(shape) !== values) {
+    const what = `tensor ${show(name)} has shape ${show(shape)} and ${values} values`;
+    throw new Error(`${what}: give a shape whose extents multiply to the number of values`);
+  }
+}
+
+/** Writes encodeSafetensors' bytes to `path`, whole or not at all: see writeWhole. */
+export async function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, Weight>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await writeWhole(path, encodeSafetensors(tensors, metadata));
+}

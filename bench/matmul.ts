@@ -9,7 +9,7 @@ import { streamOf, uniform } from "../lib/graph/random.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
-import { writeWhole } from "../lib/report/schema.ts";
+import { writeWhole } from "../lib/files.ts";
 import { jax } from "./peers/jax.ts";
 import { ours } from "./peers/ours.ts";
 import type { Peer, Product } from "./peers/peer.ts";

@@ -3,7 +3,7 @@
 import { tasks } from "../lib/data/registry.ts";
 import type { Example, Task } from "../lib/data/task.ts";
 import { table } from "../lib/report/markdown.ts";
-import { writeWhole } from "../lib/report/schema.ts";
+import { writeWhole } from "../lib/files.ts";
 import { majorityBaseline } from "../lib/train/fine_tune.ts";
 
 /** The share of each label, or for regression the range and the mean. */

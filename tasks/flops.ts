@@ -5,12 +5,13 @@
 
 import { parseArgs } from "node:util";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { type System, systems } from "../lib/adapters/systems.ts";
+import { firstSystems, type System } from "../lib/adapters/systems.ts";
 import { type Count, countMethod } from "../lib/analysis/counts.ts";
 import { type ModelShape, modelShapes } from "../lib/analysis/shapes.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
+import { methodsTable } from "./tables/methods.ts";
 import { table } from "../lib/report/markdown.ts";
-import { writeWhole } from "../lib/report/schema.ts";
+import { writeWhole } from "../lib/files.ts";
 
 const help = `deno task flops [options]
 
@@ -20,9 +21,15 @@ const help = `deno task flops [options]
   --help           this text
 `;
 
-/** The first table's systems, and BoRA where the paper counts it: b = 64. */
+/** Tokens of a training step: what is done once a step is shared by them. */
+const tokens = 4096;
+
+/** The first table's systems, every other method, and BoRA where the paper counts it: b = 64. */
 const counted: readonly System[] = [
-  ...systems,
+  ...firstSystems,
+  ...methodsTable.rows.filter(({ label, tunedAs }) =>
+    tunedAs === undefined && firstSystems.every((known) => known.label !== label)
+  ),
   { label: "BoRA r 8 b 64", method: "BoRA", options: { r: 8, alpha: 16, blocks: 64 } },
   { label: 'BoRA r 8 b "auto"', method: "BoRA", options: { r: 8, alpha: 16, blocks: "auto" } },
 ];
@@ -36,8 +43,9 @@ const integer = (value: number) => value.toLocaleString("en-US");
 const ratio = (value: number, digits: number) => Number.isFinite(value) ? value.toFixed(digits) : "–";
 
 function tableOf(model: ModelShape, target: readonly string[]): string {
-  const count = ({ method, options }: System) => countMethod(model, methodByName(method), options, target);
-  const lora = count(systems.find(({ label }) => label === "LoRA r 8")!);
+  const count = ({ method, options }: System) =>
+    countMethod(model, methodByName(method), options, { target }, tokens);
+  const lora = count(firstSystems.find(({ label }) => label === "LoRA r 8")!);
   const row = (system: System, own: Count) => [
     system.label,
     integer(own.trainable),
@@ -85,8 +93,9 @@ async function main(): Promise<void> {
     }, r = 8. Multiply-adds are per ` +
     "token through the linear layers (one multiply-add is two FLOPs; the paper counts it as one); attention's own " +
     "products, which grow with length and are the same for every system, and the language-model head are left out. A " +
-    "training step counts 2mn for a frozen layer, 3mn for a trained one and three times an adapter's forward pass;" +
-    " where only the head is trained, nothing goes back through the trunk.\n",
+    `training step counts 2mn for a frozen layer, 3mn for a trained one and an adapter's products forward and backward; ` +
+    `what is done once a step (norms, products of weights) is shared by ${tokens} tokens. Where only the head is trained, ` +
+    "nothing goes back through the trunk.\n",
     ...chosen.map((model) => tableOf(model, values.target)),
   ].join("\n");
   await Deno.mkdir(values.out, { recursive: true });

@@ -5,6 +5,7 @@ import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { full, headOnly } from "../lib/adapters/base_only.ts";
 import { lora } from "../lib/adapters/lora.ts";
+import type { Method } from "../lib/adapters/method.ts";
 import { melora } from "../lib/adapters/melora.ts";
 import { countMethod } from "../lib/analysis/counts.ts";
 import { modelShapes } from "../lib/analysis/shapes.ts";
@@ -31,8 +32,11 @@ for (const [name, parameters] of Object.entries(published)) {
 for (const [name, ratio] of [["LLaMA-3-8B", "1.67"], ["Gemma-7B", "1.57"], ["Qwen2.5-14B", "1.55"]]) {
   Deno.test(`BoRA b 64 against LoRA on ${name}: ${ratio}, as the paper counts`, () => {
     for (const r of [8, 16]) {
-      const own = countMethod(shapeOf(name), bora, { r, blocks: 64 }, qkv).trainable;
-      assert.equal((own / countMethod(shapeOf(name), lora, { r }, qkv).trainable).toFixed(2), ratio);
+      const own = countMethod(shapeOf(name), bora, { r, blocks: 64 }, { target: qkv }, 512).trainable;
+      assert.equal(
+        (own / countMethod(shapeOf(name), lora, { r }, { target: qkv }, 512).trainable).toFixed(2),
+        ratio,
+      );
     }
   });
 }
@@ -40,7 +44,10 @@ for (const [name, ratio] of [["LLaMA-3-8B", "1.67"], ["Gemma-7B", "1.57"], ["Qwe
 Deno.test("RoBERTa-base by hand: r 8 on query and value", () => {
   const shape = shapeOf("RoBERTa-base");
   const base = 12 * (4 * 589_824 + 2 * 2_359_296); // 84,934,656
-  const count = (method: typeof lora) => countMethod(shape, method, { r: 8, blocks: 16 }, ["query", "value"]);
+  const count = (method: Method) => {
+    const own = Object.entries({ r: 8, blocks: 16 }).filter(([name]) => name in method.defaults);
+    return countMethod(shape, method, Object.fromEntries(own), { target: ["query", "value"] }, 512);
+  };
   const layers = 24;
   const adapter = layers * 1536 * 8; // 294,912
   assert.deepEqual(count(lora), {
@@ -63,7 +70,13 @@ Deno.test("what is counted is what is attached", () => {
   const options = { r: 2, blocks: 4 };
   const target = ["query", "ffn_in"];
   const adapter = attach(model, bora, { ...options, target });
-  const { trainable, adapterForward } = countMethod({ ...model, parameters: 0 }, bora, options, target);
+  const { trainable, adapterForward } = countMethod(
+    { ...model, parameters: 0 },
+    bora,
+    options,
+    { target },
+    512,
+  );
   assert.equal(trainable, adapter.trainableParameters);
   assert.equal(adapterForward, adapter.multiplyAddsPerToken);
 });

@@ -1,7 +1,8 @@
 /** The engine's own promises: templates, compile errors, limits, a caller's device, planning, and a golden program. */
 
 import assert from "node:assert/strict";
-import { attach, initialise } from "../lib/adapters/attach.ts";
+import { attach } from "../lib/adapters/attach.ts";
+import { initialise } from "../lib/adapters/initialise.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { evaluateExpression } from "../lib/gpu/expression.ts";
@@ -28,9 +29,9 @@ function tracedStep() {
     target: ["query", "value"],
   });
   const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
-  const { graph, loss } = traceStep(model, adapter, head, { examples: 3, length: 8 }, true);
+  const { graph, losses, loss } = traceStep(model, adapter, head, { examples: 3, length: 8 }, true);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
-  return { model, adapter, head, graph, outputs: [loss, ...grad(loss, targets)] };
+  return { model, adapter, head, graph, outputs: [loss, ...grad(losses, targets)] };
 }
 
 Deno.test("expressions: precedence, comparison, and names that do not exist", () => {

@@ -7,11 +7,18 @@ import { attention } from "../lib/graph/ops/attention.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
 import { boraMix, boraSigma } from "../lib/graph/ops/bora.ts";
 import { compareFeatures } from "../lib/graph/ops/compare_features.ts";
+import { detachedInverseColumnNorm } from "../lib/graph/ops/column_norm.ts";
+import { columnSum, repeatRows } from "../lib/graph/ops/column_sum.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
 import { embedding } from "../lib/graph/ops/embedding.ts";
+import { gate } from "../lib/graph/ops/gate.ts";
 import { layerNorm } from "../lib/graph/ops/layer_norm.ts";
+import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
 import { crossEntropy, meanSquaredError } from "../lib/graph/ops/losses.ts";
 import { matmul, type Split } from "../lib/graph/ops/matmul.ts";
+import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
+import { softmaxRows } from "../lib/graph/ops/softmax_rows.ts";
+import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { meanPool } from "../lib/graph/ops/mean_pool.ts";
 import { checkOp, runOnGpu, testGpu, type Values } from "./support/ops.ts";
 
@@ -243,3 +250,76 @@ for (const [tokens, b, r] of [[1, 1, 1], [7, 3, 5], [33, 4, 8], [65, 16, 4]]) {
       boraMix(graph.weight("u", [tokens, b * r], true), graph.weight("diagonal", [b, b, r], true))
     ));
 }
+
+for (const [rows, cols] of [[1, 1], [7, 13], [65, 32]]) {
+  Deno.test(`columnSum and repeatRows ${rows}×${cols}`, () =>
+    checkOp((graph) => repeatRows(columnSum(graph.weight("x", [rows, cols], true)), 5)));
+
+  Deno.test(`sumOfSquares ${rows}×${cols}`, () =>
+    checkOp((graph) => sumOfSquares(graph.weight("x", [rows, cols], true), 0.3)));
+
+  Deno.test(`softmaxRows ${rows}×${cols}`, () =>
+    checkOp((graph) => softmaxRows(graph.weight("x", [rows, cols], true))));
+
+  Deno.test(`scaleColumns ${rows}×${cols}, plain and with shift and residual`, async () => {
+    const operands = (graph: Graph) =>
+      [graph.weight("x", [rows, cols], true), graph.weight("scale", [cols], true)] as const;
+    await checkOp((graph) => scaleColumns(...operands(graph)));
+    await checkOp((graph) =>
+      scaleColumns(...operands(graph), {
+        shift: graph.weight("shift", [cols], true),
+        residual: graph.weight("residual", [rows, cols], true),
+      })
+    );
+  });
+
+  Deno.test(`inverse column norms ${rows}×${cols}, and no gradient through them`, () =>
+    checkOp((graph) => {
+      const x = graph.weight("x", [rows, cols], true);
+      return scaleColumns(x, detachedInverseColumnNorm(x));
+    }));
+}
+
+Deno.test("softmaxRows stays finite for logits of ±1e4", async () => {
+  const graph = new Graph();
+  const p = softmaxRows(graph.weight("x", [1, 2], true));
+  const values: Values = new Map([["x", Float64Array.of(1e4, -1e4)]]);
+  assert.deepEqual([...(await runOnGpu(await testGpu(), [p], values))[0]], [1, 0]);
+});
+
+for (const [rows, experts, width] of [[1, 1, 1], [7, 3, 5], [33, 4, 8]]) {
+  for (const shared of [true, false]) {
+    Deno.test(`gate ${rows} rows, ${experts} experts, ${width} wide${shared ? ", one vector for all" : ""}`, () =>
+      checkOp((graph) =>
+        gate(
+          graph.weight("g", [rows, experts], true),
+          graph.weight("u", [rows, shared ? width : experts * width], true),
+          shared,
+        )
+      ));
+  }
+}
+
+for (const [rows, p, q, width] of [[1, 1, 1, 1], [3, 5, 7, 1], [4, 3, 2, 11]]) {
+  Deno.test(`swapAxes ${rows}×${p}×${q}×${width}, between reshapes`, () =>
+    checkOp((graph) => {
+      const x = graph.weight("x", [rows * p, q * width], true);
+      const turned = swapAxes(reshape(x, [rows, p * q * width]), { p, q, width }, [rows * q, p * width]);
+      return reshape(multiply(turned, turned), [rows * p * q, width]);
+    }));
+}
+
+Deno.test("the new ops name what does not fit", () => {
+  const graph = new Graph();
+  const x = graph.input("x", [4, 6]);
+  assert.throws(() => reshape(x, [5, 5]), /\[4, 6\] f32 does not hold \[5, 5\] f32/);
+  assert.throws(() => swapAxes(x, { p: 5, q: 1, width: 1 }, [24]), /not rows of 5×1×1/);
+  assert.throws(
+    () => gate(x, graph.input("u", [3, 6]), true),
+    /gates \[4, 6\] f32 do not fit vectors \[3, 6\]/,
+  );
+  assert.throws(
+    () => scaleColumns(x, graph.input("s", [4])),
+    /\[4\] f32 does not fit the columns of \[4, 6\]/,
+  );
+});

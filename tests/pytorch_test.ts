@@ -1,7 +1,7 @@
 /** Whole training steps against PyTorch's: loss, every adapter gradient, clipping, and AdamW's updates with decay. */
 
 import assert from "node:assert/strict";
-import { attach } from "../lib/adapters/attach.ts";
+import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { Trainer } from "../lib/train/trainer.ts";
@@ -32,12 +32,10 @@ function fixtureEncoder(): Encoder {
 async function trainerFor(method: string, steps: Steps): Promise<Trainer> {
   const gpu = await testGpu();
   const model = fixtureEncoder();
-  const adapter = attach(model, methodByName(method), {
-    r: 2,
-    alpha: 4,
-    blocks: 4,
-    target: ["query", "value"],
-  });
+  const pool = { r: 2, alpha: 4, blocks: 4 };
+  const own = Object.entries(pool).filter(([name]) => name in methodByName(method).defaults);
+  const options = { ...Object.fromEntries(own), target: ["query", "value"] } as AttachOptions;
+  const adapter = attach(model, methodByName(method), options);
   const trainer = new Trainer(gpu, model, adapter, head, examples, {
     learningRate: 1e-2,
     epochs: steps.losses.length,

@@ -2,10 +2,12 @@
 
 import assert from "node:assert/strict";
 import type { Cell } from "../lib/report/schema.ts";
-import { cellKey, metricsOnly, readCells, writeCells, writeWhole } from "../lib/report/schema.ts";
-import { pointsOf, renderChart } from "../lib/report/chart.ts";
+import { writeWhole } from "../lib/files.ts";
+import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
+import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
 import { renderMarkdown } from "../lib/report/markdown.ts";
-import { studentInterval } from "../lib/report/statistics.ts";
+import { pairedDifference, studentInterval } from "../lib/report/statistics.ts";
+import { compareTo, verdict } from "../lib/report/comparison.ts";
 import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
 
 function cell(changes: Partial<Cell> = {}): Cell {
@@ -99,17 +101,23 @@ Deno.test("Student's interval: 95 % of (1, 2, 3, 4) is 2.5 ± 3.182·0.6455", ()
 });
 
 Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes for what was not run", () => {
-  const page = renderMarkdown("A title", [
-    cell(),
-    cell({ task: "wic", last: { accuracy: 0.7 }, best: { accuracy: 0.7 } }),
-    cell({
-      label: "BoRA",
-      adapterParameters: 32768,
-      adapterMultiplyAddsPerToken: 25,
-      last: { accuracy: 0.55 },
-      times: { compileSeconds: 1, trainSeconds: 11, wallSeconds: 12 },
-    }),
-  ]);
+  const page = renderMarkdown(
+    "A title",
+    [
+      cell(),
+      cell({ task: "wic", last: { accuracy: 0.7 }, best: { accuracy: 0.7 } }),
+      cell({
+        label: "BoRA",
+        adapterParameters: 32768,
+        adapterMultiplyAddsPerToken: 25,
+        last: { accuracy: 0.55 },
+        times: { compileSeconds: 1, trainSeconds: 11, wallSeconds: 12 },
+      }),
+    ],
+    "LoRA r 8",
+    ["A section of its own"],
+  );
+  assert.match(page, /\n\nA section of its own\n\n## Cost/);
   const compact = page.replaceAll(/ +/g, " ");
   assert.match(compact, /\| LoRA r 8 \| 24,576 \| 50\.0 \(62\.5\) \| \*\*70\.0\*\* \(70\.0\) \| 60\.0 \|/);
   assert.match(compact, /\| BoRA \| 32,768 \| \*\*55\.0\*\* \(62\.5\) \| – \| – \|/);
@@ -127,9 +135,45 @@ Deno.test("the chart has a labelled point a method", async () => {
     { method: "LoRA r 8", parameters: 24576, score: 55 },
     { method: "Head only", parameters: 1, score: 50 },
   ]);
-  const svg = await renderChart("A chart", cells);
+  const svg = await parameterChart("A chart", cells);
   assert.match(svg, /^<svg/);
   for (const text of ["LoRA r 8", "Head only", "A chart"]) assert.ok(svg.includes(text));
+});
+
+Deno.test("bars and curves name their rows and series", async () => {
+  assert.ok((await barChart("Bars", [cell(), cell({ label: "BoRA" })])).includes("BoRA"));
+  const points = [{ x: 1, y: 0.5, series: "r 8" }, { x: 2, y: 0.7, series: "r 16" }];
+  const curves = await curveChart("Curves", { x: "b", y: "score", series: "rank" }, points);
+  for (const text of ["r 8", "r 16", "rank", "score"]) assert.ok(curves.includes(text));
+});
+
+Deno.test("paired differences, against values worked out by hand", () => {
+  // Differences 1, 2, 3: mean 2, standard error 1/√3, t = 2√3 with 2 degrees of freedom: p = 0.0742, t₀.₉₇₅ = 4.3027.
+  const { mean, halfWidth, p } = pairedDifference([11, 22, 33], [10, 20, 30]);
+  assert.equal(mean, 2);
+  assert.ok(Math.abs(halfWidth! - 4.302653 / Math.sqrt(3)) < 1e-5);
+  assert.ok(Math.abs(p! - 0.0741799) < 1e-6);
+  assert.deepEqual(pairedDifference([2], [1]), { mean: 1, halfWidth: undefined, p: undefined });
+  assert.equal(pairedDifference([1, 2], [1, 2]).p, 1);
+  assert.throws(() => pairedDifference([1, 2], [1]), /2 values for 1/);
+});
+
+Deno.test("verdicts say better or worse only where the interval leaves out 0, and pair the seeds", () => {
+  const scores = (label: string, values: readonly number[]) =>
+    values.map((accuracy, seed) => cell({ label, seed, last: { accuracy } }));
+  const base = scores("LoRA r 8", [0.5, 0.6, 0.7]);
+  const better = scores("BoRA", [0.52, 0.62, 0.721]);
+  const unclear = scores("DoRA", [0.6, 0.55, 0.7]);
+  const cells = [...base, ...better, ...unclear];
+  assert.match(
+    verdict("BoRA", "LoRA r 8", cells),
+    /^BoRA is better than LoRA r 8 \(\+2\.0 ± 0\.1, p 0\.00\)$/,
+  );
+  assert.match(verdict("LoRA r 8", "BoRA", cells), /is worse than BoRA \(−2\.0/);
+  assert.match(verdict("DoRA", "LoRA r 8", cells), /cannot be told from/);
+  assert.match(verdict("HiRA", "LoRA r 8", cells), /was not run/);
+  const compact = compareTo("LoRA r 8", cells).replaceAll(/ +/g, " ");
+  assert.match(compact, /\| BoRA \| 24,576 \| 62\.0 ± 25\.0 \| \+2\.0 ± 0\.1 \| 0\.000 \|/);
 });
 
 Deno.test("metrics, against values worked out by hand", () => {

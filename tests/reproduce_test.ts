@@ -67,6 +67,7 @@ Deno.test("reproduce and flops: a mistake on the command line lists what there i
       ["reproduce", ["--profile", "huge"], /no profile "huge"; have smoke, default, full/],
       ["reproduce", ["--task", "cola"], /cola.*supersense/],
       ["reproduce", ["--method", "QLoRA"], /no system "QLoRA"; have Head only/],
+      ["reproduce", ["tables"], /no table "tables"; have first-table, methods, ablation/],
       ["reproduce", ["--seeds", "0"], /--seeds wants a whole number from 1, not "0"/],
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],
       ["flops", ["--model", "GPT-2"], /no model "GPT-2"; have USE-lite, RoBERTa-base/],

@@ -59,10 +59,11 @@ Deno.test("sentence vectors of 200 WordNet glosses agree with tfjs to 1e-4", asy
   const length = Math.max(...ids.map((row) => row.length));
   const graph = new Graph();
   const adapter = attach(model, headOnly, { target: ["query"] });
+  const lengths = graph.input("lengths", [200], "u32");
   const vectors = model.trace(
-    tracer(graph, model, adapter),
+    tracer(graph, model, adapter, { lengths }),
     graph.input("ids", [200, length], "u32"),
-    graph.input("lengths", [200], "u32"),
+    lengths,
   );
   const padded = ids.flatMap((row) => [...row, ...new Array<number>(length - row.length).fill(0)]);
   const values: Values = new Map([
@@ -95,7 +96,7 @@ Deno.test("USE-lite with BoRA: the loss and every gradient against the float64 i
   const head = { shape: "single", objective: "classification", texts: 1, outputs: 3 } as const;
   const texts = ["a small furry animal", "they ran"].map((text) => model.tokenize(text));
   const length = 8;
-  const { graph, loss } = traceStep(model, adapter, head, { examples: texts.length, length }, true);
+  const { graph, losses, loss } = traceStep(model, adapter, head, { examples: texts.length, length }, true);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
   const values: Values = new Map([
     ["ids", Float64Array.from(texts.flatMap((ids) => Array.from({ length }, (_, i) => ids[i] ?? 0)))],
@@ -110,7 +111,7 @@ Deno.test("USE-lite with BoRA: the loss and every gradient against the float64 i
   for (const [name, { shape }] of [...adapter.parameters, ...headParameters(model, head)]) {
     values.set(name, randomValues(name, shape.reduce((product, extent) => product * extent), 0.2));
   }
-  const outputs = [loss, ...grad(loss, targets)];
+  const outputs = [loss, ...grad(losses, targets)];
   const expected = interpret(outputs, values);
   const actual = await runOnGpu(await testGpu(), outputs, values);
   assert.equal(targets.length, 4 * 3 + 2);

@@ -1,13 +1,14 @@
 /** The two methods without an adapter: training everything, and training nothing but the head. */
 
-import type { Method } from "./method.ts";
+import { type AdapterOptions, type Method, productCost } from "./method.ts";
 
 const noAdapter = {
-  reads: [],
+  defaults: {},
   parameters: () => ({}),
   forward: ({ base }) => base(),
-  multiplyAdds: () => 0,
-} satisfies Partial<Method>;
+  mergeable: true,
+  cost: () => productCost(0),
+} satisfies Partial<Method<AdapterOptions>>;
 
 /** Full fine-tuning: every weight of the model is trained. Trainable: mn a layer. */
 export const full: Method = {

@@ -5,62 +5,103 @@
  *     Mav(σ) = ‖σ‖₁ / (b²r)
  *
  * A: r×n in b column blocks, Kaiming uniform (a = √5, fan n); B: m×r in b row blocks, zeros; σ: b×b×r, Kaiming uniform
- * like A, as PyTorch reads the fan of such a tensor: b·r. Σ does not change when σ is scaled, so the fan only sets how
- * fast σ moves under Adam. Trainable: (m + n + b²)r; rank up to min(m, n, b·r). Merges: W + s·[B_j Σ_jk A_k].
+ * like A. Σ does not change when σ is scaled, so σ's bound only sets how fast it moves under Adam; the paper does not say
+ * which fan it takes, so `sigmaFan` offers PyTorch's reading of such a tensor, b·r (the default), r, and n.
+ * Trainable: (m + n + b²)r; rank up to min(m, n, b·r). Merges: W + s·[B_j Σ_jk A_k].
  * The ablations drop one part of Σ each: without Exp Σ = σ/Mav(σ), without Norm Σ = exp(σ).
  */
 
+import type { Tensor } from "../graph/graph.ts";
 import { boraMix, boraSigma, type SigmaMap } from "../graph/ops/bora.ts";
+import type { LinearModule } from "../models/model.ts";
 import { resolveBlocks } from "./blocks.ts";
-import { blockDelta, expand, project } from "./block_products.ts";
-import { checkRank, type Method, scaleOf } from "./method.ts";
+import { expand, project } from "./block_products.ts";
+import {
+  blockDefaults,
+  type BlockOptions,
+  checkRank,
+  lowRankFactors,
+  type Method,
+  type ParameterSpec,
+  type PeftFormat,
+  productCost,
+  scaleOf,
+} from "./method.ts";
 
-function boraMethod(name: string, summary: string, map: SigmaMap): Method {
+/** Hyper-parameters of BoRA. */
+export interface BoraOptions extends BlockOptions {
+  /** The fan of σ's Kaiming bound 1/√fan. */
+  readonly sigmaFan: "br" | "r" | "n";
+}
+
+export const boraDefaults: BoraOptions = { ...blockDefaults, sigmaFan: "br" };
+
+/** Σ of the paper, with Exp and Norm. */
+export const paperSigma: SigmaMap = { exp: true, norm: true };
+
+/** σ of one layer: b×b×r. */
+export function sigmaSpec(module: LinearModule, { r, blocks, sigmaFan }: BoraOptions): ParameterSpec {
+  const b = resolveBlocks(module, blocks);
+  const fan = { br: b * r, r, n: module.n }[sigmaFan];
+  if (fan === undefined) throw new Error(`sigmaFan "${sigmaFan}": use "br", "r" or "n"`);
+  return { shape: [b, b, r], init: { kind: "kaiming", fan } };
+}
+
+/** V_j = Σ_k Σ_jk ⊙ A_k x_k: x [T, n] → [T, b·r]. */
+export function mixedProjection(x: Tensor, A: Tensor, sigma: Tensor, map: SigmaMap): Tensor {
+  return boraMix(project(x, A, sigma.shape[0]), boraSigma(sigma, map));
+}
+
+/** How BoRA's tensors and options are called in an adapter folder. */
+export const boraPeft: PeftFormat = {
+  type: "BORA",
+  keys: { A: "bora_A.weight", B: "bora_B.weight", sigma: "bora_sigma" },
+  fields: {
+    r: "r",
+    alpha: "lora_alpha",
+    dropout: "lora_dropout",
+    blocks: "num_blocks",
+    sigmaFan: "sigma_init_fan",
+  },
+};
+
+function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOptions> {
   return {
     name,
     summary,
     trainsBase: false,
-    reads: ["r", "alpha", "dropout", "blocks"],
+    defaults: boraDefaults,
     parameters(module, options) {
-      checkRank(module, options);
-      const b = resolveBlocks(module, options.blocks);
-      return {
-        A: { shape: [options.r, module.n], init: { kind: "kaiming", fan: module.n } },
-        B: { shape: [module.m, options.r], init: { kind: "zeros" } },
-        sigma: { shape: [b, b, options.r], init: { kind: "kaiming", fan: b * options.r } },
-      };
+      checkRank(module, options.r);
+      return { ...lowRankFactors(module, options.r), sigma: sigmaSpec(module, options) };
     },
-    forward({ dropped, parameters: { A, B, sigma }, module, options, base }) {
-      const b = resolveBlocks(module, options.blocks);
-      const v = boraMix(project(dropped, A, b), boraSigma(sigma, map));
-      return expand(v, B, b, scaleOf(options), base());
+    forward({ dropped, parameters: { A, B, sigma }, options, base }) {
+      const v = mixedProjection(dropped, A, sigma, map);
+      return expand(v, B, sigma.shape[0], scaleOf(options), base());
     },
-    delta({ parameters: { A, B, sigma }, module, options }) {
+    mergeable: true,
+    cost(module, options) {
       const b = resolveBlocks(module, options.blocks);
-      return blockDelta(B, A, boraSigma(sigma, map), b, scaleOf(options));
+      return productCost((module.m + module.n + b * b) * options.r);
     },
-    multiplyAdds(module, options) {
-      const b = resolveBlocks(module, options.blocks);
-      return (module.m + module.n + b * b) * options.r;
-    },
+    peft: { ...boraPeft, marks: { use_exp: map.exp, use_norm: map.norm } },
   };
 }
 
-export const bora: Method = boraMethod(
+export const bora: Method<BoraOptions> = boraMethod(
   "BoRA",
   "y_j = W_j x + s·B_j Σ_k exp(σ_jk/Mav(σ)) ⊙ A_k x_k (arXiv 2508.06953)",
-  {
-    exp: true,
-    norm: true,
-  },
+  paperSigma,
 );
 
-export const boraWithoutExp: Method = boraMethod("BoRA without Exp", "BoRA with Σ = σ/Mav(σ)", {
-  exp: false,
-  norm: true,
-});
+export const boraWithoutExp: Method<BoraOptions> = boraMethod(
+  "BoRA without Exp",
+  "BoRA with Σ = σ/Mav(σ)",
+  { exp: false, norm: true },
+);
 
-export const boraWithoutNorm: Method = boraMethod("BoRA without Norm", "BoRA with Σ = exp(σ)", {
-  exp: true,
-  norm: false,
-});
+export const boraWithoutNorm: Method<BoraOptions> = boraMethod(
+  "BoRA without Norm",
+  "BoRA with Σ = exp(σ)",
+  { exp: true, norm: false },
+);

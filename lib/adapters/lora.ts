@@ -1,5 +1,6 @@
 /**
- * LoRA (Hu et al. 2022, arXiv 2106.09685; follows PEFT's `tuners/lora/layer.py`).
+ * LoRA (Hu et al. 2022, arXiv 2106.09685; follows PEFT's `tuners/lora/layer.py`), and rsLoRA (Kalajdzievski 2023, arXiv
+ * 2312.03732), which scales by α/√r.
  *
  *     y = W x + bias + s·B A dropout(x),   s = α/r
  *
@@ -7,26 +8,56 @@
  * Merges: W + s·BA.
  */
 
-import { linear, matmul } from "../graph/ops/matmul.ts";
-import { checkRank, type Method, scaleOf } from "./method.ts";
+import { linear } from "../graph/ops/matmul.ts";
+import {
+  checkRank,
+  lowRankDefaults,
+  lowRankFactors,
+  type LowRankOptions,
+  type Method,
+  productCost,
+  scaleOf,
+} from "./method.ts";
 
-export const lora: Method = {
-  name: "LoRA",
-  summary: "y = W x + s·B A x (Hu et al. 2022)",
-  trainsBase: false,
-  reads: ["r", "alpha", "dropout"],
-  parameters(module, options) {
-    checkRank(module, options);
-    return {
-      A: { shape: [options.r, module.n], init: { kind: "kaiming", fan: module.n } },
-      B: { shape: [module.m, options.r], init: { kind: "zeros" } },
-    };
-  },
-  forward({ dropped, parameters: { A, B }, options, base }) {
-    return linear(linear(dropped, A), B, { scale: scaleOf(options), residual: base() });
-  },
-  delta({ parameters: { A, B }, options }) {
-    return matmul(B, A, { scale: scaleOf(options) });
-  },
-  multiplyAdds: ({ m, n }, { r }) => (m + n) * r,
-};
+function loraMethod(
+  name: string,
+  summary: string,
+  scale: (options: LowRankOptions) => number,
+  useRsLora: boolean,
+): Method<LowRankOptions> {
+  return {
+    name,
+    summary,
+    trainsBase: false,
+    defaults: lowRankDefaults,
+    parameters(module, { r }) {
+      checkRank(module, r);
+      return lowRankFactors(module, r);
+    },
+    mergeable: true,
+    forward({ dropped, parameters: { A, B }, options, base }) {
+      return linear(linear(dropped, A), B, { scale: scale(options), residual: base() });
+    },
+    cost: ({ m, n }, { r }) => productCost((m + n) * r),
+    peft: {
+      type: "LORA",
+      keys: { A: "lora_A.weight", B: "lora_B.weight" },
+      fields: { r: "r", alpha: "lora_alpha", dropout: "lora_dropout" },
+      marks: { use_rslora: useRsLora, use_dora: false },
+    },
+  };
+}
+
+export const lora: Method<LowRankOptions> = loraMethod(
+  "LoRA",
+  "y = W x + s·B A x, s = α/r (Hu et al. 2022)",
+  scaleOf,
+  false,
+);
+
+export const rsLora: Method<LowRankOptions> = loraMethod(
+  "rsLoRA",
+  "LoRA with s = α/√r (Kalajdzievski 2023)",
+  ({ alpha, r }) => alpha / Math.sqrt(r),
+  true,
+);

@@ -8,29 +8,39 @@
  */
 
 import { resolveBlocks } from "./blocks.ts";
-import { blockDelta, expand, project } from "./block_products.ts";
-import { checkRank, type Method, scaleOf } from "./method.ts";
+import { expand, project } from "./block_products.ts";
+import {
+  blockDefaults,
+  type BlockOptions,
+  checkRank,
+  type Method,
+  productCost,
+  scaleOf,
+  zeros,
+} from "./method.ts";
 
-export const melora: Method = {
+export const melora: Method<BlockOptions> = {
   name: "MELoRA",
   summary: "y_j = W_j x + s·B_j A_j x_j, j = 1 … b (Ren et al. 2024)",
   trainsBase: false,
-  reads: ["r", "alpha", "dropout", "blocks"],
-  parameters(module, options) {
-    const b = resolveBlocks(module, options.blocks);
-    checkRank({ ...module, m: module.m / b, n: module.n / b }, options);
+  defaults: blockDefaults,
+  parameters(module, { r, blocks }) {
+    const b = resolveBlocks(module, blocks);
+    checkRank({ ...module, m: module.m / b, n: module.n / b }, r);
     return {
-      A: { shape: [options.r, module.n], init: { kind: "kaiming", fan: module.n / b } },
-      B: { shape: [module.m, options.r], init: { kind: "zeros" } },
+      A: { shape: [r, module.n], init: { kind: "kaiming", fan: module.n / b } },
+      B: { shape: [module.m, r], init: zeros },
     };
   },
   forward({ dropped, parameters: { A, B }, module, options, base }) {
     const b = resolveBlocks(module, options.blocks);
     return expand(project(dropped, A, b), B, b, scaleOf(options), base());
   },
-  delta({ parameters: { A, B }, module, options }) {
-    const b = resolveBlocks(module, options.blocks);
-    return blockDelta(B, A, undefined, b, scaleOf(options));
+  mergeable: true,
+  cost: ({ m, n }, { r }) => productCost((m + n) * r),
+  peft: {
+    type: "MELORA",
+    keys: { A: "melora_A.weight", B: "melora_B.weight" },
+    fields: { r: "r", alpha: "lora_alpha", dropout: "lora_dropout", blocks: "num_blocks" },
   },
-  multiplyAdds: ({ m, n }, { r }) => (m + n) * r,
 };

@@ -4,75 +4,162 @@
  */
 
 import type { Tensor } from "../graph/graph.ts";
-import type { LinearModule } from "../models/model.ts";
+import type { LinearModule, Weight } from "../models/model.ts";
 
-/** Hyper-parameters every method shares; each method says which it reads. */
+/** What every method's hyper-parameters have in common: dropout on the adapter's input, in training (0 where absent). */
 export interface AdapterOptions {
+  readonly dropout?: number;
+}
+
+/** Hyper-parameters of a low-rank update. */
+export interface LowRankOptions extends AdapterOptions {
   /** Rank r of the low-rank factors. */
   readonly r: number;
   /** α; the update is scaled by s = α / r. */
   readonly alpha: number;
-  /** Dropout on the adapter's input, in training. */
   readonly dropout: number;
+}
+
+/** Hyper-parameters of a low-rank update in blocks. */
+export interface BlockOptions extends LowRankOptions {
   /** Blocks b: a number that divides both extents of every target, or "auto" (see `blocks.ts`). */
   readonly blocks: number | "auto";
 }
 
-/** How a trainable tensor starts: zeros, U(±1/√fan), or given values. */
-export type Initializer =
-  | { readonly kind: "zeros" }
-  /** Kaiming uniform with a = √5, as PyTorch's nn.Linear: U(−1/√fan, +1/√fan). */
-  | { readonly kind: "kaiming"; readonly fan: number };
+/** PEFT's r and dropout, α = 2r as the LoRA paper's GLUE runs have it. */
+export const lowRankDefaults: LowRankOptions = { r: 8, alpha: 16, dropout: 0 };
 
-/** A trainable tensor of an adapter. */
+/** `lowRankDefaults`, and the paper's b. */
+export const blockDefaults: BlockOptions = { ...lowRankDefaults, blocks: 16 };
+
+/** How an adapter's tensor starts. */
+export type Initializer =
+  | { readonly kind: "constant"; readonly value: number }
+  /** Kaiming uniform with a = √5, as PyTorch's nn.Linear: U(−1/√fan, +1/√fan). */
+  | { readonly kind: "kaiming"; readonly fan: number }
+  /** The top-left corner of a random matrix of `columns` columns, U(−bound, bound): layers of several sizes share it. */
+  | { readonly kind: "corner"; readonly columns: number; readonly bound: number }
+  /** A constant that all layers of one size share. */
+  | { readonly kind: "given"; readonly values: () => Float32Array<ArrayBuffer> }
+  /** Computed from the layer's own weight. */
+  | { readonly kind: "fromWeight"; readonly values: (weight: Weight) => Float32Array<ArrayBuffer> };
+
+/** Every entry 0. */
+export const zeros: Initializer = { kind: "constant", value: 0 };
+
+/** One of an adapter's tensors. */
 export interface ParameterSpec {
   readonly shape: readonly number[];
   readonly init: Initializer;
+  /** A constant that is drawn once and never trained. */
+  readonly frozen?: true;
+  /** The tensor's name when all layers share it; otherwise each layer has its own. */
+  readonly shared?: string;
 }
 
+/** An adapter's tensors by name. */
+export type ParameterSpecs = Readonly<Record<string, ParameterSpec>>;
+
 /** One adapted linear layer while the model is being traced. */
-export interface Site {
+export interface Site<O extends AdapterOptions = AdapterOptions> {
   readonly module: LinearModule;
-  readonly options: AdapterOptions;
+  readonly options: O;
   /** The layer's input: [tokens, n]. */
   readonly x: Tensor;
   /** The adapter's input: x after adapter dropout (x itself in evaluation). */
   readonly dropped: Tensor;
-  /** The frozen weight W: [m, n]. */
+  /** The base weight W [m, n]; its bias [m] and what is added to the output [tokens, m], where it has them. */
   readonly weight: Tensor;
+  readonly bias?: Tensor;
+  readonly residual?: Tensor;
   /** The adapter's own tensors, by the names `parameters` gave them. */
   readonly parameters: Readonly<Record<string, Tensor>>;
-  /** W x + bias (+ residual): [tokens, m]. */
+  /** Tokens of each text, [texts] u32: which rows of x are not padding. */
+  readonly lengths: Tensor;
+  /** W x + bias + residual, the layer without its adapter: [tokens, m]. */
   base(): Tensor;
+  /** Adds a scalar [1] to the training loss. */
+  addLoss(loss: Tensor): void;
 }
 
-/** A fine-tuning method. */
-export interface Method {
+/** Multiply-adds of one adapted layer beyond the frozen layer's own; one multiply-add is two FLOPs. */
+export interface Cost {
+  /** A token's, forward. */
+  readonly forward: number;
+  /** A token's, backward: every gradient the method needs beyond the frozen layer's Wᵀ·G. */
+  readonly backward: number;
+  /** Once a training step, whatever the number of tokens: norms, products of weights. */
+  readonly step: number;
+}
+
+/** How a method's adapters are written in PEFT's folder layout; see `peft.ts`. */
+export interface PeftFormat {
+  /** `peft_type`. */
+  readonly type: string;
+  /** The end of each tensor's key, such as `lora_A.weight`. */
+  readonly keys: Readonly<Record<string, string>>;
+  /** The configuration's name of each hyper-parameter, such as `lora_alpha`. */
+  readonly fields: Readonly<Record<string, string>>;
+  /** Configuration entries that tell this method from others of its type, such as `use_dora: true`. */
+  readonly marks?: Readonly<Record<string, boolean>>;
+}
+
+/** A method that merges its adapters into the base and starts anew while training goes on (ReLoRA). */
+export interface Restarts<O extends AdapterOptions> {
+  /** Steps between two restarts. */
+  every(options: O): number;
+  /** Steps over which the learning rate warms up again. */
+  warmup(options: O): number;
+  /** Share of Adam's moments, those smallest in magnitude, that a restart zeroes. */
+  prune(options: O): number;
+}
+
+/** A fine-tuning method with hyper-parameters O. */
+export interface Method<O extends AdapterOptions = AdapterOptions> {
   /** Name in tables and on the command line. */
   readonly name: string;
   /** Formula and source, for `--list` and docs. */
   readonly summary: string;
   /** True when the base model's own weights are trained. */
   readonly trainsBase: boolean;
-  /** Which hyper-parameters it reads, for result records. */
-  readonly reads: readonly (keyof AdapterOptions)[];
-  /** The adapter's tensors for one layer; throws an Error that says what to change when the options do not fit. */
-  parameters(module: LinearModule, options: AdapterOptions): Readonly<Record<string, ParameterSpec>>;
+  /** The hyper-parameters it has, at their defaults. */
+  readonly defaults: O;
+  /**
+   * The adapter's tensors for one layer; `all` are the layers it goes to. Throws an Error that says what to change when
+   * the options do not fit.
+   */
+  parameters(module: LinearModule, options: O, all: readonly LinearModule[]): ParameterSpecs;
   /** The layer's output with the adapter in place: [tokens, m]. */
-  forward(site: Site): Tensor;
-  /** ΔW [m, n] from the adapter's tensors, for merging; absent where the update depends on the input. */
-  delta?(site: Omit<Site, "x" | "dropped" | "base">): Tensor;
-  /** Multiply-adds a token that the adapter adds to one layer's forward pass. */
-  multiplyAdds(module: LinearModule, options: AdapterOptions): number;
+  forward(site: Site<O>): Tensor;
+  /** Whether the layer is still linear with the adapter in place, so that the adapter can be merged into its weight. */
+  readonly mergeable: boolean;
+  /** What it costs on one layer. */
+  cost(module: LinearModule, options: O): Cost;
+  readonly restarts?: Restarts<O>;
+  /** Absent for methods without an adapter. */
+  readonly peft?: PeftFormat;
 }
 
 /** s = α / r. */
-export function scaleOf({ alpha, r }: AdapterOptions): number {
+export function scaleOf({ alpha, r }: LowRankOptions): number {
   return alpha / r;
 }
 
+/** A and B of a low-rank update of rank r: A r×n, Kaiming uniform; B m×r, zeros. */
+export function lowRankFactors({ m, n }: LinearModule, r: number): ParameterSpecs {
+  return {
+    A: { shape: [r, n], init: { kind: "kaiming", fan: n } },
+    B: { shape: [m, r], init: zeros },
+  };
+}
+
+/** The cost of products whose backward pass is two products of the same size each: one for each operand's gradient. */
+export function productCost(forward: number): Cost {
+  return { forward, backward: 2 * forward, step: 0 };
+}
+
 /** Throws unless r is a whole number from 1 to min(m, n). */
-export function checkRank({ path, m, n }: LinearModule, { r }: AdapterOptions): void {
+export function checkRank({ path, m, n }: LinearModule, r: number): void {
   if (!Number.isInteger(r) || r < 1 || r > Math.min(m, n)) {
     throw new Error(
       `rank ${r} does not fit ${path} (${m}×${n}): use a whole number from 1 to ${Math.min(m, n)}`,

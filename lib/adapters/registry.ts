@@ -2,18 +2,43 @@
 
 import { full, headOnly } from "./base_only.ts";
 import { bora, boraWithoutExp, boraWithoutNorm } from "./bora.ts";
-import { lora } from "./lora.ts";
+import { boraBanded } from "./bora_banded.ts";
+import { boraDense } from "./bora_dense.ts";
+import { dora } from "./dora.ts";
+import { doraBora } from "./dora_bora.ts";
+import { graLora } from "./gralora.ts";
+import { hira } from "./hira.ts";
+import { hydraLora } from "./hydralora.ts";
+import { krona } from "./krona.ts";
+import { lora, rsLora } from "./lora.ts";
 import { melora } from "./melora.ts";
 import type { Method } from "./method.ts";
+import { moeLora } from "./moelora.ts";
+import { randLora } from "./randlora.ts";
+import { reLora } from "./relora.ts";
+import { vera } from "./vera.ts";
 
 export const methods: readonly Method[] = [
   headOnly,
   full,
   lora,
+  rsLora,
+  dora,
   melora,
+  hydraLora,
+  moeLora,
+  hira,
+  krona,
+  reLora,
+  graLora,
+  vera,
+  randLora,
   bora,
   boraWithoutExp,
   boraWithoutNorm,
+  doraBora,
+  boraBanded,
+  boraDense,
 ];
 
 /** The method called `name` (case and spaces aside). Throws an Error that lists the names. */

@@ -1,17 +1,34 @@
-/** The systems of the first table: a label, a method and its options. */
+/** Systems: what a row of a table stands for, a label, a method and its options. */
 
-import type { AdapterOptions } from "./method.ts";
+import type { Encoder } from "../models/model.ts";
+import { type Adapter, attach, type AttachOptions, type Targeting } from "./attach.ts";
+import { methodByName } from "./registry.ts";
+
+/** Value of a hyper-parameter. */
+export type OptionValue = number | string | boolean;
 
 /** A row of a table. */
 export interface System {
   readonly label: string;
   /** Name in the registry. */
   readonly method: string;
-  readonly options: Partial<AdapterOptions>;
+  readonly options: Readonly<Record<string, OptionValue>>;
+}
+
+/** Attaches the system's method with its options, and `dropout` where the method has it. Throws what `attach` throws. */
+export function attachSystem(
+  model: Encoder,
+  { method: name, options }: System,
+  targeting: Targeting,
+  dropout: number,
+): Adapter {
+  const method = methodByName(name);
+  const own = "dropout" in method.defaults ? { ...options, dropout } : options;
+  return attach(model, method, { ...own, ...targeting } as AttachOptions);
 }
 
 /** α = 2r throughout, so that s = α/r = 2 whatever the rank. */
-export const systems: readonly System[] = [
+export const firstSystems: readonly System[] = [
   { label: "Head only", method: "Head only", options: {} },
   { label: "Full fine-tuning", method: "Full fine-tuning", options: {} },
   { label: "LoRA r 8", method: "LoRA", options: { r: 8, alpha: 16 } },

@@ -1,7 +1,7 @@
 /** Parameters and multiply-adds of a method on a model, from shapes alone. */
 
-import { resolveOptions, selectModules } from "../adapters/attach.ts";
-import type { AdapterOptions, Method } from "../adapters/method.ts";
+import { adaptedModules, fullName, resolveOptions, type Targeting } from "../adapters/attach.ts";
+import type { Method } from "../adapters/method.ts";
 import type { ModelShape } from "./shapes.ts";
 
 /** What a method costs on a model. Multiply-adds are per token; one multiply-add is two FLOPs. */
@@ -12,40 +12,47 @@ export interface Count {
   readonly baseForward: number;
   /** What the adapters add to that. */
   readonly adapterForward: number;
-  /** Forward and backward of a training step. */
+  /** Forward and backward of a training step, of which the part that is done once a step is shared by its tokens. */
   readonly trainingStep: number;
 }
 
 /**
- * Counts `method` on the layers of `model` that `target` selects. A backward pass costs one product for the input's
- * gradient and one for each weight that is trained, so a frozen layer costs 2mn a step, a trained one 3mn, an adapter
- * three times its forward pass; where only the head is trained nothing goes back through the trunk. Attention's own
- * products, which grow with length, are left out; the first layer's input gradient, which training may skip, is not.
+ * Counts `method` on the layers of `model` that `targeting` selects, for steps of `tokens` tokens. A backward pass costs
+ * one product for the input's gradient and one for each weight that is trained, so a frozen layer costs 2mn a step, a
+ * trained one 3mn; where only the head is trained nothing goes back through the trunk. Attention's own products, which
+ * grow with length, are left out; the first layer's input gradient, which training may skip, is not.
  * @throws Error as `attach` does, when a target or an option does not fit.
  */
 export function countMethod(
   model: ModelShape,
   method: Method,
-  options: Partial<AdapterOptions>,
-  target: readonly string[] | RegExp,
+  options: object,
+  targeting: Targeting,
+  tokens: number,
 ): Count {
-  const all = resolveOptions(options);
-  const modules = selectModules(model, target);
-  const parametersOf = (module: (typeof modules)[number]) =>
-    Object.values(method.parameters(module, all)).reduce(
-      (sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1),
-      0,
-    );
+  const modules = adaptedModules(model, resolveOptions(method, options), targeting);
+  const all = modules.map(({ module }) => module);
+  const sizes = new Map(
+    modules.flatMap(({ module, options }) =>
+      Object.entries(method.parameters(module, options, all))
+        .filter(([, { frozen }]) => !frozen)
+        .map(([name, spec]): [string, number] => [
+          fullName(module, name, spec),
+          spec.shape.reduce((product, extent) => product * extent, 1),
+        ])
+    ),
+  );
   const baseForward = model.linears.reduce((sum, { m, n }) => sum + m * n, 0);
-  const adapterForward = modules.reduce((sum, module) => sum + method.multiplyAdds(module, all), 0);
+  const costs = modules.map(({ module, options }) => method.cost(module, options));
+  const sum = (of: "forward" | "backward" | "step") => costs.reduce((total, cost) => total + cost[of], 0);
   const trainable = method.trainsBase
     ? model.parameters
-    : modules.reduce((sum, module) => sum + parametersOf(module), 0);
+    : [...sizes.values()].reduce((total, size) => total + size, 0);
   const passes = method.trainsBase ? 3 : trainable > 0 ? 2 : 1;
   return {
     trainable,
     baseForward,
-    adapterForward,
-    trainingStep: passes * baseForward + 3 * adapterForward,
+    adapterForward: sum("forward"),
+    trainingStep: passes * baseForward + sum("forward") + sum("backward") + sum("step") / tokens,
   };
 }

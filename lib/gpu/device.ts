@@ -100,6 +100,11 @@ export class Gpu implements Disposable {
     return { bytes: this.#bytes, peakBytes: this.#peakBytes, buffers: this.#buffers.size };
   }
 
+  /** Starts the count of peak bytes anew, from what is in use. */
+  resetPeak(): void {
+    this.#peakBytes = this.#bytes;
+  }
+
   /** Throws the first error that the driver reported since the device opened. */
   check(): void {
     if (this.#failure) throw this.#failure;

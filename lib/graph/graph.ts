@@ -54,6 +54,8 @@ export interface Dispatch {
  */
 export interface Op<A> {
   readonly name: string;
+  /** True when differentiation takes the op's outputs as constants, by the definition of the method that uses it. */
+  readonly detached?: true;
   /** Specs of the outputs. Throws an Error naming the shapes when the inputs do not fit. */
   infer(inputs: readonly Spec[], attrs: A): readonly Spec[];
   /** Gradients of the inputs from those of the outputs (undefined: no gradient flows), built from other ops. */

@@ -6,12 +6,17 @@ import { reachable, sizeOf, type Tensor } from "./graph.ts";
 export type SourceValues = ReadonlyMap<string, Float64Array>;
 
 /**
- * The values of `outputs`.
+ * The values of `outputs`. Tensors in `held` keep the values given there and are not computed (see `detachedValues`).
  * @throws Error for a source without a value, or one of the wrong length.
  */
-export function interpret(outputs: readonly Tensor[], sources: SourceValues): Float64Array[] {
-  const values = new Map<Tensor, Float64Array>();
+export function interpret(
+  outputs: readonly Tensor[],
+  sources: SourceValues,
+  held: ReadonlyMap<Tensor, Float64Array> = new Map(),
+): Float64Array[] {
+  const values = new Map<Tensor, Float64Array>(held);
   for (const node of reachable(outputs)) {
+    if (values.has(node.outputs[0])) continue;
     if (node.op) {
       const results = node.op.evaluate(node.inputs.map((tensor) => values.get(tensor)!), node);
       node.outputs.forEach((tensor, i) => values.set(tensor, results[i]));
@@ -28,4 +33,14 @@ export function interpret(outputs: readonly Tensor[], sources: SourceValues): Fl
     values.set(tensor, value);
   }
   return outputs.map((tensor) => values.get(tensor)!);
+}
+
+/** Values of what differentiation takes as constant in `outputs`: hold them, and finite differences see what `grad` sees. */
+export function detachedValues(
+  outputs: readonly Tensor[],
+  sources: SourceValues,
+): Map<Tensor, Float64Array> {
+  const detached = reachable(outputs).filter((node) => node.op?.detached).flatMap((node) => node.outputs);
+  const values = interpret(detached, sources);
+  return new Map(detached.map((tensor, i) => [tensor, values[i]]));
 }

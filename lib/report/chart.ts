@@ -1,4 +1,4 @@
-/** The chart of a table: average score against trainable parameters, as SVG by Vega-Lite. */
+/** Charts of tables, as SVG by Vega-Lite. */
 
 import { parse, View } from "npm:vega@6.4.0";
 import { compile, type TopLevelSpec } from "npm:vega-lite@6.5.0";
@@ -24,14 +24,22 @@ export function pointsOf(cells: readonly Cell[]): Point[] {
   });
 }
 
-/** The chart as SVG text. */
-export async function renderChart(title: string, cells: readonly Cell[]): Promise<string> {
-  const spec: TopLevelSpec = {
+async function toSvg(spec: TopLevelSpec): Promise<string> {
+  return await new View(parse(compile(spec).spec), { renderer: "none" }).toSVG();
+}
+
+/** Average score against trainable parameters; a method a colour and a shape, named in the legend so that none overlaps. */
+export function parameterChart(title: string, cells: readonly Cell[]): Promise<string> {
+  const points = pointsOf(cells);
+  const domain = points.map(({ method }) => method);
+  const shapes = ["circle", "square", "cross", "diamond", "triangle-up", "triangle-down"];
+  return toSvg({
     width: 640,
-    height: 360,
+    height: Math.max(360, 17 * domain.length),
     background: "white",
     title,
-    data: { values: pointsOf(cells) },
+    data: { values: points },
+    mark: { type: "point", filled: true, size: 90, opacity: 1 },
     encoding: {
       x: {
         field: "parameters",
@@ -45,14 +53,86 @@ export async function renderChart(title: string, cells: readonly Cell[]): Promis
         scale: { zero: false, padding: 20 },
         axis: { title: "average score on dev, %" },
       },
+      color: {
+        field: "method",
+        type: "nominal",
+        scale: { domain, scheme: "tableau10" },
+        legend: { symbolLimit: 0 },
+      },
+      shape: {
+        field: "method",
+        type: "nominal",
+        scale: { domain, range: domain.map((_, i) => shapes[Math.floor(i / 10 + i) % shapes.length]) },
+      },
     },
+  });
+}
+
+/** Mean score of every row with its seeds as dots. */
+export function barChart(title: string, cells: readonly Cell[]): Promise<string> {
+  const values = cells.map((cell) => ({ row: cell.label, score: 100 * cell.last[cell.headline] }));
+  const y = { field: "row", type: "nominal", sort: null, axis: { title: null, labelLimit: 240 } } as const;
+  const x = { type: "quantitative", scale: { zero: false }, axis: { title: "score on dev, %" } } as const;
+  return toSvg({
+    width: 520,
+    height: { step: 24 },
+    background: "white",
+    title,
+    data: { values },
     layer: [
-      { mark: { type: "point", filled: true, size: 80, color: "#0072B2", opacity: 1 } },
       {
-        mark: { type: "text", dy: -12, fontSize: 11 },
-        encoding: { text: { field: "method", type: "nominal" } },
+        mark: { type: "tick", thickness: 3, size: 18, color: "#0072B2" },
+        encoding: { y, x: { ...x, field: "score", aggregate: "mean" } },
+      },
+      {
+        mark: { type: "point", filled: true, size: 30, color: "#D55E00", opacity: 0.6 },
+        encoding: { y, x: { ...x, field: "score" } },
       },
     ],
-  };
-  return await new View(parse(compile(spec).spec), { renderer: "none" }).toSVG();
+  });
+}
+
+/** One point of a curve. */
+export interface CurvePoint {
+  readonly x: number;
+  readonly y: number;
+  readonly series: string;
+}
+
+/** Lines through the means, one a series; x is logarithmic. */
+export function curveChart(
+  title: string,
+  axes: { readonly x: string; readonly y: string; readonly series: string; readonly logY?: boolean },
+  points: readonly CurvePoint[],
+): Promise<string> {
+  return toSvg({
+    width: 600,
+    height: 360,
+    background: "white",
+    title,
+    data: { values: [...points] },
+    mark: { type: "line", point: true },
+    encoding: {
+      x: {
+        field: "x",
+        type: "quantitative",
+        scale: { type: "log", nice: false },
+        axis: { title: axes.x, format: "~s" },
+      },
+      y: {
+        field: "y",
+        aggregate: "mean",
+        type: "quantitative",
+        scale: { zero: false, type: axes.logY ? "log" : "linear" },
+        axis: { title: axes.y, ...(axes.logY ? { format: "~g" } : {}) },
+      },
+      color: {
+        field: "series",
+        type: "nominal",
+        sort: null,
+        scale: { scheme: "tableau10" },
+        legend: { title: axes.series, symbolLimit: 0, labelLimit: 240 },
+      },
+    },
+  });
 }

@@ -27,8 +27,13 @@ function meanWithInterval(values: readonly number[]): string {
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** The page of one table. `title` says which. */
-export function renderMarkdown(title: string, cells: readonly Cell[]): string {
+/** The page of one table: `reference` is the row that times are compared with, `sections` come after the scores. */
+export function renderMarkdown(
+  title: string,
+  cells: readonly Cell[],
+  reference: string,
+  sections: readonly string[],
+): string {
   const [first] = cells;
   const tasks = [...groupBy(cells, (cell) => cell.task).keys()];
   const { environment } = first;
@@ -38,20 +43,18 @@ export function renderMarkdown(title: string, cells: readonly Cell[]): string {
 Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${
     seeds > 1 ? "s" : ""
   }, the embedded suite (${tasks.join(", ")}): labels made by people, but not the
-paper's data or models. Adapters on ${
-    first.target.join(", ")
-  }. Headline metric on dev at the last epoch, with the best epoch's in
+paper's data or models. ${targets(cells)} Headline metric on dev at the last epoch, with the best epoch's in
 brackets, in percent; ± is a 95 % interval over seeds (Student's t).
 
-Machine: ${environment.adapter}, ${environment.cpus} CPUs, ${environment.system}, ${environment.runtime}. Commit ${
-    environment.commit.slice(0, 10)
-  }${environment.dirty ? " with uncommitted changes" : ""}.
+Machine: ${environment.adapter}, ${environment.cpus} CPUs, ${environment.system}, ${environment.runtime}. ${
+    commits(cells)
+  } ${wholeTime(cells)}
 
 ${scores(cells, tasks)}
 
-## Cost
+${sections.map((section) => `${section}\n\n`).join("")}## Cost
 
-${costs(cells)}
+${costs(cells, reference)}
 
 Multiply-adds are per token and forward pass; a profiler's FLOPs are twice that. Time is that of training alone, on a machine that
 does other things too: compare rows, not with other machines.
@@ -64,6 +67,27 @@ ${taskTable(cells)}
 
 ${everyMetric(cells)}
 `;
+}
+
+/** The commits that the cells were run at. */
+function commits(cells: readonly Cell[]): string {
+  const names = new Set(
+    cells.map(({ environment: { commit, dirty } }) =>
+      commit.slice(0, 10) + (dirty ? " with uncommitted changes" : "")
+    ),
+  );
+  return `Commit ${[...names].join(", ")}.`;
+}
+
+function wholeTime(cells: readonly Cell[]): string {
+  const minutes = cells.reduce((sum, { times }) => sum + times.wallSeconds, 0) / 60;
+  return `The ${cells.length} cells took ${minutes.toFixed(0)} minutes.`;
+}
+
+/** Where the adapters sit, when all rows agree. */
+function targets(cells: readonly Cell[]): string {
+  const all = new Set(cells.map(({ target }) => target.join(", ")));
+  return all.size === 1 ? `Adapters on ${[...all][0]}.` : "Adapters where the row says.";
 }
 
 function scores(cells: readonly Cell[], tasks: readonly string[]): string {
@@ -90,11 +114,11 @@ function scores(cells: readonly Cell[], tasks: readonly string[]): string {
   return table(["method", "trainable, head not counted", ...tasks, "average"], rows);
 }
 
-function costs(cells: readonly Cell[]): string {
+function costs(cells: readonly Cell[], reference: string): string {
   const byMethod = groupBy(cells, (cell) => cell.label);
   const seconds = (own: readonly Cell[]) =>
     own.reduce((sum, cell) => sum + cell.times.trainSeconds, 0) / own.length;
-  const reference = byMethod.get("LoRA r 8");
+  const base = byMethod.get(reference);
   const rows = [...byMethod].map(([label, own]) => {
     const [cell] = own;
     return [
@@ -102,7 +126,7 @@ function costs(cells: readonly Cell[]): string {
       thousands(cell.adapterMultiplyAddsPerToken),
       `${(100 * cell.adapterMultiplyAddsPerToken / cell.baseMultiplyAddsPerToken).toFixed(2)} %`,
       seconds(own).toFixed(1),
-      reference ? (seconds(own) / seconds(reference)).toFixed(2) : "–",
+      base ? (seconds(own) / seconds(base)).toFixed(2) : "–",
       (Math.max(...own.map((c) => c.peakBufferBytes)) / 2 ** 20).toFixed(0),
       String(cell.learningRate),
     ];
@@ -112,7 +136,7 @@ function costs(cells: readonly Cell[]): string {
     "adapter multiply-adds",
     "of the base's",
     "train s a cell",
-    "of LoRA r 8's",
+    `of ${reference}'s`,
     "peak MiB",
     "learning rate",
   ], rows);

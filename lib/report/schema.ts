@@ -1,6 +1,7 @@
 /** The record of one run, as written to `results/*.json`; everything a table or a comparison needs. */
 
 import * as v from "npm:valibot@1.5.0";
+import { writeWhole } from "../files.ts";
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
@@ -27,7 +28,7 @@ export const cellSchema = v.object({
   /** Name in tables, such as `LoRA r 8`, and what it stands for. */
   label: v.string(),
   method: v.string(),
-  options: v.record(v.string(), v.union([v.string(), v.number()])),
+  options: v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
   target: v.array(v.string()),
   seed: count,
   learningRate: finite,
@@ -47,6 +48,13 @@ export const cellSchema = v.object({
   steps: count,
   times: v.object({ compileSeconds: finite, trainSeconds: finite, wallSeconds: finite }),
   peakBufferBytes: count,
+  /** Of the trained updates ΔW, where the table asks for them: one entry an adapted layer. */
+  spectra: v.optional(v.array(v.object({
+    path: v.string(),
+    singularValues: v.array(finite),
+    effectiveRank: count,
+    sumOfSquares: finite,
+  }))),
   environment: environmentSchema,
 });
 
@@ -81,12 +89,6 @@ function parseJson(path: string, text: string): unknown {
     const what = `${path} is not JSON, or is cut short: ${(error as Error).message}`;
     throw new Error(`${what}. Move it away, or run without --resume.`, { cause: error });
   }
-}
-
-/** Writes `text` beside `path` and renames it, so that a crash or a full disk leaves the old file whole. */
-export async function writeWhole(path: string, text: string): Promise<void> {
-  await Deno.writeTextFile(`${path}.part`, text);
-  await Deno.rename(`${path}.part`, path);
 }
 
 /** Writes a results file, cells in the order given. */

@@ -12,3 +12,18 @@ export function studentInterval(values: readonly number[]): { mean: number; half
   const quantile: number = jstat.studentt.inv(0.975, n - 1);
   return { mean, halfWidth: quantile * Math.sqrt(variance / n) };
 }
+
+/** Mean of the differences, half the width of its 95 % interval, and the two-sided p-value of the paired t-test. */
+export function pairedDifference(values: readonly number[], reference: readonly number[]) {
+  if (values.length !== reference.length) throw new Error(`${values.length} values for ${reference.length}`);
+  const differences = values.map((value, i) => value - reference[i]);
+  const { mean, halfWidth } = studentInterval(differences);
+  if (halfWidth === undefined) return { mean, halfWidth, p: undefined };
+  const n = differences.length;
+  const error = halfWidth / jstat.studentt.inv(0.975, n - 1);
+  // All differences alike: certain, or no difference at all.
+  const p: number = error === 0
+    ? Number(mean === 0)
+    : 2 * (1 - jstat.studentt.cdf(Math.abs(mean) / error, n - 1));
+  return { mean, halfWidth, p };
+}

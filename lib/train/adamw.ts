@@ -112,6 +112,11 @@ export class AdamW implements Disposable {
     return ringSize;
   }
 
+  /** Takes the records of the steps before `step` as read, as a resumed run does. */
+  skipTo(step: number): void {
+    this.#readUpTo = step;
+  }
+
   /**
    * Records of the steps not read yet, up to `step` (exclusive). Waits for the GPU.
    * @throws Error naming the first step whose loss or gradient is not finite; the weights are those before it.

@@ -4,7 +4,7 @@ import type { StepRecord } from "./adamw.ts";
 import type { Adapter } from "../adapters/attach.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { Encoder } from "../models/model.ts";
+import type { Encoder, Weight } from "../models/model.ts";
 import type { Encoded } from "./batches.ts";
 import { decide, evaluateMetrics } from "./metrics.ts";
 import type { HeadShape } from "./step.ts";
@@ -28,6 +28,8 @@ export interface FineTuned {
   readonly compileSeconds: number;
   readonly trainSeconds: number;
   readonly peakBufferBytes: number;
+  /** Every trained tensor after the last step (see `Trainer.weights`). */
+  readonly trained: ReadonlyMap<string, Weight>;
 }
 
 /** Who wants to know how far a cell is. */
@@ -95,6 +97,7 @@ export async function fineTune(
     compileSeconds,
     trainSeconds,
     peakBufferBytes: gpu.memory.peakBytes,
+    trained: await trainer.weights(),
   };
 }
 

@@ -1,9 +1,10 @@
 /** Traces one step of a task: texts through the encoder and a linear head to predictions and a loss. */
 
 import { type Adapter, tracer } from "../adapters/attach.ts";
-import type { ParameterSpec } from "../adapters/method.ts";
+import { type ParameterSpec, zeros } from "../adapters/method.ts";
 import type { Task } from "../data/task.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";
+import { add } from "../graph/ops/binary.ts";
 import { compareFeatures } from "../graph/ops/compare_features.ts";
 import { crossEntropy, meanSquaredError } from "../graph/ops/losses.ts";
 import { linear } from "../graph/ops/matmul.ts";
@@ -32,6 +33,8 @@ export interface TracedStep {
   readonly graph: Graph;
   /** [examples, outputs]; for choice [examples·options, 1]. */
   readonly predictions: Tensor;
+  /** The task's loss and what the method adds to it (see `Site.addLoss`), and their sum. */
+  readonly losses: readonly Tensor[];
   readonly loss: Tensor;
   /** [2] u32: seed and step. */
   readonly clock: Tensor;
@@ -42,7 +45,7 @@ export function headParameters(model: Encoder, head: HeadShape): Map<string, Par
   const width = model.width * (head.shape === "single" ? 1 : 4);
   return new Map<string, ParameterSpec>([
     ["head.weight", { shape: [head.outputs, width], init: { kind: "kaiming", fan: width } }],
-    ["head.bias", { shape: [head.outputs], init: { kind: "zeros" } }],
+    ["head.bias", { shape: [head.outputs], init: zeros }],
   ]);
 }
 
@@ -59,7 +62,13 @@ export function traceStep(
   const clock = graph.input("clock", [2], "u32");
   const ids = graph.input("ids", [texts, length], "u32");
   const lengths = graph.input("lengths", [texts], "u32");
-  const pooled = model.trace(tracer(graph, model, adapter, training ? clock : undefined), ids, lengths);
+  const extra: Tensor[] = [];
+  const context = {
+    lengths,
+    clock: training ? clock : undefined,
+    addLoss: (term: Tensor) => extra.push(term),
+  };
+  const pooled = model.trace(tracer(graph, model, adapter, context), ids, lengths);
   const parameters = headParameters(model, head);
   const weight = (name: string) => graph.weight(name, parameters.get(name)!.shape, true);
   const predictions = graph.scope("head", () => {
@@ -67,8 +76,9 @@ export function traceStep(
     return linear(features, weight("head.weight"), { bias: weight("head.bias") });
   });
   const weights = graph.input("weights", [examples]);
-  const loss = head.objective === "regression"
+  const taskLoss = head.objective === "regression"
     ? meanSquaredError(predictions, graph.input("targets", [examples]), weights)
     : crossEntropy(predictions, graph.input("labels", [examples], "u32"), weights);
-  return { graph, predictions, loss, clock };
+  const losses = [taskLoss, ...extra];
+  return { graph, predictions, losses, loss: losses.reduce((sum, loss) => add(sum, loss)), clock };
 }

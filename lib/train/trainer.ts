@@ -1,6 +1,7 @@
 /** Fine-tunes a head and an adapter on one task: programs built up front, one submit a step, losses read late. */
 
-import { type Adapter, initialise } from "../adapters/attach.ts";
+import { type Adapter, constantWeights, startingWeights } from "../adapters/attach.ts";
+import { initialise } from "../adapters/initialise.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
@@ -9,6 +10,8 @@ import { sizeOf, type Tensor } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
 import { type Batch, bucketOf, type Encoded, makeBatches } from "./batches.ts";
+import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
+import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
 import { linearSchedule } from "./schedule.ts";
 import { headParameters, type HeadShape, traceStep } from "./step.ts";
 import { FrozenWeights, TrainableWeights } from "./weights.ts";
@@ -37,6 +40,8 @@ export class Trainer implements Disposable {
   readonly trainable: TrainableWeights;
   readonly #frozen: FrozenWeights;
   readonly #ownsFrozen: boolean;
+  readonly #constants: FrozenWeights;
+  readonly #ownBase: RestartableBase | undefined;
   readonly #optimizer: AdamW;
   readonly #arena: Arena;
   readonly #programs = new Map<string, StepProgram>();
@@ -55,10 +60,12 @@ export class Trainer implements Disposable {
     if (examples.length === 0) throw new Error("no training examples");
     this.steps = Math.ceil(examples.length / options.batchSize) * options.epochs;
     this.#ownsFrozen = frozen === undefined;
-    this.#frozen = frozen ?? new FrozenWeights(gpu, model);
-    this.trainable = new TrainableWeights(gpu, startingWeights(model, adapter, head, options.seed));
-    const rates = linearSchedule(this.steps, options.warmupRatio).map((factor) =>
-      factor * options.learningRate
+    this.#frozen = frozen ?? FrozenWeights.of(gpu, model);
+    this.#constants = new FrozenWeights(gpu, constantWeights(model, adapter));
+    this.#ownBase = adapter.method.restarts && new RestartableBase(gpu, model, adapter);
+    this.trainable = new TrainableWeights(gpu, allStartingWeights(model, adapter, head, options.seed));
+    const rates = linearSchedule(this.steps, options.warmupRatio).map((factor, step) =>
+      factor * rewarmFactor(adapter, step) * options.learningRate
     );
     const isMatrix = (name: string) =>
       (model.weights.get(name)?.shape.length ?? 2) > 1 && name !== "head.bias";
@@ -86,6 +93,7 @@ export class Trainer implements Disposable {
     let unread = 0;
     for (const batch of makeBatches(this.examples, this.options.batchSize, this.options.seed, epoch)) {
       const { compiled } = await this.#program(batch.length, true);
+      await this.#restartIfDue();
       this.#upload(compiled, batch, this.examples);
       compiled.program.replay();
       this.#step++;
@@ -122,6 +130,56 @@ export class Trainer implements Disposable {
     return byExample;
   }
 
+  async #restartIfDue(): Promise<void> {
+    if (!this.#ownBase || !restartsBefore(this.adapter, this.#step)) return;
+    const every = this.adapter.method.restarts!.every(this.adapter.options);
+    await this.#ownBase.restart(this.trainable, this.options.seed, this.#step / every);
+  }
+
+  /**
+   * Every trained tensor by name, the head's among them: what `saveAdapter` writes. Where the method merges into its base as
+   * it goes, the adapted layers' weights as well.
+   */
+  async weights(): Promise<Map<string, Weight>> {
+    const shapes = allStartingWeights(this.model, this.adapter, this.head, this.options.seed);
+    const trained = [...await this.trainable.read()].map(
+      ([name, data]): [string, Weight] => [name, { shape: shapes.get(name)!.shape, data }],
+    );
+    return new Map([...trained, ...await this.#ownBase?.read() ?? []]);
+  }
+
+  /** Writes all that `resume` needs to go on to the same bits. Call it between epochs. */
+  async checkpoint(path: string): Promise<void> {
+    const own = [...await this.#ownBase?.read() ?? []];
+    const tensors = new Map([...await this.trainable.state(), ...own]);
+    await writeSafetensors(path, tensors, { step: String(this.#step), seed: String(this.options.seed) });
+  }
+
+  /**
+   * Goes on from a checkpoint of the same run; the next epoch is the one after those it had run.
+   * @throws Error when the file is damaged or another run's.
+   */
+  async resume(path: string): Promise<void> {
+    const { tensors, metadata } = await readSafetensors(path);
+    const seed = String(this.options.seed);
+    if (metadata.seed !== seed) {
+      throw new Error(`${path} is of seed ${metadata.seed}, this run of seed ${seed}`);
+    }
+    const state = new Map([...tensors].map(([name, tensor]): [string, Weight] => [
+      name,
+      { shape: tensor.shape, data: toFloat32(tensor) },
+    ]));
+    this.trainable.restore(state);
+    for (const { module } of this.#ownBase ? this.adapter.modules : []) {
+      const name = `${module.path}.weight`;
+      const own = state.get(name);
+      if (!own) throw new Error(`${path} has no "${name}": it is a checkpoint of another method`);
+      this.#ownBase!.write(name, own.data);
+    }
+    this.#step = Number(metadata.step);
+    this.#optimizer.skipTo(this.#step);
+  }
+
   /** Text of the planned training program for texts of `length` tokens. */
   async dump(length: number): Promise<string> {
     return (await this.#program(length, true)).compiled.dump();
@@ -138,7 +196,7 @@ export class Trainer implements Disposable {
 
   async #compile(label: string, length: number, training: boolean): Promise<StepProgram> {
     const shape = { examples: this.options.batchSize, length };
-    const { graph, predictions, loss, clock } = traceStep(
+    const { graph, predictions, losses, loss, clock } = traceStep(
       this.model,
       this.adapter,
       this.head,
@@ -146,7 +204,8 @@ export class Trainer implements Disposable {
       training,
     );
     const weights = (name: string): BufferView => {
-      const view = this.trainable.view(name) ?? this.#frozen.view(name);
+      const view = this.trainable.view(name) ?? this.#ownBase?.view(name) ?? this.#constants.view(name) ??
+        this.#frozen.view(name);
       if (!view) throw new Error(`no weight "${name}"`);
       return view;
     };
@@ -155,7 +214,7 @@ export class Trainer implements Disposable {
       return { compiled, predictions };
     }
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
-    const gradients = grad(loss, targets);
+    const gradients = grad(losses, targets);
     const destinations = new Map(
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
     );
@@ -199,21 +258,23 @@ export class Trainer implements Disposable {
     this.#arena[Symbol.dispose]();
     this.#optimizer[Symbol.dispose]();
     this.trainable[Symbol.dispose]();
+    this.#constants[Symbol.dispose]();
+    this.#ownBase?.[Symbol.dispose]();
     if (this.#ownsFrozen) this.#frozen[Symbol.dispose]();
   }
 }
 
-/** Everything trainable at its starting value: the head, the adapter, or the base when the method trains it. */
-function startingWeights(
+/** Everything trainable at its starting value: the head, the adapter, and what of the base is trained. */
+function allStartingWeights(
   model: Encoder,
   adapter: Adapter,
   head: HeadShape,
   seed: number,
 ): Map<string, Weight> {
-  const made = [...headParameters(model, head), ...adapter.parameters].map(
+  const own = [...headParameters(model, head)].map(
     ([name, spec]): [string, Weight] => [name, initialise(name, spec, seed)],
   );
-  return new Map([...made, ...(adapter.method.trainsBase ? model.weights : [])]);
+  return new Map([...own, ...startingWeights(model, adapter, seed)]);
 }
 
 /** Trainable parameters of the head. */

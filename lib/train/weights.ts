@@ -7,16 +7,21 @@ import type { Encoder, Weight } from "../models/model.ts";
 /** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
 const alignment = 64;
 
-/** A model's frozen weights on the GPU; several runs may share them. */
+/** Weights that do not change from step to step, on the GPU: a model's, which several runs may share, or others. */
 export class FrozenWeights implements Disposable {
   #views = new Map<string, BufferView>();
 
-  constructor(private readonly gpu: Gpu, { weights, constants }: Encoder) {
-    for (const [name, { data }] of [...weights, ...constants]) {
+  constructor(private readonly gpu: Gpu, weights: Iterable<readonly [string, Weight]>) {
+    for (const [name, { data }] of weights) {
       const buffer = gpu.createBuffer(name, data.byteLength);
       gpu.upload(buffer, data);
       this.#views.set(name, { buffer, offset: 0, bytes: data.byteLength });
     }
+  }
+
+  /** A model's weights and constants. */
+  static of(gpu: Gpu, { weights, constants }: Encoder): FrozenWeights {
+    return new FrozenWeights(gpu, [...weights, ...constants]);
   }
 
   /** Where `name` lies, if it is here. */
@@ -109,6 +114,59 @@ export class TrainableWeights implements Disposable {
     return new Map(
       [...this.#places].map(([name, { offset, size }]) => [name, flat.slice(offset, offset + size)]),
     );
+  }
+
+  /** Replaces a tensor's values. Throws an Error when it is not trainable or the length is another. */
+  write(name: string, data: Float32Array<ArrayBuffer>): void {
+    const place = this.#places.get(name);
+    if (!place || place.size !== data.length) {
+      throw new Error(
+        `"${name}": ${data.length} values for ${place ? `a place of ${place.size}` : "no trainable tensor"}`,
+      );
+    }
+    this.gpu.upload(this.values, data, place.offset * 4);
+  }
+
+  /** Replaces both of Adam's moments of a tensor by what `edit` makes of them. Waits for the GPU. */
+  async editMoments(
+    name: string,
+    edit: (moment: Float32Array<ArrayBuffer>) => Float32Array<ArrayBuffer>,
+  ): Promise<void> {
+    const { offset, size } = this.#places.get(name)!;
+    for (const moment of [this.moment1, this.moment2]) {
+      const values = new Float32Array(await this.gpu.read(moment, size * 4, offset * 4));
+      this.gpu.upload(moment, edit(values), offset * 4);
+    }
+  }
+
+  /** The whole state, flat buffer by flat buffer: what a checkpoint holds. */
+  async state(): Promise<Map<string, Weight>> {
+    const result = new Map<string, Weight>();
+    for (const [name, buffer] of this.#stateBuffers()) {
+      result.set(name, {
+        shape: [this.size],
+        data: new Float32Array(await this.gpu.read(buffer, this.size * 4)),
+      });
+    }
+    return result;
+  }
+
+  /** Brings back what `state` gave. Throws an Error when it is another run's. */
+  restore(state: ReadonlyMap<string, Weight>): void {
+    for (const [name, buffer] of this.#stateBuffers()) {
+      const data = state.get(name)?.data;
+      if (data?.length !== this.size) {
+        throw new Error(
+          `the checkpoint's "${name}" holds ${data?.length ?? 0} values; this run has ${this.size}`,
+        );
+      }
+      this.gpu.upload(buffer, data);
+    }
+  }
+
+  #stateBuffers(): [string, GPUBuffer][] {
+    const { values, moment1, moment2 } = this;
+    return Object.entries({ values, moment1, moment2, best: this.#best });
   }
 
   #view(buffer: GPUBuffer, name: string): BufferView | undefined {

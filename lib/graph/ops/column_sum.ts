@@ -1,12 +1,18 @@
-/** Sums over the rows of a matrix: the gradient of a bias. */
+/** Sums over the rows of a matrix, the gradient of a bias; and the reverse, a row repeated. */
 
 import text from "../../../wgsl/column_sum.wgsl" with { type: "text" };
+import repeatText from "../../../wgsl/repeat_rows.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Op, type Tensor } from "../graph.ts";
+import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
 
 /** Σ_i x[i, j] for every column j of x: [rows, cols] → [cols]. */
 export function columnSum(x: Tensor): Tensor {
   return x.node.graph.apply(columnSumOp, [x], undefined)[0];
+}
+
+/** x [cols] as every row of a matrix: [rows, cols]. */
+export function repeatRows(x: Tensor, rows: number): Tensor {
+  return x.node.graph.apply(repeatRowsOp, [x], { rows })[0];
 }
 
 const columnSumOp: Op<undefined> = {
@@ -15,6 +21,7 @@ const columnSumOp: Op<undefined> = {
     if (x.shape.length !== 2) throw new Error(`wants a matrix, not ${describe(x)}`);
     return [{ shape: [x.shape[1]], dtype: "f32" }];
   },
+  derivative: ({ inputs: [x] }, [gradient]) => [repeatRows(gradient!, x.shape[0])],
   evaluate([x], { outputs }) {
     const out = new Float64Array(outputs[0].shape[0]);
     x.forEach((value, i) => out[i % out.length] += value);
@@ -29,4 +36,19 @@ const columnSumOp: Op<undefined> = {
       grid: linearGrid(cols, 1),
     }];
   },
+};
+
+const repeatRowsOp: Op<{ readonly rows: number }> = {
+  name: "repeatRows",
+  infer: ([x], { rows }) => [{ shape: [rows, sizeOf(x)], dtype: "f32" }],
+  derivative: (_, [gradient]) => [columnSum(gradient!)],
+  evaluate([x], { outputs }) {
+    return [new Float64Array(sizeOf(outputs[0])).map((_, i) => x[i % x.length])];
+  },
+  dispatches: ({ inputs: [x], outputs: [out] }) => [{
+    kernel: renderKernel({ name: "repeat_rows", text: repeatText }, { WORKGROUP: 64 }),
+    params: { size: sizeOf(out), cols: sizeOf(x) },
+    bindings: { x, out },
+    grid: linearGrid(sizeOf(out), 64),
+  }],
 };

@@ -1,0 +1,58 @@
+/**
+ * BoRA with a banded Σ, one answer to the paper's open question of richer Σ: besides BoRA's diagonal each block pair has
+ * the two neighbouring ones, cyclically.
+ *
+ *     Σ_jk = Diag(exp(σ_jk/Mav(σ))) + Σ_{δ=±1} Diag(τ^δ_jk) P_δ,   (P_δ u)_c = u_{c+δ mod r}
+ *
+ * τ: b×b×r each, zeros, so that it starts as BoRA; σ, A and B as in BoRA. Trainable: (m + n + 3b²)r. Merges.
+ */
+
+import { add } from "../graph/ops/binary.ts";
+import { boraMix } from "../graph/ops/bora.ts";
+import { matmul } from "../graph/ops/matmul.ts";
+import { resolveBlocks } from "./blocks.ts";
+import { expand, project } from "./block_products.ts";
+import { bora, boraDefaults, type BoraOptions, boraPeft, mixedProjection, paperSigma } from "./bora.ts";
+import { type Method, type ParameterSpec, productCost, scaleOf, zeros } from "./method.ts";
+
+/** P_δ: r×r. */
+function rotationSpec(r: number, shift: number): ParameterSpec {
+  const values = () => {
+    const P = new Float32Array(r * r);
+    for (let c = 0; c < r; c++) P[c * r + (c + shift + r) % r] = 1;
+    return P;
+  };
+  const shared = shift > 0 ? "rotation up" : "rotation down";
+  return { shape: [r, r], init: { kind: "given", values }, frozen: true, shared };
+}
+
+export const boraBanded: Method<BoraOptions> = {
+  name: "BoRA banded Σ",
+  summary: "BoRA with the neighbouring diagonals in Σ, starting at 0",
+  trainsBase: false,
+  defaults: boraDefaults,
+  parameters(module, options, all) {
+    if (options.r < 3) throw new Error(`a banded Σ wants a rank from 3, not ${options.r}`);
+    const own = bora.parameters(module, options, all);
+    const band: ParameterSpec = { shape: own.sigma.shape, init: zeros };
+    const rotations = { up: rotationSpec(options.r, 1), down: rotationSpec(options.r, -1) };
+    return { ...own, tau_up: band, tau_down: band, ...rotations };
+  },
+  forward({ dropped, parameters: { A, B, sigma, tau_up, tau_down, up, down }, options, base }) {
+    const b = sigma.shape[0];
+    const rotated = ([P, tau]: typeof A[]) => boraMix(project(dropped, matmul(P, A), b), tau);
+    const v = [[up, tau_up], [down, tau_down]].map(rotated)
+      .reduce(add, mixedProjection(dropped, A, sigma, paperSigma));
+    return expand(v, B, b, scaleOf(options), base());
+  },
+  mergeable: true,
+  cost({ m, n, path, target }, options) {
+    const b = resolveBlocks({ m, n, path, target }, options.blocks);
+    return productCost((m + 3 * n + 3 * b * b) * options.r);
+  },
+  peft: {
+    ...boraPeft,
+    type: "BORA_BANDED",
+    keys: { ...boraPeft.keys, tau_up: "bora_tau_up", tau_down: "bora_tau_down" },
+  },
+};

@@ -1,0 +1,39 @@
+/**
+ * BoRA with a dense r×r Σ, the other answer to the paper's open question.
+ *
+ *     Σ_jk = Diag(exp(σ_jk/Mav(σ))) + T_jk,   T: b·r × b·r, T_jk its r×r blocks, zeros, so that it starts as BoRA
+ *
+ * σ, A and B as in BoRA. Trainable: (m + n + b² + b²r)r. Merges.
+ */
+
+import { add } from "../graph/ops/binary.ts";
+import { boraMix, boraSigma } from "../graph/ops/bora.ts";
+import { linear } from "../graph/ops/matmul.ts";
+import { resolveBlocks } from "./blocks.ts";
+import { expand, project } from "./block_products.ts";
+import { bora, boraDefaults, type BoraOptions, boraPeft, paperSigma } from "./bora.ts";
+import { type Method, productCost, scaleOf, zeros } from "./method.ts";
+
+export const boraDense: Method<BoraOptions> = {
+  name: "BoRA dense Σ",
+  summary: "BoRA with a whole r×r matrix for each block pair, starting at BoRA's diagonal",
+  trainsBase: false,
+  defaults: boraDefaults,
+  parameters(module, options, all) {
+    const width = resolveBlocks(module, options.blocks) * options.r;
+    return { ...bora.parameters(module, options, all), T: { shape: [width, width], init: zeros } };
+  },
+  forward({ dropped, parameters: { A, B, sigma, T }, options, base }) {
+    const b = sigma.shape[0];
+    const u = project(dropped, A, b);
+    const v = add(boraMix(u, boraSigma(sigma, paperSigma)), linear(u, T));
+    return expand(v, B, b, scaleOf(options), base());
+  },
+  mergeable: true,
+  cost(module, options) {
+    const b = resolveBlocks(module, options.blocks);
+    const { r } = options;
+    return productCost((module.m + module.n + b * b) * r + (b * r) ** 2);
+  },
+  peft: { ...boraPeft, type: "BORA_DENSE", keys: { ...boraPeft.keys, T: "bora_T" } },
+};

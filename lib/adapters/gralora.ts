@@ -1,0 +1,59 @@
+/**
+ * GraLoRA (Jung et al. 2025; follows PEFT's `tuners/gralora/layer.py`, tensors in its layout): b×b blocks of rank r/b each.
+ *
+ *     ΔW_jk = s·B_j[:, chunk k] · A_k[chunk j, :],   s = α/r,   chunks of r/b ranks
+ *
+ * A: b×(n/b)×r holds A_kᵀ, Kaiming uniform (a = √5, fan n/b); B: b×r×(m/b) holds B_jᵀ, zeros. In BoRA's terms, with the ranks
+ * renumbered, a fixed Σ of zeros and ones that gives each block pair its own r/b ranks: as many parameters as LoRA,
+ * (m + n)r, and rank up to min(m, n, b·r). Mixing is a permutation, so it costs nothing. Merges.
+ */
+
+import { reshape, swapAxes } from "../graph/ops/layout.ts";
+import { matmul } from "../graph/ops/matmul.ts";
+import { resolveBlocks } from "./blocks.ts";
+import {
+  type BlockOptions,
+  checkRank,
+  lowRankDefaults,
+  type Method,
+  productCost,
+  scaleOf,
+  zeros,
+} from "./method.ts";
+
+/** Every product here is block by block. */
+const splits = { a: "columns", b: "rows", out: "columns" } as const;
+
+export const graLora: Method<BlockOptions> = {
+  name: "GraLoRA",
+  summary: "ΔW_jk = s·B_j[:, chunk k] A_k[chunk j, :] (Jung et al. 2025)",
+  trainsBase: false,
+  defaults: { ...lowRankDefaults, blocks: 2 },
+  parameters(module, { r, blocks }) {
+    checkRank(module, r);
+    const [{ m, n }, b] = [module, resolveBlocks(module, blocks)];
+    if (r % b !== 0) throw new Error(`rank ${r} is not a multiple of ${b} blocks: change one of them`);
+    return {
+      A: { shape: [b, n / b, r], init: { kind: "kaiming", fan: n / b } },
+      B: { shape: [b, r, m / b], init: zeros },
+    };
+  },
+  forward({ dropped, parameters: { A, B }, options, base }) {
+    const [b, segment, r] = A.shape;
+    const u = matmul(dropped, reshape(A, [b * segment, r]), { blocks: b, splits });
+    const v = swapAxes(u, { p: b, q: b, width: r / b }, u.shape);
+    return matmul(v, reshape(B, [b * r, B.shape[2]]), {
+      blocks: b,
+      splits,
+      scale: scaleOf(options),
+      residual: base(),
+    });
+  },
+  mergeable: true,
+  cost: ({ m, n }, { r }) => productCost((m + n) * r),
+  peft: {
+    type: "GRALORA",
+    keys: { A: "gralora_A", B: "gralora_B" },
+    fields: { r: "r", alpha: "alpha", dropout: "gralora_dropout", blocks: "gralora_k" },
+  },
+};

@@ -1,0 +1,42 @@
+/**
+ * HiRA: Hadamard High-Rank Adaptation (Huang et al. 2025; follows hqsiswiliam/hira and PEFT's `tuners/hira`).
+ *
+ *     y = (W ⊙ (1 + BA)) x + bias      with dropout:  y = W x + bias + (W ⊙ BA) dropout(x)
+ *
+ * A: r×n, Kaiming uniform (a = √5, fan n); B: m×r, zeros. No α. Trainable: (m + n)r; the update's rank can reach
+ * r·rank(W). The product W ⊙ BA is made once a step; its gradient costs as much as full fine-tuning's. Merges.
+ */
+
+import { add, multiply } from "../graph/ops/binary.ts";
+import { linear, matmul } from "../graph/ops/matmul.ts";
+import { type AdapterOptions, checkRank, lowRankFactors, type Method } from "./method.ts";
+
+/** Hyper-parameters of HiRA: there is no α. */
+export interface HiraOptions extends AdapterOptions {
+  readonly r: number;
+  readonly dropout: number;
+}
+
+export const hira: Method<HiraOptions> = {
+  name: "HiRA",
+  summary: "y = (W ⊙ (1 + BA)) x (Huang et al. 2025)",
+  trainsBase: false,
+  defaults: { r: 8, dropout: 0 },
+  parameters(module, { r }) {
+    checkRank(module, r);
+    return lowRankFactors(module, r);
+  },
+  forward({ x, dropped, weight, bias, residual, parameters: { A, B }, base }) {
+    const update = multiply(matmul(B, A), weight);
+    return x === dropped
+      ? linear(x, add(update, weight), { bias, residual })
+      : linear(dropped, update, { residual: base() });
+  },
+  mergeable: true,
+  cost: ({ m, n }, { r }) => ({ forward: 0, backward: m * n, step: 3 * m * n * r + 3 * m * n }),
+  peft: {
+    type: "HIRA",
+    keys: { A: "hira_A", B: "hira_B" },
+    fields: { r: "r", dropout: "hira_dropout" },
+  },
+};

@@ -1,0 +1,39 @@
+/** Merging an adapter into the weights it sits on. */
+
+import type { Graph, Tensor } from "../graph/graph.ts";
+import { swapAxes } from "../graph/ops/layout.ts";
+import { linear } from "../graph/ops/matmul.ts";
+import { type AdaptedModule, type Adapter, tracedParameters } from "./attach.ts";
+
+/**
+ * The weight [m, n] of one adapted layer with its adapter merged in: the layer, linear in x and without its bias, applied
+ * to the n unit vectors gives the merged weight's columns. `identity`: [n, n].
+ * @throws Error when the update depends on the input.
+ */
+export function tracedMerge(
+  graph: Graph,
+  adapter: Adapter,
+  adapted: AdaptedModule,
+  identity: Tensor,
+): Tensor {
+  const { method } = adapter;
+  if (!method.mergeable) {
+    throw new Error(
+      `${method.name} cannot be merged: its update depends on the input. Keep the adapter attached.`,
+    );
+  }
+  const { path, m, n } = adapted.module;
+  const weight = graph.weight(`${path}.weight`, [m, n], adapter.trainedBase.has(`${path}.weight`));
+  const transposed = graph.scope(path, () =>
+    method.forward({
+      ...adapted,
+      x: identity,
+      dropped: identity,
+      weight,
+      parameters: tracedParameters(graph, adapter, adapted),
+      lengths: graph.input("lengths", [1], "u32"),
+      base: () => linear(identity, weight),
+      addLoss: () => {},
+    }));
+  return swapAxes(transposed, { p: n, q: m, width: 1 }, [m, n]);
+}

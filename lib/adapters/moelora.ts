@@ -1,0 +1,70 @@
+/**
+ * MoELoRA (Luo et al. 2024, arXiv 2402.12851, the mixture BoRA's related work describes; the rank is split over the
+ * experts as in Liu et al. 2024, liuqidong07/MOELoRA-peft): E small LoRAs, mixed token by token.
+ *
+ *     y = W x + bias + s·Σ_e ω_e(x) B_e A_e dropout(x),   ω = softmax(W_g x),   s = α/r, each expert's rank r/E
+ *     training adds  λ·E·Σ_e P_e²,  P_e the mean of ω_e over the texts' tokens: least when all experts are used alike
+ *
+ * A: r×n holds the A_e on top of each other, W_g: E×n, both Kaiming uniform (a = √5, fan n); B: m×r holds the B_e side by
+ * side, zeros. No top-k: with a handful of experts all are computed, and the mixture stays differentiable. Trainable:
+ * (m + n)r + En. The update depends on the input, so it does not merge.
+ */
+
+import type { Tensor } from "../graph/graph.ts";
+import { columnSum } from "../graph/ops/column_sum.ts";
+import { gate } from "../graph/ops/gate.ts";
+import { linear } from "../graph/ops/matmul.ts";
+import { meanPool } from "../graph/ops/mean_pool.ts";
+import { softmaxRows } from "../graph/ops/softmax_rows.ts";
+import { sumOfSquares } from "../graph/ops/sum_of_squares.ts";
+import { checkExperts, type HydraLoraOptions } from "./hydralora.ts";
+import { checkRank, lowRankDefaults, lowRankFactors, type Method, productCost, scaleOf } from "./method.ts";
+
+/** Hyper-parameters of MoELoRA; r is the rank of all experts together. */
+export interface MoeLoraOptions extends HydraLoraOptions {
+  /** λ of the load-balance loss; 0 leaves it out. */
+  readonly balance: number;
+}
+
+/** λ·E·Σ_e P_e²: weights [T, E] → [1]. */
+function balanceLoss(weights: Tensor, lengths: Tensor, balance: number): Tensor {
+  const [experts, texts] = [weights.shape[1], lengths.shape[0]];
+  return sumOfSquares(columnSum(meanPool(weights, lengths)), balance * experts / texts ** 2);
+}
+
+export const moeLora: Method<MoeLoraOptions> = {
+  name: "MoELoRA",
+  summary: "y = W x + s·Σ_e softmax(W_g x)_e B_e A_e x (Luo et al. 2024)",
+  trainsBase: false,
+  defaults: { ...lowRankDefaults, experts: 4, balance: 0.01 },
+  parameters(module, { r, experts }) {
+    checkRank(module, r);
+    checkExperts(experts);
+    if (r % experts !== 0) {
+      throw new Error(`rank ${r} is not a multiple of ${experts} experts: change one of them`);
+    }
+    return {
+      ...lowRankFactors(module, r),
+      router: { shape: [experts, module.n], init: { kind: "kaiming", fan: module.n } },
+    };
+  },
+  forward({ x, dropped, parameters: { A, B, router }, options, lengths, base, addLoss }) {
+    const weights = softmaxRows(linear(x, router));
+    if (options.balance > 0) addLoss(balanceLoss(weights, lengths, options.balance));
+    const gated = gate(weights, linear(dropped, A), false);
+    return linear(gated, B, { scale: scaleOf(options), residual: base() });
+  },
+  mergeable: false,
+  cost: ({ m, n }, { r, experts }) => productCost((m + n) * r + experts * n + r),
+  peft: {
+    type: "MOELORA",
+    keys: { A: "lora_A.weight", B: "lora_B.weight", router: "lora_route.weight" },
+    fields: {
+      r: "r",
+      alpha: "lora_alpha",
+      dropout: "lora_dropout",
+      experts: "expert_num",
+      balance: "load_balance",
+    },
+  },
+};

@@ -1,0 +1,51 @@
+/**
+ * VeRA: Vector-based Random Matrix Adaptation (Kopiczko et al. 2024, arXiv 2310.11454; follows PEFT's `tuners/vera`).
+ *
+ *     y = W x + bias + λ_b ⊙ B(λ_d ⊙ A dropout(x))
+ *
+ * A: r×n and B: m×r are frozen, Kaiming uniform with gain √2, U(±√(6/fan)), and shared: those of a layer are the corner of
+ * the largest layer's. They come from this library's own generator, so a file of PEFT's needs its projections beside it.
+ * λ_d: r, 0.1; λ_b: m, zeros. No α. Trainable: m + r. Merges.
+ */
+
+import { linear } from "../graph/ops/matmul.ts";
+import { scaleColumns } from "../graph/ops/scale_columns.ts";
+import { type AdapterOptions, type Method, zeros } from "./method.ts";
+
+/** Hyper-parameters of VeRA: there is no α, and r may exceed the layer. */
+export interface VeraOptions extends AdapterOptions {
+  readonly r: number;
+  readonly dropout: number;
+  /** Start of λ_d. */
+  readonly dInitial: number;
+}
+
+export const vera: Method<VeraOptions> = {
+  name: "VeRA",
+  summary: "y = W x + λ_b ⊙ B(λ_d ⊙ A x), A and B random and shared (Kopiczko et al. 2024)",
+  trainsBase: false,
+  defaults: { r: 256, dropout: 0, dInitial: 0.1 },
+  parameters({ m, n }, { r, dInitial }, all) {
+    if (!Number.isInteger(r) || r < 1) throw new Error(`rank ${r}: use a whole number from 1`);
+    const widest = Math.max(...all.map((module) => module.n));
+    const corner = (columns: number) => ({ kind: "corner", columns, bound: Math.sqrt(6 / columns) }) as const;
+    return {
+      lambda_d: { shape: [r], init: { kind: "constant", value: dInitial } },
+      lambda_b: { shape: [m], init: zeros },
+      A: { shape: [r, n], init: corner(widest), frozen: true, shared: "vera_A" },
+      B: { shape: [m, r], init: corner(r), frozen: true, shared: "vera_B" },
+    };
+  },
+  forward({ dropped, parameters: { A, B, lambda_d, lambda_b }, base }) {
+    const v = linear(scaleColumns(linear(dropped, A), lambda_d), B);
+    return scaleColumns(v, lambda_b, { residual: base() });
+  },
+  mergeable: true,
+  // The frozen A and B need no gradient of their own, only the vectors do.
+  cost: ({ m, n }, { r }) => ({ forward: (m + n) * r + m + r, backward: (m + n) * r + 2 * (m + r), step: 0 }),
+  peft: {
+    type: "VERA_WEBGPU",
+    keys: { lambda_d: "vera_lambda_d", lambda_b: "vera_lambda_b" },
+    fields: { r: "r", dropout: "vera_dropout", dInitial: "d_initial" },
+  },
+};

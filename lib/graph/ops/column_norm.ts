@@ -1,0 +1,38 @@
+/** The norms that DoRA divides by, taken as constants by differentiation. */
+
+import text from "../../../wgsl/inverse_column_norm.wgsl" with { type: "text" };
+import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import { describe, type Op, type Tensor } from "../graph.ts";
+
+/**
+ * 1 / ‖x_j‖₂ of every column: [rows, cols] → [cols]. No gradient flows through it, as DoRA has it (Liu et al. 2024,
+ * section 4.3: the norm is detached).
+ */
+export function detachedInverseColumnNorm(x: Tensor): Tensor {
+  return x.node.graph.apply(inverseColumnNormOp, [x], undefined)[0];
+}
+
+const workgroup = 32;
+
+const inverseColumnNormOp: Op<undefined> = {
+  name: "inverseColumnNorm",
+  detached: true,
+  infer([x]) {
+    if (x.shape.length !== 2) throw new Error(`wants a matrix, not ${describe(x)}`);
+    return [{ shape: [x.shape[1]], dtype: "f32" }];
+  },
+  evaluate([x], { outputs }) {
+    const squares = new Float64Array(outputs[0].shape[0]);
+    x.forEach((value, i) => squares[i % squares.length] += value * value);
+    return [squares.map((square) => 1 / Math.max(Math.sqrt(square), 1e-30))];
+  },
+  dispatches({ inputs: [x], outputs: [out] }) {
+    const [rows, cols] = x.shape;
+    return [{
+      kernel: renderKernel({ name: "inverse_column_norm", text }, { WORKGROUP: workgroup }),
+      params: { rows, cols },
+      bindings: { x, out },
+      grid: linearGrid(cols, workgroup),
+    }];
+  },
+};

@@ -1,0 +1,97 @@
+/** ReLoRA's restarts: the adapter merged into the run's own copy of the base, drawn anew, and Adam's moments pruned. */
+
+import type { Adapter } from "../adapters/attach.ts";
+import { initialise } from "../adapters/initialise.ts";
+import { tracedMerge } from "../adapters/merge.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { BufferView } from "../gpu/program.ts";
+import { compile } from "../graph/compile.ts";
+import { Graph } from "../graph/graph.ts";
+import type { Encoder, Weight } from "../models/model.ts";
+import { FrozenWeights, type TrainableWeights } from "./weights.ts";
+
+/** Factor of the learning rate at `step`: 1, but rising linearly after each restart. */
+export function rewarmFactor({ method: { restarts }, options }: Adapter, step: number): number {
+  if (!restarts) return 1;
+  const [every, warmup] = [restarts.every(options), restarts.warmup(options)];
+  const since = step % every;
+  return step >= every && since < warmup ? (since + 1) / (warmup + 1) : 1;
+}
+
+/** True when the adapter starts anew before `step`. */
+export function restartsBefore({ method: { restarts }, options }: Adapter, step: number): boolean {
+  return restarts !== undefined && step > 0 && step % restarts.every(options) === 0;
+}
+
+/** A run's own copy of the adapted layers' weights, which restarts add to. */
+export class RestartableBase implements Disposable {
+  readonly #weights: FrozenWeights;
+
+  constructor(private readonly gpu: Gpu, model: Encoder, private readonly adapter: Adapter) {
+    const names = adapter.modules.map(({ module }) => `${module.path}.weight`);
+    this.#weights = new FrozenWeights(gpu, names.map((name) => [name, model.weights.get(name)!] as const));
+  }
+
+  /** Where `name` lies, if it is one of the adapted layers' weights. */
+  view(name: string): BufferView | undefined {
+    return this.#weights.view(name);
+  }
+
+  /** Merges, draws the adapter anew from (seed, restart), and prunes the moments. Waits for the GPU. */
+  async restart(trainable: TrainableWeights, seed: number, restart: number): Promise<void> {
+    await this.#merge(trainable);
+    const share = this.adapter.method.restarts!.prune(this.adapter.options);
+    for (const [name, spec] of this.adapter.parameters) {
+      // Not the name alone: a restart must not draw the matrix that it has just merged.
+      const { data } = initialise(`${name}, restart ${restart}`, spec, seed);
+      trainable.write(name, data);
+      await trainable.editMoments(name, (moment) => pruneSmallest(moment, share));
+    }
+  }
+
+  async #merge(trainable: TrainableWeights): Promise<void> {
+    for (const adapted of this.adapter.modules) {
+      const { path, n } = adapted.module;
+      const graph = new Graph();
+      const identity = graph.input("identity", [n, n]);
+      const merged = tracedMerge(graph, this.adapter, adapted, identity);
+      const views = (name: string) => trainable.view(name) ?? this.view(name)!;
+      using compiled = await compile(this.gpu, [merged], { label: `merge ${path}`, weights: views });
+      const unit = Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0));
+      this.gpu.upload(compiled.inputs.get("identity")!.buffer, unit);
+      const target = this.view(`${path}.weight`)!;
+      compiled.program.replay([{ from: compiled.view(merged), to: target.buffer, toOffset: target.offset }]);
+    }
+  }
+
+  /** The weights as they are now, by name. */
+  async read(): Promise<Map<string, Weight>> {
+    const result = new Map<string, Weight>();
+    for (const { module: { path, m, n } } of this.adapter.modules) {
+      const { buffer, offset, bytes } = this.view(`${path}.weight`)!;
+      result.set(`${path}.weight`, {
+        shape: [m, n],
+        data: new Float32Array(await this.gpu.read(buffer, bytes, offset)),
+      });
+    }
+    return result;
+  }
+
+  /** Replaces the weights, as a resumed run does. */
+  write(name: string, data: Float32Array<ArrayBuffer>): void {
+    const { buffer, offset } = this.view(name)!;
+    this.gpu.upload(buffer, data, offset);
+  }
+
+  [Symbol.dispose](): void {
+    this.#weights[Symbol.dispose]();
+  }
+}
+
+/** `values` with the given share of entries, those smallest in magnitude, set to 0. */
+function pruneSmallest(values: Float32Array<ArrayBuffer>, share: number): Float32Array<ArrayBuffer> {
+  const order = values.map(Math.abs).sort();
+  const kept = Math.floor(share * order.length);
+  const floor = kept < order.length ? order[kept] : Infinity;
+  return values.map((value) => Math.abs(value) < floor ? 0 : value);
+}

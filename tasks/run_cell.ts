@@ -1,0 +1,99 @@
+/** Runs one cell of a table: attach, fine-tune, evaluate, and write down all that a table needs. */
+
+import { interpretedUpdates } from "../lib/analysis/updates.ts";
+import { spectrumOf } from "../lib/analysis/spectrum.ts";
+import { type Adapter, constantWeights } from "../lib/adapters/attach.ts";
+import { attachSystem } from "../lib/adapters/systems.ts";
+import { taskByName } from "../lib/data/registry.ts";
+import type { Split } from "../lib/data/task.ts";
+import type { Gpu } from "../lib/gpu/device.ts";
+import type { Encoder, Weight } from "../lib/models/model.ts";
+import type { Cell, Environment } from "../lib/report/schema.ts";
+import { fineTune, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
+import type { FrozenWeights } from "../lib/train/weights.ts";
+import type { Profile, Row, Table } from "./tables/table.ts";
+
+export const batchSize = 32;
+export const warmupRatio = 0.03;
+export const adapterDropout = 0.05;
+export const defaultTarget = ["query", "value"];
+
+/** One cell to be run. */
+export interface Job {
+  readonly task: string;
+  readonly row: Row;
+  readonly seed: number;
+  readonly learningRate: number;
+}
+
+/** What every cell of a run shares. */
+export interface Run {
+  readonly gpu: Gpu;
+  readonly model: Encoder;
+  readonly frozen: FrozenWeights;
+  readonly environment: Environment;
+  readonly profileName: string;
+}
+
+/** Trains and evaluates one cell. */
+export async function runCell(
+  run: Run,
+  table: Table,
+  profile: Profile,
+  job: Job,
+  split: Split,
+  progress: Progress = {},
+): Promise<Cell> {
+  const { gpu, model, frozen, environment, profileName } = run;
+  const { row, seed, learningRate } = job;
+  const task = taskByName(job.task);
+  const target = row.target ?? defaultTarget;
+  const adapter = attachSystem(model, row, { target }, adapterDropout);
+  gpu.resetPeak();
+  const start = performance.now();
+  const options = { learningRate, epochs: profile.epochs, batchSize, warmupRatio, seed };
+  const { trained, ...result } = await fineTune(gpu, model, frozen, adapter, task, split, options, progress);
+  return {
+    schemaVersion: 1,
+    table: table.name,
+    profile: profileName,
+    task: task.name,
+    model: model.name,
+    label: row.label,
+    method: adapter.method.name,
+    options: { ...adapter.options } as Cell["options"],
+    target: [...target],
+    seed,
+    learningRate,
+    epochs: [...result.epochs],
+    best: result.best,
+    last: result.last,
+    headline: task.metrics[0],
+    adapterParameters: adapter.trainableParameters,
+    headParameters: result.headParameters,
+    baseMultiplyAddsPerToken: model.multiplyAddsPerToken,
+    adapterMultiplyAddsPerToken: adapter.multiplyAddsPerToken,
+    trainExamples: split.train.length,
+    devExamples: split.dev.length,
+    majorityBaseline: majorityBaseline(task, split.dev),
+    batchSize,
+    steps: result.steps,
+    times: {
+      compileSeconds: result.compileSeconds,
+      trainSeconds: result.trainSeconds,
+      wallSeconds: (performance.now() - start) / 1000,
+    },
+    peakBufferBytes: result.peakBufferBytes,
+    ...(table.spectra ? { spectra: spectraOf(model, adapter, trained) } : {}),
+    environment,
+  };
+}
+
+/** The singular values of every adapted layer's ΔW after training. */
+function spectraOf(model: Encoder, adapter: Adapter, trained: ReadonlyMap<string, Weight>) {
+  const weights = new Map([...constantWeights(model, adapter), ...trained]);
+  return [...interpretedUpdates(model, adapter, weights)].map(([path, { values, m, n }]) => {
+    const { singularValues, effectiveRank, sumOfSquares } = spectrumOf(values, m, n);
+    return { path, singularValues: [...singularValues], effectiveRank, sumOfSquares };
+  });
+}

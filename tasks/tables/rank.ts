@@ -1,0 +1,110 @@
+/** Rank: the singular values of the trained updates. */
+
+import { rankBound } from "../../lib/analysis/spectrum.ts";
+import { curveChart } from "../../lib/report/chart.ts";
+import { table as markdownTable } from "../../lib/report/markdown.ts";
+import type { Cell } from "../../lib/report/schema.ts";
+import { analysisProfiles } from "./profiles.ts";
+import type { Table } from "./table.ts";
+
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** Mean over seeds and layers of what `of` says of a spectrum. */
+function meanOver(
+  cells: readonly Cell[],
+  label: string,
+  of: (entry: NonNullable<Cell["spectra"]>[number]) => number,
+) {
+  return mean(cells.filter((cell) => cell.label === label).flatMap((cell) => (cell.spectra ?? []).map(of)));
+}
+
+/** The rank that the method's form allows a 512×512 weight. */
+function boundOf({ method, options }: Cell): number {
+  const [m, n, r] = [512, 512, Number(options.r ?? 512)];
+  const blocks = options.blocks === "auto" ? 16 : Number(options.blocks ?? 1);
+  return rankBound({ m, n, r, b: method === "Full fine-tuning" ? 1 : blocks });
+}
+
+/** Singular values above rounding in a 512×512 layer, at most over seeds and layers. */
+function reachedOf(cells: readonly Cell[], label: string): number {
+  const wide = cells.filter((cell) => cell.label === label).flatMap((cell) => cell.spectra ?? []).filter((
+    { singularValues },
+  ) => singularValues.length === 512);
+  return Math.max(
+    ...wide.map(({ singularValues }) =>
+      singularValues.filter((value) => value > 1e-5 * singularValues[0]).length
+    ),
+  );
+}
+
+function spectrumTable(cells: readonly Cell[]): string {
+  const labels = [...new Set(cells.map(({ label }) => label))];
+  const rows = labels.map((label) => {
+    const bound = boundOf(cells.find((cell) => cell.label === label)!);
+    return [
+      label,
+      meanOver(cells, label, ({ effectiveRank }) => effectiveRank).toFixed(1),
+      meanOver(cells, label, ({ sumOfSquares }) => sumOfSquares).toExponential(2),
+      String(reachedOf(cells, label)),
+      String(bound),
+      reachedOf(cells, label) >= bound ? "yes" : "no",
+    ];
+  });
+  const header = [
+    "method",
+    "singular values > 0.005",
+    "sum of squares",
+    "rank of a 512×512 ΔW",
+    "bound min(m, n, b·r)",
+    "reached",
+  ];
+  return `## The updates' singular values\n\nMeans over seeds and the adapted layers; the rank counts singular values above 1e-5 of the largest.\n\n${
+    markdownTable(header, rows)
+  }`;
+}
+
+export const rankTable: Table = {
+  name: "rank",
+  title: "The rank of the trained updates",
+  rows: [
+    { label: "Full fine-tuning", method: "Full fine-tuning", options: {} },
+    { label: "LoRA r 8", method: "LoRA", options: { r: 8, alpha: 16 } },
+    { label: "LoRA r 32", method: "LoRA", options: { r: 32, alpha: 64 } },
+    { label: "MELoRA r 8 b 16", method: "MELoRA", options: { r: 8, alpha: 16, blocks: 16 } },
+    { label: "GraLoRA r 8 b 2", method: "GraLoRA", options: { r: 8, alpha: 16, blocks: 2 } },
+    { label: "BoRA r 8 b 16", method: "BoRA", options: { r: 8, alpha: 16, blocks: 16 } },
+  ],
+  reference: "LoRA r 8",
+  profiles: analysisProfiles,
+  spectra: true,
+  finding: {
+    paper: "BoRA's updates have more singular values above 0.005 and a larger sum of squares than LoRA's.",
+    here: (cells) => {
+      const count = (label: string) =>
+        meanOver(cells, label, ({ effectiveRank }) => effectiveRank).toFixed(1);
+      const squares = (label: string) =>
+        meanOver(cells, label, ({ sumOfSquares }) => sumOfSquares).toExponential(2);
+      const [own, other] = ["BoRA r 8 b 16", "LoRA r 8"];
+      return `${count(own)} singular values above 0.005 a layer against LoRA's ${
+        count(other)
+      }; sum of squares ${squares(own)} against ${squares(other)}.`;
+    },
+  },
+  sections: (cells) => [spectrumTable(cells)],
+  charts: (cells) => [{
+    name: "",
+    caption: "singular values of layer 1's query update, seed 0",
+    svg: () =>
+      curveChart(
+        "Singular values of ΔW, layer.1.attention.query, seed 0",
+        { x: "index", y: "singular value", series: "method", logY: true },
+        cells.filter(({ seed }) => seed === 0).flatMap((cell) =>
+          (cell.spectra ?? []).filter(({ path }) => path === "layer.1.attention.query").flatMap((
+            { singularValues },
+          ) =>
+            singularValues.map((y, i) => ({ x: i + 1, y, series: cell.label })).filter(({ y }) => y > 1e-6)
+          )
+        ),
+      ),
+  }],
+};

@@ -1,0 +1,25 @@
+/** The tables of `deno task reproduce`, in the order they are listed. */
+
+import { ablationTable } from "./ablation.ts";
+import { firstTable } from "./first.ts";
+import { granularityTable } from "./granularity.ts";
+import { methodsTable } from "./methods.ts";
+import { rankTable } from "./rank.ts";
+import { scalingTable } from "./scaling.ts";
+import type { Table } from "./table.ts";
+
+export const tables: readonly Table[] = [
+  firstTable,
+  methodsTable,
+  ablationTable,
+  scalingTable,
+  granularityTable,
+  rankTable,
+];
+
+/** The table called `name`. Throws an Error that lists the names. */
+export function tableByName(name: string): Table {
+  const found = tables.find((table) => table.name === name);
+  if (!found) throw new Error(`no table "${name}"; have ${tables.map((table) => table.name).join(", ")}`);
+  return found;
+}

@@ -1,0 +1,46 @@
+/** What a table of `deno task reproduce` is. To add one: a file here that exports a `Table`, and a line in `registry.ts`. */
+
+import type { System } from "../../lib/adapters/systems.ts";
+import type { Cell } from "../../lib/report/schema.ts";
+
+/** A row: a system, where it goes, and whose tuned learning rate it takes (its own label's by default). */
+export interface Row extends System {
+  readonly target?: readonly string[];
+  readonly tunedAs?: string;
+}
+
+/** How much of each task a profile uses. */
+export interface Profile {
+  readonly tasks: readonly string[];
+  readonly train: number;
+  readonly dev: number;
+  readonly epochs: number;
+  readonly seeds: number;
+  /** Labels of the rows it runs; default all. */
+  readonly rows?: readonly string[];
+}
+
+/** A chart: the end of its file's name, and a Vega-Lite specification. */
+export interface Chart {
+  readonly name: string;
+  readonly caption: string;
+  readonly svg: () => Promise<string>;
+}
+
+/** A table of fine-tuned cells. */
+export interface Table {
+  /** On the command line and in file names. */
+  readonly name: string;
+  readonly title: string;
+  readonly rows: readonly Row[];
+  /** The row that others are tested against, seed by seed. */
+  readonly reference: string;
+  readonly profiles: Readonly<Record<string, Profile>>;
+  /** What the paper found, and what these cells say of it. */
+  readonly finding?: { readonly paper: string; here(cells: readonly Cell[]): string };
+  /** Sections between the scores and the costs. */
+  sections?(cells: readonly Cell[]): readonly string[];
+  charts(cells: readonly Cell[]): readonly Chart[];
+  /** Whether the singular values of every ΔW are computed after training. */
+  readonly spectra?: boolean;
+}

@@ -1,0 +1,32 @@
+// out[t, j, i, c] = x[t, i, j, c] for x of rows×p×q×width, `size` floats in all. One invocation an element of out, grid
+// folded by linearGrid. COPY: out = x as it lies (a reshape that could not take over its input's buffer).
+
+struct Params {
+  size: u32,
+  p: u32,
+  q: u32,
+  width: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+#include "index.wgsl"
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let index = linear_index(id, groups);
+  if (index >= params.size) {
+    return;
+  }
+#if COPY
+  out[index] = x[index];
+#else
+  let c = index % params.width;
+  let i = index / params.width % params.p;
+  let j = index / params.width / params.p % params.q;
+  let t = index / params.width / params.p / params.q;
+  out[index] = x[((t * params.p + i) * params.q + j) * params.width + c];
+#end
+}

@@ -7,7 +7,8 @@ import { analysisProfiles } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
 const ranks = [1, 2, 4, 8, 16];
-const blockCounts = [1, 2, 4, 8, 16, "auto"] as const;
+/** "auto" would be 16 once more: the largest common divisor ≤ ⌊√n⌋ of 256 and of 512. */
+const blockCounts = [1, 2, 4, 8, 16];
 
 const loraRows: readonly Row[] = ranks.map((r) => ({
   label: `LoRA r ${r}`,
@@ -37,6 +38,8 @@ function grid(cells: readonly Cell[]): string {
   );
   return [
     "## Mean score by rank and blocks",
+    "",
+    '`blocks: "auto"` is 16 on every adapted layer of USE-lite.',
     "",
     `| r | LoRA | ${blockCounts.map((b) => `BoRA b ${b}`).join(" | ")} |`,
     `| --: | --: | ${blockCounts.map(() => "--:").join(" | ")} |`,
@@ -68,7 +71,7 @@ export const scalingTable: Table = {
           "BoRA by blocks and rank (LoRA at b = 0.5)",
           { x: "blocks b", y: "score on dev, %", series: "rank" },
           cells.map((cell) => ({
-            x: cell.method === "LoRA" ? 0.5 : blockNumber(cell),
+            x: cell.method === "LoRA" ? 0.5 : Number(cell.options.blocks),
             y: 100 * cell.last[cell.headline],
             series: `r ${cell.options.r}`,
           })),
@@ -76,8 +79,3 @@ export const scalingTable: Table = {
     },
   ],
 };
-
-/** b; "auto" is 16 on 256×256 and 512×512. */
-function blockNumber({ options: { blocks } }: Cell): number {
-  return blocks === "auto" ? 16 : Number(blocks);
-}

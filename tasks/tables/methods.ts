@@ -20,7 +20,7 @@ const atRank: readonly Row[] = [
   { label: "MoELoRA r 8 E 4", method: "MoELoRA", options: { r: 8, alpha: 16, experts: 4 } },
   { label: "HiRA r 8", method: "HiRA", options: { r: 8 } },
   { label: "KronA", method: "KronA", options: { r: 8, alpha: 16 } },
-  { label: "ReLoRA r 8", method: "ReLoRA", options: { r: 8, alpha: 16, every: 13, restartWarmup: 3 } },
+  { label: "ReLoRA r 8", method: "ReLoRA", options: { r: 8, alpha: 16, every: 7, restartWarmup: 2 } },
   { label: "GraLoRA r 8 b 2", method: "GraLoRA", options: { r: 8, alpha: 16, blocks: 2 } },
   { label: "VeRA r 256", method: "VeRA", options: { r: 256 } },
   { label: "RandLoRA r 32", method: "RandLoRA", options: { r: 32, alpha: 640 } },

@@ -1,14 +1,7 @@
 /** What must hold for every method, and what ties BoRA to its relatives. */
 
 import assert from "node:assert/strict";
-import {
-  type Adapter,
-  attach,
-  type AttachOptions,
-  constantWeights,
-  startingWeights,
-  tracer,
-} from "../lib/adapters/attach.ts";
+import { type Adapter, attach, constantWeights, startingWeights, tracer } from "../lib/adapters/attach.ts";
 import { resolveBlocks } from "../lib/adapters/blocks.ts";
 import { initialise } from "../lib/adapters/initialise.ts";
 import { tracedMerge } from "../lib/adapters/merge.ts";
@@ -34,18 +27,12 @@ import {
   testGpu,
   type Values,
 } from "./support/ops.ts";
+import { attachPooled, pool } from "./support/pool.ts";
 import { tinyEncoder } from "./support/tiny_encoder.ts";
 
 const model = tinyEncoder();
 const target = ["query", "value", "ffn_in"];
-/** Values of every hyper-parameter there is; a method takes those it has. */
-const pool = { r: 4, alpha: 6, blocks: 4, dropout: 0.2, experts: 2, factor: 4, balance: 0.3 };
-
-function attachTiny(method: Method, changes: object = {}): Adapter {
-  const own = Object.entries({ ...pool, ...changes }).filter(([name]) => name in method.defaults);
-  return attach(model, method, { ...Object.fromEntries(own), target } as AttachOptions);
-}
-
+const attachTiny = (method: Method, changes: object = {}) => attachPooled(model, method, target, changes);
 const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 3 };
 const [examples, length] = [3, 7];
 

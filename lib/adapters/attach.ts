@@ -10,8 +10,11 @@ import type { AdapterOptions, Method, ParameterSpec, Site } from "./method.ts";
 
 /** Where a method goes: PEFT's options of the same names, in camel case. */
 export interface Targeting {
-  /** Target-module names such as `["query", "value"]`, or a regular expression for the whole path. */
-  readonly target: readonly string[] | RegExp;
+  /**
+   * Target-module names such as `["query", "value"]` or ends of paths (`"attention.query"`), a regular expression for the
+   * path, or `"all-linear"`.
+   */
+  readonly target: readonly string[] | RegExp | "all-linear";
   /** Only these layers, counted from 0 (PEFT's `layers_to_transform`); default all. */
   readonly layers?: readonly number[];
   /** Ranks of single layers, by the end of their path or a regular expression for it: `{ "layer.0.attention.query": 4 }`. */
@@ -144,19 +147,21 @@ export function selectModules(
   { target, layers }: Targeting,
 ): LinearModule[] {
   const names = [...new Set(model.linears.map((module) => module.target))].join(", ");
-  if (!(target instanceof RegExp)) {
-    if (target.length === 0) throw new Error(`no target modules given; ${model.name} has ${names}`);
-    for (const name of target) {
-      if (!model.linears.some((module) => module.target === name)) {
-        throw new Error(`${model.name} has no target module "${name}"; it has ${names}`);
-      }
+  const isNamed = ({ path, target: own }: LinearModule, name: string) =>
+    own === name || `.${path}`.endsWith(`.${name}`);
+  const list = target instanceof RegExp || target === "all-linear" ? [] : target;
+  for (const name of list) {
+    if (!model.linears.some((module) => isNamed(module, name))) {
+      throw new Error(`${model.name} has no target module "${name}"; it has ${names}`);
     }
   }
-  const targeted = model.linears.filter((module) =>
-    target instanceof RegExp ? target.test(module.path) : target.includes(module.target)
-  );
+  const targeted = target === "all-linear"
+    ? model.linears
+    : model.linears.filter((module) =>
+      target instanceof RegExp ? target.test(module.path) : list.some((name) => isNamed(module, name))
+    );
   if (targeted.length === 0) {
-    throw new Error(`${target} matches no layer of ${model.name}; targets are ${names}`);
+    throw new Error(`target ${target} matches no layer of ${model.name}; targets are ${names}`);
   }
   const chosen = targeted.filter(({ path }) => layers?.includes(layerOf(path)) ?? true);
   const missing = layers?.find((layer) => targeted.every(({ path }) => layerOf(path) !== layer));

@@ -1,6 +1,7 @@
 /** Examples into length-bucketed batches, in an order that depends on the seed and the epoch only. */
 
 import { shuffled } from "../graph/random.ts";
+import type { HeadShape } from "./step.ts";
 
 /** An example ready for the model. */
 export interface Encoded {
@@ -53,4 +54,31 @@ export function makeBatches(
 
 function longestOf(examples: readonly Encoded[], indices: readonly number[]): number {
   return Math.max(...indices.map((index) => bucketOf(examples[index])));
+}
+
+/** The inputs of a step, by name, for a batch of `size` rows: missing rows repeat the first one with weight 0. */
+export function batchInputs(
+  { texts: perExample }: HeadShape,
+  size: number,
+  { length, indices }: Batch,
+  examples: readonly Encoded[],
+) {
+  const rows = Array.from({ length: size }, (_, row) => examples[indices[row] ?? indices[0]]);
+  const ids = new Uint32Array(size * perExample * length);
+  const lengths = new Uint32Array(size * perExample);
+  rows.forEach(({ texts }, row) =>
+    texts.forEach((text, t) => {
+      const at = t === 0 ? row : size + row * (perExample - 1) + t - 1;
+      ids.set(text, at * length);
+      lengths[at] = text.length;
+    })
+  );
+  const labels = rows.map(({ label }) => label);
+  return {
+    ids,
+    lengths,
+    labels: Uint32Array.from(labels),
+    targets: Float32Array.from(labels),
+    weights: Float32Array.from(rows, (_, row) => row < indices.length ? 1 : 0),
+  };
 }

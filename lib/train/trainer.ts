@@ -9,7 +9,7 @@ import { grad } from "../graph/grad.ts";
 import { sizeOf, type Tensor } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
-import { type Batch, bucketOf, type Encoded, makeBatches } from "./batches.ts";
+import { type Batch, batchInputs, bucketOf, type Encoded, makeBatches } from "./batches.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
 import { linearSchedule } from "./schedule.ts";
@@ -228,29 +228,14 @@ export class Trainer implements Disposable {
     return { compiled, predictions };
   }
 
-  /** Writes a batch into a program's inputs; missing rows repeat the first one with weight 0. */
-  #upload({ inputs }: CompiledGraph, { length, indices }: Batch, examples: readonly Encoded[]): void {
+  /** Writes a batch into a program's inputs. */
+  #upload({ inputs }: CompiledGraph, batch: Batch, examples: readonly Encoded[]): void {
     const { batchSize, seed } = this.options;
-    const rows = Array.from({ length: batchSize }, (_, row) => examples[indices[row] ?? indices[0]]);
-    const ids = new Uint32Array(batchSize * this.head.texts * length);
-    const lengths = new Uint32Array(batchSize * this.head.texts);
-    rows.forEach(({ texts }, row) =>
-      texts.forEach((text, t) => {
-        const at = t === 0 ? row : batchSize + row * (this.head.texts - 1) + t - 1;
-        ids.set(text, at * length);
-        lengths[at] = text.length;
-      })
-    );
-    const labels = rows.map(({ label }) => label);
-    const data: Record<string, Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>> = {
-      ids,
-      lengths,
+    const data = {
+      ...batchInputs(this.head, batchSize, batch, examples),
       clock: Uint32Array.of(seed, this.#step),
-      labels: Uint32Array.from(labels),
-      targets: Float32Array.from(labels),
-      weights: Float32Array.from(rows, (_, row) => row < indices.length ? 1 : 0),
     };
-    for (const [name, { buffer }] of inputs) this.gpu.upload(buffer, data[name]);
+    for (const [name, { buffer }] of inputs) this.gpu.upload(buffer, data[name as keyof typeof data]);
   }
 
   [Symbol.dispose](): void {

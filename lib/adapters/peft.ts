@@ -1,0 +1,272 @@
+/**
+ * Adapters as folders in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`, with PEFT's key names. LoRA,
+ * rsLoRA, DoRA, HiRA and GraLoRA folders are PEFT's own (checked against peft 0.21.0: `tuners/lora/config.py`,
+ * `utils/save_and_load.py`); the other methods use the same layout under a `peft_type` of their own.
+ */
+
+import * as v from "npm:valibot@1.5.0";
+import { writeWhole } from "../files.ts";
+import type { Encoder, Weight } from "../models/model.ts";
+import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
+import { type Adapter, attach, type AttachOptions, type Targeting } from "./attach.ts";
+import type { Method, PeftFormat } from "./method.ts";
+import { methods } from "./registry.ts";
+
+/** The head's module, which PEFT would list among `modules_to_save`. */
+const headModule = "head";
+const prefix = "base_model.model.";
+
+/** The rest of peft 0.21.0's LoraConfig, at its defaults. */
+const loraConfigDefaults = {
+  alora_invocation_tokens: null,
+  arrow_config: null,
+  bias: "none",
+  corda_config: null,
+  ensure_weight_tying: false,
+  eva_config: null,
+  fan_in_fan_out: false,
+  init_lora_weights: true,
+  kasa_config: null,
+  layer_replication: null,
+  loftq_config: {},
+  lora_bias: false,
+  lora_ga_config: null,
+  megatron_config: null,
+  megatron_core: "megatron.core",
+  monteclora_config: null,
+  qalora_group_size: 16,
+  target_parameters: null,
+  trainable_token_indices: null,
+  use_bdlora: null,
+  use_qalora: false,
+  velora_config: null,
+};
+
+const configSchema = v.looseObject({
+  peft_type: v.string(),
+  base_model_name_or_path: v.optional(v.nullable(v.string())),
+  target_modules: v.optional(v.nullable(v.union([v.string(), v.array(v.string())]))),
+  layers_to_transform: v.optional(v.nullable(v.union([v.number(), v.array(v.number())]))),
+  rank_pattern: v.optional(v.record(v.string(), v.number())),
+  alpha_pattern: v.optional(v.record(v.string(), v.number())),
+  modules_to_save: v.optional(v.nullable(v.array(v.string()))),
+  bias: v.optional(v.string()),
+  lora_bias: v.optional(v.boolean()),
+});
+
+type PeftConfig = v.InferOutput<typeof configSchema>;
+
+/** An adapter read from a folder: the plan, and every trained tensor by this library's names. */
+export interface SavedAdapter {
+  readonly adapter: Adapter;
+  readonly weights: ReadonlyMap<string, Weight>;
+}
+
+/**
+ * Writes `adapter` with its trained `weights` (those of `Trainer.weights`, the head's among them) into `folder`, each file
+ * beside and renamed.
+ * @throws Error when a tensor of the adapter is missing, or the method has no adapter to save.
+ */
+export async function saveAdapter(
+  folder: string,
+  model: Encoder,
+  adapter: Adapter,
+  weights: ReadonlyMap<string, Weight>,
+): Promise<void> {
+  const format = formatOf(adapter.method);
+  const missing = [...adapter.parameters.keys()].filter((name) => !weights.has(name));
+  if (missing.length > 0) throw new Error(`no values for ${missing.join(", ")}: pass every trained tensor`);
+  const tensors = new Map<string, Weight>();
+  for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
+  await Deno.mkdir(folder, { recursive: true });
+  await writeSafetensors(`${folder}/adapter_model.safetensors`, tensors);
+  const config = configOf(model, adapter, format, [...weights.keys()].some(isHead));
+  await writeWhole(`${folder}/adapter_config.json`, `${JSON.stringify(config, sortedKeys(config), 2)}\n`);
+}
+
+/**
+ * Reads an adapter for `model`.
+ * @throws Error naming the file and what is wrong: another base, an unknown method or target, missing or extra keys, wrong
+ * shapes or element types, values that are not finite. Nothing is attached then.
+ */
+export async function loadAdapter(folder: string, model: Encoder): Promise<SavedAdapter> {
+  const configPath = `${folder}/adapter_config.json`;
+  const config = parseConfig(configPath, await Deno.readTextFile(configPath));
+  const base = config.base_model_name_or_path;
+  if (base && base !== model.name) {
+    throw new Error(`${configPath}: the adapter was made for "${base}", this model is "${model.name}"`);
+  }
+  const method = methodOf(configPath, config);
+  const adapter = attach(
+    model,
+    method,
+    { ...optionsOf(method, config), ...targetingOf(configPath, config) } as AttachOptions,
+  );
+  const path = `${folder}/adapter_model.safetensors`;
+  const { tensors } = await readSafetensors(path);
+  const names = namesByKey(model, adapter, config);
+  const missing = [...names].filter(([key, { required }]) => required && !tensors.has(key)).map(([key]) =>
+    key
+  );
+  const extra = [...tensors.keys()].filter((key) => !names.has(key));
+  if (missing.length + extra.length > 0) {
+    const list = (keys: string[]) =>
+      keys.slice(0, 5).join(", ") + (keys.length > 5 ? `, … (${keys.length})` : "");
+    throw new Error(
+      `${path} does not fit ${method.name} on ${model.name}: missing [${list(missing)}], not expected [${
+        list(extra)
+      }]`,
+    );
+  }
+  const weights = new Map<string, Weight>();
+  for (const [key, tensor] of tensors) {
+    const { name, shape } = names.get(key)!;
+    if (shape && tensor.shape.join() !== shape.join()) {
+      throw new Error(`${path}: "${key}" is [${tensor.shape}], not [${shape}]: r, blocks or the base differ`);
+    }
+    const data = toFloat32(tensor);
+    if (!data.every(Number.isFinite)) throw new Error(`${path}: "${key}" holds values that are not finite`);
+    weights.set(name, { shape: tensor.shape, data });
+  }
+  return { adapter, weights };
+}
+
+const isHead = (name: string) => name.startsWith(`${headModule}.`);
+
+/** JSON.stringify's list of keys: sorted, as PEFT writes them, those of nested objects included. */
+function sortedKeys(config: Readonly<Record<string, unknown>>): string[] {
+  const nested = Object.values(config).filter((value) => value !== null && typeof value === "object");
+  return [...new Set([...Object.keys(config), ...nested.flatMap((value) => Object.keys(value as object))])]
+    .toSorted();
+}
+
+function formatOf({ name, peft }: Method): PeftFormat {
+  if (!peft) throw new Error(`${name} has no adapter to save: save the model's weights`);
+  return peft;
+}
+
+/** The key of one of this library's tensors. */
+function keyOf({ modules, parameters }: Adapter, { keys }: PeftFormat, name: string): string {
+  if (!parameters.has(name)) return prefix + name;
+  const { path } = modules.find(({ module }) => name.startsWith(`${module.path}.`))!.module;
+  return `${prefix}${path}.${keys[name.slice(path.length + 1)]}`;
+}
+
+/** Every key a file may hold, with this library's name, the shape it must have, and whether it must be there. */
+function namesByKey(model: Encoder, adapter: Adapter, config: PeftConfig) {
+  const format = formatOf(adapter.method);
+  const required = [...adapter.parameters].map(([name, { shape }]) => ({ name, shape, required: true }));
+  const saved = [...adapter.trainedBase].map((name) => ({
+    name,
+    shape: model.weights.get(name)!.shape,
+    required: true,
+  }));
+  // Of a method that merges as it goes, the base it has arrived at.
+  const grown = adapter.method.restarts
+    ? adapter.modules.map(({ module: { path, m, n } }) => ({
+      name: `${path}.weight`,
+      shape: [m, n],
+      required: true,
+    }))
+    : [];
+  const head = config.modules_to_save?.includes(headModule)
+    ? ["weight", "bias"].map((part) => ({ name: `${headModule}.${part}`, shape: undefined, required: true }))
+    : [];
+  return new Map(
+    [...required, ...saved, ...grown, ...head].map((entry) => [keyOf(adapter, format, entry.name), entry]),
+  );
+}
+
+function configOf(
+  model: Encoder,
+  adapter: Adapter,
+  format: PeftFormat,
+  hasHead: boolean,
+): Record<string, unknown> {
+  const { options, targeting } = adapter;
+  const own = Object.entries(options).map(([name, value]) => [format.fields[name], value]);
+  const saved = [...(targeting.modulesToSave ?? []), ...(hasHead ? [headModule] : [])];
+  return {
+    auto_mapping: null,
+    base_model_name_or_path: model.name,
+    inference_mode: true,
+    peft_type: format.type,
+    peft_version: "0.21.0",
+    revision: null,
+    task_type: null,
+    exclude_modules: null,
+    layers_pattern: null,
+    layers_to_transform: targeting.layers ?? null,
+    modules_to_save: saved.length > 0 ? saved : null,
+    rank_pattern: targeting.rankPattern ?? {},
+    alpha_pattern: targeting.alphaPattern ?? {},
+    target_modules: targetModules(adapter),
+    ...(format.type === "LORA" ? loraConfigDefaults : {}),
+    ...format.marks,
+    ...Object.fromEntries(own),
+  };
+}
+
+/** PEFT's `target_modules`: ends of paths, or a regular expression for the whole path. */
+function targetModules({ targeting: { target }, modules }: Adapter): string | string[] {
+  if (target instanceof RegExp) return `.*(?:${target.source}).*`;
+  const ends = modules.map(({ module }) => {
+    const parts = module.path.split(".");
+    return parts.at(-1) === module.target ? module.target : parts.slice(-2).join(".");
+  });
+  return [...new Set(ends)].toSorted();
+}
+
+function parseConfig(path: string, text: string): PeftConfig {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${path} is not JSON, or is cut short: ${(error as Error).message}`, { cause: error });
+  }
+  const parsed = v.safeParse(configSchema, json);
+  if (parsed.success) return parsed.output;
+  throw new Error(`${path}: ${v.getDotPath(parsed.issues[0]) ?? "file"}: ${parsed.issues[0].message}`);
+}
+
+/** The method whose `peft_type` and marks the configuration bears. */
+function methodOf(path: string, config: PeftConfig): Method {
+  const bears = ({ type, marks = {} }: PeftFormat) =>
+    type === config.peft_type &&
+    Object.entries(marks).every(([name, value]) => (config[name] ?? false) === value);
+  const found = methods.find(({ peft }) => peft && bears(peft));
+  if (!found) {
+    const types = [...new Set(methods.flatMap(({ peft }) => peft?.type ?? []))].join(", ");
+    throw new Error(
+      `${path}: no method for peft_type "${config.peft_type}" with these settings; have ${types}`,
+    );
+  }
+  if ((config.bias ?? "none") !== "none" || config.lora_bias) {
+    throw new Error(
+      `${path}: adapters with biases are not supported; train with bias="none" and lora_bias=False`,
+    );
+  }
+  return found;
+}
+
+function optionsOf({ defaults, peft }: Method, config: PeftConfig): Record<string, unknown> {
+  const known = Object.keys(defaults).filter((name) => config[peft!.fields[name]] !== undefined);
+  return Object.fromEntries(known.map((name) => [name, config[peft!.fields[name]]]));
+}
+
+function targetingOf(path: string, config: PeftConfig): Targeting {
+  const { target_modules: target, layers_to_transform: layers } = config;
+  if (!target) {
+    throw new Error(`${path}: target_modules is missing: name the layers, such as ["query", "value"]`);
+  }
+  const saved = config.modules_to_save?.filter((name) => name !== headModule) ?? [];
+  return {
+    target: typeof target === "string"
+      ? (target === "all-linear" ? target : new RegExp(`^(?:${target})$`))
+      : target,
+    layers: typeof layers === "number" ? [layers] : layers ?? undefined,
+    rankPattern: config.rank_pattern,
+    alphaPattern: config.alpha_pattern,
+    modulesToSave: saved.length > 0 ? saved : undefined,
+  };
+}

@@ -1,0 +1,226 @@
+/** A model with named adapters, as users know it from PEFT: add, load, switch, disable, merge, combine, save. */
+
+import { type Adapter, attach, constantWeights } from "../adapters/attach.ts";
+import { headOnly } from "../adapters/base_only.ts";
+import { combineLoras } from "../adapters/combine.ts";
+import { tracedMerge } from "../adapters/merge.ts";
+import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { BufferView } from "../gpu/program.ts";
+import { compile } from "../graph/compile.ts";
+import { Graph } from "../graph/graph.ts";
+import type { Encoder, Weight } from "../models/model.ts";
+import { batchInputs, type Encoded, makeBatches } from "./batches.ts";
+import { type HeadShape, traceStep } from "./step.ts";
+import { FrozenWeights } from "./weights.ts";
+
+/** Rows of one prediction batch. */
+const batchSize = 32;
+
+/**
+ * Named adapters on one model, for inference. The model's own weights are never written to: merging makes merged copies, so
+ * that unmerging gives the very bits back.
+ */
+export class AdaptedModel implements Disposable {
+  readonly #base: FrozenWeights;
+  readonly #adapters = new Map<string, SavedAdapter>();
+  /** Merged weights of the active adapter, while it is merged. */
+  #merged: Map<string, Weight> | undefined;
+  #active: string | undefined;
+  #enabled = true;
+
+  constructor(private readonly gpu: Gpu, private readonly model: Encoder) {
+    this.#base = FrozenWeights.of(gpu, model);
+  }
+
+  /** Names of the adapters. */
+  get names(): string[] {
+    return [...this.#adapters.keys()];
+  }
+
+  /** The active adapter's name; undefined when there is none or it is disabled. */
+  get active(): string | undefined {
+    return this.#enabled ? this.#active : undefined;
+  }
+
+  /** True while the active adapter is merged. */
+  get merged(): boolean {
+    return this.#merged !== undefined;
+  }
+
+  /** Adds an adapter with its trained weights (`Trainer.weights`); the first one becomes active. Throws for a known name. */
+  add(name: string, adapter: Adapter, weights: ReadonlyMap<string, Weight>): void {
+    if (this.#adapters.has(name)) {
+      throw new Error(`there is an adapter "${name}" already: delete it, or use another name`);
+    }
+    this.#adapters.set(name, { adapter, weights });
+    this.#active ??= name;
+  }
+
+  /** Reads an adapter folder (PEFT's layout) as `name`. Throws what `loadAdapter` throws; nothing is added then. */
+  async load(name: string, folder: string): Promise<void> {
+    const { adapter, weights } = await loadAdapter(folder, this.model);
+    this.add(name, adapter, weights);
+  }
+
+  /** Writes an adapter folder in PEFT's layout. */
+  async save(name: string, folder: string): Promise<void> {
+    const { adapter, weights } = this.#get(name);
+    await saveAdapter(folder, this.model, adapter, weights);
+  }
+
+  /** Makes `name` the active adapter. Throws an Error while another one is merged. */
+  setActive(name: string): void {
+    this.#get(name);
+    this.#refuseMerged("switch adapters");
+    this.#active = name;
+    this.#enabled = true;
+  }
+
+  /** Runs the bare model until `enable`. Throws an Error while an adapter is merged. */
+  disable(): void {
+    this.#refuseMerged("disable the adapter");
+    this.#enabled = false;
+  }
+
+  /** Undoes `disable`. */
+  enable(): void {
+    this.#enabled = true;
+  }
+
+  /** Removes an adapter; if it was active, none is. Throws an Error while it is merged. */
+  delete(name: string): void {
+    this.#get(name);
+    if (name === this.#active) {
+      this.#refuseMerged("delete the adapter");
+      this.#active = undefined;
+    }
+    this.#adapters.delete(name);
+  }
+
+  /**
+   * Adds `name` = Σ w_i·ΔW_i of LoRA adapters, exactly: their factors side by side (PEFT's `combination_type="cat"`).
+   * @throws Error when one is not LoRA or rsLoRA, or they differ in their layers.
+   */
+  addWeighted(name: string, parts: Readonly<Record<string, number>>): void {
+    const named = Object.entries(parts).map(([part, weight]) => ({ ...this.#get(part), weight }));
+    const { adapter, weights } = combineLoras(this.model, named);
+    this.add(name, adapter, weights);
+  }
+
+  /** Computes the active adapter's merged weights; predictions then cost what the bare model's do. */
+  async merge(): Promise<void> {
+    const { adapter, weights } = this.#get(this.active ?? "");
+    this.#refuseMerged("merge again");
+    const merged = new Map<string, Weight>();
+    using own = this.#ownWeights(adapter, weights);
+    const views = (name: string): BufferView => own.view(name) ?? this.#base.view(name)!;
+    for (const adapted of adapter.modules) {
+      const { path, m, n } = adapted.module;
+      const graph = new Graph();
+      const output = tracedMerge(graph, adapter, adapted, graph.input("identity", [n, n]));
+      using compiled = await compile(this.gpu, [output], { label: `merge ${path}`, weights: views });
+      const unit = Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0));
+      this.gpu.upload(compiled.inputs.get("identity")!.buffer, unit);
+      compiled.program.replay();
+      const { buffer, offset, bytes } = compiled.view(output);
+      const data = new Float32Array(await this.gpu.read(buffer, bytes, offset));
+      merged.set(`${path}.weight`, { shape: [m, n], data });
+    }
+    this.#merged = merged;
+  }
+
+  /** Goes back to the adapter beside the model's own weights, bit for bit. Throws an Error when nothing is merged. */
+  unmerge(): void {
+    if (!this.#merged) throw new Error("nothing is merged");
+    this.#merged = undefined;
+  }
+
+  /** Every weight of the model with the merged ones in place. Throws an Error when nothing is merged. */
+  mergedWeights(): Map<string, Weight> {
+    if (!this.#merged) throw new Error("nothing is merged: call merge() first");
+    const own = this.#get(this.#active!);
+    const trained = [...own.adapter.trainedBase].map((
+      name,
+    ): [string, Weight] => [name, own.weights.get(name)!]);
+    return new Map([...this.model.weights, ...trained, ...this.#merged]);
+  }
+
+  /** PEFT's line: `trainable params: 24,576 || all params: 7,000,320 || trainable%: 0.3511`, of the active adapter. */
+  printTrainableParameters(): void {
+    const { adapter } = this.#get(this.#active ?? "");
+    const base = [...this.model.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+    const trainable = adapter.trainableParameters;
+    const all = adapter.method.trainsBase ? base : base + trainable;
+    const number = (value: number) => value.toLocaleString("en-US");
+    const percent = (100 * trainable / all).toFixed(4);
+    console.log(
+      `trainable params: ${number(trainable)} || all params: ${number(all)} || trainable%: ${percent}`,
+    );
+  }
+
+  /**
+   * Predictions of every example under the active adapter and its head: `[class scores]`, `[value]` or `[option scores]`.
+   * @throws Error when the adapter's weights hold no head.
+   */
+  async predict(head: HeadShape, examples: readonly Encoded[]): Promise<Float32Array[]> {
+    const bare = attach(this.model, headOnly, { target: "all-linear" });
+    const { adapter, weights } = this.active === undefined
+      ? { adapter: bare, weights: this.#headOfActive() }
+      : this.#get(this.active);
+    using own = this.#ownWeights(adapter, weights, this.#merged);
+    const results: Float32Array[] = [];
+    for (const batch of makeBatches(examples, batchSize, 0, 0)) {
+      const shape = { examples: batchSize, length: batch.length };
+      const { predictions } = traceStep(this.model, this.#merged ? bare : adapter, head, shape, false);
+      const views = (name: string): BufferView => {
+        const view = own.view(name) ?? this.#base.view(name);
+        if (!view) throw new Error(`no weight "${name}": train the adapter with this head first`);
+        return view;
+      };
+      using compiled = await compile(this.gpu, [predictions], { label: "predict", weights: views });
+      const data = batchInputs(head, batchSize, batch, examples);
+      for (const [name, { buffer }] of compiled.inputs) {
+        this.gpu.upload(buffer, data[name as keyof typeof data]);
+      }
+      compiled.program.replay();
+      const { buffer, offset, bytes } = compiled.view(predictions);
+      const flat = new Float32Array(await this.gpu.read(buffer, bytes, offset));
+      const width = flat.length / batchSize;
+      batch.indices.forEach((index, row) => results[index] = flat.slice(row * width, (row + 1) * width));
+    }
+    return results;
+  }
+
+  /** The head stays when the adapter is disabled, so that both can be compared. */
+  #headOfActive(): ReadonlyMap<string, Weight> {
+    const { weights } = this.#get(this.#active ?? "");
+    return new Map([...weights].filter(([name]) => name.startsWith("head.")));
+  }
+
+  /** The adapter's weights, its constants and what replaces the base's, on the GPU. */
+  #ownWeights(
+    adapter: Adapter,
+    weights: ReadonlyMap<string, Weight>,
+    merged: ReadonlyMap<string, Weight> = new Map(),
+  ): FrozenWeights {
+    return new FrozenWeights(
+      this.gpu,
+      new Map([...constantWeights(this.model, adapter), ...weights, ...merged]),
+    );
+  }
+
+  #get(name: string): SavedAdapter {
+    const found = this.#adapters.get(name);
+    if (!found) throw new Error(`no adapter "${name}"; have ${this.names.join(", ") || "none"}`);
+    return found;
+  }
+
+  #refuseMerged(what: string): void {
+    if (this.#merged) throw new Error(`"${this.#active}" is merged: call unmerge() before you ${what}`);
+  }
+
+  [Symbol.dispose](): void {
+    this.#base[Symbol.dispose]();
+  }
+}

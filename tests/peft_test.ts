@@ -1,0 +1,358 @@
+/** Adapter folders in PEFT's layout, named adapters on one model, ReLoRA's restarts, and a method of the user's own. */
+
+import assert from "node:assert/strict";
+import { attach } from "../lib/adapters/attach.ts";
+import { bora } from "../lib/adapters/bora.ts";
+import { dora } from "../lib/adapters/dora.ts";
+import { lora } from "../lib/adapters/lora.ts";
+import { lowRankDefaults, type LowRankOptions, type Method, zeros } from "../lib/adapters/method.ts";
+import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
+import { methodByName, methods } from "../lib/adapters/registry.ts";
+import { interpretedUpdates } from "../lib/analysis/updates.ts";
+import { spectrumOf } from "../lib/analysis/spectrum.ts";
+import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
+import type { Weight } from "../lib/models/model.ts";
+import { readSafetensors, writeSafetensors } from "../lib/models/safetensors.ts";
+import { AdaptedModel } from "../lib/train/adapted_model.ts";
+import type { Encoded } from "../lib/train/batches.ts";
+import type { HeadShape } from "../lib/train/step.ts";
+import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
+import { relativeError, testGpu } from "./support/ops.ts";
+import { attachPooled } from "./support/pool.ts";
+import { tinyEncoder } from "./support/tiny_encoder.ts";
+
+const model = tinyEncoder();
+const target = ["query", "ffn_in"];
+const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 2 };
+const options: TrainOptions = { learningRate: 3e-2, epochs: 3, batchSize: 4, warmupRatio: 0, seed: 1 };
+const examples: Encoded[] = Array.from({ length: 12 }, (_, i) => ({
+  label: i % 2,
+  texts: [Array.from({ length: 1 + (i * 3) % 12 }, (_, j) => (i % 2 * 5 + j) % 11)],
+}));
+const withAdapter = methods.filter(({ peft }) => peft);
+
+const trainerFor = async (adapter: ReturnType<typeof attach>, changes: Partial<TrainOptions> = {}) =>
+  new Trainer(await testGpu(), model, adapter, head, examples, { ...options, ...changes });
+
+/** Weights of `method` after an epoch, and the trainer's own predictions. */
+async function trained(method: Method, changes: object = {}) {
+  const adapter = attachPooled(model, method, target, { dropout: 0, ...changes });
+  using trainer = await trainerFor(adapter);
+  await trainer.epoch(0);
+  return { adapter, weights: await trainer.weights(), predictions: await trainer.predict(examples) };
+}
+
+const flat = (rows: readonly Float32Array[]) => rows.flatMap((row) => [...row]);
+
+for (const method of withAdapter) {
+  Deno.test(`${method.name}: save → load → the same predictions, bit for bit`, async () => {
+    const folder = await Deno.makeTempDir();
+    const { adapter, weights, predictions } = await trained(method, { every: 2, restartWarmup: 1 });
+    await saveAdapter(folder, model, adapter, weights);
+    using adapted = new AdaptedModel(await testGpu(), model);
+    await adapted.load("mine", folder);
+    assert.deepEqual(flat(await adapted.predict(head, examples)), flat(predictions));
+    const again = await loadAdapter(folder, model);
+    assert.equal(again.adapter.method, method);
+    assert.deepEqual(again.adapter.options, adapter.options);
+    await saveAdapter(`${folder}/again`, model, again.adapter, again.weights);
+    for (const file of ["adapter_config.json", "adapter_model.safetensors"]) {
+      assert.deepEqual(
+        await Deno.readFile(`${folder}/again/${file}`),
+        await Deno.readFile(`${folder}/${file}`),
+      );
+    }
+  });
+}
+
+Deno.test("a LoRA, a DoRA and a GraLoRA folder have PEFT's keys, shapes and settings", async () => {
+  const folder = await Deno.makeTempDir();
+  const expected: [Method, string[], Record<string, unknown>][] = [
+    [lora, ["lora_A.weight", "lora_B.weight"], { peft_type: "LORA", use_dora: false, use_rslora: false }],
+    [methodByName("rsLoRA"), ["lora_A.weight", "lora_B.weight"], { peft_type: "LORA", use_rslora: true }],
+    [dora, ["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"], {
+      peft_type: "LORA",
+      use_dora: true,
+    }],
+    [methodByName("GraLoRA"), ["gralora_A", "gralora_B"], { peft_type: "GRALORA", gralora_k: 4, alpha: 6 }],
+    [methodByName("HiRA"), ["hira_A", "hira_B"], { peft_type: "HIRA", hira_dropout: 0 }],
+  ];
+  for (const [method, suffixes, settings] of expected) {
+    const { adapter, weights } = await trained(method);
+    await saveAdapter(folder, model, adapter, weights);
+    const { tensors, metadata } = await readSafetensors(`${folder}/adapter_model.safetensors`);
+    const keys = ["query", "ffn.in"].flatMap((path) =>
+      suffixes.map((end) => `base_model.model.${path}.${end}`)
+    );
+    const headKeys = ["base_model.model.head.bias", "base_model.model.head.weight"];
+    assert.deepEqual([...tensors.keys()].toSorted(), [...keys, ...headKeys].toSorted());
+    assert.deepEqual(metadata, { format: "pt" });
+    const config = JSON.parse(await Deno.readTextFile(`${folder}/adapter_config.json`));
+    assert.deepEqual(Object.keys(config), Object.keys(config).toSorted());
+    assert.equal(config.r, 4);
+    assert.deepEqual(config.target_modules, ["ffn.in", "query"]);
+    assert.deepEqual(config.modules_to_save, ["head"]);
+    for (const [name, value] of Object.entries(settings)) assert.equal(config[name], value, name);
+  }
+  // Every field of peft 0.21.0's LoraConfig and PeftConfig but those it never writes.
+  const { adapter, weights } = await trained(lora);
+  await saveAdapter(folder, model, adapter, weights);
+  const fields = Object.keys(JSON.parse(await Deno.readTextFile(`${folder}/adapter_config.json`)));
+  assert.equal(fields.length, 34 + 7);
+  for (
+    const name of ["lora_alpha", "lora_dropout", "bias", "fan_in_fan_out", "megatron_core", "loftq_config"]
+  ) {
+    assert.ok(fields.includes(name), name);
+  }
+});
+
+Deno.test("rank and alpha patterns, layers, regular expressions and modules to save survive a round trip", async () => {
+  const folder = await Deno.makeTempDir();
+  const adapter = attach(model, lora, {
+    r: 4,
+    alpha: 8,
+    target: /^(query|ffn\.in)$/,
+    rankPattern: { "ffn.in": 2 },
+    alphaPattern: { query: 5 },
+    modulesToSave: ["norm"],
+  });
+  assert.equal(adapter.parameters.get("ffn.in.A")!.shape[0], 2);
+  assert.equal(adapter.trainableParameters, (16 + 16) * 4 + (24 + 16) * 2 + 32);
+  using trainer = await trainerFor(adapter);
+  await trainer.epoch(0);
+  const weights = await trainer.weights();
+  assert.notDeepEqual(weights.get("norm.weight")!.data, model.weights.get("norm.weight")!.data);
+  await saveAdapter(folder, model, adapter, weights);
+  using adapted = new AdaptedModel(await testGpu(), model);
+  await adapted.load("patterned", folder);
+  assert.deepEqual(flat(await adapted.predict(head, examples)), flat(await trainer.predict(examples)));
+  await adapted.merge();
+  assert.ok(
+    relativeError(flat(await adapted.predict(head, examples)), flat(await trainer.predict(examples))) < 1e-5,
+  );
+});
+
+Deno.test("bad adapter folders are refused with what is wrong, and nothing is attached", async () => {
+  const folder = await Deno.makeTempDir();
+  const { adapter, weights } = await trained(bora);
+  const configPath = `${folder}/adapter_config.json`;
+  const path = `${folder}/adapter_model.safetensors`;
+  const save = () => saveAdapter(folder, model, adapter, weights);
+  using adapted = new AdaptedModel(await testGpu(), model);
+  const refused = async (change: () => Promise<void>, message: RegExp) => {
+    await save();
+    await change();
+    await assert.rejects(() => adapted.load("bad", folder), message);
+    assert.deepEqual(adapted.names, []);
+  };
+  const edit = (changes: object) => async () => {
+    const config = JSON.parse(await Deno.readTextFile(configPath));
+    await Deno.writeTextFile(configPath, JSON.stringify({ ...config, ...changes }));
+  };
+  const rewrite = (change: (tensors: Map<string, Weight>) => void) => async () => {
+    const tensors = new Map<string, Weight>();
+    for (const [key, { shape, data }] of (await readSafetensors(path)).tensors) {
+      tensors.set(key, { shape, data: new Float32Array(data.slice().buffer) });
+    }
+    change(tensors);
+    await writeSafetensors(path, tensors);
+  };
+  const key = "base_model.model.query.bora_A.weight";
+  await refused(
+    edit({ base_model_name_or_path: "roberta-base" }),
+    /made for "roberta-base", this model is "tiny"/,
+  );
+  await refused(edit({ peft_type: "LOHA" }), /no method for peft_type "LOHA".*have LORA/s);
+  await refused(edit({ target_modules: ["q_proj"] }), /no target module "q_proj"; it has query/);
+  await refused(edit({ target_modules: null }), /target_modules is missing/);
+  await refused(edit({ r: 99 }), /rank 99 does not fit query/);
+  await refused(edit({ r: "eight" }), /rank eight does not fit/);
+  await refused(edit({ num_blocks: 5 }), /blocks 5 do not divide/);
+  await refused(edit({ bias: "all" }), /adapters with biases are not supported/);
+  await refused(edit({ r: 2 }), /"base_model\.model\..*" is \[.*\], not \[.*\]/);
+  await refused(() => Deno.writeTextFile(configPath, '{"peft_type": '), /adapter_config\.json is not JSON/);
+  await refused(
+    rewrite((tensors) => tensors.delete(key)),
+    /missing \[base_model\.model\.query\.bora_A\.weight\]/,
+  );
+  await refused(
+    rewrite((tensors) => tensors.set("base_model.model.extra", { shape: [1], data: new Float32Array(1) })),
+    /not expected \[base_model\.model\.extra\]/,
+  );
+  await refused(
+    rewrite((tensors) => tensors.get(key)!.data[3] = NaN),
+    /"base_model\.model\.query\.bora_A\.weight" holds values that are not finite/,
+  );
+  await refused(async () => {
+    const bytes = await Deno.readFile(path);
+    await Deno.writeFile(path, bytes.subarray(0, bytes.length - 4));
+  }, /adapter_model\.safetensors/);
+  await assert.rejects(
+    () => saveAdapter(folder, model, adapter, new Map()),
+    /no values for query\.A.*pass every trained tensor/,
+  );
+});
+
+Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is refused", async () => {
+  const [first, second] = [await trained(lora), await trained(bora)];
+  using adapted = new AdaptedModel(await testGpu(), model);
+  adapted.add("first", first.adapter, first.weights);
+  adapted.add("second", second.adapter, second.weights);
+  const predict = async () => flat(await adapted.predict(head, examples));
+  const own = { first: flat(first.predictions), second: flat(second.predictions) };
+  assert.equal(adapted.active, "first");
+  assert.deepEqual(await predict(), own.first);
+  adapted.setActive("second");
+  assert.deepEqual(await predict(), own.second);
+  adapted.disable();
+  assert.equal(adapted.active, undefined);
+  const bare = await predict();
+  assert.ok(relativeError(bare, own.second) > 1e-3);
+  adapted.enable();
+  assert.deepEqual(await predict(), own.second);
+
+  await adapted.merge();
+  const merged = await predict();
+  assert.ok(relativeError(merged, own.second) < 1e-5);
+  assert.notDeepEqual(
+    adapted.mergedWeights().get("query.weight")!.data,
+    model.weights.get("query.weight")!.data,
+  );
+  for (
+    const refused of [
+      () => adapted.setActive("first"),
+      () => adapted.disable(),
+      () => adapted.delete("second"),
+    ]
+  ) {
+    assert.throws(refused, /"second" is merged: call unmerge\(\)/);
+  }
+  adapted.unmerge();
+  assert.deepEqual(await predict(), own.second);
+
+  assert.throws(() => adapted.unmerge(), /nothing is merged/);
+  assert.throws(() => adapted.setActive("third"), /no adapter "third"; have first, second/);
+  assert.throws(
+    () => adapted.add("first", first.adapter, first.weights),
+    /there is an adapter "first" already/,
+  );
+  adapted.delete("second");
+  assert.deepEqual([adapted.names, adapted.active], [["first"], undefined]);
+});
+
+Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async () => {
+  const [a, b] = [await trained(lora), await trained(methodByName("rsLoRA"), { r: 2 })];
+  const boraOne = await trained(bora);
+  using adapted = new AdaptedModel(await testGpu(), model);
+  adapted.add("a", a.adapter, a.weights);
+  adapted.add("b", b.adapter, b.weights);
+  adapted.add("bora", boraOne.adapter, boraOne.weights);
+  adapted.addWeighted("sum", { a: 0.7, b: -0.4 });
+  const folder = await Deno.makeTempDir();
+  await adapted.save("sum", folder);
+  const sum = await loadAdapter(folder, model);
+  const updates = (
+    { adapter, weights }: Pick<typeof a, "adapter"> & { weights: ReadonlyMap<string, Weight> },
+  ) => interpretedUpdates(model, adapter, weights);
+  const [ua, ub, us] = [updates(a), updates(b), updates(sum)];
+  for (const path of ["query", "ffn.in"]) {
+    const expected = ua.get(path)!.values.map((value, i) => 0.7 * value - 0.4 * ub.get(path)!.values[i]);
+    assert.ok(relativeError(us.get(path)!.values, expected) < 1e-6);
+  }
+  assert.throws(() => adapted.addWeighted("no", { a: 1, bora: 1 }), /exact for LoRA only, not for BoRA/);
+  assert.throws(() => adapted.addWeighted("a", { a: 1 }), /there is an adapter "a" already/);
+});
+
+Deno.test("printTrainableParameters prints PEFT's line", async () => {
+  const { adapter, weights } = await trained(lora);
+  using adapted = new AdaptedModel(await testGpu(), model);
+  adapted.add("default", adapter, weights);
+  const lines: string[] = [];
+  const original = console.log;
+  console.log = (line: string) => lines.push(line);
+  try {
+    adapted.printTrainableParameters();
+  } finally {
+    console.log = original;
+  }
+  const base = [...model.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+  const own = 4 * (16 + 16) + 4 * (24 + 16);
+  const percent = (100 * own / (base + own)).toFixed(4);
+  assert.deepEqual(lines, [
+    `trainable params: ${own} || all params: ${
+      (base + own).toLocaleString("en-US")
+    } || trainable%: ${percent}`,
+  ]);
+});
+
+const reLora = methodByName("ReLoRA");
+const reLoraOptions = { dropout: 0, every: 3, restartWarmup: 1, prune: 0.9 };
+
+Deno.test("ReLoRA: a restart changes no prediction, the updates' rank grows, the learning rate warms up again", async () => {
+  const adapter = attachPooled(model, reLora, target, { ...reLoraOptions, r: 1 });
+  // Three steps an epoch: the second epoch begins with a restart.
+  using trainer = await trainerFor(adapter);
+  await trainer.epoch(0);
+  const before = { predictions: flat(await trainer.predict(examples)), weights: await trainer.weights() };
+  using idle = await trainerFor(adapter, { learningRate: 0 });
+  idle.trainable.restore(await trainer.trainable.state());
+  const checkpoint = `${await Deno.makeTempDir()}/state.safetensors`;
+  await trainer.checkpoint(checkpoint);
+  await idle.resume(checkpoint);
+  await idle.epoch(1);
+  assert.ok(relativeError(flat(await idle.predict(examples)), before.predictions) < 1e-5);
+  assert.ok((await idle.weights()).get("query.B")!.data.every((value) => value === 0));
+  assert.notDeepEqual((await idle.weights()).get("query.A"), before.weights.get("query.A"));
+
+  await trainer.epoch(1);
+  const rank = (weights: ReadonlyMap<string, Weight>) => {
+    const { values, m, n } = interpretedUpdates(model, adapter, weights).get("query")!;
+    const { singularValues } = spectrumOf(values, m, n);
+    return singularValues.filter((value) => value > 1e-4 * singularValues[0]).length;
+  };
+  assert.deepEqual([rank(before.weights), rank(await trainer.weights())], [1, 2]);
+});
+
+for (const method of [lora, reLora, bora]) {
+  Deno.test(`${method.name}: a run resumed from a checkpoint ends in the same bits`, async () => {
+    const adapter = attachPooled(model, method, target, { ...reLoraOptions, dropout: 0.1 });
+    using whole = await trainerFor(adapter);
+    const path = `${await Deno.makeTempDir()}/state.safetensors`;
+    const records = [];
+    for (let epoch = 0; epoch < 3; epoch++) {
+      records.push(...await whole.epoch(epoch));
+      if (epoch === 0) await whole.checkpoint(path);
+    }
+    using resumed = await trainerFor(adapter);
+    await resumed.resume(path);
+    const again = [...await resumed.epoch(1), ...await resumed.epoch(2)];
+    assert.deepEqual(again, records.slice(3));
+    assert.deepEqual(await resumed.weights(), await whole.weights());
+    using other = await trainerFor(adapter, { seed: 2 });
+    await assert.rejects(() => other.resume(path), /is of seed 1, this run of seed 2/);
+    using smaller = await trainerFor(attachPooled(model, method, ["query"], reLoraOptions));
+    await assert.rejects(() => smaller.resume(path), /holds \d+ values; this run has \d+/);
+  });
+}
+
+Deno.test("a method of one's own is one object: it attaches, trains, merges and is counted", async () => {
+  // (IA)³-like: one learned factor an output, y = (1 + v) ⊙ W x + bias.
+  const toy: Method<LowRankOptions> = {
+    name: "toy",
+    summary: "y = W x + v ⊙ W x",
+    trainsBase: false,
+    defaults: lowRankDefaults,
+    parameters: ({ m }) => ({ v: { shape: [m], init: zeros } }),
+    forward: ({ base, parameters: { v } }) => scaleColumns(base(), v, { residual: base() }),
+    mergeable: true,
+    cost: ({ m }) => ({ forward: m, backward: 2 * m, step: 0 }),
+    peft: { type: "TOY", keys: { v: "toy_v" }, fields: { r: "r", alpha: "alpha", dropout: "dropout" } },
+  };
+  const adapter = attach(model, toy, { target: ["query"] });
+  assert.equal(adapter.trainableParameters, 16);
+  using trainer = await trainerFor(adapter);
+  const losses = [...await trainer.epoch(0), ...await trainer.epoch(1), ...await trainer.epoch(2)];
+  assert.ok(losses.at(-1)!.loss < losses[0].loss);
+  const weights = await trainer.weights();
+  assert.ok(weights.get("query.v")!.data.some((value) => value !== 0));
+});

@@ -18,7 +18,7 @@ import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import { type Job, type Run, runCell } from "./run_cell.ts";
 import { tableByName, tables } from "./tables/registry.ts";
-import type { Profile, Row, Table } from "./tables/table.ts";
+import type { Profile, Row, Study, Table } from "./tables/table.ts";
 
 const help = `deno task reproduce [table…] [options]
 
@@ -70,13 +70,17 @@ function readArguments() {
   }
   for (const name of values.task ?? []) taskByName(name);
   for (const label of values.method ?? []) {
-    const labels = chosen.flatMap(({ rows }) => rows.map((row) => row.label));
+    const labels = chosen.flatMap((table) => isStudy(table) ? [] : table.rows.map((row) => row.label));
     if (!labels.includes(label)) throw new UsageError(`no system "${label}"; have ${labels.join(", ")}`);
   }
   return { ...values, tables: chosen };
 }
 
 type Arguments = ReturnType<typeof readArguments>;
+
+function isStudy(table: Table | Study): table is Study {
+  return "run" in table;
+}
 
 /** The profile of one table with what the command line changes. */
 function profileOf({ profiles }: Table, { profile: name, task, method, seeds }: Arguments): Profile {
@@ -189,7 +193,6 @@ async function reproduce(
   done: readonly Cell[],
   out: string,
 ): Promise<void> {
-  await Deno.mkdir(out, { recursive: true });
   const path = `${out}/${table.name}`;
   const log = `${path}.log.jsonl`;
   if (done.length === 0) await writeWhole(log, "");
@@ -283,24 +286,50 @@ async function tune(run: Run, table: Table, profile: Profile): Promise<void> {
 async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
-  const plans = values.tables.map((table) => ({ table, profile: asUsage(() => profileOf(table, values)) }));
-  if (values.list) {
-    for (const { table, profile } of plans) {
+  const plans = values.tables.map((table) =>
+    isStudy(table) ? checkStudy(table, values) : planOf(table, values)
+  );
+  if (values.list) return plans.forEach((plan) => plan.list());
+  for (const plan of plans) await plan.prepare();
+  const run = await openRun(values.profile);
+  await Deno.mkdir(values.out, { recursive: true });
+  for (const plan of plans) await plan.run(run);
+}
+
+/** A table as the command line asks for it. */
+interface Plan {
+  list(): void;
+  /** Reads what an earlier run left, before anything is run. */
+  prepare(): Promise<void>;
+  run(run: Run): Promise<void>;
+}
+
+function planOf(table: Table, values: Arguments): Plan {
+  const profile = asUsage(() => profileOf(table, values));
+  let done: Cell[] = [];
+  return {
+    list() {
       for (const { task, row, seed } of jobsOf(table, profile)) {
         console.log(`${table.name} / ${task} / ${row.label} / seed ${seed}`);
       }
-    }
-    return;
+    },
+    async prepare() {
+      if (values.resume) done = await finishedCells(`${values.out}/${table.name}.json`);
+    },
+    run: (run) => values.tune ? tune(run, table, profile) : reproduce(run, table, profile, done, values.out),
+  };
+}
+
+function checkStudy(study: Study, { profile, tune, out }: Arguments): Plan {
+  if (!study.profiles.includes(profile)) {
+    throw new UsageError(`no profile "${profile}"; have ${study.profiles.join(", ")}`);
   }
-  const done = [];
-  for (const { table } of plans) {
-    done.push(values.resume ? await finishedCells(`${values.out}/${table.name}.json`) : []);
-  }
-  const run = await openRun(values.profile);
-  for (const [i, { table, profile }] of plans.entries()) {
-    if (values.tune) await tune(run, table, profile);
-    else await reproduce(run, table, profile, done[i], values.out);
-  }
+  if (tune) throw new UsageError(`${study.name} tunes its own learning rates; leave --tune out`);
+  return {
+    list: () => console.log(`${study.name} / ${study.title}`),
+    prepare: () => Promise.resolve(),
+    run: (run) => study.run(run, out),
+  };
 }
 
 try {

@@ -136,3 +136,52 @@ export function curveChart(
     },
   });
 }
+
+/** Points with a legend of their series, and a line of the limit; both axes logarithmic. */
+export function scatterChart(
+  title: string,
+  axes: { readonly x: string; readonly y: string; readonly series: string },
+  points: readonly (CurvePoint & { readonly label: string })[],
+  limit: readonly { readonly x: number; readonly y: number }[],
+): Promise<string> {
+  const x = {
+    field: "x",
+    type: "quantitative",
+    scale: { type: "log" },
+    axis: { title: axes.x, format: "~s" },
+  } as const;
+  const y = { field: "y", type: "quantitative", scale: { type: "log" }, axis: { title: axes.y } } as const;
+  const [least, most] = [
+    Math.min(...points.map((point) => point.x)),
+    Math.max(...points.map((point) => point.x)),
+  ];
+  return toSvg({
+    width: 640,
+    height: 400,
+    background: "white",
+    title,
+    layer: [
+      {
+        data: { values: limit.filter((point) => point.x >= least && point.x <= 1.2 * most && point.y > 0) },
+        mark: { type: "line", color: "black", strokeDash: [4, 3] },
+        encoding: { x, y },
+      },
+      {
+        data: { values: [...points] },
+        mark: { type: "point", filled: true, size: 70, opacity: 1 },
+        encoding: {
+          x,
+          y,
+          color: {
+            field: "series",
+            type: "nominal",
+            sort: null,
+            scale: { scheme: "tableau20" },
+            legend: { title: axes.series, symbolLimit: 0, labelLimit: 240 },
+          },
+          shape: { field: "series", type: "nominal", sort: null },
+        },
+      },
+    ],
+  });
+}

@@ -2,6 +2,7 @@
 
 import type { System } from "../../lib/adapters/systems.ts";
 import type { Cell } from "../../lib/report/schema.ts";
+import type { Run } from "../run_cell.ts";
 
 /** A row: a system, where it goes, and whose tuned learning rate it takes (its own label's by default). */
 export interface Row extends System {
@@ -43,4 +44,14 @@ export interface Table {
   charts(cells: readonly Cell[]): readonly Chart[];
   /** Whether the singular values of every ΔW are computed after training. */
   readonly spectra?: boolean;
+}
+
+/** A table that is not made of fine-tuned cells, and runs itself. */
+export interface Study {
+  readonly name: string;
+  readonly title: string;
+  /** Profiles it knows. */
+  readonly profiles: readonly string[];
+  /** Runs it and writes its files into `out`. */
+  run(run: Run, out: string): Promise<void>;
 }

@@ -1,0 +1,106 @@
+/** How well a method can express a given update: ΔW fitted to ΔW* by AdamW on ‖ΔW − ΔW*‖²_F, on the GPU. */
+
+import { type Adapter, constantWeights, startingWeights, tracedParameters } from "../adapters/attach.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { BufferView } from "../gpu/program.ts";
+import { compile } from "../graph/compile.ts";
+import { grad } from "../graph/grad.ts";
+import { Graph, type Tensor } from "../graph/graph.ts";
+import { meanSquaredError } from "../graph/ops/losses.ts";
+import type { Encoder, Weight } from "../models/model.ts";
+import { AdamW, adamWDefaults } from "./adamw.ts";
+import { linearSchedule } from "./schedule.ts";
+import { FrozenWeights, TrainableWeights } from "./weights.ts";
+
+/** How a fit is run. */
+export interface FitOptions {
+  readonly learningRate: number;
+  readonly steps: number;
+  readonly seed: number;
+}
+
+/** Row-major [m, n] → [n, m]. */
+function transposed(values: ArrayLike<number>, m: number, n: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: m * n }, (_, i) => values[(i % m) * n + Math.floor(i / m)]);
+}
+
+/** The layer applied to the n unit vectors, (W + ΔW)ᵀ, and its mean squared distance from the goal. */
+function traceFit(adapter: Adapter): { graph: Graph; loss: Tensor; clock: Tensor } {
+  const [adapted] = adapter.modules;
+  const { path, m, n } = adapted.module;
+  const graph = new Graph();
+  const constant = (name: string, shape: readonly number[]) => graph.weight(name, shape, false);
+  const identity = constant("unit vectors", [n, n]);
+  const y = adapter.method.forward({
+    ...adapted,
+    x: identity,
+    dropped: identity,
+    weight: constant(`${path}.weight`, [m, n]),
+    parameters: tracedParameters(graph, adapter, adapted),
+    lengths: graph.input("lengths", [1], "u32"),
+    base: () => constant("transposed weight", [n, m]),
+    addLoss: () => {},
+  });
+  const loss = meanSquaredError(y, constant("goal", [n * m]), constant("ones", [n * m]));
+  return { graph, loss, clock: graph.input("clock", [2], "u32") };
+}
+
+/**
+ * Fits `adapter`, attached to one layer of `model`, to `update` (ΔW*, [m, n] row-major).
+ * @returns ‖ΔW − ΔW*‖²_F / ‖ΔW*‖²_F after the last step.
+ * @throws Error when the fit is not finite, naming the step.
+ */
+export async function fitUpdate(
+  gpu: Gpu,
+  model: Encoder,
+  adapter: Adapter,
+  update: Float64Array,
+  { learningRate, steps, seed }: FitOptions,
+): Promise<number> {
+  const { path, m, n } = adapter.modules[0].module;
+  const W = model.weights.get(`${path}.weight`)!;
+  const shape = [n, m];
+  const goal = transposed(update.map((value, i) => value + W.data[i]), m, n);
+  using frozen = new FrozenWeights(
+    gpu,
+    new Map<string, Weight>([
+      ...constantWeights(model, adapter),
+      [`${path}.weight`, W],
+      ["unit vectors", {
+        shape: [n, n],
+        data: Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0)),
+      }],
+      ["transposed weight", { shape, data: transposed(W.data, m, n) }],
+      ["goal", { shape, data: goal }],
+      ["ones", { shape, data: new Float32Array(m * n).fill(1) }],
+    ]),
+  );
+  using trainable = new TrainableWeights(gpu, startingWeights(model, adapter, seed));
+  // The updates are small and so are the gradients: Adam's usual ε would outweigh them.
+  const rates = linearSchedule(steps, 0.03).map((factor) => factor * learningRate);
+  using optimizer = new AdamW(
+    gpu,
+    trainable,
+    { ...adamWDefaults, epsilon: 1e-16, maxNorm: 0 },
+    rates,
+    () => false,
+  );
+  const { graph, loss, clock } = traceFit(adapter);
+  const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+  const gradients = grad([loss], targets);
+  const destinations = new Map<Tensor, BufferView>(
+    gradients.map((gradient, i) => [gradient, trainable.gradientView(targets[i].node.name)]),
+  );
+  using compiled = await compile(gpu, [loss, ...gradients, clock], {
+    label: `fit ${adapter.method.name}`,
+    weights: (name) => trainable.view(name) ?? frozen.view(name)!,
+    destinations,
+    epilogue: (view) => optimizer.calls(view(loss), view(clock)),
+  });
+  for (let step = 0; step < steps; step++) {
+    gpu.upload(compiled.inputs.get("clock")!.buffer, Uint32Array.of(seed, step));
+    compiled.program.replay();
+  }
+  const records = await optimizer.read(steps);
+  return records.at(-1)!.loss * m * n / update.reduce((sum, value) => sum + value * value, 0);
+}

@@ -1,25 +1,30 @@
-/** Whole training steps against PyTorch's: loss, every adapter gradient, clipping, and AdamW's updates with decay. */
+/** Whole training steps of every method against PyTorch's: loss, every gradient, clipping, and AdamW with decay. */
 
 import assert from "node:assert/strict";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
-import { methodByName } from "../lib/adapters/registry.ts";
+import { methodByName, methods } from "../lib/adapters/registry.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import fixture from "./fixtures/pytorch_steps.json" with { type: "json" };
 import { relativeError, testGpu } from "./support/ops.ts";
 import { tinyEncoder } from "./support/tiny_encoder.ts";
 
+type Tensors = Readonly<Record<string, number[]>>;
+
 interface Steps {
-  readonly start: Readonly<Record<string, number[]>>;
+  readonly options: Readonly<Record<string, number>>;
+  /** The adapter and the head; a trained base starts from the fixture's. */
+  readonly start: Tensors;
   readonly losses: readonly number[];
   readonly norms: readonly number[];
-  readonly firstGradients: Readonly<Record<string, number[]>>;
-  readonly end: Readonly<Record<string, number[]>>;
+  readonly firstGradients: Tensors;
+  /** Every trained weight, and those the adapter was merged into on the way. */
+  readonly end: Tensors;
 }
 
 const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
 const examples = fixture.texts.map((text, i) => ({ texts: [text], label: fixture.labels[i] }));
-const base: Readonly<Record<string, number[]>> = { ...fixture.base, positions: fixture.positions };
+const base: Tensors = fixture.base;
 
 /** The tiny encoder with the fixture's weights. */
 function fixtureEncoder(): Encoder {
@@ -32,9 +37,7 @@ function fixtureEncoder(): Encoder {
 async function trainerFor(method: string, steps: Steps): Promise<Trainer> {
   const gpu = await testGpu();
   const model = fixtureEncoder();
-  const pool = { r: 2, alpha: 4, blocks: 4 };
-  const own = Object.entries(pool).filter(([name]) => name in methodByName(method).defaults);
-  const options = { ...Object.fromEntries(own), target: ["query", "value"] } as AttachOptions;
+  const options: AttachOptions = { ...steps.options, target: fixture.targets };
   const adapter = attach(model, methodByName(method), options);
   const trainer = new Trainer(gpu, model, adapter, head, examples, {
     learningRate: 1e-2,
@@ -44,21 +47,36 @@ async function trainerFor(method: string, steps: Steps): Promise<Trainer> {
     seed: 0,
     beta1: 0.9,
     beta2: 0.99,
-    epsilon: 1e-6,
+    epsilon: 1e-4,
     weightDecay: 0.1,
     maxNorm: 0.5,
   });
-  assert.deepEqual(trainer.trainable.names.toSorted(), Object.keys(steps.start).toSorted());
-  for (const [name, values] of Object.entries(steps.start)) {
-    const { buffer, offset } = trainer.trainable.view(name)!;
-    gpu.upload(buffer, Float32Array.from(values), offset);
-  }
+  const start = { ...base, ...steps.start };
+  assert.deepEqual(trainer.trainable.names.toSorted(), Object.keys(steps.firstGradients).toSorted());
+  for (const name of trainer.trainable.names) trainer.trainable.write(name, Float32Array.from(start[name]));
   return trainer;
 }
 
+/**
+ * Checks the first step's gradients. That of a key's bias is 0, since softmax does not see it, and what float32 leaves of
+ * it is rounding: 1e-8 bounds it.
+ */
+async function checkGradients({ trainable }: Trainer, expected: Tensors): Promise<void> {
+  const gpu = await testGpu();
+  for (const [name, values] of Object.entries(expected)) {
+    const { buffer, offset, bytes } = trainable.gradientView(name);
+    const gradient = new Float32Array(await gpu.read(buffer, bytes, offset));
+    const error = relativeError(gradient, values, name === "key.bias" ? 1e-3 : undefined);
+    assert.ok(error <= 1e-5, `gradient of ${name}: relative error ${error}`);
+  }
+}
+
+Deno.test("PyTorch's steps are there for every method", () => {
+  assert.deepEqual(Object.keys(fixture.methods), methods.map(({ name }) => name));
+});
+
 for (const [method, steps] of Object.entries<Steps>(fixture.methods)) {
   Deno.test(`${method}: three steps agree with PyTorch's`, async () => {
-    const gpu = await testGpu();
     using trainer = await trainerFor(method, steps);
     assert.ok(steps.norms.some((norm) => norm > 0.5), "clipping is exercised");
     for (const [i, loss] of steps.losses.entries()) {
@@ -68,16 +86,12 @@ for (const [method, steps] of Object.entries<Steps>(fixture.methods)) {
         `step ${i}: loss ${record.loss}, PyTorch ${loss}`,
       );
       assert.ok(Math.abs(record.gradientNorm - steps.norms[i]) <= 1e-4 * steps.norms[i], `step ${i}: norm`);
-      if (i > 0) continue;
-      for (const [name, expected] of Object.entries(steps.firstGradients)) {
-        const { buffer, offset, bytes } = trainer.trainable.gradientView(name);
-        const error = relativeError(new Float32Array(await gpu.read(buffer, bytes, offset)), expected);
-        assert.ok(error <= 1e-5, `gradient of ${name}: relative error ${error}`);
-      }
+      if (i === 0) await checkGradients(trainer, steps.firstGradients);
     }
-    const end = await trainer.trainable.read();
+    const end = await trainer.weights();
+    assert.deepEqual([...end.keys()].toSorted(), Object.keys(steps.end).toSorted());
     for (const [name, expected] of Object.entries(steps.end)) {
-      const error = relativeError(end.get(name)!, expected);
+      const error = relativeError(end.get(name)!.data, expected);
       assert.ok(error <= 2e-5, `${name} after the steps: relative error ${error}`);
     }
   });

@@ -313,6 +313,16 @@ Deno.test("ReLoRA: a restart changes no prediction, the updates' rank grows, the
   assert.deepEqual([rank(before.weights), rank(await trainer.weights())], [1, 2]);
 });
 
+Deno.test("ReLoRA: no step after a restart throws a weight away", async () => {
+  const adapter = attachPooled(model, reLora, target, reLoraOptions);
+  using trainer = await trainerFor(adapter, { learningRate: 1e-3, epochs: 4 });
+  for (let epoch = 0; epoch < 4; epoch++) await trainer.epoch(epoch);
+  // Adam moves a weight by about the learning rate a step: 12 steps cannot leave the initial range by more than a little.
+  for (const [name, { data }] of await trainer.weights()) {
+    if (adapter.parameters.has(name)) assert.ok(data.every((value) => Math.abs(value) < 0.3), name);
+  }
+});
+
 for (const method of [lora, reLora, bora]) {
   Deno.test(`${method.name}: a run resumed from a checkpoint ends in the same bits`, async () => {
     const adapter = attachPooled(model, method, target, { ...reLoraOptions, dropout: 0.1 });

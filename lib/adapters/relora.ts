@@ -4,9 +4,10 @@
  *
  *     y = W_t x + bias + s·B A dropout(x),   at a restart  W_{t+1} = W_t + s·BA,  A ← Kaiming uniform,  B ← 0
  *
- * At a restart the share `prune` of Adam's moments that is smallest in magnitude is zeroed, tensor by tensor and moment by
- * moment (the reference's magnitude pruning, 0.9 in its README); Adam's step count goes on, and the learning rate warms up
- * again over `restartWarmup` steps. Trainable: (m + n)r; after k restarts the sum of the updates has rank up to (k + 1)r.
+ * At a restart the share `prune` of the entries of each tensor, those whose first moment is smallest in magnitude, loses both
+ * of Adam's moments (magnitude pruning, 0.9 in the reference's README, which prunes the two apart: a first moment that then
+ * outlives its second is divided by ε alone, and one step can throw the weight anywhere). Adam's step count goes on, and the
+ * learning rate warms up again over `restartWarmup` steps. Trainable: (m + n)r; after k restarts the sum of the updates has rank up to (k + 1)r.
  * What is saved and merged is the last cycle's LoRA and the base it grew on.
  */
 

@@ -45,7 +45,7 @@ export class RestartableBase implements Disposable {
       // Not the name alone: a restart must not draw the matrix that it has just merged.
       const { data } = initialise(`${name}, restart ${restart}`, spec, seed);
       trainable.write(name, data);
-      await trainable.editMoments(name, (moment) => pruneSmallest(moment, share));
+      await trainable.editMoments(name, (m, v) => pruneMoments(m, v, share));
     }
   }
 
@@ -88,10 +88,19 @@ export class RestartableBase implements Disposable {
   }
 }
 
-/** `values` with the given share of entries, those smallest in magnitude, set to 0. */
-function pruneSmallest(values: Float32Array<ArrayBuffer>, share: number): Float32Array<ArrayBuffer> {
-  const order = values.map(Math.abs).sort();
-  const kept = Math.floor(share * order.length);
-  const floor = kept < order.length ? order[kept] : Infinity;
-  return values.map((value) => Math.abs(value) < floor ? 0 : value);
+/**
+ * Both moments with the given share of entries set to 0: those whose first moment is smallest in magnitude. An entry loses
+ * both or none: a first moment left without its second would be divided by ε alone.
+ */
+function pruneMoments(
+  m: Float32Array<ArrayBuffer>,
+  v: Float32Array<ArrayBuffer>,
+  share: number,
+): Float32Array<ArrayBuffer>[] {
+  const order = m.map(Math.abs).sort();
+  const dropped = Math.floor(share * order.length);
+  const floor = dropped < order.length ? order[dropped] : Infinity;
+  const prune = (values: Float32Array<ArrayBuffer>) =>
+    values.map((value, i) => Math.abs(m[i]) < floor ? 0 : value);
+  return [prune(m), prune(v)];
 }

@@ -127,16 +127,20 @@ export class TrainableWeights implements Disposable {
     this.gpu.upload(this.values, data, place.offset * 4);
   }
 
-  /** Replaces both of Adam's moments of a tensor by what `edit` makes of them. Waits for the GPU. */
+  /** Replaces Adam's two moments of a tensor by what `edit` makes of them. Waits for the GPU. */
   async editMoments(
     name: string,
-    edit: (moment: Float32Array<ArrayBuffer>) => Float32Array<ArrayBuffer>,
+    edit: (
+      moment1: Float32Array<ArrayBuffer>,
+      moment2: Float32Array<ArrayBuffer>,
+    ) => readonly Float32Array<ArrayBuffer>[],
   ): Promise<void> {
     const { offset, size } = this.#places.get(name)!;
-    for (const moment of [this.moment1, this.moment2]) {
-      const values = new Float32Array(await this.gpu.read(moment, size * 4, offset * 4));
-      this.gpu.upload(moment, edit(values), offset * 4);
-    }
+    const buffers = [this.moment1, this.moment2];
+    const [m, v] = await Promise.all(buffers.map((buffer) => this.gpu.read(buffer, size * 4, offset * 4)));
+    edit(new Float32Array(m), new Float32Array(v)).forEach((values, i) =>
+      this.gpu.upload(buffers[i], values, offset * 4)
+    );
   }
 
   /** The whole state, flat buffer by flat buffer: what a checkpoint holds. */

@@ -40,10 +40,21 @@ export type Grid = readonly [number, number, number];
 /** WebGPU's floor for `maxComputeWorkgroupsPerDimension`, which every adapter has. */
 const maxGroups = 65535;
 
-/** Renders `source` with `defines` and reads its bindings and parameters off the text. */
+/** Kernels rendered so far, by template and label: a step asks for the same few a hundred times. */
+const rendered = new Map<string, Map<string, Kernel>>();
+
+/** `source` rendered with `defines`, with the bindings and parameters read off the text. */
 export function renderKernel(source: KernelSource, defines: Defines = {}): Kernel {
   const suffix = Object.entries(defines).map(([name, value]) => ` ${name}=${value}`).join("");
   const label = source.name + suffix;
+  const known = rendered.get(source.text) ?? new Map<string, Kernel>();
+  rendered.set(source.text, known);
+  const kernel = known.get(label) ?? renderAs(label, source, defines);
+  known.set(label, kernel);
+  return kernel;
+}
+
+function renderAs(label: string, source: KernelSource, defines: Defines): Kernel {
   try {
     const code = render(source.text, defines);
     return { label, code, bindings: parseBindings(code), params: parseParams(code) };

@@ -233,14 +233,18 @@ async function reproduce(
   await writeReport(table, cells, path);
 }
 
+/** The finding, when there is a cell of every row. */
+function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
+  const missing = rows.filter(({ label }) => cells.every((cell) => cell.label !== label)).length;
+  return missing > 0 ? `${missing} of ${rows.length} rows were not run.` : finding!.here(cells);
+}
+
 /** Markdown and charts, from the cells alone. */
 async function writeReport(table: Table, cells: readonly Cell[], path: string): Promise<void> {
   const charts = table.charts(cells);
   const images = charts.map(({ name, caption }) => `![${caption}](${table.name}${name}.svg)`);
   const sections = [
-    ...(table.finding
-      ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${table.finding.here(cells)}`]
-      : []),
+    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, cells)}`] : []),
     ...(table.sections?.(cells) ?? []),
     ...images,
   ];

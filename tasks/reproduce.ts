@@ -16,7 +16,7 @@ import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.
 import type { StepRecord } from "../lib/train/adamw.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
-import { type Job, type Run, runCell } from "./run_cell.ts";
+import { adapterOf, defaultTarget, type Job, type Run, runCell } from "./run_cell.ts";
 import { tableByName, tables } from "./tables/registry.ts";
 import type { Profile, Row, Study, Table } from "./tables/table.ts";
 
@@ -209,6 +209,8 @@ async function reproduce(
       task: job.task,
       model: run.model.name,
       label: job.row.label,
+      options: { ...adapterOf(run.model, job.row).options } as Cell["options"],
+      target: [...job.row.target ?? defaultTarget],
       seed: job.seed,
       learningRate: job.learningRate,
       trainExamples: split.train.length,

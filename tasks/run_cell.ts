@@ -15,7 +15,7 @@ import type { Profile, Row, Table } from "./tables/table.ts";
 
 export const batchSize = 32;
 export const warmupRatio = 0.03;
-export const adapterDropout = 0.05;
+const adapterDropout = 0.05;
 export const defaultTarget = ["query", "value"];
 
 /** One cell to be run. */
@@ -35,6 +35,11 @@ export interface Run {
   readonly profileName: string;
 }
 
+/** The row's method on the model. Throws what `attach` throws. */
+export function adapterOf(model: Encoder, row: Row): Adapter {
+  return attachSystem(model, row, { target: row.target ?? defaultTarget }, adapterDropout);
+}
+
 /** Trains and evaluates one cell. */
 export async function runCell(
   run: Run,
@@ -48,7 +53,7 @@ export async function runCell(
   const { row, seed, learningRate } = job;
   const task = taskByName(job.task);
   const target = row.target ?? defaultTarget;
-  const adapter = attachSystem(model, row, { target }, adapterDropout);
+  const adapter = adapterOf(model, row);
   gpu.resetPeak();
   const start = performance.now();
   const options = { learningRate, epochs: profile.epochs, batchSize, warmupRatio, seed };

@@ -1,7 +1,14 @@
 /** What must hold for every method, and what ties BoRA to its relatives. */
 
 import assert from "node:assert/strict";
-import { type Adapter, attach, constantWeights, startingWeights, tracer } from "../lib/adapters/attach.ts";
+import {
+  type Adapter,
+  attach,
+  type AttachOptions,
+  constantWeights,
+  startingWeights,
+  tracer,
+} from "../lib/adapters/attach.ts";
 import { resolveBlocks } from "../lib/adapters/blocks.ts";
 import { initialise } from "../lib/adapters/initialise.ts";
 import { tracedMerge } from "../lib/adapters/merge.ts";
@@ -257,7 +264,30 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   );
   assert.throws(() => attach(model, lora, { target: /^decoder/ }), /matches no layer of tiny/);
   assert.throws(() => attach(model, bora, { blocks: 5, target }), /blocks 5 do not divide query/);
+  const odd = (options: object) => () => attach(model, bora, { target, blocks: 4, ...options });
+  assert.throws(odd({ r: 2.5 }), /rank 2\.5 does not fit/);
+  assert.throws(odd({ r: "eight" }), /BoRA: r is "eight"; give a number/);
+  assert.throws(odd({ dropout: NaN }), /BoRA: dropout is null; give a number/);
+  assert.throws(odd({ dropout: 1 }), /dropout 1 is not in \[0, 1\)/);
+  assert.throws(odd({ blocks: 0 }), /blocks 0 do not divide query.*use 1/);
+  assert.throws(
+    odd({ experts: 2 }),
+    /BoRA has no option "experts"; it has r, alpha, dropout, blocks, sigmaFan/,
+  );
+  assert.throws(odd({ sigmaFan: "m" }), /sigmaFan "m": use "br", "r" or "n"/);
+  assert.throws(odd({ layers: [] }), /layers is empty/);
+  assert.throws(odd({ layers: [3] }), /has no layer 3 with these targets/);
+  assert.throws(odd({ rankPattern: { "ffn.up": 2 } }), /the pattern "ffn\.up" for r matches none/);
+  assert.throws(odd({ modulesToSave: ["pooler"] }), /no module "pooler" to train and save/);
   assert.throws(() => methodByName("lorra"), /no method "lorra"; have Head only/);
+});
+
+Deno.test("names, ends of paths and all-linear select; a regular expression may carry the g flag", () => {
+  const paths = (target: AttachOptions["target"]) =>
+    attach(model, lora, { target }).modules.map(({ module }) => module.path);
+  assert.deepEqual(paths(["ffn.in"]), ["ffn.in"]);
+  assert.deepEqual(paths("all-linear"), ["query", "key", "value", "ffn.in", "ffn.out"]);
+  assert.deepEqual(paths(/^(query|value)$/g), ["query", "value"]);
 });
 
 Deno.test("a regular expression selects by path", () => {

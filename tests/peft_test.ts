@@ -166,9 +166,10 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
   await refused(edit({ target_modules: ["q_proj"] }), /no target module "q_proj"; it has query/);
   await refused(edit({ target_modules: null }), /target_modules is missing/);
   await refused(edit({ r: 99 }), /rank 99 does not fit query/);
-  await refused(edit({ r: "eight" }), /rank eight does not fit/);
+  await refused(edit({ r: "eight" }), /r is "eight"; give a number/);
   await refused(edit({ num_blocks: 5 }), /blocks 5 do not divide/);
   await refused(edit({ bias: "all" }), /adapters with biases are not supported/);
+  await refused(edit({ layer_replication: [[0, 1]] }), /layer_replication changes what the adapter computes/);
   await refused(edit({ r: 2 }), /"base_model\.model\..*" is \[.*\], not \[.*\]/);
   await refused(() => Deno.writeTextFile(configPath, '{"peft_type": '), /adapter_config\.json is not JSON/);
   await refused(
@@ -238,6 +239,8 @@ Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is 
   );
   adapted.delete("second");
   assert.deepEqual([adapted.names, adapted.active], [["first"], undefined]);
+  await assert.rejects(() => adapted.predict(head, examples), /no adapter is active: add one/);
+  await assert.rejects(() => adapted.merge(), /no adapter is active/);
 });
 
 Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async () => {

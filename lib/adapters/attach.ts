@@ -98,8 +98,11 @@ export function resolveOptions<O extends AdapterOptions>(method: Method<O>, opti
     if (!names.includes(name)) {
       throw new Error(`${method.name} has no option "${name}"; it has ${names.join(", ") || "none"}`);
     }
-    if (typeof value === "number" && !Number.isFinite(value)) {
-      throw new Error(`${method.name}: ${name} is ${value}; give a finite number`);
+    const kind = typeof method.defaults[name as keyof O];
+    if (typeof value === "number" ? !Number.isFinite(value) : typeof value !== kind && value !== "auto") {
+      throw new Error(
+        `${method.name}: ${name} is ${JSON.stringify(value)}; give a ${kind} like the default`,
+      );
     }
   }
   const resolved = { ...method.defaults, ...options };
@@ -158,14 +161,15 @@ export function selectModules(
   const targeted = target === "all-linear"
     ? model.linears
     : model.linears.filter((module) =>
-      target instanceof RegExp ? target.test(module.path) : list.some((name) => isNamed(module, name))
+      target instanceof RegExp ? module.path.search(target) >= 0 : list.some((name) => isNamed(module, name))
     );
   if (targeted.length === 0) {
     throw new Error(`target ${target} matches no layer of ${model.name}; targets are ${names}`);
   }
+  if (layers?.length === 0) throw new Error("layers is empty: name at least one, or leave it out");
   const chosen = targeted.filter(({ path }) => layers?.includes(layerOf(path)) ?? true);
   const missing = layers?.find((layer) => targeted.every(({ path }) => layerOf(path) !== layer));
-  if (missing !== undefined || chosen.length === 0) {
+  if (missing !== undefined) {
     const have = [...new Set(targeted.map(({ path }) => layerOf(path)))].join(", ");
     throw new Error(`${model.name} has no layer ${missing} with these targets; it has ${have}`);
   }
@@ -183,7 +187,7 @@ function trainedNames(model: Encoder, method: Method, { modulesToSave = [] }: Ta
   if (method.trainsBase) return new Set(names);
   const saved = modulesToSave.flatMap((module) => {
     const found = names.filter((name) => {
-      const path = name.slice(0, name.lastIndexOf("."));
+      const path = moduleOf(name);
       return path === module || path.endsWith(`.${module}`);
     });
     if (found.length === 0) throw new Error(`${model.name} has no module "${module}" to train and save`);
@@ -207,6 +211,11 @@ export function fullName({ path }: LinearModule, name: string, { shared, shape }
   return shared === undefined ? `${path}.${name}` : `${shared}.${shape.join("x")}`;
 }
 
+/** The module path of a tensor's full name: `layer.0.attention.query.A` → `layer.0.attention.query`. */
+export function moduleOf(name: string): string {
+  return name.slice(0, name.lastIndexOf("."));
+}
+
 /** The adapter's trainable tensors at their starting values, and the base's trained ones as they are. */
 export function startingWeights(model: Encoder, adapter: Adapter, seed: number): Map<string, Weight> {
   const drawn = drawnWeights(model, adapter, adapter.parameters, seed);
@@ -228,7 +237,7 @@ function drawnWeights(
   seed: number,
 ): Map<string, Weight> {
   return new Map([...specs].map(([name, spec]) => {
-    const owner = modules.find(({ module }) => name.startsWith(`${module.path}.`));
+    const owner = modules.find(({ module }) => module.path === moduleOf(name));
     return [name, initialise(name, spec, seed, owner && model.weights.get(`${owner.module.path}.weight`))];
   }));
 }

@@ -8,7 +8,7 @@ import * as v from "npm:valibot@1.5.0";
 import { writeWhole } from "../files.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
-import { type Adapter, attach, type AttachOptions, type Targeting } from "./attach.ts";
+import { type Adapter, attach, type AttachOptions, moduleOf, type Targeting } from "./attach.ts";
 import type { Method, PeftFormat } from "./method.ts";
 import { methods } from "./registry.ts";
 
@@ -41,6 +41,21 @@ const loraConfigDefaults = {
   use_qalora: false,
   velora_config: null,
 };
+
+/** PEFT's settings that change a LoRA layer's forward pass in ways that no method here does. */
+const otherVariants = [
+  "alora_invocation_tokens",
+  "arrow_config",
+  "fan_in_fan_out",
+  "kasa_config",
+  "layer_replication",
+  "monteclora_config",
+  "target_parameters",
+  "trainable_token_indices",
+  "use_bdlora",
+  "use_qalora",
+  "velora_config",
+];
 
 const configSchema = v.looseObject({
   peft_type: v.string(),
@@ -146,9 +161,9 @@ function formatOf({ name, peft }: Method): PeftFormat {
 }
 
 /** The key of one of this library's tensors. */
-function keyOf({ modules, parameters }: Adapter, { keys }: PeftFormat, name: string): string {
+function keyOf({ parameters }: Adapter, { keys }: PeftFormat, name: string): string {
   if (!parameters.has(name)) return prefix + name;
-  const { path } = modules.find(({ module }) => name.startsWith(`${module.path}.`))!.module;
+  const path = moduleOf(name);
   return `${prefix}${path}.${keys[name.slice(path.length + 1)]}`;
 }
 
@@ -245,6 +260,10 @@ function methodOf(path: string, config: PeftConfig): Method {
     throw new Error(
       `${path}: adapters with biases are not supported; train with bias="none" and lora_bias=False`,
     );
+  }
+  const variant = otherVariants.find((name) => config[name]);
+  if (variant) {
+    throw new Error(`${path}: ${variant} changes what the adapter computes and is not supported here`);
   }
   return found;
 }

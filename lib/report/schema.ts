@@ -64,14 +64,30 @@ export type Cell = v.InferOutput<typeof cellSchema>;
 export type Environment = v.InferOutput<typeof environmentSchema>;
 
 /** What names a cell: two runs with one key are the same experiment. */
-export function cellKey(
-  cell: Pick<
-    Cell,
-    "profile" | "task" | "model" | "label" | "seed" | "learningRate" | "trainExamples" | "devExamples"
-  >,
-): string {
-  const { profile, task, model, label, seed, learningRate, trainExamples, devExamples } = cell;
-  return [profile, task, model, label, seed, learningRate, trainExamples, devExamples].join(" / ");
+export type CellIdentity = Pick<
+  Cell,
+  | "profile"
+  | "task"
+  | "model"
+  | "label"
+  | "options"
+  | "target"
+  | "seed"
+  | "learningRate"
+  | "trainExamples"
+  | "devExamples"
+>;
+
+/** The key of a cell. */
+export function cellKey(cell: CellIdentity): string {
+  const { profile, task, model, label, options, target, seed, learningRate, trainExamples, devExamples } =
+    cell;
+  const settings = Object.entries(options).toSorted(([a], [b]) => a < b ? -1 : 1).map((entry) =>
+    entry.join("=")
+  );
+  return [profile, task, model, label, settings, target, seed, learningRate, trainExamples, devExamples].join(
+    " / ",
+  );
 }
 
 /** Reads a results file. Throws an Error that names the file, the record and the field that is wrong. */

@@ -110,7 +110,7 @@ export class AdaptedModel implements Disposable {
 
   /** Computes the active adapter's merged weights; predictions then cost what the bare model's do. */
   async merge(): Promise<void> {
-    const { adapter, weights } = this.#get(this.active ?? "");
+    const { adapter, weights } = this.#activeAdapter();
     this.#refuseMerged("merge again");
     const merged = new Map<string, Weight>();
     using own = this.#ownWeights(adapter, weights);
@@ -139,7 +139,7 @@ export class AdaptedModel implements Disposable {
   /** Every weight of the model with the merged ones in place. Throws an Error when nothing is merged. */
   mergedWeights(): Map<string, Weight> {
     if (!this.#merged) throw new Error("nothing is merged: call merge() first");
-    const own = this.#get(this.#active!);
+    const own = this.#activeAdapter();
     const trained = [...own.adapter.trainedBase].map((
       name,
     ): [string, Weight] => [name, own.weights.get(name)!]);
@@ -148,7 +148,7 @@ export class AdaptedModel implements Disposable {
 
   /** PEFT's line: `trainable params: 24,576 || all params: 7,000,320 || trainable%: 0.3511`, of the active adapter. */
   printTrainableParameters(): void {
-    const { adapter } = this.#get(this.#active ?? "");
+    const { adapter } = this.#activeAdapter();
     const base = [...this.model.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
     const trainable = adapter.trainableParameters;
     const all = adapter.method.trainsBase ? base : base + trainable;
@@ -194,7 +194,7 @@ export class AdaptedModel implements Disposable {
 
   /** The head stays when the adapter is disabled, so that both can be compared. */
   #headOfActive(): ReadonlyMap<string, Weight> {
-    const { weights } = this.#get(this.#active ?? "");
+    const { weights } = this.#activeAdapter();
     return new Map([...weights].filter(([name]) => name.startsWith("head.")));
   }
 
@@ -214,6 +214,11 @@ export class AdaptedModel implements Disposable {
     const found = this.#adapters.get(name);
     if (!found) throw new Error(`no adapter "${name}"; have ${this.names.join(", ") || "none"}`);
     return found;
+  }
+
+  #activeAdapter(): SavedAdapter {
+    if (this.#active === undefined) throw new Error("no adapter is active: add one, or call setActive(name)");
+    return this.#get(this.#active);
   }
 
   #refuseMerged(what: string): void {

@@ -4,7 +4,6 @@
  */
 
 import { parseArgs } from "node:util";
-import cliProgress from "npm:cli-progress@3.12.0";
 import { taskByName, tasks } from "../lib/data/registry.ts";
 import type { Split } from "../lib/data/task.ts";
 import { writeWhole } from "../lib/files.ts";
@@ -16,6 +15,7 @@ import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.
 import type { StepRecord } from "../lib/train/adamw.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
+import { Ticker } from "./ticker.ts";
 import { adapterOf, defaultTarget, type Job, type Run, runCell } from "./run_cell.ts";
 import { tableByName, tables } from "./tables/registry.ts";
 import type { Profile, Row, Study, Table } from "./tables/table.ts";
@@ -125,29 +125,6 @@ function jobsOf(table: Table, profile: Profile): Job[] {
 async function sample(name: string, { train, dev }: Profile): Promise<Split> {
   const split = await taskByName(name).load();
   return { train: split.train.slice(0, train), dev: split.dev.slice(0, dev) };
-}
-
-/** Shows a bar with an ETA on a terminal, a line a cell otherwise. */
-class Ticker {
-  readonly #bar = Deno.stdout.isTerminal()
-    ? new cliProgress.SingleBar({ format: "{bar} {percentage}% | ETA {eta_formatted} | {name}" })
-    : undefined;
-
-  constructor(total: number) {
-    this.#bar?.start(total, 0, { name: "" });
-  }
-
-  step(done: number, name: string): void {
-    this.#bar?.update(done, { name });
-  }
-
-  cell(name: string, text: string): void {
-    if (!this.#bar) console.log(`${name}: ${text}`);
-  }
-
-  stop(): void {
-    this.#bar?.stop();
-  }
 }
 
 async function openRun(profileName: string): Promise<Run> {

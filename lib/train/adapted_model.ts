@@ -3,14 +3,13 @@
 import { type Adapter, attach, constantWeights } from "../adapters/attach.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
-import { tracedMerge } from "../adapters/merge.ts";
 import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { compile } from "../graph/compile.ts";
-import { Graph } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { batchInputs, type Encoded, makeBatches } from "./batches.ts";
+import { compileMerge } from "./merge_weight.ts";
 import { type HeadShape, traceStep } from "./step.ts";
 import { FrozenWeights } from "./weights.ts";
 
@@ -117,13 +116,10 @@ export class AdaptedModel implements Disposable {
     const views = (name: string): BufferView => own.view(name) ?? this.#base.view(name)!;
     for (const adapted of adapter.modules) {
       const { path, m, n } = adapted.module;
-      const graph = new Graph();
-      const output = tracedMerge(graph, adapter, adapted, graph.input("identity", [n, n]));
-      using compiled = await compile(this.gpu, [output], { label: `merge ${path}`, weights: views });
-      const unit = Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0));
-      this.gpu.upload(compiled.inputs.get("identity")!.buffer, unit);
-      compiled.program.replay();
-      const { buffer, offset, bytes } = compiled.view(output);
+      const { compiled, merged: output } = await compileMerge(this.gpu, adapter, adapted, views);
+      using program = compiled;
+      program.program.replay();
+      const { buffer, offset, bytes } = program.view(output);
       const data = new Float32Array(await this.gpu.read(buffer, bytes, offset));
       merged.set(`${path}.weight`, { shape: [m, n], data });
     }

@@ -2,12 +2,10 @@
 
 import type { Adapter } from "../adapters/attach.ts";
 import { initialise } from "../adapters/initialise.ts";
-import { tracedMerge } from "../adapters/merge.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
-import { compile } from "../graph/compile.ts";
-import { Graph } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
+import { compileMerge } from "./merge_weight.ts";
 import { FrozenWeights, type TrainableWeights } from "./weights.ts";
 
 /** Factor of the learning rate at `step`: 1, but rising linearly after each restart. */
@@ -50,17 +48,12 @@ export class RestartableBase implements Disposable {
   }
 
   async #merge(trainable: TrainableWeights): Promise<void> {
+    const views = (name: string) => trainable.view(name) ?? this.view(name)!;
     for (const adapted of this.adapter.modules) {
-      const { path, n } = adapted.module;
-      const graph = new Graph();
-      const identity = graph.input("identity", [n, n]);
-      const merged = tracedMerge(graph, this.adapter, adapted, identity);
-      const views = (name: string) => trainable.view(name) ?? this.view(name)!;
-      using compiled = await compile(this.gpu, [merged], { label: `merge ${path}`, weights: views });
-      const unit = Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0));
-      this.gpu.upload(compiled.inputs.get("identity")!.buffer, unit);
-      const target = this.view(`${path}.weight`)!;
-      compiled.program.replay([{ from: compiled.view(merged), to: target.buffer, toOffset: target.offset }]);
+      const { compiled, merged } = await compileMerge(this.gpu, this.adapter, adapted, views);
+      using program = compiled;
+      const target = this.view(`${adapted.module.path}.weight`)!;
+      program.program.replay([{ from: program.view(merged), to: target.buffer, toOffset: target.offset }]);
     }
   }
 

@@ -1,0 +1,35 @@
+/** Merging one adapted layer on the GPU. */
+
+import type { AdaptedModule, Adapter } from "../adapters/attach.ts";
+import { tracedMerge } from "../adapters/merge.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { BufferView } from "../gpu/program.ts";
+import { compile, type CompiledGraph } from "../graph/compile.ts";
+import { Graph, type Tensor } from "../graph/graph.ts";
+
+/** A program that computes a merged weight, its input written and ready to be replayed. */
+export interface MergeProgram {
+  readonly compiled: CompiledGraph;
+  /** The merged weight: [m, n]. */
+  readonly merged: Tensor;
+}
+
+/**
+ * Compiles the merge of one layer; `weights` says where the base's and the adapter's tensors lie. The caller disposes of
+ * `compiled`.
+ * @throws Error when the method's update depends on the input.
+ */
+export async function compileMerge(
+  gpu: Gpu,
+  adapter: Adapter,
+  adapted: AdaptedModule,
+  weights: (name: string) => BufferView,
+): Promise<MergeProgram> {
+  const { path, n } = adapted.module;
+  const graph = new Graph();
+  const merged = tracedMerge(graph, adapter, adapted, graph.input("identity", [n, n]));
+  const compiled = await compile(gpu, [merged], { label: `merge ${path}`, weights });
+  const unit = Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0));
+  gpu.upload(compiled.inputs.get("identity")!.buffer, unit);
+  return { compiled, merged };
+}

@@ -52,6 +52,25 @@ Deno.test("reproduce: two runs with one seed agree byte for byte; --resume runs 
   assert.match(await Deno.readTextFile(`${first}/first-table.svg`), /^<svg/);
 });
 
+Deno.test("reproduce rank: an analysis table holds its spectra, and says which rows were not run", async () => {
+  const out = await Deno.makeTempDir();
+  const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
+  const { code, stderr } = await task("reproduce", "rank", "--profile", "smoke", ...rows, "--out", out);
+  assert.equal(code, 0, stderr);
+  const cells = await readCells(`${out}/rank.json`);
+  assert.deepEqual(cells.map(({ label }) => label), ["LoRA r 8", "BoRA r 8 b 16"]);
+  const ranks = cells.map(({ spectra }) =>
+    spectra!.map(({ singularValues }) =>
+      singularValues.filter((value) => value > 1e-5 * singularValues[0]).length
+    )
+  );
+  assert.deepEqual(ranks[0], [8, 8, 8, 8]);
+  assert.ok(ranks[1].every((rank) => rank > 100), `${ranks[1]}`);
+  const page = await Deno.readTextFile(`${out}/rank.md`);
+  assert.match(page, /\*\*Here:\*\* 4 of 6 rows were not run/);
+  assert.match(page, /\| BoRA r 8 b 16 +\| .*\| +128 \| +yes \|/);
+});
+
 Deno.test("reproduce: a damaged result file is named and left alone", async () => {
   const out = await Deno.makeTempDir();
   await Deno.writeTextFile(`${out}/first-table.json`, '{"half": ');
@@ -67,6 +86,7 @@ Deno.test("reproduce and flops: a mistake on the command line lists what there i
       ["reproduce", ["--profile", "huge"], /no profile "huge"; have smoke, default, full/],
       ["reproduce", ["--task", "cola"], /cola.*supersense/],
       ["reproduce", ["--method", "QLoRA"], /no system "QLoRA"; have Head only/],
+      ["reproduce", ["approximation", "--tune"], /tunes its own learning rates/],
       ["reproduce", ["tables"], /no table "tables"; have first-table, methods, ablation/],
       ["reproduce", ["--seeds", "0"], /--seeds wants a whole number from 1, not "0"/],
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],

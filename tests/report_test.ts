@@ -172,6 +172,8 @@ Deno.test("verdicts say better or worse only where the interval leaves out 0, an
   assert.match(verdict("LoRA r 8", "BoRA", cells), /is worse than BoRA \(−2\.0/);
   assert.match(verdict("DoRA", "LoRA r 8", cells), /cannot be told from/);
   assert.match(verdict("HiRA", "LoRA r 8", cells), /was not run/);
+  const two = cells.filter(({ seed }) => seed < 2);
+  assert.equal(verdict("BoRA", "LoRA r 8", two), "BoRA cannot be told from LoRA r 8 (+2.0)");
   const compact = compareTo("LoRA r 8", cells).replaceAll(/ +/g, " ");
   assert.match(compact, /\| BoRA \| 24,576 \| 62\.0 ± 25\.0 \| \+2\.0 ± 0\.1 \| 0\.000 \|/);
 });

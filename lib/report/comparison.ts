@@ -14,12 +14,14 @@ function scoresBySeed(cells: readonly Cell[], label: string): Map<number, number
   }));
 }
 
-/** The paired difference of two rows over the seeds both have. */
+/** The paired difference of two rows over the seeds both have; with an interval from three seeds on. */
 function difference(label: string, reference: string, cells: readonly Cell[]) {
   const [own, other] = [scoresBySeed(cells, label), scoresBySeed(cells, reference)];
   const seeds = [...own.keys()].filter((seed) => other.has(seed));
   if (seeds.length === 0) return undefined;
-  return pairedDifference(seeds.map((seed) => own.get(seed)!), seeds.map((seed) => other.get(seed)!));
+  const found = pairedDifference(seeds.map((seed) => own.get(seed)!), seeds.map((seed) => other.get(seed)!));
+  // Two differences that happen to agree would pass for certainty.
+  return seeds.length < 3 ? { mean: found.mean, halfWidth: undefined, p: undefined } : found;
 }
 
 const signed = (value: number) => `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(1)}`;

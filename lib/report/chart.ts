@@ -57,7 +57,7 @@ export function parameterChart(title: string, cells: readonly Cell[]): Promise<s
         field: "method",
         type: "nominal",
         scale: { domain, scheme: "tableau10" },
-        legend: { symbolLimit: 0 },
+        legend: { symbolLimit: 0, labelLimit: 240 },
       },
       shape: {
         field: "method",

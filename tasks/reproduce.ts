@@ -162,6 +162,30 @@ function inOrder(cells: readonly Cell[], table: Table, profile: Profile): Cell[]
   return cells.toSorted((a, b) => place(a) - place(b));
 }
 
+/** Throws when an earlier run's cells are of another profile, rate, options or target: a row must not average the two. */
+function refuseForeign(done: readonly Cell[], run: Run, table: Table): void {
+  for (const cell of done) {
+    const row = table.rows.find(({ label }) => label === cell.label);
+    if (!row) {
+      throw new Error(`${table.name}.json holds "${cell.label}", which is no row of it: move the file away`);
+    }
+    const settings = (profile: string, learningRate: number, options: object, target: readonly string[]) =>
+      JSON.stringify({ profile, learningRate, options, target });
+    const own = settings(
+      run.profileName,
+      rateOf(row),
+      adapterOf(run.model, row).options,
+      row.target ?? defaultTarget,
+    );
+    const theirs = settings(cell.profile, cell.learningRate, cell.options, cell.target);
+    if (own !== theirs) {
+      throw new Error(
+        `${table.name}.json holds "${cell.label}" with ${theirs}, this run has ${own}: move the file away, or use another --out`,
+      );
+    }
+  }
+}
+
 /** Runs the cells that `done` does not hold, writing every finished cell at once. */
 async function reproduce(
   run: Run,
@@ -170,6 +194,7 @@ async function reproduce(
   done: readonly Cell[],
   out: string,
 ): Promise<void> {
+  refuseForeign(done, run, table);
   const path = `${out}/${table.name}`;
   const log = `${path}.log.jsonl`;
   if (done.length === 0) await writeWhole(log, "");

@@ -14,6 +14,7 @@ import { initialise } from "../lib/adapters/initialise.ts";
 import { tracedMerge } from "../lib/adapters/merge.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { krona } from "../lib/adapters/krona.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { melora } from "../lib/adapters/melora.ts";
 import type { Method } from "../lib/adapters/method.ts";
@@ -267,6 +268,8 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   const odd = (options: object) => () => attach(model, bora, { target, blocks: 4, ...options });
   assert.throws(odd({ r: 2.5 }), /rank 2\.5 does not fit/);
   assert.throws(odd({ r: "eight" }), /BoRA: r is "eight"; give a number/);
+  assert.throws(odd({ alpha: "auto" }), /alpha is "auto"; give a number/);
+  assert.throws(() => attach(model, krona, { r: 0, target }), /rank 0: use a whole number from 1/);
   assert.throws(odd({ dropout: NaN }), /BoRA: dropout is null; give a number/);
   assert.throws(odd({ dropout: 1 }), /dropout 1 is not in \[0, 1\)/);
   assert.throws(odd({ blocks: 0 }), /blocks 0 do not divide query.*use 1/);

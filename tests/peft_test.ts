@@ -170,6 +170,7 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
   await refused(edit({ num_blocks: 5 }), /blocks 5 do not divide/);
   await refused(edit({ bias: "all" }), /adapters with biases are not supported/);
   await refused(edit({ layer_replication: [[0, 1]] }), /layer_replication changes what the adapter computes/);
+  await refused(edit({ init_lora_weights: "pissa" }), /init_lora_weights "pissa" changes the base's weights/);
   await refused(edit({ r: 2 }), /"base_model\.model\..*" is \[.*\], not \[.*\]/);
   await refused(() => Deno.writeTextFile(configPath, '{"peft_type": '), /adapter_config\.json is not JSON/);
   await refused(
@@ -209,7 +210,16 @@ Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is 
   assert.equal(adapted.active, undefined);
   const bare = await predict();
   assert.ok(relativeError(bare, own.second) > 1e-3);
+  await assert.rejects(() => adapted.merge(), /the adapter is disabled: call enable\(\)/);
   adapted.enable();
+  const merging = adapted.merge();
+  adapted.setActive("first");
+  await assert.rejects(() => merging, /"second" is no longer active/);
+  adapted.setActive("second");
+  await assert.rejects(
+    () => adapted.predict({ ...head, outputs: 3 }, examples),
+    /"head\.weight" holds 128 bytes/,
+  );
   assert.deepEqual(await predict(), own.second);
 
   await adapted.merge();

@@ -88,6 +88,11 @@ export function attach<O extends AdapterOptions>(
   };
 }
 
+/** True for "auto" where an option takes it beside a number. */
+function isAuto(name: string, value: unknown): boolean {
+  return value === "auto" && (name === "blocks" || name === "factor");
+}
+
 /**
  * The options of `method`, with its defaults in the gaps.
  * @throws Error for an option it does not have, or one of another type than its default.
@@ -99,7 +104,7 @@ export function resolveOptions<O extends AdapterOptions>(method: Method<O>, opti
       throw new Error(`${method.name} has no option "${name}"; it has ${names.join(", ") || "none"}`);
     }
     const kind = typeof method.defaults[name as keyof O];
-    if (typeof value === "number" ? !Number.isFinite(value) : typeof value !== kind && value !== "auto") {
+    if (typeof value === "number" ? !Number.isFinite(value) : typeof value !== kind && !isAuto(name, value)) {
       throw new Error(
         `${method.name}: ${name} is ${JSON.stringify(value)}; give a ${kind} like the default`,
       );

@@ -261,6 +261,12 @@ function methodOf(path: string, config: PeftConfig): Method {
       `${path}: adapters with biases are not supported; train with bias="none" and lora_bias=False`,
     );
   }
+  const init = config.init_lora_weights ?? true;
+  if (typeof init !== "boolean" && init !== "gaussian") {
+    throw new Error(
+      `${path}: init_lora_weights "${init}" changes the base's weights and is not supported here`,
+    );
+  }
   const variant = otherVariants.find((name) => config[name]);
   if (variant) {
     throw new Error(`${path}: ${variant} changes what the adapter computes and is not supported here`);

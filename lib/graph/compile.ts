@@ -83,7 +83,15 @@ export async function compile(
     if (node.source === "input") {
       inputs.set(node.name, { buffer: gpu.createBuffer(`${label} ${node.name}`, bytes), offset: 0, bytes });
     }
-    sources.set(node, inputs.get(node.name) ?? weights(node.name));
+    const source = inputs.get(node.name) ?? weights(node.name);
+    if (source.bytes !== bytes) {
+      throw new Error(
+        `${label}: "${node.name}" holds ${source.bytes} bytes; its shape [${
+          node.outputs[0].shape
+        }] wants ${bytes}`,
+      );
+    }
+    sources.set(node, source);
   }
   const view = (tensor: Tensor): BufferView => {
     const slot = planned.slots.get(tensor);

@@ -110,7 +110,9 @@ export class AdaptedModel implements Disposable {
   /** Computes the active adapter's merged weights; predictions then cost what the bare model's do. */
   async merge(): Promise<void> {
     const { adapter, weights } = this.#activeAdapter();
+    if (!this.#enabled) throw new Error("the adapter is disabled: call enable() before you merge it");
     this.#refuseMerged("merge again");
+    const name = this.#active;
     const merged = new Map<string, Weight>();
     using own = this.#ownWeights(adapter, weights);
     const views = (name: string): BufferView => own.view(name) ?? this.#base.view(name)!;
@@ -123,6 +125,8 @@ export class AdaptedModel implements Disposable {
       const data = new Float32Array(await this.gpu.read(buffer, bytes, offset));
       merged.set(`${path}.weight`, { shape: [m, n], data });
     }
+    // Merging waits for the GPU, and another adapter may have been made active meanwhile.
+    if (this.active !== name) throw new Error(`"${name}" is no longer active: the merge was given up`);
     this.#merged = merged;
   }
 

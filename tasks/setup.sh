@@ -40,7 +40,7 @@ install_driver() {
 command -v deno >/dev/null 2>&1 || install_deno
 say "fetching npm dependencies"
 deno cache --quiet mod.ts tasks/*.ts tests/*_test.ts
-# On Linux only Vulkan counts: Deno also finds OpenGL drivers, and Mesa's software one runs at half the speed of its Vulkan.
+# On Linux only Vulkan counts: Deno also finds OpenGL drivers, where VK_DRIVER_FILES chooses nothing and which are not tested.
 backend=""
 [ "$(uname -s)" != Linux ] || backend=vulkan
 DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-$backend}" deno run --allow-all tasks/doctor.ts >/dev/null 2>&1 || install_driver

@@ -68,8 +68,9 @@ export function attach<O extends AdapterOptions>(
   const modules = adaptedModules(model, resolved, targeting);
   const specs = modules.flatMap((adapted) => specsOf(method as Method, adapted, modules));
   const trainedBase = trainedNames(model, method as Method, targeting);
+  const parameters = new Map(specs.filter(([, spec]) => !spec.frozen));
   const trained = [
-    ...new Map(specs.filter(([, spec]) => !spec.frozen)).values(),
+    ...parameters.values(),
     ...[...trainedBase].map((name) => model.weights.get(name)!),
   ];
   return {
@@ -77,7 +78,7 @@ export function attach<O extends AdapterOptions>(
     options: resolved,
     targeting,
     modules,
-    parameters: new Map(specs.filter(([, spec]) => !spec.frozen)),
+    parameters,
     constants: new Map(specs.filter(([, spec]) => spec.frozen)),
     trainedBase,
     trainableParameters: trained.reduce((sum, { shape }) => sum + sizeOf({ shape, dtype: "f32" }), 0),
@@ -86,11 +87,6 @@ export function attach<O extends AdapterOptions>(
       0,
     ),
   };
-}
-
-/** True for "auto" where an option takes it beside a number. */
-function isAuto(name: string, value: unknown): boolean {
-  return value === "auto" && (name === "blocks" || name === "factor");
 }
 
 /**
@@ -104,7 +100,11 @@ export function resolveOptions<O extends AdapterOptions>(method: Method<O>, opti
       throw new Error(`${method.name} has no option "${name}"; it has ${names.join(", ") || "none"}`);
     }
     const kind = typeof method.defaults[name as keyof O];
-    if (typeof value === "number" ? !Number.isFinite(value) : typeof value !== kind && !isAuto(name, value)) {
+    if (
+      typeof value === "number"
+        ? !Number.isFinite(value)
+        : typeof value !== kind && !(value === "auto" && method.auto?.includes(name))
+    ) {
       throw new Error(
         `${method.name}: ${name} is ${JSON.stringify(value)}; give a ${kind} like the default`,
       );

@@ -71,6 +71,7 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOp
     summary,
     trainsBase: false,
     defaults: boraDefaults,
+    auto: ["blocks"],
     parameters(module, options) {
       checkRank(module, options.r);
       return { ...lowRankFactors(module, options.r), sigma: sigmaSpec(module, options) };

@@ -31,6 +31,7 @@ export const boraBanded: Method<BoraOptions> = {
   summary: "BoRA with the neighbouring diagonals in Σ, starting at 0",
   trainsBase: false,
   defaults: boraDefaults,
+  auto: ["blocks"],
   parameters(module, options, all) {
     if (options.r < 3) throw new Error(`a banded Σ wants a rank from 3, not ${options.r}`);
     const own = bora.parameters(module, options, all);

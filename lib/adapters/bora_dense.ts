@@ -19,6 +19,7 @@ export const boraDense: Method<BoraOptions> = {
   summary: "BoRA with a whole r×r matrix for each block pair, starting at BoRA's diagonal",
   trainsBase: false,
   defaults: boraDefaults,
+  auto: ["blocks"],
   parameters(module, options, all) {
     const width = resolveBlocks(module, options.blocks) * options.r;
     return { ...bora.parameters(module, options, all), T: { shape: [width, width], init: zeros } };

@@ -45,6 +45,7 @@ export function decomposed<O extends AdapterOptions>(
     summary,
     trainsBase: false,
     defaults: inner.defaults,
+    auto: inner.auto,
     parameters: (module, options, all) => ({
       ...inner.parameters(module, options, all),
       magnitude: { shape: [module.m], init: { kind: "fromWeight", values: rowNorms } },

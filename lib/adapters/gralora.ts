@@ -29,6 +29,7 @@ export const graLora: Method<BlockOptions> = {
   summary: "ΔW_jk = s·B_j[:, chunk k] A_k[chunk j, :] (Jung et al. 2025)",
   trainsBase: false,
   defaults: { ...lowRankDefaults, blocks: 2 },
+  auto: ["blocks"],
   parameters(module, { r, blocks }) {
     checkRank(module, r);
     const [{ m, n }, b] = [module, resolveBlocks(module, blocks)];

@@ -4,7 +4,8 @@
  *     y = (W ⊙ (1 + BA)) x + bias      with dropout:  y = W x + bias + (W ⊙ BA) dropout(x)
  *
  * A: r×n, Kaiming uniform (a = √5, fan n); B: m×r, zeros. No α. Trainable: (m + n)r; the update's rank can reach
- * r·rank(W). The product W ⊙ BA is made once a step; its gradient costs as much as full fine-tuning's. Merges.
+ * r·rank(W). The product W ⊙ BA is made once a step; its gradient costs as much as full fine-tuning's. `cost` counts the
+ * form without dropout: with it the layer is multiplied twice. Merges.
  */
 
 import { add, multiply } from "../graph/ops/binary.ts";

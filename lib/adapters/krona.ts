@@ -42,6 +42,7 @@ export const krona: Method<KronaOptions> = {
   summary: "y = W x + s·(A ⊗ B) x (Edalati et al. 2022)",
   trainsBase: false,
   defaults: { ...lowRankDefaults, factor: "auto" },
+  auto: ["factor"],
   parameters(module, { r, factor }) {
     if (!Number.isInteger(r) || r < 1) throw new Error(`rank ${r}: use a whole number from 1`);
     const { a1, a2, b1, b2 } = factorShapes(module, factor);

@@ -24,6 +24,7 @@ export const melora: Method<BlockOptions> = {
   summary: "y_j = W_j x + s·B_j A_j x_j, j = 1 … b (Ren et al. 2024)",
   trainsBase: false,
   defaults: blockDefaults,
+  auto: ["blocks"],
   parameters(module, { r, blocks }) {
     const b = resolveBlocks(module, blocks);
     checkRank({ ...module, m: module.m / b, n: module.n / b }, r);

@@ -124,6 +124,8 @@ export interface Method<O extends AdapterOptions = AdapterOptions> {
   readonly trainsBase: boolean;
   /** The hyper-parameters it has, at their defaults. */
   readonly defaults: O;
+  /** Those of them that take "auto" beside a number. */
+  readonly auto?: readonly string[];
   /**
    * The adapter's tensors for one layer; `all` are the layers it goes to. Throws an Error that says what to change when
    * the options do not fit.

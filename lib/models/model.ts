@@ -9,7 +9,7 @@ export interface Weight {
   readonly data: Float32Array<ArrayBuffer>;
 }
 
-/** A linear layer an adapter can attach to: `m` outputs, `n` inputs, and whether it has a bias. */
+/** A linear layer an adapter can attach to: `m` outputs, `n` inputs. */
 export interface LinearModule {
   /** Path, such as `layer.0.attention.query`; its last part, or last two joined by `_`, is the target-module name. */
   readonly path: string;

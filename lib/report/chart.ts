@@ -141,7 +141,7 @@ export function curveChart(
 export function scatterChart(
   title: string,
   axes: { readonly x: string; readonly y: string; readonly series: string },
-  points: readonly (CurvePoint & { readonly label: string })[],
+  points: readonly CurvePoint[],
   limit: readonly { readonly x: number; readonly y: number }[],
 ): Promise<string> {
   const x = {

@@ -4,7 +4,7 @@ import type { Cell } from "./schema.ts";
 import { table } from "./markdown.ts";
 import { pairedDifference, studentInterval } from "./statistics.ts";
 
-/** Score of every seed that all tasks of `cells` have, averaged over the tasks, in percent. */
+/** Score of every seed of a row, averaged over the tasks it has been run on, in percent. */
 function scoresBySeed(cells: readonly Cell[], label: string): Map<number, number> {
   const own = cells.filter((cell) => cell.label === label);
   const seeds = [...new Set(own.map(({ seed }) => seed))];
@@ -26,7 +26,7 @@ function difference(label: string, reference: string, cells: readonly Cell[]) {
 
 const signed = (value: number) => `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(1)}`;
 
-/** `BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.02)`; "no telling" where the interval holds 0 or there is none. */
+/** `BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.02)`; "cannot be told from" where the interval holds 0 or is missing. */
 export function verdict(label: string, reference: string, cells: readonly Cell[]): string {
   const found = difference(label, reference, cells);
   if (!found) return `${label} or ${reference} was not run`;

@@ -47,7 +47,7 @@ function traceFit(adapter: Adapter): { graph: Graph; loss: Tensor; clock: Tensor
 
 /**
  * Fits `adapter`, attached to one layer of `model`, to `update` (ΔW*, [m, n] row-major).
- * @returns ‖ΔW − ΔW*‖²_F / ‖ΔW*‖²_F after the last step.
+ * @returns ‖ΔW − ΔW*‖²_F / ‖ΔW*‖²_F as the last step finds it, before its own update.
  * @throws Error when the fit is not finite, naming the step.
  */
 export async function fitUpdate(

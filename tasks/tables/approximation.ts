@@ -120,7 +120,6 @@ async function writeGoal(goal: Goal, fits: readonly Fit[], out: string): Promise
     x: fit.parameters,
     y: fit.relativeError,
     series: fit.label.replace(/ (r|\d+×).*/, ""),
-    label: fit.label,
   }));
   const axes = { x: "trainable parameters", y: "relative error ‖ΔW − ΔW*‖² / ‖ΔW*‖²", series: "method" };
   await writeWhole(`${out}/${file}`, await scatterChart(`Fitting ${goal.name}`, axes, points, curve));

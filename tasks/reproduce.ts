@@ -12,7 +12,7 @@ import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { renderMarkdown } from "../lib/report/markdown.ts";
 import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.ts";
-import type { StepRecord } from "../lib/train/adamw.ts";
+import { DivergedError, type StepRecord } from "../lib/train/adamw.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import { Ticker } from "./ticker.ts";
@@ -272,12 +272,7 @@ async function tune(run: Run, table: Table, profile: Profile): Promise<void> {
   for (const row of rowsOf(table, profile).filter(({ tunedAs }) => tunedAs === undefined)) {
     const tried: number[] = [];
     for (const learningRate of learningRates.grid) {
-      let sum = 0;
-      for (let seed = 0; seed < profile.seeds; seed++) {
-        const cell = await runCell(run, table, profile, { task, row, seed, learningRate }, split);
-        sum += cell.last[cell.headline];
-      }
-      tried.push(sum / profile.seeds);
+      tried.push(await heldOutScore(run, table, profile, { task, row, learningRate }, split));
       console.error(`${row.label}, ${learningRate}: ${(100 * tried.at(-1)!).toFixed(1)}`);
     }
     scores[row.label] = tried;
@@ -289,6 +284,28 @@ async function tune(run: Run, table: Table, profile: Profile): Promise<void> {
     `${profile.epochs} epochs, ${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
     `${environment.adapter}, commit ${environment.commit.slice(0, 10)}`;
   console.log(JSON.stringify({ chosenBy, grid: learningRates.grid, rates, heldOutScores: scores }, null, 2));
+}
+
+/** The mean score over the profile's seeds; 0 where training diverges with one of them. */
+async function heldOutScore(
+  run: Run,
+  table: Table,
+  profile: Profile,
+  job: Omit<Job, "seed">,
+  split: Split,
+): Promise<number> {
+  let sum = 0;
+  for (let seed = 0; seed < profile.seeds; seed++) {
+    try {
+      const cell = await runCell(run, table, profile, { ...job, seed }, split);
+      sum += cell.last[cell.headline];
+    } catch (error) {
+      if (!(error instanceof DivergedError)) throw error;
+      console.error(`${job.row.label}, ${job.learningRate}, seed ${seed}: ${error.message}`);
+      return 0;
+    }
+  }
+  return sum / profile.seeds;
 }
 
 async function main(): Promise<void> {

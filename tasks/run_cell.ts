@@ -2,7 +2,8 @@
 
 import { interpretedUpdates } from "../lib/analysis/updates.ts";
 import { spectrumOf } from "../lib/analysis/spectrum.ts";
-import { type Adapter, constantWeights } from "../lib/adapters/attach.ts";
+import type { Adapter } from "../lib/adapters/attach.ts";
+import { constantWeights } from "../lib/adapters/starting_weights.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import type { Split } from "../lib/data/task.ts";

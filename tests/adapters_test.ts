@@ -1,14 +1,10 @@
 /** What must hold for every method, and what ties BoRA to its relatives. */
 
 import assert from "node:assert/strict";
-import {
-  type Adapter,
-  attach,
-  type AttachOptions,
-  constantWeights,
-  startingWeights,
-  tracer,
-} from "../lib/adapters/attach.ts";
+import { type Adapter, attach, type AttachOptions } from "../lib/adapters/attach.ts";
+import { constantWeights, startingWeights } from "../lib/adapters/starting_weights.ts";
+import { selectModules } from "../lib/adapters/targeting.ts";
+import { tracer } from "../lib/adapters/trace.ts";
 import { resolveBlocks } from "../lib/adapters/blocks.ts";
 import { initialise } from "../lib/adapters/initialise.ts";
 import { tracedMerge } from "../lib/adapters/merge.ts";
@@ -17,7 +13,7 @@ import { bora } from "../lib/adapters/bora.ts";
 import { krona } from "../lib/adapters/krona.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { melora } from "../lib/adapters/melora.ts";
-import type { Method } from "../lib/adapters/method.ts";
+import type { LowRankOptions, Method } from "../lib/adapters/method.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
@@ -281,7 +277,25 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(odd({ layers: [] }), /layers is empty/);
   assert.throws(odd({ layers: [3] }), /has no layer 3 with these targets/);
   assert.throws(odd({ rankPattern: { "ffn.up": 2 } }), /the pattern "ffn\.up" for r matches none/);
+  assert.throws(odd({ rankPattern: { "(": 2 } }), /the pattern "\(" for r is not a regular expression/);
+  assert.throws(odd({ rankPattern: { query: 2.5 } }), /rank 2\.5 does not fit query/);
+  assert.throws(odd({ alphaPattern: { query: "8" } }), /alpha is "8"; give a number/);
+  assert.throws(
+    () => attach(model, krona, { target, alphaPattern: { query: NaN } }),
+    /KronA: alpha is null; give a number/,
+  );
+  assert.throws(
+    () => attach(model, methodByName("HiRA"), { target, alphaPattern: { query: 8 } }),
+    /HiRA has no option "alpha"/,
+  );
   assert.throws(odd({ modulesToSave: ["pooler"] }), /no module "pooler" to train and save/);
+  assert.throws(
+    odd({ modulesToSave: ["query"] }),
+    /query is both adapted and in modulesToSave \("query"\): take it out of one/,
+  );
+  const untyped = (target: unknown) => () => attach(model, lora, { target } as AttachOptions<LowRankOptions>);
+  assert.throws(untyped("query"), /target is "query": give a list of names such as \["query"\]/);
+  assert.throws(untyped(undefined), /target is undefined: give a list/);
   assert.throws(() => methodByName("lorra"), /no method "lorra"; have Head only/);
 });
 
@@ -291,6 +305,15 @@ Deno.test("names, ends of paths and all-linear select; a regular expression may 
   assert.deepEqual(paths(["ffn.in"]), ["ffn.in"]);
   assert.deepEqual(paths("all-linear"), ["query", "key", "value", "ffn.in", "ffn.out"]);
   assert.deepEqual(paths(/^(query|value)$/g), ["query", "value"]);
+});
+
+Deno.test("layers are counted as PEFT does: the last number with a name before it, or the path's beginning", () => {
+  const paths = ["layer.0.query", "encoder.layer.1.query", "layers.0.experts.1.up", "pooler.query"];
+  const linears = paths.map((path) => ({ path, target: path.split(".").at(-1)!, m: 16, n: 16 }));
+  const chosen = (layers: readonly number[]) =>
+    selectModules({ name: "deep", linears }, { target: "all-linear", layers }).map(({ path }) => path);
+  assert.deepEqual(chosen([0]), [paths[0]]);
+  assert.deepEqual(chosen([1]), [paths[1], paths[2]]);
 });
 
 Deno.test("a regular expression selects by path", () => {

@@ -7,6 +7,7 @@ import { dora } from "../lib/adapters/dora.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { lowRankDefaults, type LowRankOptions, type Method, zeros } from "../lib/adapters/method.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
+import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { interpretedUpdates } from "../lib/analysis/updates.ts";
 import { spectrumOf } from "../lib/analysis/spectrum.ts";
@@ -132,6 +133,52 @@ Deno.test("rank and alpha patterns, layers, regular expressions and modules to s
   );
 });
 
+/** Where `adapter` sits and with which options, after a save and a load. */
+async function reloaded(adapter: ReturnType<typeof attach>) {
+  const folder = await Deno.makeTempDir();
+  await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
+  const config = JSON.parse(await Deno.readTextFile(`${folder}/adapter_config.json`));
+  const places = ({ modules }: typeof adapter) =>
+    modules.map(({ module, options }) => [module.path, options]);
+  assert.deepEqual(places((await loadAdapter(folder, model)).adapter), places(adapter));
+  return config;
+}
+
+Deno.test("whatever selects the layers, a save and a load select the same ones with the same options", async () => {
+  const common = { r: 4, alpha: 8 };
+  // Two patterns that fit one layer: the first counts, and JSON's keys are sorted.
+  const overlapping = attach(model, lora, {
+    ...common,
+    target: ["query", "ffn_in", "ffn_out"],
+    rankPattern: { "ffn.in": 2, ".*n": 3, "f.*": 1 },
+    alphaPattern: { query: 5 },
+  });
+  assert.deepEqual(overlapping.modules.map(({ options }) => (options as LowRankOptions).r), [4, 2, 1]);
+  const config = await reloaded(overlapping);
+  assert.deepEqual(config.rank_pattern, { "^ffn\\.in": 2, "^ffn\\.out": 1 });
+  assert.deepEqual(config.alpha_pattern, { "^query": 5 });
+  for (
+    const target of [/^(QUERY|ffn\.in)$/i, "all-linear", ["ffn.in"], ["query", "value"], ["in"]] as const
+  ) {
+    await reloaded(attach(model, lora, { ...common, target }));
+  }
+  assert.deepEqual((await reloaded(attach(model, lora, { target: ["query", "value"] }))).target_modules, [
+    "query",
+    "value",
+  ]);
+});
+
+Deno.test("folders as PEFT writes them: any case of all-linear, patterns that are null", async () => {
+  const folder = await Deno.makeTempDir();
+  const adapter = attach(model, lora, { target: "all-linear" });
+  await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
+  const path = `${folder}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(path));
+  const changes = { target_modules: "ALL-LINEAR", rank_pattern: null, alpha_pattern: null };
+  await Deno.writeTextFile(path, JSON.stringify({ ...config, ...changes }));
+  assert.equal((await loadAdapter(folder, model)).adapter.modules.length, 5);
+});
+
 Deno.test("bad adapter folders are refused with what is wrong, and nothing is attached", async () => {
   const folder = await Deno.makeTempDir();
   const { adapter, weights } = await trained(bora);
@@ -165,6 +212,9 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
   await refused(edit({ peft_type: "LOHA" }), /no method for peft_type "LOHA".*have LORA/s);
   await refused(edit({ target_modules: ["q_proj"] }), /no target module "q_proj"; it has query/);
   await refused(edit({ target_modules: null }), /target_modules is missing/);
+  await refused(edit({ target_modules: "(" }), /target_modules is not a regular expression/);
+  await refused(edit({ exclude_modules: ["key"] }), /exclude_modules is not supported/);
+  await refused(edit({ rank_pattern: { query: "2" } }), /rank_pattern\.query/);
   await refused(edit({ r: 99 }), /rank 99 does not fit query/);
   await refused(edit({ r: "eight" }), /r is "eight"; give a number/);
   await refused(edit({ num_blocks: 5 }), /blocks 5 do not divide/);
@@ -273,6 +323,13 @@ Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async (
     assert.ok(relativeError(us.get(path)!.values, expected) < 1e-6);
   }
   assert.throws(() => adapted.addWeighted("no", { a: 1, bora: 1 }), /exact for LoRA only, not for BoRA/);
+  assert.throws(() => adapted.addWeighted("no", { a: NaN }), /the weight NaN is not a finite number/);
+  const normed = attach(model, lora, { target: ["query"], modulesToSave: ["norm"] });
+  adapted.add("normed", normed, startingWeights(model, normed, 0));
+  assert.throws(
+    () => adapted.addWeighted("no", { normed: 1 }),
+    /trained modules \(norm\) cannot be combined/,
+  );
   assert.throws(() => adapted.addWeighted("a", { a: 1 }), /there is an adapter "a" already/);
 });
 
@@ -308,10 +365,8 @@ Deno.test("ReLoRA: a restart changes no prediction, the updates' rank grows, the
   await trainer.epoch(0);
   const before = { predictions: flat(await trainer.predict(examples)), weights: await trainer.weights() };
   using idle = await trainerFor(adapter, { learningRate: 0 });
+  await idle.epoch(0);
   idle.trainable.restore(await trainer.trainable.state());
-  const checkpoint = `${await Deno.makeTempDir()}/state.safetensors`;
-  await trainer.checkpoint(checkpoint);
-  await idle.resume(checkpoint);
   await idle.epoch(1);
   assert.ok(relativeError(flat(await idle.predict(examples)), before.predictions) < 1e-5);
   assert.ok((await idle.weights()).get("query.B")!.data.every((value) => value === 0));
@@ -351,12 +406,54 @@ for (const method of [lora, reLora, bora]) {
     const again = [...await resumed.epoch(1), ...await resumed.epoch(2)];
     assert.deepEqual(again, records.slice(3));
     assert.deepEqual(await resumed.weights(), await whole.weights());
-    using other = await trainerFor(adapter, { seed: 2 });
-    await assert.rejects(() => other.resume(path), /is of seed 1, this run of seed 2/);
-    using smaller = await trainerFor(attachPooled(model, method, ["query"], reLoraOptions));
-    await assert.rejects(() => smaller.resume(path), /holds \d+ values; this run has \d+/);
   });
 }
+
+Deno.test("a checkpoint of another run is refused with what differs, and nothing is changed", async () => {
+  const adapter = attachPooled(model, bora, target, { dropout: 0 });
+  using trainer = await trainerFor(adapter);
+  await trainer.epoch(0);
+  const path = `${await Deno.makeTempDir()}/state.safetensors`;
+  await trainer.checkpoint(path);
+  const refused = async (other: Trainer, message: RegExp) => {
+    using run = other;
+    const before = await run.trainable.state();
+    await assert.rejects(() => run.resume(path), message);
+    assert.deepEqual(await run.trainable.state(), before);
+  };
+  await refused(
+    await trainerFor(adapter, { seed: 2 }),
+    /another run: its training is .*"seed":1.*, here .*"seed":2/,
+  );
+  await refused(await trainerFor(adapter, { learningRate: 1e-3 }), /its training is .*0\.03.*here .*0\.001/);
+  // Of the same sizes each: another method, other options, another layer, other data.
+  const pooled = (method: Method, layers: readonly string[], changes: object) =>
+    attachPooled(model, method, layers, { dropout: 0, ...changes });
+  await refused(
+    await trainerFor(pooled(methodByName("BoRA without Exp"), target, {})),
+    /its method is "BoRA"/,
+  );
+  await refused(await trainerFor(pooled(bora, target, { alpha: 7 })), /its layers is .*"alpha":6.*"alpha":7/);
+  await refused(
+    await trainerFor(pooled(bora, ["key", "ffn_in"], {})),
+    /its layers is .*"query".*here .*"key"/,
+  );
+  const shuffled = new Trainer(await testGpu(), model, adapter, head, examples.toReversed(), options);
+  await refused(shuffled, /its examples is/);
+  const { tensors, metadata } = await readSafetensors(path);
+  const damaged = new Map([...tensors].map(([name, { shape, data }]): [string, Weight] => [
+    name,
+    { shape, data: new Float32Array(data.slice().buffer) },
+  ]));
+  damaged.get("moment1")!.data[5] = NaN;
+  await writeSafetensors(path, damaged, metadata);
+  await refused(await trainerFor(adapter), /"moment1" holds values that are not finite/);
+  damaged.delete("moment1");
+  await writeSafetensors(path, damaged, metadata);
+  await refused(await trainerFor(adapter), /"moment1" holds 0 values; this run has/);
+  await writeSafetensors(path, damaged);
+  await refused(await trainerFor(adapter), /is no checkpoint/);
+});
 
 Deno.test("a method of one's own is one object: it attaches, trains, merges and is counted", async () => {
   // (IA)³-like: one learned factor an output, y = (1 + v) ⊙ W x + bias.

@@ -6,8 +6,9 @@ import { writeWhole } from "../lib/files.ts";
 import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
 import { renderMarkdown } from "../lib/report/markdown.ts";
-import { pairedDifference, studentInterval } from "../lib/report/statistics.ts";
+import { intervalOf, pairedDifference } from "../lib/report/statistics.ts";
 import { compareTo, verdict } from "../lib/report/comparison.ts";
+import { scoresBySeed } from "../lib/report/scores.ts";
 import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
 
 function cell(changes: Partial<Cell> = {}): Cell {
@@ -93,11 +94,12 @@ Deno.test("a cell's key tells experiments apart", () => {
 });
 
 Deno.test("Student's interval: 95 % of (1, 2, 3, 4) is 2.5 ± 3.182·0.6455", () => {
-  const { mean, halfWidth } = studentInterval([1, 2, 3, 4]);
+  const { mean, halfWidth } = intervalOf([1, 2, 3, 4]);
   assert.equal(mean, 2.5);
   assert.ok(Math.abs(halfWidth! - 3.182446 * Math.sqrt(5 / 3 / 4)) < 1e-5);
-  assert.equal(studentInterval([7]).halfWidth, undefined);
-  assert.throws(() => studentInterval([]), /no values/);
+  assert.equal(intervalOf([7]).halfWidth, undefined);
+  assert.equal(intervalOf([7, 7]).halfWidth, undefined, "two that agree are not certain");
+  assert.throws(() => intervalOf([]), /no values/);
 });
 
 Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes for what was not run", () => {
@@ -154,7 +156,9 @@ Deno.test("paired differences, against values worked out by hand", () => {
   assert.ok(Math.abs(halfWidth! - 4.302653 / Math.sqrt(3)) < 1e-5);
   assert.ok(Math.abs(p! - 0.0741799) < 1e-6);
   assert.deepEqual(pairedDifference([2], [1]), { mean: 1, halfWidth: undefined, p: undefined });
-  assert.equal(pairedDifference([1, 2], [1, 2]).p, 1);
+  const alike = pairedDifference([0.12, 0.22, 0.32], [0.1, 0.2, 0.3]);
+  assert.equal(alike.p, undefined, "equal differences are no p of 0");
+  assert.equal(alike.halfWidth, undefined);
   assert.throws(() => pairedDifference([1, 2], [1]), /2 values for 1/);
 });
 
@@ -167,15 +171,34 @@ Deno.test("verdicts say better or worse only where the interval leaves out 0, an
   const cells = [...base, ...better, ...unclear];
   assert.match(
     verdict("BoRA", "LoRA r 8", cells),
-    /^BoRA is better than LoRA r 8 \(\+2\.0 ± 0\.1, p 0\.00\)$/,
+    /^BoRA is better than LoRA r 8 \(\+2\.0 ± 0\.1, p < 0\.001\)$/,
   );
   assert.match(verdict("LoRA r 8", "BoRA", cells), /is worse than BoRA \(−2\.0/);
   assert.match(verdict("DoRA", "LoRA r 8", cells), /cannot be told from/);
   assert.match(verdict("HiRA", "LoRA r 8", cells), /was not run/);
   const two = cells.filter(({ seed }) => seed < 2);
-  assert.equal(verdict("BoRA", "LoRA r 8", two), "BoRA cannot be told from LoRA r 8 (+2.0)");
+  assert.equal(verdict("BoRA", "LoRA r 8", two), "BoRA is +2.0 from LoRA r 8 (2 seeds: not tested)");
   const compact = compareTo("LoRA r 8", cells).replaceAll(/ +/g, " ");
-  assert.match(compact, /\| BoRA \| 24,576 \| 62\.0 ± 25\.0 \| \+2\.0 ± 0\.1 \| 0\.000 \|/);
+  assert.match(compact, /\| BoRA \| 24,576 \| 62\.0 ± 25\.0 \| \+2\.0 ± 0\.1 \| < 0\.001 \|/);
+});
+
+Deno.test("a seed that lacks a task is left out of means, tests and charts", () => {
+  const cells = [
+    ...[0, 1].flatMap((seed) => [
+      cell({ seed, last: { accuracy: 0.5 } }),
+      cell({ seed, task: "wic", last: { accuracy: 0.7 } }),
+    ]),
+    // Interrupted after the easier task of seed 1.
+    cell({ label: "BoRA", last: { accuracy: 0.5 } }),
+    cell({ label: "BoRA", task: "wic", last: { accuracy: 0.7 } }),
+    cell({ label: "BoRA", seed: 1, task: "wic", last: { accuracy: 0.7 } }),
+  ];
+  assert.deepEqual([...scoresBySeed(cells, "BoRA").keys()], [0]);
+  assert.equal(verdict("BoRA", "LoRA r 8", cells), "BoRA is +0.0 from LoRA r 8 (one seed: not tested)");
+  assert.equal(pointsOf(cells)[1].score, 60);
+  const partial = cells.filter(({ label, task }) => label !== "BoRA" || task === "wic");
+  assert.deepEqual(pointsOf(partial).map(({ method }) => method), ["LoRA r 8"]);
+  assert.match(verdict("BoRA", "LoRA r 8", partial), /was not run/);
 });
 
 Deno.test("metrics, against values worked out by hand", () => {

@@ -4,6 +4,9 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
+import { compile } from "../lib/graph/compile.ts";
+import { Graph } from "../lib/graph/graph.ts";
+import { linear } from "../lib/graph/ops/matmul.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { type Encoded, makeBatches } from "../lib/train/batches.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
@@ -105,6 +108,75 @@ Deno.test("a loss that is not finite stops the run, names the step, and leaves t
   const before = await trainer.trainable.read();
   await assert.rejects(() => trainer.epoch(0), /Step 0: loss .*, gradient norm NaN\..*lower learning rate/s);
   assert.deepEqual(await trainer.trainable.read(), before);
+});
+
+Deno.test("what cannot be trained is refused up front, with what to change, and nothing is left on the GPU", async () => {
+  const gpu = await testGpu();
+  const before = gpu.memory.buffers;
+  const cases: [Partial<TrainOptions>, RegExp][] = [
+    [{ epochs: 0 }, /epochs is 0: use a whole number from 1/],
+    [{ batchSize: 0 }, /batchSize is 0: use a whole number from 1/],
+    [{ batchSize: 2.5 }, /batchSize is 2\.5/],
+    [{ learningRate: NaN }, /learningRate is NaN/],
+    [{ warmupRatio: 2 }, /warmupRatio is 2: use a share/],
+    [{ seed: -1 }, /seed is -1/],
+    [{ beta2: 1 }, /beta2 is 1/],
+  ];
+  for (const [changes, message] of cases) {
+    await assert.rejects(() => trainerFor(heads.single, tinyEncoder(), changes), message);
+  }
+  const adapter = attach(tinyEncoder(), bora, { r: 2, blocks: 4, target: ["query"] });
+  const withExamples = (head: HeadShape, examples: Encoded[]) => () =>
+    new Trainer(gpu, tinyEncoder(), adapter, head, examples, options);
+  assert.throws(withExamples(heads.single, []), /no training examples/);
+  const one = { texts: [[1, 2]], label: 1 };
+  assert.throws(
+    withExamples(heads.single, [one, { ...one, label: 2 }]),
+    /example 1: label 2 is not one of 0 … 1/,
+  );
+  assert.throws(withExamples(heads.single, [{ ...one, label: 0.5 }]), /label 0\.5 is not one of/);
+  assert.throws(withExamples(heads.regression, [{ ...one, label: NaN }]), /value NaN is not a finite number/);
+  const choice = { texts: [[1], [2], [3], [4]], label: 3 };
+  assert.throws(withExamples(heads.choice, [choice]), /label 3 is not one of 0 … 2/);
+  assert.throws(withExamples(heads.pair, [one]), /example 0 has 1 texts; the head takes 2/);
+  assert.throws(withExamples(heads.single, [{ texts: [[]], label: 0 }]), /example 0 has an empty text/);
+  assert.equal(gpu.memory.buffers, before);
+});
+
+Deno.test("an allocation that fails half-way leaves nothing behind", async () => {
+  using gpu = await openGpu();
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, { r: 2, blocks: 4, target: ["query"] });
+  const create = gpu.createBuffer.bind(gpu);
+  for (const failing of ["trainable gradients", "adamw schedule", "loss ring"]) {
+    gpu.createBuffer = (label, bytes, usage) => {
+      if (label === failing) throw new Error(`no room for ${label}`);
+      return create(label, bytes, usage);
+    };
+    assert.throws(
+      () => new Trainer(gpu, model, adapter, heads.single, examplesFor(heads.single), options),
+      new RegExp(`no room for ${failing}`),
+    );
+    assert.equal(gpu.memory.buffers, 0, failing);
+  }
+  gpu.createBuffer = create;
+  const graph = new Graph();
+  const y = linear(graph.input("x", [3, 4]), graph.input("w", [5, 4]));
+  for (const failing of ["arena 0", "program w", "program params"]) {
+    gpu.createBuffer = (label, bytes, usage) => {
+      if (label === failing) throw new Error(`no room for ${label}`);
+      return create(label, bytes, usage);
+    };
+    const compiled = compile(gpu, [y], { label: "program", weights: () => assert.fail("has no weights") });
+    await assert.rejects(() => compiled, new RegExp(`no room for ${failing}`));
+    assert.equal(gpu.memory.buffers, 0, failing);
+  }
+});
+
+Deno.test("an epoch beyond the planned steps is refused", async () => {
+  using trainer = await trainerFor(heads.single, tinyEncoder(), { epochs: 1 });
+  await trainer.epoch(0);
+  await assert.rejects(() => trainer.epoch(1), /all 1 epochs have been run: plan more/);
 });
 
 Deno.test("the best weights come back bit for bit", async () => {

@@ -49,7 +49,9 @@ export const boraBanded: Method<BoraOptions> = {
   mergeable: true,
   cost({ m, n, path, target }, options) {
     const b = resolveBlocks({ m, n, path, target }, options.blocks);
-    return productCost((m + 3 * n + 3 * b * b) * options.r);
+    const { r } = options;
+    // P_δ A is made once a step for either band, and its gradient P_δᵀ dA; P itself is a constant.
+    return { ...productCost((m + 3 * n + 3 * b * b) * r), step: 4 * r * r * n };
   },
   peft: {
     ...boraPeft,

@@ -18,8 +18,9 @@ function layerScale({ adapter: { method } }: SavedAdapter, options: LowRankOptio
 
 /**
  * The LoRA whose update is Σ w_i·ΔW_i, exactly: A = [w_i s_i A_i] on top of each other, B = [B_i] side by side, r = Σ r_i,
- * α = r so that s = 1 (PEFT's `combination_type="cat"`). Heads are not combined.
- * @throws Error when an adapter is not LoRA or rsLoRA, when they sit on other layers, or their ranks vary by layer.
+ * α = r so that s = 1 (PEFT's `combination_type="cat"`). Heads are left behind: add the head that you want to the sum's weights.
+ * @throws Error when an adapter is not LoRA or rsLoRA or has trained modules of the base beside it, when they sit on other
+ * layers or their ranks vary by layer, or when a weight is not finite.
  */
 export function combineLoras(model: Encoder, parts: readonly WeightedAdapter[]): SavedAdapter {
   const [first] = parts;
@@ -30,6 +31,13 @@ export function combineLoras(model: Encoder, parts: readonly WeightedAdapter[]):
     if (method !== lora && method !== rsLora) {
       throw new Error(
         `a weighted sum is exact for LoRA only, not for ${method.name}: merge the adapters one by one`,
+      );
+    }
+    if (!Number.isFinite(part.weight)) throw new Error(`the weight ${part.weight} is not a finite number`);
+    if (part.adapter.trainedBase.size > 0) {
+      throw new Error(
+        `an adapter with trained modules (${part.adapter.targeting.modulesToSave}) cannot be combined: ` +
+          `a sum of updates does not say what becomes of them`,
       );
     }
     if (paths(part) !== paths(first)) {

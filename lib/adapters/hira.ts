@@ -4,8 +4,8 @@
  *     y = (W ⊙ (1 + BA)) x + bias      with dropout:  y = W x + bias + (W ⊙ BA) dropout(x)
  *
  * A: r×n, Kaiming uniform (a = √5, fan n); B: m×r, zeros. No α. Trainable: (m + n)r; the update's rank can reach
- * r·rank(W). The product W ⊙ BA is made once a step; its gradient costs as much as full fine-tuning's. `cost` counts the
- * form without dropout: with it the layer is multiplied twice. Merges.
+ * r·rank(W). The product W ⊙ BA is made once a step; its gradient costs as much as full fine-tuning's, and with dropout the
+ * layer is multiplied twice, forward and backward. Merges.
  */
 
 import { add, multiply } from "../graph/ops/binary.ts";
@@ -34,7 +34,10 @@ export const hira: Method<HiraOptions> = {
       : linear(dropped, update, { residual: base() });
   },
   mergeable: true,
-  cost: ({ m, n }, { r }) => ({ forward: 0, backward: m * n, step: 3 * m * n * r + 3 * m * n }),
+  cost({ m, n }, { r, dropout }) {
+    const second = dropout > 0 ? m * n : 0;
+    return { forward: second, backward: m * n + second, step: 3 * m * n * r + 3 * m * n };
+  },
   peft: {
     type: "HIRA",
     keys: { A: "hira_A", B: "hira_B" },

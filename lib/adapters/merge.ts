@@ -3,7 +3,9 @@
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { swapAxes } from "../graph/ops/layout.ts";
 import { linear } from "../graph/ops/matmul.ts";
-import { type AdaptedModule, type Adapter, tracedParameters } from "./attach.ts";
+import type { Adapter } from "./attach.ts";
+import type { AdaptedModule } from "./targeting.ts";
+import { tracedParameters } from "./trace.ts";
 
 /**
  * The weight [m, n] of one adapted layer with its adapter merged in: the layer, linear in x and without its bias, applied

@@ -5,12 +5,14 @@
  */
 
 import * as v from "npm:valibot@1.5.0";
-import { writeWhole } from "../files.ts";
+import { writeTogether } from "../files.ts";
 import type { Encoder, Weight } from "../models/model.ts";
-import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
-import { type Adapter, attach, type AttachOptions, moduleOf, type Targeting } from "./attach.ts";
+import { encodeSafetensors, readSafetensors, toFloat32 } from "../models/safetensors.ts";
+import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import type { Method, PeftFormat } from "./method.ts";
+import { moduleOf } from "./names.ts";
 import { methods } from "./registry.ts";
+import { type AdaptedModule, isEndOfPath, regularExpression, type Targeting } from "./targeting.ts";
 
 /** The head's module, which PEFT would list among `modules_to_save`. */
 const headModule = "head";
@@ -62,8 +64,8 @@ const configSchema = v.looseObject({
   base_model_name_or_path: v.optional(v.nullable(v.string())),
   target_modules: v.optional(v.nullable(v.union([v.string(), v.array(v.string())]))),
   layers_to_transform: v.optional(v.nullable(v.union([v.number(), v.array(v.number())]))),
-  rank_pattern: v.optional(v.record(v.string(), v.number())),
-  alpha_pattern: v.optional(v.record(v.string(), v.number())),
+  rank_pattern: v.optional(v.nullable(v.record(v.string(), v.number()))),
+  alpha_pattern: v.optional(v.nullable(v.record(v.string(), v.number()))),
   modules_to_save: v.optional(v.nullable(v.array(v.string()))),
   bias: v.optional(v.string()),
   lora_bias: v.optional(v.boolean()),
@@ -93,10 +95,12 @@ export async function saveAdapter(
   if (missing.length > 0) throw new Error(`no values for ${missing.join(", ")}: pass every trained tensor`);
   const tensors = new Map<string, Weight>();
   for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
-  await Deno.mkdir(folder, { recursive: true });
-  await writeSafetensors(`${folder}/adapter_model.safetensors`, tensors);
   const config = configOf(model, adapter, format, [...weights.keys()].some(isHead));
-  await writeWhole(`${folder}/adapter_config.json`, `${JSON.stringify(config, sortedKeys(config), 2)}\n`);
+  await Deno.mkdir(folder, { recursive: true });
+  await writeTogether({
+    [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors),
+    [`${folder}/adapter_config.json`]: `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
+  });
 }
 
 /**
@@ -211,10 +215,10 @@ function configOf(
     task_type: null,
     exclude_modules: null,
     layers_pattern: null,
-    layers_to_transform: targeting.layers ?? null,
+    layers_to_transform: null,
     modules_to_save: saved.length > 0 ? saved : null,
-    rank_pattern: targeting.rankPattern ?? {},
-    alpha_pattern: targeting.alphaPattern ?? {},
+    rank_pattern: patternOf(adapter, "r"),
+    alpha_pattern: patternOf(adapter, "alpha"),
     target_modules: targetModules(adapter),
     ...(format.type === "LORA" ? loraConfigDefaults : {}),
     ...format.marks,
@@ -222,14 +226,31 @@ function configOf(
   };
 }
 
-/** PEFT's `target_modules`: ends of paths, or a regular expression for the whole path. */
-function targetModules({ targeting: { target }, modules }: Adapter): string | string[] {
-  if (target instanceof RegExp) return `.*(?:${target.source}).*`;
-  const ends = modules.map(({ module }) => {
-    const parts = module.path.split(".");
-    return parts.at(-1) === module.target ? module.target : parts.slice(-2).join(".");
-  });
-  return [...new Set(ends)].toSorted();
+/**
+ * PEFT's `target_modules`: names that are ends of paths as they are; whole paths where a regular expression, layer numbers
+ * or this library's own names chose the layers, so that PEFT and `loadAdapter` choose the same ones.
+ */
+function targetModules({ targeting: { target, layers }, modules }: Adapter): string[] {
+  const paths = modules.map(({ module }) => module.path);
+  const areEnds = Array.isArray(target) && !layers &&
+    paths.every((path) => target.some((name) => isEndOfPath(path, name)));
+  return [...new Set(areEnds ? target : paths)].toSorted();
+}
+
+/** PEFT's `rank_pattern` or `alpha_pattern`: a key that fits one layer only for each that differs from the common value. */
+function patternOf({ options, modules }: Adapter, option: "r" | "alpha"): Record<string, unknown> {
+  const value = (of: object) => (of as Readonly<Record<string, unknown>>)[option];
+  const differing = modules.filter((adapted) => value(adapted.options) !== value(options));
+  // Not RegExp.escape: it would write a path's first letter as a number, which nobody could read.
+  const key = ({ module: { path } }: AdaptedModule) => `^${path.replaceAll(/\W/g, "\\$&")}`;
+  return Object.fromEntries(differing.map((adapted) => [key(adapted), value(adapted.options)]));
+}
+
+/** PEFT's reading of a string: all linear layers, or a regular expression for the whole path. */
+function targetOf(path: string, target: string): RegExp | "all-linear" {
+  return target.toLowerCase() === "all-linear"
+    ? "all-linear"
+    : regularExpression(`^(?:${target})$`, `${path}: target_modules`);
 }
 
 function parseConfig(path: string, text: string): PeftConfig {
@@ -281,17 +302,19 @@ function optionsOf({ defaults, peft }: Method, config: PeftConfig): Record<strin
 
 function targetingOf(path: string, config: PeftConfig): Targeting {
   const { target_modules: target, layers_to_transform: layers } = config;
+  const unsupported = ["exclude_modules", "layers_pattern"].find((name) => config[name]);
+  if (unsupported) {
+    throw new Error(`${path}: ${unsupported} is not supported: name the layers themselves in target_modules`);
+  }
   if (!target) {
     throw new Error(`${path}: target_modules is missing: name the layers, such as ["query", "value"]`);
   }
   const saved = config.modules_to_save?.filter((name) => name !== headModule) ?? [];
   return {
-    target: typeof target === "string"
-      ? (target === "all-linear" ? target : new RegExp(`^(?:${target})$`))
-      : target,
+    target: typeof target === "string" ? targetOf(path, target) : target,
     layers: typeof layers === "number" ? [layers] : layers ?? undefined,
-    rankPattern: config.rank_pattern,
-    alphaPattern: config.alpha_pattern,
+    rankPattern: config.rank_pattern ?? undefined,
+    alphaPattern: config.alpha_pattern ?? undefined,
     modulesToSave: saved.length > 0 ? saved : undefined,
   };
 }

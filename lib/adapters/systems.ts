@@ -1,8 +1,9 @@
 /** Systems: what a row of a table stands for, a label, a method and its options. */
 
 import type { Encoder } from "../models/model.ts";
-import { type Adapter, attach, type AttachOptions, type Targeting } from "./attach.ts";
+import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { methodByName } from "./registry.ts";
+import type { Targeting } from "./targeting.ts";
 
 /** Value of a hyper-parameter. */
 export type OptionValue = number | string | boolean;

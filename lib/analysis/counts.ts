@@ -1,7 +1,9 @@
 /** Parameters and multiply-adds of a method on a model, from shapes alone. */
 
-import { adaptedModules, fullName, resolveOptions, type Targeting } from "../adapters/attach.ts";
 import type { Method } from "../adapters/method.ts";
+import { fullName } from "../adapters/names.ts";
+import { resolveOptions } from "../adapters/options.ts";
+import { adaptedModules, type Targeting } from "../adapters/targeting.ts";
 import type { ModelShape } from "./shapes.ts";
 
 /** What a method costs on a model. Multiply-adds are per token; one multiply-add is two FLOPs. */
@@ -30,7 +32,7 @@ export function countMethod(
   targeting: Targeting,
   tokens: number,
 ): Count {
-  const modules = adaptedModules(model, resolveOptions(method, options), targeting);
+  const modules = adaptedModules(model, method, resolveOptions(method, options), targeting);
   const all = modules.map(({ module }) => module);
   const sizes = new Map(
     modules.flatMap(({ module, options }) =>

@@ -190,6 +190,8 @@ export class Gpu implements Disposable {
       throw new Error(`Reading ${bytes} bytes of "${buffer.label}" failed: ${(error as Error).message}`, {
         cause: error,
       });
+    } finally {
+      if (staging.mapState !== "mapped") this.destroyBuffer(staging);
     }
     const copy = staging.getMappedRange().slice(0, bytes);
     staging.unmap();

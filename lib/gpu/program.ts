@@ -43,10 +43,14 @@ const uniformSlot = 256;
 
 /** Compiles `calls` and binds their buffers. Throws what the pipeline cache throws, and for a missing view. */
 export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call[]): Promise<Program> {
-  const uniforms = gpu.createBuffer(
-    `${label} params`,
-    Math.max(1, calls.length) * uniformSlot,
-    GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+  using owned = new DisposableStack();
+  const uniforms = owned.adopt(
+    gpu.createBuffer(
+      `${label} params`,
+      Math.max(1, calls.length) * uniformSlot,
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    ),
+    (own) => gpu.destroyBuffer(own),
   );
   const packed = new Uint8Array(Math.max(1, calls.length) * uniformSlot);
   const recorded: Recorded[] = [];
@@ -67,7 +71,7 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
   }
   gpu.device.queue.writeBuffer(uniforms, 0, packed);
   await gpu.settled();
-  return new Program(gpu, label, recorded, uniforms);
+  return new Program(gpu, label, recorded, owned.move());
 }
 
 function resource(call: Call, variable: string): GPUBufferBinding {
@@ -83,7 +87,7 @@ export class Program implements Disposable {
     private readonly gpu: Gpu,
     readonly label: string,
     private readonly recorded: readonly Recorded[],
-    private readonly uniforms: GPUBuffer,
+    private readonly owned: DisposableStack,
   ) {}
 
   /** Dispatches in one replay. */
@@ -116,6 +120,6 @@ export class Program implements Disposable {
 
   /** Frees the parameters; the tensors' buffers belong to whoever made them. */
   [Symbol.dispose](): void {
-    this.gpu.destroyBuffer(this.uniforms);
+    this.owned.dispose();
   }
 }

@@ -73,7 +73,8 @@ export async function compile(
 ): Promise<CompiledGraph> {
   const { label, weights, destinations = new Map<Tensor, BufferView>() } = options;
   const planned = plan(outputs, { external: new Set(destinations.keys()), noReuse: options.noReuse });
-  const arena = options.arena ?? new Arena(gpu);
+  using owned = new DisposableStack();
+  const arena = options.arena ?? owned.use(new Arena(gpu));
   const buffers = arena.take(planned.slotBytes);
   const inputs = new Map<string, BufferView>();
   const sources = new Map<Node, BufferView>();
@@ -81,7 +82,11 @@ export async function compile(
     if (node.op) continue;
     const bytes = sizeOf(node.outputs[0]) * 4;
     if (node.source === "input") {
-      inputs.set(node.name, { buffer: gpu.createBuffer(`${label} ${node.name}`, bytes), offset: 0, bytes });
+      const buffer = owned.adopt(
+        gpu.createBuffer(`${label} ${node.name}`, bytes),
+        (own) => gpu.destroyBuffer(own),
+      );
+      inputs.set(node.name, { buffer, offset: 0, bytes });
     }
     const source = inputs.get(node.name) ?? weights(node.name);
     if (source.bytes !== bytes) {
@@ -101,13 +106,12 @@ export async function compile(
     return known;
   };
   const calls = planned.nodes.flatMap((node) => callsOf(node, planned.inPlace.has(node), view));
-  const program = await buildProgram(gpu, label, [...calls, ...(options.epilogue?.(view) ?? [])]);
-  const dispose = () => {
-    program[Symbol.dispose]();
-    for (const { buffer } of inputs.values()) gpu.destroyBuffer(buffer);
-    if (arena !== options.arena) arena[Symbol.dispose]();
-  };
-  return { program, plan: planned, inputs, view, dump: () => dumpPlan(planned), [Symbol.dispose]: dispose };
+  const program = owned.use(
+    await buildProgram(gpu, label, [...calls, ...(options.epilogue?.(view) ?? [])]),
+  );
+  const all = owned.move();
+  const dump = () => dumpPlan(planned);
+  return { program, plan: planned, inputs, view, dump, [Symbol.dispose]: () => all.dispose() };
 }
 
 function callsOf(node: Node, inPlace: boolean, view: (tensor: Tensor) => BufferView): Call[] {

@@ -3,6 +3,7 @@
 import { parse, View } from "npm:vega@6.4.0";
 import { compile, type TopLevelSpec } from "npm:vega-lite@6.5.0";
 import type { Cell } from "./schema.ts";
+import { meanScore } from "./scores.ts";
 
 interface Point {
   readonly method: string;
@@ -10,17 +11,13 @@ interface Point {
   readonly score: number;
 }
 
-/** One point a method: mean headline metric (percent, last epoch) over tasks and seeds; methods without parameters at 1. */
+/** One point a method with a complete seed: its mean score; methods without parameters at 1. */
 export function pointsOf(cells: readonly Cell[]): Point[] {
   const labels = [...new Set(cells.map((cell) => cell.label))];
-  return labels.map((label) => {
-    const own = cells.filter((cell) => cell.label === label);
-    const scores = own.map((cell) => 100 * cell.last[cell.headline]);
-    return {
-      method: label,
-      parameters: Math.max(1, own[0].adapterParameters),
-      score: scores.reduce((sum, value) => sum + value, 0) / scores.length,
-    };
+  return labels.flatMap((label) => {
+    const score = meanScore(cells, label);
+    const { adapterParameters } = cells.find((cell) => cell.label === label)!;
+    return score === undefined ? [] : [{ method: label, parameters: Math.max(1, adapterParameters), score }];
   });
 }
 

@@ -1,7 +1,7 @@
 /** Results as markdown, from the records alone. */
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
-import { studentInterval } from "./statistics.ts";
+import { intervalOf, scoreText } from "./statistics.ts";
 import type { Cell } from "./schema.ts";
 
 const percent = (value: number) => (100 * value).toFixed(1);
@@ -17,12 +17,6 @@ function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, 
   const groups = new Map<string, T[]>();
   for (const item of items) groups.set(key(item), [...groups.get(key(item)) ?? [], item]);
   return groups;
-}
-
-/** `71.2 ± 0.4` over seeds, `71.2` for one seed, in percent. */
-function meanWithInterval(values: readonly number[]): string {
-  const { mean, halfWidth } = studentInterval(values);
-  return halfWidth === undefined ? percent(mean) : `${percent(mean)} ± ${percent(halfWidth)}`;
 }
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -44,7 +38,7 @@ Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${
     seeds > 1 ? "s" : ""
   }, the embedded suite (${tasks.join(", ")}): labels made by people, but not the
 paper's data or models. ${targets(cells)} Headline metric on dev at the last epoch, with the best epoch's in
-brackets, in percent; ± is a 95 % interval over seeds (Student's t).
+brackets, in percent; ± is a 95 % interval over seeds (Student's t), from three seeds on.
 
 Machine: ${environment.adapter}, ${environment.cpus} CPUs, ${environment.system}, ${environment.runtime}. ${
     commits(cells)
@@ -104,7 +98,7 @@ function scores(cells: readonly Cell[], tasks: readonly string[]): string {
     const columns = tasks.map((task) => {
       const values = lasts(own, task);
       if (values.length === 0) return "–";
-      const text = meanWithInterval(values);
+      const text = scoreText(intervalOf(values.map((value) => 100 * value)));
       return `${mean(values) === top.get(task) ? `**${text}**` : text} (${percent(mean(bests(own, task)))})`;
     });
     const complete = tasks.every((task) => lasts(own, task).length > 0);

@@ -31,6 +31,9 @@ const chunk = 4096;
 /** Steps whose losses and gradient norms are kept until read. */
 const ringSize = 1024;
 
+/** Training met a loss or gradient that is not finite. */
+export class DivergedError extends Error {}
+
 /** Loss and gradient norm of one step. */
 export interface StepRecord {
   readonly step: number;
@@ -41,6 +44,7 @@ export interface StepRecord {
 /** The optimizer's state beside the moments, and the calls that run it. */
 export class AdamW implements Disposable {
   readonly #buffers: Record<"partial" | "state" | "ring" | "schedule" | "groups", GPUBuffer>;
+  readonly #owned: DisposableStack;
   readonly #partials: number;
   #readUpTo = 0;
 
@@ -57,15 +61,19 @@ export class AdamW implements Disposable {
       rates.flatMap((rate, i) => [rate, 1 - options.beta1 ** (i + 1), 1 - options.beta2 ** (i + 1)]),
     );
     const groups = weights.perBlock((name) => [1, decayed(name) ? options.weightDecay : 0]);
+    using owned = new DisposableStack();
+    const buffer = (label: string, bytes: number) =>
+      owned.adopt(gpu.createBuffer(label, bytes), (own) => gpu.destroyBuffer(own));
     this.#buffers = {
-      partial: gpu.createBuffer("adamw partial", this.#partials * 4),
-      state: gpu.createBuffer("adamw state", 4),
-      ring: gpu.createBuffer("loss ring", ringSize * 8),
-      schedule: gpu.createBuffer("adamw schedule", schedule.byteLength),
-      groups: gpu.createBuffer("adamw groups", groups.byteLength),
+      partial: buffer("adamw partial", this.#partials * 4),
+      state: buffer("adamw state", 4),
+      ring: buffer("loss ring", ringSize * 8),
+      schedule: buffer("adamw schedule", schedule.byteLength),
+      groups: buffer("adamw groups", groups.byteLength),
     };
     gpu.upload(this.#buffers.schedule, schedule);
     gpu.upload(this.#buffers.groups, groups);
+    this.#owned = owned.move();
   }
 
   /** The launches of one step, after the gradients; `clock` is [2] u32: seed and step. */
@@ -119,7 +127,7 @@ export class AdamW implements Disposable {
 
   /**
    * Records of the steps not read yet, up to `step` (exclusive). Waits for the GPU.
-   * @throws Error naming the first step whose loss or gradient is not finite; the weights are those before it.
+   * @throws DivergedError naming the first step whose loss or gradient is not finite; the weights are those before it.
    */
   async read(step: number): Promise<StepRecord[]> {
     const ring = new Float32Array(await this.gpu.read(this.#buffers.ring, ringSize * 8));
@@ -132,7 +140,7 @@ export class AdamW implements Disposable {
       !Number.isFinite(loss) || !Number.isFinite(gradientNorm)
     );
     if (bad) {
-      throw new Error(
+      throw new DivergedError(
         `Step ${bad.step}: loss ${bad.loss}, gradient norm ${bad.gradientNorm}. Training stopped with the weights of ` +
           `the step before; use a lower learning rate or look at the data.`,
       );
@@ -141,6 +149,6 @@ export class AdamW implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const buffer of Object.values(this.#buffers)) this.gpu.destroyBuffer(buffer);
+    this.#owned.dispose();
   }
 }

@@ -1,6 +1,7 @@
 /** A model with named adapters, as users know it from PEFT: add, load, switch, disable, merge, combine, save. */
 
-import { type Adapter, attach, constantWeights } from "../adapters/attach.ts";
+import { type Adapter, attach } from "../adapters/attach.ts";
+import { constantWeights } from "../adapters/starting_weights.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
 import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
@@ -98,8 +99,9 @@ export class AdaptedModel implements Disposable {
   }
 
   /**
-   * Adds `name` = Σ w_i·ΔW_i of LoRA adapters, exactly: their factors side by side (PEFT's `combination_type="cat"`).
-   * @throws Error when one is not LoRA or rsLoRA, or they differ in their layers.
+   * Adds `name` = Σ w_i·ΔW_i of LoRA adapters, exactly: their factors side by side (PEFT's `combination_type="cat"`). It has
+   * no head: heads are not summed.
+   * @throws Error as `combineLoras` does.
    */
   addWeighted(name: string, parts: Readonly<Record<string, number>>): void {
     const named = Object.entries(parts).map(([part, weight]) => ({ ...this.#get(part), weight }));

@@ -1,6 +1,8 @@
 /** How well a method can express a given update: ΔW fitted to ΔW* by AdamW on ‖ΔW − ΔW*‖²_F, on the GPU. */
 
-import { type Adapter, constantWeights, startingWeights, tracedParameters } from "../adapters/attach.ts";
+import type { Adapter } from "../adapters/attach.ts";
+import { constantWeights, startingWeights } from "../adapters/starting_weights.ts";
+import { tracedParameters } from "../adapters/trace.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { compile } from "../graph/compile.ts";
@@ -47,7 +49,7 @@ function traceFit(adapter: Adapter): { graph: Graph; loss: Tensor; clock: Tensor
 
 /**
  * Fits `adapter`, attached to one layer of `model`, to `update` (ΔW*, [m, n] row-major).
- * @returns ‖ΔW − ΔW*‖²_F / ‖ΔW*‖²_F as the last step finds it, before its own update.
+ * @returns ‖ΔW − ΔW*‖²_F / ‖ΔW*‖²_F after the last step.
  * @throws Error when the fit is not finite, naming the step.
  */
 export async function fitUpdate(
@@ -77,7 +79,8 @@ export async function fitUpdate(
   );
   using trainable = new TrainableWeights(gpu, startingWeights(model, adapter, seed));
   // The updates are small and so are the gradients: Adam's usual ε would outweigh them.
-  const rates = linearSchedule(steps, 0.03).map((factor) => factor * learningRate);
+  // The step after the last one changes nothing and finds the error that is left.
+  const rates = [...linearSchedule(steps, 0.03).map((factor) => factor * learningRate), 0];
   using optimizer = new AdamW(
     gpu,
     trainable,
@@ -97,10 +100,14 @@ export async function fitUpdate(
     destinations,
     epilogue: (view) => optimizer.calls(view(loss), view(clock)),
   });
-  for (let step = 0; step < steps; step++) {
+  let left = NaN;
+  for (const step of rates.keys()) {
     gpu.upload(compiled.inputs.get("clock")!.buffer, Uint32Array.of(seed, step));
     compiled.program.replay();
+    const done = step + 1;
+    if (done % optimizer.capacity === 0 || done === rates.length) {
+      left = (await optimizer.read(done)).at(-1)!.loss;
+    }
   }
-  const records = await optimizer.read(steps);
-  return records.at(-1)!.loss * m * n / update.reduce((sum, value) => sum + value * value, 0);
+  return left * m * n / update.reduce((sum, value) => sum + value * value, 0);
 }

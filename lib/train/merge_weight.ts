@@ -1,6 +1,7 @@
 /** Merging one adapted layer on the GPU. */
 
-import type { AdaptedModule, Adapter } from "../adapters/attach.ts";
+import type { Adapter } from "../adapters/attach.ts";
+import type { AdaptedModule } from "../adapters/targeting.ts";
 import { tracedMerge } from "../adapters/merge.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";

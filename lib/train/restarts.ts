@@ -70,10 +70,12 @@ export class RestartableBase implements Disposable {
     return result;
   }
 
-  /** Replaces the weights, as a resumed run does. */
-  write(name: string, data: Float32Array<ArrayBuffer>): void {
-    const { buffer, offset } = this.view(name)!;
-    this.gpu.upload(buffer, data, offset);
+  /** Brings back what `read` gave. */
+  restore(weights: ReadonlyMap<string, Weight>): void {
+    for (const { module: { path } } of this.adapter.modules) {
+      const { buffer, offset } = this.view(`${path}.weight`)!;
+      this.gpu.upload(buffer, weights.get(`${path}.weight`)!.data, offset);
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,7 @@
 /** Traces one step of a task: texts through the encoder and a linear head to predictions and a loss. */
 
-import { type Adapter, tracer } from "../adapters/attach.ts";
+import type { Adapter } from "../adapters/attach.ts";
+import { tracer } from "../adapters/trace.ts";
 import { type ParameterSpec, zeros } from "../adapters/method.ts";
 import type { Task } from "../data/task.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";

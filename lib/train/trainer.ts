@@ -1,6 +1,7 @@
 /** Fine-tunes a head and an adapter on one task: programs built up front, one submit a step, losses read late. */
 
-import { type Adapter, constantWeights, startingWeights } from "../adapters/attach.ts";
+import type { Adapter } from "../adapters/attach.ts";
+import { constantWeights, startingWeights } from "../adapters/starting_weights.ts";
 import { initialise } from "../adapters/initialise.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
@@ -10,7 +11,8 @@ import { sizeOf, type Tensor } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
 import { type Batch, batchInputs, bucketOf, type Encoded, makeBatches } from "./batches.ts";
-import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
+import { checkExamples, checkTrainOptions } from "./checks.ts";
+import { describeRun, readCheckpoint, type RunDescription, writeCheckpoint } from "./checkpoint.ts";
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
 import { linearSchedule } from "./schedule.ts";
 import { headParameters, type HeadShape, traceStep } from "./step.ts";
@@ -39,14 +41,16 @@ export class Trainer implements Disposable {
   readonly steps: number;
   readonly trainable: TrainableWeights;
   readonly #frozen: FrozenWeights;
-  readonly #ownsFrozen: boolean;
   readonly #constants: FrozenWeights;
   readonly #ownBase: RestartableBase | undefined;
   readonly #optimizer: AdamW;
   readonly #arena: Arena;
   readonly #programs = new Map<string, StepProgram>();
+  /** Everything this run has allocated. */
+  readonly #owned: DisposableStack;
   #step = 0;
 
+  /** Throws an Error, and allocates nothing, when an option or an example cannot be trained with. */
   constructor(
     private readonly gpu: Gpu,
     private readonly model: Encoder,
@@ -57,20 +61,24 @@ export class Trainer implements Disposable {
     /** The model's weights, where they are on the GPU already. */
     frozen?: FrozenWeights,
   ) {
-    if (examples.length === 0) throw new Error("no training examples");
+    checkTrainOptions(options);
+    checkExamples(head, examples);
     this.steps = Math.ceil(examples.length / options.batchSize) * options.epochs;
-    this.#ownsFrozen = frozen === undefined;
-    this.#frozen = frozen ?? FrozenWeights.of(gpu, model);
-    this.#constants = new FrozenWeights(gpu, constantWeights(model, adapter));
-    this.#ownBase = adapter.method.restarts && new RestartableBase(gpu, model, adapter);
-    this.trainable = new TrainableWeights(gpu, allStartingWeights(model, adapter, head, options.seed));
+    using owned = new DisposableStack();
+    this.#frozen = frozen ?? owned.use(FrozenWeights.of(gpu, model));
+    this.#constants = owned.use(new FrozenWeights(gpu, constantWeights(model, adapter)));
+    this.#ownBase = adapter.method.restarts && owned.use(new RestartableBase(gpu, model, adapter));
+    const starting = allStartingWeights(model, adapter, head, options.seed);
+    this.trainable = owned.use(new TrainableWeights(gpu, starting));
     const rates = linearSchedule(this.steps, options.warmupRatio).map((factor, step) =>
       factor * rewarmFactor(adapter, step) * options.learningRate
     );
     const isMatrix = (name: string) =>
       (model.weights.get(name)?.shape.length ?? 2) > 1 && name !== "head.bias";
-    this.#optimizer = new AdamW(gpu, this.trainable, { ...adamWDefaults, ...options }, rates, isMatrix);
-    this.#arena = new Arena(gpu);
+    const adamW = { ...adamWDefaults, ...options };
+    this.#optimizer = owned.use(new AdamW(gpu, this.trainable, adamW, rates, isMatrix));
+    this.#arena = owned.use(new Arena(gpu));
+    this.#owned = owned.move();
   }
 
   /** Compiles the programs of every text length in the training and dev examples, longest first. */
@@ -87,11 +95,18 @@ export class Trainer implements Disposable {
     }
   }
 
-  /** Runs one epoch. `onStep` is called after each submit; it must not wait for the GPU. */
+  /**
+   * Runs one epoch. `onStep` is called after each submit; it must not wait for the GPU.
+   * @throws Error when all planned steps are done, DivergedError when a loss or gradient is not finite.
+   */
   async epoch(epoch: number, onStep?: (step: number) => void): Promise<StepRecord[]> {
+    const batches = makeBatches(this.examples, this.options.batchSize, this.options.seed, epoch);
+    if (this.#step + batches.length > this.steps) {
+      throw new Error(`all ${this.options.epochs} epochs have been run: plan more of them in the options`);
+    }
     const records: StepRecord[] = [];
     let unread = 0;
-    for (const batch of makeBatches(this.examples, this.options.batchSize, this.options.seed, epoch)) {
+    for (const batch of batches) {
       const { compiled } = await this.#program(batch.length, true);
       await this.#restartIfDue();
       this.#upload(compiled, batch, this.examples);
@@ -150,34 +165,28 @@ export class Trainer implements Disposable {
 
   /** Writes all that `resume` needs to go on to the same bits. Call it between epochs. */
   async checkpoint(path: string): Promise<void> {
-    const own = [...await this.#ownBase?.read() ?? []];
-    const tensors = new Map([...await this.trainable.state(), ...own]);
-    await writeSafetensors(path, tensors, { step: String(this.#step), seed: String(this.options.seed) });
+    await writeCheckpoint(path, await this.#describe(), this.#step, await this.#state());
   }
 
   /**
    * Goes on from a checkpoint of the same run; the next epoch is the one after those it had run.
-   * @throws Error when the file is damaged or another run's.
+   * @throws Error, and changes nothing, when the file is damaged or another run's.
    */
   async resume(path: string): Promise<void> {
-    const { tensors, metadata } = await readSafetensors(path);
-    const seed = String(this.options.seed);
-    if (metadata.seed !== seed) {
-      throw new Error(`${path} is of seed ${metadata.seed}, this run of seed ${seed}`);
-    }
-    const state = new Map([...tensors].map(([name, tensor]): [string, Weight] => [
-      name,
-      { shape: tensor.shape, data: toFloat32(tensor) },
-    ]));
-    this.trainable.restore(state);
-    for (const { module } of this.#ownBase ? this.adapter.modules : []) {
-      const name = `${module.path}.weight`;
-      const own = state.get(name);
-      if (!own) throw new Error(`${path} has no "${name}": it is a checkpoint of another method`);
-      this.#ownBase!.write(name, own.data);
-    }
-    this.#step = Number(metadata.step);
-    this.#optimizer.skipTo(this.#step);
+    const sizes = new Map([...await this.#state()].map(([name, { data }]) => [name, data.length]));
+    const { step, tensors } = await readCheckpoint(path, await this.#describe(), this.steps, sizes);
+    this.trainable.restore(tensors);
+    this.#ownBase?.restore(tensors);
+    this.#step = step;
+    this.#optimizer.skipTo(step);
+  }
+
+  #describe(): Promise<RunDescription> {
+    return describeRun(this.model.name, this.adapter, this.head, this.options, this.examples);
+  }
+
+  async #state(): Promise<Map<string, Weight>> {
+    return new Map([...await this.trainable.state(), ...await this.#ownBase?.read() ?? []]);
   }
 
   /** Text of the planned training program for texts of `length` tokens. */
@@ -190,6 +199,7 @@ export class Trainer implements Disposable {
     const known = this.#programs.get(key);
     if (known) return known;
     const built = await this.#compile(key, length, training);
+    this.#owned.use(built.compiled);
     this.#programs.set(key, built);
     return built;
   }
@@ -239,13 +249,7 @@ export class Trainer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { compiled } of this.#programs.values()) compiled[Symbol.dispose]();
-    this.#arena[Symbol.dispose]();
-    this.#optimizer[Symbol.dispose]();
-    this.trainable[Symbol.dispose]();
-    this.#constants[Symbol.dispose]();
-    this.#ownBase?.[Symbol.dispose]();
-    if (this.#ownsFrozen) this.#frozen[Symbol.dispose]();
+    this.#owned.dispose();
   }
 }
 

@@ -9,14 +9,17 @@ const alignment = 64;
 
 /** Weights that do not change from step to step, on the GPU: a model's, which several runs may share, or others. */
 export class FrozenWeights implements Disposable {
-  #views = new Map<string, BufferView>();
+  readonly #views = new Map<string, BufferView>();
+  readonly #buffers: DisposableStack;
 
-  constructor(private readonly gpu: Gpu, weights: Iterable<readonly [string, Weight]>) {
+  constructor(gpu: Gpu, weights: Iterable<readonly [string, Weight]>) {
+    using buffers = new DisposableStack();
     for (const [name, { data }] of weights) {
-      const buffer = gpu.createBuffer(name, data.byteLength);
+      const buffer = buffers.adopt(gpu.createBuffer(name, data.byteLength), (own) => gpu.destroyBuffer(own));
       gpu.upload(buffer, data);
       this.#views.set(name, { buffer, offset: 0, bytes: data.byteLength });
     }
+    this.#buffers = buffers.move();
   }
 
   /** A model's weights and constants. */
@@ -30,7 +33,7 @@ export class FrozenWeights implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { buffer } of this.#views.values()) this.gpu.destroyBuffer(buffer);
+    this.#buffers.dispose();
     this.#views.clear();
   }
 }
@@ -49,6 +52,7 @@ export class TrainableWeights implements Disposable {
   readonly moment1: GPUBuffer;
   readonly moment2: GPUBuffer;
   readonly #best: GPUBuffer;
+  readonly #buffers: DisposableStack;
   readonly #places = new Map<string, Place>();
 
   constructor(private readonly gpu: Gpu, weights: ReadonlyMap<string, Weight>) {
@@ -58,7 +62,9 @@ export class TrainableWeights implements Disposable {
       offset += Math.ceil(data.length / alignment) * alignment;
     }
     this.size = offset;
-    const flat = (label: string) => gpu.createBuffer(`trainable ${label}`, offset * 4);
+    using buffers = new DisposableStack();
+    const flat = (label: string) =>
+      buffers.adopt(gpu.createBuffer(`trainable ${label}`, offset * 4), (own) => gpu.destroyBuffer(own));
     [this.values, this.gradients, this.moment1, this.moment2, this.#best] = [
       "values",
       "gradients",
@@ -67,6 +73,7 @@ export class TrainableWeights implements Disposable {
       "best",
     ].map(flat);
     for (const [name, { data }] of weights) gpu.upload(this.values, data, this.#places.get(name)!.offset * 4);
+    this.#buffers = buffers.move();
   }
 
   /** Names in the order of the flat buffers. */
@@ -155,17 +162,9 @@ export class TrainableWeights implements Disposable {
     return result;
   }
 
-  /** Brings back what `state` gave. Throws an Error when it is another run's. */
+  /** Brings back what `state` gave. */
   restore(state: ReadonlyMap<string, Weight>): void {
-    for (const [name, buffer] of this.#stateBuffers()) {
-      const data = state.get(name)?.data;
-      if (data?.length !== this.size) {
-        throw new Error(
-          `the checkpoint's "${name}" holds ${data?.length ?? 0} values; this run has ${this.size}`,
-        );
-      }
-      this.gpu.upload(buffer, data);
-    }
+    for (const [name, buffer] of this.#stateBuffers()) this.gpu.upload(buffer, state.get(name)!.data);
   }
 
   #stateBuffers(): [string, GPUBuffer][] {
@@ -185,8 +184,6 @@ export class TrainableWeights implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const buffer of [this.values, this.gradients, this.moment1, this.moment2, this.#best]) {
-      this.gpu.destroyBuffer(buffer);
-    }
+    this.#buffers.dispose();
   }
 }

@@ -19,7 +19,7 @@ import type { Study } from "./table.ts";
 
 const layer = "layer.0.attention.query";
 const size = 256;
-const learningRates = [1e-3, 3e-3, 1e-2];
+const learningRates = [3e-3, 1e-2, 3e-2, 1e-1];
 
 const lowRank = (method: string, r: number, more: System["options"] = {}): System => ({
   label: `${method} r ${r}${more.blocks ? ` b ${more.blocks}` : ""}`,

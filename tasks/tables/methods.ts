@@ -3,6 +3,7 @@
 import { parameterChart } from "../../lib/report/chart.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { compareTo } from "../../lib/report/comparison.ts";
+import { meanScore } from "../../lib/report/scores.ts";
 import { analysisProfiles } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
@@ -107,11 +108,9 @@ export const methodsTable: Table = {
 
 /** Who came first, and BoRA against LoRA. */
 function bestSentence(cells: readonly Cell[]): string {
-  const score = (label: string) => {
-    const own = cells.filter((cell) => cell.label === label).map((cell) => 100 * cell.last[cell.headline]);
-    return own.reduce((sum, value) => sum + value, 0) / own.length;
-  };
-  const labels = [...new Set(cells.map(({ label }) => label))].toSorted((a, b) => score(b) - score(a));
+  const score = (label: string) => meanScore(cells, label) ?? NaN;
+  const labels = [...new Set(cells.map(({ label }) => label))].filter((label) => score(label) >= 0)
+    .toSorted((a, b) => score(b) - score(a));
   const named = (label: string) => `${label} ${score(label).toFixed(1)}`;
   return `BoRA r 8 b 16 is number ${labels.indexOf("BoRA r 8 b 16") + 1} of ${labels.length}: ${
     named("BoRA r 8 b 16")

@@ -18,18 +18,24 @@ function meanOver(
   return mean(cells.filter((cell) => cell.label === label).flatMap((cell) => (cell.spectra ?? []).map(of)));
 }
 
-/** The rank that the method's form allows a 512×512 weight. */
-function boundOf({ method, options }: Cell): number {
-  const [m, n, r] = [512, 512, Number(options.r ?? 512)];
-  const blocks = options.blocks === "auto" ? 16 : Number(options.blocks ?? 1);
-  return rankBound({ m, n, r, b: method === "Full fine-tuning" ? 1 : blocks });
+/** min(m, n) of the largest adapted layer. */
+function widthOf(cells: readonly Cell[]): number {
+  return Math.max(
+    ...cells.flatMap(({ spectra }) => spectra ?? []).map((entry) => entry.singularValues.length),
+  );
 }
 
-/** Singular values above rounding in a 512×512 layer, at most over seeds and layers. */
+/** The rank that the method's form allows the largest adapted layer. */
+function boundOf({ options }: Cell, width: number): number {
+  const [r, b] = [Number(options.r ?? width), Number(options.blocks ?? 1)];
+  return rankBound({ m: width, n: width, r, b });
+}
+
+/** Singular values above rounding in the largest layers, at most over seeds and layers. */
 function reachedOf(cells: readonly Cell[], label: string): number {
-  const wide = cells.filter((cell) => cell.label === label).flatMap((cell) => cell.spectra ?? []).filter((
-    { singularValues },
-  ) => singularValues.length === 512);
+  const width = widthOf(cells);
+  const wide = cells.filter((cell) => cell.label === label).flatMap((cell) => cell.spectra ?? [])
+    .filter(({ singularValues }) => singularValues.length === width);
   return Math.max(
     ...wide.map(({ singularValues }) =>
       singularValues.filter((value) => value > 1e-5 * singularValues[0]).length
@@ -39,8 +45,9 @@ function reachedOf(cells: readonly Cell[], label: string): number {
 
 function spectrumTable(cells: readonly Cell[]): string {
   const labels = [...new Set(cells.map(({ label }) => label))];
+  const width = widthOf(cells);
   const rows = labels.map((label) => {
-    const bound = boundOf(cells.find((cell) => cell.label === label)!);
+    const bound = boundOf(cells.find((cell) => cell.label === label)!, width);
     return [
       label,
       meanOver(cells, label, ({ effectiveRank }) => effectiveRank).toFixed(1),
@@ -54,7 +61,7 @@ function spectrumTable(cells: readonly Cell[]): string {
     "method",
     "singular values > 0.005",
     "sum of squares",
-    "rank of a 512×512 ΔW",
+    `rank of a ${width}×${width} ΔW`,
     "bound min(m, n, b·r)",
     "reached",
   ];

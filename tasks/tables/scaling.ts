@@ -3,6 +3,7 @@
 import { curveChart } from "../../lib/report/chart.ts";
 import { verdict } from "../../lib/report/comparison.ts";
 import type { Cell } from "../../lib/report/schema.ts";
+import { meanScore } from "../../lib/report/scores.ts";
 import { analysisProfiles } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
@@ -25,14 +26,9 @@ const boraRows: readonly Row[] = ranks.flatMap((r) =>
   }))
 );
 
-const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-
 /** Rows r, columns b, mean score in percent. */
 function grid(cells: readonly Cell[]): string {
-  const score = (label: string) => {
-    const own = cells.filter((cell) => cell.label === label).map((cell) => 100 * cell.last[cell.headline]);
-    return own.length === 0 ? "–" : meanOf(own).toFixed(1);
-  };
+  const score = (label: string) => meanScore(cells, label)?.toFixed(1) ?? "–";
   const lines = ranks.map((r) =>
     `| ${r} | ${score(`LoRA r ${r}`)} | ${blockCounts.map((b) => score(`BoRA r ${r} b ${b}`)).join(" | ")} |`
   );

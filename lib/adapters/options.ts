@@ -1,0 +1,30 @@
+/** A method's hyper-parameters, checked. */
+
+import type { AdapterOptions, Method } from "./method.ts";
+
+/**
+ * The options of `method`, with its defaults in the gaps.
+ * @throws Error for an option it does not have, or one of another type than its default.
+ */
+export function resolveOptions<O extends AdapterOptions>(method: Method<O>, options: object): O {
+  for (const [name, value] of Object.entries(options)) checkOption(method, name, value);
+  const resolved = { ...method.defaults, ...options };
+  if (resolved.dropout !== undefined && !(resolved.dropout >= 0 && resolved.dropout < 1)) {
+    throw new Error(`${method.name}: dropout ${resolved.dropout} is not in [0, 1)`);
+  }
+  return resolved;
+}
+
+function checkOption<O extends AdapterOptions>(method: Method<O>, name: string, value: unknown): void {
+  const names = Object.keys(method.defaults);
+  if (!names.includes(name)) {
+    throw new Error(`${method.name} has no option "${name}"; it has ${names.join(", ") || "none"}`);
+  }
+  const kind = typeof method.defaults[name as keyof O];
+  const fits = typeof value === "number"
+    ? kind === "number" && Number.isFinite(value) || method.auto?.includes(name)
+    : typeof value === kind || value === "auto" && method.auto?.includes(name);
+  if (!fits) {
+    throw new Error(`${method.name}: ${name} is ${JSON.stringify(value)}; give a ${kind} like the default`);
+  }
+}

@@ -1,0 +1,181 @@
+/** Where a method goes: the layers that names, regular expressions and layer numbers select, and what differs from layer to layer. */
+
+import type { Encoder, LinearModule } from "../models/model.ts";
+import type { AdapterOptions, Method } from "./method.ts";
+import { moduleOf } from "./names.ts";
+import { resolveOptions } from "./options.ts";
+
+/** Where a method goes: PEFT's options of the same names, in camel case. */
+export interface Targeting {
+  /**
+   * Target-module names such as `["query", "value"]` or ends of paths (`"attention.query"`), a regular expression for the
+   * path, or `"all-linear"`.
+   */
+  readonly target: readonly string[] | RegExp | "all-linear";
+  /** Only these layers, counted from 0 (PEFT's `layers_to_transform`); default all. */
+  readonly layers?: readonly number[];
+  /**
+   * Ranks of single layers, by a regular expression for the end of their path (the first that fits counts):
+   * `{ "layer.0.attention.query": 4 }`.
+   */
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  /** The same for α. */
+  readonly alphaPattern?: Readonly<Record<string, number>>;
+  /** Modules of the base that are trained whole and saved with the adapter, by the end of their path: `["pooler"]`. */
+  readonly modulesToSave?: readonly string[];
+}
+
+/** The parts of a model that targeting looks at. */
+export type Targeted = Pick<Encoder, "name" | "linears">;
+
+/** One layer with the options that hold there. */
+export interface AdaptedModule {
+  readonly module: LinearModule;
+  readonly options: AdapterOptions;
+}
+
+/**
+ * The selected layers with the options that hold in each: the ranks and α's of patterns in place of the common ones.
+ * @throws Error when a target, layer or pattern matches nothing, or a pattern's value does not fit the method.
+ */
+export function adaptedModules(
+  model: Targeted,
+  method: Method,
+  options: AdapterOptions,
+  targeting: Targeting,
+): AdaptedModule[] {
+  const modules = selectModules(model, targeting);
+  const changes = [
+    ["r", patternsOf("r", targeting.rankPattern, modules)],
+    ["alpha", patternsOf("alpha", targeting.alphaPattern, modules)],
+  ] as const;
+  return modules.map((module) => {
+    const own = changes.flatMap(([name, patterns]) => {
+      const match = patterns.find(({ matches }) => matches(module.path));
+      return match ? [[name, match.value]] : [];
+    });
+    return {
+      module,
+      options: own.length > 0 ? resolveOptions(method, { ...options, ...Object.fromEntries(own) }) : options,
+    };
+  });
+}
+
+interface Pattern {
+  readonly value: number;
+  matches(path: string): boolean;
+}
+
+/** PEFT's rule for keys of `rank_pattern`: the pattern, a regular expression, matches the end of the path. */
+function patternsOf(
+  option: string,
+  patterns: Readonly<Record<string, number>> | undefined,
+  modules: readonly LinearModule[],
+): Pattern[] {
+  return Object.entries(patterns ?? {}).map(([pattern, value]) => {
+    const end = regularExpression(`^(?:.*\\.)?(?:${pattern})$`, `the pattern "${pattern}" for ${option}`);
+    const matches = (path: string) => end.test(path);
+    if (!modules.some(({ path }) => matches(path))) {
+      throw new Error(`the pattern "${pattern}" for ${option} matches none of the adapted layers`);
+    }
+    return { value, matches };
+  });
+}
+
+/** Throws an Error that names `what` when the source is not one. */
+export function regularExpression(source: string, what: string): RegExp {
+  try {
+    return new RegExp(source);
+  } catch (error) {
+    throw new Error(`${what} is not a regular expression: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** The names of the model's target modules, for messages. */
+function targetNames({ linears }: Targeted): string {
+  return [...new Set(linears.map(({ target }) => target))].join(", ");
+}
+
+/** True for the module's target-module name and for ends of its path. */
+export function isNamed({ path, target }: LinearModule, name: string): boolean {
+  return target === name || isEndOfPath(path, name);
+}
+
+/** True for a path's last parts: PEFT's rule for names of modules. */
+export function isEndOfPath(path: string, end: string): boolean {
+  return `.${path}`.endsWith(`.${end}`);
+}
+
+/** The layers that `target` alone selects. */
+function targetedModules(model: Targeted, { target }: Targeting): readonly LinearModule[] {
+  if (target === "all-linear") return model.linears;
+  if (target instanceof RegExp) return model.linears.filter(({ path }) => path.search(target) >= 0);
+  if (!Array.isArray(target)) {
+    throw new Error(
+      `target is ${JSON.stringify(target)}: give a list of names such as ["${
+        model.linears[0].target
+      }"], a regular ` +
+        `expression, or "all-linear"`,
+    );
+  }
+  for (const name of target) {
+    if (!model.linears.some((module) => isNamed(module, name))) {
+      throw new Error(`${model.name} has no target module "${name}"; it has ${targetNames(model)}`);
+    }
+  }
+  return model.linears.filter((module) => target.some((name) => isNamed(module, name)));
+}
+
+/**
+ * The layers of `model` that `target` and `layers` select.
+ * @throws Error when one selects nothing, with the names there are.
+ */
+export function selectModules(model: Targeted, targeting: Targeting): readonly LinearModule[] {
+  const targeted = targetedModules(model, targeting);
+  const { target, layers } = targeting;
+  if (targeted.length === 0) {
+    throw new Error(`target ${target} matches no layer of ${model.name}; targets are ${targetNames(model)}`);
+  }
+  if (!layers) return targeted;
+  if (layers.length === 0) throw new Error("layers is empty: name at least one, or leave it out");
+  const missing = layers.find((layer) => targeted.every(({ path }) => layerOf(path) !== layer));
+  if (missing !== undefined) {
+    const have = [...new Set(targeted.map(({ path }) => layerOf(path)))].join(", ");
+    throw new Error(`${model.name} has no layer ${missing} with these targets; it has ${have}`);
+  }
+  return targeted.filter(({ path }) => layers.includes(layerOf(path)));
+}
+
+/**
+ * The layer a path belongs to, −1 where it names none: PEFT's rule, the last number that follows a name and is followed by
+ * another part (`encoder.layer.3.attention.query` → 3), for paths that begin with the layers as well (`layer.3.…`).
+ */
+function layerOf(path: string): number {
+  return Number(`.${path}`.match(/.*\.[^.]*\.(\d+)\./)?.[1] ?? -1);
+}
+
+/**
+ * Names of the base's weights that are trained: all where the method trains the base, else those of `modulesToSave`.
+ * @throws Error when one of these is not there or is adapted as well.
+ */
+export function trainedNames(
+  model: Encoder,
+  method: Method,
+  { modulesToSave = [] }: Targeting,
+  adapted: readonly AdaptedModule[],
+): Set<string> {
+  const names = [...model.weights.keys()];
+  if (method.trainsBase) return new Set(names);
+  const saved = modulesToSave.flatMap((module) => {
+    const found = names.filter((name) => isEndOfPath(moduleOf(name), module));
+    if (found.length === 0) throw new Error(`${model.name} has no module "${module}" to train and save`);
+    const both = adapted.find(({ module: { path } }) => found.some((name) => moduleOf(name) === path));
+    if (both) {
+      throw new Error(
+        `${both.module.path} is both adapted and in modulesToSave ("${module}"): take it out of one of them`,
+      );
+    }
+    return found;
+  });
+  return new Set(saved);
+}

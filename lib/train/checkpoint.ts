@@ -1,0 +1,81 @@
+/** Checkpoints of a run: its tensors, and what the run was, so that no other one goes on from it. */
+
+import type { Adapter } from "../adapters/attach.ts";
+import type { Weight } from "../models/model.ts";
+import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
+import type { Encoded } from "./batches.ts";
+import type { HeadShape } from "./step.ts";
+import type { TrainOptions } from "./trainer.ts";
+
+/** Whatever the bits of a run depend on, by name, as JSON holds it. */
+export type RunDescription = Readonly<Record<string, unknown>>;
+
+/** What a run is: the model by its name, the examples by a digest. */
+export async function describeRun(
+  model: string,
+  adapter: Adapter,
+  head: HeadShape,
+  options: TrainOptions,
+  examples: readonly Encoded[],
+): Promise<RunDescription> {
+  const bytes = new TextEncoder().encode(JSON.stringify(examples));
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return {
+    model,
+    method: adapter.method.name,
+    layers: Object.fromEntries(adapter.modules.map(({ module: { path }, options }) => [path, options])),
+    trainedBase: [...adapter.trainedBase],
+    head,
+    training: options,
+    examples: digest.toHex(),
+  };
+}
+
+/** Writes `tensors` after `step` steps of the run. */
+export async function writeCheckpoint(
+  path: string,
+  run: RunDescription,
+  step: number,
+  tensors: ReadonlyMap<string, Weight>,
+): Promise<void> {
+  await writeSafetensors(path, tensors, { step: String(step), run: JSON.stringify(run) });
+}
+
+/**
+ * Reads a checkpoint of `run`: its step and tensors, `sizes` saying which there must be and how many values each holds.
+ * @throws Error when the file is damaged, of another run (with the first thing that differs), or holds values that are not
+ * finite.
+ */
+export async function readCheckpoint(
+  path: string,
+  run: RunDescription,
+  steps: number,
+  sizes: ReadonlyMap<string, number>,
+): Promise<{ step: number; tensors: Map<string, Weight> }> {
+  const { tensors, metadata } = await readSafetensors(path);
+  refuseOther(path, run, metadata.run);
+  const step = Number(metadata.step);
+  if (!Number.isInteger(step) || step < 0 || step > steps) {
+    throw new Error(`${path}: step ${metadata.step} is not one of this run's 0 … ${steps}`);
+  }
+  const read = [...sizes].map(([name, size]): [string, Weight] => {
+    const found = tensors.get(name);
+    const data = found ? toFloat32(found) : new Float32Array();
+    if (!found || data.length !== size) {
+      throw new Error(`${path}: "${name}" holds ${data.length} values; this run has ${size}`);
+    }
+    if (!data.every(Number.isFinite)) throw new Error(`${path}: "${name}" holds values that are not finite`);
+    return [name, { shape: found.shape, data }];
+  });
+  return { step, tensors: new Map(read) };
+}
+
+/** Throws an Error that names the first part of the description in which the two runs differ. */
+function refuseOther(path: string, run: RunDescription, written: string | undefined): void {
+  if (written === undefined) throw new Error(`${path} is no checkpoint: it does not say of which run`);
+  const theirs = JSON.parse(written) as RunDescription;
+  for (const [name, value] of Object.entries(run)) {
+    const [own, other] = [JSON.stringify(value), JSON.stringify(theirs[name])];
+    if (own !== other) throw new Error(`${path} is of another run: its ${name} is ${other}, here ${own}`);
+  }
+}

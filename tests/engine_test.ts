@@ -6,7 +6,7 @@ import { initialise } from "../lib/adapters/initialise.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { evaluateExpression } from "../lib/gpu/expression.ts";
-import { linearGrid, renderKernel } from "../lib/gpu/kernel.ts";
+import { linearGrid, plainDevice, renderKernel } from "../lib/gpu/kernel.ts";
 import { render } from "../lib/gpu/render.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { grad } from "../lib/graph/grad.ts";
@@ -167,10 +167,13 @@ Deno.test("golden: the planned step and its rendered kernels (deno test -A tests
   const { outputs } = tracedStep();
   const planned = plan(outputs);
   const kernels = new Map(
-    planned.nodes.flatMap((node) => node.op!.dispatches(node, planned.inPlace.has(node)))
+    planned.nodes.flatMap((node) => node.op!.dispatches(node, planned.inPlace.has(node), plainDevice))
       .map(({ kernel }) => [kernel.label, kernel.code]),
   );
-  const text = [dumpPlan(planned), ...[...kernels].map(([label, code]) => `\n======== ${label}\n${code}`)]
+  const text = [
+    dumpPlan(planned, plainDevice),
+    ...[...kernels].map(([label, code]) => `\n======== ${label}\n${code}`),
+  ]
     .join("");
   const path = new URL("golden/tiny_bora_step.txt", import.meta.url);
   if (Deno.args.includes("--update")) await Deno.writeTextFile(path, text);

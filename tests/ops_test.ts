@@ -1,7 +1,9 @@
 /** Every op, forward and backward, over odd shapes: GPU = interpreter, interpreter = finite differences. */
 
 import assert from "node:assert/strict";
+import { Gpu } from "../lib/gpu/device.ts";
 import { Graph } from "../lib/graph/graph.ts";
+import { interpret } from "../lib/graph/interpret.ts";
 import { activate, type Activation } from "../lib/graph/ops/activation.ts";
 import { attention } from "../lib/graph/ops/attention.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
@@ -20,13 +22,19 @@ import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
 import { softmaxRows } from "../lib/graph/ops/softmax_rows.ts";
 import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { meanPool } from "../lib/graph/ops/mean_pool.ts";
-import { checkOp, runOnGpu, testGpu, type Values } from "./support/ops.ts";
+import { checkOp, fillSources, relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
 
-const sizes: [number, number, number][] = [[1, 1, 1], [5, 3, 7], [17, 33, 13], [64, 64, 64], [67, 72, 20], [
-  130,
-  8,
-  31,
-]];
+// The last two fill no tile of the kernel for subgroups (32 rows, 8 columns a lane), which wants multiples of 4.
+const sizes: [number, number, number][] = [
+  [1, 1, 1],
+  [5, 3, 7],
+  [17, 33, 13],
+  [64, 64, 64],
+  [67, 72, 20],
+  [130, 8, 31],
+  [36, 100, 12],
+  [100, 36, 20],
+];
 for (const [m, n, k] of sizes) {
   for (const [transposeA, transposeB] of [[false, false], [false, true], [true, false]]) {
     const letters = `${transposeA ? "T" : "N"}${transposeB ? "T" : "N"}`;
@@ -74,6 +82,42 @@ for (const [name, rows, n, k, blocks, splits] of blockCases) {
       });
     }));
 }
+
+Deno.test("the kernel for subgroups gives the bits of the plain one, epilogue and blocks included", async () => {
+  const gpu = await testGpu();
+  const plain = new Gpu(gpu.device, gpu.device.adapterInfo);
+  const [m, n, k, blocks] = [41, 68, 12, 3];
+  for (const [transposeA, transposeB] of [[false, false], [false, true], [true, false]]) {
+    const graph = new Graph();
+    const columns = { a: "columns", b: "columns", out: "columns" } as const;
+    const rows = transposeA ? 44 : m;
+    const out = matmul(
+      graph.weight("a", transposeA ? [k, rows * blocks] : [rows, k * blocks], false),
+      graph.weight("b", transposeB ? [n, k * blocks] : [k, n * blocks], false),
+      {
+        transposeA,
+        transposeB,
+        blocks,
+        splits: columns,
+        scale: 0.3,
+        bias: graph.weight("bias", [n * blocks], false),
+        activation: "tanh",
+        residual: graph.weight("residual", [rows, n * blocks], false),
+      },
+    );
+    const values: Values = new Map();
+    fillSources(graph, values);
+    const [expected] = interpret([out], values);
+    const [shared] = await runOnGpu(gpu, [out], values);
+    assert.ok(relativeError(shared, expected) < 1e-5);
+    assert.deepEqual(shared, (await runOnGpu(plain, [out], values))[0]);
+    const kernelOn = (subgroupSize: number) =>
+      out.node.op!.dispatches(out.node, false, { subgroupSize })[0].kernel;
+    assert.match(kernelOn(8).label, /^matmul_subgroup /);
+    assert.match(kernelOn(0).label, /^matmul /);
+    assert.match(kernelOn(32).label, /^matmul /, "a GPU's subgroups are too wide for its tiles");
+  }
+});
 
 Deno.test("matmul names both shapes when they do not fit, and the blocks when they do not divide", () => {
   const graph = new Graph();

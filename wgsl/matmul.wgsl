@@ -8,50 +8,9 @@
 // memory. Loads are vec4 along the contiguous dimension where the operand allows it (VEC_A, VEC_B, VEC_C) and
 // scalar with a zero guard otherwise. Rows and columns past the edge are clamped on load and not stored.
 // Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k: same bits every run.
-//
-// RESIDUAL: 0 none, 1 read from `residual` (laid out as C), 2 added to what C holds. BIAS: 0/1, one value a column.
-// ACTIVATION: 0 none, 1 ReLU, 2 tanh.
+// The bindings and RESIDUAL, BIAS and ACTIVATION are those of include/matmul.wgsl.
 
-struct Params {
-  m: u32,
-  n: u32,
-  k: u32,
-  ld_a: u32,
-  ld_b: u32,
-  ld_c: u32,
-  stride_a: u32,
-  stride_b: u32,
-  stride_c: u32,
-  stride_bias: u32,
-  scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-#if VEC_A
-@group(0) @binding(1) var<storage, read> a: array<vec4f>;
-#else
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-#end
-#if VEC_B
-@group(0) @binding(2) var<storage, read> b: array<vec4f>;
-#else
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-#end
-#if VEC_C
-@group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
-#else
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-#end
-#if BIAS
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-#end
-#if RESIDUAL == 1
-#if VEC_C
-@group(0) @binding(5) var<storage, read> residual: array<vec4f>;
-#else
-@group(0) @binding(5) var<storage, read> residual: array<f32>;
-#end
-#end
+#include "matmul.wgsl"
 
 #if !VEC_A
 // Element of A at `base + offset`, or 0 where the caller's k is out of range.
@@ -64,51 +23,6 @@ fn b_at(index: u32, inside: bool) -> f32 {
   return select(0.0, b[select(0u, index, inside)], inside);
 }
 #end
-
-fn finish(value: vec4f, col: u32, block: u32) -> vec4f {
-  var v = value * params.scale;
-#if BIAS
-  let at = block * params.stride_bias;
-  let last = params.n - 1u;
-  v += vec4f(bias[at + min(col, last)], bias[at + min(col + 1u, last)], bias[at + min(col + 2u, last)], bias[at + min(col + 3u, last)]);
-#end
-#if ACTIVATION == 1
-  v = max(v, vec4f(0.0));
-#end
-#if ACTIVATION == 2
-  v = tanh(clamp(v, vec4f(-15.0), vec4f(15.0)));
-#end
-  return v;
-}
-
-fn store(value: vec4f, row: u32, col: u32, block: u32) {
-  if (row >= params.m || col >= params.n) {
-    return;
-  }
-  var v = finish(value, col, block);
-  let at = block * params.stride_c + row * params.ld_c + col;
-#if VEC_C
-#if RESIDUAL == 1
-  v += residual[at / 4u];
-#end
-#if RESIDUAL == 2
-  v += c[at / 4u];
-#end
-  c[at / 4u] = v;
-#else
-#for e in 0..4
-  if (col + ${e}u < params.n) {
-#if RESIDUAL == 1
-    v[${e}] += residual[at + ${e}u];
-#end
-#if RESIDUAL == 2
-    v[${e}] += c[at + ${e}u];
-#end
-    c[at + ${e}u] = v[${e}];
-  }
-#end
-#end
-}
 
 @compute @workgroup_size(${GROUP_N}, ${GROUP_M}, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {

@@ -1,5 +1,6 @@
 /** The GPU a job runs on: found or brought along, with the limits it needs, a name, a memory count and no silent errors. */
 
+import { type DeviceTraits, plainDevice } from "./kernel.ts";
 import { PipelineCache } from "./pipelines.ts";
 
 /** What the adapter says of itself; goes into every result. */
@@ -34,16 +35,47 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
  * @throws Error that says what to install when there is no adapter.
  */
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
-  if (options.device) return new Gpu(options.device, options.device.adapterInfo);
+  if (options.device) return wrap(options.device, options.device.adapterInfo);
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error(noAdapter);
-  const wanted: GPUFeatureName[] = ["timestamp-query"];
   const device = await adapter.requestDevice({
     label: "bora",
-    requiredFeatures: wanted.filter((name) => adapter.features.has(name)),
+    requiredFeatures: featuresOf(adapter),
     requiredLimits: adapterLimits(adapter),
   });
-  return new Gpu(device, adapter.info);
+  return wrap(device, adapter.info);
+}
+
+async function wrap(device: GPUDevice, info: GPUAdapterInfo): Promise<Gpu> {
+  const subgroupSize = await compilesSubgroups(device) ? fixedSubgroupSize(info) : 0;
+  return new Gpu(device, info, { subgroupSize });
+}
+
+/** Whether kernels may use subgroups as they stand: browsers want an `enable` that Deno's compiler does not know. */
+async function compilesSubgroups(device: GPUDevice): Promise<boolean> {
+  if (!device.features.has("subgroups")) return false;
+  device.pushErrorScope("validation");
+  device.createShaderModule({
+    label: "subgroup probe",
+    code: "@compute @workgroup_size(4) fn main() { _ = subgroupBroadcast(1u, 0u); }",
+  });
+  return await device.popErrorScope() === null;
+}
+
+/**
+ * The optional features that kernels here can use. Deno 2.9 does not list "subgroups" among an adapter's features, but grants
+ * them; an adapter that names one size for all its subgroups has them (OpenGL's has none, and names 4 to 128).
+ */
+function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
+  return [
+    ...adapter.features.has("timestamp-query") ? ["timestamp-query" as const] : [],
+    ...fixedSubgroupSize(adapter.info) > 0 ? ["subgroups" as const] : [],
+  ];
+}
+
+/** Lanes of every subgroup; 0 where they may differ or the adapter does not say. */
+function fixedSubgroupSize({ subgroupMinSize = 0, subgroupMaxSize = 0 }: GPUAdapterInfo): number {
+  return subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0;
 }
 
 /** The limits that a large model hits first, as the adapter has them (defaults are WebGPU's small minimum). */
@@ -72,7 +104,12 @@ export class Gpu implements Disposable {
   #closed = false;
 
   /** Wraps `device`; prefer `openGpu`. */
-  constructor(readonly device: GPUDevice, info: GPUAdapterInfo) {
+  constructor(
+    readonly device: GPUDevice,
+    info: GPUAdapterInfo,
+    /** What kernels are chosen by. */
+    readonly traits: DeviceTraits = plainDevice,
+  ) {
     this.adapter = {
       name: info.description || info.device || info.vendor || "unnamed adapter",
       vendor: info.vendor,

@@ -37,6 +37,15 @@ export interface Kernel {
 /** Workgroups in x, y and z. */
 export type Grid = readonly [number, number, number];
 
+/** What a choice between kernels may depend on. */
+export interface DeviceTraits {
+  /** Lanes of every subgroup, where the device has subgroups and they are all of one size; else 0. */
+  readonly subgroupSize: number;
+}
+
+/** A device of which nothing is known but what all of them have. */
+export const plainDevice: DeviceTraits = { subgroupSize: 0 };
+
 /** WebGPU's floor for `maxComputeWorkgroupsPerDimension`, which every adapter has. */
 const maxGroups = 65535;
 

@@ -3,7 +3,7 @@
  * parameters (naga rejects them) and no constant loops the driver is sure to unroll, so sharing and
  * unrolling are textual. Four directives, each alone on its line, and one substitution:
  *
- *     #include "hash.wgsl"            a file of `wgsl/` registered below
+ *     #include "index.wgsl"           a file of `wgsl/include/` registered below
  *     #if EXPR … #else … #end         kept when EXPR is not 0
  *     #for i in A..B … #end           repeated for i = A … B−1
  *     ${EXPR}                         the value of EXPR
@@ -12,6 +12,7 @@
  */
 
 import linearIndex from "../../wgsl/include/index.wgsl" with { type: "text" };
+import matmul from "../../wgsl/include/matmul.wgsl" with { type: "text" };
 import randomBits from "../../wgsl/include/random.wgsl" with { type: "text" };
 import workgroupSum from "../../wgsl/include/workgroup_sum.wgsl" with { type: "text" };
 import { evaluateExpression } from "./expression.ts";
@@ -21,6 +22,7 @@ export type Defines = Readonly<Record<string, number>>;
 
 const includes: Readonly<Record<string, string>> = {
   "index.wgsl": linearIndex,
+  "matmul.wgsl": matmul,
   "random.wgsl": randomBits,
   "workgroup_sum.wgsl": workgroupSum,
 };

@@ -1,6 +1,7 @@
 /** From a traced graph to a program on the GPU: plan, allocate, bind. */
 
 import type { Gpu } from "../gpu/device.ts";
+import type { DeviceTraits } from "../gpu/kernel.ts";
 import { type BufferView, buildProgram, type Call, type Program } from "../gpu/program.ts";
 import { type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
 import { dumpPlan, type Plan, plan } from "./plan.ts";
@@ -105,17 +106,22 @@ export async function compile(
     if (!known) throw new Error(`${label}: "${tensor.node.name}" is not part of this program`);
     return known;
   };
-  const calls = planned.nodes.flatMap((node) => callsOf(node, planned.inPlace.has(node), view));
+  const calls = planned.nodes.flatMap((node) => callsOf(node, planned.inPlace.has(node), gpu.traits, view));
   const program = owned.use(
     await buildProgram(gpu, label, [...calls, ...(options.epilogue?.(view) ?? [])]),
   );
   const all = owned.move();
-  const dump = () => dumpPlan(planned);
+  const dump = () => dumpPlan(planned, gpu.traits);
   return { program, plan: planned, inputs, view, dump, [Symbol.dispose]: () => all.dispose() };
 }
 
-function callsOf(node: Node, inPlace: boolean, view: (tensor: Tensor) => BufferView): Call[] {
-  return node.op!.dispatches(node, inPlace).map(({ kernel, params, bindings, grid }) => ({
+function callsOf(
+  node: Node,
+  inPlace: boolean,
+  device: DeviceTraits,
+  view: (tensor: Tensor) => BufferView,
+): Call[] {
+  return node.op!.dispatches(node, inPlace, device).map(({ kernel, params, bindings, grid }) => ({
     label: `${node.op!.name} ${node.name}`,
     kernel,
     params,

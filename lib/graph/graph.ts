@@ -3,7 +3,7 @@
  * same graph; `compile` turns it into a GPU program and `interpret` runs it in float64 on the CPU.
  */
 
-import type { Grid, Kernel } from "../gpu/kernel.ts";
+import type { DeviceTraits, Grid, Kernel } from "../gpu/kernel.ts";
 
 /** Element type of a tensor; both are 4 bytes on the GPU. */
 export type DType = "f32" | "u32";
@@ -64,8 +64,8 @@ export interface Op<A> {
   accumulate?(gradient: Tensor, onto: Tensor): Tensor | undefined;
   /** The op in float64, for reading: values of the inputs in, values of the outputs out (row-major). */
   evaluate(inputs: readonly Float64Array[], node: Node<A>): readonly Float64Array[];
-  /** The op on the GPU. `inPlace` says which input's buffer output 0 may take over (see `inPlaceInput`). */
-  dispatches(node: Node<A>, inPlace: boolean): readonly Dispatch[];
+  /** The op on the GPU. `inPlace`: output 0 takes over its input's buffer (see `inPlaceInput`). */
+  dispatches(node: Node<A>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[];
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
 }

@@ -4,6 +4,7 @@
  * buffer that one dispatch both reads and writes, whatever the ranges.
  */
 
+import type { DeviceTraits } from "../gpu/kernel.ts";
 import { type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
 
 /** Options of `plan`. */
@@ -98,15 +99,21 @@ function takeSlot(bytes: number, slotBytes: number[], free: Set<number>): number
   return slot;
 }
 
-/** The plan as text, a line a kernel launch: op, module, kernel, shapes, slot and bytes. For debugging and golden files. */
-export function dumpPlan({ nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes }: Plan): string {
+/**
+ * The plan as text, a line a kernel launch on `device`: op, module, kernel, shapes, slot and bytes. For debugging and golden
+ * files.
+ */
+export function dumpPlan(
+  { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes }: Plan,
+  device: DeviceTraits,
+): string {
   const place = (tensor: Tensor) => {
     const slot = slots.get(tensor);
     const where = slot !== undefined ? `#${slot}` : tensor.node.op ? "external" : tensor.node.name;
     return `[${tensor.shape.join("×")}] ${where}`;
   };
   const lines = nodes.flatMap((node) =>
-    node.op!.dispatches(node, inPlace.has(node)).map(({ kernel, grid }) =>
+    node.op!.dispatches(node, inPlace.has(node), device).map(({ kernel, grid }) =>
       `${node.op!.name} ${node.name || "-"}: ${kernel.label} grid ${grid.join("×")}\n` +
       `    ${node.inputs.map(place).join(", ")} -> ${node.outputs.map(place).join(", ")}` +
       (inPlace.has(node) ? " in place" : "")

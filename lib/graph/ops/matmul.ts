@@ -1,7 +1,8 @@
 /** Matrix products, plain or block by block, with the epilogues that follow them: scale, bias, activation, residual. */
 
 import matmulText from "../../../wgsl/matmul.wgsl" with { type: "text" };
-import { type Kernel, renderKernel } from "../../gpu/kernel.ts";
+import subgroupText from "../../../wgsl/matmul_subgroup.wgsl" with { type: "text" };
+import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { columnSum } from "./column_sum.ts";
 import { activationGradient } from "./activation.ts";
@@ -194,6 +195,51 @@ function evaluate(inputs: readonly Float64Array[], node: Node<Attrs>): readonly 
   return [out];
 }
 
+/** A block product: extents, layouts, and which operands can be read and written as vec4. */
+interface Problem {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly a: Layout;
+  readonly b: Layout;
+  readonly c: Layout;
+  readonly vectors: { readonly a: boolean; readonly b: boolean; readonly c: boolean };
+}
+
+/** vec4 wherever leading dimension, block stride and contiguous extent are multiples of 4. */
+function problemOf({ inputs, outputs, attrs }: Node<Attrs>): Problem {
+  const { m, n, k } = extents(inputs, attrs);
+  const a = layoutOf(inputs[0], attrs.blocks, attrs.splits.a);
+  const b = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
+  const c = layoutOf(outputs[0], attrs.blocks, attrs.splits.out);
+  const aligned = (layout: Layout, extent: number) => layout.lead % 4 + layout.stride % 4 + extent % 4 === 0;
+  const vectors = {
+    a: aligned(a, attrs.transposeA ? m : k),
+    b: aligned(b, attrs.transposeB ? k : n),
+    c: aligned(c, n),
+  };
+  return { m, n, k, a, b, c, vectors };
+}
+
+/** A kernel and the grid that covers the problem with it. */
+interface Choice {
+  readonly kernel: Kernel;
+  readonly grid: Grid;
+}
+
+/** Steps of k: one where both operands are read across k, four where one is read along it as vec4. */
+function stepOf({ transposeA, transposeB }: Attrs): number {
+  return transposeA && !transposeB ? 1 : 4;
+}
+
+function epilogueDefines(attrs: Attrs, inPlace: boolean): Record<string, number> {
+  return {
+    BIAS: Number(attrs.hasBias),
+    RESIDUAL: attrs.hasResidual ? (inPlace ? 2 : 1) : 0,
+    ACTIVATION: attrs.activation === "relu" ? 1 : attrs.activation === "tanh" ? 2 : 0,
+  };
+}
+
 /**
  * Tile and workgroup by shape, with eight lanes along the columns. llvmpipe spends its time in loads, which a larger tile
  * in registers shares among more products: at 512×768×768 16×16 ran faster than 16×8 in NN, NT and TN, interleaved.
@@ -207,16 +253,65 @@ function tiling(m: number, n: number): { TILE_M: number; TILE_N: number; GROUP_M
   return { TILE_M: 4, TILE_N: 4, GROUP_M: 4, GROUP_N: 8 };
 }
 
-function dispatches(node: Node<Attrs>, inPlace: boolean): readonly Dispatch[] {
-  const { attrs, inputs, outputs } = node;
-  const { m, n, k } = extents(inputs, attrs);
-  const a = layoutOf(inputs[0], attrs.blocks, attrs.splits.a);
-  const b = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
-  const c = layoutOf(outputs[0], attrs.blocks, attrs.splits.out);
+/** The kernel for every device, layout and shape. */
+function plainChoice(attrs: Attrs, { m, n, k, vectors }: Problem, inPlace: boolean): Choice {
   const tile = tiling(m, n);
-  const kernel = matmulKernel(attrs, { a, b, c }, { m, n, k }, inPlace, tile);
+  const step = stepOf(attrs);
+  const kernel = renderKernel({ name: "matmul", text: matmulText }, {
+    TRANS_A: Number(attrs.transposeA),
+    TRANS_B: Number(attrs.transposeB),
+    VEC_A: Number(vectors.a),
+    // An operand read along k shares the step of 4 with one read across k, whose loads then need no guard either.
+    VEC_B: Number(vectors.b && (step === 1 || k % 4 === 0)),
+    VEC_C: Number(vectors.c),
+    ...epilogueDefines(attrs, inPlace),
+    ...tile,
+    K_STEP: step,
+  });
+  const groups = [Math.ceil(n / tile.TILE_N / tile.GROUP_N), Math.ceil(m / tile.TILE_M / tile.GROUP_M)];
+  return { kernel, grid: [groups[0], groups[1], attrs.blocks] };
+}
+
+/**
+ * The kernel that broadcasts A within subgroups, where it fits and pays: at 768×1536×512 on llvmpipe it ran NT and NN twice
+ * as fast as the plain one, interleaved; 32×8 was the best or near it of 16×8 to 64×8. A GPU's wide subgroups would make its
+ * tiles too wide.
+ */
+function subgroupChoice(
+  attrs: Attrs,
+  { m, n, k, vectors }: Problem,
+  inPlace: boolean,
+  { subgroupSize: SUBGROUP }: DeviceTraits,
+): Choice | undefined {
+  const [TILE_M, TILE_N, K_STEP] = [32, 8, stepOf(attrs)];
+  const fits = vectors.a && vectors.b && vectors.c && k % K_STEP === 0 &&
+    !(attrs.transposeA && attrs.transposeB);
+  const pays = SUBGROUP >= 4 && SUBGROUP <= 16 && m >= TILE_M && n >= SUBGROUP * TILE_N / 2;
+  if (!fits || !pays) return undefined;
+  const LANES_A = attrs.transposeA ? Math.min(SUBGROUP, TILE_M / 4) : SUBGROUP;
+  const kernel = renderKernel({ name: "matmul_subgroup", text: subgroupText }, {
+    TRANS_A: Number(attrs.transposeA),
+    TRANS_B: Number(attrs.transposeB),
+    VEC_C: 1,
+    ...epilogueDefines(attrs, inPlace),
+    VEC_A: 1,
+    VEC_B: 1,
+    TILE_M,
+    TILE_N,
+    K_STEP,
+    SUBGROUP,
+    LANES_A,
+    PER_LANE: TILE_M / (attrs.transposeA ? 4 * LANES_A : SUBGROUP),
+  });
+  return { kernel, grid: [Math.ceil(m / TILE_M), Math.ceil(n / TILE_N / SUBGROUP), attrs.blocks] };
+}
+
+function dispatches(node: Node<Attrs>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[] {
+  const { attrs, inputs, outputs } = node;
+  const problem = problemOf(node);
+  const { m, n, k, a, b, c } = problem;
   return [{
-    kernel,
+    ...subgroupChoice(attrs, problem, inPlace, device) ?? plainChoice(attrs, problem, inPlace),
     params: {
       m,
       n,
@@ -237,38 +332,7 @@ function dispatches(node: Node<Attrs>, inPlace: boolean): readonly Dispatch[] {
       ...(attrs.hasBias ? { bias: inputs[2] } : {}),
       ...(attrs.hasResidual && !inPlace ? { residual: inputs.at(-1)! } : {}),
     },
-    grid: [
-      Math.ceil(n / tile.TILE_N / tile.GROUP_N),
-      Math.ceil(m / tile.TILE_M / tile.GROUP_M),
-      attrs.blocks,
-    ],
   }];
-}
-
-/** The kernel of these layouts: vec4 wherever leading dimension, block stride and contiguous extent are multiples of 4. */
-function matmulKernel(
-  attrs: Attrs,
-  { a, b, c }: { a: Layout; b: Layout; c: Layout },
-  { m, n, k }: { m: number; n: number; k: number },
-  inPlace: boolean,
-  tile: ReturnType<typeof tiling>,
-): Kernel {
-  const aligned = (layout: Layout, extent: number) =>
-    Number(layout.lead % 4 + layout.stride % 4 + extent % 4 === 0);
-  // An operand read along k shares the step of 4 with one read across k, whose loads then need no guard either.
-  const step = attrs.transposeA && !attrs.transposeB ? 1 : 4;
-  return renderKernel({ name: "matmul", text: matmulText }, {
-    TRANS_A: Number(attrs.transposeA),
-    TRANS_B: Number(attrs.transposeB),
-    VEC_A: aligned(a, attrs.transposeA ? m : k),
-    VEC_B: aligned(b, attrs.transposeB ? k : n) && Number(step === 1 || k % 4 === 0),
-    VEC_C: aligned(c, n),
-    BIAS: Number(attrs.hasBias),
-    RESIDUAL: attrs.hasResidual ? (inPlace ? 2 : 1) : 0,
-    ACTIVATION: attrs.activation === "relu" ? 1 : attrs.activation === "tanh" ? 2 : 0,
-    ...tile,
-    K_STEP: step,
-  });
 }
 
 const matmulOp: Op<Attrs> = {

@@ -1,0 +1,106 @@
+// C[z] = activation(scale · op(A[z]) · op(B[z]) + bias) + residual, for z = 0 … blocks − 1, where a subgroup's lanes
+// share what they load of A
+//
+// The same product as matmul.wgsl, for operands that can be read as vec4, on devices whose subgroups have one size. A
+// software driver spends its time in loads, one float at a time: here each float of A is loaded once a subgroup and
+// broadcast, not once an invocation.
+//
+// Tiling: a workgroup is one subgroup of SUBGROUP lanes. It owns TILE_M rows of C, each lane TILE_N columns of them, in
+// registers, and walks k in steps of K_STEP. Of A each lane loads PER_LANE vec4 a step: along k a row each (NN, NT), or along
+// m four rows each (TN). Rows and columns past the edge are clamped on load and not stored; no lane returns early,
+// since a broadcast wants them all.
+// Grid: x over rows, so that workgroups which follow each other read the same columns of B; y over columns, z over blocks.
+// Accumulation is in f32, in order of k: same bits every run, and the same as matmul.wgsl's.
+// The bindings and RESIDUAL, BIAS and ACTIVATION are those of include/matmul.wgsl.
+
+#include "matmul.wgsl"
+
+@compute @workgroup_size(${SUBGROUP}, 1, 1)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let row0 = group.x * ${TILE_M}u;
+  let col0 = (group.y * ${SUBGROUP}u + lane) * ${TILE_N}u;
+  let block = group.z;
+  let a0 = block * params.stride_a;
+  let b0 = block * params.stride_b;
+#for p in 0..PER_LANE
+#if TRANS_A
+  var a_at${p} = (a0 + min(row0 + (${p * SUBGROUP}u + lane) % ${TILE_M / 4}u * 4u, params.m - 4u)) / 4u;
+#else
+  var a_at${p} = (a0 + min(row0 + ${p * SUBGROUP}u + lane, params.m - 1u) * params.ld_a) / 4u;
+#end
+#end
+#if TRANS_B
+#for j in 0..TILE_N
+  var b_at${j} = (b0 + min(col0 + ${j}u, params.n - 1u) * params.ld_b) / 4u;
+#end
+#else
+#for q in 0..TILE_N / 4
+  var b_at${q} = (b0 + min(col0 + ${4 * q}u, params.n - 4u)) / 4u;
+#end
+  let b_step = params.ld_b / 4u;
+#end
+#if TRANS_A
+  let a_step = params.ld_a / 4u;
+#else
+  let a_step = 1u;
+#end
+#for i in 0..TILE_M
+#for q in 0..TILE_N / 4
+  var c${i}_${q} = vec4f(0.0);
+#end
+#end
+
+  for (var k = 0u; k < params.k; k += ${K_STEP}u) {
+#for p in 0..PER_LANE
+    let own${p} = a[a_at${p}];
+    a_at${p} += a_step;
+#end
+#if TRANS_B
+#for j in 0..TILE_N
+    let bt${j} = b[b_at${j}];
+    b_at${j} += 1u;
+#end
+#for q in 0..TILE_N / 4
+#for e in 0..4
+    let b${e}_${q} = vec4f(bt${4 * q}[${e}], bt${4 * q + 1}[${e}], bt${4 * q + 2}[${e}], bt${4 * q + 3}[${e}]);
+#end
+#end
+#else
+#for e in 0..K_STEP
+#for q in 0..TILE_N / 4
+    let b${e}_${q} = b[b_at${q}];
+    b_at${q} += b_step;
+#end
+#end
+#end
+#if TRANS_A
+#for p in 0..PER_LANE
+#for l in 0..LANES_A
+    let a${p}_${l} = subgroupBroadcast(own${p}, ${l}u);
+#for e in 0..4
+#for q in 0..TILE_N / 4
+    c${4 * (p * LANES_A + l) + e}_${q} = fma(vec4f(a${p}_${l}[${e}]), b0_${q}, c${4 * (p * LANES_A + l) + e}_${q});
+#end
+#end
+#end
+#end
+#else
+#for p in 0..PER_LANE
+#for l in 0..SUBGROUP
+    let a${p}_${l} = subgroupBroadcast(own${p}, ${l}u);
+#for e in 0..4
+#for q in 0..TILE_N / 4
+    c${p * SUBGROUP + l}_${q} = fma(vec4f(a${p}_${l}[${e}]), b${e}_${q}, c${p * SUBGROUP + l}_${q});
+#end
+#end
+#end
+#end
+#end
+  }
+
+#for i in 0..TILE_M
+#for q in 0..TILE_N / 4
+  store(c${i}_${q}, row0 + ${i}u, col0 + ${4 * q}u, block);
+#end
+#end
+}

@@ -4,6 +4,6 @@ import type { Profile } from "./table.ts";
 
 export const analysisProfiles: Readonly<Record<string, Profile>> = {
   smoke: { tasks: ["supersense"], train: 96, dev: 64, epochs: 1, seeds: 1 },
-  default: { tasks: ["supersense"], train: 320, dev: 320, epochs: 2, seeds: 3 },
+  default: { tasks: ["supersense"], train: 480, dev: 320, epochs: 2, seeds: 3 },
   full: { tasks: ["supersense", "sentiment", "wic"], train: 4000, dev: 2000, epochs: 3, seeds: 5 },
 };

@@ -16,13 +16,37 @@ export {
   type OpenGpuOptions,
 } from "./lib/gpu/device.ts";
 export { Profile, type Timing } from "./lib/gpu/profiler.ts";
-export { type DType, Graph, type Op, type Tensor } from "./lib/graph/graph.ts";
+export { type DType, Graph, type Node, type Op, type Spec, type Tensor } from "./lib/graph/graph.ts";
 export { grad } from "./lib/graph/grad.ts";
 export { interpret } from "./lib/graph/interpret.ts";
+export { activate, type Activation } from "./lib/graph/ops/activation.ts";
+export { add, multiply } from "./lib/graph/ops/binary.ts";
+export { boraMix, boraSigma, type SigmaMap } from "./lib/graph/ops/bora.ts";
+export { columnSum } from "./lib/graph/ops/column_sum.ts";
+export { linear, matmul, type MatmulOptions } from "./lib/graph/ops/matmul.ts";
+export { scaleColumns } from "./lib/graph/ops/scale_columns.ts";
+export { softmaxRows } from "./lib/graph/ops/softmax_rows.ts";
 export { compile, type CompiledGraph, type CompileOptions } from "./lib/graph/compile.ts";
 export { type Adapter, attach, type AttachOptions } from "./lib/adapters/attach.ts";
 export type { AdaptedModule, Targeting } from "./lib/adapters/targeting.ts";
-export type { AdapterOptions, Method } from "./lib/adapters/method.ts";
+export {
+  type AdapterOptions,
+  type BlockOptions,
+  type Cost,
+  type Initializer,
+  lowRankDefaults,
+  lowRankFactors,
+  type LowRankOptions,
+  type Method,
+  type ParameterSpec,
+  type ParameterSpecs,
+  type PeftFormat,
+  productCost,
+  type Restarts,
+  scaleOf,
+  type Site,
+  zeros,
+} from "./lib/adapters/method.ts";
 export { full, headOnly } from "./lib/adapters/base_only.ts";
 export { bora, boraWithoutExp, boraWithoutNorm } from "./lib/adapters/bora.ts";
 export { boraBanded } from "./lib/adapters/bora_banded.ts";

@@ -475,4 +475,9 @@ Deno.test("a method of one's own is one object: it attaches, trains, merges and 
   assert.ok(losses.at(-1)!.loss < losses[0].loss);
   const weights = await trainer.weights();
   assert.ok(weights.get("query.v")!.data.some((value) => value !== 0));
+  const folder = await Deno.makeTempDir();
+  await saveAdapter(folder, model, adapter, weights);
+  await assert.rejects(() => loadAdapter(folder, model), /no method for peft_type "TOY"/);
+  const loaded = await loadAdapter(folder, model, [...methods, toy as Method]);
+  assert.deepEqual(loaded.weights.get("query.v")!.data, weights.get("query.v")!.data);
 });

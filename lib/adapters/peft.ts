@@ -1,7 +1,7 @@
 /**
  * Adapters as folders in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`, with PEFT's key names. LoRA,
- * rsLoRA, DoRA, HiRA and GraLoRA folders are PEFT's own (checked against peft 0.21.0: `tuners/lora/config.py`,
- * `utils/save_and_load.py`); the other methods use the same layout under a `peft_type` of their own.
+ * rsLoRA, DoRA, HiRA and GraLoRA folders are PEFT's own (peft 0.21.0 reads them, and they read peft's: see
+ * `tests/fixtures/peft_reference.py`); the other methods use the same layout under a `peft_type` of their own.
  */
 
 import * as v from "npm:valibot@1.5.0";
@@ -21,11 +21,13 @@ const prefix = "base_model.model.";
 /** The rest of peft 0.21.0's LoraConfig, at its defaults. */
 const loraConfigDefaults = {
   alora_invocation_tokens: null,
+  alpha_pattern: {},
   arrow_config: null,
   bias: "none",
   corda_config: null,
   ensure_weight_tying: false,
   eva_config: null,
+  exclude_modules: null,
   fan_in_fan_out: false,
   init_lora_weights: true,
   kasa_config: null,
@@ -37,6 +39,7 @@ const loraConfigDefaults = {
   megatron_core: "megatron.core",
   monteclora_config: null,
   qalora_group_size: 16,
+  rank_pattern: {},
   target_parameters: null,
   trainable_token_indices: null,
   use_bdlora: null,
@@ -104,18 +107,22 @@ export async function saveAdapter(
 }
 
 /**
- * Reads an adapter for `model`.
+ * Reads an adapter for `model`, of one of `known` methods: pass `[...methods, mine]` where it may be of your own.
  * @throws Error naming the file and what is wrong: another base, an unknown method or target, missing or extra keys, wrong
  * shapes or element types, values that are not finite. Nothing is attached then.
  */
-export async function loadAdapter(folder: string, model: Encoder): Promise<SavedAdapter> {
+export async function loadAdapter(
+  folder: string,
+  model: Encoder,
+  known: readonly Method[] = methods,
+): Promise<SavedAdapter> {
   const configPath = `${folder}/adapter_config.json`;
   const config = parseConfig(configPath, await Deno.readTextFile(configPath));
   const base = config.base_model_name_or_path;
   if (base && base !== model.name) {
     throw new Error(`${configPath}: the adapter was made for "${base}", this model is "${model.name}"`);
   }
-  const method = methodOf(configPath, config);
+  const method = methodOf(configPath, config, known);
   const adapter = attach(
     model,
     method,
@@ -213,14 +220,12 @@ function configOf(
     peft_version: "0.21.0",
     revision: null,
     task_type: null,
-    exclude_modules: null,
     layers_pattern: null,
     layers_to_transform: null,
     modules_to_save: saved.length > 0 ? saved : null,
-    rank_pattern: patternOf(adapter, "r"),
-    alpha_pattern: patternOf(adapter, "alpha"),
     target_modules: targetModules(adapter),
     ...(format.type === "LORA" ? loraConfigDefaults : {}),
+    ...patternsOf(adapter),
     ...format.marks,
     ...Object.fromEntries(own),
   };
@@ -237,13 +242,19 @@ function targetModules({ targeting: { target, layers }, modules }: Adapter): str
   return [...new Set(areEnds ? target : paths)].toSorted();
 }
 
-/** PEFT's `rank_pattern` or `alpha_pattern`: a key that fits one layer only for each that differs from the common value. */
-function patternOf({ options, modules }: Adapter, option: "r" | "alpha"): Record<string, unknown> {
-  const value = (of: object) => (of as Readonly<Record<string, unknown>>)[option];
-  const differing = modules.filter((adapted) => value(adapted.options) !== value(options));
+/** PEFT's `rank_pattern` and `alpha_pattern`, where not empty: a key that fits one layer only for each that differs. */
+function patternsOf({ options, modules }: Adapter): Record<string, unknown> {
+  const value = (of: object, option: string) => (of as Readonly<Record<string, unknown>>)[option];
   // Not RegExp.escape: it would write a path's first letter as a number, which nobody could read.
   const key = ({ module: { path } }: AdaptedModule) => `^${path.replaceAll(/\W/g, "\\$&")}`;
-  return Object.fromEntries(differing.map((adapted) => [key(adapted), value(adapted.options)]));
+  const patterns = [["rank_pattern", "r"], ["alpha_pattern", "alpha"]].map(([name, option]) => {
+    const differing = modules.filter((adapted) => value(adapted.options, option) !== value(options, option));
+    return [
+      name,
+      Object.fromEntries(differing.map((adapted) => [key(adapted), value(adapted.options, option)])),
+    ];
+  });
+  return Object.fromEntries(patterns.filter(([, pattern]) => Object.keys(pattern).length > 0));
 }
 
 /** PEFT's reading of a string: all linear layers, or a regular expression for the whole path. */
@@ -266,13 +277,13 @@ function parseConfig(path: string, text: string): PeftConfig {
 }
 
 /** The method whose `peft_type` and marks the configuration bears. */
-function methodOf(path: string, config: PeftConfig): Method {
+function methodOf(path: string, config: PeftConfig, known: readonly Method[]): Method {
   const bears = ({ type, marks = {} }: PeftFormat) =>
     type === config.peft_type &&
     Object.entries(marks).every(([name, value]) => (config[name] ?? false) === value);
-  const found = methods.find(({ peft }) => peft && bears(peft));
+  const found = known.find(({ peft }) => peft && bears(peft));
   if (!found) {
-    const types = [...new Set(methods.flatMap(({ peft }) => peft?.type ?? []))].join(", ");
+    const types = [...new Set(known.flatMap(({ peft }) => peft?.type ?? []))].join(", ");
     throw new Error(
       `${path}: no method for peft_type "${config.peft_type}" with these settings; have ${types}`,
     );

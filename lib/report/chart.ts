@@ -89,6 +89,47 @@ export function barChart(title: string, cells: readonly Cell[]): Promise<string>
   });
 }
 
+/** Bars of ratios on a logarithmic axis, with a line at 1; a series a colour. */
+export function ratioChart(
+  title: string,
+  values: readonly { readonly row: string; readonly series: string; readonly ratio: number }[],
+): Promise<string> {
+  const y = { field: "row", type: "nominal", sort: null, axis: { title: null, labelLimit: 240 } } as const;
+  return toSvg({
+    width: 520,
+    height: { step: 14 },
+    background: "white",
+    title,
+    layer: [
+      {
+        data: { values: [...values] },
+        mark: { type: "point", filled: true, size: 60, opacity: 1 },
+        encoding: {
+          y,
+          x: {
+            field: "ratio",
+            type: "quantitative",
+            scale: { type: "log" },
+            axis: { title: "times as long" },
+          },
+          color: {
+            field: "series",
+            type: "nominal",
+            sort: null,
+            scale: { scheme: "tableau10" },
+            title: null,
+          },
+        },
+      },
+      {
+        data: { values: [{ one: 1 }] },
+        mark: { type: "rule", strokeDash: [4, 3] },
+        encoding: { x: { field: "one", type: "quantitative" } },
+      },
+    ],
+  });
+}
+
 /** One point of a curve. */
 export interface CurvePoint {
   readonly x: number;

@@ -1,0 +1,43 @@
+/** jax-js with its WebGPU device, jitted. An array passed to a function is consumed unless it is passed as `.ref`. */
+
+import * as jax from "npm:@jax-js/jax@0.1.25";
+import type { Input, Runner } from "../work.ts";
+
+export { jax };
+export type JaxArray = jax.numpy.Array;
+
+/** Does the work on arrays of the inputs, consuming each once. */
+export type JaxWork = (inputs: Record<string, JaxArray>) => JaxArray[];
+
+/** Opens the WebGPU device. Throws an Error where there is none. */
+export async function openJax(): Promise<void> {
+  if (!(await jax.init("webgpu")).includes("webgpu")) throw new Error("jax-js found no WebGPU device");
+  jax.defaultDevice("webgpu");
+}
+
+/** A runner of a work in jax-js. */
+export async function jaxRunner(inputs: Readonly<Record<string, Input>>, work: JaxWork): Promise<Runner> {
+  await openJax();
+  const arrays = Object.fromEntries(
+    Object.entries(inputs).map((
+      [name, { shape, data }],
+    ) => [name, jax.numpy.array(data, { shape: [...shape] })]),
+  );
+  const compiled = jax.jit(work);
+  const refs = () => Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.ref]));
+  return {
+    async results() {
+      const values = [];
+      for (const output of compiled(refs())) values.push(Float32Array.from(await output.data()));
+      return values;
+    },
+    async lap(times) {
+      for (let i = 0; i < times; i++) {
+        const outputs = compiled(refs());
+        if (i === times - 1) await jax.blockUntilReady(outputs.map((output) => output.ref));
+        for (const output of outputs) output.dispose();
+      }
+    },
+    dispose: () => Object.values(arrays).forEach((array) => array.dispose()),
+  };
+}

@@ -1,0 +1,67 @@
+/** `deno task bench [group…]`: races this library against its peers and writes results/bench.{md,json,svg}. */
+
+import { parseArgs } from "node:util";
+import { writeWhole } from "../lib/files.ts";
+import { openGpu } from "../lib/gpu/device.ts";
+import { describeEnvironment } from "../lib/report/environment.ts";
+import { groups } from "./groups.ts";
+import { chartOf, pageOf } from "./page.ts";
+import { race, type Row } from "./race.ts";
+
+const help = `deno task bench [group…] [options]
+
+Groups (default: all):
+${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
+
+  --out DIR   where to write (default: results)
+  --help      this text
+`;
+
+const versions = "Peers: tfjs-webgpu 4.22.0, eager; jax-js 0.1.25, jitted";
+
+function chosenGroups(names: readonly string[]) {
+  const unknown = names.find((name) => groups.every((group) => group.name !== name));
+  if (unknown) throw new Error(`no group "${unknown}"; have ${groups.map(({ name }) => name).join(", ")}`);
+  return groups.filter(({ name }) => names.length === 0 || names.includes(name));
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      out: { type: "string", default: "results" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return console.log(help);
+  const chosen = chosenGroups(positionals);
+  const gpu = await openGpu();
+  const environment = await describeEnvironment(gpu);
+  const rows: Row[] = [];
+  for (const group of chosen) {
+    for (const work of group.works(gpu)) {
+      const row = await race(group, work);
+      rows.push(row);
+      const times = row.measured.map(({ library, milliseconds, cannot }) =>
+        `${library} ${cannot ?? `${Math.min(...milliseconds).toPrecision(3)} ms`}`
+      );
+      console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
+    }
+  }
+  const page = pageOf(rows, versions, environment);
+  await Deno.mkdir(values.out, { recursive: true });
+  const path = `${values.out}/bench`;
+  await writeWhole(`${path}.json`, `${JSON.stringify({ schemaVersion: 1, environment, rows }, null, 1)}\n`);
+  await writeWhole(`${path}.svg`, await chartOf(rows));
+  await writeWhole(`${path}.md`, page);
+  console.log(page);
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error((error as Error).message);
+  Deno.exit(1);
+}
+// The peers keep their devices open and with them the event loop.
+Deno.exit(0);

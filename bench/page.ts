@@ -1,0 +1,116 @@
+/** The bench as a page: every group's table, and a chart of the ratios to the peers. */
+
+import { ratioChart } from "../lib/report/chart.ts";
+import { table } from "../lib/report/markdown.ts";
+import type { Environment } from "../lib/report/schema.ts";
+import type { Measured, Row } from "./race.ts";
+import { own } from "./work.ts";
+
+const sorted = (values: readonly number[]) => values.toSorted((x, y) => x - y);
+export const median = (values: readonly number[]) => sorted(values)[Math.floor(values.length / 2)];
+
+const ofLibrary = ({ measured }: Row, library: string) => measured.find((entry) => entry.library === library);
+
+/** How many times as long a peer takes: the median over laps of the ratio within a lap. */
+export function ratioTo(row: Row, peer: Measured): number {
+  const ours = ofLibrary(row, own)!.milliseconds;
+  return median(peer.milliseconds.map((time, lap) => time / ours[lap]));
+}
+
+/** The best rates that were measured: GFLOP/s of any product, GB/s of adding two arrays. */
+export interface Roofline {
+  readonly gflops: number;
+  readonly gigabytes: number;
+}
+
+export function rooflineOf(rows: readonly Row[]): Roofline | undefined {
+  const best = (group: string, of: "flops" | "bytes") =>
+    Math.max(
+      ...rows.filter((row) => row.group === group).map((row) =>
+        row[of] / Math.min(...ofLibrary(row, own)!.milliseconds) / 1e6
+      ),
+    );
+  const [gflops, gigabytes] = [best("products", "flops"), best("bandwidth", "bytes")];
+  return Number.isFinite(gflops + gigabytes) ? { gflops, gigabytes } : undefined;
+}
+
+/** The time that the roofline allows over the time taken. */
+function shareOf({ flops, bytes }: Row, milliseconds: number, { gflops, gigabytes }: Roofline): number {
+  return Math.max(flops / gflops, bytes / gigabytes) / 1e6 / milliseconds;
+}
+
+function groupTable(rows: readonly Row[], roofline: Roofline | undefined): string {
+  const peers = [...new Set(rows.flatMap(({ measured }) => measured.map(({ library }) => library)))]
+    .filter((library) => library !== own);
+  const header = [
+    "work",
+    "ms",
+    "GFLOP/s",
+    ...roofline ? ["of the roofline"] : [],
+    ...peers.flatMap((peer) => [`${peer}, ms`, `÷ ${peer}`]),
+  ];
+  const body = rows.map((row) => {
+    const { milliseconds } = ofLibrary(row, own)!;
+    const middle = median(milliseconds);
+    const spread = `${Math.min(...milliseconds).toPrecision(3)}–${Math.max(...milliseconds).toPrecision(3)}`;
+    return [
+      row.name,
+      `${middle.toPrecision(3)} (${spread})`,
+      (row.flops / middle / 1e6).toPrecision(3),
+      ...roofline ? [`${(100 * shareOf(row, middle, roofline)).toFixed(0)} %`] : [],
+      ...peers.flatMap((peer) => {
+        const found = ofLibrary(row, peer);
+        if (!found) return ["–", "–"];
+        if (found.cannot) return [found.cannot, "–"];
+        return [median(found.milliseconds).toPrecision(3), `${ratioTo(row, found).toFixed(1)}×`];
+      }),
+    ];
+  });
+  return table(header, body);
+}
+
+/** The page of all rows that were run. */
+export function pageOf(rows: readonly Row[], versions: string, environment: Environment): string {
+  const roofline = rooflineOf(rows);
+  const titles = new Map(rows.map(({ group, title }) => [group, title]));
+  const sections = [...titles].map(([name, title]) =>
+    `## ${title}\n\n${groupTable(rows.filter(({ group }) => group === name), roofline)}`
+  );
+  const { adapter, cpus, runtime, commit, dirty } = environment;
+  return `# Speed
+
+\`deno task bench\`: f32, one process, one adapter, the libraries in turn on each piece of work. Their results were compared
+first. Milliseconds a run: median (fastest–slowest) of the laps; ÷ is how many times as long a peer takes, the median over
+laps of the ratio within a lap. GFLOP/s by count, two FLOPs a multiply-add.${
+    roofline
+      ? ` Roofline: ${roofline.gflops.toFixed(1)} GFLOP/s, the best product here, and ${
+        roofline.gigabytes.toFixed(1)
+      } GB/s, adding two arrays.`
+      : ""
+  }
+
+${versions}. Machine: ${adapter}, ${cpus} CPUs, ${runtime}. Commit ${commit.slice(0, 10)}${
+    dirty ? " with uncommitted changes" : ""
+  }.
+
+![how many times as long the peers take](bench.svg)
+
+${sections.join("\n\n")}
+`;
+}
+
+/** Bars of every ratio to a peer. */
+export function chartOf(rows: readonly Row[]): Promise<string> {
+  return ratioChart(
+    "How many times as long the peers take",
+    rows.flatMap((row) =>
+      row.measured.filter(({ library, milliseconds }) => library !== own && milliseconds.length > 0).map((
+        peer,
+      ) => ({
+        row: row.name,
+        series: peer.library,
+        ratio: ratioTo(row, peer),
+      }))
+    ),
+  );
+}

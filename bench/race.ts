@@ -1,0 +1,80 @@
+/** Races the libraries on one piece of work: results compared first, then laps in turn. */
+
+import type { Group, Library, Runner, Work } from "./work.ts";
+
+/** Laps of every library; fewer where a run of this library takes half a second or more. */
+const [laps, slowLaps] = [5, 3];
+/** A lap is as many runs as this library needs for about as many milliseconds. */
+const lapMilliseconds = 60;
+
+/** One library's laps on one work. */
+export interface Measured {
+  readonly library: Library;
+  /** Milliseconds a run, one entry a lap, in the order they were run; none where the library does not do the work. */
+  readonly milliseconds: readonly number[];
+  /** Why there are none. */
+  readonly cannot?: string;
+}
+
+/** A raced work. */
+export interface Row {
+  readonly group: string;
+  /** The group's title. */
+  readonly title: string;
+  readonly name: string;
+  readonly flops: number;
+  readonly bytes: number;
+  readonly measured: readonly Measured[];
+}
+
+/** Largest |a − b| of two results over the largest |b|; Infinity where their sizes differ or a value is not finite. */
+function difference(a: readonly Float32Array[], b: readonly Float32Array[]): number {
+  return Math.max(...b.map((expected, i) => {
+    if (a[i]?.length !== expected.length) return Infinity;
+    let [worst, scale] = [0, 1e-30];
+    expected.forEach((value, j) => {
+      worst = Math.max(worst, Math.abs(a[i][j] - value));
+      scale = Math.max(scale, Math.abs(value));
+    });
+    return Number.isFinite(worst) ? worst / scale : Infinity;
+  }));
+}
+
+async function milliseconds(runner: Runner, times: number): Promise<number> {
+  const start = performance.now();
+  await runner.lap(times);
+  return (performance.now() - start) / times;
+}
+
+/**
+ * Runs the work in every library that does it, this one first; one whose results differ from this library's by more than 1e-3
+ * of the largest is not timed, and the difference is said.
+ */
+export async function race(
+  { name: group, title }: Pick<Group, "name" | "title">,
+  { name, flops, bytes, ways }: Work,
+): Promise<Row> {
+  using owned = new DisposableStack();
+  const entrants: { library: Library; runner: Runner; times: number[] }[] = [];
+  const absent: Measured[] = [];
+  let expected: Float32Array[] | undefined;
+  for (const [library, way] of Object.entries(ways) as [Library, NonNullable<Work["ways"][Library]>][]) {
+    if (typeof way !== "function") {
+      absent.push({ library, milliseconds: [], cannot: way.cannot });
+      continue;
+    }
+    const runner = owned.adopt(await way(), (own) => own.dispose());
+    const results = await runner.results();
+    expected ??= results;
+    const error = difference(results, expected);
+    if (error <= 1e-3) entrants.push({ library, runner, times: [] });
+    else absent.push({ library, milliseconds: [], cannot: `its result is off by ${error.toPrecision(2)}` });
+  }
+  const first = await milliseconds(entrants[0].runner, 1);
+  const runs = Math.min(50, Math.max(1, Math.round(lapMilliseconds / first)));
+  for (let lap = 0; lap < (first < 500 ? laps : slowLaps); lap++) {
+    for (const { runner, times } of entrants) times.push(await milliseconds(runner, runs));
+  }
+  const measured = entrants.map(({ library, times }): Measured => ({ library, milliseconds: times }));
+  return { group, title, name, flops, bytes, measured: [...measured, ...absent] };
+}

@@ -1,0 +1,52 @@
+/** What is raced: a piece of work, the libraries that do it, and what each of them is asked for. */
+
+import type { Gpu } from "../lib/gpu/device.ts";
+import { streamOf, uniform } from "../lib/graph/random.ts";
+
+/** A tensor that every library starts from. */
+export interface Input {
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** Uniform in (−bound, bound), the same in every run. */
+export function randomInput(name: string, shape: readonly number[], bound = 1): Input {
+  const size = shape.reduce((product, extent) => product * extent, 1);
+  return { shape, data: Float32Array.from(uniform(3, streamOf(name), size, bound)) };
+}
+
+/** A piece of work ready to be run in one library, its inputs on the GPU. */
+export interface Runner {
+  /** Does the work once and gives its results, in the order that all libraries agree on. */
+  results(): Promise<Float32Array[]>;
+  /** Does the work `times` times and waits for the last: what is timed. */
+  lap(times: number): Promise<void>;
+  dispose(): void;
+}
+
+/** This library's name in tables. */
+export const own = "this library";
+
+/** A library that is raced. */
+export type Library = typeof own | "tfjs-webgpu" | "jax-js";
+
+/** Makes the library's runner, or says why it cannot do the work. */
+export type Way = (() => Promise<Runner>) | { readonly cannot: string };
+
+/** A row of a bench. */
+export interface Work {
+  /** Such as `NT 512×768×768`. */
+  readonly name: string;
+  /** FLOPs of one run by count: two a multiply-add. */
+  readonly flops: number;
+  /** Bytes that one run must at least read and write. */
+  readonly bytes: number;
+  readonly ways: Readonly<Partial<Record<Library, Way>>>;
+}
+
+/** Works that are shown in one table. To add one: a file in `works/` that exports a group, and a line in `groups.ts`. */
+export interface Group {
+  readonly name: string;
+  readonly title: string;
+  works(gpu: Gpu): readonly Work[];
+}

@@ -1,0 +1,99 @@
+/** One 768×768 layer of 512 tokens under every method, forward and backward: the whole layer, and the adapter alone. */
+
+import { attach, type AttachOptions } from "../../lib/adapters/attach.ts";
+import type { Method } from "../../lib/adapters/method.ts";
+import { methods } from "../../lib/adapters/registry.ts";
+import { constantWeights, startingWeights } from "../../lib/adapters/starting_weights.ts";
+import { tracedParameters } from "../../lib/adapters/trace.ts";
+import type { Gpu } from "../../lib/gpu/device.ts";
+import { grad } from "../../lib/graph/grad.ts";
+import { linear } from "../../lib/graph/ops/matmul.ts";
+import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
+import type { Encoder } from "../../lib/models/model.ts";
+import { ourRunner } from "../libraries/ours.ts";
+import { type Group, type Input, randomInput, type Work } from "../work.ts";
+
+const [width, texts, length] = [768, 8, 64];
+const tokens = texts * length;
+const path = "layer";
+const weight = randomInput("W", [width, width], width ** -0.5);
+
+/** A model of one linear layer. */
+const model: Encoder = {
+  name: "one layer",
+  weights: new Map([[`${path}.weight`, weight]]),
+  constants: new Map(),
+  linears: [{ path, target: path, m: width, n: width }],
+  width,
+  multiplyAddsPerToken: width * width,
+  tokenize: () => [0],
+  trace: () => {
+    throw new Error("a layer alone is not an encoder");
+  },
+};
+
+interface Case {
+  readonly label: string;
+  readonly method: Method;
+  readonly options: object;
+}
+
+const cases: readonly Case[] = methods.filter(({ peft }) => peft).flatMap((method) => {
+  const label = `${method.name}${"r" in method.defaults ? ` r ${method.defaults.r}` : ""}`;
+  const blocks = "blocks" in method.defaults ? ` b ${method.defaults.blocks}` : "";
+  const own = { label: label + blocks, method, options: {} };
+  return method.name === "BoRA"
+    ? [own, { label: "BoRA r 8 b auto", method, options: { blocks: "auto" } }]
+    : [own];
+});
+
+/** Forward and backward of one layer; `alone` leaves the frozen product out. */
+function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean): Work {
+  const adapter = attach(model, method, { ...options, target: [path] } as AttachOptions);
+  const [adapted] = adapter.modules;
+  const inputs: Record<string, Input> = {
+    x: randomInput("x", [tokens, width]),
+    ...(alone ? { base: randomInput("base", [tokens, width]) } : {}),
+    ...Object.fromEntries([
+      ...model.weights,
+      ...startingWeights(model, adapter, 0),
+      ...constantWeights(model, adapter),
+    ]),
+  };
+  const { forward, backward, step } = method.cost(adapted.module, adapted.options);
+  const frozen = alone ? 0 : 2 * width * width;
+  return {
+    name: `${label}${alone ? ", adapter alone" : ""}`,
+    flops: 2 * (tokens * (frozen + forward + backward) + step),
+    bytes: 4 * (width * width + 4 * tokens * width),
+    ways: {
+      "this library": () =>
+        ourRunner(gpu, inputs, ({ x, base, [`${path}.weight`]: W }, graph) => {
+          const y = method.forward({
+            ...adapted,
+            x,
+            dropped: x,
+            weight: W,
+            parameters: tracedParameters(graph, adapter, adapted),
+            lengths: graph.input("lengths", [texts], "u32"),
+            base: () => alone ? base : linear(x, W),
+            addLoss: () => {},
+          });
+          const loss = sumOfSquares(y, 1);
+          const targets = graph.nodes.filter(({ source }) => source === "trainable").map(({ outputs }) =>
+            outputs[0]
+          );
+          return grad([loss], targets);
+        }, {
+          integers: { lengths: Uint32Array.from({ length: texts }, () => length) },
+          trainable: ["x", ...adapter.parameters.keys()],
+        }),
+    },
+  };
+}
+
+export const adapterLayers: Group = {
+  name: "layers",
+  title: "One 768×768 layer of 512 tokens, forward and backward, by method",
+  works: (gpu) => cases.flatMap((entry) => [layer(gpu, entry, false), layer(gpu, entry, true)]),
+};

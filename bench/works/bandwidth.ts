@@ -1,0 +1,27 @@
+/** Adding two arrays: as fast as memory allows, and so the bandwidth of the roofline. */
+
+import { add } from "../../lib/graph/ops/binary.ts";
+import { jax, jaxRunner } from "../libraries/jax.ts";
+import { ourRunner } from "../libraries/ours.ts";
+import { tf, tfjsRunner } from "../libraries/tfjs.ts";
+import { type Group, randomInput } from "../work.ts";
+
+const size = 1 << 22;
+
+export const bandwidth: Group = {
+  name: "bandwidth",
+  title: "Adding two arrays",
+  works: (gpu) => {
+    const inputs = { a: randomInput("a", [size]), b: randomInput("b", [size]) };
+    return [{
+      name: `${size.toLocaleString("en-US")} floats`,
+      flops: size,
+      bytes: 12 * size,
+      ways: {
+        "this library": () => ourRunner(gpu, inputs, ({ a, b }) => [add(a, b)]),
+        "tfjs-webgpu": () => tfjsRunner(inputs, ({ a, b }) => [tf.add(a, b)]),
+        "jax-js": () => jaxRunner(inputs, ({ a, b }) => [jax.numpy.add(a, b)]),
+      },
+    }];
+  },
+};

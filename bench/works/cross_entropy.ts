@@ -1,0 +1,66 @@
+/** Softmax cross-entropy and its gradient by the logits. */
+
+import { grad } from "../../lib/graph/grad.ts";
+import { crossEntropy as ourCrossEntropy } from "../../lib/graph/ops/losses.ts";
+import { jax, jaxRunner } from "../libraries/jax.ts";
+import { ourRunner } from "../libraries/ours.ts";
+import { tf, tfjsRunner } from "../libraries/tfjs.ts";
+import { type Group, type Input, randomInput } from "../work.ts";
+
+/** One-hot rows of `labels`. */
+export function oneHot(labels: readonly number[], classes: number): Input {
+  const data = new Float32Array(labels.length * classes);
+  labels.forEach((label, row) => data[row * classes + label] = 1);
+  return { shape: [labels.length, classes], data };
+}
+
+/** The mean over rows of −log softmax(logits)[label], in tfjs. */
+export function tfjsCrossEntropy(logits: tf.Tensor, hot: tf.Tensor): tf.Scalar {
+  return tf.mul(tf.sum(tf.mul(tf.logSoftmax(logits), hot)), -1 / hot.shape[0]);
+}
+
+/** The same in jax-js; consumes its arguments. */
+export function jaxCrossEntropy(logits: jax.numpy.Array, hot: jax.numpy.Array): jax.numpy.Array {
+  const rows = hot.shape[0];
+  return jax.nn.logSoftmax(logits, -1).mul(hot).sum().mul(-1 / rows);
+}
+
+export const crossEntropy: Group = {
+  name: "cross-entropy",
+  title: "Softmax cross-entropy with its gradient",
+  works: (gpu) =>
+    ([[512, 41], [512, 32000]] as const).map(([rows, classes]) => {
+      const labels = Array.from({ length: rows }, (_, row) => row * 7919 % classes);
+      const logits = randomInput("logits", [rows, classes], 3);
+      const inputs = { logits, hot: oneHot(labels, classes) };
+      return {
+        name: `${rows} rows of ${classes}`,
+        flops: 8 * rows * classes,
+        bytes: 12 * rows * classes,
+        ways: {
+          "this library": () =>
+            ourRunner(
+              gpu,
+              { logits, weights: { shape: [rows], data: new Float32Array(rows).fill(1) } },
+              ({ logits, labels, weights }) => {
+                const loss = ourCrossEntropy(logits, labels, weights);
+                return [loss, ...grad([loss], [logits])];
+              },
+              { integers: { labels: Uint32Array.from(labels) }, trainable: ["logits"] },
+            ),
+          "tfjs-webgpu": () =>
+            tfjsRunner(inputs, ({ logits, hot }) => {
+              const { value, grad } = tf.valueAndGrad((x: tf.Tensor) => tfjsCrossEntropy(x, hot))(logits);
+              return [value, grad];
+            }),
+          "jax-js": () =>
+            jaxRunner(inputs, ({ logits, hot }) => {
+              const [value, gradient] = jax.valueAndGrad((x: jax.numpy.Array) => jaxCrossEntropy(x, hot))(
+                logits,
+              );
+              return [value, gradient];
+            }),
+        },
+      };
+    }),
+};

@@ -1,0 +1,46 @@
+/** LayerNorm over the rows of a matrix. */
+
+import { layerNorm as ourLayerNorm } from "../../lib/graph/ops/layer_norm.ts";
+import { jax, jaxRunner } from "../libraries/jax.ts";
+import { ourRunner } from "../libraries/ours.ts";
+import { tf, tfjsRunner } from "../libraries/tfjs.ts";
+import { type Group, randomInput } from "../work.ts";
+
+const width = 768;
+export const epsilon = 1e-5;
+
+/** γ (x − μ) / √(variance + ε) + β in tfjs. */
+export function tfjsLayerNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor): tf.Tensor {
+  const { mean, variance } = tf.moments(x, -1, true);
+  const normal = tf.div(tf.sub(x, mean), tf.sqrt(tf.add(variance, epsilon)));
+  return tf.add(tf.mul(normal, gamma), beta);
+}
+
+/** The same in jax-js; consumes its arguments. */
+export function jaxLayerNorm(x: jax.numpy.Array, gamma: jax.numpy.Array, beta: jax.numpy.Array) {
+  return jax.nn.standardize(x, -1, { epsilon }).mul(gamma).add(beta);
+}
+
+export const layerNorm: Group = {
+  name: "layer-norm",
+  title: "LayerNorm",
+  works: (gpu) =>
+    [128, 512, 2048].map((rows) => {
+      const inputs = {
+        x: randomInput("x", [rows, width]),
+        gamma: randomInput("gamma", [width]),
+        beta: randomInput("beta", [width]),
+      };
+      return {
+        name: `${rows}×${width}`,
+        flops: 8 * rows * width,
+        bytes: 8 * rows * width,
+        ways: {
+          "this library": () =>
+            ourRunner(gpu, inputs, ({ x, gamma, beta }) => [ourLayerNorm(x, gamma, beta, epsilon)]),
+          "tfjs-webgpu": () => tfjsRunner(inputs, ({ x, gamma, beta }) => [tfjsLayerNorm(x, gamma, beta)]),
+          "jax-js": () => jaxRunner(inputs, ({ x, gamma, beta }) => [jaxLayerNorm(x, gamma, beta)]),
+        },
+      };
+    }),
+};

@@ -1,0 +1,62 @@
+/** Matrix products of the paper's models: BERT-base and LLaMA-like layers at 128, 512 and 2048 tokens, in three layouts. */
+
+import type { Gpu } from "../../lib/gpu/device.ts";
+import { matmul } from "../../lib/graph/ops/matmul.ts";
+import { jax, jaxRunner } from "../libraries/jax.ts";
+import { ourRunner } from "../libraries/ours.ts";
+import { tf, tfjsRunner } from "../libraries/tfjs.ts";
+import { type Group, randomInput, type Work } from "../work.ts";
+
+/** NN: A B; NT: A Bᵀ (a linear layer's forward pass, B stored n×k); TN: Aᵀ B (a weight's gradient, A stored k×m). */
+type Layout = "NN" | "NT" | "TN";
+
+/** One product of an m×k and a k×n matrix in every library. */
+export function product(gpu: Gpu, layout: Layout, m: number, n: number, k: number): Work {
+  const [transposeA, transposeB] = [layout === "TN", layout === "NT"];
+  const inputs = {
+    a: randomInput("a", transposeA ? [k, m] : [m, k]),
+    b: randomInput("b", transposeB ? [n, k] : [k, n]),
+  };
+  const { matmul: product, transpose } = jax.numpy;
+  return {
+    name: `${layout} ${m}×${n}×${k}`,
+    flops: 2 * m * n * k,
+    bytes: 4 * (m * k + k * n + m * n),
+    ways: {
+      "this library": () => ourRunner(gpu, inputs, ({ a, b }) => [matmul(a, b, { transposeA, transposeB })]),
+      "tfjs-webgpu": () => tfjsRunner(inputs, ({ a, b }) => [tf.matMul(a, b, transposeA, transposeB)]),
+      "jax-js": () =>
+        jaxRunner(inputs, ({ a, b }) => [
+          product(transposeA ? transpose(a) : a, transposeB ? transpose(b) : b),
+        ]),
+    },
+  };
+}
+
+const tokens = [128, 512, 2048];
+const layers: readonly (readonly [n: number, k: number])[] = [[768, 768], [768, 3072], [3072, 768], [
+  4096,
+  1024,
+]];
+
+export const products: Group = {
+  name: "products",
+  title: "Matrix products",
+  works: (gpu) =>
+    tokens.flatMap((m) =>
+      layers.flatMap(([n, k]) => (["NT", "NN", "TN"] as const).map((layout) => product(gpu, layout, m, n, k)))
+    ),
+};
+
+/** The products of an adapter of rank r on a 768×768 layer at 512 tokens: x Aᵀ, V Bᵀ, and the gradients of A and V. */
+export const skinnyProducts: Group = {
+  name: "skinny",
+  title: "The products of a low-rank adapter",
+  works: (gpu) =>
+    [4, 8, 32].flatMap((r) => [
+      product(gpu, "NT", 512, r, 768),
+      product(gpu, "NT", 512, 768, r),
+      product(gpu, "TN", r, 768, 512),
+      product(gpu, "NN", 512, r, 768),
+    ]),
+};

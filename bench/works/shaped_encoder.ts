@@ -1,0 +1,80 @@
+/** An encoder of RoBERTa-base's layer shapes with random weights: 768 wide, 12 heads, 3072 inside. */
+
+import { activate } from "../../lib/graph/ops/activation.ts";
+import { attention } from "../../lib/graph/ops/attention.ts";
+import { embedding } from "../../lib/graph/ops/embedding.ts";
+import { layerNorm } from "../../lib/graph/ops/layer_norm.ts";
+import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
+import type { Encoder, LinearModule, Tracer, Weight } from "../../lib/models/model.ts";
+import { randomInput } from "../work.ts";
+import { epsilon } from "./layer_norm.ts";
+
+const [width, heads, inner] = [768, 12, 3072];
+
+/** An encoder whose size the peers must know. */
+export interface ShapedEncoder extends Encoder {
+  readonly layers: number;
+  readonly heads: number;
+}
+
+function linearsOf(layers: number): LinearModule[] {
+  return Array.from({ length: layers }, (_, i) =>
+    [
+      ...["query", "key", "value", "output"].map((target) => ({ target, m: width, n: width })),
+      { target: "ffn_in", m: inner, n: width },
+      { target: "ffn_out", m: width, n: inner },
+    ].map((module) => ({ ...module, path: `layer.${i}.${module.target}` }))).flat();
+}
+
+/** LayerNorm(x + FFN(x)) over LayerNorm(x + Attention(x)), as BERT has them. */
+function layer(tracer: Tracer, i: number, x: ReturnType<typeof layerNorm>, lengths: typeof x) {
+  const at = (name: string) => `layer.${i}.${name}`;
+  const [q, k, v] = ["query", "key", "value"].map((name) => tracer.linear(at(name), x));
+  const attended = attention(q, k, v, lengths, { heads, scale: (width / heads) ** -0.5 });
+  const h = norm(tracer, at("attention.norm"), tracer.linear(at("output"), attended, { residual: x }));
+  const grown = activate("gelu", tracer.linear(at("ffn_in"), h));
+  return norm(tracer, at("ffn.norm"), tracer.linear(at("ffn_out"), grown, { residual: h }));
+}
+
+function norm(tracer: Tracer, path: string, x: ReturnType<typeof layerNorm>) {
+  return layerNorm(x, tracer.weight(`${path}.weight`), tracer.weight(`${path}.bias`), epsilon);
+}
+
+/** `layers` layers over an embedding of `vocabulary` words and texts of up to `length` tokens. */
+export function shapedEncoder(layers: number, vocabulary: number, length: number): ShapedEncoder {
+  const linears = linearsOf(layers);
+  const norms = [
+    "embedding.norm",
+    ...Array.from({ length: layers }, (_, i) => [`layer.${i}.attention.norm`, `layer.${i}.ffn.norm`]).flat(),
+  ];
+  const ones = (shape: readonly number[]): Weight => ({ shape, data: new Float32Array(shape[0]).fill(1) });
+  return {
+    name: "RoBERTa-base's shape",
+    layers,
+    heads,
+    width,
+    linears,
+    weights: new Map<string, Weight>([
+      ["embedding.weight", randomInput("embedding", [vocabulary, width])],
+      ...linears.flatMap(({ path, m, n }): [string, Weight][] => [
+        [`${path}.weight`, randomInput(path, [m, n], n ** -0.5)],
+        [`${path}.bias`, randomInput(`${path} bias`, [m], 0.1)],
+      ]),
+      ...norms.flatMap((path): [string, Weight][] => [
+        [`${path}.weight`, ones([width])],
+        [`${path}.bias`, randomInput(path, [width], 0.1)],
+      ]),
+    ]),
+    constants: new Map([["positions", randomInput("positions", [length, width], 0.5)]]),
+    multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    tokenize: () => [0],
+    trace(tracer, ids, lengths) {
+      let x = embedding(ids, tracer.weight("embedding.weight"), tracer.constant("positions"), 1);
+      x = norm(tracer, "embedding.norm", x);
+      for (let i = 0; i < layers; i++) {
+        x = tracer.graph.scope(`layer.${i}`, () => layer(tracer, i, x, lengths));
+      }
+      return meanPool(x, lengths);
+    },
+  };
+}

@@ -73,5 +73,6 @@ export { loadUseLite } from "./lib/models/use_lite.ts";
 export type { Example, Split, Task } from "./lib/data/task.ts";
 export { taskByName, tasks } from "./lib/data/registry.ts";
 export { encodeExamples, fineTune, headOf } from "./lib/train/fine_tune.ts";
+export { DivergedError, type StepRecord } from "./lib/train/adamw.ts";
 export { Trainer, type TrainOptions } from "./lib/train/trainer.ts";
 export { FrozenWeights } from "./lib/train/weights.ts";

@@ -12,7 +12,7 @@ import { type Encoded, makeBatches } from "../lib/train/batches.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
 import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { testGpu } from "./support/ops.ts";
+import { relativeError, testGpu } from "./support/ops.ts";
 import { tinyEncoder } from "./support/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0.1, seed: 1 };
@@ -117,6 +117,7 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ epochs: 0 }, /epochs is 0: use a whole number from 1/],
     [{ batchSize: 0 }, /batchSize is 0: use a whole number from 1/],
     [{ batchSize: 2.5 }, /batchSize is 2\.5/],
+    [{ accumulationSteps: 0 }, /accumulationSteps is 0/],
     [{ learningRate: NaN }, /learningRate is NaN/],
     [{ warmupRatio: 2 }, /warmupRatio is 2: use a share/],
     [{ seed: -1 }, /seed is -1/],
@@ -171,6 +172,51 @@ Deno.test("an allocation that fails half-way leaves nothing behind", async () =>
     await assert.rejects(() => compiled, new RegExp(`no room for ${failing}`));
     assert.equal(gpu.memory.buffers, 0, failing);
   }
+});
+
+Deno.test("accumulation: two batches of 2 make the step of one batch of 4, and a step that is short counts its own", async () => {
+  const examples: Encoded[] = Array.from({ length: 4 }, (_, i) => ({
+    label: i % 2,
+    texts: [Array.from({ length: 3 + i }, (_, j) => (i * 5 + j) % 11)],
+  }));
+  const run = async (changes: Partial<TrainOptions>, own = examples) => {
+    const model = tinyEncoder();
+    const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
+    using trainer = new Trainer(await testGpu(), model, adapter, heads.single, own, {
+      ...options,
+      ...changes,
+    });
+    const records = [];
+    for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch(epoch));
+    const weights = [...(await trainer.trainable.read()).values()].flatMap((values) => [...values]);
+    return { records, weights, steps: trainer.steps };
+  };
+  const [whole, parts] = [await run({}), await run({ batchSize: 2, accumulationSteps: 2 })];
+  assert.equal(parts.steps, 3);
+  assert.ok(
+    relativeError(parts.records.map(({ loss }) => loss), whole.records.map(({ loss }) => loss)) < 1e-5,
+  );
+  assert.ok(relativeError(parts.weights, whole.weights) < 1e-4);
+  // One batch only, of a step that could take three: its mean is its own.
+  const short = await run({ accumulationSteps: 3 });
+  assert.deepEqual(short.weights, whole.weights);
+  assert.deepEqual(short.records, whole.records);
+  const odd = await run({ batchSize: 1, accumulationSteps: 3 });
+  assert.equal(odd.steps, 6);
+  assert.deepEqual(odd.records.map(({ step }) => step), [0, 1, 2, 3, 4, 5]);
+});
+
+Deno.test("accumulation: a run with dropout, resumed, ends in the same bits", async () => {
+  const changes = { batchSize: 2, accumulationSteps: 3 };
+  const path = `${await Deno.makeTempDir()}/state.safetensors`;
+  using whole = await trainerFor(heads.single, tinyEncoder(), changes);
+  await whole.epoch(0);
+  await whole.checkpoint(path);
+  const records = await whole.epoch(1);
+  using resumed = await trainerFor(heads.single, tinyEncoder(), changes);
+  await resumed.resume(path);
+  assert.deepEqual(await resumed.epoch(1), records);
+  assert.deepEqual(await resumed.trainable.read(), await whole.trainable.read());
 });
 
 Deno.test("an epoch beyond the planned steps is refused", async () => {

@@ -76,10 +76,10 @@ export class AdamW implements Disposable {
     this.#owned = owned.move();
   }
 
-  /** The launches of one step, after the gradients; `clock` is [2] u32: seed and step. */
-  calls(loss: BufferView, clock: BufferView): Call[] {
+  /** The launches of one step, after the `gradients`; `clock` is [2] u32: seed and step. */
+  calls(loss: BufferView, clock: BufferView, gradients = this.weights.gradients): Call[] {
     const { beta1, beta2, epsilon, maxNorm } = this.options;
-    const { size, values, gradients, moment1, moment2 } = this.weights;
+    const { size, values, moment1, moment2 } = this.weights;
     const whole = (buffer: GPUBuffer): BufferView => ({ buffer, offset: 0, bytes: buffer.size });
     const flat = (buffer: GPUBuffer): BufferView => ({ buffer, offset: 0, bytes: size * 4 });
     const { partial, state, ring, schedule, groups } = this.#buffers;

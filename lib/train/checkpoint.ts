@@ -31,18 +31,28 @@ export async function describeRun(
   };
 }
 
-/** Writes `tensors` after `step` steps of the run. */
+/** How far a run is. */
+export interface Place {
+  readonly step: number;
+  readonly batch: number;
+}
+
+/** Writes `tensors` as they are at a place of the run. */
 export async function writeCheckpoint(
   path: string,
   run: RunDescription,
-  step: number,
+  { step, batch }: Place,
   tensors: ReadonlyMap<string, Weight>,
 ): Promise<void> {
-  await writeSafetensors(path, tensors, { step: String(step), run: JSON.stringify(run) });
+  await writeSafetensors(path, tensors, {
+    step: String(step),
+    batch: String(batch),
+    run: JSON.stringify(run),
+  });
 }
 
 /**
- * Reads a checkpoint of `run`: its step and tensors, `sizes` saying which there must be and how many values each holds.
+ * Reads a checkpoint of `run`: its place and tensors, `sizes` saying which there must be and how many values each holds.
  * @throws Error when the file is damaged, of another run (with the first thing that differs), or holds values that are not
  * finite.
  */
@@ -51,12 +61,14 @@ export async function readCheckpoint(
   run: RunDescription,
   steps: number,
   sizes: ReadonlyMap<string, number>,
-): Promise<{ step: number; tensors: Map<string, Weight> }> {
+): Promise<Place & { tensors: Map<string, Weight> }> {
   const { tensors, metadata } = await readSafetensors(path);
   refuseOther(path, run, metadata.run);
-  const step = Number(metadata.step);
-  if (!Number.isInteger(step) || step < 0 || step > steps) {
-    throw new Error(`${path}: step ${metadata.step} is not one of this run's 0 … ${steps}`);
+  const [step, batch] = [Number(metadata.step), Number(metadata.batch)];
+  if (![step, batch].every(Number.isSafeInteger) || step < 0 || step > steps || batch < step) {
+    throw new Error(
+      `${path}: step ${metadata.step}, batch ${metadata.batch} is no place of this run's ${steps} steps`,
+    );
   }
   const read = [...sizes].map(([name, size]): [string, Weight] => {
     const found = tensors.get(name);
@@ -67,7 +79,7 @@ export async function readCheckpoint(
     if (!data.every(Number.isFinite)) throw new Error(`${path}: "${name}" holds values that are not finite`);
     return [name, { shape: found.shape, data }];
   });
-  return { step, tensors: new Map(read) };
+  return { step, batch, tensors: new Map(read) };
 }
 
 /** Throws an Error that names the first part of the description in which the two runs differ. */

@@ -13,6 +13,7 @@ export function checkTrainOptions(options: TrainOptions): void {
   const wholeFrom1 = (value: number) => Number.isSafeInteger(value) && value >= 1;
   check("epochs", wholeFrom1, "a whole number from 1");
   check("batchSize", wholeFrom1, "a whole number from 1");
+  check("accumulationSteps", wholeFrom1, "a whole number from 1");
   check("learningRate", (value) => Number.isFinite(value) && value >= 0, "a number from 0");
   check("warmupRatio", (value) => value >= 0 && value <= 1, "a share of the steps, from 0 to 1");
   check(

@@ -9,6 +9,7 @@ import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
 import { grad } from "../graph/grad.ts";
 import { sizeOf, type Tensor } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
+import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
 import { type Batch, batchInputs, bucketOf, type Encoded, makeBatches } from "./batches.ts";
 import { checkExamples, checkTrainOptions } from "./checks.ts";
@@ -22,7 +23,10 @@ import { FrozenWeights, TrainableWeights } from "./weights.ts";
 export interface TrainOptions extends Partial<AdamWOptions> {
   readonly learningRate: number;
   readonly epochs: number;
+  /** Examples that are computed at once. */
   readonly batchSize: number;
+  /** Batches whose mean gradient makes one step (PEFT users know it as `gradient_accumulation_steps`); 1 by default. */
+  readonly accumulationSteps?: number;
   /** Share of the steps over which the learning rate warms up; then it decays linearly to 0. */
   readonly warmupRatio: number;
   /** Orders the data, draws the dropout masks and the starting values. */
@@ -48,7 +52,10 @@ export class Trainer implements Disposable {
   readonly #programs = new Map<string, StepProgram>();
   /** Everything this run has allocated. */
   readonly #owned: DisposableStack;
+  #accumulator: Accumulator | undefined;
   #step = 0;
+  /** Batches so far: what the dropout masks are drawn from. */
+  #batch = 0;
 
   /** Throws an Error, and allocates nothing, when an option or an example cannot be trained with. */
   constructor(
@@ -63,7 +70,8 @@ export class Trainer implements Disposable {
   ) {
     checkTrainOptions(options);
     checkExamples(head, examples);
-    this.steps = Math.ceil(examples.length / options.batchSize) * options.epochs;
+    const batches = Math.ceil(examples.length / options.batchSize);
+    this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;
     using owned = new DisposableStack();
     this.#frozen = frozen ?? owned.use(FrozenWeights.of(gpu, model));
     this.#constants = owned.use(new FrozenWeights(gpu, constantWeights(model, adapter)));
@@ -96,21 +104,20 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Runs one epoch. `onStep` is called after each submit; it must not wait for the GPU.
+   * Runs one epoch. `onStep` is called after each step's submit; it must not wait for the GPU.
    * @throws Error when all planned steps are done, DivergedError when a loss or gradient is not finite.
    */
   async epoch(epoch: number, onStep?: (step: number) => void): Promise<StepRecord[]> {
-    const batches = makeBatches(this.examples, this.options.batchSize, this.options.seed, epoch);
-    if (this.#step + batches.length > this.steps) {
-      throw new Error(`all ${this.options.epochs} epochs have been run: plan more of them in the options`);
+    const { batchSize, seed, epochs } = this.options;
+    const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
+    if (this.#step + steps.length > this.steps) {
+      throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);
     }
     const records: StepRecord[] = [];
     let unread = 0;
-    for (const batch of batches) {
-      const { compiled } = await this.#program(batch.length, true);
+    for (const batches of steps) {
       await this.#restartIfDue();
-      this.#upload(compiled, batch, this.examples);
-      compiled.program.replay();
+      await this.#runStep(batches);
       this.#step++;
       onStep?.(this.#step);
       if (++unread === this.#optimizer.capacity) {
@@ -120,6 +127,22 @@ export class Trainer implements Disposable {
     }
     records.push(...await this.#optimizer.read(this.#step));
     return records;
+  }
+
+  get #accumulationSteps(): number {
+    return this.options.accumulationSteps ?? 1;
+  }
+
+  /** One optimizer step on one batch, or on the mean of several. */
+  async #runStep(batches: readonly Batch[]): Promise<void> {
+    for (const [i, batch] of batches.entries()) {
+      const { compiled } = await this.#program(batch.length, true);
+      this.#upload(compiled, batch, this.examples);
+      this.#accumulator?.begin(i, batches.length);
+      compiled.program.replay();
+      this.#batch++;
+    }
+    this.#accumulator?.step(this.options.seed, this.#step);
   }
 
   /** Predictions of every example: `[class scores]`, `[value]`, or `[option scores]`. One read-back in all. */
@@ -165,7 +188,8 @@ export class Trainer implements Disposable {
 
   /** Writes all that `resume` needs to go on to the same bits. Call it between epochs. */
   async checkpoint(path: string): Promise<void> {
-    await writeCheckpoint(path, await this.#describe(), this.#step, await this.#state());
+    const at = { step: this.#step, batch: this.#batch };
+    await writeCheckpoint(path, await this.#describe(), at, await this.#state());
   }
 
   /**
@@ -174,10 +198,11 @@ export class Trainer implements Disposable {
    */
   async resume(path: string): Promise<void> {
     const sizes = new Map([...await this.#state()].map(([name, { data }]) => [name, data.length]));
-    const { step, tensors } = await readCheckpoint(path, await this.#describe(), this.steps, sizes);
+    const { step, batch, tensors } = await readCheckpoint(path, await this.#describe(), this.steps, sizes);
     this.trainable.restore(tensors);
     this.#ownBase?.restore(tensors);
     this.#step = step;
+    this.#batch = batch;
     this.#optimizer.skipTo(step);
   }
 
@@ -224,6 +249,7 @@ export class Trainer implements Disposable {
       return { compiled, predictions };
     }
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+    const accumulator = await this.#accumulatorIfNeeded();
     const gradients = grad(losses, targets);
     const destinations = new Map(
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
@@ -233,9 +259,17 @@ export class Trainer implements Disposable {
       weights,
       destinations,
       arena: this.#arena,
-      epilogue: (view) => this.#optimizer.calls(view(loss), view(clock)),
+      epilogue: (view) =>
+        accumulator ? [accumulator.call(view(loss))] : this.#optimizer.calls(view(loss), view(clock)),
     });
     return { compiled, predictions };
+  }
+
+  async #accumulatorIfNeeded(): Promise<Accumulator | undefined> {
+    if (this.#accumulationSteps === 1 || this.#accumulator) return this.#accumulator;
+    return this.#accumulator = this.#owned.use(
+      await Accumulator.create(this.gpu, this.trainable, this.#optimizer),
+    );
   }
 
   /** Writes a batch into a program's inputs. */
@@ -243,7 +277,7 @@ export class Trainer implements Disposable {
     const { batchSize, seed } = this.options;
     const data = {
       ...batchInputs(this.head, batchSize, batch, examples),
-      clock: Uint32Array.of(seed, this.#step),
+      clock: Uint32Array.of(seed, this.#batch),
     };
     for (const [name, { buffer }] of inputs) this.gpu.upload(buffer, data[name as keyof typeof data]);
   }
@@ -251,6 +285,14 @@ export class Trainer implements Disposable {
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
+}
+
+/** `items` in runs of `size`, the last one shorter. */
+function chunksOf<T>(items: readonly T[], size: number): T[][] {
+  return Array.from(
+    { length: Math.ceil(items.length / size) },
+    (_, i) => items.slice(i * size, (i + 1) * size),
+  );
 }
 
 /** Everything trainable at its starting value: the head, the adapter, and what of the base is trained. */

@@ -69,6 +69,7 @@ export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export { interpretedUpdates } from "./lib/analysis/updates.ts";
 export { type Spectrum, spectrumOf } from "./lib/analysis/spectrum.ts";
 export type { Encoder, LinearModule, Weight } from "./lib/models/model.ts";
+export { type PackedWeight, type Packing, packModel } from "./lib/models/packing.ts";
 export { loadUseLite } from "./lib/models/use_lite.ts";
 export type { Example, Split, Task } from "./lib/data/task.ts";
 export { taskByName, tasks } from "./lib/data/registry.ts";

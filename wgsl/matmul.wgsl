@@ -8,7 +8,7 @@
 // memory. Loads are vec4 along the contiguous dimension where the operand allows it (VEC_A, VEC_B, VEC_C) and
 // scalar with a zero guard otherwise. Rows and columns past the edge are clamped on load and not stored.
 // Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k: same bits every run.
-// The bindings and RESIDUAL, BIAS and ACTIVATION are those of include/matmul.wgsl.
+// The bindings and RESIDUAL, BIAS, ACTIVATION and PACKING are those of include/matmul.wgsl.
 
 #include "matmul.wgsl"
 
@@ -75,7 +75,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #if TRANS_B
 #for j in 0..TILE_N
 #if VEC_B
-    let bt${j} = b[(b_row${j} + k) / 4u];
+    let bt${j} = load_b((b_row${j} + k) / 4u);
 #else
     let bt${j} = vec4f(b_at(b_row${j} + k, true), b_at(b_row${j} + k + 1u, k + 1u < params.k), b_at(b_row${j} + k + 2u, k + 2u < params.k), b_at(b_row${j} + k + 3u, k + 3u < params.k));
 #end
@@ -89,7 +89,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #for e in 0..K_STEP
 #for q in 0..TILE_N / 4
 #if VEC_B
-    let b${e}_${q} = b[(b_col${q} + (k + ${e}u) * params.ld_b) / 4u];
+    let b${e}_${q} = load_b((b_col${q} + (k + ${e}u) * params.ld_b) / 4u);
 #else
     let b_in${e}_${q} = k + ${e}u < params.k;
     let b_off${e}_${q} = (k + ${e}u) * params.ld_b;

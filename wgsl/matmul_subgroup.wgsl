@@ -11,7 +11,7 @@
 // since a broadcast wants them all.
 // Grid: x over rows, so that workgroups which follow each other read the same columns of B; y over columns, z over blocks.
 // Accumulation is in f32, in order of k: same bits every run, and the same as matmul.wgsl's.
-// The bindings and RESIDUAL, BIAS and ACTIVATION are those of include/matmul.wgsl.
+// The bindings and RESIDUAL, BIAS, ACTIVATION and PACKING are those of include/matmul.wgsl.
 
 #include "matmul.wgsl"
 
@@ -57,7 +57,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 #end
 #if TRANS_B
 #for j in 0..TILE_N
-    let bt${j} = b[b_at${j}];
+    let bt${j} = load_b(b_at${j});
     b_at${j} += 1u;
 #end
 #for q in 0..TILE_N / 4
@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 #else
 #for e in 0..K_STEP
 #for q in 0..TILE_N / 4
-    let b${e}_${q} = b[b_at${q}];
+    let b${e}_${q} = load_b(b_at${q});
     b_at${q} += b_step;
 #end
 #end

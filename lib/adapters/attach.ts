@@ -41,6 +41,11 @@ export function attach<O extends AdapterOptions>(
   const { target, layers, rankPattern, alphaPattern, modulesToSave, ...own } = options;
   const targeting = { target, layers, rankPattern, alphaPattern, modulesToSave };
   const resolved = resolveOptions(method, own);
+  if (model.packed && (method.trainsBase || method.restarts)) {
+    throw new Error(
+      `${method.name} changes the base's weights, and ${model.name}'s are packed: use the model that is not`,
+    );
+  }
   const modules = adaptedModules(model, method as Method, resolved, targeting);
   const specs = modules.flatMap((adapted) => specsOf(method as Method, adapted, modules));
   const trainedBase = trainedNames(model, method as Method, targeting, modules);

@@ -3,8 +3,9 @@
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { activate } from "../graph/ops/activation.ts";
 import { dropout } from "../graph/ops/dropout.ts";
-import { linear } from "../graph/ops/matmul.ts";
-import type { Encoder, Tracer, Weight } from "../models/model.ts";
+import { type FusedActivation, linear } from "../graph/ops/matmul.ts";
+import { packedLinear } from "../graph/ops/packed_linear.ts";
+import { denseWeight, type Encoder, scalesOf, type Tracer } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
 import type { Site } from "./method.ts";
 import { fullName } from "./names.ts";
@@ -35,29 +36,44 @@ export function tracedParameters(
   );
 }
 
+interface BaseOptions {
+  readonly bias?: Tensor;
+  readonly activation?: FusedActivation;
+  readonly residual?: Tensor;
+}
+
 /** Traces models with `adapter` in place. */
 export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: TraceContext): Tracer {
   const byPath = new Map(adapter.modules.map((adapted) => [adapted.module.path, adapted]));
-  const shapeOf = (weights: ReadonlyMap<string, Weight>, name: string) => {
-    const found = weights.get(name);
-    if (!found) throw new Error(`${model.name} has no weight "${name}"`);
-    return found.shape;
-  };
   const weight = (name: string) =>
-    graph.weight(name, shapeOf(model.weights, name), adapter.trainedBase.has(name));
+    graph.weight(name, denseWeight(model, name).shape, adapter.trainedBase.has(name));
   const biasOf = (path: string) => model.weights.has(`${path}.bias`) ? weight(`${path}.bias`) : undefined;
+  const baseLayer = (path: string, x: Tensor, { activation, ...options }: BaseOptions) => {
+    const name = `${path}.weight`;
+    const packed = model.packed?.get(name);
+    if (!packed) return linear(x, weight(name), { activation, ...options });
+    const { shape, packing, scales } = packed;
+    const y = packedLinear(x, {
+      values: graph.weight(name, shape, false, packing),
+      scales: scales && graph.weight(scalesOf(name), [scales.length], false),
+    }, options);
+    return activation ? activate(activation, y) : y;
+  };
   const siteOf = (adapted: AdaptedModule, x: Tensor, residual?: Tensor): Site => {
     const rate = adapted.options.dropout ?? 0;
-    const W = weight(`${adapted.module.path}.weight`);
-    const bias = biasOf(adapted.module.path);
+    const { path } = adapted.module;
+    const bias = biasOf(path);
     return {
       ...adapted,
       x,
       dropped: context.clock && rate > 0 ? dropout(x, context.clock, rate) : x,
-      weight: W,
+      // Asked for only by methods that compute with W itself, which must not be packed then.
+      get weight() {
+        return weight(`${path}.weight`);
+      },
       bias,
       residual,
-      base: () => linear(x, W, { bias, residual }),
+      base: () => baseLayer(path, x, { bias, residual }),
       parameters: tracedParameters(graph, adapter, adapted),
       lengths: context.lengths,
       addLoss: context.addLoss ?? (() => {}),
@@ -66,12 +82,16 @@ export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: 
   return {
     graph,
     weight,
-    constant: (name) => graph.weight(name, shapeOf(model.constants, name), false),
+    constant: (name) => {
+      const found = model.constants.get(name);
+      if (!found) throw new Error(`${model.name} has no constant "${name}"`);
+      return graph.weight(name, found.shape, false);
+    },
     linear: (path, x, { activation, residual } = {}) =>
       graph.scope(path, () => {
         const adapted = byPath.get(path);
         if (!adapted) {
-          return linear(x, weight(`${path}.weight`), { bias: biasOf(path), activation, residual });
+          return baseLayer(path, x, { bias: biasOf(path), activation, residual });
         }
         const y = adapter.method.forward(siteOf(adapted, x, residual));
         return activation ? activate(activation, y) : y;

@@ -4,7 +4,7 @@ import type { Adapter } from "../adapters/attach.ts";
 import { tracedMerge } from "../adapters/merge.ts";
 import { Graph } from "../graph/graph.ts";
 import { interpret } from "../graph/interpret.ts";
-import type { Encoder, Weight } from "../models/model.ts";
+import { denseWeight, type Encoder, type Weight } from "../models/model.ts";
 
 /** ΔW of one layer, row-major. */
 export interface Update {
@@ -36,7 +36,7 @@ export function interpretedUpdates(
       const own = weights.get(name) ?? model.weights.get(name);
       if (own) sources.set(name, Float64Array.from(own.data));
     }
-    const base = model.weights.get(`${path}.weight`)!.data;
+    const base = denseWeight(model, `${path}.weight`).data;
     const values = interpret([merged], sources)[0].map((value, i) => value - base[i]);
     return [path, { values, m, n }];
   }));

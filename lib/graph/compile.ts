@@ -3,7 +3,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { DeviceTraits } from "../gpu/kernel.ts";
 import { type BufferView, buildProgram, type Call, type Program } from "../gpu/program.ts";
-import { type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
+import { bytesOf, type Node, reachable, type Tensor } from "./graph.ts";
 import { dumpPlan, type Plan, plan } from "./plan.ts";
 
 /** Options of `compile`. */
@@ -81,7 +81,7 @@ export async function compile(
   const sources = new Map<Node, BufferView>();
   for (const node of reachable(outputs)) {
     if (node.op) continue;
-    const bytes = sizeOf(node.outputs[0]) * 4;
+    const bytes = bytesOf(node.outputs[0]);
     if (node.source === "input") {
       const buffer = owned.adopt(
         gpu.createBuffer(`${label} ${node.name}`, bytes),
@@ -101,7 +101,7 @@ export async function compile(
   }
   const view = (tensor: Tensor): BufferView => {
     const slot = planned.slots.get(tensor);
-    if (slot !== undefined) return { buffer: buffers[slot], offset: 0, bytes: sizeOf(tensor) * 4 };
+    if (slot !== undefined) return { buffer: buffers[slot], offset: 0, bytes: bytesOf(tensor) };
     const known = destinations.get(tensor) ?? sources.get(tensor.node);
     if (!known) throw new Error(`${label}: "${tensor.node.name}" is not part of this program`);
     return known;

@@ -5,8 +5,11 @@
 
 import type { DeviceTraits, Grid, Kernel } from "../gpu/kernel.ts";
 
-/** Element type of a tensor; both are 4 bytes on the GPU. */
-export type DType = "f32" | "u32";
+/** Element type of a tensor. Whatever an op computes is f32; the narrow types are how frozen weights may be stored. */
+export type DType = "f32" | "u32" | "f16" | "int8" | "int4";
+
+/** Bytes of an element on the GPU. */
+const bytesOfType: Readonly<Record<DType, number>> = { f32: 4, u32: 4, f16: 2, int8: 1, int4: 0.5 };
 
 /** Shape and element type. */
 export interface Spec {
@@ -75,6 +78,11 @@ export function sizeOf(spec: Spec): number {
   return spec.shape.reduce((product, extent) => product * extent, 1);
 }
 
+/** Bytes on the GPU. */
+export function bytesOf(spec: Spec): number {
+  return sizeOf(spec) * bytesOfType[spec.dtype];
+}
+
 /** `[512, 768] f32`, for messages. */
 export function describe(spec: Spec): string {
   return `[${spec.shape.join(", ")}] ${spec.dtype}`;
@@ -92,8 +100,8 @@ export class Graph {
   }
 
   /** A weight; with a gradient if `trainable`. Asking twice for one name gives the same tensor. */
-  weight(name: string, shape: readonly number[], trainable: boolean): Tensor {
-    return this.#source(trainable ? "trainable" : "frozen", name, { shape, dtype: "f32" });
+  weight(name: string, shape: readonly number[], trainable: boolean, dtype: DType = "f32"): Tensor {
+    return this.#source(trainable ? "trainable" : "frozen", name, { shape, dtype });
   }
 
   /** Runs `body` with `path` as the module path of the nodes it makes. */

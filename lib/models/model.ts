@@ -2,11 +2,32 @@
 
 import type { Graph, Tensor } from "../graph/graph.ts";
 import type { FusedActivation } from "../graph/ops/matmul.ts";
+import type { PackedWeight } from "./packing.ts";
 
 /** A weight as read from a checkpoint: row-major f32. */
 export interface Weight {
   readonly shape: readonly number[];
   readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** The name that a packed weight's scales go by. */
+export function scalesOf(name: string): string {
+  return `${name}.scales`;
+}
+
+/**
+ * The values of a weight.
+ * @throws Error when the model has no such weight, or has it packed.
+ */
+export function denseWeight({ name: model, weights, packed }: Encoder, name: string): Weight {
+  const found = weights.get(name);
+  if (found) return found;
+  const { packing } = packed?.get(name) ?? {};
+  throw new Error(
+    packing
+      ? `${model}'s "${name}" is packed as ${packing}, and its values are wanted here: use the model that is not packed`
+      : `${model} has no weight "${name}"`,
+  );
 }
 
 /** A linear layer an adapter can attach to: `m` outputs, `n` inputs. */
@@ -34,6 +55,8 @@ export interface Tracer {
 export interface Encoder {
   readonly name: string;
   readonly weights: ReadonlyMap<string, Weight>;
+  /** Weights of linear layers that are stored in fewer bits, by name; they are not among `weights` (see `packModel`). */
+  readonly packed?: ReadonlyMap<string, PackedWeight>;
   /** Tables that no method trains, such as fixed position signals. */
   readonly constants: ReadonlyMap<string, Weight>;
   readonly linears: readonly LinearModule[];

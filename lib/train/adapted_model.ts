@@ -8,7 +8,8 @@ import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { compile } from "../graph/compile.ts";
-import type { Encoder, Weight } from "../models/model.ts";
+import { denseWeight, type Encoder, type Weight } from "../models/model.ts";
+import type { PackedWeight } from "../models/packing.ts";
 import { batchInputs, type Encoded, makeBatches } from "./batches.ts";
 import { compileMerge } from "./merge_weight.ts";
 import { type HeadShape, traceStep } from "./step.ts";
@@ -118,6 +119,7 @@ export class AdaptedModel implements Disposable {
     const merged = new Map<string, Weight>();
     using own = this.#ownWeights(adapter, weights);
     const views = (name: string): BufferView => own.view(name) ?? this.#base.view(name)!;
+    for (const { module: { path } } of adapter.modules) denseWeight(this.model, `${path}.weight`);
     for (const adapted of adapter.modules) {
       const { path, m, n } = adapted.module;
       const { compiled, merged: output } = await compileMerge(this.gpu, adapter, adapted, views);
@@ -151,7 +153,11 @@ export class AdaptedModel implements Disposable {
   /** PEFT's line: `trainable params: 24,576 || all params: 7,000,320 || trainable%: 0.3511`, of the active adapter. */
   printTrainableParameters(): void {
     const { adapter } = this.#activeAdapter();
-    const base = [...this.model.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+    const { weights, packed = new Map<string, PackedWeight>() } = this.model;
+    const base = [...weights.values(), ...packed.values()].reduce(
+      (sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1),
+      0,
+    );
     const trainable = adapter.trainableParameters;
     const all = adapter.method.trainsBase ? base : base + trainable;
     const number = (value: number) => value.toLocaleString("en-US");

@@ -2,17 +2,20 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
-import type { Encoder, Weight } from "../models/model.ts";
+import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
 
 /** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
 const alignment = 64;
+
+/** What lies in a buffer: values, or the words of packed ones. */
+type Stored = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 /** Weights that do not change from step to step, on the GPU: a model's, which several runs may share, or others. */
 export class FrozenWeights implements Disposable {
   readonly #views = new Map<string, BufferView>();
   readonly #buffers: DisposableStack;
 
-  constructor(gpu: Gpu, weights: Iterable<readonly [string, Weight]>) {
+  constructor(gpu: Gpu, weights: Iterable<readonly [string, { readonly data: Stored }]>) {
     using buffers = new DisposableStack();
     for (const [name, { data }] of weights) {
       const buffer = buffers.adopt(gpu.createBuffer(name, data.byteLength), (own) => gpu.destroyBuffer(own));
@@ -22,9 +25,13 @@ export class FrozenWeights implements Disposable {
     this.#buffers = buffers.move();
   }
 
-  /** A model's weights and constants. */
-  static of(gpu: Gpu, { weights, constants }: Encoder): FrozenWeights {
-    return new FrozenWeights(gpu, [...weights, ...constants]);
+  /** A model's weights and constants; packed ones as their words, and their scales under `scalesOf` their name. */
+  static of(gpu: Gpu, { weights, constants, packed = new Map() }: Encoder): FrozenWeights {
+    const words = [...packed].flatMap(([name, { words, scales }]): [string, { data: Stored }][] => [
+      [name, { data: words }],
+      ...scales ? [[scalesOf(name), { data: scales }] as [string, { data: Stored }]] : [],
+    ]);
+    return new FrozenWeights(gpu, [...weights, ...constants, ...words]);
   }
 
   /** Where `name` lies, if it is here. */

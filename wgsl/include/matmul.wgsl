@@ -2,6 +2,9 @@
 //
 // RESIDUAL: 0 none, 1 read from `residual` (laid out as C), 2 added to what C holds. BIAS: 0/1, one value a column.
 // ACTIVATION: 0 none, 1 ReLU, 2 tanh.
+//
+// PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
+// two's complement and times one scale for each 64 values in the order of memory. load_b(i) is the i-th vec4 of B.
 
 struct Params {
   m: u32,
@@ -23,10 +26,19 @@ struct Params {
 #else
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 #end
+#if PACKING == 0
 #if VEC_B
 @group(0) @binding(2) var<storage, read> b: array<vec4f>;
 #else
 @group(0) @binding(2) var<storage, read> b: array<f32>;
+#end
+#end
+#if PACKING == 1
+@group(0) @binding(2) var<storage, read> b: array<vec2u>;
+#end
+#if PACKING > 1
+@group(0) @binding(2) var<storage, read> b: array<u32>;
+@group(0) @binding(6) var<storage, read> scales: array<f32>;
 #end
 #if VEC_C
 @group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
@@ -42,6 +54,24 @@ struct Params {
 #else
 @group(0) @binding(5) var<storage, read> residual: array<f32>;
 #end
+#end
+
+#if VEC_B
+fn load_b(i: u32) -> vec4f {
+#if PACKING == 0
+  return b[i];
+#end
+#if PACKING == 1
+  return vec4f(unpack2x16float(b[i].x), unpack2x16float(b[i].y));
+#end
+#if PACKING == 2
+  return vec4f(bitcast<vec4i>(vec4u(b[i]) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u)) * scales[i / 16u];
+#end
+#if PACKING == 3
+  let half = b[i / 2u] >> (i % 2u * 16u);
+  return vec4f(bitcast<vec4i>(vec4u(half) << vec4u(28u, 24u, 20u, 16u)) >> vec4u(28u)) * scales[i / 16u];
+#end
+}
 #end
 
 fn finish(value: vec4f, col: u32, block: u32) -> vec4f {

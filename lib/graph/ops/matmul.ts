@@ -3,7 +3,16 @@
 import matmulText from "../../../wgsl/matmul.wgsl" with { type: "text" };
 import subgroupText from "../../../wgsl/matmul_subgroup.wgsl" with { type: "text" };
 import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import {
+  describe,
+  type Dispatch,
+  type DType,
+  type Node,
+  type Op,
+  sizeOf,
+  type Spec,
+  type Tensor,
+} from "../graph.ts";
 import { columnSum } from "./column_sum.ts";
 import { activationGradient } from "./activation.ts";
 
@@ -13,7 +22,7 @@ export type Split = "columns" | "rows";
 /** Activations whose derivative can be read off their output. */
 export type FusedActivation = "relu" | "tanh";
 
-interface Attrs {
+export interface MatmulAttrs {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
   /** Products of equally many blocks of a, b and the output, laid out as `splits` says. */
@@ -51,7 +60,7 @@ const whole = { a: "columns", b: "columns", out: "columns" } as const;
  * @throws Error naming both shapes when they do not fit, or the number of blocks when it does not divide them.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  const attrs: Attrs = {
+  const attrs: MatmulAttrs = {
     transposeA: options.transposeA ?? false,
     transposeB: options.transposeB ?? false,
     blocks: options.blocks ?? 1,
@@ -90,7 +99,7 @@ function layoutOf(spec: Spec, blocks: number, split: Split): Layout {
 }
 
 /** m, n, k of one block product. */
-function extents(inputs: readonly Spec[], attrs: Attrs): { m: number; n: number; k: number } {
+function extents(inputs: readonly Spec[], attrs: MatmulAttrs): { m: number; n: number; k: number } {
   const a = layoutOf(inputs[0], attrs.blocks, attrs.splits.a);
   const b = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
   const [m, k] = attrs.transposeA ? [a.cols, a.rows] : [a.rows, a.cols];
@@ -104,7 +113,7 @@ function extents(inputs: readonly Spec[], attrs: Attrs): { m: number; n: number;
   return { m, n, k };
 }
 
-function infer(inputs: readonly Spec[], attrs: Attrs): readonly Spec[] {
+function infer(inputs: readonly Spec[], attrs: MatmulAttrs): readonly Spec[] {
   const { m, n } = extents(inputs, attrs);
   const out: Spec = {
     shape: attrs.splits.out === "rows" ? [m * attrs.blocks, n] : [m, n * attrs.blocks],
@@ -120,7 +129,10 @@ function infer(inputs: readonly Spec[], attrs: Attrs): readonly Spec[] {
 }
 
 /** Gradients of C = s·op(A)op(B), through bias and activation; the splits travel with their tensors. */
-function derivative(node: Node<Attrs>, [gradient]: readonly (Tensor | undefined)[]): (Tensor | undefined)[] {
+function derivative(
+  node: Node<MatmulAttrs>,
+  [gradient]: readonly (Tensor | undefined)[],
+): (Tensor | undefined)[] {
   const { transposeA, transposeB, blocks, splits, scale, activation, hasBias, hasResidual } = node.attrs;
   const [a, b] = node.inputs;
   if (activation && hasResidual) {
@@ -158,13 +170,13 @@ function derivative(node: Node<Attrs>, [gradient]: readonly (Tensor | undefined)
 }
 
 function accumulate(product: Tensor, onto: Tensor): Tensor | undefined {
-  const { attrs, inputs } = product.node as Node<Attrs>;
+  const { attrs, inputs } = product.node as Node<MatmulAttrs>;
   if (attrs.hasResidual || attrs.activation) return undefined;
   const { hasBias, hasResidual: _, ...options } = attrs;
   return matmul(inputs[0], inputs[1], { ...options, bias: hasBias ? inputs[2] : undefined, residual: onto });
 }
 
-function evaluate(inputs: readonly Float64Array[], node: Node<Attrs>): readonly Float64Array[] {
+function evaluate(inputs: readonly Float64Array[], node: Node<MatmulAttrs>): readonly Float64Array[] {
   const { attrs } = node;
   const { m, n, k } = extents(node.inputs, attrs);
   const [la, lb] = [
@@ -195,6 +207,9 @@ function evaluate(inputs: readonly Float64Array[], node: Node<Attrs>): readonly 
   return [out];
 }
 
+/** How B is stored, as the kernels' PACKING has it. */
+const packings: Readonly<Partial<Record<DType, number>>> = { f32: 0, f16: 1, int8: 2, int4: 3 };
+
 /** A block product: extents, layouts, and which operands can be read and written as vec4. */
 interface Problem {
   readonly m: number;
@@ -204,21 +219,22 @@ interface Problem {
   readonly b: Layout;
   readonly c: Layout;
   readonly vectors: { readonly a: boolean; readonly b: boolean; readonly c: boolean };
+  readonly packing: number;
 }
 
 /** vec4 wherever leading dimension, block stride and contiguous extent are multiples of 4. */
-function problemOf({ inputs, outputs, attrs }: Node<Attrs>): Problem {
+function problemOf(inputs: readonly Spec[], out: Spec, attrs: MatmulAttrs): Problem {
   const { m, n, k } = extents(inputs, attrs);
   const a = layoutOf(inputs[0], attrs.blocks, attrs.splits.a);
   const b = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
-  const c = layoutOf(outputs[0], attrs.blocks, attrs.splits.out);
+  const c = layoutOf(out, attrs.blocks, attrs.splits.out);
   const aligned = (layout: Layout, extent: number) => layout.lead % 4 + layout.stride % 4 + extent % 4 === 0;
   const vectors = {
     a: aligned(a, attrs.transposeA ? m : k),
     b: aligned(b, attrs.transposeB ? k : n),
     c: aligned(c, n),
   };
-  return { m, n, k, a, b, c, vectors };
+  return { m, n, k, a, b, c, vectors, packing: packings[inputs[1].dtype]! };
 }
 
 /** A kernel and the grid that covers the problem with it. */
@@ -228,11 +244,11 @@ interface Choice {
 }
 
 /** Steps of k: one where both operands are read across k, four where one is read along it as vec4. */
-function stepOf({ transposeA, transposeB }: Attrs): number {
+function stepOf({ transposeA, transposeB }: MatmulAttrs): number {
   return transposeA && !transposeB ? 1 : 4;
 }
 
-function epilogueDefines(attrs: Attrs, inPlace: boolean): Record<string, number> {
+function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean): Record<string, number> {
   return {
     BIAS: Number(attrs.hasBias),
     RESIDUAL: attrs.hasResidual ? (inPlace ? 2 : 1) : 0,
@@ -254,7 +270,7 @@ function tiling(m: number, n: number): { TILE_M: number; TILE_N: number; GROUP_M
 }
 
 /** The kernel for every device, layout and shape. */
-function plainChoice(attrs: Attrs, { m, n, k, vectors }: Problem, inPlace: boolean): Choice {
+function plainChoice(attrs: MatmulAttrs, { m, n, k, vectors, packing }: Problem, inPlace: boolean): Choice {
   const tile = tiling(m, n);
   const step = stepOf(attrs);
   const kernel = renderKernel({ name: "matmul", text: matmulText }, {
@@ -265,6 +281,7 @@ function plainChoice(attrs: Attrs, { m, n, k, vectors }: Problem, inPlace: boole
     VEC_B: Number(vectors.b && (step === 1 || k % 4 === 0)),
     VEC_C: Number(vectors.c),
     ...epilogueDefines(attrs, inPlace),
+    PACKING: packing,
     ...tile,
     K_STEP: step,
   });
@@ -278,8 +295,8 @@ function plainChoice(attrs: Attrs, { m, n, k, vectors }: Problem, inPlace: boole
  * tiles too wide.
  */
 function subgroupChoice(
-  attrs: Attrs,
-  { m, n, k, vectors }: Problem,
+  attrs: MatmulAttrs,
+  { m, n, k, vectors, packing }: Problem,
   inPlace: boolean,
   { subgroupSize: SUBGROUP }: DeviceTraits,
 ): Choice | undefined {
@@ -296,6 +313,7 @@ function subgroupChoice(
     ...epilogueDefines(attrs, inPlace),
     VEC_A: 1,
     VEC_B: 1,
+    PACKING: packing,
     TILE_M,
     TILE_N,
     K_STEP,
@@ -306,11 +324,21 @@ function subgroupChoice(
   return { kernel, grid: [Math.ceil(m / TILE_M), Math.ceil(n / TILE_N / SUBGROUP), attrs.blocks] };
 }
 
-function dispatches(node: Node<Attrs>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[] {
-  const { attrs, inputs, outputs } = node;
-  const problem = problemOf(node);
+/**
+ * The launch of a product of `inputs` [a, b] into `out`, with what else its epilogue reads (`bias`, `residual`, `scales` of a
+ * packed b). Throws nothing: shapes were checked when it was traced.
+ */
+export function productDispatch(
+  attrs: MatmulAttrs,
+  [left, right]: readonly Tensor[],
+  out: Tensor,
+  extra: Readonly<Record<string, Tensor>>,
+  inPlace: boolean,
+  device: DeviceTraits,
+): Dispatch {
+  const problem = problemOf([left, right], out, attrs);
   const { m, n, k, a, b, c } = problem;
-  return [{
+  return {
     ...subgroupChoice(attrs, problem, inPlace, device) ?? plainChoice(attrs, problem, inPlace),
     params: {
       m,
@@ -325,17 +353,23 @@ function dispatches(node: Node<Attrs>, inPlace: boolean, device: DeviceTraits): 
       stride_bias: attrs.splits.out === "columns" ? n : 0,
       scale: attrs.scale,
     },
-    bindings: {
-      a: inputs[0],
-      b: inputs[1],
-      c: outputs[0],
-      ...(attrs.hasBias ? { bias: inputs[2] } : {}),
-      ...(attrs.hasResidual && !inPlace ? { residual: inputs.at(-1)! } : {}),
-    },
-  }];
+    bindings: { a: left, b: right, c: out, ...extra },
+  };
 }
 
-const matmulOp: Op<Attrs> = {
+function dispatches(
+  { attrs, inputs, outputs }: Node<MatmulAttrs>,
+  inPlace: boolean,
+  device: DeviceTraits,
+): readonly Dispatch[] {
+  const extra = {
+    ...(attrs.hasBias ? { bias: inputs[2] } : {}),
+    ...(attrs.hasResidual && !inPlace ? { residual: inputs.at(-1)! } : {}),
+  };
+  return [productDispatch(attrs, inputs, outputs[0], extra, inPlace, device)];
+}
+
+const matmulOp: Op<MatmulAttrs> = {
   name: "matmul",
   infer,
   derivative,

@@ -7,7 +7,7 @@ import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schem
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
 import { renderMarkdown } from "../lib/report/markdown.ts";
 import { intervalOf, pairedDifference } from "../lib/report/statistics.ts";
-import { compareTo, verdict } from "../lib/report/comparison.ts";
+import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
 import { scoresBySeed } from "../lib/report/scores.ts";
 import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
 
@@ -176,6 +176,12 @@ Deno.test("verdicts say better or worse only where the interval leaves out 0, an
   assert.match(verdict("LoRA r 8", "BoRA", cells), /is worse than BoRA \(−2\.0/);
   assert.match(verdict("DoRA", "LoRA r 8", cells), /cannot be told from/);
   assert.match(verdict("HiRA", "LoRA r 8", cells), /was not run/);
+  assert.equal(agreement([["BoRA", "LoRA r 8"]], cells), "agrees");
+  assert.equal(agreement([["LoRA r 8", "BoRA"]], cells), "disagrees");
+  assert.equal(
+    agreement([["BoRA", "LoRA r 8"], ["DoRA", "LoRA r 8"], ["BoRA", "HiRA"]], cells),
+    "agrees 1×, disagrees 0×, cannot tell 2×",
+  );
   const two = cells.filter(({ seed }) => seed < 2);
   assert.equal(verdict("BoRA", "LoRA r 8", two), "BoRA is +2.0 from LoRA r 8 (2 seeds: not tested)");
   const compact = compareTo("LoRA r 8", cells).replaceAll(/ +/g, " ");
@@ -194,7 +200,7 @@ Deno.test("a seed that lacks a task is left out of means, tests and charts", () 
     cell({ label: "BoRA", seed: 1, task: "wic", last: { accuracy: 0.7 } }),
   ];
   assert.deepEqual([...scoresBySeed(cells, "BoRA").keys()], [0]);
-  assert.equal(verdict("BoRA", "LoRA r 8", cells), "BoRA is +0.0 from LoRA r 8 (one seed: not tested)");
+  assert.equal(verdict("BoRA", "LoRA r 8", cells), "BoRA is 0.0 from LoRA r 8 (one seed: not tested)");
   assert.equal(pointsOf(cells)[1].score, 60);
   const partial = cells.filter(({ label, task }) => label !== "BoRA" || task === "wic");
   assert.deepEqual(pointsOf(partial).map(({ method }) => method), ["LoRA r 8"]);

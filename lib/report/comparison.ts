@@ -14,7 +14,8 @@ function difference(label: string, reference: string, cells: readonly Cell[]) {
   return { ...found, seeds: seeds.length };
 }
 
-const signed = (value: number) => `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(1)}`;
+const signed = (value: number) =>
+  Math.abs(value) < 0.05 ? "0.0" : `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(1)}`;
 const pText = (p: number) => p < 0.001 ? "< 0.001" : p.toFixed(3);
 
 /**
@@ -33,6 +34,24 @@ export function verdict(label: string, reference: string, cells: readonly Cell[]
     ? (mean > 0 ? "is better than" : "is worse than")
     : "cannot be told from";
   return `${label} ${word} ${reference} (${signed(mean)} ± ${halfWidth.toFixed(1)}, p ${pText(p)})`;
+}
+
+/**
+ * What the cells say of claims that one row beats another: `agrees`, `disagrees` or `cannot tell`, or how many of each. A
+ * difference counts where its interval leaves out 0.
+ */
+export function agreement(
+  claims: readonly (readonly [better: string, worse: string])[],
+  cells: readonly Cell[],
+): string {
+  const said = claims.map(([better, worse]) => {
+    const { mean = 0, halfWidth } = difference(better, worse, cells) ?? {};
+    if (halfWidth === undefined || Math.abs(mean) <= halfWidth) return "cannot tell";
+    return mean > 0 ? "agrees" : "disagrees";
+  });
+  if (claims.length === 1) return said[0];
+  const count = (word: string) => said.filter((other) => other === word).length;
+  return ["agrees", "disagrees", "cannot tell"].map((word) => `${word} ${count(word)}×`).join(", ");
 }
 
 /** A table of every row: score, and its difference from the reference with the paired t-test. */

@@ -1,7 +1,7 @@
 /** What Exp and Norm are worth: BoRA without either (the paper's ablation), and the bounds σ may start from. */
 
 import { barChart } from "../../lib/report/chart.ts";
-import { verdict } from "../../lib/report/comparison.ts";
+import { agreement, verdict } from "../../lib/report/comparison.ts";
 import { analysisProfiles } from "./profiles.ts";
 import type { Table } from "./table.ts";
 
@@ -25,9 +25,9 @@ export const ablationTable: Table = {
       "Both parts are needed: on math, BoRA / without Exp / without Norm score 73.10 / 71.77 / 72.15 (Gemma-7B), " +
       "72.24 / 68.51 / 68.48 (LLaMA-3-8B), 80.60 / 79.79 / 79.26 (Qwen2.5-14B).",
     here: (cells) =>
-      `${verdict("without Exp", "BoRA r 8 b 16", cells)}; ${
-        verdict("without Norm", "BoRA r 8 b 16", cells)
-      }.`,
+      `${agreement([["BoRA r 8 b 16", "without Exp"], ["BoRA r 8 b 16", "without Norm"]], cells)}. ${
+        verdict("without Exp", "BoRA r 8 b 16", cells)
+      }; ${verdict("without Norm", "BoRA r 8 b 16", cells)}.`,
   },
   charts: (cells) => [
     { name: "", caption: "score by ablation", svg: () => barChart("Ablations of BoRA", cells) },

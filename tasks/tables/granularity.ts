@@ -1,7 +1,7 @@
 /** Granularity: BoRA against LoRA on one projection, several, or every linear layer. */
 
 import { barChart } from "../../lib/report/chart.ts";
-import { verdict } from "../../lib/report/comparison.ts";
+import { agreement, verdict } from "../../lib/report/comparison.ts";
 import { analysisProfiles } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
@@ -36,7 +36,9 @@ export const granularityTable: Table = {
   finding: {
     paper: "BoRA is ahead of LoRA at every granularity (math, LLaMA-3-8B, QKV: 73.40 against 68.19).",
     here: (cells) =>
-      `${Object.keys(targets).map((name) => verdict(`BoRA ${name}`, `LoRA ${name}`, cells)).join("; ")}.`,
+      `${agreement(Object.keys(targets).map((name) => [`BoRA ${name}`, `LoRA ${name}`]), cells)}. ${
+        Object.keys(targets).map((name) => verdict(`BoRA ${name}`, `LoRA ${name}`, cells)).join("; ")
+      }.`,
   },
   charts: (cells) => [
     { name: "", caption: "score by target modules", svg: () => barChart("BoRA and LoRA by target", cells) },

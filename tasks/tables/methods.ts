@@ -2,7 +2,7 @@
 
 import { parameterChart } from "../../lib/report/chart.ts";
 import type { Cell } from "../../lib/report/schema.ts";
-import { compareTo } from "../../lib/report/comparison.ts";
+import { agreement, compareTo, verdict } from "../../lib/report/comparison.ts";
 import { meanScore } from "../../lib/report/scores.ts";
 import { analysisProfiles } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
@@ -112,7 +112,10 @@ function bestSentence(cells: readonly Cell[]): string {
   const labels = [...new Set(cells.map(({ label }) => label))].filter((label) => score(label) >= 0)
     .toSorted((a, b) => score(b) - score(a));
   const named = (label: string) => `${label} ${score(label).toFixed(1)}`;
-  return `BoRA r 8 b 16 is number ${labels.indexOf("BoRA r 8 b 16") + 1} of ${labels.length}: ${
-    named("BoRA r 8 b 16")
-  } against ${named("LoRA r 8")} and ${named("LoRA r 8, α × 2.6")}; first is ${named(labels[0])}.`;
+  const [bora, lora] = ["BoRA r 8 b 16", "LoRA r 8"];
+  return `${agreement([[bora, lora]], cells)}. ${verdict(bora, lora, cells)}. It is number ${
+    labels.indexOf(bora) + 1
+  } of ${labels.length}: ${named("BoRA r 8 b 16")} against ${named("LoRA r 8")} and ${
+    named("LoRA r 8, α × 2.6")
+  }; first is ${named(labels[0])}.`;
 }

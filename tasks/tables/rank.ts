@@ -92,9 +92,13 @@ export const rankTable: Table = {
       const squares = (label: string) =>
         meanOver(cells, label, ({ sumOfSquares }) => sumOfSquares).toExponential(2);
       const [own, other] = ["BoRA r 8 b 16", "LoRA r 8"];
-      return `${count(own)} singular values above 0.005 a layer against LoRA's ${
-        count(other)
-      }; sum of squares ${squares(own)} against ${squares(other)}.`;
+      const larger = Number(count(own)) > Number(count(other)) &&
+        Number(squares(own)) > Number(squares(other));
+      return `${larger ? "agrees" : "disagrees"}. ${
+        count(own)
+      } singular values above 0.005 a layer against LoRA's ${count(other)}; sum of squares ${
+        squares(own)
+      } against ${squares(other)}.`;
     },
   },
   sections: (cells) => [spectrumTable(cells)],

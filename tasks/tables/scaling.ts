@@ -1,7 +1,7 @@
 /** Scaling: BoRA's score as blocks and rank grow. b = 1 is LoRA with a learned scale for each rank. */
 
 import { curveChart } from "../../lib/report/chart.ts";
-import { verdict } from "../../lib/report/comparison.ts";
+import { agreement, verdict } from "../../lib/report/comparison.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { meanScore } from "../../lib/report/scores.ts";
 import { analysisProfiles } from "./profiles.ts";
@@ -53,9 +53,11 @@ export const scalingTable: Table = {
     paper:
       "BoRA beats LoRA already at b = 2, gains as b grows, and declines at high r once b passes √(m + n).",
     here: (cells) =>
-      `at r = 8, ${verdict("BoRA r 8 b 2", "LoRA r 8", cells)}; ${
-        verdict("BoRA r 8 b 16", "LoRA r 8", cells)
-      }; at r = 16, ${verdict("BoRA r 16 b 16", "LoRA r 16", cells)}.`,
+      `${agreement([["BoRA r 8 b 2", "LoRA r 8"], ["BoRA r 8 b 16", "LoRA r 8"]], cells)}. At r = 8, ${
+        verdict("BoRA r 8 b 2", "LoRA r 8", cells)
+      }; ${verdict("BoRA r 8 b 16", "LoRA r 8", cells)}; at r = 16, ${
+        verdict("BoRA r 16 b 16", "LoRA r 16", cells)
+      }.`,
   },
   sections: (cells) => [grid(cells)],
   charts: (cells) => [

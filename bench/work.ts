@@ -15,6 +15,12 @@ export function randomInput(name: string, shape: readonly number[], bound = 1): 
   return { shape, data: Float32Array.from(uniform(3, streamOf(name), size, bound)) };
 }
 
+/** `make`'s result, made when it is first asked for: a bench of one group does not draw the inputs of all. */
+export function lazily<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => made ??= make();
+}
+
 /** A piece of work ready to be run in one library, its inputs on the GPU. */
 export interface Runner {
   /** Does the work once and gives its results, in the order that all libraries agree on. */

@@ -5,7 +5,7 @@ import { matmul } from "../../lib/graph/ops/matmul.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { ourRunner } from "../libraries/ours.ts";
 import { tf, tfjsRunner } from "../libraries/tfjs.ts";
-import { type Group, randomInput, type Work } from "../work.ts";
+import { type Group, lazily, randomInput, type Work } from "../work.ts";
 
 /** NN: A B; NT: A Bᵀ (a linear layer's forward pass, B stored n×k); TN: Aᵀ B (a weight's gradient, A stored k×m). */
 type Layout = "NN" | "NT" | "TN";
@@ -13,20 +13,21 @@ type Layout = "NN" | "NT" | "TN";
 /** One product of an m×k and a k×n matrix in every library. */
 export function product(gpu: Gpu, layout: Layout, m: number, n: number, k: number): Work {
   const [transposeA, transposeB] = [layout === "TN", layout === "NT"];
-  const inputs = {
+  const inputs = lazily(() => ({
     a: randomInput("a", transposeA ? [k, m] : [m, k]),
     b: randomInput("b", transposeB ? [n, k] : [k, n]),
-  };
+  }));
   const { matmul: product, transpose } = jax.numpy;
   return {
     name: `${layout} ${m}×${n}×${k}`,
     flops: 2 * m * n * k,
     bytes: 4 * (m * k + k * n + m * n),
     ways: {
-      "this library": () => ourRunner(gpu, inputs, ({ a, b }) => [matmul(a, b, { transposeA, transposeB })]),
-      "tfjs-webgpu": () => tfjsRunner(inputs, ({ a, b }) => [tf.matMul(a, b, transposeA, transposeB)]),
+      "this library": () =>
+        ourRunner(gpu, inputs(), ({ a, b }) => [matmul(a, b, { transposeA, transposeB })]),
+      "tfjs-webgpu": () => tfjsRunner(inputs(), ({ a, b }) => [tf.matMul(a, b, transposeA, transposeB)]),
       "jax-js": () =>
-        jaxRunner(inputs, ({ a, b }) => [
+        jaxRunner(inputs(), ({ a, b }) => [
           product(transposeA ? transpose(a) : a, transposeB ? transpose(b) : b),
         ]),
     },

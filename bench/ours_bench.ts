@@ -1,0 +1,27 @@
+/** `deno bench --allow-all bench/`: this library alone, in Deno's own harness. `deno task bench` races the peers. */
+
+import { openGpu } from "../lib/gpu/device.ts";
+import { groups } from "./groups.ts";
+import { own } from "./work.ts";
+
+const gpu = await openGpu();
+
+for (const { name: group, works } of groups) {
+  for (const { name, ways } of works(gpu)) {
+    const way = ways[own];
+    if (typeof way !== "function") continue;
+    Deno.bench({
+      name: `${group}: ${name}`,
+      n: 5,
+      warmup: 1,
+      async fn(bench) {
+        const runner = await way();
+        await runner.lap(1);
+        bench.start();
+        await runner.lap(1);
+        bench.end();
+        runner.dispose();
+      },
+    });
+  }
+}

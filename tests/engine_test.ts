@@ -9,9 +9,11 @@ import { evaluateExpression } from "../lib/gpu/expression.ts";
 import { linearGrid, plainDevice, renderKernel } from "../lib/gpu/kernel.ts";
 import { render } from "../lib/gpu/render.ts";
 import { compile } from "../lib/graph/compile.ts";
-import { grad } from "../lib/graph/grad.ts";
+import { grad, layerOfPath } from "../lib/graph/grad.ts";
 import { Graph, type Node, sizeOf, type Tensor } from "../lib/graph/graph.ts";
 import { activate } from "../lib/graph/ops/activation.ts";
+import { dropout } from "../lib/graph/ops/dropout.ts";
+import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { linear } from "../lib/graph/ops/matmul.ts";
 import { dumpPlan, plan } from "../lib/graph/plan.ts";
 import { headParameters, traceStep } from "../lib/train/step.ts";
@@ -161,6 +163,50 @@ Deno.test("compile refuses a tensor of another program", async () => {
     weights: (name) => assert.fail(name),
   });
   assert.throws(() => compiled.view(activate("relu", x)), /small: ".*" is not part of this program/);
+});
+
+/** Six residual layers with dropout, and the gradients of their weights; `recompute` as in `grad`. */
+function deepStep(recompute: boolean) {
+  const graph = new Graph();
+  const [rows, width, inner] = [24, 16, 64];
+  const clock = graph.input("clock", [2], "u32");
+  let x = graph.input("x", [rows, width]);
+  for (let i = 0; i < 6; i++) {
+    x = graph.scope(`layer.${i}`, () => {
+      const up = graph.weight(`layer.${i}.up`, [inner, width], true);
+      const down = graph.weight(`layer.${i}.down`, [width, inner], true);
+      const dropped = dropout(activate("gelu", linear(x, up)), clock, 0.3);
+      return linear(activate("tanh", dropped), down, { residual: x });
+    });
+  }
+  const loss = sumOfSquares(x, 0.01);
+  const targets = graph.nodes.filter(({ source }) => source === "trainable").map(({ outputs }) => outputs[0]);
+  const options = recompute ? { recompute: layerOfPath } : {};
+  return { graph, outputs: [loss, ...grad([loss], targets, options)] };
+}
+
+Deno.test("recomputation: the same bits in less memory, each layer computed twice and no more", async () => {
+  const [kept, again] = [deepStep(false), deepStep(true)];
+  const values: Values = new Map([["clock", Float64Array.of(3, 4)]]);
+  fillSources(kept.graph, values);
+  const gpu = await testGpu();
+  assert.deepEqual(await runOnGpu(gpu, again.outputs, values), await runOnGpu(gpu, kept.outputs, values));
+  const [keptPlan, againPlan] = [plan(kept.outputs), plan(again.outputs)];
+  const activations = 24 * 64 * 4;
+  // Without, the inputs of gelu and the outputs of tanh of every layer are alive at once; with, those of one.
+  assert.ok(keptPlan.lowerBoundBytes > 6 * 2 * activations, `${keptPlan.lowerBoundBytes}`);
+  assert.ok(
+    keptPlan.lowerBoundBytes - againPlan.lowerBoundBytes > 4 * 2 * activations,
+    `${againPlan.lowerBoundBytes}`,
+  );
+  const dropouts = ({ nodes }: typeof keptPlan) => nodes.filter(({ op }) => op!.name === "dropout").length;
+  // Forward and backward, and forward once more.
+  assert.deepEqual([dropouts(keptPlan), dropouts(againPlan)], [12, 18]);
+});
+
+Deno.test("layers by path", () => {
+  const layers = ["layer.0.attention.query", "encoder.layer.11", "layer.3.mlp.experts.2.up", "pooler", ""];
+  assert.deepEqual(layers.map(layerOfPath), ["layer.0", "encoder.layer.11", "layer.3", undefined, undefined]);
 });
 
 Deno.test("golden: the planned step and its rendered kernels (deno test -A tests/engine_test.ts -- --update)", async () => {

@@ -9,7 +9,7 @@ import { tracer } from "../lib/adapters/trace.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { readSynsets } from "../lib/data/wordnet.ts";
-import { grad } from "../lib/graph/grad.ts";
+import { grad, layerOfPath } from "../lib/graph/grad.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
@@ -116,6 +116,8 @@ Deno.test("USE-lite with BoRA: the loss and every gradient against the float64 i
   const expected = interpret(outputs, values);
   const actual = await runOnGpu(await testGpu(), outputs, values);
   assert.equal(targets.length, 4 * 3 + 2);
+  const again = grad(losses, targets, { recompute: layerOfPath });
+  assert.deepEqual(await runOnGpu(await testGpu(), [loss, ...again], values), actual, "recomputation");
   outputs.forEach((_, i) => {
     const error = relativeError(actual[i], expected[i]);
     assert.ok(error <= 1e-3, `${i === 0 ? "loss" : `gradient of ${targets[i - 1].node.name}`}: ${error}`);

@@ -4,24 +4,44 @@ import type { Node, Tensor } from "./graph.ts";
 import { reachable } from "./graph.ts";
 import { add } from "./ops/binary.ts";
 
+/** Options of `grad`. */
+export interface GradOptions {
+  /**
+   * The segment that a node is computed in again for the backward pass, by its module path; undefined for nodes that are kept.
+   * Of a segment only its inputs stay in memory until then (Chen et al. 2016).
+   */
+  readonly recompute?: (path: string) => string | undefined;
+}
+
+/** Segments that are a model's layers: `layer.3.attention.query` → `layer.3`. */
+export function layerOfPath(path: string): string | undefined {
+  return path.match(/^(?:.*?\.)?\d+(?=\.|$)/)?.[0];
+}
+
 /**
  * ∂(Σ losses)/∂w for each of `targets`. A loss is the scalar output of an op that seeds its own derivative. Nothing is built
  * for tensors that no target feeds, so frozen weights and all that lies below the first adapter cost nothing.
  * @throws Error for a loss that is not a scalar, an op without a derivative, or a target the losses do not depend on.
  */
-export function grad(losses: readonly Tensor[], targets: readonly Tensor[]): Tensor[] {
+export function grad(
+  losses: readonly Tensor[],
+  targets: readonly Tensor[],
+  { recompute = () => undefined }: GradOptions = {},
+): Tensor[] {
   for (const { shape } of losses) {
     if (shape.length !== 1 || shape[0] !== 1) throw new Error(`grad wants a [1] loss, not [${shape}]`);
   }
   const path = nodesBetween(losses, targets);
   const seeds = new Set(losses.map(({ node }) => node));
   const pending = new Map<Tensor, Tensor>();
+  const again = new Recomputation(reachable(losses), recompute);
   for (const node of reachable(losses).reverse()) {
     if (!path.has(node) || node.op === undefined) continue;
     const gradients = node.outputs.map((output) => pending.get(output));
     if (!seeds.has(node) && gradients.every((gradient) => gradient === undefined)) continue;
     if (!node.op.derivative) throw new Error(`${node.op.name} at "${node.name}" has no derivative`);
-    const contributions = node.graph.scope(`${node.name}'`, () => node.op!.derivative!(node, gradients));
+    const source = again.of(node);
+    const contributions = node.graph.scope(`${node.name}'`, () => node.op!.derivative!(source, gradients));
     node.inputs.forEach((input, i) => {
       const contribution = contributions[i];
       if (contribution && path.has(input.node)) {
@@ -34,6 +54,37 @@ export function grad(losses: readonly Tensor[], targets: readonly Tensor[]): Ten
     if (!gradient) throw new Error(`the loss does not depend on "${target.node.name}"`);
     return gradient;
   });
+}
+
+/** Segments computed again, each when the backward pass first asks for one of its nodes. */
+class Recomputation {
+  readonly #segments: ReadonlyMap<string, readonly Node[]>;
+  readonly #clones = new Map<Node, Node>();
+
+  constructor(nodes: readonly Node[], private readonly segmentOf: (path: string) => string | undefined) {
+    const computed = nodes.filter(({ op }) => op !== undefined);
+    const segments = Map.groupBy(computed, ({ name }) => segmentOf(name));
+    this.#segments = new Map([...segments].flatMap(([name, own]) => name === undefined ? [] : [[name, own]]));
+  }
+
+  /** The node that the derivative reads its inputs and outputs from: a clone where the segment is recomputed. */
+  of(node: Node): Node {
+    const segment = this.segmentOf(node.name);
+    if (segment === undefined) return node;
+    if (!this.#clones.has(node)) { for (const own of this.#segments.get(segment)!) this.#clone(own); }
+    return this.#clones.get(node)!;
+  }
+
+  /** The op once more, on the clones of its inputs where they belong to the segment. */
+  #clone(node: Node): void {
+    const inputs = node.inputs.map((tensor) =>
+      this.segmentOf(tensor.node.name) === this.segmentOf(node.name)
+        ? this.#clones.get(tensor.node)?.outputs[tensor.index] ?? tensor
+        : tensor
+    );
+    const outputs = node.graph.scope(node.name, () => node.graph.apply(node.op!, inputs, node.attrs));
+    this.#clones.set(node, outputs[0].node);
+  }
 }
 
 /** Nodes that depend on a target, other than through a detached op, and that a loss depends on. */

@@ -6,7 +6,11 @@ import type { TrainOptions } from "./trainer.ts";
 
 /** Throws an Error that names the option and what it wants. */
 export function checkTrainOptions(options: TrainOptions): void {
-  const check = (name: keyof TrainOptions, fits: (value: number) => boolean, wanted: string) => {
+  const check = (
+    name: Exclude<keyof TrainOptions, "recompute">,
+    fits: (value: number) => boolean,
+    wanted: string,
+  ) => {
     const value = options[name];
     if (value !== undefined && !fits(value)) throw new Error(`${name} is ${value}: use ${wanted}`);
   };

@@ -6,7 +6,7 @@ import { initialise } from "../adapters/initialise.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
-import { grad } from "../graph/grad.ts";
+import { grad, layerOfPath } from "../graph/grad.ts";
 import { sizeOf, type Tensor } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { Accumulator } from "./accumulator.ts";
@@ -27,6 +27,8 @@ export interface TrainOptions extends Partial<AdamWOptions> {
   readonly batchSize: number;
   /** Batches whose mean gradient makes one step (PEFT users know it as `gradient_accumulation_steps`); 1 by default. */
   readonly accumulationSteps?: number;
+  /** Computes each layer again in the backward pass, to keep only its input until then: less memory, the same bits. */
+  readonly recompute?: boolean;
   /** Share of the steps over which the learning rate warms up; then it decays linearly to 0. */
   readonly warmupRatio: number;
   /** Orders the data, draws the dropout masks and the starting values. */
@@ -250,7 +252,7 @@ export class Trainer implements Disposable {
     }
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
     const accumulator = await this.#accumulatorIfNeeded();
-    const gradients = grad(losses, targets);
+    const gradients = grad(losses, targets, this.options.recompute ? { recompute: layerOfPath } : {});
     const destinations = new Map(
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
     );

@@ -5,7 +5,7 @@
  */
 
 import type { DeviceTraits } from "../gpu/kernel.ts";
-import { type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
+import { bytesOf, type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
 
 /** Options of `plan`. */
 export interface PlanOptions {
@@ -33,38 +33,88 @@ export interface Plan {
 /** Assigns slots for computing `outputs`, which all stay readable after a run. */
 export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Plan {
   const nodes = reachable(outputs).filter((node) => node.op !== undefined);
-  const lastUse = lastUses(nodes, outputs);
-  const slots = new Map<Tensor, number>();
+  const { lives, inPlace } = livesOf(nodes, lastUses(nodes, outputs), options);
+  const places = options.noReuse ? lives.map((_, i) => i) : placesOf(lives);
   const slotBytes: number[] = [];
-  const free = new Set<number>();
-  const inPlace = new Set<Node>();
-  let live = 0;
-  let lowerBoundBytes = 0;
-
-  nodes.forEach((node, step) => {
-    const computed = node.outputs.filter((tensor) => !options.external?.has(tensor));
-    const donor = options.noReuse ? undefined : donorOf(node, step, lastUse, slots);
-    for (const tensor of computed) {
-      const bytes = sizeOf(tensor) * 4;
-      live += bytes;
-      if (donor && tensor.index === 0) {
-        inPlace.add(node);
-        slots.set(tensor, slots.get(donor)!);
-        live -= bytes;
-      } else {
-        slots.set(tensor, takeSlot(bytes, slotBytes, free));
-      }
-    }
-    lowerBoundBytes = Math.max(lowerBoundBytes, live);
-    for (const tensor of new Set([...node.inputs, ...computed])) {
-      if (!slots.has(tensor) || (lastUse.get(tensor) ?? step) > step) continue;
-      if (tensor === donor && inPlace.has(node)) continue;
-      live -= sizeOf(tensor) * 4;
-      if (!options.noReuse) free.add(slots.get(tensor)!);
-    }
+  const slots = new Map<Tensor, number>();
+  lives.forEach(({ tensors, bytes }, i) => {
+    slotBytes[places[i]] = Math.max(slotBytes[places[i]] ?? 0, bytes);
+    for (const tensor of tensors) slots.set(tensor, places[i]);
   });
   const peakBytes = slotBytes.reduce((sum, bytes) => sum + bytes, 0);
-  return { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes };
+  return { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes: mostAlive(lives, nodes.length) };
+}
+
+/** What occupies a slot from one step to another: a tensor, and those that take its place over. */
+interface Life {
+  readonly tensors: Tensor[];
+  readonly bytes: number;
+  readonly from: number;
+  to: number;
+}
+
+/** The lives of all computed tensors, in the order they begin, and the nodes that overwrite an input. */
+function livesOf(
+  nodes: readonly Node[],
+  lastUse: ReadonlyMap<Tensor, number>,
+  { external, noReuse }: PlanOptions,
+): { lives: Life[]; inPlace: Set<Node> } {
+  const lives: Life[] = [];
+  const of = new Map<Tensor, Life>();
+  const inPlace = new Set<Node>();
+  nodes.forEach((node, step) => {
+    for (const tensor of node.outputs.filter((output) => !external?.has(output))) {
+      const to = lastUse.get(tensor) ?? step;
+      const donor = noReuse || tensor.index > 0 ? undefined : donorOf(node, step, lastUse, of);
+      const life = donor ? of.get(donor)! : { tensors: [], bytes: bytesOf(tensor), from: step, to };
+      if (donor) inPlace.add(node);
+      else lives.push(life);
+      life.tensors.push(tensor);
+      life.to = to;
+      of.set(tensor, life);
+    }
+  });
+  return { lives, inPlace };
+}
+
+/**
+ * A slot for each life, so that those in one slot do not meet: the largest first, each into the slot where it leaves the
+ * shortest time unused beside a neighbour, else into a new one (greedy by size, Pisarchyk & Lee 2020, §4).
+ */
+function placesOf(lives: readonly Life[]): number[] {
+  const order = lives.map((_, i) => i).sort((a, b) => lives[b].bytes - lives[a].bytes || a - b);
+  const slots: Life[][] = [];
+  const places: number[] = [];
+  for (const i of order) {
+    let [best, least] = [slots.length, Infinity];
+    slots.forEach((others, slot) => {
+      const gap = gapTo(lives[i], others);
+      if (gap < least) [best, least] = [slot, gap];
+    });
+    (slots[best] ??= []).push(lives[i]);
+    places[i] = best;
+  }
+  return places;
+}
+
+/** Steps between a life and the nearest of others; Infinity where it meets one. */
+function gapTo({ from, to }: Life, others: readonly Life[]): number {
+  return others.reduce((least, other) => {
+    const gap = other.from > to ? other.from - to : from > other.to ? from - other.to : Infinity;
+    return gap === Infinity || least === Infinity ? Infinity : Math.min(least, gap);
+  }, Number.MAX_VALUE);
+}
+
+/** The most bytes that are alive at one step. */
+function mostAlive(lives: readonly Life[], steps: number): number {
+  const change = new Float64Array(steps + 1);
+  for (const { bytes, from, to } of lives) {
+    change[from] += bytes;
+    change[Math.min(to + 1, steps)] -= bytes;
+  }
+  let [alive, most] = [0, 0];
+  for (const step of change.subarray(0, steps)) most = Math.max(most, alive += step);
+  return most;
 }
 
 /** Step of the last node that reads each tensor; never for outputs. */
@@ -80,23 +130,13 @@ function donorOf(
   node: Node,
   step: number,
   lastUse: ReadonlyMap<Tensor, number>,
-  slots: ReadonlyMap<Tensor, number>,
+  computed: ReadonlyMap<Tensor, unknown>,
 ): Tensor | undefined {
   const index = node.op!.inPlaceInput?.(node) ?? -1;
   const donor = node.inputs[index];
-  if (!donor || !slots.has(donor) || lastUse.get(donor) !== step) return undefined;
+  if (!donor || !computed.has(donor) || lastUse.get(donor) !== step) return undefined;
   const readTwice = node.inputs.some((tensor, i) => i !== index && tensor === donor);
   return !readTwice && sizeOf(donor) === sizeOf(node.outputs[0]) ? donor : undefined;
-}
-
-/** The smallest free slot that is large enough, else the largest free one grown, else a new one. */
-function takeSlot(bytes: number, slotBytes: number[], free: Set<number>): number {
-  const candidates = [...free].sort((a, b) => slotBytes[a] - slotBytes[b]);
-  const slot = candidates.find((candidate) => slotBytes[candidate] >= bytes) ?? candidates.at(-1);
-  if (slot === undefined) return slotBytes.push(bytes) - 1;
-  free.delete(slot);
-  slotBytes[slot] = Math.max(slotBytes[slot], bytes);
-  return slot;
 }
 
 /**

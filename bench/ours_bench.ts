@@ -4,6 +4,8 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { groups } from "./groups.ts";
 import { own } from "./work.ts";
 
+/** Runs that share one wait for the GPU. */
+const runs = 10;
 const gpu = await openGpu();
 
 for (const { name: group, works } of groups) {
@@ -11,14 +13,14 @@ for (const { name: group, works } of groups) {
     const way = ways[own];
     if (typeof way !== "function") continue;
     Deno.bench({
-      name: `${group}: ${name}`,
+      name: `${group}: ${name}, ${runs} runs`,
       n: 5,
       warmup: 1,
       async fn(bench) {
         const runner = await way();
         await runner.lap(1);
         bench.start();
-        await runner.lap(1);
+        await runner.lap(runs);
         bench.end();
         runner.dispose();
       },

@@ -99,7 +99,7 @@ ${sections.join("\n\n")}
 `;
 }
 
-/** Bars of every ratio to a peer. */
+/** Every ratio to a peer. */
 export function chartOf(rows: readonly Row[]): Promise<string> {
   return ratioChart(
     "How many times as long the peers take",

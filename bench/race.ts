@@ -1,6 +1,6 @@
 /** Races the libraries on one piece of work: results compared first, then laps in turn. */
 
-import type { Group, Library, Runner, Work } from "./work.ts";
+import { type Group, type Library, own, type Runner, type Work } from "./work.ts";
 
 /** Laps of every library; fewer where a run of this library takes half a second or more. */
 const [laps, slowLaps] = [5, 3];
@@ -46,9 +46,21 @@ async function milliseconds(runner: Runner, times: number): Promise<number> {
   return (performance.now() - start) / times;
 }
 
+/** A runner and its results, or what the library threw: one that fails must not end the race of the others. */
+async function prepared(
+  way: () => Promise<Runner>,
+): Promise<{ runner: Runner; results: Float32Array[] } | Error> {
+  try {
+    const runner = await way();
+    return { runner, results: await runner.results() };
+  } catch (error) {
+    return error as Error;
+  }
+}
+
 /**
  * Runs the work in every library that does it, this one first; one whose results differ from this library's by more than 1e-3
- * of the largest is not timed, and the difference is said.
+ * of the largest, or which fails, is not timed, and the reason is said. Throws what this library throws.
  */
 export async function race(
   { name: group, title }: Pick<Group, "name" | "title">,
@@ -63,15 +75,23 @@ export async function race(
       absent.push({ library, milliseconds: [], cannot: way.cannot });
       continue;
     }
-    const runner = owned.adopt(await way(), (own) => own.dispose());
-    const results = await runner.results();
-    expected ??= results;
-    const error = difference(results, expected);
+    const found = await prepared(way);
+    if (found instanceof Error) {
+      if (library === own) throw found;
+      absent.push({ library, milliseconds: [], cannot: `fails: ${found.message}` });
+      continue;
+    }
+    const runner = owned.adopt(found.runner, (used) => used.dispose());
+    expected ??= found.results;
+    const error = difference(found.results, expected);
     if (error <= 1e-3) entrants.push({ library, runner, times: [] });
     else absent.push({ library, milliseconds: [], cannot: `its result is off by ${error.toPrecision(2)}` });
   }
-  const first = await milliseconds(entrants[0].runner, 1);
-  const runs = Math.min(50, Math.max(1, Math.round(lapMilliseconds / first)));
+  const { runner } = entrants[0];
+  const first = await milliseconds(runner, 1);
+  // Waiting for the last run costs ten milliseconds or more by itself: many runs tell what one takes.
+  const one = first < lapMilliseconds ? await milliseconds(runner, 20) : first;
+  const runs = Math.min(100, Math.max(1, Math.round(lapMilliseconds / one)));
   for (let lap = 0; lap < (first < 500 ? laps : slowLaps); lap++) {
     for (const { runner, times } of entrants) times.push(await milliseconds(runner, runs));
   }

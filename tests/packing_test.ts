@@ -164,6 +164,10 @@ Deno.test("methods that need the base's values say so of a packed one", async ()
       /changes the base's weights, and tiny's are packed/,
     );
   }
+  assert.throws(
+    () => attach(packed, bora, { r: 2, blocks: 4, target: ["query"], modulesToSave: ["ffn.in"] }),
+    /"ffn\.in\.weight" is packed and cannot be trained: take "ffn\.in" out of modulesToSave/,
+  );
   for (const name of ["HiRA", "DoRA"]) {
     const run = async () => {
       const adapter = attach(packed, methodByName(name), { target: ["query"] });

@@ -14,6 +14,7 @@ import { spectrumOf } from "../lib/analysis/spectrum.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
 import type { Weight } from "../lib/models/model.ts";
 import { readSafetensors, writeSafetensors } from "../lib/models/safetensors.ts";
+import { packModel } from "../lib/models/packing.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import type { Encoded } from "../lib/train/batches.ts";
 import type { HeadShape } from "../lib/train/step.ts";
@@ -168,13 +169,35 @@ Deno.test("whatever selects the layers, a save and a load select the same ones w
   ]);
 });
 
-Deno.test("folders as PEFT writes them: any case of all-linear, patterns that are null", async () => {
+Deno.test("what PEFT's own types cannot say is refused, and no folder is written", async () => {
+  const folder = `${await Deno.makeTempDir()}/adapter`;
+  const refused = async (method: string, options: object, message: RegExp) => {
+    const adapter = attach(model, methodByName(method), { target, ...options });
+    await assert.rejects(
+      () => saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0)),
+      message,
+    );
+    await assert.rejects(() => Deno.stat(folder), Deno.errors.NotFound);
+  };
+  const four = { r: 4, blocks: 4 };
+  await refused("GraLoRA", { ...four, blocks: "auto" }, /GRALORA wants a number for gralora_k, not "auto"/);
+  await refused("GraLoRA", { ...four, alphaPattern: { query: 3 } }, /PEFT's GRALORA has no alpha_pattern/);
+  await refused("GraLoRA", { ...four, rankPattern: { query: 8 } }, /PEFT's GRALORA has no rank_pattern/);
+});
+
+Deno.test("folders as PEFT writes them: any case of all-linear, empty patterns, no layers, orthogonal starts", async () => {
   const folder = await Deno.makeTempDir();
   const adapter = attach(model, lora, { target: "all-linear" });
   await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
   const path = `${folder}/adapter_config.json`;
   const config = JSON.parse(await Deno.readTextFile(path));
-  const changes = { target_modules: "ALL-LINEAR", rank_pattern: null, alpha_pattern: null };
+  const changes = {
+    target_modules: "ALL-LINEAR",
+    rank_pattern: null,
+    alpha_pattern: null,
+    layers_to_transform: [],
+    init_lora_weights: "orthogonal",
+  };
   await Deno.writeTextFile(path, JSON.stringify({ ...config, ...changes }));
   assert.equal((await loadAdapter(folder, model)).adapter.modules.length, 5);
 });
@@ -215,6 +238,10 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
   await refused(edit({ target_modules: "(" }), /target_modules is not a regular expression/);
   await refused(edit({ exclude_modules: ["key"] }), /exclude_modules is not supported/);
   await refused(edit({ rank_pattern: { query: "2" } }), /rank_pattern\.query/);
+  await refused(
+    edit({ lora_alpha: undefined }),
+    /"lora_alpha" is missing: write the value it was trained with/,
+  );
   await refused(edit({ r: 99 }), /rank 99 does not fit query/);
   await refused(edit({ r: "eight" }), /r is "eight"; give a number/);
   await refused(edit({ num_blocks: 5 }), /blocks 5 do not divide/);
@@ -310,8 +337,14 @@ Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async (
   adapted.add("a", a.adapter, a.weights);
   adapted.add("b", b.adapter, b.weights);
   adapted.add("bora", boraOne.adapter, boraOne.weights);
-  adapted.addWeighted("sum", { a: 0.7, b: -0.4 });
+  // As users have them: from folders.
   const folder = await Deno.makeTempDir();
+  for (const name of ["a", "b"]) {
+    await adapted.save(name, `${folder}/${name}`);
+    adapted.delete(name);
+    await adapted.load(name, `${folder}/${name}`);
+  }
+  adapted.addWeighted("sum", { a: 0.7, b: -0.4 });
   await adapted.save("sum", folder);
   const sum = await loadAdapter(folder, model);
   const updates = (
@@ -437,6 +470,15 @@ Deno.test("a checkpoint of another run is refused with what differs, and nothing
   await refused(
     await trainerFor(pooled(bora, ["key", "ffn_in"], {})),
     /its layers is .*"query".*here .*"key"/,
+  );
+  const whole = await trainerFor(adapter, { recompute: true, accumulationSteps: 1 });
+  await whole.resume(path);
+  whole[Symbol.dispose]();
+  const packed = packModel(model, "int8");
+  const onPacked = attachPooled(packed, bora, target, { dropout: 0 });
+  await refused(
+    new Trainer(await testGpu(), packed, onPacked, head, examples, options),
+    /its packing is "f32", here "int8"/,
   );
   const shuffled = new Trainer(await testGpu(), model, adapter, head, examples.toReversed(), options);
   await refused(shuffled, /its examples is/);

@@ -32,11 +32,10 @@ export async function jaxRunner(inputs: Readonly<Record<string, Input>>, work: J
       return values;
     },
     async lap(times) {
-      for (let i = 0; i < times; i++) {
-        const outputs = compiled(refs());
-        if (i === times - 1) await jax.blockUntilReady(outputs.map((output) => output.ref));
-        for (const output of outputs) output.dispose();
-      }
+      // Work whose result is let go before it has been waited for is never done: jax-js is lazy.
+      const runs = Array.from({ length: times }, () => compiled(refs()));
+      await jax.blockUntilReady(runs);
+      for (const output of runs.flat()) output.dispose();
     },
     dispose: () => Object.values(arrays).forEach((array) => array.dispose()),
   };

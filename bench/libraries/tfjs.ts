@@ -1,4 +1,4 @@
-/** TensorFlow.js, eager as its users run it, with its WebGPU backend or, for what a CPU user would pick, its WASM backend. */
+/** TensorFlow.js with its WebGPU backend, eager as its users run it. */
 
 // The whole package registers the gradients, which its core alone does not.
 import "npm:@tensorflow/tfjs@4.22.0";

@@ -28,7 +28,8 @@ async function ourAdamW(gpu: Gpu, w: Input, g: Input): Promise<Runner> {
   return {
     async results() {
       program.replay();
-      return [(await weights.read()).get("w")!];
+      const state = await weights.state();
+      return ["values", "moment1", "moment2"].map((name) => state.get(name)!.data);
     },
     async lap(times) {
       for (let i = 0; i < times; i++) program.replay();
@@ -55,7 +56,7 @@ function step(gpu: Gpu, size: number): Work {
           const m1 = tf.add(tf.mul(m, beta1), tf.mul(clipped, 1 - beta1));
           const v1 = tf.add(tf.mul(v, beta2), tf.mul(tf.square(clipped), 1 - beta2));
           const change = tf.div(tf.div(m1, c1), tf.add(tf.sqrt(tf.div(v1, c2)), epsilon));
-          return [tf.sub(w, tf.mul(change, rate))];
+          return [tf.sub(w, tf.mul(change, rate)), m1, v1];
         }),
       "jax-js": () =>
         jaxRunner(inputs, ({ w, g, m, v }) => {
@@ -63,7 +64,7 @@ function step(gpu: Gpu, size: number): Work {
           const clipped = g.mul(np.minimum(1, np.reciprocal(norm).mul(maxNorm)));
           const m1 = m.mul(beta1).add(clipped.ref.mul(1 - beta1));
           const v1 = v.mul(beta2).add(clipped.ref.mul(clipped).mul(1 - beta2));
-          return [w.sub(m1.div(c1).div(np.sqrt(v1.div(c2)).add(epsilon)).mul(rate))];
+          return [w.sub(m1.ref.div(c1).div(np.sqrt(v1.ref.div(c2)).add(epsilon)).mul(rate)), m1, v1];
         }),
     },
   };
@@ -72,5 +73,6 @@ function step(gpu: Gpu, size: number): Work {
 export const adamW: Group = {
   name: "adamw",
   title: "AdamW with clipping",
+  // Multiples of 64, so that the flat state holds nothing but them.
   works: (gpu) => [294912, 1 << 20].map((size) => step(gpu, size)),
 };

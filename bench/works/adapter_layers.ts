@@ -47,6 +47,9 @@ const cases: readonly Case[] = methods.filter(({ peft }) => peft).flatMap((metho
     : [own];
 });
 
+/** Methods that have no part which could be run without the frozen weight. */
+const multipliesByW = new Set(["HiRA", "DoRA", "DoRA + BoRA"]);
+
 /** Forward and backward of one layer; `alone` leaves the frozen product out. */
 function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean): Work {
   const adapter = attach(model, method, { ...options, target: [path] } as AttachOptions);
@@ -65,7 +68,7 @@ function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean): Work
   return {
     name: `${label}${alone ? ", adapter alone" : ""}`,
     flops: 2 * (tokens * (frozen + forward + backward) + step),
-    bytes: 4 * (width * width + 4 * tokens * width),
+    bytes: 4 * ((alone ? 0 : width * width) + 4 * tokens * width),
     ways: {
       "this library": () =>
         ourRunner(gpu, inputs, ({ x, base, [`${path}.weight`]: W }, graph) => {
@@ -95,5 +98,9 @@ function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean): Work
 export const adapterLayers: Group = {
   name: "layers",
   title: "One 768×768 layer of 512 tokens, forward and backward, by method",
-  works: (gpu) => cases.flatMap((entry) => [layer(gpu, entry, false), layer(gpu, entry, true)]),
+  works: (gpu) =>
+    cases.flatMap((entry) => [
+      layer(gpu, entry, false),
+      ...multipliesByW.has(entry.method.name) ? [] : [layer(gpu, entry, true)],
+    ]),
 };

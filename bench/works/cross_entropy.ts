@@ -27,7 +27,7 @@ export function jaxCrossEntropy(logits: jax.numpy.Array, hot: jax.numpy.Array): 
 
 export const crossEntropy: Group = {
   name: "cross-entropy",
-  title: "Softmax cross-entropy with its gradient",
+  title: "Softmax cross-entropy with its gradient (the peers' labels one-hot, as they want them)",
   works: (gpu) =>
     ([[512, 41], [512, 32000]] as const).map(([rows, classes]) => {
       const labels = Array.from({ length: rows }, (_, row) => row * 7919 % classes);

@@ -147,7 +147,8 @@ function tfjsStep(model: ShapedEncoder): () => Promise<Runner> {
         for (let i = 1; i < times; i++) once().dispose();
         await once().data();
       },
-      dispose: () => tf.dispose([...variables.values(), ...frozen.values(), ...moments.values()].flat()),
+      dispose: () =>
+        tf.dispose([...variables.values(), ...frozen.values(), ...moments.values(), tokenIds, labels].flat()),
     };
   };
 }
@@ -234,7 +235,7 @@ function jaxStep(model: ShapedEncoder): () => Promise<Runner> {
       async lap(times) {
         for (let i = 1; i < times; i++) once().dispose();
         await once().data();
-        await jax.blockUntilReady(Object.values(trainable).map((array) => array.ref));
+        await jax.blockUntilReady(Object.values(trainable));
       },
       dispose,
     };
@@ -245,11 +246,13 @@ function step(gpu: Gpu, model: ShapedEncoder, label: string, method: string, opt
   const adapter = attach(model, methodByName(method), { ...options, target: adaptedNames } as AttachOptions);
   const costs = adapter.modules.map(({ module, options }) => adapter.method.cost(module, options));
   const perToken = costs.reduce((sum, { forward, backward }) => sum + forward + backward, 0);
+  // Nothing is trained below the first layer's query, key and value, so their inputs need no gradient, nor do their
+  // adapters' (n·r each).
+  const unneeded = 3 * model.width ** 2 + 2 * model.width * 8;
   const attention = 3 * 2 * length * model.width * model.layers;
   return {
     name: `${label}, ${model.layers} layer${model.layers > 1 ? "s" : ""}`,
-    // The first layer's own input needs no gradient, but the attention before it does.
-    flops: 2 * tokens * (2 * model.multiplyAddsPerToken + perToken + attention),
+    flops: 2 * tokens * (2 * model.multiplyAddsPerToken + perToken + attention - unneeded),
     bytes: 4 * model.multiplyAddsPerToken,
     ways: {
       "this library": ourStep(gpu, model, methodByName(method), options),

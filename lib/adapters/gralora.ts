@@ -54,6 +54,7 @@ export const graLora: Method<BlockOptions> = {
   cost: ({ m, n }, { r }) => productCost((m + n) * r),
   peft: {
     type: "GRALORA",
+    patterns: [],
     keys: { A: "gralora_A", B: "gralora_B" },
     fields: { r: "r", alpha: "alpha", dropout: "gralora_dropout", blocks: "gralora_k" },
   },

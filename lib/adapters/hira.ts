@@ -40,6 +40,7 @@ export const hira: Method<HiraOptions> = {
   },
   peft: {
     type: "HIRA",
+    patterns: ["r"],
     keys: { A: "hira_A", B: "hira_B" },
     fields: { r: "r", dropout: "hira_dropout" },
   },

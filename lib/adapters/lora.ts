@@ -41,6 +41,7 @@ function loraMethod(
     cost: ({ m, n }, { r }) => productCost((m + n) * r),
     peft: {
       type: "LORA",
+      patterns: ["r", "alpha"],
       keys: { A: "lora_A.weight", B: "lora_B.weight" },
       fields: { r: "r", alpha: "lora_alpha", dropout: "lora_dropout" },
       marks: { use_rslora: useRsLora, use_dora: false },

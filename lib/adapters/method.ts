@@ -100,6 +100,8 @@ export interface PeftFormat {
   readonly keys: Readonly<Record<string, string>>;
   /** The configuration's name of each hyper-parameter, such as `lora_alpha`. */
   readonly fields: Readonly<Record<string, string>>;
+  /** For PEFT's own types, which of r and α its configuration lets vary by layer; absent for this library's types: both. */
+  readonly patterns?: readonly ("r" | "alpha")[];
   /** Configuration entries that tell this method from others of its type, such as `use_dora: true`. */
   readonly marks?: Readonly<Record<string, boolean>>;
 }

@@ -126,7 +126,7 @@ export async function loadAdapter(
   const adapter = attach(
     model,
     method,
-    { ...optionsOf(method, config), ...targetingOf(configPath, config) } as AttachOptions,
+    { ...optionsOf(configPath, method, config), ...targetingOf(configPath, config) } as AttachOptions,
   );
   const path = `${folder}/adapter_model.safetensors`;
   const { tensors } = await readSafetensors(path);
@@ -211,6 +211,10 @@ function configOf(
 ): Record<string, unknown> {
   const { options, targeting } = adapter;
   const own = Object.entries(options).map(([name, value]) => [format.fields[name], value]);
+  const automatic = format.patterns && own.find(([, value]) => value === "auto");
+  if (automatic) {
+    throw new Error(`PEFT's ${format.type} wants a number for ${automatic[0]}, not "auto": attach with one`);
+  }
   const saved = [...(targeting.modulesToSave ?? []), ...(hasHead ? [headModule] : [])];
   return {
     auto_mapping: null,
@@ -243,18 +247,26 @@ function targetModules({ targeting: { target, layers }, modules }: Adapter): str
 }
 
 /** PEFT's `rank_pattern` and `alpha_pattern`, where not empty: a key that fits one layer only for each that differs. */
-function patternsOf({ options, modules }: Adapter): Record<string, unknown> {
+function patternsOf({ method, options, modules }: Adapter): Record<string, unknown> {
   const value = (of: object, option: string) => (of as Readonly<Record<string, unknown>>)[option];
   // Not RegExp.escape: it would write a path's first letter as a number, which nobody could read.
   const key = ({ module: { path } }: AdaptedModule) => `^${path.replaceAll(/\W/g, "\\$&")}`;
-  const patterns = [["rank_pattern", "r"], ["alpha_pattern", "alpha"]].map(([name, option]) => {
+  const { type, patterns: known = ["r", "alpha"] } = formatOf(method);
+  const patterns = ([["rank_pattern", "r"], ["alpha_pattern", "alpha"]] as const).map(([name, option]) => {
     const differing = modules.filter((adapted) => value(adapted.options, option) !== value(options, option));
+    if (differing.length > 0 && !known.includes(option)) {
+      throw new Error(`PEFT's ${type} has no ${name}: attach an adapter of its own to each of these layers`);
+    }
     return [
       name,
       Object.fromEntries(differing.map((adapted) => [key(adapted), value(adapted.options, option)])),
     ];
   });
   return Object.fromEntries(patterns.filter(([, pattern]) => Object.keys(pattern).length > 0));
+}
+
+function unlessEmpty(pattern: Readonly<Record<string, number>> | null | undefined) {
+  return pattern && Object.keys(pattern).length > 0 ? pattern : undefined;
 }
 
 /** PEFT's reading of a string: all linear layers, or a regular expression for the whole path. */
@@ -294,7 +306,7 @@ function methodOf(path: string, config: PeftConfig, known: readonly Method[]): M
     );
   }
   const init = config.init_lora_weights ?? true;
-  if (typeof init !== "boolean" && init !== "gaussian") {
+  if (typeof init !== "boolean" && init !== "gaussian" && init !== "orthogonal") {
     throw new Error(
       `${path}: init_lora_weights "${init}" changes the base's weights and is not supported here`,
     );
@@ -306,7 +318,12 @@ function methodOf(path: string, config: PeftConfig, known: readonly Method[]): M
   return found;
 }
 
-function optionsOf({ defaults, peft }: Method, config: PeftConfig): Record<string, unknown> {
+function optionsOf(path: string, { defaults, peft }: Method, config: PeftConfig): Record<string, unknown> {
+  // Defaults differ between libraries, and the update's size hangs on these two.
+  const missing = ["r", "alpha"].find((name) => name in defaults && config[peft!.fields[name]] === undefined);
+  if (missing) {
+    throw new Error(`${path}: "${peft!.fields[missing]}" is missing: write the value it was trained with`);
+  }
   const known = Object.keys(defaults).filter((name) => config[peft!.fields[name]] !== undefined);
   return Object.fromEntries(known.map((name) => [name, config[peft!.fields[name]]]));
 }
@@ -323,9 +340,9 @@ function targetingOf(path: string, config: PeftConfig): Targeting {
   const saved = config.modules_to_save?.filter((name) => name !== headModule) ?? [];
   return {
     target: typeof target === "string" ? targetOf(path, target) : target,
-    layers: typeof layers === "number" ? [layers] : layers ?? undefined,
-    rankPattern: config.rank_pattern ?? undefined,
-    alphaPattern: config.alpha_pattern ?? undefined,
+    layers: typeof layers === "number" ? [layers] : layers?.length ? layers : undefined,
+    rankPattern: unlessEmpty(config.rank_pattern),
+    alphaPattern: unlessEmpty(config.alpha_pattern),
     modulesToSave: saved.length > 0 ? saved : undefined,
   };
 }

@@ -167,6 +167,10 @@ export function trainedNames(
   const names = [...model.weights.keys()];
   if (method.trainsBase) return new Set(names);
   const saved = modulesToSave.flatMap((module) => {
+    const packed = [...model.packed?.keys() ?? []].find((name) => isEndOfPath(moduleOf(name), module));
+    if (packed) {
+      throw new Error(`"${packed}" is packed and cannot be trained: take "${module}" out of modulesToSave`);
+    }
     const found = names.filter((name) => isEndOfPath(moduleOf(name), module));
     if (found.length === 0) throw new Error(`${model.name} has no module "${module}" to train and save`);
     const both = adapted.find(({ module: { path } }) => found.some((name) => moduleOf(name) === path));

@@ -89,7 +89,7 @@ export function barChart(title: string, cells: readonly Cell[]): Promise<string>
   });
 }
 
-/** Bars of ratios on a logarithmic axis, with a line at 1; a series a colour. */
+/** Ratios as points on a logarithmic axis, with a line at 1; a series a colour. */
 export function ratioChart(
   title: string,
   values: readonly { readonly row: string; readonly series: string; readonly ratio: number }[],

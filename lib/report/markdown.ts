@@ -1,6 +1,7 @@
 /** Results as markdown, from the records alone. */
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
+import { meanScore } from "./scores.ts";
 import { intervalOf, scoreText } from "./statistics.ts";
 import type { Cell } from "./schema.ts";
 
@@ -101,8 +102,7 @@ function scores(cells: readonly Cell[], tasks: readonly string[]): string {
       const text = scoreText(intervalOf(values.map((value) => 100 * value)));
       return `${mean(values) === top.get(task) ? `**${text}**` : text} (${percent(mean(bests(own, task)))})`;
     });
-    const complete = tasks.every((task) => lasts(own, task).length > 0);
-    const average = complete ? percent(mean(tasks.map((task) => mean(lasts(own, task))))) : "–";
+    const average = meanScore(cells, label)?.toFixed(1) ?? "–";
     return [label, thousands(own[0].adapterParameters), ...columns, average];
   });
   return table(["method", "trainable, head not counted", ...tasks, "average"], rows);

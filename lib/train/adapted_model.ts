@@ -4,6 +4,7 @@ import { type Adapter, attach } from "../adapters/attach.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
+import type { Method } from "../adapters/method.ts";
 import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
@@ -58,9 +59,12 @@ export class AdaptedModel implements Disposable {
     this.#active ??= name;
   }
 
-  /** Reads an adapter folder (PEFT's layout) as `name`. Throws what `loadAdapter` throws; nothing is added then. */
-  async load(name: string, folder: string): Promise<void> {
-    const { adapter, weights } = await loadAdapter(folder, this.model);
+  /**
+   * Reads an adapter folder (PEFT's layout) as `name`, of one of `known` methods. Throws what `loadAdapter` throws; nothing is
+   * added then.
+   */
+  async load(name: string, folder: string, known?: readonly Method[]): Promise<void> {
+    const { adapter, weights } = await loadAdapter(folder, this.model, known);
     this.add(name, adapter, weights);
   }
 

@@ -1,8 +1,9 @@
 /** Checkpoints of a run: its tensors, and what the run was, so that no other one goes on from it. */
 
 import type { Adapter } from "../adapters/attach.ts";
-import type { Weight } from "../models/model.ts";
+import type { Encoder, Weight } from "../models/model.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
+import { adamWDefaults } from "./adamw.ts";
 import type { Encoded } from "./batches.ts";
 import type { HeadShape } from "./step.ts";
 import type { TrainOptions } from "./trainer.ts";
@@ -10,9 +11,9 @@ import type { TrainOptions } from "./trainer.ts";
 /** Whatever the bits of a run depend on, by name, as JSON holds it. */
 export type RunDescription = Readonly<Record<string, unknown>>;
 
-/** What a run is: the model by its name, the examples by a digest. */
+/** What a run is: the model by its name and packing, the examples by a digest. */
 export async function describeRun(
-  model: string,
+  { name, packed }: Encoder,
   adapter: Adapter,
   head: HeadShape,
   options: TrainOptions,
@@ -20,13 +21,16 @@ export async function describeRun(
 ): Promise<RunDescription> {
   const bytes = new TextEncoder().encode(JSON.stringify(examples));
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  // Whatever is left out has its default, and recomputation changes no bit.
+  const { recompute: _, ...training } = { accumulationSteps: 1, ...adamWDefaults, ...options };
   return {
-    model,
+    model: name,
+    packing: packed?.values().next().value?.packing ?? "f32",
     method: adapter.method.name,
     layers: Object.fromEntries(adapter.modules.map(({ module: { path }, options }) => [path, options])),
     trainedBase: [...adapter.trainedBase],
     head,
-    training: options,
+    training: Object.fromEntries(Object.entries(training).toSorted(([a], [b]) => a < b ? -1 : 1)),
     examples: digest.toHex(),
   };
 }

@@ -1,4 +1,7 @@
-/** Fine-tunes a head and an adapter on one task: programs built up front, one submit a step, losses read late. */
+/**
+ * Fine-tunes a head and an adapter on one task: programs built up front, one submit a batch (and one more a step where several
+ * make a step), losses read late.
+ */
 
 import type { Adapter } from "../adapters/attach.ts";
 import { constantWeights, startingWeights } from "../adapters/starting_weights.ts";
@@ -152,14 +155,17 @@ export class Trainer implements Disposable {
     const batches = makeBatches(examples, this.options.batchSize, 0, 0);
     const values = this.head.outputs * (this.head.shape === "choice" ? this.head.texts - 1 : 1);
     const bytes = this.options.batchSize * values * 4;
-    const results = this.gpu.createBuffer("predictions", batches.length * bytes);
+    using owned = new DisposableStack();
+    const results = owned.adopt(
+      this.gpu.createBuffer("predictions", batches.length * bytes),
+      (own) => this.gpu.destroyBuffer(own),
+    );
     for (const [i, batch] of batches.entries()) {
       const { compiled, predictions } = await this.#program(batch.length, false);
       this.#upload(compiled, batch, examples);
       compiled.program.replay([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
     }
     const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
-    this.gpu.destroyBuffer(results);
     const byExample: Float32Array[] = [];
     batches.forEach(({ indices }, i) =>
       indices.forEach((index, row) => {
@@ -209,7 +215,7 @@ export class Trainer implements Disposable {
   }
 
   #describe(): Promise<RunDescription> {
-    return describeRun(this.model.name, this.adapter, this.head, this.options, this.examples);
+    return describeRun(this.model, this.adapter, this.head, this.options, this.examples);
   }
 
   async #state(): Promise<Map<string, Weight>> {

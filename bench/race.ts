@@ -2,7 +2,7 @@
 
 import { type Group, type Library, own, type Runner, type Work } from "./work.ts";
 
-/** Laps of every library; fewer where a run of this library takes half a second or more. */
+/** Laps of every library; fewer where a run of this library takes a tenth of a second or more. */
 const [laps, slowLaps] = [5, 3];
 /** A lap is as many runs as this library needs for about as many milliseconds. */
 const lapMilliseconds = 60;
@@ -92,7 +92,7 @@ export async function race(
   // Waiting for the last run costs ten milliseconds or more by itself: many runs tell what one takes.
   const one = first < lapMilliseconds ? await milliseconds(runner, 20) : first;
   const runs = Math.min(100, Math.max(1, Math.round(lapMilliseconds / one)));
-  for (let lap = 0; lap < (first < 500 ? laps : slowLaps); lap++) {
+  for (let lap = 0; lap < (first < 100 ? laps : slowLaps); lap++) {
     for (const { runner, times } of entrants) times.push(await milliseconds(runner, runs));
   }
   const measured = entrants.map(({ library, times }): Measured => ({ library, milliseconds: times }));

@@ -13,6 +13,7 @@ const help = `deno task bench [group…] [options]
 Groups (default: all):
 ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
 
+  --only TEXT only works whose name holds it, such as 512×768×768
   --out DIR   where to write (default: results)
   --help      this text
 `;
@@ -29,6 +30,7 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
+      only: { type: "string", default: "" },
       out: { type: "string", default: "results" },
       help: { type: "boolean", default: false },
     },
@@ -39,7 +41,7 @@ async function main(): Promise<void> {
   const environment = await describeEnvironment(gpu);
   const rows: Row[] = [];
   for (const group of chosen) {
-    for (const work of group.works(gpu)) {
+    for (const work of group.works(gpu).filter(({ name }) => name.includes(values.only))) {
       const row = await race(group, work);
       rows.push(row);
       const times = row.measured.map(({ library, milliseconds, cannot }) =>

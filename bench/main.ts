@@ -1,9 +1,10 @@
 /** `deno task bench [group…]`: races this library against its peers and writes results/bench.{md,json,svg}. */
 
 import { parseArgs } from "node:util";
-import { writeWhole } from "../lib/files.ts";
+import { writeTogether } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
+import type { Environment } from "../lib/report/schema.ts";
 import { groups } from "./groups.ts";
 import { chartOf, pageOf } from "./page.ts";
 import { race, type Row } from "./race.ts";
@@ -49,14 +50,20 @@ async function main(): Promise<void> {
       );
       console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
     }
+    if (rows.length > 0) await write(values.out, rows, environment);
   }
-  const page = pageOf(rows, versions, environment);
-  await Deno.mkdir(values.out, { recursive: true });
-  const path = `${values.out}/bench`;
-  await writeWhole(`${path}.json`, `${JSON.stringify({ schemaVersion: 1, environment, rows }, null, 1)}\n`);
-  await writeWhole(`${path}.svg`, await chartOf(rows));
-  await writeWhole(`${path}.md`, page);
-  console.log(page);
+  console.log(pageOf(rows, versions, environment));
+}
+
+/** The rows so far as results/bench.{json,svg,md}: a run that is cut short leaves what it has. */
+async function write(out: string, rows: readonly Row[], environment: Environment): Promise<void> {
+  await Deno.mkdir(out, { recursive: true });
+  const records = { schemaVersion: 1, environment, rows };
+  await writeTogether({
+    [`${out}/bench.json`]: `${JSON.stringify(records, null, 1)}\n`,
+    [`${out}/bench.svg`]: await chartOf(rows),
+    [`${out}/bench.md`]: pageOf(rows, versions, environment),
+  });
 }
 
 try {

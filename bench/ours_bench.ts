@@ -10,8 +10,7 @@ const gpu = await openGpu();
 
 for (const { name: group, works } of groups) {
   for (const { name, ways } of works(gpu)) {
-    const way = ways[own];
-    if (typeof way !== "function") continue;
+    const way = ways[own]!;
     Deno.bench({
       name: `${group}: ${name}, ${runs} runs`,
       n: 5,

@@ -7,7 +7,7 @@ import type { Measured, Row } from "./race.ts";
 import { own } from "./work.ts";
 
 const sorted = (values: readonly number[]) => values.toSorted((x, y) => x - y);
-export const median = (values: readonly number[]) => sorted(values)[Math.floor(values.length / 2)];
+const median = (values: readonly number[]) => sorted(values)[Math.floor(values.length / 2)];
 
 const ofLibrary = ({ measured }: Row, library: string) => measured.find((entry) => entry.library === library);
 

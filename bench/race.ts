@@ -50,9 +50,12 @@ async function milliseconds(runner: Runner, times: number): Promise<number> {
 async function prepared(
   way: () => Promise<Runner>,
 ): Promise<{ runner: Runner; results: Float32Array[] } | Error> {
+  using owned = new DisposableStack();
   try {
-    const runner = await way();
-    return { runner, results: await runner.results() };
+    const runner = owned.adopt(await way(), (failed) => failed.dispose());
+    const results = await runner.results();
+    owned.move();
+    return { runner, results };
   } catch (error) {
     return error as Error;
   }
@@ -70,11 +73,7 @@ export async function race(
   const entrants: { library: Library; runner: Runner; times: number[] }[] = [];
   const absent: Measured[] = [];
   let expected: Float32Array[] | undefined;
-  for (const [library, way] of Object.entries(ways) as [Library, NonNullable<Work["ways"][Library]>][]) {
-    if (typeof way !== "function") {
-      absent.push({ library, milliseconds: [], cannot: way.cannot });
-      continue;
-    }
+  for (const [library, way] of Object.entries(ways) as [Library, () => Promise<Runner>][]) {
     const found = await prepared(way);
     if (found instanceof Error) {
       if (library === own) throw found;

@@ -36,9 +36,6 @@ export const own = "this library";
 /** A library that is raced. */
 export type Library = typeof own | "tfjs-webgpu" | "jax-js";
 
-/** Makes the library's runner, or says why it cannot do the work. */
-export type Way = (() => Promise<Runner>) | { readonly cannot: string };
-
 /** A row of a bench. */
 export interface Work {
   /** Such as `NT 512×768×768`. */
@@ -47,7 +44,8 @@ export interface Work {
   readonly flops: number;
   /** Bytes that one run must at least read and write. */
   readonly bytes: number;
-  readonly ways: Readonly<Partial<Record<Library, Way>>>;
+  /** Makes the runner of each library that does the work. */
+  readonly ways: Readonly<Partial<Record<Library, () => Promise<Runner>>>>;
 }
 
 /** Works that are shown in one table. To add one: a file in `works/` that exports a group, and a line in `groups.ts`. */

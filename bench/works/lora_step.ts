@@ -11,6 +11,7 @@ import { initialise } from "../../lib/adapters/initialise.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import type { Weight } from "../../lib/models/model.ts";
 import type { Encoded } from "../../lib/train/batches.ts";
+import { adamWDefaults } from "../../lib/train/adamw.ts";
 import { headParameters, type HeadShape } from "../../lib/train/step.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
 import { jax, type JaxArray, openJax } from "../libraries/jax.ts";
@@ -27,7 +28,7 @@ const head: HeadShape = { shape: "single", objective: "classification", texts: 1
 /** More steps than a race runs. */
 const steps = 400;
 const learningRate = 1e-3;
-const [beta1, beta2, epsilon] = [0.9, 0.999, 1e-8];
+const { beta1, beta2, epsilon } = adamWDefaults;
 /** Steps whose losses are compared. */
 const compared = 3;
 
@@ -36,9 +37,16 @@ const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i) => ({
   texts: [Array.from({ length }, (_, j) => (i * 131 + j * 17) % vocabulary)],
 }));
 
-/** Where LoRA's product goes, for the peers: y = x Wᵀ + b + s·(x Aᵀ) Bᵀ. */
+/** s = α/r of the peers' LoRA: y = x Wᵀ + b + s·(x Aᵀ) Bᵀ. */
 const scale = 2;
 const adaptedNames = ["query", "value"];
+
+/** The losses that the libraries are compared by. */
+async function firstLosses(next: () => Promise<number>): Promise<Float32Array[]> {
+  const losses = [];
+  for (let i = 0; i < compared; i++) losses.push(await next());
+  return [Float32Array.from(losses)];
+}
 
 function ourStep(gpu: Gpu, model: ShapedEncoder, method: Method, options: object): () => Promise<Runner> {
   return () => {
@@ -53,11 +61,7 @@ function ourStep(gpu: Gpu, model: ShapedEncoder, method: Method, options: object
     });
     let epoch = 0;
     return Promise.resolve({
-      async results() {
-        const losses = [];
-        for (let i = 0; i < compared; i++) losses.push((await trainer.epoch(epoch++))[0].loss);
-        return [Float32Array.from(losses)];
-      },
+      results: () => firstLosses(async () => (await trainer.epoch(epoch++))[0].loss),
       async lap(times) {
         for (let i = 0; i < times; i++) await trainer.epoch(epoch++);
       },
@@ -138,11 +142,7 @@ function tfjsStep(model: ShapedEncoder): () => Promise<Runner> {
         return value;
       });
     return {
-      async results() {
-        const losses = [];
-        for (let i = 0; i < compared; i++) losses.push((await once().data())[0]);
-        return [Float32Array.from(losses)];
-      },
+      results: () => firstLosses(async () => (await once().data())[0]),
       async lap(times) {
         for (let i = 1; i < times; i++) once().dispose();
         await once().data();
@@ -227,11 +227,7 @@ function jaxStep(model: ShapedEncoder): () => Promise<Runner> {
     const dispose = () =>
       [trainable, m, v, frozen].forEach((all) => Object.values(all).forEach((a) => a.dispose()));
     return {
-      async results() {
-        const losses = [];
-        for (let i = 0; i < compared; i++) losses.push((await once().data())[0]);
-        return [Float32Array.from(losses)];
-      },
+      results: () => firstLosses(async () => (await once().data())[0]),
       async lap(times) {
         for (let i = 1; i < times; i++) once().dispose();
         await once().data();

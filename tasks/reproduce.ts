@@ -162,22 +162,41 @@ function inOrder(cells: readonly Cell[], table: Table, profile: Profile): Cell[]
   return cells.toSorted((a, b) => place(a) - place(b));
 }
 
-/** Throws when an earlier run's cells are of another profile, rate, options or target: a row must not average the two. */
-function refuseForeign(done: readonly Cell[], run: Run, table: Table): void {
+/** What the cells of one row on one task must share to be averaged. */
+type Settings = Pick<
+  Cell,
+  "profile" | "learningRate" | "options" | "target" | "trainExamples" | "devExamples"
+>;
+
+function settingsText(
+  { profile, learningRate, options, target, trainExamples, devExamples }: Settings,
+): string {
+  return JSON.stringify({ profile, learningRate, options, target, trainExamples, devExamples });
+}
+
+/** Throws when an earlier run's cells were made in another way: a row must not average the two. */
+function refuseForeign(
+  done: readonly Cell[],
+  run: Run,
+  table: Table,
+  splits: ReadonlyMap<string, Split>,
+): void {
   for (const cell of done) {
     const row = table.rows.find(({ label }) => label === cell.label);
     if (!row) {
       throw new Error(`${table.name}.json holds "${cell.label}", which is no row of it: move the file away`);
     }
-    const settings = (profile: string, learningRate: number, options: object, target: readonly string[]) =>
-      JSON.stringify({ profile, learningRate, options, target });
-    const own = settings(
-      run.profileName,
-      rateOf(row),
-      adapterOf(run.model, row).options,
-      row.target ?? defaultTarget,
-    );
-    const theirs = settings(cell.profile, cell.learningRate, cell.options, cell.target);
+    const split = splits.get(cell.task);
+    const theirs = settingsText(cell);
+    const own = settingsText({
+      profile: run.profileName,
+      learningRate: rateOf(row),
+      options: { ...adapterOf(run.model, row).options } as Cell["options"],
+      target: [...row.target ?? defaultTarget],
+      // A task that is not run again keeps what it had.
+      trainExamples: split?.train.length ?? cell.trainExamples,
+      devExamples: split?.dev.length ?? cell.devExamples,
+    });
     if (own !== theirs) {
       throw new Error(
         `${table.name}.json holds "${cell.label}" with ${theirs}, this run has ${own}: move the file away, or use another --out`,
@@ -194,18 +213,18 @@ async function reproduce(
   done: readonly Cell[],
   out: string,
 ): Promise<void> {
-  refuseForeign(done, run, table);
+  const splits = new Map<string, Split>();
+  for (const task of profile.tasks) splits.set(task, await sample(task, profile));
+  refuseForeign(done, run, table, splits);
   const path = `${out}/${table.name}`;
   const log = `${path}.log.jsonl`;
   if (done.length === 0) await writeWhole(log, "");
-  const splits = new Map<string, Split>();
   let cells = [...done];
   const jobs = jobsOf(table, profile);
   const ticker = new Ticker(jobs.length);
   for (const [i, job] of jobs.entries()) {
     const name = `${job.task}, ${job.row.label}, seed ${job.seed}`;
-    const split = splits.get(job.task) ?? await sample(job.task, profile);
-    splits.set(job.task, split);
+    const split = splits.get(job.task)!;
     const key = cellKey({
       profile: run.profileName,
       task: job.task,

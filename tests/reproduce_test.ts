@@ -41,11 +41,16 @@ Deno.test("reproduce: two runs with one seed agree byte for byte; --resume runs 
   assert.deepEqual(log.map(({ step }) => step), [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
   assert.ok(log.every(({ loss, gradientNorm }) => loss > 0 && gradientNorm > 0));
 
-  const foreign = resumed.map((cell) => ({ ...cell, learningRate: 1 }));
-  await Deno.writeTextFile(`${second}/first-table.json`, JSON.stringify(foreign));
-  const mixed = await task("reproduce", ...smoke, "--out", second, "--resume");
-  assert.equal(mixed.code, 1);
-  assert.match(mixed.stderr, /holds "BoRA r 8 b 16" with .*"learningRate":1,.*move the file away/);
+  for (const [field, value] of [["learningRate", 1], ["trainExamples", 7]] as const) {
+    const foreign = resumed.map((cell) => ({ ...cell, [field]: value }));
+    await Deno.writeTextFile(`${second}/first-table.json`, JSON.stringify(foreign));
+    const mixed = await task("reproduce", ...smoke, "--out", second, "--resume");
+    assert.equal(mixed.code, 1);
+    assert.match(
+      mixed.stderr,
+      new RegExp(`holds "BoRA r 8 b 16" with .*"${field}":${value},.*move the file away`),
+    );
+  }
 
   // Only the later cell is left, as after a kill in a run with other seeds: it survives the run that fills the gap.
   await Deno.writeTextFile(`${first}/first-table.json`, JSON.stringify([resumed[1]]));

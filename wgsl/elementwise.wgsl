@@ -1,30 +1,37 @@
-// out[i] = f(x[i]) or f(x[i], y[i]) for `size` floats; one invocation an element, grid folded by linearGrid.
+// out[i] = f(x[i]) or f(x[i], y[i]) for `size` values of WIDTH floats (4 where the tensor's size is a multiple of it, else 1);
+// one invocation a value, grid folded by linearGrid.
 // FUNCTION: 0 relu(x), 1 tanh(x), 2 gelu(x) = x·Φ(x); 3 x + y, 4 x·y; derivatives times the gradient y:
-// 5 relu, 6 tanh (both read off the output x), 7 gelu (read off the input x). IN_PLACE: out holds x (3 only).
+// 5 relu, 6 tanh (both read off the output x), 7 gelu (read off the input x). IN_PLACE: out holds x (3 and 4 only).
+
+#if WIDTH == 4
+alias Value = vec4f;
+#else
+alias Value = f32;
+#end
 
 struct Params {
   size: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<Value>;
 #if !IN_PLACE
-@group(0) @binding(2) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<Value>;
 #end
 #if FUNCTION >= 3
-@group(0) @binding(3) var<storage, read> y: array<f32>;
+@group(0) @binding(3) var<storage, read> y: array<Value>;
 #end
 
 #include "index.wgsl"
 
 // erf by Abramowitz & Stegun 7.1.26, |error| ≤ 1.5e-7: WGSL has none.
-fn erf(v: f32) -> f32 {
+fn erf(v: Value) -> Value {
   let t = 1.0 / (1.0 + 0.3275911 * abs(v));
   let poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
   return sign(v) * (1.0 - poly * exp(-v * v));
 }
 
-fn normal_cdf(v: f32) -> f32 {
+fn normal_cdf(v: Value) -> Value {
   return 0.5 * (1.0 + erf(v * 0.7071067811865476));
 }
 
@@ -40,10 +47,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let v = x[i];
 #end
 #if FUNCTION == 0
-  out[i] = max(v, 0.0);
+  out[i] = max(v, Value(0.0));
 #end
 #if FUNCTION == 1
-  out[i] = tanh(clamp(v, -15.0, 15.0));
+  out[i] = tanh(clamp(v, Value(-15.0), Value(15.0)));
 #end
 #if FUNCTION == 2
   out[i] = v * normal_cdf(v);
@@ -55,7 +62,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   out[i] = v * y[i];
 #end
 #if FUNCTION == 5
-  out[i] = select(0.0, y[i], v > 0.0);
+  out[i] = select(Value(0.0), y[i], v > Value(0.0));
 #end
 #if FUNCTION == 6
   out[i] = y[i] * (1.0 - v * v);

@@ -26,12 +26,19 @@ export function elementwise(
   y?: Tensor,
   inPlace = false,
 ): Dispatch[] {
-  const defines = { FUNCTION: elementwiseFunctions[name], IN_PLACE: Number(inPlace), WORKGROUP: workgroup };
+  const width = sizeOf(out) % 4 === 0 ? 4 : 1;
+  const size = sizeOf(out) / width;
+  const defines = {
+    FUNCTION: elementwiseFunctions[name],
+    IN_PLACE: Number(inPlace),
+    WIDTH: width,
+    WORKGROUP: workgroup,
+  };
   return [{
     kernel: renderKernel({ name: "elementwise", text }, defines),
-    params: { size: sizeOf(out) },
+    params: { size },
     bindings: { out, ...(inPlace ? {} : { x }), ...(y ? { y } : {}) },
-    grid: linearGrid(sizeOf(out), workgroup),
+    grid: linearGrid(size, workgroup),
   }];
 }
 

@@ -17,7 +17,8 @@ import { gate } from "../lib/graph/ops/gate.ts";
 import { layerNorm } from "../lib/graph/ops/layer_norm.ts";
 import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
 import { crossEntropy, meanSquaredError } from "../lib/graph/ops/losses.ts";
-import { matmul, type Split } from "../lib/graph/ops/matmul.ts";
+import { matmul } from "../lib/graph/ops/matmul.ts";
+import type { Split } from "../lib/graph/ops/product.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
 import { softmaxRows } from "../lib/graph/ops/softmax_rows.ts";
 import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
@@ -118,6 +119,32 @@ Deno.test("the kernel for subgroups gives the bits of the plain one, epilogue an
     assert.match(kernelOn(32).label, /^matmul /, "a GPU's subgroups are too wide for its tiles");
   }
 });
+
+for (const inPlace of [false, true]) {
+  Deno.test(`a long k is summed launch by launch, the residual ${inPlace ? "in place" : "apart"}`, async () => {
+    const [m, n, k] = [36, 36, 1100];
+    for (const transposeA of [false, true]) {
+      const graph = new Graph();
+      const residual = graph.weight("residual", [m, n], false);
+      const out = matmul(
+        graph.weight("a", transposeA ? [k, m] : [m, k], false),
+        graph.weight("b", [k, n], false),
+        {
+          transposeA,
+          scale: 0.3,
+          bias: graph.weight("bias", [n], false),
+          residual: inPlace ? add(residual, residual) : residual,
+        },
+      );
+      const values: Values = new Map();
+      fillSources(graph, values);
+      const launches = out.node.op!.dispatches(out.node, inPlace, { subgroupSize: 8 });
+      assert.deepEqual(launches.map(({ params }) => params.k), [512, 512, 76]);
+      const [actual] = await runOnGpu(await testGpu(), [out], values);
+      assert.ok(relativeError(actual, interpret([out], values)[0]) < 2e-6);
+    }
+  });
+}
 
 Deno.test("matmul names both shapes when they do not fit, and the blocks when they do not divide", () => {
   const graph = new Graph();

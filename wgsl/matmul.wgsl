@@ -32,8 +32,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (row0 >= params.m || col0 >= params.n) {
     return;
   }
-  let a0 = block * params.stride_a;
-  let b0 = block * params.stride_b;
+  let a0 = params.start_a + block * params.stride_a;
+  let b0 = params.start_b + block * params.stride_b;
 
 #if TRANS_A
 #for p in 0..TILE_M / 4

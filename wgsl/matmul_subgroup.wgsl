@@ -9,19 +9,28 @@
 // registers, and walks k in steps of K_STEP. Of A each lane loads PER_LANE vec4 a step: along k a row each (NN, NT), or along
 // m four rows each (TN). Rows and columns past the edge are clamped on load and not stored; no lane returns early,
 // since a broadcast wants them all.
-// Grid: x over rows, so that workgroups which follow each other read the same columns of B; y over columns, z over blocks.
-// Accumulation is in f32, in order of k: same bits every run, and the same as matmul.wgsl's.
+// Grid: x over rows, y over columns, z over blocks. Workgroups run in bands of BAND row tiles, down the rows of a band and
+// then to its next columns: those that follow each other read the same columns of B, and a band's rows of A stay in cache.
+// Accumulation is in f32, in order of k: same bits every run, and the same as matmul.wgsl's over the same k.
 // The bindings and RESIDUAL, BIAS, ACTIVATION and PACKING are those of include/matmul.wgsl.
 
 #include "matmul.wgsl"
 
 @compute @workgroup_size(${SUBGROUP}, 1, 1)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let row0 = group.x * ${TILE_M}u;
-  let col0 = (group.y * ${SUBGROUP}u + lane) * ${TILE_N}u;
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let place = group.x + group.y * groups.x;
+  let in_band = ${BAND}u * groups.y;
+  let band0 = place / in_band * ${BAND}u;
+  let height = min(${BAND}u, groups.x - band0);
+  let row0 = (band0 + place % in_band % height) * ${TILE_M}u;
+  let col0 = (place % in_band / height * ${SUBGROUP}u + lane) * ${TILE_N}u;
   let block = group.z;
-  let a0 = block * params.stride_a;
-  let b0 = block * params.stride_b;
+  let a0 = params.start_a + block * params.stride_a;
+  let b0 = params.start_b + block * params.stride_b;
 #for p in 0..PER_LANE
 #if TRANS_A
   var a_at${p} = (a0 + min(row0 + (${p * SUBGROUP}u + lane) % ${TILE_M / 4}u * 4u, params.m - 4u)) / 4u;

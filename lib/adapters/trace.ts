@@ -3,7 +3,8 @@
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { activate } from "../graph/ops/activation.ts";
 import { dropout } from "../graph/ops/dropout.ts";
-import { type FusedActivation, linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/matmul.ts";
+import type { FusedActivation } from "../graph/ops/product.ts";
 import { packedLinear } from "../graph/ops/packed_linear.ts";
 import { denseWeight, type Encoder, scalesOf, type Tracer } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";

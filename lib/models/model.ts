@@ -1,7 +1,7 @@
 /** What a model is to adapters and trainers: weights by name, linear layers by path, and a function that traces it. */
 
 import type { Graph, Tensor } from "../graph/graph.ts";
-import type { FusedActivation } from "../graph/ops/matmul.ts";
+import type { FusedActivation } from "../graph/ops/product.ts";
 import type { PackedWeight } from "./packing.ts";
 
 /** A weight as read from a checkpoint: row-major f32. */

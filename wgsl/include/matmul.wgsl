@@ -17,6 +17,8 @@ struct Params {
   stride_b: u32,
   stride_c: u32,
   stride_bias: u32,
+  start_a: u32,
+  start_b: u32,
   scale: f32,
 }
 

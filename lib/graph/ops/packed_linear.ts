@@ -3,7 +3,8 @@
 import type { DeviceTraits } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { columnSum } from "./column_sum.ts";
-import { type MatmulAttrs, productDispatch } from "./matmul.ts";
+import { productDispatches } from "./matmul_kernels.ts";
+import type { MatmulAttrs } from "./product.ts";
 
 /** Values that share a scale, in the order of memory. */
 export const groupSize = 64;
@@ -122,7 +123,7 @@ function dispatches(
     ...(bias ? { bias } : {}),
     ...(residual && !inPlace ? { residual } : {}),
   };
-  return [productDispatch(product, [x, values], outputs[0], extra, inPlace, device)];
+  return productDispatches(product, [x, values], outputs[0], extra, inPlace, device);
 }
 
 const packedLinearOp: Op<Attrs> = {

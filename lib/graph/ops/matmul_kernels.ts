@@ -1,0 +1,189 @@
+/** Which kernel computes a block product on a device, and the launches that do. */
+
+import matmulText from "../../../wgsl/matmul.wgsl" with { type: "text" };
+import subgroupText from "../../../wgsl/matmul_subgroup.wgsl" with { type: "text" };
+import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../gpu/kernel.ts";
+import type { Defines } from "../../gpu/render.ts";
+import type { Dispatch, DType, Spec, Tensor } from "../graph.ts";
+import { extents, type Layout, layoutOf, type MatmulAttrs } from "./product.ts";
+
+/** How B is stored, as the kernels' PACKING has it. */
+const packings: Readonly<Partial<Record<DType, number>>> = { f32: 0, f16: 1, int8: 2, int4: 3 };
+
+/** A block product: extents, layouts, and which operands can be read and written as vec4. */
+interface Problem {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly a: Layout;
+  readonly b: Layout;
+  readonly c: Layout;
+  readonly vectors: { readonly a: boolean; readonly b: boolean; readonly c: boolean };
+  readonly packing: number;
+}
+
+/** vec4 wherever leading dimension, block stride and contiguous extent are multiples of 4. */
+function problemOf(inputs: readonly Spec[], out: Spec, attrs: MatmulAttrs): Problem {
+  const { m, n, k } = extents(inputs, attrs);
+  const a = layoutOf(inputs[0], attrs.blocks, attrs.splits.a);
+  const b = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
+  const c = layoutOf(out, attrs.blocks, attrs.splits.out);
+  const aligned = (layout: Layout, extent: number) => layout.lead % 4 + layout.stride % 4 + extent % 4 === 0;
+  const vectors = {
+    a: aligned(a, attrs.transposeA ? m : k),
+    b: aligned(b, attrs.transposeB ? k : n),
+    c: aligned(c, n),
+  };
+  return { m, n, k, a, b, c, vectors, packing: packings[inputs[1].dtype]! };
+}
+
+/** A kernel, the grid that covers the problem with it, and how much of k one launch walks. */
+interface Choice {
+  kernel(epilogue: Defines): Kernel;
+  readonly grid: Grid;
+  readonly kChunk: number;
+}
+
+/** Steps of k: one where both operands are read across k, four where one is read along it as vec4. */
+function stepOf({ transposeA, transposeB }: MatmulAttrs): number {
+  return transposeA && !transposeB ? 1 : 4;
+}
+
+function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean): Defines {
+  return {
+    BIAS: Number(attrs.hasBias),
+    RESIDUAL: attrs.hasResidual ? (inPlace ? 2 : 1) : 0,
+    ACTIVATION: attrs.activation === "relu" ? 1 : attrs.activation === "tanh" ? 2 : 0,
+  };
+}
+
+/**
+ * Tile and workgroup by shape, with eight lanes along the columns. llvmpipe spends its time in loads, which a larger tile
+ * in registers shares among more products: at 512×768×768 16×16 ran faster than 16×8 in NN, NT and TN, interleaved.
+ */
+function tiling(m: number, n: number): { TILE_M: number; TILE_N: number; GROUP_M: number; GROUP_N: number } {
+  if (n <= 16) {
+    return { TILE_M: m >= 256 ? 8 : 4, TILE_N: 4, GROUP_M: 8, GROUP_N: n <= 4 ? 1 : n <= 8 ? 2 : 4 };
+  }
+  if (m >= 64 && n >= 128) return { TILE_M: 16, TILE_N: 16, GROUP_M: 4, GROUP_N: 8 };
+  if (m >= 64 && n >= 64) return { TILE_M: 16, TILE_N: 8, GROUP_M: 4, GROUP_N: 8 };
+  return { TILE_M: 4, TILE_N: 4, GROUP_M: 4, GROUP_N: 8 };
+}
+
+/** The epilogue of a launch that adds its part of k to what the one before left. */
+const addToOutput: Defines = { BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
+
+/** The kernel for every device, layout and shape. */
+function plainChoice(attrs: MatmulAttrs, { m, n, k, vectors, packing }: Problem): Choice {
+  const tile = tiling(m, n);
+  const step = stepOf(attrs);
+  return {
+    kernel: (epilogue) =>
+      renderKernel({ name: "matmul", text: matmulText }, {
+        TRANS_A: Number(attrs.transposeA),
+        TRANS_B: Number(attrs.transposeB),
+        VEC_A: Number(vectors.a),
+        // An operand read along k shares the step of 4 with one read across k, whose loads then need no guard either.
+        VEC_B: Number(vectors.b && (step === 1 || k % 4 === 0)),
+        VEC_C: Number(vectors.c),
+        ...epilogue,
+        PACKING: packing,
+        ...tile,
+        K_STEP: step,
+      }),
+    grid: [
+      Math.ceil(n / tile.TILE_N / tile.GROUP_N),
+      Math.ceil(m / tile.TILE_M / tile.GROUP_M),
+      attrs.blocks,
+    ],
+    kChunk: k,
+  };
+}
+
+/** Row tiles that share the columns of B in cache, before the next columns are read. */
+const band = 8;
+
+/**
+ * Floats of k in one launch of a product whose B is read across k (NN, TN). Its rows lie far apart, and those of one tile's
+ * columns must stay in a core's cache and page table while a band of A passes by. At 768×3072×2048 TN on llvmpipe, one launch
+ * ran at 23 GFLOP/s, chunks of 1024, 768 and 512 in bands of 8 at 33, 38 and 41, interleaved; k up to 1024 is as well whole.
+ */
+const kChunkAcross = 512;
+
+/**
+ * The kernel that broadcasts A within subgroups, where it fits and pays: at 768×1536×512 on llvmpipe it ran NT and NN twice
+ * as fast as the plain one, interleaved; 32×8 was the best or near it of 16×8 to 64×8. A GPU's wide subgroups would make its
+ * tiles too wide.
+ */
+function subgroupChoice(
+  attrs: MatmulAttrs,
+  { m, n, k, vectors, packing }: Problem,
+  { subgroupSize: SUBGROUP }: DeviceTraits,
+): Choice | undefined {
+  const [TILE_M, TILE_N, K_STEP] = [32, 8, stepOf(attrs)];
+  const fits = vectors.a && vectors.b && vectors.c && k % K_STEP === 0 &&
+    !(attrs.transposeA && attrs.transposeB);
+  const pays = SUBGROUP >= 4 && SUBGROUP <= 16 && m >= TILE_M && n >= SUBGROUP * TILE_N / 2;
+  if (!fits || !pays) return undefined;
+  const LANES_A = attrs.transposeA ? Math.min(SUBGROUP, TILE_M / 4) : SUBGROUP;
+  return {
+    kernel: (epilogue) =>
+      renderKernel({ name: "matmul_subgroup", text: subgroupText }, {
+        TRANS_A: Number(attrs.transposeA),
+        TRANS_B: Number(attrs.transposeB),
+        VEC_C: 1,
+        ...epilogue,
+        VEC_A: 1,
+        VEC_B: 1,
+        PACKING: packing,
+        TILE_M,
+        TILE_N,
+        K_STEP,
+        SUBGROUP,
+        LANES_A,
+        PER_LANE: TILE_M / (attrs.transposeA ? 4 * LANES_A : SUBGROUP),
+        BAND: band,
+      }),
+    grid: [Math.ceil(m / TILE_M), Math.ceil(n / TILE_N / SUBGROUP), attrs.blocks],
+    // An activation wants the whole sum.
+    kChunk: attrs.transposeB || attrs.activation || k <= 2 * kChunkAcross ? k : kChunkAcross,
+  };
+}
+
+/**
+ * The launches of a product of `inputs` [a, b] into `out`, with what else its epilogue reads (`bias`, `residual`, `scales` of a
+ * packed b). Throws nothing: shapes were checked when it was traced.
+ */
+export function productDispatches(
+  attrs: MatmulAttrs,
+  [left, right]: readonly Tensor[],
+  out: Tensor,
+  extra: Readonly<Record<string, Tensor>>,
+  inPlace: boolean,
+  device: DeviceTraits,
+): Dispatch[] {
+  const problem = problemOf([left, right], out, attrs);
+  const { m, n, k, a, b, c } = problem;
+  const { kernel, grid, kChunk } = subgroupChoice(attrs, problem, device) ?? plainChoice(attrs, problem);
+  const { bias: _, residual: __, ...more } = extra;
+  return Array.from({ length: Math.ceil(k / kChunk) }, (_, chunk): Dispatch => ({
+    kernel: kernel(chunk === 0 ? epilogueDefines(attrs, inPlace) : addToOutput),
+    grid,
+    params: {
+      m,
+      n,
+      k: Math.min(kChunk, k - chunk * kChunk),
+      ld_a: a.lead,
+      ld_b: b.lead,
+      ld_c: c.lead,
+      stride_a: a.stride,
+      stride_b: b.stride,
+      stride_c: c.stride,
+      stride_bias: attrs.splits.out === "columns" ? n : 0,
+      start_a: chunk * kChunk * (attrs.transposeA ? a.lead : 1),
+      start_b: chunk * kChunk * (attrs.transposeB ? 1 : b.lead),
+      scale: attrs.scale,
+    },
+    bindings: { a: left, b: right, c: out, ...chunk === 0 ? extra : more },
+  }));
+}

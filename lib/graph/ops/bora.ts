@@ -86,13 +86,23 @@ function mixDispatch(
   const [b, , r] = diagonal.shape;
   const width = r % 4 === 0 ? 4 : 1;
   const ranks = r / width;
-  const items = pass === 2 ? b * b * ranks : Math.ceil(tokens / tokensPerInvocation) * b * ranks;
-  const defines = { PASS: pass, WIDTH: width, TOKENS: tokensPerInvocation, WORKGROUP: workgroup };
+  const tile = [4, 2, 1].find((size) => b % size === 0)!;
+  const tiles = b / tile;
+  const defines = {
+    PASS: pass,
+    WIDTH: width,
+    TILE: tile,
+    WORKGROUP: workgroup,
+    ...pass === 2 ? {} : { TOKENS: tokensPerInvocation },
+  };
+  const grid = pass === 2
+    ? linearGrid(tiles * tiles * ranks, 1)
+    : linearGrid(Math.ceil(tokens / tokensPerInvocation) * tiles * ranks, workgroup);
   return [{
     kernel: renderKernel({ name: "bora_mix", text: mixText }, defines),
     params: { tokens, blocks: b, ranks },
     bindings,
-    grid: linearGrid(items, workgroup),
+    grid,
   }];
 }
 

@@ -93,6 +93,10 @@ Deno.test("a byte order mark, carriage returns and a last line without a feed ch
   assert.deepEqual(plain.map(({ label }) => label), [0, 1]);
   const marked = "\ufeffindex\tsentence1\tsentence2\tlabel\r\n0\ta\tb\tentailment\r\n1\tc\td\tnot_entailment";
   assert.deepEqual(parse("RTE", marked), plain);
+  assert.deepEqual(
+    parse("SST-2", "\ufeffsentence\tlabel\na\t1\n"),
+    parse("SST-2", "sentence\tlabel\na\t1\n"),
+  );
   assert.deepEqual(parse("RTE", marked.replace(/^.*\r\n/, "")), plain, "a file without its header");
 });
 

@@ -324,9 +324,21 @@ Deno.test("each task has the leaderboard's metrics", () => {
     "RTE": ["accuracy"],
     "WNLI": ["accuracy"],
   });
-  // F1 is that of class 1, which must be the one GLUE calls positive.
-  assert.equal(glueTask("MRPC", ".").labels[1], "equivalent");
-  assert.equal(glueTask("QQP", ".").labels[1], "duplicate");
+});
+
+Deno.test("each task's classes are named in the order of the hub's ids", () => {
+  // F1 is that of class 1, which is the one GLUE calls positive.
+  assert.deepEqual(Object.fromEntries(glueNames.map((name) => [name, glueTask(name, ".").labels])), {
+    "CoLA": ["unacceptable", "acceptable"],
+    "SST-2": ["negative", "positive"],
+    "MRPC": ["not_equivalent", "equivalent"],
+    "QQP": ["not_duplicate", "duplicate"],
+    "STS-B": [],
+    "MNLI": ["entailment", "neutral", "contradiction"],
+    "QNLI": ["entailment", "not_entailment"],
+    "RTE": ["entailment", "not_entailment"],
+    "WNLI": ["not_entailment", "entailment"],
+  });
 });
 
 Deno.test("every task that is read from a folder has its training in a protocol, and the averages name them", () => {

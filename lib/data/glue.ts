@@ -61,11 +61,11 @@ async function loadSplit(entry: GlueEntry, folder: string): Promise<Split> {
     return inHashOrder(examples, ({ id }) => id);
   };
   const train = await side("train");
-  const [first, ...others] = entry.parts ?? [undefined];
+  const [first, ...others] = entry.parts ?? [];
   const dev = await side("dev", first);
   if (others.length === 0) return { train, dev };
   const further: Record<string, readonly Example[]> = {};
-  for (const part of others) further[part!] = await side("dev", part);
+  for (const part of others) further[part] = await side("dev", part);
   return { train, dev, furtherDev: further };
 }
 

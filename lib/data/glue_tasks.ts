@@ -35,6 +35,7 @@ export interface GlueEntry {
 }
 
 const entailment = ["entailment", "not_entailment"];
+const threeWays = ["entailment", "neutral", "contradiction"];
 const digits = ["0", "1"];
 const sentencePair = ["index", "sentence1", "sentence2", "label"];
 const parses = ["sentence1_binary_parse", "sentence2_binary_parse", "sentence1_parse", "sentence2_parse"];
@@ -118,8 +119,8 @@ export const glueEntries: readonly GlueEntry[] = [
     name: "MNLI",
     description: "premise and hypothesis → entailment, neutral or contradiction",
     objective: "classification",
-    labels: ["entailment", "neutral", "contradiction"],
-    written: ["entailment", "neutral", "contradiction"],
+    labels: threeWays,
+    written: threeWays,
     metrics: ["accuracy"],
     maxTokens: 128,
     // The dev files have label1 … label5 before gold_label, hence a header is asked of them.

@@ -70,7 +70,8 @@ export function llmAdaptersTask(name: string, folder: string): Task {
     objective: "classification",
     labels: [],
     metrics: ["accuracy"],
-    maxTokens: 128,
+    // The longest at which 32 questions of five options fit the embedded encoder into bindings of 128 MiB.
+    maxTokens: 96,
     async load() {
       const read = async (side: string) => {
         const path = `${folder}/${name}/${side}.json`;

@@ -4,8 +4,8 @@
  */
 
 import { parseArgs } from "node:util";
-import { taskByName, tasks } from "../lib/data/registry.ts";
-import type { Split } from "../lib/data/task.ts";
+import { families, taskByName, taskFrom, tasks } from "../lib/data/registry.ts";
+import type { Example, Split, Task } from "../lib/data/task.ts";
 import { writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
@@ -26,7 +26,9 @@ Tables (default: ${tables[0].name}):
 ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 
   --profile NAME   smoke (seconds), default (first-table: ≤ 10 minutes on 2 cores), full (hours)
+  --data DIR       the folder of the data sets that glue and commonsense read
   --task NAME      only this task (repeatable): ${tasks.map(({ name }) => name).join(", ")}
+                   with --data: ${families.flatMap(({ tasks }) => tasks).join(", ")}
   --method LABEL   only this row (repeatable); --list prints them
   --seeds N        seeds 0 … N−1 instead of the profile's
   --out DIR        where to write (default: results)
@@ -54,6 +56,7 @@ function readArguments() {
     allowPositionals: true,
     options: {
       profile: { type: "string", default: "default" },
+      data: { type: "string" },
       task: { type: "string", multiple: true },
       method: { type: "string", multiple: true },
       seeds: { type: "string" },
@@ -68,7 +71,6 @@ function readArguments() {
   if (values.seeds !== undefined && !/^[1-9]\d*$/.test(values.seeds)) {
     throw new UsageError(`--seeds wants a whole number from 1, not "${values.seeds}"`);
   }
-  for (const name of values.task ?? []) taskByName(name);
   for (const label of values.method ?? []) {
     const labels = chosen.flatMap((table) => isStudy(table) ? [] : table.rows.map((row) => row.label));
     if (!labels.includes(label)) throw new UsageError(`no system "${label}"; have ${labels.join(", ")}`);
@@ -110,21 +112,34 @@ function rateOf({ label, tunedAs = label }: Row): number {
   return rate;
 }
 
+/** The profile's tasks, from the suite or from `--data`. */
+function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Task[] {
+  if (!table.data) return tasks.map(taskByName);
+  if (data === undefined) throw new UsageError(`${table.name} wants --data DIR: ${table.data.folder}`);
+  return tasks.map((name) => taskFrom(name, data));
+}
+
 /** Seeds outermost, so that a run that is cut short has every row with fewer seeds. */
-function jobsOf(table: Table, profile: Profile): Job[] {
+function jobsOf(table: Table, profile: Profile, tasks: readonly Task[]): Job[] {
   return Array.from(
     { length: profile.seeds },
     (_, seed) =>
-      profile.tasks.flatMap((task) =>
+      tasks.flatMap((task) =>
         rowsOf(table, profile).map((row) => ({ task, row, seed, learningRate: rateOf(row) }))
       ),
   ).flat();
 }
 
 /** The first `train` and `dev` examples; both sides come in hash order, so this is a random sample. */
-async function sample(name: string, { train, dev }: Profile): Promise<Split> {
-  const split = await taskByName(name).load();
-  return { train: split.train.slice(0, train), dev: split.dev.slice(0, dev) };
+async function sample(task: Task, profile: Profile): Promise<Split> {
+  const { train, dev, furtherDev = {} } = await task.load();
+  const first = (examples: readonly Example[]) => examples.slice(0, profile.dev);
+  const further = Object.entries(furtherDev).map(([part, examples]) => [part, first(examples)]);
+  return {
+    train: train.slice(0, profile.train),
+    dev: first(dev),
+    ...further.length > 0 ? { furtherDev: Object.fromEntries(further) } : {},
+  };
 }
 
 async function openRun(profileName: string): Promise<Run> {
@@ -210,24 +225,25 @@ async function reproduce(
   run: Run,
   table: Table,
   profile: Profile,
+  tasks: readonly Task[],
   done: readonly Cell[],
   out: string,
 ): Promise<void> {
   const splits = new Map<string, Split>();
-  for (const task of profile.tasks) splits.set(task, await sample(task, profile));
+  for (const task of tasks) splits.set(task.name, await sample(task, profile));
   refuseForeign(done, run, table, splits);
   const path = `${out}/${table.name}`;
   const log = `${path}.log.jsonl`;
   if (done.length === 0) await writeWhole(log, "");
   let cells = [...done];
-  const jobs = jobsOf(table, profile);
+  const jobs = jobsOf(table, profile, tasks);
   const ticker = new Ticker(jobs.length);
   for (const [i, job] of jobs.entries()) {
-    const name = `${job.task}, ${job.row.label}, seed ${job.seed}`;
-    const split = splits.get(job.task)!;
+    const name = `${job.task.name}, ${job.row.label}, seed ${job.seed}`;
+    const split = splits.get(job.task.name)!;
     const key = cellKey({
       profile: run.profileName,
-      task: job.task,
+      task: job.task.name,
       model: run.model.name,
       label: job.row.label,
       options: { ...adapterOf(run.model, job.row).options } as Cell["options"],
@@ -271,7 +287,7 @@ async function writeReport(table: Table, cells: readonly Cell[], path: string): 
     ...(table.sections?.(cells) ?? []),
     ...images,
   ];
-  const markdown = renderMarkdown(table.title, cells, table.reference, sections);
+  const markdown = renderMarkdown(table.title, cells, table.reference, sections, table.data?.setting);
   for (const { name, svg } of charts) await writeWhole(`${path}${name}.svg`, await svg());
   await writeWhole(`${path}.md`, markdown);
   console.log(`\n${markdown}\nWrote ${path}.md, .json and .svg`);
@@ -281,8 +297,7 @@ async function writeReport(table: Table, cells: readonly Cell[], path: string): 
  * The grid for every row that is tuned under its own label, on the first task, with the last two fifths of train held out
  * and dev untouched; prints the entries for `learning_rates.json`. The score of a rate is the mean over the profile's seeds.
  */
-async function tune(run: Run, table: Table, profile: Profile): Promise<void> {
-  const task = profile.tasks[0];
+async function tune(run: Run, table: Table, profile: Profile, [task]: readonly Task[]): Promise<void> {
   const { train } = await sample(task, profile);
   const cut = Math.floor(train.length * 3 / 5);
   const split = { train: train.slice(0, cut), dev: train.slice(cut) };
@@ -299,7 +314,7 @@ async function tune(run: Run, table: Table, profile: Profile): Promise<void> {
   }
   const { environment, profileName } = run;
   const chosenBy =
-    `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task}, ${split.train.length} examples, ` +
+    `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ${split.train.length} examples, ` +
     `${profile.epochs} epochs, ${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
     `${environment.adapter}, commit ${environment.commit.slice(0, 10)}`;
   console.log(JSON.stringify({ chosenBy, grid: learningRates.grid, rates, heldOutScores: scores }, null, 2));
@@ -350,17 +365,21 @@ interface Plan {
 
 function planOf(table: Table, values: Arguments): Plan {
   const profile = asUsage(() => profileOf(table, values));
+  const tasks = asUsage(() => tasksOf(table, profile, values.data));
   let done: Cell[] = [];
   return {
     list() {
-      for (const { task, row, seed } of jobsOf(table, profile)) {
-        console.log(`${table.name} / ${task} / ${row.label} / seed ${seed}`);
+      for (const { task, row, seed } of jobsOf(table, profile, tasks)) {
+        console.log(`${table.name} / ${task.name} / ${row.label} / seed ${seed}`);
       }
     },
     async prepare() {
       if (values.resume) done = await finishedCells(`${values.out}/${table.name}.json`);
     },
-    run: (run) => values.tune ? tune(run, table, profile) : reproduce(run, table, profile, done, values.out),
+    run: (run) =>
+      values.tune
+        ? tune(run, table, profile, tasks)
+        : reproduce(run, table, profile, tasks, done, values.out),
   };
 }
 

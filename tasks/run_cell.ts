@@ -5,8 +5,7 @@ import { spectrumOf } from "../lib/analysis/spectrum.ts";
 import type { Adapter } from "../lib/adapters/attach.ts";
 import { constantWeights } from "../lib/adapters/starting_weights.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
-import { taskByName } from "../lib/data/registry.ts";
-import type { Split } from "../lib/data/task.ts";
+import type { Split, Task } from "../lib/data/task.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
 import type { Encoder, Weight } from "../lib/models/model.ts";
 import type { Cell, Environment } from "../lib/report/schema.ts";
@@ -21,7 +20,7 @@ export const defaultTarget = ["query", "value"];
 
 /** One cell to be run. */
 export interface Job {
-  readonly task: string;
+  readonly task: Task;
   readonly row: Row;
   readonly seed: number;
   readonly learningRate: number;
@@ -51,8 +50,7 @@ export async function runCell(
   progress: Progress = {},
 ): Promise<Cell> {
   const { gpu, model, frozen, environment, profileName } = run;
-  const { row, seed, learningRate } = job;
-  const task = taskByName(job.task);
+  const { task, row, seed, learningRate } = job;
   const target = row.target ?? defaultTarget;
   const adapter = adapterOf(model, row);
   gpu.resetPeak();

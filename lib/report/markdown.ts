@@ -22,12 +22,19 @@ function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, 
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** The page of one table: `reference` is the row that times are compared with, `sections` come after the scores. */
+/** What the embedded suite's scores are and are not. */
+export const embeddedSuite = "the embedded suite: labels made by people, but not the paper's data or models";
+
+/**
+ * The page of one table: `reference` is the row that times are compared with, `setting` says what its data are, `sections`
+ * come after the scores.
+ */
 export function renderMarkdown(
   title: string,
   cells: readonly Cell[],
   reference: string,
   sections: readonly string[],
+  setting = embeddedSuite,
 ): string {
   const [first] = cells;
   const tasks = [...groupBy(cells, (cell) => cell.task).keys()];
@@ -35,10 +42,10 @@ export function renderMarkdown(
   const seeds = new Set(cells.map((cell) => cell.seed)).size;
   return `# ${title}
 
-Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${
-    seeds > 1 ? "s" : ""
-  }, the embedded suite (${tasks.join(", ")}): labels made by people, but not the
-paper's data or models. ${targets(cells)} Headline metric on dev at the last epoch, with the best epoch's in
+Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${seeds > 1 ? "s" : ""}, ${
+    tasks.join(", ")
+  } of ${setting}.
+${targets(cells)} Headline metric on dev at the last epoch, with the best epoch's in
 brackets, in percent; ± is a 95 % interval over seeds (Student's t), from three seeds on.
 
 Machine: ${environment.adapter}, ${environment.cpus} CPUs, ${environment.system}, ${environment.runtime}. ${

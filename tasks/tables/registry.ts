@@ -2,7 +2,9 @@
 
 import { ablationTable } from "./ablation.ts";
 import { approximationStudy } from "./approximation.ts";
+import { commonsenseTable } from "./commonsense.ts";
 import { firstTable } from "./first.ts";
+import { glueTable } from "./glue.ts";
 import { granularityTable } from "./granularity.ts";
 import { methodsTable } from "./methods.ts";
 import { rankTable } from "./rank.ts";
@@ -17,6 +19,8 @@ export const tables: readonly (Table | Study)[] = [
   granularityTable,
   rankTable,
   approximationStudy,
+  glueTable,
+  commonsenseTable,
 ];
 
 /** The table called `name`. Throws an Error that lists the names. */

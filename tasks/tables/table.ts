@@ -37,6 +37,8 @@ export interface Table {
   /** The row that others are tested against, seed by seed. */
   readonly reference: string;
   readonly profiles: Readonly<Record<string, Profile>>;
+  /** Where its tasks are the user's (`--data`) and not the embedded suite's: what folder is wanted, and what they are. */
+  readonly data?: { readonly folder: string; readonly setting: string };
   /** What the paper found, and what these cells say of it. */
   readonly finding?: { readonly paper: string; here(cells: readonly Cell[]): string };
   /** Sections between the scores and the costs. */

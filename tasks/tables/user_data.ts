@@ -1,0 +1,42 @@
+/** What the tables on the user's data sets share: the embedded encoder, the paper's main systems, small samples of every task. */
+
+import { firstSystems } from "../../lib/adapters/systems.ts";
+import { parameterChart } from "../../lib/report/chart.ts";
+import { agreement, verdict } from "../../lib/report/comparison.ts";
+import type { Profile, Table } from "./table.ts";
+
+const labels = ["Head only", "LoRA r 8", "MELoRA r 8 b 16", "BoRA r 8 b 16"];
+
+/** A table of the main systems on the tasks of one family. `profiles` say how much of each. */
+export function userDataTable(
+  { name, title, data, paper, profiles }: {
+    readonly name: string;
+    readonly title: string;
+    readonly data: Required<Table>["data"];
+    readonly paper: string;
+    readonly profiles: Readonly<Record<string, Profile>>;
+  },
+): Table {
+  return {
+    name,
+    title,
+    data,
+    rows: firstSystems.filter(({ label }) => labels.includes(label)),
+    reference: "LoRA r 8",
+    profiles,
+    finding: {
+      paper,
+      here: (cells) =>
+        `${agreement([["BoRA r 8 b 16", "LoRA r 8"]], cells)}. ${
+          verdict("BoRA r 8 b 16", "LoRA r 8", cells)
+        }.`,
+    },
+    charts: (cells) => [
+      {
+        name: "",
+        caption: "average score against trainable parameters",
+        svg: () => parameterChart(title, cells),
+      },
+    ],
+  };
+}

@@ -2,6 +2,7 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
+import { sizeOf } from "../graph/graph.ts";
 import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
 
 /** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
@@ -64,9 +65,10 @@ export class TrainableWeights implements Disposable {
 
   constructor(private readonly gpu: Gpu, weights: ReadonlyMap<string, Weight>) {
     let offset = 0;
-    for (const [name, { data }] of weights) {
-      this.#places.set(name, { offset, size: data.length });
-      offset += Math.ceil(data.length / alignment) * alignment;
+    for (const [name, { shape }] of weights) {
+      const size = sizeOf({ shape, dtype: "f32" });
+      this.#places.set(name, { offset, size });
+      offset += Math.ceil(size / alignment) * alignment;
     }
     this.size = offset;
     using buffers = new DisposableStack();

@@ -1,6 +1,8 @@
 /**
  * Tokenizers of Hugging Face folders: `tokenizer.json`, or the older `vocab.json` + `merges.txt` (byte-level BPE, Radford et
- * al. 2019) or `vocab.txt` (WordPiece, Wu et al. 2016), as transformers' own conversion of these makes them.
+ * al. 2019) or `vocab.txt` (WordPiece, Wu et al. 2016), as transformers' own conversion of these makes them. Ids are those of
+ * Hugging Face's tokenizers in Rust, but for two things in WordPiece: a capital Σ that ends a word becomes ς rather than σ, and
+ * Chinese characters beyond U+FFFF do not become words of their own.
  */
 
 import { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
@@ -170,13 +172,13 @@ function built(path: string, description: object): Tokenizer {
   }
 }
 
-/** Throws an Error that names the file when a token has no id, as where a byte is missing from a vocabulary. */
+/** Throws an Error that names the file when a token has no id, such as the one for what is unknown. */
 function idsOf(path: string, tokenizer: Tokenizer, text: string, options: object): number[] {
   const { ids, tokens } = tokenizer.encode(text, options);
   const unknown = ids.findIndex((id) => !Number.isInteger(id));
   if (unknown < 0) return ids;
   throw new Error(
-    `${path}: the vocabulary lacks ${JSON.stringify(tokens[unknown])} and a token for what is unknown`,
+    `${path}: the vocabulary lacks the token ${JSON.stringify(tokens[unknown])}: the file is not whole`,
   );
 }
 

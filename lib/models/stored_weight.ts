@@ -4,14 +4,14 @@ import type { Weight } from "./model.ts";
 import { bytesOfDtype, type TensorPlace, toFloat32 } from "./safetensors.ts";
 
 /** Values that are read and converted at a time. */
-const piece = 2 ** 20;
+const pieceLength = 2 ** 20;
 
 /** Bytes that every WebGPU device can bind as one storage buffer. */
 const largestBinding = 128 * 2 ** 20;
 
 /**
- * A tensor of a safetensors file, or some of its rows, as float32. Each use of `data` reads it anew and keeps nothing:
- * take it once, not in a loop.
+ * A tensor of a safetensors file, or some of its rows, as float32. Each use of `data` or `pieces` reads it anew and keeps
+ * nothing: take it once, not in a loop.
  */
 export class StoredWeight implements Weight {
   readonly shape: readonly number[];
@@ -26,27 +26,46 @@ export class StoredWeight implements Weight {
     this.#begin = place.begin + from * row.reduce((a, b) => a * b, 1) * bytesOfDtype(place.dtype);
   }
 
-  /** @throws what opening the file throws, and Error when it has become shorter or its dtype is none that holds floats. */
+  /** Bytes of the values, as float32. */
+  get bytes(): number {
+    return 4 * this.shape.reduce((a, b) => a * b, 1);
+  }
+
+  /** All values. Throws what `pieces` throws. */
   get data(): Float32Array<ArrayBuffer> {
+    const values = new Float32Array(this.bytes / 4);
+    let at = 0;
+    for (const piece of this.pieces()) {
+      values.set(piece, at);
+      at += piece.length;
+    }
+    return values;
+  }
+
+  /**
+   * The values in order, piece by piece; each piece holds only until the next one is asked for.
+   * @throws what opening the file throws, and Error when it has become shorter or its dtype is none that holds floats.
+   */
+  *pieces(): Generator<Float32Array<ArrayBuffer>> {
     const { name, origin, dtype } = this.#place;
-    const values = new Float32Array(this.shape.reduce((a, b) => a * b, 1));
-    const bytes = new Uint8Array(Math.min(piece, values.length) * bytesOfDtype(dtype));
+    const size = bytesOfDtype(dtype);
+    const count = this.bytes / 4;
+    const buffer = new Uint8Array(Math.min(pieceLength, count) * size);
     using file = Deno.openSync(origin);
     file.seekSync(this.#begin, Deno.SeekMode.Start);
-    for (let at = 0; at < values.length; at += piece) {
-      const own = bytes.subarray(0, Math.min(piece, values.length - at) * bytesOfDtype(dtype));
-      for (let filled = 0; filled < own.length;) {
-        const count = file.readSync(own.subarray(filled));
-        if (count === null) {
+    for (let at = 0; at < count; at += pieceLength) {
+      const data = buffer.subarray(0, Math.min(pieceLength, count - at) * size);
+      for (let filled = 0; filled < data.length;) {
+        const read = file.readSync(data.subarray(filled));
+        if (read === null) {
           throw new Error(
             `${origin}: ends inside tensor "${name}": the file was changed while it was in use`,
           );
         }
-        filled += count;
+        filled += read;
       }
-      values.set(toFloat32({ name, origin, dtype, shape: [own.length], data: own }), at);
+      yield toFloat32({ name, origin, dtype, shape: [data.length / size], data });
     }
-    return values;
   }
 }
 

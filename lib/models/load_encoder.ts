@@ -1,17 +1,20 @@
-/** Encoders from folders as transformers' `save_pretrained` writes them. */
+/** Encoders from folders as transformers' `save_pretrained` writes them, or from the hub. */
 
 import { linearsOf, traceBert, weightShapes } from "./bert.ts";
 import { type EncoderConfig, readEncoderConfig } from "./hugging_face_config.ts";
 import { readTokenizer } from "./hugging_face_tokenizer.ts";
+import type { HubOptions } from "./hub.ts";
+import { isFolder } from "./json_file.ts";
 import { readTensorPlaces } from "./hugging_face_weights.ts";
 import type { Encoder, Weight } from "./model.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { StoredWeight, tableParts } from "./stored_weight.ts";
 
 /**
- * Loads the encoder in `folder`: `config.json` (`model_type` roberta, xlm-roberta or bert, MiniLM among these),
+ * Loads the encoder in the folder `source`, or, where there is no such folder, the hub's model of this id (see
+ * `downloadModel`): `config.json` (`model_type` roberta, xlm-roberta or bert, MiniLM among these),
  * `model.safetensors` or its shards (F32, F16, BF16 or F64, all read as float32), and a tokenizer (see `readTokenizer`). Its
- * name is the folder's own.
+ * name is the folder's own, or the id.
  *
  * Weights stay in their files until they are asked for, one at a time: keep the files as they are while the encoder is used.
  * Pairs of texts are one sequence, and the head is that of `…ForSequenceClassification`: dense, tanh and projection for
@@ -19,12 +22,22 @@ import { StoredWeight, tableParts } from "./stored_weight.ts";
  *
  * @throws Error naming the file, the field or the tensor that is missing, malformed or of another shape than `config.json` says.
  */
-export async function loadEncoder(folder: string): Promise<Encoder> {
-  return await readEncoder(folder, folder.split(/[/\\]/).findLast((part) => part !== "")!);
+export async function loadEncoder(source: string, hub: HubOptions = {}): Promise<Encoder> {
+  if (await isFolder(source)) {
+    return await readEncoder(
+      source,
+      source.split(/[/\\]/).findLast((part) => part !== "")!,
+    );
+  }
+  const { downloadModel, isHubId } = await import("./hub.ts");
+  if (!isHubId(source)) {
+    throw new Error(`there is no folder ${source}, and no model of the hub can have this name`);
+  }
+  return await readEncoder(await downloadModel(source, hub), source);
 }
 
 /** Reads the encoder in `folder` under a name. */
-export async function readEncoder(folder: string, name: string): Promise<Encoder> {
+async function readEncoder(folder: string, name: string): Promise<Encoder> {
   const config = await readEncoderConfig(`${folder}/config.json`);
   const weights = storedWeights(folder, config, await readTensorPlaces(folder));
   const tokenizer = await readTokenizer(folder);

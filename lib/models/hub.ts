@@ -3,15 +3,8 @@
  * `HF_HOME/hub` or `~/.cache/huggingface/hub`, blobs by their hash and links to them by snapshot.
  */
 
-import { createHash, type Hash } from "node:crypto";
-import {
-  downloadFile,
-  getHFHubCachePath,
-  HUB_URL,
-  type ListFileEntry,
-  listFiles,
-  modelInfo,
-} from "npm:@huggingface/hub@2.17.5";
+import type { Hash } from "node:crypto";
+import { downloadFile, HUB_URL, type ListFileEntry, listFiles, modelInfo } from "npm:@huggingface/hub@2.17.5";
 import { writeWhole } from "../files.ts";
 import { isFile, readText } from "./json_file.ts";
 
@@ -51,7 +44,7 @@ export async function downloadModel(
   id: string,
   { hubUrl = HUB_URL, cacheFolder }: HubOptions = {},
 ): Promise<string> {
-  const storage = `${cacheFolder ?? getHFHubCachePath()}/models--${id.replaceAll("/", "--")}`;
+  const storage = `${cacheFolder ?? pythonsCache()}/models--${id.replaceAll("/", "--")}`;
   const cached = await cachedSnapshot(storage);
   if (cached) return cached;
   await Deno.mkdir(storage, { recursive: true });
@@ -77,6 +70,14 @@ async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promi
     if (!await isFile(link)) await Deno.symlink(`../../blobs/${hash}`, link);
   }
   return snapshot;
+}
+
+/** Where the Python library keeps models. */
+function pythonsCache(): string {
+  const env = (name: string) => Deno.env.get(name);
+  const home = env("HF_HOME") ??
+    `${env("XDG_CACHE_HOME") ?? `${env("HOME") ?? env("USERPROFILE")}/.cache`}/huggingface`;
+  return env("HF_HUB_CACHE") ?? `${home}/hub`;
 }
 
 /** The snapshot in the cache, if there is one with weights: they come last. */
@@ -145,6 +146,8 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
   using file = await Deno.open(part, { create: true, read: true, write: true });
   const size = entry.lfs?.size ?? entry.size;
   const where = `"${entry.path}" of "${remote.repo}"`;
+  // Imported here so that a bundle for browsers, which have no such module, loads.
+  const { createHash } = await import("node:crypto");
   const hash = entry.lfs ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
   let at = await hashSoFar(file, hash);
   try {

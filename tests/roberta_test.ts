@@ -140,6 +140,11 @@ Deno.test("every layout of a checkpoint loads to the same weights: bare, prefixe
   const bare = (name: string) => name.replace("bert.", "");
   const older = (name: string) =>
     name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+  const multilingual = { ...roberta, model_type: "xlm-roberta" };
+  assert.deepEqual(
+    await withCheckpoint(multilingual, {}, weightsIn),
+    await withCheckpoint(roberta, {}, weightsIn),
+  );
   for (const options of [{ rename: bare }, { rename: older }, { shards: 3 }, { shards: 2, rename: bare }]) {
     assert.deepEqual(await withCheckpoint(bert, options, weightsIn), expected);
   }
@@ -247,6 +252,14 @@ Deno.test("an adapter's folder has PEFT's names, its own and the head's, and loa
     const loaded = await loadAdapter(`${folder}/adapter`, model);
     assert.deepEqual(loaded.weights.keys().toArray().toSorted(), weights.keys().toArray().toSorted());
     for (const [name, { data }] of loaded.weights) assert.deepEqual(data, weights.get(name)!.data);
+    // What PEFT itself writes for a sequence classifier whose base it loaded from a path.
+    const peftsOwn = {
+      ...config,
+      base_model_name_or_path: "/elsewhere/encoder/",
+      task_type: "SEQ_CLS",
+      modules_to_save: ["classifier", "score"],
+    };
+    await Deno.writeTextFile(`${folder}/adapter/adapter_config.json`, JSON.stringify(peftsOwn));
     using adapted = new AdaptedModel(await testGpu(), model);
     await adapted.load("saved", `${folder}/adapter`);
     const texts = encoded(cases.RoBERTa.examples);

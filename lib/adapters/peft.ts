@@ -122,7 +122,7 @@ export async function loadAdapter(
   const configPath = `${folder}/adapter_config.json`;
   const config = parseConfig(configPath, await Deno.readTextFile(configPath));
   const base = config.base_model_name_or_path;
-  if (base && base !== model.name) {
+  if (base && lastPart(base) !== lastPart(model.name)) {
     throw new Error(`${configPath}: the adapter was made for "${base}", this model is "${model.name}"`);
   }
   const method = methodOf(configPath, config, known);
@@ -158,6 +158,11 @@ export async function loadAdapter(
     weights.set(name, { shape: tensor.shape, data });
   }
   return { adapter, weights };
+}
+
+/** `roberta-base` of a hub's id and of the folder that a copy lies in: an adapter's base may have been loaded from either. */
+function lastPart(name: string): string | undefined {
+  return name.split(/[/\\]/).findLast((part) => part !== "");
 }
 
 /** JSON.stringify's list of keys: sorted, as PEFT writes them, those of nested objects included. */
@@ -341,7 +346,12 @@ function targetingOf(path: string, model: Encoder, config: PeftConfig): Targetin
   if (!target) {
     throw new Error(`${path}: target_modules is missing: name the layers, such as ["query", "value"]`);
   }
-  const saved = config.modules_to_save?.filter((name) => name !== headLayoutOf(model).module) ?? [];
+  // PEFT lists both names that heads of sequence classifiers go by, whichever the model has.
+  const heads = [
+    headLayoutOf(model).module,
+    ...config.task_type === "SEQ_CLS" ? ["classifier", "score"] : [],
+  ];
+  const saved = config.modules_to_save?.filter((name) => !heads.includes(name)) ?? [];
   return {
     target: typeof target === "string" ? targetOf(path, target) : target,
     layers: typeof layers === "number" ? [layers] : layers?.length ? layers : undefined,

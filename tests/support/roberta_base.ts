@@ -1,19 +1,21 @@
 /**
- * A RoBERTa checkpoint of full size with seeded weights in the real layout, and one training step on it.
+ * A RoBERTa checkpoint of full size with seeded weights in the real layout, training steps on it, and PyTorch's on the same.
  *
  *     deno run -A tests/support/roberta_base.ts FOLDER [base|large]
  *
- * writes FOLDER unless it is there, trains one step of LoRA (r = 8, q and v, 8 texts of 128 tokens), and prints seconds and
- * bytes as JSON: `host` is the process's memory beyond the GPU's buffers (a software driver's lie in the same process).
+ * writes FOLDER unless it is there; trains steps of LoRA (r = 8, q and v, 8 texts of 128 tokens) and prints seconds and bytes
+ * as JSON, `host` being the process's memory beyond the GPU's buffers (a software driver's lie in the same process); and, for
+ * base, the largest relative errors against `fixtures/bert_reference.json`.
  */
 
 import { attach } from "../../lib/adapters/attach.ts";
 import { lora } from "../../lib/adapters/lora.ts";
-import { openGpu } from "../../lib/gpu/device.ts";
 import { isFile } from "../../lib/models/json_file.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
 import { FrozenWeights } from "../../lib/train/weights.ts";
+import { errorsOf, fullSize, trainerFor } from "./bert_reference.ts";
+import { testGpu } from "./ops.ts";
 import { writeCheckpoint } from "./seeded_checkpoint.ts";
 
 const sizes = {
@@ -66,7 +68,7 @@ const seconds = async (work: () => Promise<unknown>) => {
   await work();
   return Number(((performance.now() - start) / 1000).toFixed(2));
 };
-using gpu = await openGpu();
+using gpu = await testGpu();
 const before = processMemory();
 const model = await loadEncoder(folder);
 const afterFiles = processMemory();
@@ -93,26 +95,31 @@ for (let epoch = 0; epoch < options.epochs; epoch++) {
   steps.push(await seconds(async () => losses.push((await trainer.epoch(epoch))[0].loss)));
 }
 const after = processMemory();
-console.log(JSON.stringify(
-  {
-    adapter: gpu.adapter.name,
-    model: size,
-    weightBytes,
-    largestTensorBytes: Math.max(
-      ...model.weights.values().map(({ shape }) => 4 * shape.reduce((a, b) => a * b, 1)),
-    ),
-    uploadSeconds,
-    compileSeconds,
-    stepSeconds: steps,
-    losses,
-    gpuPeakBytes: gpu.memory.peakBytes,
-    host: {
-      before: before.now,
-      afterReadingHeaders: afterFiles.now,
-      peakWhileUploading: afterUpload.peak - weightBytes,
-      peakInAll: after.peak - gpu.memory.peakBytes,
-    },
+const { peakBytes } = gpu.memory;
+const measured = {
+  adapter: gpu.adapter.name,
+  model: size,
+  weightBytes,
+  largestTensorBytes: Math.max(
+    ...model.weights.values().map(({ shape }) => 4 * shape.reduce((a, b) => a * b, 1)),
+  ),
+  uploadSeconds,
+  compileSeconds,
+  stepSeconds: steps,
+  losses,
+  gpuPeakBytes: peakBytes,
+  host: {
+    before: before.now,
+    afterReadingHeaders: afterFiles.now,
+    peakWhileUploading: afterUpload.peak - weightBytes,
+    peakInAll: after.peak - peakBytes,
   },
-  null,
-  2,
-));
+};
+console.log(JSON.stringify(measured, null, 2));
+if (size === "base") {
+  using reference = await trainerFor(folder, fullSize);
+  const errors = [...await errorsOf(reference, fullSize)];
+  const [what, error] = errors.reduce((most, own) => own[1] > most[1] ? own : most);
+  console.log(`largest relative error against PyTorch, of ${errors.length} tensors: ${error} (${what})`);
+  if (error > 1e-4) Deno.exit(1);
+}

@@ -146,6 +146,10 @@ Deno.test("a table too large for a binding lies in several, and rows are found a
     const parts = [...model.weights.keys()].filter((name) => name.startsWith(table));
     assert.deepEqual(parts, [`${table}[0:${middle}]`, `${table}[${middle}:${rows}]`]);
     assert.deepEqual(await vectorOf(model, used), expected);
+    assert.throws(
+      () => attach(model, lora, { target: ["query"], modulesToSave: ["word_embeddings"] }),
+      /"word_embeddings" is a table too large for one binding and is kept in parts/,
+    );
   }));
 
 Deno.test("tables are cut into as few parts as 128 MiB allow", () => {

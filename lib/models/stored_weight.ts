@@ -88,3 +88,8 @@ export function tableParts(name: string, [rows, n]: readonly number[]): TablePar
     return { name: count === 1 ? name : `${name}[${from}:${to}]`, from, to };
   });
 }
+
+/** True for the name of one of several parts. */
+export function isTablePart(name: string): boolean {
+  return /\[\d+:\d+\]$/.test(name);
+}

@@ -310,7 +310,7 @@ Deno.test("a configuration that does not fit is refused by field", async () => {
     [{ max_position_embeddings: 2 }, /max_position_embeddings is 2: positions begin at 2/],
     [
       { num_hidden_layers: 3 },
-      /lacks 16 tensors of this roberta model, such as "encoder\.layer\.2\.attention\.self\.query\.weight"/,
+      /lacks 16 tensors of this roberta model, such as "roberta\.encoder\.layer\.2\.attention\.self\.query\.weight"/,
     ],
     [{ num_hidden_layers: 1 }, /has "encoder\.layer\.1\.[\w.]+", and num_hidden_layers in config\.json is 1/],
     [
@@ -323,7 +323,7 @@ Deno.test("a configuration that does not fit is refused by field", async () => {
     ],
     [
       { model_type: "bert", type_vocab_size: 1 },
-      /lacks 39 tensors of this bert model, such as "embeddings\.word_embeddings\.weight"/,
+      /lacks 39 tensors of this bert model, such as "bert\.embeddings\.word_embeddings\.weight"/,
     ],
   ];
   for (const [change, message] of changes) {

@@ -21,9 +21,11 @@ import type { EncoderConfig } from "./hugging_face_config.ts";
 import type { LinearModule, Tracer } from "./model.ts";
 import { tableParts } from "./stored_weight.ts";
 
-/** Names of the three tables, after the prefix. */
+/** Name of the tokens' table, after the prefix; it may lie in parts (see `tableParts`). */
+export const tokenTable = "embeddings.word_embeddings.weight";
+
+/** Names of the other two. */
 const tables = {
-  tokens: "embeddings.word_embeddings.weight",
   positions: "embeddings.position_embeddings.weight",
   types: "embeddings.token_type_embeddings.weight",
 };
@@ -67,7 +69,7 @@ export function weightShapes(config: EncoderConfig): Map<string, readonly number
     path: string,
   ): [string, readonly number[]][] => [[`${path}.weight`, [width]], [`${path}.bias`, [width]]];
   return new Map([
-    [tables.tokens, [vocabulary, width]],
+    [tokenTable, [vocabulary, width]],
     [tables.positions, [positions, width]],
     [tables.types, [types, width]],
     ...norm("embeddings.LayerNorm"),
@@ -100,7 +102,7 @@ function embed(config: EncoderConfig, tracer: Tracer, ids: Tensor): Tensor {
     firstRow: -config.firstPosition,
     onto: types,
   });
-  for (const { name, from } of tableParts(at(tables.tokens), [config.vocabulary, config.width])) {
+  for (const { name, from } of tableParts(at(tokenTable), [config.vocabulary, config.width])) {
     x = lookup(ids, tracer.weight(name), { firstRow: from, onto: x });
   }
   return norm(config, tracer, at("embeddings.LayerNorm"), x);

@@ -1,11 +1,11 @@
 /** Encoders from folders as transformers' `save_pretrained` writes them, or from the hub. */
 
-import { linearsOf, traceBert, weightShapes } from "./bert.ts";
+import { linearsOf, tokenTable, traceBert, weightShapes } from "./bert.ts";
+import type { HubOptions } from "./hub.ts";
 import { type EncoderConfig, readEncoderConfig } from "./hugging_face_config.ts";
 import { readTokenizer } from "./hugging_face_tokenizer.ts";
-import type { HubOptions } from "./hub.ts";
-import { isFolder } from "./json_file.ts";
 import { readTensorPlaces } from "./hugging_face_weights.ts";
+import { isFolder } from "./json_file.ts";
 import type { Encoder, Weight } from "./model.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { StoredWeight, tableParts } from "./stored_weight.ts";
@@ -24,10 +24,8 @@ import { StoredWeight, tableParts } from "./stored_weight.ts";
  */
 export async function loadEncoder(source: string, hub: HubOptions = {}): Promise<Encoder> {
   if (await isFolder(source)) {
-    return await readEncoder(
-      source,
-      source.split(/[/\\]/).findLast((part) => part !== "")!,
-    );
+    const name = source.split(/[/\\]/).findLast((part) => part !== "");
+    return await readEncoder(source, name ?? source);
   }
   const { downloadModel, isHubId } = await import("./hub.ts");
   if (!isHubId(source)) {
@@ -73,35 +71,39 @@ function storedWeights(
   config: EncoderConfig,
   places: ReadonlyMap<string, TensorPlace>,
 ): Map<string, Weight> {
-  const { prefix } = config;
+  const { prefix, layers } = config;
   const trunk = trunkOf(prefix, places);
-  const missing = [...weightShapes(config).keys()].filter((name) => !trunk.has(name));
+  const shapes = weightShapes(config);
+  const missing = [...shapes.keys()].filter((name) => !trunk.has(name));
   if (missing.length > 0) {
     throw new Error(
-      `${folder}: the checkpoint lacks ${missing.length} tensors of this ${prefix} model, such as "${
+      `${folder}: the checkpoint lacks ${missing.length} tensors of this ${prefix} model, such as "${prefix}.${
         missing[0]
-      }" ` +
-        `(with or without "${prefix}." before it): config.json is of another model, or the checkpoint is not whole`,
+      }": ` +
+        `config.json is of another model, or the checkpoint is not whole`,
     );
   }
   const beyond = [...trunk.keys()].find((name) =>
-    Number(name.match(/^encoder\.layer\.(\d+)\./)?.[1]) >= config.layers
+    Number(name.match(/^encoder\.layer\.(\d+)\./)?.[1]) >= layers
   );
   if (beyond) {
     throw new Error(
-      `${folder}: the checkpoint has "${beyond}", and num_hidden_layers in config.json is ${config.layers}`,
+      `${folder}: the checkpoint has "${beyond}", and num_hidden_layers in config.json is ${layers}`,
     );
   }
-  return new Map([...weightShapes(config)].flatMap(([name, shape]) => {
+  return new Map([...shapes].flatMap(([name, shape]) => {
     const place = trunk.get(name)!;
     checkPlace(place, shape);
-    const parts = shape.length === 2 ? tableParts(`${prefix}.${name}`, shape) : [undefined];
-    return parts.map((part): [string, Weight] =>
-      part
-        ? [part.name, new StoredWeight(place, [part.from, part.to])]
-        : [`${prefix}.${name}`, new StoredWeight(place)]
-    );
+    return storedAs(`${prefix}.${name}`, place, name === tokenTable);
   }));
+}
+
+/** A tensor under its name, or a table's parts under theirs. */
+function storedAs(name: string, place: TensorPlace, isTable: boolean): [string, Weight][] {
+  if (!isTable) return [[name, new StoredWeight(place)]];
+  return tableParts(name, place.shape).map((
+    part,
+  ) => [part.name, new StoredWeight(place, [part.from, part.to])]);
 }
 
 /** The trunk's tensors by their names without the prefix; older checkpoints call a norm's two `gamma` and `beta`. */

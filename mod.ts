@@ -73,8 +73,11 @@ export { type PackedWeight, type Packing, packModel } from "./lib/models/packing
 export type { HubOptions } from "./lib/models/hub.ts";
 export { loadEncoder } from "./lib/models/load_encoder.ts";
 export { loadUseLite } from "./lib/models/use_lite.ts";
-export type { Example, Split, Task } from "./lib/data/task.ts";
-export { taskByName, tasks } from "./lib/data/registry.ts";
+export type { Example, Split, Task, TaskFamily } from "./lib/data/task.ts";
+export { families, taskByName, taskFrom, tasks } from "./lib/data/registry.ts";
+export { type GlueTask, glueTask, type GlueTestSet } from "./lib/data/glue.ts";
+export { glueSubmission, writeGlueSubmission } from "./lib/data/glue_submission.ts";
+export { llmAdaptersTask } from "./lib/data/llm_adapters.ts";
 export { encodeExamples, fineTune, headOf } from "./lib/train/fine_tune.ts";
 export { DivergedError, type StepRecord } from "./lib/train/adamw.ts";
 export { Trainer, type TrainOptions } from "./lib/train/trainer.ts";

@@ -14,6 +14,8 @@ export interface Example {
 export interface Split {
   readonly train: readonly Example[];
   readonly dev: readonly Example[];
+  /** Dev sets that are scored beside `dev`, by the word their scores are marked with: MNLI's "mismatched". */
+  readonly furtherDev?: Readonly<Record<string, readonly Example[]>>;
 }
 
 /** Every metric a task may report; see `lib/train/metrics.ts` for their definitions. */
@@ -38,4 +40,14 @@ export interface Task {
   readonly maxTokens: number;
   /** Reads the source files and builds the split; the same bits on every machine. */
   load(): Promise<Split>;
+}
+
+/** Tasks read from a folder of the user's. To add one: one file that exports a `TaskFamily`, one line in `registry.ts`. */
+export interface TaskFamily {
+  readonly name: string;
+  readonly description: string;
+  /** Names of its tasks. */
+  readonly tasks: readonly string[];
+  /** The task called `name`, to be read from `folder`. Throws an Error that lists the names. */
+  task(name: string, folder: string): Task;
 }

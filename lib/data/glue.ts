@@ -1,0 +1,121 @@
+/** GLUE's tasks from a folder of the user's, in the original TSV layout or the hub's parquet layout. */
+
+import { readGlueParquet } from "./glue_parquet.ts";
+import { glueEntries, type GlueEntry, glueEntry } from "./glue_tasks.ts";
+import { type GlueRow, parseGlueTsv } from "./glue_tsv.ts";
+import { inHashOrder } from "./split.ts";
+import type { Example, Split, Task, TaskFamily } from "./task.ts";
+
+/** The test examples of one file to be submitted. */
+export interface GlueTestSet {
+  /** The task's name. */
+  readonly task: string;
+  /** As GLUE names the file: "RTE", "MNLI-m", "MNLI-mm". */
+  readonly file: string;
+  /** In the file's order, which is the submission's; the labels are −1. */
+  readonly examples: readonly Example[];
+}
+
+/** A task of GLUE: a `Task` with test sets whose labels only GLUE's server knows. */
+export interface GlueTask extends Task {
+  /** Reads the test files; MNLI has two. Throws what `load` throws. */
+  loadTest(): Promise<GlueTestSet[]>;
+}
+
+/**
+ * GLUE's task `name` ("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "WNLI") from `folder`, which holds
+ * `<name>/train.tsv` and its sisters, or else the hub's `<name in lower case>/train-00000-of-00001.parquet` and its sisters.
+ * A row is named by its split and place, so that both layouts give the same examples in the same order: a hash of their
+ * names, hence a prefix is a random sample.
+ *
+ * Throws an Error for another name; `load` throws one that names the file and the line or row for what is malformed.
+ */
+export function glueTask(name: string, folder: string): GlueTask {
+  const entry = glueEntry(name);
+  return {
+    name,
+    description: entry.description,
+    source: `GLUE (Wang et al. 2019), ${name}`,
+    shape: entry.texts.length === 1 ? "single" : "pair",
+    objective: entry.objective,
+    labels: entry.labels,
+    metrics: entry.metrics,
+    maxTokens: entry.maxTokens,
+    load: () => loadSplit(entry, folder),
+    loadTest: () => loadTest(entry, folder),
+  };
+}
+
+/** The family for `registry.ts`. */
+export const glue: TaskFamily = {
+  name: "glue",
+  description: "GLUE's nine tasks, from their TSV folders or the hub's parquet folders",
+  tasks: glueEntries.map(({ name }) => name),
+  task: glueTask,
+};
+
+async function loadSplit(entry: GlueEntry, folder: string): Promise<Split> {
+  const read = await readerOf(entry, folder);
+  const side = async (split: GlueSplit, part?: string) => {
+    const examples = examplesOf(await read(split, part), part === undefined ? split : `${split} ${part}`);
+    return inHashOrder(examples, ({ id }) => id);
+  };
+  const train = await side("train");
+  const [first, ...others] = entry.parts ?? [];
+  const dev = await side("dev", first);
+  if (others.length === 0) return { train, dev };
+  const further: Record<string, readonly Example[]> = {};
+  for (const part of others) further[part] = await side("dev", part);
+  return { train, dev, furtherDev: further };
+}
+
+async function loadTest(entry: GlueEntry, folder: string): Promise<GlueTestSet[]> {
+  const read = await readerOf(entry, folder);
+  const sets: GlueTestSet[] = [];
+  for (const part of entry.parts ?? [undefined]) {
+    const rows = await read("test", part);
+    const suffix = { matched: "-m", mismatched: "-mm" }[part ?? ""] ?? "";
+    sets.push({
+      task: entry.name,
+      file: `${entry.name}${suffix}`,
+      examples: examplesOf(rows, `test${suffix}`),
+    });
+  }
+  return sets;
+}
+
+function examplesOf(rows: readonly GlueRow[], split: string): Example[] {
+  return rows.map(({ idx, texts, label }) => ({ id: `${split} ${idx}`, texts, label }));
+}
+
+type GlueSplit = "train" | "dev" | "test";
+type ReadRows = (split: GlueSplit, part: string | undefined) => Promise<GlueRow[]>;
+
+/** A reader of the layout that `folder` has. */
+async function readerOf(entry: GlueEntry, folder: string): Promise<ReadRows> {
+  const suffix = (part: string | undefined) => part === undefined ? "" : `_${part}`;
+  const [tsv, hub] = [`${folder}/${entry.name}`, `${folder}/${entry.hub}`];
+  if (await hasFile(tsv, (name) => name === "train.tsv")) {
+    return async (split, part) => {
+      const path = `${tsv}/${split}${suffix(part)}.tsv`;
+      return parseGlueTsv(entry, await Deno.readFile(path), path, split !== "test");
+    };
+  }
+  if (await hasFile(hub, (name) => name.startsWith("train-") && name.endsWith(".parquet"))) {
+    const names = { train: "train", dev: "validation", test: "test" };
+    return (split, part) => readGlueParquet(entry, hub, names[split] + suffix(part), split !== "test");
+  }
+  throw new Error(
+    `${folder} has no ${entry.name}: neither ${entry.name}/train.tsv nor ${entry.hub}/train-00000-of-00001.parquet; ` +
+      `give the folder that holds GLUE's folders`,
+  );
+}
+
+async function hasFile(folder: string, fits: (name: string) => boolean): Promise<boolean> {
+  try {
+    return (await Array.fromAsync(Deno.readDir(folder))).some(({ name }) => fits(name));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * Multiple choice at RoBERTa's scale, on LLM-Adapters' commonsense data sets.
+ *
+ * The BoRA paper's commonsense settings (learning rate 1e-4, 100 warm-up steps, one epoch of all data sets together) are
+ * for LLaMA-3-8B and its like, which write the answer. An encoder that scores the options is another experiment: it keeps
+ * the paper's q, k and v here, and takes r, b, dropout, learning rates, warm-up and seeds from the protocol on GLUE.
+ * Batch 16 and length 256 are LLM-Adapters' (Hu et al. 2023, finetune.py) and so are 3 epochs; data sets of fewer than
+ * 10,000 examples take 10, the most that RoBERTa's authors fine-tune for (Liu et al. 2019, appendix C).
+ */
+
+import { glueProtocol } from "./glue.ts";
+import type { Protocol } from "./protocol.ts";
+
+function epochs(epochs: number) {
+  const shared = { epochs, batchSize: 16, maxTokens: 256 };
+  return { base: { ...shared, learningRate: 3e-4 }, large: { ...shared, learningRate: 1e-4 } };
+}
+
+const training = {
+  "boolq": epochs(10),
+  "piqa": epochs(3),
+  "social_i_qa": epochs(3),
+  "hellaswag": epochs(3),
+  "winogrande": epochs(3),
+  "ARC-Easy": epochs(10),
+  "ARC-Challenge": epochs(10),
+  "openbookqa": epochs(10),
+};
+
+export const commonsenseProtocol: Protocol = {
+  ...glueProtocol,
+  target: ["query", "key", "value"],
+  averaged: Object.keys(training),
+  training,
+};

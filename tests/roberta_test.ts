@@ -259,6 +259,15 @@ const fewRobertaWords = {
   "merges.txt": "#version: 0.2\n",
 };
 
+Deno.test("a sequence longer than the table of positions is refused", () =>
+  withCheckpoint(roberta, {}, async (folder) => {
+    const examples = [{ texts: [new Array<number>(39).fill(3)], label: 0 }];
+    await assert.rejects(
+      () => trainerFor(folder, { ...cases.RoBERTa, examples }),
+      /example 0 has 39 tokens; encoder has positions for 38/,
+    );
+  }));
+
 Deno.test("full fine-tuning trains all three tables", () =>
   withCheckpoint(bert, {}, async (folder) => {
     const model = await loadEncoder(folder);

@@ -46,7 +46,7 @@ async function readEncoder(folder: string, name: string): Promise<Encoder> {
     );
   }
   const linears = linearsOf(config);
-  const most = config.positions - config.firstPosition;
+  const maxTokens = config.positions - config.firstPosition;
   return {
     name,
     weights,
@@ -55,10 +55,11 @@ async function readEncoder(folder: string, name: string): Promise<Encoder> {
     width: config.width,
     // BERT's pooler, once a text, is not counted.
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    maxTokens,
     head: config.head,
-    tokenize: (text, maxTokens = most) => tokenizer.encode(text, Math.min(maxTokens, most)),
-    tokenizePair(first, second, maxTokens) {
-      const pair = tokenizer.encodePair(first, second, Math.min(maxTokens, most));
+    tokenize: (text, most = maxTokens) => tokenizer.encode(text, Math.min(most, maxTokens)),
+    tokenizePair(first, second, most) {
+      const pair = tokenizer.encodePair(first, second, Math.min(most, maxTokens));
       return config.typedPairs && config.types > 1 ? pair : { ids: pair.ids };
     },
     trace: (tracer, ids, lengths) => traceBert(config, tracer, ids, lengths),

@@ -42,6 +42,12 @@ export function checkExamples(model: Encoder, head: HeadShape, examples: readonl
       throw new Error(`example ${i} has ${texts.length} texts; the head takes ${sequencesOf(model, head)}`);
     }
     if (texts.some((text) => text.length === 0)) throw new Error(`example ${i} has an empty text`);
+    const longest = Math.max(...texts.map((text) => text.length));
+    if (longest > (model.maxTokens ?? Infinity)) {
+      throw new Error(
+        `example ${i} has ${longest} tokens; ${model.name} has positions for ${model.maxTokens}`,
+      );
+    }
     if (head.objective === "regression") {
       if (!Number.isFinite(label)) throw new Error(`example ${i}: its value ${label} is not a finite number`);
     } else if (!(Number.isInteger(label) && label >= 0 && label < classes)) {

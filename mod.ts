@@ -68,8 +68,10 @@ export { loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export { interpretedUpdates } from "./lib/analysis/updates.ts";
 export { type Spectrum, spectrumOf } from "./lib/analysis/spectrum.ts";
-export type { Encoder, LinearModule, Weight } from "./lib/models/model.ts";
+export type { Encoder, HeadLayout, LinearModule, PairTokens, Weight } from "./lib/models/model.ts";
 export { type PackedWeight, type Packing, packModel } from "./lib/models/packing.ts";
+export type { HubOptions } from "./lib/models/hub.ts";
+export { loadEncoder } from "./lib/models/load_encoder.ts";
 export { loadUseLite } from "./lib/models/use_lite.ts";
 export type { Example, Split, Task, TaskFamily } from "./lib/data/task.ts";
 export { families, taskByName, taskFrom, tasks } from "./lib/data/registry.ts";

@@ -13,10 +13,12 @@ import { detachedInverseColumnNorm } from "../lib/graph/ops/column_norm.ts";
 import { columnSum, repeatRows } from "../lib/graph/ops/column_sum.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
 import { embedding } from "../lib/graph/ops/embedding.ts";
+import { firstToken } from "../lib/graph/ops/first_token.ts";
 import { gate } from "../lib/graph/ops/gate.ts";
 import { layerNorm } from "../lib/graph/ops/layer_norm.ts";
 import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
 import { crossEntropy, meanSquaredError } from "../lib/graph/ops/losses.ts";
+import { lookup } from "../lib/graph/ops/lookup.ts";
 import { matmul } from "../lib/graph/ops/matmul.ts";
 import type { Split } from "../lib/graph/ops/product.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
@@ -214,6 +216,23 @@ for (const [batch, length, width, vocabulary] of [[1, 1, 1, 1], [3, 5, 7, 4], [4
         ),
       new Map([["ids", ids]]),
     ));
+}
+
+for (const [rows, firstRow, onto] of [[9, 0, false], [4, 3, true], [11, -2, true]] as const) {
+  Deno.test(`lookup in ${rows} rows from ${firstRow} on${onto ? ", added to another" : ""}`, () =>
+    checkOp(
+      (graph) =>
+        lookup(graph.input("index", [3, 5], "u32"), graph.weight("table", [rows, 8], true), {
+          firstRow,
+          onto: onto ? graph.weight("onto", [15, 8], true) : undefined,
+        }),
+      new Map([["index", Float64Array.from({ length: 15 }, (_, i) => i * 7 % 9)]]),
+    ));
+}
+
+for (const [batch, length, width] of [[1, 1, 1], [3, 5, 7]]) {
+  Deno.test(`firstToken ${batch}×${length}×${width}`, () =>
+    checkOp((graph) => firstToken(graph.weight("x", [batch * length, width], true), batch)));
 }
 
 for (const [batch, length, width] of [[1, 1, 1], [3, 5, 7], [5, 16, 33]]) {

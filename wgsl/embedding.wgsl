@@ -1,6 +1,7 @@
 // PASS 0: out[t] = scale · table[ids[t]] + positions[t mod length], t over tokens; one invocation an element.
 // PASS 1: clears the table's gradient. PASS 2: one workgroup-row of invocations a token t; if t is the first token
-//   with its id, it adds up the gradients of all tokens with that id, in order: no atomics, same bits every run.
+//   with its id, it adds up the gradients of all tokens with that id, in order: no atomics, same bits every run. The
+//   table's `rows` belong to the ids from first_row on; others (before it they wrap around) have no row.
 
 struct Params {
   size: u32,
@@ -8,6 +9,10 @@ struct Params {
   length: u32,
   tokens: u32,
   scale: f32,
+#if PASS != 0
+  rows: u32,
+  first_row: u32,
+#end
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -39,6 +44,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 #if PASS == 0
   out[i] = params.scale * table[own * params.width + col] + positions[(token % params.length) * params.width + col];
 #else
+  let row = own - params.first_row;
+  if (row >= params.rows) {
+    return;
+  }
   for (var t = 0u; t < token; t++) {
     if (ids[t] == own) {
       return;
@@ -50,7 +59,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       sum += gradient[t * params.width + col];
     }
   }
-  out[own * params.width + col] = params.scale * sum;
+  out[row * params.width + col] = params.scale * sum;
 #end
 #end
 }

@@ -6,7 +6,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { writeTogether } from "../files.ts";
-import type { Encoder, Weight } from "../models/model.ts";
+import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import { encodeSafetensors, readSafetensors, toFloat32 } from "../models/safetensors.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import type { Method, PeftFormat } from "./method.ts";
@@ -14,8 +14,6 @@ import { moduleOf } from "./names.ts";
 import { methods } from "./registry.ts";
 import { type AdaptedModule, isEndOfPath, regularExpression, type Targeting } from "./targeting.ts";
 
-/** The head's module, which PEFT would list among `modules_to_save`. */
-const headModule = "head";
 const prefix = "base_model.model.";
 
 /** The rest of peft 0.21.0's LoraConfig, at its defaults. */
@@ -98,7 +96,12 @@ export async function saveAdapter(
   if (missing.length > 0) throw new Error(`no values for ${missing.join(", ")}: pass every trained tensor`);
   const tensors = new Map<string, Weight>();
   for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
-  const config = configOf(model, adapter, format, [...weights.keys()].some(isHead));
+  const config = configOf(
+    model,
+    adapter,
+    format,
+    [...weights.keys()].some((name) => name.startsWith(`${headLayoutOf(model).module}.`)),
+  );
   await Deno.mkdir(folder, { recursive: true });
   await writeTogether({
     [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors),
@@ -119,14 +122,14 @@ export async function loadAdapter(
   const configPath = `${folder}/adapter_config.json`;
   const config = parseConfig(configPath, await Deno.readTextFile(configPath));
   const base = config.base_model_name_or_path;
-  if (base && base !== model.name) {
+  if (base && lastPart(base) !== lastPart(model.name)) {
     throw new Error(`${configPath}: the adapter was made for "${base}", this model is "${model.name}"`);
   }
   const method = methodOf(configPath, config, known);
   const adapter = attach(
     model,
     method,
-    { ...optionsOf(configPath, method, config), ...targetingOf(configPath, config) } as AttachOptions,
+    { ...optionsOf(configPath, method, config), ...targetingOf(configPath, model, config) } as AttachOptions,
   );
   const path = `${folder}/adapter_model.safetensors`;
   const { tensors } = await readSafetensors(path);
@@ -157,7 +160,10 @@ export async function loadAdapter(
   return { adapter, weights };
 }
 
-const isHead = (name: string) => name.startsWith(`${headModule}.`);
+/** `roberta-base` of a hub's id and of the folder that a copy lies in: an adapter's base may have been loaded from either. */
+function lastPart(name: string): string | undefined {
+  return name.split(/[/\\]/).findLast((part) => part !== "");
+}
 
 /** JSON.stringify's list of keys: sorted, as PEFT writes them, those of nested objects included. */
 function sortedKeys(config: Readonly<Record<string, unknown>>): string[] {
@@ -195,8 +201,11 @@ function namesByKey(model: Encoder, adapter: Adapter, config: PeftConfig) {
       required: true,
     }))
     : [];
-  const head = config.modules_to_save?.includes(headModule)
-    ? ["weight", "bias"].map((part) => ({ name: `${headModule}.${part}`, shape: undefined, required: true }))
+  const { module, dense, projection } = headLayoutOf(model);
+  const head = config.modules_to_save?.includes(module)
+    ? [...dense ? [dense] : [], projection].flatMap((path) =>
+      ["weight", "bias"].map((part) => ({ name: `${path}.${part}`, shape: undefined, required: true }))
+    )
     : [];
   return new Map(
     [...required, ...saved, ...grown, ...head].map((entry) => [keyOf(adapter, format, entry.name), entry]),
@@ -215,7 +224,7 @@ function configOf(
   if (automatic) {
     throw new Error(`PEFT's ${format.type} wants a number for ${automatic[0]}, not "auto": attach with one`);
   }
-  const saved = [...(targeting.modulesToSave ?? []), ...(hasHead ? [headModule] : [])];
+  const saved = [...(targeting.modulesToSave ?? []), ...(hasHead ? [headLayoutOf(model).module] : [])];
   return {
     auto_mapping: null,
     base_model_name_or_path: model.name,
@@ -328,7 +337,7 @@ function optionsOf(path: string, { defaults, peft }: Method, config: PeftConfig)
   return Object.fromEntries(known.map((name) => [name, config[peft!.fields[name]]]));
 }
 
-function targetingOf(path: string, config: PeftConfig): Targeting {
+function targetingOf(path: string, model: Encoder, config: PeftConfig): Targeting {
   const { target_modules: target, layers_to_transform: layers } = config;
   const unsupported = ["exclude_modules", "layers_pattern"].find((name) => config[name]);
   if (unsupported) {
@@ -337,7 +346,12 @@ function targetingOf(path: string, config: PeftConfig): Targeting {
   if (!target) {
     throw new Error(`${path}: target_modules is missing: name the layers, such as ["query", "value"]`);
   }
-  const saved = config.modules_to_save?.filter((name) => name !== headModule) ?? [];
+  // PEFT lists both names that heads of sequence classifiers go by, whichever the model has.
+  const heads = [
+    headLayoutOf(model).module,
+    ...config.task_type === "SEQ_CLS" ? ["classifier", "score"] : [],
+  ];
+  const saved = config.modules_to_save?.filter((name) => !heads.includes(name)) ?? [];
   return {
     target: typeof target === "string" ? targetOf(path, target) : target,
     layers: typeof layers === "number" ? [layers] : layers?.length ? layers : undefined,

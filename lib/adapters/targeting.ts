@@ -1,6 +1,7 @@
 /** Where a method goes: the layers that names, regular expressions and layer numbers select, and what differs from layer to layer. */
 
 import type { Encoder, LinearModule } from "../models/model.ts";
+import { isTablePart } from "../models/stored_weight.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { resolveOptions } from "./options.ts";
@@ -173,6 +174,12 @@ export function trainedNames(
     }
     const found = names.filter((name) => isEndOfPath(moduleOf(name), module));
     if (found.length === 0) throw new Error(`${model.name} has no module "${module}" to train and save`);
+    if (found.some(isTablePart)) {
+      throw new Error(
+        `"${module}" is a table too large for one binding and is kept in parts, which PEFT's files have no names for: ` +
+          `take it out of modulesToSave`,
+      );
+    }
     const both = adapted.find(({ module: { path } }) => found.some((name) => moduleOf(name) === path));
     if (both) {
       throw new Error(

@@ -12,6 +12,9 @@ export interface AdapterSummary {
   readonly software: boolean;
 }
 
+/** Values that are uploaded at a time: wgpu holds a copy of them until the next submit. */
+const uploadPiece = 4 * 2 ** 20;
+
 /** Options of `openGpu`. */
 export interface OpenGpuOptions {
   /** A device of the caller's own: a browser's, or Dawn's from npm `webgpu`. Default: the adapter Deno finds. */
@@ -101,6 +104,7 @@ export class Gpu implements Disposable {
   #failure: Error | undefined;
   #pending: Promise<void>[] = [];
   #uploadsSinceSubmit = 0;
+  #bytesSinceSubmit = 0;
   #closed = false;
 
   /** Wraps `device`; prefer `openGpu`. */
@@ -198,14 +202,18 @@ export class Gpu implements Disposable {
   }
 
   /**
-   * Copies `data` into `buffer` at `offset` bytes. Every 64 uploads an empty submit lets wgpu free its staging
+   * Copies `data` into `buffer` at `offset` bytes. Every 64 uploads or 16 MiB an empty submit lets wgpu free its staging
    * memory, which otherwise piles up until the next one (tracel-ai/cubecl issue 1120).
    */
   upload(buffer: GPUBuffer, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, offset = 0): void {
-    this.device.queue.writeBuffer(buffer, offset, data);
-    if (++this.#uploadsSinceSubmit >= 64) {
+    for (let at = 0; at < data.length; at += uploadPiece) {
+      const size = Math.min(uploadPiece, data.length - at);
+      this.device.queue.writeBuffer(buffer, offset + at * 4, data, at, size);
+      this.#bytesSinceSubmit += size * 4;
+      if (++this.#uploadsSinceSubmit < 64 && this.#bytesSinceSubmit < uploadPiece * 4) continue;
       this.device.queue.submit([]);
       this.#uploadsSinceSubmit = 0;
+      this.#bytesSinceSubmit = 0;
     }
   }
 

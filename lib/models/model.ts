@@ -7,6 +7,7 @@ import type { PackedWeight } from "./packing.ts";
 /** A weight as read from a checkpoint: row-major f32. */
 export interface Weight {
   readonly shape: readonly number[];
+  /** May be read from a file at each use (see `StoredWeight`): take it once, not in a loop. */
   readonly data: Float32Array<ArrayBuffer>;
 }
 
@@ -51,6 +52,28 @@ export interface Tracer {
   linear(path: string, x: Tensor, options?: { activation?: FusedActivation; residual?: Tensor }): Tensor;
 }
 
+/** The layers of a task's head, by the names that the model's checkpoints give them. */
+export interface HeadLayout {
+  /** What PEFT lists among `modules_to_save`; the layers' paths are this or begin with it. */
+  readonly module: string;
+  /** A layer of the model's width, with tanh, under the projection. */
+  readonly dense?: string;
+  /** The linear layer to the task's outputs. */
+  readonly projection: string;
+}
+
+/** The layers of a model's head: those it names, or one named `head`. */
+export function headLayoutOf({ head }: Encoder): HeadLayout {
+  return head ?? { module: "head", projection: "head" };
+}
+
+/** Two texts in one sequence of tokens. */
+export interface PairTokens {
+  readonly ids: number[];
+  /** Where the tokens of type 1 begin, in models that have two types of token. */
+  readonly second?: number;
+}
+
 /** An encoder of texts: token ids in, one vector a text out. */
 export interface Encoder {
   readonly name: string;
@@ -64,8 +87,20 @@ export interface Encoder {
   readonly width: number;
   /** Multiply-adds of one token through the linear layers (attention's own products, which grow with length, left out). */
   readonly multiplyAddsPerToken: number;
-  /** Token ids of a text, at least one. */
-  tokenize(text: string): number[];
-  /** ids [texts, length] u32 and lengths [texts] u32 → [texts, width]. */
+  /** Tokens of the longest sequence that the model has positions for, where it has a table of them. */
+  readonly maxTokens?: number;
+  /** Head of the tasks this model is trained for; one linear layer named `head` where absent. */
+  readonly head?: HeadLayout;
+  /** Token ids of a text, at least one and at most `maxTokens`. */
+  tokenize(text: string, maxTokens?: number): number[];
+  /**
+   * Two texts as one sequence of at most `maxTokens`, the longer one cut first. Where a model has none, the texts of a pair
+   * are sequences of their own, and the head compares their vectors.
+   */
+  tokenizePair?(first: string, second: string, maxTokens: number): PairTokens;
+  /**
+   * ids [texts, length] u32 and lengths [texts] u32 → [texts, width]. Two more inputs of the graph are there to be asked for,
+   * both [texts, length] u32: `places`, each token's place in its text, and `types`, 1 from `PairTokens.second` on, else 0.
+   */
   trace(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor;
 }

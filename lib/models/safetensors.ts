@@ -37,6 +37,19 @@ export interface NamedTensor {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
+/** Where one tensor of a file lies. */
+export interface TensorPlace extends Omit<NamedTensor, "data"> {
+  /** First byte, counted from the beginning of the file, and the one after the last. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** What a file's header says: tensors by name, in the order of their data. */
+export interface SafetensorsHeader {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly places: ReadonlyMap<string, TensorPlace>;
+}
+
 /** What a file holds: tensors by name, in the order of their data. */
 export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
@@ -59,44 +72,78 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
  * what is wrong if the file breaks the format, but for how numbers are spelled (2.0, 2e0 and -0 pass).
  */
 export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, origin: string): SafetensorsFile {
-  const dataAt = 8 + headerLength(bytes, origin);
-  const { __metadata__: metadata = {}, ...entries } = parseHeader(bytes.subarray(8, dataAt), origin);
-  if (!isStrings(metadata)) {
-    throw new Error(`${origin}: __metadata__ is ${show(metadata)}: write an object whose values are strings`);
-  }
-  const data = bytes.subarray(dataAt);
-  const tensors = Object.entries(entries)
-    .map(([name, entry]) => readTensor(name, entry, data, origin))
-    .sort(({ data: a }, { data: b }) => a.byteOffset - b.byteOffset || a.length - b.length);
-  let covered = 0;
-  for (const tensor of tensors) {
-    const begin = tensor.data.byteOffset - data.byteOffset;
-    if (begin !== covered) {
-      const what = begin < covered ? "overlaps the one before, which ends" : "leaves a hole that begins";
-      const where = `tensor ${show(tensor.name)} begins at byte ${begin} of the data`;
-      throw new Error(`${origin}: ${where} and ${what} at byte ${covered}: ${again}`);
-    }
-    covered += tensor.data.length;
-  }
-  if (covered !== data.length) {
-    throw new Error(`${origin}: its tensors end at byte ${covered} of ${data.length} of the data: ${again}`);
-  }
-  return { metadata, tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])) };
+  const dataAt = 8 + headerLength(bytes, bytes.length, origin);
+  const { metadata, places } = readPlaces(bytes.subarray(8, dataAt), bytes.length, origin);
+  const tensors = [...places].map(([name, { begin, end, ...place }]): [string, NamedTensor] => [
+    name,
+    { ...place, data: bytes.subarray(begin, end) },
+  ]);
+  return { metadata, tensors: new Map(tensors) };
 }
 
-/** N, where the file is long enough to hold a header of N bytes. */
-function headerLength(bytes: Uint8Array<ArrayBuffer>, origin: string): number {
+/**
+ * Reads the header alone of the file at `path`: what it holds and where. Throws what opening the file throws, and for a file
+ * that breaks the format what parseSafetensors does.
+ */
+export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
+  using file = await Deno.open(path);
+  const { size } = await file.stat();
+  const length = headerLength(await readBytes(file, Math.min(8, size)), size, path);
+  return readPlaces(await readBytes(file, length), size, path);
+}
+
+/** The next `size` bytes, fewer where the file ends. */
+async function readBytes(file: Deno.FsFile, size: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(size);
+  for (let at = 0; at < size;) {
+    const count = await file.read(bytes.subarray(at));
+    if (count === null) return bytes.subarray(0, at);
+    at += count;
+  }
+  return bytes;
+}
+
+/** N from a file's first bytes, where `size` bytes are enough to hold a header of N. */
+function headerLength(bytes: Uint8Array<ArrayBuffer>, size: number, origin: string): number {
   if (bytes.length < 8) throw new Error(`${origin}: ${bytes.length} bytes are no safetensors file: ${again}`);
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
   if (length > maxHeader) {
     const what = `a header of ${length} bytes, and ${maxHeader} is the limit: this is no safetensors file`;
     throw new Error(`${origin}: announces ${what}; look for a Git LFS pointer or a web page in it`);
   }
-  if (length > bytes.length - 8) {
-    const what = `its header has ${length} bytes, and ${bytes.length - 8} follow`;
+  if (length > size - 8) {
+    const what = `its header has ${length} bytes, and ${size - 8} follow`;
     throw new Error(`${origin}: ${what}: the file is truncated; ${again}`);
   }
   return Number(length);
+}
+
+/** What a file of `size` bytes with this header holds. */
+function readPlaces(header: Uint8Array, size: number, origin: string): SafetensorsHeader {
+  const { __metadata__: metadata = {}, ...entries } = parseHeader(header, origin);
+  if (!isStrings(metadata)) {
+    throw new Error(`${origin}: __metadata__ is ${show(metadata)}: write an object whose values are strings`);
+  }
+  const dataAt = 8 + header.length;
+  const places = Object.entries(entries)
+    .map(([name, entry]) => readPlace(name, entry, dataAt, size - dataAt, origin))
+    .sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let covered = 0;
+  for (const place of places) {
+    const begin = place.begin - dataAt;
+    if (begin !== covered) {
+      const what = begin < covered ? "overlaps the one before, which ends" : "leaves a hole that begins";
+      const where = `tensor ${show(place.name)} begins at byte ${begin} of the data`;
+      throw new Error(`${origin}: ${where} and ${what} at byte ${covered}: ${again}`);
+    }
+    covered = place.end - dataAt;
+  }
+  if (covered !== size - dataAt) {
+    throw new Error(
+      `${origin}: its tensors end at byte ${covered} of ${size - dataAt} of the data: ${again}`,
+    );
+  }
+  return { metadata, places: new Map(places.map((place) => [place.name, place])) };
 }
 
 function parseHeader(bytes: Uint8Array, origin: string): Record<string, unknown> {
@@ -133,13 +180,14 @@ function checkJson(json: string): void {
   }
 }
 
-/** The tensor that an entry of the header stands for: a view of `data`, the bytes after the header. */
-function readTensor(
+/** The tensor that an entry of the header stands for: its data are among the `dataSize` bytes from `dataAt` on. */
+function readPlace(
   name: string,
   entry: unknown,
-  data: Uint8Array<ArrayBuffer>,
+  dataAt: number,
+  dataSize: number,
   origin: string,
-): NamedTensor {
+): TensorPlace {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   const where = `${origin}: tensor ${show(name)}`;
   if (!isDtype(dtype)) {
@@ -154,8 +202,8 @@ function readTensor(
     );
   }
   const [begin, end] = offsets;
-  if (end > data.length) {
-    const what = `claims bytes ${begin}–${end} of a ${data.length}-byte buffer`;
+  if (end > dataSize) {
+    const what = `claims bytes ${begin}–${end} of a ${dataSize}-byte buffer`;
     throw new Error(`${where} ${what}: the file is truncated; ${again}`);
   }
   const size = elementsOf(shape) * bitsOf[dtype] / 8;
@@ -164,7 +212,7 @@ function readTensor(
     const what = `is ${dtype} ${show(shape)} and takes ${takes} bytes, but claims ${end - begin}`;
     throw new Error(`${where} ${what} (${begin}–${end}): ${again}`);
   }
-  return { name, origin, dtype, shape, data: data.subarray(begin, end) };
+  return { name, origin, dtype, shape, begin: dataAt + begin, end: dataAt + end };
 }
 
 function isDtype(value: unknown): value is SafetensorsDtype {
@@ -191,12 +239,17 @@ function show(value: unknown): string {
   return json.length > 80 ? `${json.slice(0, 80)}…` : json;
 }
 
+/** Bytes of one element. */
+export function bytesOfDtype(dtype: SafetensorsDtype): number {
+  return bitsOf[dtype] / 8;
+}
+
 /**
  * The values of an F32, F16, BF16 or F64 tensor: F16 and BF16 exactly, F64 rounded to the nearest float32.
  * F32 is a view of the file's bytes where they are aligned for one. Throws an Error for any other dtype.
  */
 export function toFloat32({ name, origin, dtype, data }: NamedTensor): Float32Array<ArrayBuffer> {
-  const size = bitsOf[dtype] / 8;
+  const size = bytesOfDtype(dtype);
   const { buffer, byteOffset, length } = data.byteOffset % size === 0 ? data : data.slice();
   switch (dtype) {
     case "F32":

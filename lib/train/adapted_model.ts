@@ -9,7 +9,7 @@ import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { compile } from "../graph/compile.ts";
-import { denseWeight, type Encoder, type Weight } from "../models/model.ts";
+import { denseWeight, type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import type { PackedWeight } from "../models/packing.ts";
 import { batchInputs, type Encoded, makeBatches } from "./batches.ts";
 import { compileMerge } from "./merge_weight.ts";
@@ -191,7 +191,7 @@ export class AdaptedModel implements Disposable {
         return view;
       };
       using compiled = await compile(this.gpu, [predictions], { label: "predict", weights: views });
-      const data = batchInputs(head, batchSize, batch, examples);
+      const data = batchInputs(this.model, head, batchSize, batch, examples);
       for (const [name, { buffer }] of compiled.inputs) {
         this.gpu.upload(buffer, data[name as keyof typeof data]);
       }
@@ -207,7 +207,8 @@ export class AdaptedModel implements Disposable {
   /** The head stays when the adapter is disabled, so that both can be compared. */
   #headOfActive(): ReadonlyMap<string, Weight> {
     const { weights } = this.#activeAdapter();
-    return new Map([...weights].filter(([name]) => name.startsWith("head.")));
+    const { module } = headLayoutOf(this.model);
+    return new Map([...weights].filter(([name]) => name.startsWith(`${module}.`)));
   }
 
   /** The adapter's weights, its constants and what replaces the base's, on the GPU. */

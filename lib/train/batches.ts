@@ -1,12 +1,15 @@
 /** Examples into length-bucketed batches, in an order that depends on the seed and the epoch only. */
 
 import { shuffled } from "../graph/random.ts";
-import type { HeadShape } from "./step.ts";
+import type { Encoder } from "../models/model.ts";
+import { type HeadShape, sequencesOf } from "./step.ts";
 
 /** An example ready for the model. */
 export interface Encoded {
-  /** Token ids of each text, each at least one long and cut to the task's limit. */
+  /** Token ids of each sequence, a text or a pair, at least one long and cut to the task's limit. */
   readonly texts: readonly (readonly number[])[];
+  /** Where the second text begins in each sequence that holds two (see `PairTokens`). */
+  readonly seconds?: readonly (number | undefined)[];
   readonly label: number;
 }
 
@@ -58,24 +61,33 @@ function longestOf(examples: readonly Encoded[], indices: readonly number[]): nu
 
 /** The inputs of a step, by name, for a batch of `size` rows: missing rows repeat the first one with weight 0. */
 export function batchInputs(
-  { texts: perExample }: HeadShape,
+  model: Encoder,
+  head: HeadShape,
   size: number,
   { length, indices }: Batch,
   examples: readonly Encoded[],
 ) {
   const rows = Array.from({ length: size }, (_, row) => examples[indices[row] ?? indices[0]]);
+  const perExample = sequencesOf(model, head);
+  const placeOf = model.tokenizePair
+    ? (row: number, t: number) => row * perExample + t
+    : (row: number, t: number) => t === 0 ? row : size + row * (perExample - 1) + t - 1;
   const ids = new Uint32Array(size * perExample * length);
+  const types = new Uint32Array(ids.length);
   const lengths = new Uint32Array(size * perExample);
-  rows.forEach(({ texts }, row) =>
+  rows.forEach(({ texts, seconds }, row) =>
     texts.forEach((text, t) => {
-      const at = t === 0 ? row : size + row * (perExample - 1) + t - 1;
+      const at = placeOf(row, t);
       ids.set(text, at * length);
+      types.fill(1, at * length + (seconds?.[t] ?? text.length), at * length + text.length);
       lengths[at] = text.length;
     })
   );
   const labels = rows.map(({ label }) => label);
   return {
     ids,
+    places: Uint32Array.from(ids, (_, i) => i % length),
+    types,
     lengths,
     labels: Uint32Array.from(labels),
     targets: Float32Array.from(labels),

@@ -1,7 +1,8 @@
 /** What a run must be given to be able to train: refused up front, with what to change. */
 
 import type { Encoded } from "./batches.ts";
-import type { HeadShape } from "./step.ts";
+import type { Encoder } from "../models/model.ts";
+import { type HeadShape, sequencesOf } from "./step.ts";
 import type { TrainOptions } from "./trainer.ts";
 
 /** Throws an Error that names the option and what it wants. */
@@ -33,14 +34,20 @@ export function checkTrainOptions(options: TrainOptions): void {
 }
 
 /** Throws an Error that names the first example which the head cannot be trained on. */
-export function checkExamples(head: HeadShape, examples: readonly Encoded[]): void {
+export function checkExamples(model: Encoder, head: HeadShape, examples: readonly Encoded[]): void {
   if (examples.length === 0) throw new Error("no training examples");
   const classes = head.shape === "choice" ? head.texts - 1 : head.outputs;
   for (const [i, { label, texts }] of examples.entries()) {
-    if (texts.length !== head.texts) {
-      throw new Error(`example ${i} has ${texts.length} texts; the head takes ${head.texts}`);
+    if (texts.length !== sequencesOf(model, head)) {
+      throw new Error(`example ${i} has ${texts.length} texts; the head takes ${sequencesOf(model, head)}`);
     }
     if (texts.some((text) => text.length === 0)) throw new Error(`example ${i} has an empty text`);
+    const longest = Math.max(...texts.map((text) => text.length));
+    if (longest > (model.maxTokens ?? Infinity)) {
+      throw new Error(
+        `example ${i} has ${longest} tokens; ${model.name} has positions for ${model.maxTokens}`,
+      );
+    }
     if (head.objective === "regression") {
       if (!Number.isFinite(label)) throw new Error(`example ${i}: its value ${label} is not a finite number`);
     } else if (!(Number.isInteger(label) && label >= 0 && label < classes)) {

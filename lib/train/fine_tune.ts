@@ -46,12 +46,20 @@ export function headOf(task: Task, example: Example): HeadShape {
   return { shape: task.shape, objective: task.objective, texts: example.texts.length, outputs };
 }
 
-/** Token ids, cut to the task's limit. */
+/**
+ * Token ids, cut to the task's limit: a sequence a text, or, where the model takes pairs as one sequence, one that joins the
+ * first text with each of the others (the two of a pair, a question with each of its options).
+ */
 export function encodeExamples(model: Encoder, task: Task, examples: readonly Example[]): Encoded[] {
-  return examples.map(({ texts, label }) => ({
-    label,
-    texts: texts.map((text) => model.tokenize(text).slice(0, task.maxTokens)),
-  }));
+  const { maxTokens } = task;
+  return examples.map(({ texts, label }) => {
+    if (!model.tokenizePair || task.shape === "single") {
+      return { label, texts: texts.map((text) => model.tokenize(text, maxTokens)) };
+    }
+    const [first, ...others] = texts;
+    const pairs = others.map((other) => model.tokenizePair!(first, other, maxTokens));
+    return { label, texts: pairs.map(({ ids }) => ids), seconds: pairs.map(({ second }) => second) };
+  });
 }
 
 /** Fine-tunes `adapter` on `split` and evaluates it after every epoch. */

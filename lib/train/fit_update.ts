@@ -61,8 +61,9 @@ export async function fitUpdate(
 ): Promise<number> {
   const { path, m, n } = adapter.modules[0].module;
   const W = model.weights.get(`${path}.weight`)!;
+  const base = W.data;
   const shape = [n, m];
-  const goal = transposed(update.map((value, i) => value + W.data[i]), m, n);
+  const goal = transposed(update.map((value, i) => value + base[i]), m, n);
   using frozen = new FrozenWeights(
     gpu,
     new Map<string, Weight>([

@@ -9,7 +9,7 @@ import { add } from "../graph/ops/binary.ts";
 import { compareFeatures } from "../graph/ops/compare_features.ts";
 import { crossEntropy, meanSquaredError } from "../graph/ops/losses.ts";
 import { linear } from "../graph/ops/matmul.ts";
-import type { Encoder } from "../models/model.ts";
+import { type Encoder, headLayoutOf } from "../models/model.ts";
 
 /** What the head must know of a task. */
 export interface HeadShape {
@@ -29,7 +29,7 @@ export interface StepShape {
   readonly length: number;
 }
 
-/** The traced step. Inputs by name: ids, lengths, clock; for the loss also labels or targets, and weights. */
+/** The traced step. Inputs by name: ids, lengths, clock, what the model asks for of places and types; for the loss also labels or targets, and weights. */
 export interface TracedStep {
   readonly graph: Graph;
   /** [examples, outputs]; for choice [examples·options, 1]. */
@@ -41,16 +41,34 @@ export interface TracedStep {
   readonly clock: Tensor;
 }
 
-/** The head's tensors: a linear layer over the sentence vector, or over [u, v, |u − v|, u ⊙ v] for two texts. */
-export function headParameters(model: Encoder, head: HeadShape): Map<string, ParameterSpec> {
-  const width = model.width * (head.shape === "single" ? 1 : 4);
-  return new Map<string, ParameterSpec>([
-    ["head.weight", { shape: [head.outputs, width], init: { kind: "kaiming", fan: width } }],
-    ["head.bias", { shape: [head.outputs], init: zeros }],
-  ]);
+/** Sequences of tokens an example: as many as it has texts, or one fewer where two texts make one sequence. */
+export function sequencesOf({ tokenizePair }: Encoder, { shape, texts }: HeadShape): number {
+  return tokenizePair && shape !== "single" ? texts - 1 : texts;
 }
 
-/** Texts are laid out with every example's first text before all others (see `compareFeatures`). */
+/** True where the head compares the vectors of two texts. */
+function compares({ tokenizePair }: Encoder, { shape }: HeadShape): boolean {
+  return !tokenizePair && shape !== "single";
+}
+
+/**
+ * The head's tensors: a linear layer over the vector of a text or a pair, or over [u, v, |u − v|, u ⊙ v] where the two texts
+ * of a pair have a vector each; before it a dense layer where the model's layout has one.
+ */
+export function headParameters(model: Encoder, head: HeadShape): Map<string, ParameterSpec> {
+  const { dense, projection } = headLayoutOf(model);
+  const width = model.width * (compares(model, head) ? 4 : 1);
+  const layer = (path: string, outputs: number): [string, ParameterSpec][] => [
+    [`${path}.weight`, { shape: [outputs, width], init: { kind: "kaiming", fan: width } }],
+    [`${path}.bias`, { shape: [outputs], init: zeros }],
+  ];
+  return new Map([...dense ? layer(dense, width) : [], ...layer(projection, head.outputs)]);
+}
+
+/**
+ * Texts are laid out example by example, or, where the head compares two, with every example's first text before all others
+ * (see `compareFeatures`).
+ */
 export function traceStep(
   model: Encoder,
   adapter: Adapter,
@@ -59,9 +77,10 @@ export function traceStep(
   training: boolean,
 ): TracedStep {
   const graph = new Graph();
-  const texts = examples * head.texts;
+  const texts = examples * sequencesOf(model, head);
   const clock = graph.input("clock", [2], "u32");
   const ids = graph.input("ids", [texts, length], "u32");
+  for (const name of ["places", "types"]) graph.input(name, [texts, length], "u32");
   const lengths = graph.input("lengths", [texts], "u32");
   const extra: Tensor[] = [];
   const context = {
@@ -72,10 +91,16 @@ export function traceStep(
   const pooled = model.trace(tracer(graph, model, adapter, context), ids, lengths);
   const parameters = headParameters(model, head);
   const weight = (name: string) => graph.weight(name, parameters.get(name)!.shape, true);
-  const predictions = graph.scope("head", () => {
-    const features = head.shape === "single" ? pooled : compareFeatures(pooled, head.texts - 1);
-    return linear(features, weight("head.weight"), { bias: weight("head.bias") });
-  });
+  const layer = (path: string, x: Tensor, activation?: "tanh") =>
+    graph.scope(
+      path,
+      () => linear(x, weight(`${path}.weight`), { bias: weight(`${path}.bias`), activation }),
+    );
+  const { module, dense, projection } = headLayoutOf(model);
+  const features = compares(model, head)
+    ? graph.scope(module, () => compareFeatures(pooled, head.texts - 1))
+    : pooled;
+  const predictions = layer(projection, dense ? layer(dense, features, "tanh") : features);
   const weights = graph.input("weights", [examples]);
   const taskLoss = head.objective === "regression"
     ? meanSquaredError(predictions, graph.input("targets", [examples]), weights)

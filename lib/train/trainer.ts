@@ -74,7 +74,7 @@ export class Trainer implements Disposable {
     frozen?: FrozenWeights,
   ) {
     checkTrainOptions(options);
-    checkExamples(head, examples);
+    checkExamples(model, head, examples);
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;
     using owned = new DisposableStack();
@@ -86,8 +86,8 @@ export class Trainer implements Disposable {
     const rates = linearSchedule(this.steps, options.warmupRatio).map((factor, step) =>
       factor * rewarmFactor(adapter, step) * options.learningRate
     );
-    const isMatrix = (name: string) =>
-      (model.weights.get(name)?.shape.length ?? 2) > 1 && name !== "head.bias";
+    const ofHead = headParameters(model, head);
+    const isMatrix = (name: string) => ((model.weights.get(name) ?? ofHead.get(name))?.shape.length ?? 2) > 1;
     const adamW = { ...adamWDefaults, ...options };
     this.#optimizer = owned.use(new AdamW(gpu, this.trainable, adamW, rates, isMatrix));
     this.#arena = owned.use(new Arena(gpu));
@@ -284,7 +284,7 @@ export class Trainer implements Disposable {
   #upload({ inputs }: CompiledGraph, batch: Batch, examples: readonly Encoded[]): void {
     const { batchSize, seed } = this.options;
     const data = {
-      ...batchInputs(this.head, batchSize, batch, examples),
+      ...batchInputs(this.model, this.head, batchSize, batch, examples),
       clock: Uint32Array.of(seed, this.#batch),
     };
     for (const [name, { buffer }] of inputs) this.gpu.upload(buffer, data[name as keyof typeof data]);

@@ -2,7 +2,9 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
+import { sizeOf } from "../graph/graph.ts";
 import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
+import { StoredWeight } from "../models/stored_weight.ts";
 
 /** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
 const alignment = 64;
@@ -17,10 +19,17 @@ export class FrozenWeights implements Disposable {
 
   constructor(gpu: Gpu, weights: Iterable<readonly [string, { readonly data: Stored }]>) {
     using buffers = new DisposableStack();
-    for (const [name, { data }] of weights) {
-      const buffer = buffers.adopt(gpu.createBuffer(name, data.byteLength), (own) => gpu.destroyBuffer(own));
-      gpu.upload(buffer, data);
-      this.#views.set(name, { buffer, offset: 0, bytes: data.byteLength });
+    for (const [name, weight] of weights) {
+      const [bytes, pieces] = weight instanceof StoredWeight
+        ? [weight.bytes, weight.pieces()]
+        : [weight.data.byteLength, [weight.data]];
+      const buffer = buffers.adopt(gpu.createBuffer(name, bytes), (own) => gpu.destroyBuffer(own));
+      let at = 0;
+      for (const piece of pieces) {
+        gpu.upload(buffer, piece, at);
+        at += piece.byteLength;
+      }
+      this.#views.set(name, { buffer, offset: 0, bytes });
     }
     this.#buffers = buffers.move();
   }
@@ -64,9 +73,10 @@ export class TrainableWeights implements Disposable {
 
   constructor(private readonly gpu: Gpu, weights: ReadonlyMap<string, Weight>) {
     let offset = 0;
-    for (const [name, { data }] of weights) {
-      this.#places.set(name, { offset, size: data.length });
-      offset += Math.ceil(data.length / alignment) * alignment;
+    for (const [name, { shape }] of weights) {
+      const size = sizeOf({ shape, dtype: "f32" });
+      this.#places.set(name, { offset, size });
+      offset += Math.ceil(size / alignment) * alignment;
     }
     this.size = offset;
     using buffers = new DisposableStack();

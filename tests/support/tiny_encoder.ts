@@ -39,7 +39,8 @@ export function tinyEncoder(): Encoder {
     linears,
     width,
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
-    tokenize: (text) => [...text].map((letter) => letter.charCodeAt(0) % vocabulary),
+    tokenize: (text, maxTokens) =>
+      [...text].map((letter) => letter.charCodeAt(0) % vocabulary).slice(0, maxTokens),
     trace(tracer, ids, lengths) {
       const x = embedding(ids, tracer.weight("embedding.weight"), tracer.constant("positions"), 1.5);
       const normed = layerNorm(x, tracer.weight("norm.weight"), tracer.weight("norm.bias"), 1e-3);

@@ -4,10 +4,16 @@ import text from "../../../wgsl/embedding.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
 
-interface Attrs {
+interface GradientAttrs {
   readonly scale: number;
-  readonly length: number;
+  /** Rows of the table. */
   readonly vocabulary: number;
+  /** The id of its first row. */
+  readonly firstRow: number;
+}
+
+interface Attrs extends GradientAttrs {
+  readonly length: number;
 }
 
 /**
@@ -15,8 +21,16 @@ interface Attrs {
  * → [batch·length, n].
  */
 export function embedding(ids: Tensor, table: Tensor, positions: Tensor, scale: number): Tensor {
-  const attrs = { scale, length: ids.shape[1], vocabulary: table.shape[0] };
+  const attrs = { scale, length: ids.shape[1], vocabulary: table.shape[0], firstRow: 0 };
   return ids.node.graph.apply(embeddingOp, [ids, table, positions], attrs)[0];
+}
+
+/**
+ * The table's gradient [vocabulary, n] from that of its looked-up rows [batch·length, n]: row v sums scale · gradient[t] over
+ * the tokens t whose id is firstRow + v.
+ */
+export function embeddingGradient(ids: Tensor, gradient: Tensor, attrs: GradientAttrs): Tensor {
+  return ids.node.graph.apply(embeddingGradientOp, [ids, gradient], { ...attrs, length: ids.shape[1] })[0];
 }
 
 const workgroup = 64;
@@ -36,6 +50,7 @@ function dispatch(
       length: attrs.length,
       tokens: sizeOf(inputs[0]),
       scale: attrs.scale,
+      ...(pass === 0 ? {} : { rows: attrs.vocabulary, first_row: attrs.firstRow >>> 0 }),
     },
     bindings: { ...bindings, out },
     grid: linearGrid(size, workgroup),
@@ -55,8 +70,8 @@ const embeddingOp: Op<Attrs> = {
     }
     return [{ shape: [sizeOf(ids), table.shape[1]], dtype: "f32" }];
   },
-  derivative({ inputs: [ids], attrs, graph }, [gradient]) {
-    return [undefined, graph.apply(embeddingGradientOp, [ids, gradient!], attrs)[0], undefined];
+  derivative({ inputs: [ids], attrs }, [gradient]) {
+    return [undefined, embeddingGradient(ids, gradient!, attrs), undefined];
   },
   evaluate([ids, table, positions], { outputs, attrs }) {
     const width = outputs[0].shape[1];
@@ -80,9 +95,10 @@ const embeddingGradientOp: Op<Attrs> = {
   evaluate([ids, gradient], { outputs, attrs }) {
     const width = outputs[0].shape[1];
     const out = new Float64Array(sizeOf(outputs[0]));
-    gradient.forEach((value, i) =>
-      out[ids[Math.floor(i / width)] * width + i % width] += attrs.scale * value
-    );
+    gradient.forEach((value, i) => {
+      const row = ids[Math.floor(i / width)] - attrs.firstRow;
+      if (row >= 0 && row < attrs.vocabulary) out[row * width + i % width] += attrs.scale * value;
+    });
     return [out];
   },
   dispatches(node) {

@@ -1,0 +1,126 @@
+/**
+ * BERT (Devlin et al. 2019) and RoBERTa (Liu et al. 2019), post-LN encoders that differ in their positions, their pooler and
+ * their marks. For one sequence of T tokens, E, P and S the tables of tokens, positions and types:
+ *
+ *     x⁰ = LN(E[ids] + P[first position + t] + S[types])                     T×d
+ *     hˡ = LN(xˡ + W_o·MHA(xˡ) + b_o),   scores scaled by head size^−½
+ *     xˡ⁺¹ = LN(hˡ + W₂·gelu(W₁·hˡ + b₁) + b₂)                               T×d
+ *     the vector: x_0 of the last layer (RoBERTa), tanh(W_p·x_0 + b_p) (BERT)
+ *
+ * as transformers' `modeling_bert.py` and `modeling_roberta.py` have it, and with their names: a layer's path is that in
+ * `…ForSequenceClassification`. The dropout of the trunk, which pretraining had, is left out: fine-tuning has the adapter's.
+ */
+
+import type { Tensor } from "../graph/graph.ts";
+import { activate } from "../graph/ops/activation.ts";
+import { attention } from "../graph/ops/attention.ts";
+import { firstToken } from "../graph/ops/first_token.ts";
+import { layerNorm } from "../graph/ops/layer_norm.ts";
+import { lookup } from "../graph/ops/lookup.ts";
+import type { EncoderConfig } from "./hugging_face_config.ts";
+import type { LinearModule, Tracer } from "./model.ts";
+import { tableParts } from "./stored_weight.ts";
+
+/** Name of the tokens' table, after the prefix; it may lie in parts (see `tableParts`). */
+export const tokenTable = "embeddings.word_embeddings.weight";
+
+/** Names of the other two. */
+const tables = {
+  positions: "embeddings.position_embeddings.weight",
+  types: "embeddings.token_type_embeddings.weight",
+};
+
+/** A layer's linear modules by the names that PEFT's users select them by: outputs and inputs. */
+function layerShapes(
+  { width, inner }: EncoderConfig,
+): readonly [path: string, target: string, m: number, n: number][] {
+  return [
+    ["attention.self.query", "query", width, width],
+    ["attention.self.key", "key", width, width],
+    ["attention.self.value", "value", width, width],
+    ["attention.output.dense", "attention.output.dense", width, width],
+    ["intermediate.dense", "intermediate.dense", inner, width],
+    ["output.dense", "output.dense", width, inner],
+  ];
+}
+
+/** The linear layers adapters can attach to. As in PEFT, `output.dense` names the ends of two paths. */
+export function linearsOf(config: EncoderConfig): LinearModule[] {
+  return Array.from(
+    { length: config.layers },
+    (_, i) =>
+      layerShapes(config).map(([path, target, m, n]) => ({
+        path: `${config.prefix}.encoder.layer.${i}.${path}`,
+        target,
+        m,
+        n,
+      })),
+  ).flat();
+}
+
+/** Shapes of every weight, by its name after the prefix. */
+export function weightShapes(config: EncoderConfig): Map<string, readonly number[]> {
+  const { width, vocabulary, positions, types, layers, pooler } = config;
+  const linear = (path: string, m: number, n: number): [string, readonly number[]][] => [
+    [`${path}.weight`, [m, n]],
+    [`${path}.bias`, [m]],
+  ];
+  const norm = (
+    path: string,
+  ): [string, readonly number[]][] => [[`${path}.weight`, [width]], [`${path}.bias`, [width]]];
+  return new Map([
+    [tokenTable, [vocabulary, width]],
+    [tables.positions, [positions, width]],
+    [tables.types, [types, width]],
+    ...norm("embeddings.LayerNorm"),
+    ...Array.from({ length: layers }, (_, i) => [
+      ...layerShapes(config).flatMap(([path, , m, n]) => linear(`encoder.layer.${i}.${path}`, m, n)),
+      ...norm(`encoder.layer.${i}.attention.output.LayerNorm`),
+      ...norm(`encoder.layer.${i}.output.LayerNorm`),
+    ]).flat(),
+    ...pooler ? linear("pooler.dense", width, width) : [],
+  ]);
+}
+
+/** ids [texts, length], lengths [texts] → the texts' vectors [texts, width]. */
+export function traceBert(config: EncoderConfig, tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor {
+  const { prefix, layers, pooler } = config;
+  let x = tracer.graph.scope(`${prefix}.embeddings`, () => embed(config, tracer, ids));
+  for (let i = 0; i < layers; i++) {
+    const path = `${prefix}.encoder.layer.${i}`;
+    x = tracer.graph.scope(path, () => layer(config, tracer, path, x, lengths));
+  }
+  const first = tracer.graph.scope(prefix, () => firstToken(x, lengths.shape[0]));
+  return pooler ? tracer.linear(`${prefix}.pooler.dense`, first, { activation: "tanh" }) : first;
+}
+
+function embed(config: EncoderConfig, tracer: Tracer, ids: Tensor): Tensor {
+  const at = (name: string) => `${config.prefix}.${name}`;
+  const input = (name: string) => tracer.graph.input(name, ids.shape, "u32");
+  const types = lookup(input("types"), tracer.weight(at(tables.types)));
+  let x = lookup(input("places"), tracer.weight(at(tables.positions)), {
+    firstRow: -config.firstPosition,
+    onto: types,
+  });
+  for (const { name, from } of tableParts(at(tokenTable), [config.vocabulary, config.width])) {
+    x = lookup(ids, tracer.weight(name), { firstRow: from, onto: x });
+  }
+  return norm(config, tracer, at("embeddings.LayerNorm"), x);
+}
+
+function layer(config: EncoderConfig, tracer: Tracer, path: string, x: Tensor, lengths: Tensor): Tensor {
+  const { width, heads, activation } = config;
+  const [q, k, v] = ["query", "key", "value"].map((name) =>
+    tracer.linear(`${path}.attention.self.${name}`, x)
+  );
+  const attended = attention(q, k, v, lengths, { heads, scale: (width / heads) ** -0.5 });
+  const mixed = tracer.linear(`${path}.attention.output.dense`, attended, { residual: x });
+  const h = norm(config, tracer, `${path}.attention.output.LayerNorm`, mixed);
+  const grown = activate(activation, tracer.linear(`${path}.intermediate.dense`, h));
+  const y = tracer.linear(`${path}.output.dense`, grown, { residual: h });
+  return norm(config, tracer, `${path}.output.LayerNorm`, y);
+}
+
+function norm({ epsilon }: EncoderConfig, tracer: Tracer, path: string, x: Tensor): Tensor {
+  return layerNorm(x, tracer.weight(`${path}.weight`), tracer.weight(`${path}.bias`), epsilon);
+}

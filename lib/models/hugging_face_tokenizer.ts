@@ -1,0 +1,208 @@
+/**
+ * Tokenizers of Hugging Face folders: `tokenizer.json`, or the older `vocab.json` + `merges.txt` (byte-level BPE, Radford et
+ * al. 2019) or `vocab.txt` (WordPiece, Wu et al. 2016), as transformers' own conversion of these makes them. Ids are those of
+ * Hugging Face's tokenizers in Rust, but for two things in WordPiece: a capital Σ that ends a word becomes ς rather than σ, and
+ * Chinese characters beyond U+FFFF do not become words of their own.
+ */
+
+import { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
+import * as v from "npm:valibot@1.5.0";
+import { isFile, readJson, readText } from "./json_file.ts";
+import type { PairTokens } from "./model.ts";
+
+/** Turns texts into ids between the marks that a model wants; `second` is where the second text begins. */
+export interface MarkedTokenizer {
+  /** The largest id that it can give. */
+  readonly largestId: number;
+  /** `<s> A </s>`, `[CLS] A [SEP]`: A is cut so that all fit into `maxTokens`. */
+  encode(text: string, maxTokens: number): number[];
+  /**
+   * `<s> A </s></s> B </s>`, `[CLS] A [SEP] B [SEP]`: cut by `longest_first`, one token from the longer text at a time; where
+   * both must be halved and there is one over, the longer keeps it, B if they are equal (as the library in Rust does).
+   */
+  encodePair(first: string, second: string, maxTokens: number): Required<PairTokens>;
+}
+
+/**
+ * Reads the tokenizer in `folder`.
+ * @throws Error naming the file and what is wrong with it, or the files of which one set should be there.
+ */
+export async function readTokenizer(folder: string): Promise<MarkedTokenizer> {
+  const settingsPath = `${folder}/tokenizer_config.json`;
+  const settings = await isFile(settingsPath) ? await readJson(settingsPath, settingsSchema) : {};
+  const [whole, bpe, wordPiece] = ["tokenizer.json", "merges.txt", "vocab.txt"].map((name) =>
+    `${folder}/${name}`
+  );
+  if (await isFile(whole)) return marked(whole, await readJson(whole, tokenizerSchema));
+  if (await isFile(bpe)) return marked(bpe, await byteLevelBpe(`${folder}/vocab.json`, bpe, settings));
+  if (await isFile(wordPiece)) return marked(wordPiece, await wordPieceOf(wordPiece, settings));
+  throw new Error(
+    `${folder} holds no tokenizer: put tokenizer.json there, or vocab.json and merges.txt, or vocab.txt`,
+  );
+}
+
+const tokenizerSchema = v.looseObject({ model: v.looseObject({}) });
+
+/** What of `tokenizer_config.json` the older files leave open. */
+const settingsSchema = v.looseObject({
+  add_prefix_space: v.optional(v.boolean()),
+  do_lower_case: v.optional(v.boolean()),
+  strip_accents: v.optional(v.nullable(v.boolean())),
+  tokenize_chinese_chars: v.optional(v.boolean()),
+});
+
+type Settings = v.InferOutput<typeof settingsSchema>;
+
+/** The places of a file's tokens. */
+type Vocabulary = Readonly<Record<string, number>>;
+
+/** Not `v.record`, which drops tokens such as "constructor". */
+const vocabularySchema = v.custom<Vocabulary>(
+  (value) =>
+    value instanceof Object && Object.values(value).every((id) => Number.isSafeInteger(id) && id >= 0),
+  "write an object of tokens and their numbers from 0",
+);
+
+/** The `added_tokens` for these names. Throws an Error that names the file when one is not in the vocabulary. */
+function markTokens(path: string, vocabulary: Vocabulary, names: readonly string[]) {
+  return names.map((content) => {
+    const id = vocabulary[content];
+    if (id === undefined) {
+      throw new Error(`${path}: the token ${content} is missing: this is another kind of vocabulary`);
+    }
+    const lstrip = content === "<mask>";
+    return { id, content, lstrip, rstrip: false, single_word: false, normalized: false, special: true };
+  });
+}
+
+/** RoBERTa's `tokenizer.json`, from the two files it is made of. */
+async function byteLevelBpe(path: string, mergesPath: string, { add_prefix_space = false }: Settings) {
+  const vocab = await readJson(path, vocabularySchema);
+  const lines = (await readText(mergesPath)).split("\n");
+  const merges = lines.flatMap((line, i) => {
+    if (line === "" || (i === 0 && line.startsWith("#version"))) return [];
+    const pair = line.trimEnd().split(" ");
+    if (pair.length !== 2) {
+      throw new Error(
+        `${mergesPath}:${i + 1}: ${JSON.stringify(line)} is no pair of tokens with a space between`,
+      );
+    }
+    return [pair];
+  });
+  const added = markTokens(path, vocab, ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]);
+  return {
+    normalizer: null,
+    pre_tokenizer: { type: "ByteLevel", add_prefix_space, trim_offsets: true, use_regex: true },
+    post_processor: { type: "RobertaProcessing", cls: ["<s>", vocab["<s>"]], sep: ["</s>", vocab["</s>"]] },
+    decoder: null,
+    added_tokens: added,
+    model: {
+      type: "BPE",
+      vocab,
+      merges,
+      unk_token: "<unk>",
+      continuing_subword_prefix: "",
+      end_of_word_suffix: "",
+    },
+  };
+}
+
+/** BERT's `tokenizer.json`, from its list of words. */
+async function wordPieceOf(path: string, settings: Settings) {
+  const words = (await readText(path)).replace(/\r?\n$/, "").split(/\r?\n/);
+  const vocab = Object.fromEntries(words.map((word, id) => [word, id]));
+  return {
+    normalizer: {
+      type: "BertNormalizer",
+      clean_text: true,
+      handle_chinese_chars: settings.tokenize_chinese_chars ?? true,
+      strip_accents: settings.strip_accents ?? null,
+      lowercase: settings.do_lower_case ?? true,
+    },
+    pre_tokenizer: { type: "BertPreTokenizer" },
+    post_processor: {
+      type: "BertProcessing",
+      cls: ["[CLS]", vocab["[CLS]"]],
+      sep: ["[SEP]", vocab["[SEP]"]],
+    },
+    decoder: null,
+    added_tokens: markTokens(path, vocab, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]),
+    model: {
+      type: "WordPiece",
+      vocab,
+      unk_token: "[UNK]",
+      continuing_subword_prefix: "##",
+      max_input_chars_per_word: 100,
+    },
+  };
+}
+
+/** The tokenizer that a `tokenizer.json` describes. */
+function marked(path: string, description: object): MarkedTokenizer {
+  const tokenizer = built(path, description);
+  const bare = (text: string) => idsOf(path, tokenizer, text, { add_special_tokens: false });
+  const { begin, between, end } = marksOf(path, tokenizer);
+  const roomIn = (maxTokens: number, marks: number) => {
+    if (maxTokens > marks) return maxTokens - marks;
+    throw new Error(`${maxTokens} tokens have no room for text beside the ${marks} marks: use more`);
+  };
+  return {
+    largestId: [...tokenizer.get_vocab().values()].reduce((most, id) => Math.max(most, id), 0),
+    encode(text, maxTokens) {
+      const room = roomIn(maxTokens, 2);
+      return [begin, ...bare(text).slice(0, room), end];
+    },
+    encodePair(first, second, maxTokens) {
+      const room = roomIn(maxTokens, 2 + between.length);
+      const [a, b] = [bare(first), bare(second)];
+      const [lengthA, lengthB] = longestFirst(a.length, b.length, room);
+      const head = [begin, ...a.slice(0, lengthA), ...between];
+      return { ids: [...head, ...b.slice(0, lengthB), end], second: head.length };
+    },
+  };
+}
+
+function built(path: string, description: object): Tokenizer {
+  try {
+    return new Tokenizer(description, {});
+  } catch (error) {
+    throw new Error(`${path} describes no tokenizer that can be built: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Throws an Error that names the file when a token has no id, such as the one for what is unknown. */
+function idsOf(path: string, tokenizer: Tokenizer, text: string, options: object): number[] {
+  const { ids, tokens } = tokenizer.encode(text, options);
+  const unknown = ids.findIndex((id) => !Number.isInteger(id));
+  if (unknown < 0) return ids;
+  throw new Error(
+    `${path}: the vocabulary lacks the token ${JSON.stringify(tokens[unknown])}: the file is not whole`,
+  );
+}
+
+/** The marks around one text and between two, as the post-processor puts them. */
+function marksOf(path: string, tokenizer: Tokenizer) {
+  const probe = "a";
+  const inner = idsOf(path, tokenizer, probe, { add_special_tokens: false });
+  const single = idsOf(path, tokenizer, probe, {});
+  const pair = idsOf(path, tokenizer, probe, { text_pair: probe });
+  const [begin, end] = [single[0], single.at(-1)!];
+  const between = pair.slice(1 + inner.length, pair.length - 1 - inner.length);
+  const expected = [[begin, ...inner, end], [begin, ...inner, ...between, ...inner, end]];
+  if (JSON.stringify([single, pair]) !== JSON.stringify(expected) || between.length === 0) {
+    throw new Error(
+      `${path}: its post-processor puts no marks around texts and between two, as encoders want them`,
+    );
+  }
+  return { begin, between, end };
+}
+
+/** What two lengths are cut to so that their sum is at most `room`. */
+function longestFirst(first: number, second: number, room: number): [number, number] {
+  if (first + second <= room) return [first, second];
+  const half = Math.floor(room / 2);
+  const shorter = Math.min(first, second, half);
+  return first > second ? [room - shorter, shorter] : [shorter, room - shorter];
+}

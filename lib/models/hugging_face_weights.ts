@@ -1,0 +1,46 @@
+/** Where the tensors of a Hugging Face folder lie: in `model.safetensors`, or in the shards that an index lists. */
+
+import * as v from "npm:valibot@1.5.0";
+import { isFile, readJson } from "./json_file.ts";
+import { readSafetensorsHeader, type TensorPlace } from "./safetensors.ts";
+
+const single = "model.safetensors";
+const index = "model.safetensors.index.json";
+
+/** File names, so that no index leads out of its folder. */
+const indexSchema = v.looseObject({
+  weight_map: v.record(v.string(), v.pipe(v.string(), v.regex(/^[\w.-]+$/))),
+});
+
+/**
+ * Every tensor of the checkpoint in `folder`, by its name there.
+ * @throws Error naming the file when there is none, a file breaks the format, or a shard lacks what the index says it holds.
+ */
+export async function readTensorPlaces(folder: string): Promise<Map<string, TensorPlace>> {
+  if (await isFile(`${folder}/${single}`)) {
+    return new Map((await readSafetensorsHeader(`${folder}/${single}`)).places);
+  }
+  const path = `${folder}/${index}`;
+  if (!await isFile(path)) {
+    throw new Error(
+      `${folder} holds neither ${single} nor ${index}: save the model with save_pretrained(…, safe_serialization=True)`,
+    );
+  }
+  const { weight_map } = await readJson(path, indexSchema);
+  const found = new Map<string, TensorPlace>();
+  for (const [shard, names] of Map.groupBy(Object.keys(weight_map), (name) => weight_map[name])) {
+    const shardPath = `${folder}/${shard}`;
+    if (!await isFile(shardPath)) {
+      throw new Error(`${path} names ${shard}, and there is no such file: download it`);
+    }
+    const { places } = await readSafetensorsHeader(shardPath);
+    for (const name of names) {
+      const place = places.get(name);
+      if (!place) {
+        throw new Error(`${path} says that "${name}" is in ${shard}, and it is not: download both again`);
+      }
+      found.set(name, place);
+    }
+  }
+  return found;
+}

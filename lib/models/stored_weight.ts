@@ -1,0 +1,95 @@
+/** Weights that stay in their file until they are asked for, so that a model need not fit into the host's memory. */
+
+import type { Weight } from "./model.ts";
+import { bytesOfDtype, type TensorPlace, toFloat32 } from "./safetensors.ts";
+
+/** Values that are read and converted at a time. */
+const pieceLength = 2 ** 20;
+
+/** Bytes that every WebGPU device can bind as one storage buffer. */
+const largestBinding = 128 * 2 ** 20;
+
+/**
+ * A tensor of a safetensors file, or some of its rows, as float32. Each use of `data` or `pieces` reads it anew and keeps
+ * nothing: take it once, not in a loop.
+ */
+export class StoredWeight implements Weight {
+  readonly shape: readonly number[];
+  readonly #place: TensorPlace;
+  readonly #begin: number;
+
+  /** Rows `from` to `to` (not included), by default all. */
+  constructor(place: TensorPlace, [from, to]: readonly [number, number] = [0, place.shape[0]]) {
+    const [, ...row] = place.shape;
+    this.shape = [to - from, ...row];
+    this.#place = place;
+    this.#begin = place.begin + from * row.reduce((a, b) => a * b, 1) * bytesOfDtype(place.dtype);
+  }
+
+  /** Bytes of the values, as float32. */
+  get bytes(): number {
+    return 4 * this.shape.reduce((a, b) => a * b, 1);
+  }
+
+  /** All values. Throws what `pieces` throws. */
+  get data(): Float32Array<ArrayBuffer> {
+    const values = new Float32Array(this.bytes / 4);
+    let at = 0;
+    for (const piece of this.pieces()) {
+      values.set(piece, at);
+      at += piece.length;
+    }
+    return values;
+  }
+
+  /**
+   * The values in order, piece by piece; each piece holds only until the next one is asked for.
+   * @throws what opening the file throws, and Error when it has become shorter or its dtype is none that holds floats.
+   */
+  *pieces(): Generator<Float32Array<ArrayBuffer>> {
+    const { name, origin, dtype } = this.#place;
+    const size = bytesOfDtype(dtype);
+    const count = this.bytes / 4;
+    const buffer = new Uint8Array(Math.min(pieceLength, count) * size);
+    using file = Deno.openSync(origin);
+    file.seekSync(this.#begin, Deno.SeekMode.Start);
+    for (let at = 0; at < count; at += pieceLength) {
+      const data = buffer.subarray(0, Math.min(pieceLength, count - at) * size);
+      for (let filled = 0; filled < data.length;) {
+        const read = file.readSync(data.subarray(filled));
+        if (read === null) {
+          throw new Error(
+            `${origin}: ends inside tensor "${name}": the file was changed while it was in use`,
+          );
+        }
+        filled += read;
+      }
+      yield toFloat32({ name, origin, dtype, shape: [data.length / size], data });
+    }
+  }
+}
+
+/** Rows `from` to `to` of a table, under the name they go by. */
+export interface TablePart {
+  readonly name: string;
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * The parts that a table [rows, n] is kept in, as equal as can be, each small enough for every device to bind: one under the
+ * table's own name, or several under names such as `table[0:25133]`.
+ */
+export function tableParts(name: string, [rows, n]: readonly number[]): TablePart[] {
+  const count = Math.ceil(rows / Math.floor(largestBinding / (4 * n)));
+  const cut = (part: number) => Math.round(part * rows / count);
+  return Array.from({ length: count }, (_, part) => {
+    const [from, to] = [cut(part), cut(part + 1)];
+    return { name: count === 1 ? name : `${name}[${from}:${to}]`, from, to };
+  });
+}
+
+/** True for the name of one of several parts. */
+export function isTablePart(name: string): boolean {
+  return /\[\d+:\d+\]$/.test(name);
+}

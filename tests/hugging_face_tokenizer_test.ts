@@ -1,0 +1,114 @@
+/** Tokenizers of Hugging Face folders: the ids that its own library gives awkward texts, truncation, and broken files. */
+
+import assert from "node:assert/strict";
+import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
+import fixture from "./fixtures/tokenizer_reference.json" with { type: "json" };
+
+type Files = Readonly<Record<string, string | Uint8Array>>;
+
+/** What `use` makes of a folder with these files. */
+async function withFiles<T>(files: Files, use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await Deno.makeTempDir();
+  try {
+    for (const [name, content] of Object.entries(files)) {
+      const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+      await Deno.writeFile(`${folder}/${name}`, bytes);
+    }
+    return await use(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+const [bpe, wordPiece] = ["byte-level BPE", "WordPiece"].map(
+  (name) => fixture.tokenizers[name as keyof typeof fixture.tokenizers].files as Record<string, string>,
+);
+
+for (const [name, { files, texts, pairs, cuts }] of Object.entries(fixture.tokenizers)) {
+  const { "tokenizer.json": whole, ...older } = files as Record<string, string>;
+  for (const own of [{ "tokenizer.json": whole }, older]) {
+    Deno.test(`${name} from ${Object.keys(own).join(" and ")}: the ids of Hugging Face's own library`, async () => {
+      const tokenizer = await withFiles(own, readTokenizer);
+      fixture.texts.forEach((text, i) =>
+        assert.deepEqual(tokenizer.encode(text, 512), texts[i], `of ${JSON.stringify(text)}`)
+      );
+      fixture.pairs.forEach(([first, second], i) => {
+        const { ids, second: at } = tokenizer.encodePair(first, second, 512);
+        const [expected, types] = pairs[i];
+        assert.deepEqual(ids, expected);
+        if (name === "WordPiece") assert.equal(at, types.indexOf(1), "where the tokens of type 1 begin");
+      });
+      fixture.cuts.forEach(([first, second, length], i) => {
+        const { ids } = tokenizer.encodePair(" the".repeat(first), " fox".repeat(second), length);
+        assert.deepEqual(ids, cuts[i], `${first} and ${second} words in ${length} tokens`);
+      });
+    });
+  }
+}
+
+Deno.test("a single text is cut inside its marks", async () => {
+  const tokenizer = await withFiles(bpe, readTokenizer);
+  const whole = tokenizer.encode("the quick brown fox", 512);
+  const cut = tokenizer.encode("the quick brown fox", 5);
+  assert.deepEqual(cut, [...whole.slice(0, 4), whole.at(-1)]);
+  assert.throws(() => tokenizer.encode("the", 2), /2 tokens have no room for text beside the 2 marks/);
+  assert.throws(
+    () => tokenizer.encodePair("the", "fox", 4),
+    /4 tokens have no room for text beside the 4 marks/,
+  );
+});
+
+Deno.test("WordPiece keeps capitals and accents where tokenizer_config.json says so", async () => {
+  const files = { "vocab.txt": "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\nÉ\r\né\r\ne\r\n" };
+  const cased = { ...files, "tokenizer_config.json": `{"do_lower_case": false}` };
+  assert.deepEqual((await withFiles(files, readTokenizer)).encode("É", 9), [2, 7, 3]);
+  assert.deepEqual((await withFiles(cased, readTokenizer)).encode("É", 9), [2, 5, 3]);
+});
+
+Deno.test("broken tokenizer files are refused by name", async () => {
+  const { "tokenizer.json": _, ...older } = bpe;
+  const edit = (change: (json: Record<string, unknown>) => void) => {
+    const json = JSON.parse(wordPiece["tokenizer.json"]);
+    change(json);
+    return { "tokenizer.json": JSON.stringify(json) };
+  };
+  const broken: [Files, RegExp][] = [
+    [{}, /holds no tokenizer: put tokenizer\.json there, or vocab\.json and merges\.txt, or vocab\.txt/],
+    [
+      { "tokenizer.json": bpe["tokenizer.json"].slice(0, 99) },
+      /tokenizer\.json is not JSON, or is cut short/,
+    ],
+    [{ "tokenizer.json": "[]" }, /tokenizer\.json: (file|model): /],
+    [{ "tokenizer.json": Uint8Array.of(0x7b, 0xff, 0x7d) }, /tokenizer\.json is not text in UTF-8/],
+    [
+      edit((json) => json.model = { type: "Rune" }),
+      /tokenizer\.json describes no tokenizer that can be built/,
+    ],
+    [
+      edit((json) => json.post_processor = null),
+      /tokenizer\.json: its post-processor puts no marks around texts/,
+    ],
+    [{ "merges.txt": bpe["merges.txt"] }, /vocab\.json/],
+    [
+      { ...older, "merges.txt": "#version: 0.2\nt h\nth e r\n" },
+      /merges\.txt:3: "th e r" is no pair of tokens/,
+    ],
+    [{ ...older, "vocab.json": `{"<s>": 0, "a": -1}` }, /vocab\.json: file: write an object of tokens/],
+    [{ ...older, "vocab.json": `{"<s>": 0, "a": 1}` }, /vocab\.json: the token <pad> is missing/],
+    [{ "vocab.txt": "[PAD]\n[CLS]\n[SEP]\n" }, /vocab\.txt: the token \[UNK\] is missing/],
+    [{ "vocab.txt": "" }, /vocab\.txt: the token \[PAD\] is missing/],
+    [
+      { ...older, "tokenizer_config.json": `{"add_prefix_space": 1}` },
+      /tokenizer_config\.json: add_prefix_space/,
+    ],
+  ];
+  for (const [files, message] of broken) await assert.rejects(() => withFiles(files, readTokenizer), message);
+});
+
+Deno.test("a vocabulary without its token for what is unknown is refused when a text needs it", async () => {
+  const json = JSON.parse(bpe["tokenizer.json"]);
+  delete json.model.vocab["Ã"];
+  json.model.unk_token = "<none>";
+  const tokenizer = await withFiles({ "tokenizer.json": JSON.stringify(json) }, readTokenizer);
+  assert.throws(() => tokenizer.encode("ç", 9), /tokenizer\.json: the vocabulary lacks the token "<none>"/);
+});

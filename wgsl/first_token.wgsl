@@ -1,0 +1,29 @@
+// Each text's first token. BACKWARD 0: out[b] = x[b, 0], x: (batch·length)×width, one invocation an element of out.
+// BACKWARD 1: out[b, l] = x[b] for l = 0, else 0, x: batch×width, one invocation an element of out.
+
+struct Params {
+  size: u32,
+  length: u32,
+  width: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+#include "index.wgsl"
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = linear_index(id, groups);
+  if (i >= params.size) {
+    return;
+  }
+  let row = i / params.width;
+  let col = i % params.width;
+#if BACKWARD
+  out[i] = select(0.0, x[(row / params.length) * params.width + col], row % params.length == 0u);
+#else
+  out[i] = x[row * params.length * params.width + col];
+#end
+}

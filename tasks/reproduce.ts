@@ -8,6 +8,7 @@ import { families, taskByName, taskFrom, tasks } from "../lib/data/registry.ts";
 import type { Example, Split, Task } from "../lib/data/task.ts";
 import { writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { renderMarkdown } from "../lib/report/markdown.ts";
@@ -16,6 +17,7 @@ import { DivergedError, type StepRecord } from "../lib/train/adamw.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import { Ticker } from "./ticker.ts";
+import { trainingOf } from "./training.ts";
 import { adapterOf, defaultTarget, type Job, type Run, runCell } from "./run_cell.ts";
 import { tableByName, tables } from "./tables/registry.ts";
 import type { Profile, Row, Study, Table } from "./tables/table.ts";
@@ -25,7 +27,9 @@ const help = `deno task reproduce [table…] [options]
 Tables (default: ${tables[0].name}):
 ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 
-  --profile NAME   smoke (seconds), default (first-table: ≤ 10 minutes on 2 cores), full (hours)
+  --profile NAME   smoke (seconds), default (first-table: ≤ 10 minutes on 2 cores), full (hours);
+                   glue and commonsense also have paper: the published protocol on all of the data
+  --model SOURCE   an encoder of Hugging Face's, by folder or hub id, in place of the embedded one
   --data DIR       the folder of the data sets that glue and commonsense read
   --task NAME      only this task (repeatable): ${tasks.map(({ name }) => name).join(", ")}
                    with --data: ${families.flatMap(({ tasks }) => tasks).join(", ")}
@@ -56,6 +60,7 @@ function readArguments() {
     allowPositionals: true,
     options: {
       profile: { type: "string", default: "default" },
+      model: { type: "string" },
       data: { type: "string" },
       task: { type: "string", multiple: true },
       method: { type: "string", multiple: true },
@@ -100,18 +105,6 @@ function rowsOf({ rows }: Table, profile: Profile): Row[] {
   return rows.filter(({ label }) => profile.rows?.includes(label) ?? true);
 }
 
-/** The tuned learning rate of a row. Throws an Error when there is none. */
-function rateOf({ label, tunedAs = label }: Row): number {
-  const rates: Readonly<Record<string, number>> = learningRates.rates;
-  const rate = rates[tunedAs];
-  if (rate === undefined) {
-    throw new Error(
-      `no learning rate for "${tunedAs}": run --tune and add its choice to tasks/learning_rates.json`,
-    );
-  }
-  return rate;
-}
-
 /** The profile's tasks, from the suite or from `--data`. */
 function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Task[] {
   if (!table.data) return tasks.map(taskByName);
@@ -120,13 +113,10 @@ function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Ta
 }
 
 /** Seeds outermost, so that a run that is cut short has every row with fewer seeds. */
-function jobsOf(table: Table, profile: Profile, tasks: readonly Task[]): Job[] {
+function jobsOf(table: Table, profile: Profile, tasks: readonly Task[]): Omit<Job, "training">[] {
   return Array.from(
     { length: profile.seeds },
-    (_, seed) =>
-      tasks.flatMap((task) =>
-        rowsOf(table, profile).map((row) => ({ task, row, seed, learningRate: rateOf(row) }))
-      ),
+    (_, seed) => tasks.flatMap((task) => rowsOf(table, profile).map((row) => ({ task, row, seed }))),
   ).flat();
 }
 
@@ -142,13 +132,13 @@ async function sample(task: Task, profile: Profile): Promise<Split> {
   };
 }
 
-async function openRun(profileName: string): Promise<Run> {
+async function openRun({ profile: profileName, model: source }: Arguments): Promise<Run> {
   const gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   console.log(
     `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,
   );
-  const model = await loadUseLite();
+  const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
   return { gpu, model, frozen: FrozenWeights.of(gpu, model), environment, profileName };
 }
 
@@ -180,13 +170,13 @@ function inOrder(cells: readonly Cell[], table: Table, profile: Profile): Cell[]
 /** What the cells of one row on one task must share to be averaged. */
 type Settings = Pick<
   Cell,
-  "profile" | "learningRate" | "options" | "target" | "trainExamples" | "devExamples"
+  "profile" | "model" | "learningRate" | "options" | "target" | "trainExamples" | "devExamples"
 >;
 
 function settingsText(
-  { profile, learningRate, options, target, trainExamples, devExamples }: Settings,
+  { profile, model, learningRate, options, target, trainExamples, devExamples }: Settings,
 ): string {
-  return JSON.stringify({ profile, learningRate, options, target, trainExamples, devExamples });
+  return JSON.stringify({ profile, model, learningRate, options, target, trainExamples, devExamples });
 }
 
 /** Throws when an earlier run's cells were made in another way: a row must not average the two. */
@@ -194,6 +184,7 @@ function refuseForeign(
   done: readonly Cell[],
   run: Run,
   table: Table,
+  jobs: readonly Job[],
   splits: ReadonlyMap<string, Split>,
 ): void {
   for (const cell of done) {
@@ -205,10 +196,14 @@ function refuseForeign(
     const theirs = settingsText(cell);
     const own = settingsText({
       profile: run.profileName,
-      learningRate: rateOf(row),
+      model: run.model.name,
+      // A task that is not run again keeps what it had.
+      learningRate: jobs.find((job) =>
+        job.row === row && job.task.name === cell.task
+      )?.training.learningRate ??
+        cell.learningRate,
       options: { ...adapterOf(run.model, row).options } as Cell["options"],
       target: [...row.target ?? defaultTarget],
-      // A task that is not run again keeps what it had.
       trainExamples: split?.train.length ?? cell.trainExamples,
       devExamples: split?.dev.length ?? cell.devExamples,
     });
@@ -231,12 +226,15 @@ async function reproduce(
 ): Promise<void> {
   const splits = new Map<string, Split>();
   for (const task of tasks) splits.set(task.name, await sample(task, profile));
-  refuseForeign(done, run, table, splits);
+  const jobs = jobsOf(table, profile, tasks).map((job) => ({
+    ...job,
+    training: trainingOf(profile, job.row, job.task, run.model),
+  }));
+  refuseForeign(done, run, table, jobs, splits);
   const path = `${out}/${table.name}`;
   const log = `${path}.log.jsonl`;
   if (done.length === 0) await writeWhole(log, "");
   let cells = [...done];
-  const jobs = jobsOf(table, profile, tasks);
   const ticker = new Ticker(jobs.length);
   for (const [i, job] of jobs.entries()) {
     const name = `${job.task.name}, ${job.row.label}, seed ${job.seed}`;
@@ -249,12 +247,12 @@ async function reproduce(
       options: { ...adapterOf(run.model, job.row).options } as Cell["options"],
       target: [...job.row.target ?? defaultTarget],
       seed: job.seed,
-      learningRate: job.learningRate,
+      learningRate: job.training.learningRate,
       trainExamples: split.train.length,
       devExamples: split.dev.length,
     });
     const known = cells.find((finished) => cellKey(finished) === key);
-    const cell = known ?? await runCell(run, table, profile, job, split, {
+    const cell = known ?? await runCell(run, table, job, split, {
       onStep: (step, steps) => ticker.step(i + step / steps, name),
       onEpoch: (records) => appendLog(log, key, records),
     });
@@ -306,7 +304,8 @@ async function tune(run: Run, table: Table, profile: Profile, [task]: readonly T
   for (const row of rowsOf(table, profile).filter(({ tunedAs }) => tunedAs === undefined)) {
     const tried: number[] = [];
     for (const learningRate of learningRates.grid) {
-      tried.push(await heldOutScore(run, table, profile, { task, row, learningRate }, split));
+      const training = { ...trainingOf(profile, row, task, run.model), learningRate };
+      tried.push(await heldOutScore(run, table, profile.seeds, { task, row, training }, split));
       console.error(`${row.label}, ${learningRate}: ${(100 * tried.at(-1)!).toFixed(1)}`);
     }
     scores[row.label] = tried;
@@ -315,7 +314,7 @@ async function tune(run: Run, table: Table, profile: Profile, [task]: readonly T
   const { environment, profileName } = run;
   const chosenBy =
     `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ${split.train.length} examples, ` +
-    `${profile.epochs} epochs, ${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
+    `${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
     `${environment.adapter}, commit ${environment.commit.slice(0, 10)}`;
   console.log(JSON.stringify({ chosenBy, grid: learningRates.grid, rates, heldOutScores: scores }, null, 2));
 }
@@ -324,22 +323,22 @@ async function tune(run: Run, table: Table, profile: Profile, [task]: readonly T
 async function heldOutScore(
   run: Run,
   table: Table,
-  profile: Profile,
+  seeds: number,
   job: Omit<Job, "seed">,
   split: Split,
 ): Promise<number> {
   let sum = 0;
-  for (let seed = 0; seed < profile.seeds; seed++) {
+  for (let seed = 0; seed < seeds; seed++) {
     try {
-      const cell = await runCell(run, table, profile, { ...job, seed }, split);
+      const cell = await runCell(run, table, { ...job, seed }, split);
       sum += cell.last[cell.headline];
     } catch (error) {
       if (!(error instanceof DivergedError)) throw error;
-      console.error(`${job.row.label}, ${job.learningRate}, seed ${seed}: ${error.message}`);
+      console.error(`${job.row.label}, ${job.training.learningRate}, seed ${seed}: ${error.message}`);
       return 0;
     }
   }
-  return sum / profile.seeds;
+  return sum / seeds;
 }
 
 async function main(): Promise<void> {
@@ -350,7 +349,7 @@ async function main(): Promise<void> {
   );
   if (values.list) return plans.forEach((plan) => plan.list());
   for (const plan of plans) await plan.prepare();
-  const run = await openRun(values.profile);
+  const run = await openRun(values);
   await Deno.mkdir(values.out, { recursive: true });
   for (const plan of plans) await plan.run(run);
 }

@@ -11,9 +11,9 @@ import type { Encoder, Weight } from "../lib/models/model.ts";
 import type { Cell, Environment } from "../lib/report/schema.ts";
 import { fineTune, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
 import type { FrozenWeights } from "../lib/train/weights.ts";
-import type { Profile, Row, Table } from "./tables/table.ts";
+import type { Training } from "./protocols/protocol.ts";
+import type { Row, Table } from "./tables/table.ts";
 
-export const batchSize = 32;
 export const warmupRatio = 0.03;
 const adapterDropout = 0.05;
 export const defaultTarget = ["query", "value"];
@@ -23,7 +23,7 @@ export interface Job {
   readonly task: Task;
   readonly row: Row;
   readonly seed: number;
-  readonly learningRate: number;
+  readonly training: Training;
 }
 
 /** What every cell of a run shares. */
@@ -44,18 +44,18 @@ export function adapterOf(model: Encoder, row: Row): Adapter {
 export async function runCell(
   run: Run,
   table: Table,
-  profile: Profile,
   job: Job,
   split: Split,
   progress: Progress = {},
 ): Promise<Cell> {
   const { gpu, model, frozen, environment, profileName } = run;
-  const { task, row, seed, learningRate } = job;
+  const { row, seed, training: { maxTokens, ...training } } = job;
+  const task = { ...job.task, maxTokens };
   const target = row.target ?? defaultTarget;
   const adapter = adapterOf(model, row);
   gpu.resetPeak();
   const start = performance.now();
-  const options = { learningRate, epochs: profile.epochs, batchSize, warmupRatio, seed };
+  const options = { ...training, warmupRatio, seed };
   const { trained, ...result } = await fineTune(gpu, model, frozen, adapter, task, split, options, progress);
   return {
     schemaVersion: 1,
@@ -68,7 +68,7 @@ export async function runCell(
     options: { ...adapter.options } as Cell["options"],
     target: [...target],
     seed,
-    learningRate,
+    learningRate: training.learningRate,
     epochs: [...result.epochs],
     best: result.best,
     last: result.last,
@@ -80,7 +80,7 @@ export async function runCell(
     trainExamples: split.train.length,
     devExamples: split.dev.length,
     majorityBaseline: majorityBaseline(task, split.dev),
-    batchSize,
+    batchSize: training.batchSize,
     steps: result.steps,
     times: {
       compileSeconds: result.compileSeconds,

@@ -124,7 +124,7 @@ Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes 
   assert.match(compact, /\| LoRA r 8 \| 24,576 \| 50\.0 \(62\.5\) \| \*\*70\.0\*\* \(70\.0\) \| 60\.0 \|/);
   assert.match(compact, /\| BoRA \| 32,768 \| \*\*55\.0\*\* \(62\.5\) \| – \| – \|/);
   assert.match(compact, /\| BoRA \| 25 \| 2\.50 % \| 11\.0 \| 1\.10 \| 2 \| 0\.003 \|/);
-  assert.match(page, /not the\npaper's data or models/);
+  assert.match(page, /supersense, wic of the embedded suite: .* but not the paper's data or models/);
 });
 
 Deno.test("the chart has a labelled point a method", async () => {

@@ -1,6 +1,8 @@
 /** The command lines as users run them: reproducible, resumable, and clear about mistakes. */
 
 import assert from "node:assert/strict";
+import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
+import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { metricsOnly, readCells } from "../lib/report/schema.ts";
 
 const root = new URL("..", import.meta.url);
@@ -15,6 +17,20 @@ async function task(name: string, ...args: string[]) {
   const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: decode(stdout), stderr: decode(stderr) };
 }
+
+/** MiniLM-L6's shape (384 wide, 12 heads, 1536 inside), two layers of it, over a few words. */
+const miniLm = {
+  model_type: "bert",
+  hidden_size: 384,
+  num_hidden_layers: 2,
+  num_attention_heads: 12,
+  intermediate_size: 1536,
+  max_position_embeddings: 512,
+  type_vocab_size: 2,
+  vocab_size: 9,
+  hidden_act: "gelu",
+  layer_norm_eps: 1e-12,
+};
 
 const smoke = ["--profile", "smoke", "--method", "BoRA r 8 b 16"];
 
@@ -63,6 +79,26 @@ Deno.test("reproduce: two runs with one seed agree byte for byte; --resume runs 
   assert.match(await Deno.readTextFile(`${first}/first-table.svg`), /^<svg/);
 });
 
+Deno.test("reproduce glue: a folder of GLUE's layout and an encoder folder, both of MNLI's dev files scored", async () => {
+  const folder = await Deno.makeTempDir();
+  await writeCheckpoint(`${folder}/minilm`, miniLm);
+  await writeGlueTsv(`${folder}/data`, "MNLI", await suiteRows("MNLI", 64, 40));
+  const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
+  const sources = ["--model", `${folder}/minilm`, "--data", `${folder}/data`, "--task", "MNLI"];
+  const { code, stderr } = await task(
+    ...["reproduce", "glue", "--profile", "smoke", ...sources, ...rows, "--out", `${folder}/out`] as const,
+  );
+  assert.equal(code, 0, stderr);
+  const cells = await readCells(`${folder}/out/glue.json`);
+  assert.deepEqual(cells.map(({ label }) => label), ["LoRA r 8", "BoRA r 8 b 16"]);
+  for (const { model, task, trainExamples, devExamples, last } of cells) {
+    assert.deepEqual([model, task, trainExamples, devExamples], ["minilm", "MNLI", 64, 40]);
+    assert.deepEqual(Object.keys(last), ["accuracy", "accuracy mismatched"]);
+  }
+  assert.equal(cells[1].adapterParameters, 4 * 8 * (2 * 384 + 16 * 16));
+  assert.match(await Deno.readTextFile(`${folder}/out/glue.md`), /model minilm, 1 seed, MNLI of GLUE/);
+});
+
 Deno.test("reproduce rank: an analysis table holds its spectra, and says which rows were not run", async () => {
   const out = await Deno.makeTempDir();
   const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
@@ -99,6 +135,13 @@ Deno.test("reproduce and flops: a mistake on the command line lists what there i
       ["reproduce", ["--method", "QLoRA"], /no system "QLoRA"; have Head only/],
       ["reproduce", ["approximation", "--tune"], /tunes its own learning rates/],
       ["reproduce", ["tables"], /no table "tables"; have first-table, methods, ablation/],
+      ["reproduce", ["glue"], /glue wants --data DIR: the folder with GLUE's folders/],
+      [
+        "reproduce",
+        ["glue", "--data", "nowhere", "--task", "CB"],
+        /no task "CB" is read from a folder; those are CoLA/,
+      ],
+      ["reproduce", ["glue", "--data", "nowhere"], /nowhere has no CoLA: neither CoLA\/train.tsv/],
       ["reproduce", ["--seeds", "0"], /--seeds wants a whole number from 1, not "0"/],
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],
       ["flops", ["--model", "GPT-2"], /no model "GPT-2"; have USE-lite, RoBERTa-base/],

@@ -62,7 +62,10 @@ export function encodeExamples(model: Encoder, task: Task, examples: readonly Ex
   });
 }
 
-/** Fine-tunes `adapter` on `split` and evaluates it after every epoch. */
+/**
+ * Fine-tunes `adapter` on `split` and evaluates it after every epoch; scores on further dev sets go by the metric's name and the
+ * set's, such as `accuracy mismatched`.
+ */
 export async function fineTune(
   gpu: Gpu,
   model: Encoder,
@@ -75,9 +78,13 @@ export async function fineTune(
 ): Promise<FineTuned> {
   const head = headOf(task, split.train[0]);
   const [train, dev] = [split.train, split.dev].map((examples) => encodeExamples(model, task, examples));
+  const furtherDev = Object.entries(split.furtherDev ?? {}).map(([part, examples]) => ({
+    part,
+    examples: encodeExamples(model, task, examples),
+  }));
   using trainer = new Trainer(gpu, model, adapter, head, train, options, frozen);
   const start = performance.now();
-  await trainer.prepare(dev);
+  await trainer.prepare([dev, ...furtherDev.map(({ examples }) => examples)].flat());
   const compileSeconds = (performance.now() - start) / 1000;
   const epochs = [];
   let trainSeconds = 0;
@@ -86,8 +93,12 @@ export async function fineTune(
     const records = await trainer.epoch(epoch, (step) => progress.onStep?.(step, trainer.steps));
     trainSeconds += (performance.now() - started) / 1000;
     progress.onEpoch?.(records);
-    const predictions = (await trainer.predict(dev)).map((scores) => decide(task.objective, scores));
-    const metrics = evaluateMetrics(task.metrics, predictions, dev.map(({ label }) => label)) as Scores;
+    const metrics = await scoresOn(trainer, task, dev);
+    for (const { part, examples } of furtherDev) {
+      for (const [name, score] of Object.entries(await scoresOn(trainer, task, examples))) {
+        metrics[`${name} ${part}`] = score;
+      }
+    }
     epochs.push({
       epoch,
       trainLoss: records.reduce((sum, { loss }) => sum + loss, 0) / records.length,
@@ -107,6 +118,12 @@ export async function fineTune(
     peakBufferBytes: gpu.memory.peakBytes,
     trained: await trainer.weights(),
   };
+}
+
+/** The task's metrics of the present weights on `examples`. */
+async function scoresOn(trainer: Trainer, task: Task, examples: readonly Encoded[]): Promise<Scores> {
+  const predictions = (await trainer.predict(examples)).map((scores) => decide(task.objective, scores));
+  return evaluateMetrics(task.metrics, predictions, examples.map(({ label }) => label)) as Scores;
 }
 
 /** True when the newest score is above all before it. */

@@ -16,11 +16,11 @@ export const firstTable: Table = {
       rows: ["LoRA r 8", "BoRA r 8 b 16"],
       train: 160,
       dev: 96,
-      epochs: 1,
+      training: 1,
       seeds: 1,
     },
-    default: { tasks: ["supersense", "sentiment"], train: 800, dev: 300, epochs: 2, seeds: 1 },
-    full: { tasks: tasks.map(({ name }) => name), train: 8000, dev: 2000, epochs: 3, seeds: 3 },
+    default: { tasks: ["supersense", "sentiment"], train: 800, dev: 300, training: 2, seeds: 1 },
+    full: { tasks: tasks.map(({ name }) => name), train: 8000, dev: 2000, training: 3, seeds: 3 },
   },
   charts: (cells) => [
     {

@@ -2,6 +2,7 @@
 
 import type { System } from "../../lib/adapters/systems.ts";
 import type { Cell } from "../../lib/report/schema.ts";
+import type { Protocol } from "../protocols/protocol.ts";
 import type { Run } from "../run_cell.ts";
 
 /** A row: a system, where it goes, and whose tuned learning rate it takes (its own label's by default). */
@@ -15,7 +16,8 @@ export interface Profile {
   readonly tasks: readonly string[];
   readonly train: number;
   readonly dev: number;
-  readonly epochs: number;
+  /** Epochs of every task, at the embedded suite's batch and tuned rates; or a published protocol, which says all of these. */
+  readonly training: number | Protocol;
   readonly seeds: number;
   /** Labels of the rows it runs; default all. */
   readonly rows?: readonly string[];

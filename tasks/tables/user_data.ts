@@ -1,4 +1,4 @@
-/** What the tables on the user's data sets share: the embedded encoder, the paper's main systems, small samples of every task. */
+/** What the tables on the user's data sets share: the paper's main systems, and what is said of them. */
 
 import { firstSystems } from "../../lib/adapters/systems.ts";
 import { parameterChart } from "../../lib/report/chart.ts";
@@ -9,11 +9,12 @@ const labels = ["Head only", "LoRA r 8", "MELoRA r 8 b 16", "BoRA r 8 b 16"];
 
 /** A table of the main systems on the tasks of one family. `profiles` say how much of each. */
 export function userDataTable(
-  { name, title, data, paper, profiles }: {
+  { name, title, data, paper, target, profiles }: {
     readonly name: string;
     readonly title: string;
     readonly data: Required<Table>["data"];
     readonly paper: string;
+    readonly target: readonly string[];
     readonly profiles: Readonly<Record<string, Profile>>;
   },
 ): Table {
@@ -21,7 +22,7 @@ export function userDataTable(
     name,
     title,
     data,
-    rows: firstSystems.filter(({ label }) => labels.includes(label)),
+    rows: firstSystems.filter(({ label }) => labels.includes(label)).map((system) => ({ ...system, target })),
     reference: "LoRA r 8",
     profiles,
     finding: {

@@ -9,6 +9,7 @@ import type { Task } from "./task.ts";
 import { valence } from "./valence.ts";
 import { wic } from "./wic.ts";
 
+/** Every task of the embedded suite. */
 export const tasks: readonly Task[] = [supersense, hypernym, wic, valence, sentiment, spam, commonsense];
 
 /** The task called `name`. Throws an Error that lists the names. */

@@ -12,7 +12,9 @@ export interface Example {
 
 /** Train and dev examples of one task; no lemma (or source text) is shared between the two. */
 export interface Split {
+  /** What is trained on. */
   readonly train: readonly Example[];
+  /** What is evaluated on. */
   readonly dev: readonly Example[];
 }
 
@@ -21,6 +23,7 @@ export type MetricName = "accuracy" | "macroF1" | "f1" | "matthews" | "pearson" 
 
 /** A data set with a fixed protocol. To add one: one file that exports a `Task`, one line in `registry.ts`. */
 export interface Task {
+  /** Name on command lines and in tables. */
   readonly name: string;
   /** One sentence for tables: what goes in, what comes out, and whose labels they are. */
   readonly description: string;

@@ -6,7 +6,9 @@ import type { PackedWeight } from "./packing.ts";
 
 /** A weight as read from a checkpoint: row-major f32. */
 export interface Weight {
+  /** Extents, slowest first. */
   readonly shape: readonly number[];
+  /** Its values. */
   readonly data: Float32Array<ArrayBuffer>;
 }
 
@@ -36,12 +38,15 @@ export interface LinearModule {
   readonly path: string;
   /** Name users select it by, such as `query` or `ffn_in`. */
   readonly target: string;
+  /** Outputs. */
   readonly m: number;
+  /** Inputs. */
   readonly n: number;
 }
 
 /** What a model's forward function is given to trace with. */
 export interface Tracer {
+  /** Where it is traced. */
   readonly graph: Graph;
   /** A weight by its full name; trainable when the method trains the base. */
   weight(name: string): Tensor;
@@ -53,12 +58,15 @@ export interface Tracer {
 
 /** An encoder of texts: token ids in, one vector a text out. */
 export interface Encoder {
+  /** Name in results and in saved adapters. */
   readonly name: string;
+  /** By full name, linear layers as [outputs, inputs]. */
   readonly weights: ReadonlyMap<string, Weight>;
   /** Weights of linear layers that are stored in fewer bits, by name; they are not among `weights` (see `packModel`). */
   readonly packed?: ReadonlyMap<string, PackedWeight>;
   /** Tables that no method trains, such as fixed position signals. */
   readonly constants: ReadonlyMap<string, Weight>;
+  /** The layers an adapter can attach to. */
   readonly linears: readonly LinearModule[];
   /** Width of the vector a text becomes. */
   readonly width: number;

@@ -16,11 +16,13 @@ export const defaultPercent = 10;
 const leastRuns = 3;
 
 /**
- * How far the yardstick is trusted where the machine was faster or slower on one side: the standard error of what it corrects, as
- * a share of that. It came to a quarter over 21 runs of one bench under loads that changed its times fourfold; a third is on the
- * safe side (`bench/noise.ts` makes such runs). Laps of one run cannot show it, runs do.
+ * What laps of one run cannot show, as standard errors of the logarithm: how much two runs of the same code differ, and how far the
+ * yardstick is trusted where the machine was faster or slower on one side, as a share of what it corrects. Set on two records of 21
+ * runs of one bench under loads that changed its times fourfold, such that the largest of 120 differences was 2.2 errors; then
+ * tried on the runs of results/compare-noise.md. With three runs or more the spread is measured instead.
  */
-const yardstickError = 1 / 3;
+const runError = 0.05;
+const yardstickError = 0.25;
 
 /** The library whose times are compared: the peers are the same on both sides. */
 const own = "this library";
@@ -113,13 +115,18 @@ function estimateOf(pair: Pair): Estimate | undefined {
 
 function lapEstimate(before: readonly number[], after: readonly number[], pair: Pair): Estimate | undefined {
   if (Math.min(before.length, after.length) < 2) return undefined;
-  const estimate = welchEstimate(after, before);
-  if (!hasYardsticks(pair)) return estimate;
+  const { mean, error, degrees } = welchEstimate(after, before);
+  const unseen = Math.hypot(Math.SQRT2 * runError, yardstickError * yardstickChange(pair));
+  return { mean, error: Math.hypot(error, unseen), degrees };
+}
+
+/** The logarithm of how much slower the machine was on HEAD's side by the yardstick; 0 where there is none. */
+function yardstickChange(pair: Pair): number {
+  if (!hasYardsticks(pair)) return 0;
   const [a, b] = [pair.base, pair.head].map(({ yardsticks }) =>
     yardsticks.flat().map((time) => Math.log(time!))
   );
-  const corrected = welchEstimate(b, a).mean;
-  return { ...estimate, error: Math.hypot(estimate.error, yardstickError * corrected) };
+  return welchEstimate(b, a).mean;
 }
 
 function median(values: readonly number[]): number {

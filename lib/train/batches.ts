@@ -7,6 +7,7 @@ import type { HeadShape } from "./step.ts";
 export interface Encoded {
   /** Token ids of each text, each at least one long and cut to the task's limit. */
   readonly texts: readonly (readonly number[])[];
+  /** Class, right option, or value. */
   readonly label: number;
 }
 

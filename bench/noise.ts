@@ -60,28 +60,26 @@ export function slowed(records: readonly BenchRecord[], factor: number): BenchRe
   }));
 }
 
-/** Every other run, from `first` on: what runs in turn would have given each side. */
-const every = (records: readonly BenchRecord[], first: number) =>
-  records.filter((_, i) => i % 2 === first).slice(0, Math.floor(records.length / 2));
+/** Runs on each side where several are compared: as many as `tasks/compare_with.sh` makes. */
+const several = 5;
 
-/** The comparisons that the page shows: each run with the next, and runs in turn, as they are and with a slower head. */
-export function comparisonsOf(records: readonly BenchRecord[]): Map<string, ComparedRow[]> {
-  const single = (factor: number) =>
-    records.slice(1).flatMap((record, i) => compareBenches([records[i]], slowed([record], factor)).rows);
-  const inTurn = (
-    factor: number,
-  ) => [...compareBenches(every(records, 0), slowed(every(records, 1), factor)).rows];
-  return new Map([
-    ["each run and the next", single(1)],
-    ["each run and the next, made 1.15 times as slow", single(1.15)],
-    ["each run and the next, made 2 times as slow", single(2)],
-    [`${Math.floor(records.length / 2)} runs each, in turn`, inTurn(1)],
-    [
-      `${Math.floor(records.length / 2)} runs each, in turn, the second made 1.15 times as slow`,
-      inTurn(1.15),
-    ],
-    [`${Math.floor(records.length / 2)} runs each, in turn, the second made 1.3 times as slow`, inTurn(1.3)],
-  ]);
+/** Each run and the next. */
+export function pairsOf(records: readonly BenchRecord[]): (readonly [BenchRecord[], BenchRecord[]])[] {
+  return records.slice(1).map((record, i) => [[records[i]], [record]]);
+}
+
+/** Every stretch of twice `several` runs, dealt out in turn. */
+export function stretchesOf(records: readonly BenchRecord[]): (readonly [BenchRecord[], BenchRecord[]])[] {
+  const stretches = records.slice(2 * several - 1).map((_, i) => records.slice(i, i + 2 * several));
+  return stretches.map((own) => [own.filter((_, i) => i % 2 === 0), own.filter((_, i) => i % 2 === 1)]);
+}
+
+/** The rows of all comparisons, head made `factor` times as slow. */
+export function rowsOf(
+  pairs: readonly (readonly [BenchRecord[], BenchRecord[]])[],
+  factor = 1,
+): ComparedRow[] {
+  return pairs.flatMap(([base, head]) => compareBenches(base, slowed(head, factor)).rows);
 }
 
 function pageOf(records: readonly BenchRecord[]): string {
@@ -90,9 +88,16 @@ function pageOf(records: readonly BenchRecord[]): string {
     const medians = records.map(({ rows }) => rows[i].measured[0].milliseconds.toSorted((a, b) => a - b)[7]);
     return [name, Math.min(...medians).toPrecision(3), Math.max(...medians).toPrecision(3)];
   });
-  const verdicts = [...comparisonsOf(records)].map((
-    [name, rows],
-  ) => [name, String(rows.length), countsOf(rows)]);
+  const kinds = {
+    "one run and the next": pairsOf(records),
+    [`${several} runs and ${several}, in turn`]: stretchesOf(records),
+  };
+  const verdicts = Object.entries(kinds).flatMap(([name, pairs]) =>
+    [1, 1.15, 1.3, 2].map((factor) => {
+      const rows = rowsOf(pairs, factor);
+      return [name, factor === 1 ? "the same" : `× ${factor}`, String(rows.length), countsOf(rows)];
+    })
+  );
   return `# Noise alone, and a slower kernel
 
 \`deno run --allow-all bench/noise.ts\`: \`deno task bench ${
@@ -103,9 +108,10 @@ and the slowest run by its median lap, in ms:
 
 ${table(["work", "fastest", "slowest"], spread)}
 
-What \`deno task compare\` says of them at its default thresholds; a slower kernel is the same laps times a factor:
+What \`deno task compare\` says of them at its default thresholds; a slower kernel is the same laps times a factor. Stretches of
+${2 * several} runs overlap.
 
-${table(["compared", "rows", "verdicts"], verdicts)}
+${table(["compared", "head's kernel", "rows", "verdicts"], verdicts)}
 `;
 }
 

@@ -13,7 +13,8 @@ const help = `deno task compare BASE HEAD [options]
 BASE and HEAD are result files, or folders of them: cells of deno task reproduce, or bench.json of deno task bench.
 Exits 0, 1 when a row is worse, 2 when there is nothing to compare.
 
-  --threshold N    what counts: points of accuracy (default ${defaultPoints}), or per cent of time (default ${defaultPercent})
+  --threshold N    what counts: points of accuracy (default ${defaultPoints}), or per cent of time (default ${defaultPercent.runs}, or
+                   ${defaultPercent.laps} with fewer than three runs of the bench on a side, which tell little on a busy machine)
   --format FORMAT  markdown, or github: also into the step summary that $GITHUB_STEP_SUMMARY names (default: markdown)
   --out FILE       write the page here too
   --help           this text

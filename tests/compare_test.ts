@@ -2,13 +2,13 @@
 
 import assert from "node:assert/strict";
 import * as v from "npm:valibot@1.5.0";
-import { slowed } from "../bench/noise.ts";
+import { pairsOf, rowsOf, slowed, stretchesOf } from "../bench/noise.ts";
 import { normals } from "./support/noise.ts";
 import { type BenchRecord, benchSchema } from "../lib/report/bench_schema.ts";
 import { compareBenches } from "../lib/report/compare_bench.ts";
 import { compareCells } from "../lib/report/compare_cells.ts";
 import { comparePage, escapeMarkdown } from "../lib/report/compare_page.ts";
-import type { Comparison } from "../lib/report/compare.ts";
+import type { ComparedRow, Comparison } from "../lib/report/compare.ts";
 import { judge } from "../lib/report/judge.ts";
 import { type Cell, parseRecords, readCells, readJson } from "../lib/report/schema.ts";
 import { halfWidthOf, holm, pairedEstimate, pOf, welchEstimate } from "../lib/report/statistics.ts";
@@ -210,13 +210,18 @@ async function recorded(): Promise<readonly BenchRecord[]> {
   );
 }
 
-Deno.test("speed: 20 reruns on a real machine, each against the next, raise no alarm; twice as slow does", async () => {
+Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower kernel does", async () => {
   const records = await recorded();
   assert.equal(records.length, 21);
-  const pairs = records.slice(1).map((record, i) => [records[i], record]);
-  for (const [base, head] of pairs) assert.equal(count(compareBenches([base], [head]), "worse"), 0);
-  const found = pairs.filter(([base, head]) => count(compareBenches([base], slowed([head], 2)), "worse") > 0);
-  assert.ok(found.length >= 12, `found in ${found.length} of 20`);
+  for (const pairs of [pairsOf(records), stretchesOf(records)]) {
+    const alarms = rowsOf(pairs).filter(({ verdict }) => verdict === "worse" || verdict === "better");
+    assert.deepEqual(alarms, []);
+  }
+  const share = (rows: ComparedRow[]) =>
+    rows.filter(({ verdict }) => verdict === "worse").length / rows.length;
+  assert.ok(share(rowsOf(pairsOf(records), 3)) > 0.9, `${share(rowsOf(pairsOf(records), 3))}`);
+  assert.ok(share(rowsOf(stretchesOf(records), 2)) > 0.9);
+  assert.ok(share(rowsOf(stretchesOf(records), 1.3)) > 0.5);
 });
 
 Deno.test("speed: a kernel 1.15 times as slow is found in a real machine's noise, given enough runs in turn", async () => {
@@ -226,8 +231,8 @@ Deno.test("speed: a kernel 1.15 times as slow is found in a real machine's noise
     Array.from({ length: 40 }, () => records[Math.floor(Math.abs(draw() * 1e3)) % records.length]);
   const [base, head] = [resampled(), resampled()];
   assert.equal(count(compareBenches(base, head), "worse"), 0);
-  assert.equal(count(compareBenches(base, slowed(head, 1.15)), "worse"), 3);
-  assert.equal(count(compareBenches(slowed(base, 1.15), head), "better"), 3);
+  assert.ok(count(compareBenches(base, slowed(head, 1.15)), "worse") >= 2);
+  assert.ok(count(compareBenches(slowed(base, 1.15), head), "better") >= 2);
 });
 
 Deno.test("the page: differences of the environment first, worst rows on top, nothing of a file as markup", async () => {

@@ -9,8 +9,12 @@ import { type ComparedRow, type Comparison, onlyIn } from "./compare.ts";
 import { judge } from "./judge.ts";
 import { type Estimate, halfWidthOf, pairedEstimate, welchEstimate } from "./statistics.ts";
 
-/** Per cent that a time must change by. */
-export const defaultPercent = 10;
+/**
+ * Per cent that a time must change by: with three runs or more on each side, and with fewer. Of single runs of the same code on a
+ * busy machine, 60 pairs in all, two differed by up to 39 % more than everything below explains: what happens to one whole run
+ * shows in no lap of it.
+ */
+export const defaultPercent = { runs: 10, laps: 60 };
 
 /** Runs of the bench, on each side, from which on a run is a sample. */
 const leastRuns = 3;
@@ -18,8 +22,8 @@ const leastRuns = 3;
 /**
  * What laps of one run cannot show, as standard errors of the logarithm: how much two runs of the same code differ, and how far the
  * yardstick is trusted where the machine was faster or slower on one side, as a share of what it corrects. Set on two records of 21
- * runs of one bench under loads that changed its times fourfold, such that the largest of 120 differences was 2.2 errors; then
- * tried on the runs of results/compare-noise.md. With three runs or more the spread is measured instead.
+ * runs of one bench under loads that changed its times fourfold, such that the largest of 120 differences was 2.2 errors. With three
+ * runs or more the spread is measured instead.
  */
 const runError = 0.05;
 const yardstickError = 0.25;
@@ -63,13 +67,14 @@ function lapsOf(records: readonly BenchRecord[]): Map<string, Laps> {
 export function compareBenches(
   base: readonly BenchRecord[],
   head: readonly BenchRecord[],
-  percent = defaultPercent,
+  threshold?: number,
 ): Comparison {
   const [before, after] = [lapsOf(base), lapsOf(head)];
   const names = [...before.keys()].filter((name) => after.has(name));
   if (names.length === 0) throw new Error("no work of one bench is in the other");
   const pairs = names.map((name): Pair => ({ name, base: before.get(name)!, head: after.get(name)! }));
   const byRuns = Math.min(base.length, head.length) >= leastRuns;
+  const percent = threshold ?? defaultPercent[byRuns ? "runs" : "laps"];
   const estimates = pairs.map(estimateOf);
   const judged = judge(estimates.map((estimate) => ({ estimate })), Math.log1p(percent / 100), -1);
   const samples = byRuns

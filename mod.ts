@@ -16,15 +16,26 @@ export {
   type OpenGpuOptions,
 } from "./lib/gpu/device.ts";
 export { Profile, type Timing } from "./lib/gpu/profiler.ts";
-export { type DType, Graph, type Node, type Op, type Spec, type Tensor } from "./lib/graph/graph.ts";
-export { grad } from "./lib/graph/grad.ts";
-export { interpret } from "./lib/graph/interpret.ts";
+export type { BufferView, Copy, Program } from "./lib/gpu/program.ts";
+export {
+  type DType,
+  Graph,
+  type Node,
+  type Op,
+  type Source,
+  type Spec,
+  type Tensor,
+} from "./lib/graph/graph.ts";
+export { grad, type GradOptions } from "./lib/graph/grad.ts";
+export { interpret, type SourceValues } from "./lib/graph/interpret.ts";
 export { activate, type Activation } from "./lib/graph/ops/activation.ts";
 export { add, multiply } from "./lib/graph/ops/binary.ts";
 export { boraMix, boraSigma, type SigmaMap } from "./lib/graph/ops/bora.ts";
 export { columnSum } from "./lib/graph/ops/column_sum.ts";
+export { crossEntropy, meanSquaredError } from "./lib/graph/ops/losses.ts";
 export { linear, matmul, type MatmulOptions } from "./lib/graph/ops/matmul.ts";
-export { scaleColumns } from "./lib/graph/ops/scale_columns.ts";
+export type { FusedActivation, Split as ProductSplit } from "./lib/graph/ops/product.ts";
+export { scaleColumns, type ScaleOptions } from "./lib/graph/ops/scale_columns.ts";
 export { softmaxRows } from "./lib/graph/ops/softmax_rows.ts";
 export { compile, type CompiledGraph, type CompileOptions } from "./lib/graph/compile.ts";
 export { type Adapter, attach, type AttachOptions } from "./lib/adapters/attach.ts";
@@ -48,37 +59,46 @@ export {
   zeros,
 } from "./lib/adapters/method.ts";
 export { full, headOnly } from "./lib/adapters/base_only.ts";
-export { bora, boraWithoutExp, boraWithoutNorm } from "./lib/adapters/bora.ts";
+export { bora, type BoraOptions, boraWithoutExp, boraWithoutNorm } from "./lib/adapters/bora.ts";
 export { boraBanded } from "./lib/adapters/bora_banded.ts";
 export { boraDense } from "./lib/adapters/bora_dense.ts";
 export { dora } from "./lib/adapters/dora.ts";
 export { doraBora } from "./lib/adapters/dora_bora.ts";
 export { graLora } from "./lib/adapters/gralora.ts";
-export { hira } from "./lib/adapters/hira.ts";
-export { hydraLora } from "./lib/adapters/hydralora.ts";
-export { krona } from "./lib/adapters/krona.ts";
+export { hira, type HiraOptions } from "./lib/adapters/hira.ts";
+export { hydraLora, type HydraLoraOptions } from "./lib/adapters/hydralora.ts";
+export { krona, type KronaOptions } from "./lib/adapters/krona.ts";
 export { lora, rsLora } from "./lib/adapters/lora.ts";
 export { melora } from "./lib/adapters/melora.ts";
-export { moeLora } from "./lib/adapters/moelora.ts";
+export { moeLora, type MoeLoraOptions } from "./lib/adapters/moelora.ts";
 export { randLora } from "./lib/adapters/randlora.ts";
-export { reLora } from "./lib/adapters/relora.ts";
-export { vera } from "./lib/adapters/vera.ts";
+export { reLora, type ReLoraOptions } from "./lib/adapters/relora.ts";
+export { vera, type VeraOptions } from "./lib/adapters/vera.ts";
 export { methodByName, methods } from "./lib/adapters/registry.ts";
 export { loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft.ts";
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
-export { interpretedUpdates } from "./lib/analysis/updates.ts";
+export { interpretedUpdates, type Update } from "./lib/analysis/updates.ts";
 export { type Spectrum, spectrumOf } from "./lib/analysis/spectrum.ts";
-export type { Encoder, HeadLayout, LinearModule, PairTokens, Weight } from "./lib/models/model.ts";
+export type { Encoder, HeadLayout, LinearModule, PairTokens, Tracer, Weight } from "./lib/models/model.ts";
 export { type PackedWeight, type Packing, packModel } from "./lib/models/packing.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
 export { loadEncoder } from "./lib/models/load_encoder.ts";
 export { loadUseLite } from "./lib/models/use_lite.ts";
-export type { Example, Split, Task, TaskFamily } from "./lib/data/task.ts";
+export type { Example, MetricName, Split, Task, TaskFamily } from "./lib/data/task.ts";
 export { families, taskByName, taskFrom, tasks } from "./lib/data/registry.ts";
 export { type GlueTask, glueTask, type GlueTestSet } from "./lib/data/glue.ts";
 export { glueSubmission, writeGlueSubmission } from "./lib/data/glue_submission.ts";
 export { llmAdaptersTask } from "./lib/data/llm_adapters.ts";
-export { encodeExamples, fineTune, headOf } from "./lib/train/fine_tune.ts";
-export { DivergedError, type StepRecord } from "./lib/train/adamw.ts";
+export type { Encoded } from "./lib/train/batches.ts";
+export {
+  encodeExamples,
+  fineTune,
+  type FineTuned,
+  headOf,
+  type Progress,
+  type Scores,
+} from "./lib/train/fine_tune.ts";
+export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/adamw.ts";
 export { Trainer, type TrainOptions } from "./lib/train/trainer.ts";
+export type { HeadShape } from "./lib/train/step.ts";
 export { FrozenWeights } from "./lib/train/weights.ts";

@@ -3,11 +3,14 @@
 import { parseArgs } from "node:util";
 import { writeTogether } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
+import { type BenchRecord, readBench } from "../lib/report/bench_schema.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import { groups } from "./groups.ts";
 import { chartOf, pageOf } from "./page.ts";
 import { race, type Row } from "./race.ts";
+import { own } from "./work.ts";
+import { yardstickRunner } from "./yardstick.ts";
 
 const help = `deno task bench [group…] [options]
 
@@ -15,6 +18,9 @@ Groups (default: all):
 ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
 
   --only TEXT only works whose name holds it, such as 512×768×768
+  --laps N    laps of every work, 2 to 100 (default: 5, or 3 of slow works); more for deno task compare
+  --like FILE as many runs a lap as in this bench.json, so that the two compare
+  --alone     this library without its peers
   --out DIR   where to write (default: results)
   --help      this text
 `;
@@ -27,23 +33,37 @@ function chosenGroups(names: readonly string[]) {
   return groups.filter(({ name }) => names.length === 0 || names.includes(name));
 }
 
+function lapsOf(text: string): number {
+  const laps = Number(text);
+  if (Number.isInteger(laps) && laps >= 2 && laps <= 100) return laps;
+  throw new Error(`--laps wants a whole number from 2 to 100, not "${text}"`);
+}
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
       only: { type: "string", default: "" },
+      laps: { type: "string" },
+      like: { type: "string" },
+      alone: { type: "boolean", default: false },
       out: { type: "string", default: "results" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return console.log(help);
   const chosen = chosenGroups(positionals);
+  const laps = values.laps === undefined ? undefined : lapsOf(values.laps);
+  const like = values.like === undefined ? [] : (await readBench(values.like)).rows;
   const gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
+  const yardstick = await yardstickRunner(gpu);
   const rows: Row[] = [];
   for (const group of chosen) {
     for (const work of group.works(gpu).filter(({ name }) => name.includes(values.only))) {
-      const row = await race(group, work);
+      const entered = values.alone ? { ...work, ways: { [own]: work.ways[own] } } : work;
+      const runs = like.find((row) => row.group === group.name && row.name === work.name)?.runs;
+      const row = await race(group, entered, yardstick, { laps, runs });
       rows.push(row);
       const times = row.measured.map(({ library, milliseconds, cannot }) =>
         `${library} ${cannot ?? `${Math.min(...milliseconds).toPrecision(3)} ms`}`
@@ -58,7 +78,7 @@ async function main(): Promise<void> {
 /** The rows so far as results/bench.{json,svg,md}: a run that is cut short leaves what it has. */
 async function write(out: string, rows: readonly Row[], environment: Environment): Promise<void> {
   await Deno.mkdir(out, { recursive: true });
-  const records = { schemaVersion: 1, environment, rows };
+  const records: BenchRecord = { schemaVersion: 1, environment, rows };
   await writeTogether({
     [`${out}/bench.json`]: `${JSON.stringify(records, null, 1)}\n`,
     [`${out}/bench.svg`]: await chartOf(rows),

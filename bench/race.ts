@@ -3,9 +3,15 @@
 import { type Group, type Library, own, type Runner, type Work } from "./work.ts";
 
 /** Laps of every library; fewer where a run of this library takes a tenth of a second or more. */
-const [laps, slowLaps] = [5, 3];
+const [fastLaps, slowLaps] = [5, 3];
 /** A lap is as many runs as this library needs for about as many milliseconds. */
 const lapMilliseconds = 60;
+
+/** How many laps a work is timed for, and how many runs a lap has; by how long a run takes where nothing is given. */
+export interface Plan {
+  readonly laps?: number;
+  readonly runs?: number;
+}
 
 /** One library's laps on one work. */
 export interface Measured {
@@ -24,6 +30,10 @@ export interface Row {
   readonly name: string;
   readonly flops: number;
   readonly bytes: number;
+  /** Runs of this library and its peers in a lap; each lap ends with one wait for the GPU, ten milliseconds or more. */
+  readonly runs: number;
+  /** Milliseconds a lap of the yardstick (`yardstick.ts`), each just before this library's. */
+  readonly yardstick: readonly number[];
   readonly measured: readonly Measured[];
 }
 
@@ -63,11 +73,14 @@ async function prepared(
 
 /**
  * Runs the work in every library that does it, this one first; one whose results differ from this library's by more than 1e-3
- * of the largest, or which fails, is not timed, and the reason is said. Throws what this library throws.
+ * of the largest, or which fails, is not timed, and the reason is said. The yardstick has a lap before each of this library's.
+ * Throws what this library throws.
  */
 export async function race(
   { name: group, title }: Pick<Group, "name" | "title">,
   { name, flops, bytes, ways }: Work,
+  yardstick: Runner,
+  plan: Plan = {},
 ): Promise<Row> {
   using owned = new DisposableStack();
   const entrants: { library: Library; runner: Runner; times: number[] }[] = [];
@@ -86,14 +99,24 @@ export async function race(
     if (error <= 1e-3) entrants.push({ library, runner, times: [] });
     else absent.push({ library, milliseconds: [], cannot: `its result is off by ${error.toPrecision(2)}` });
   }
-  const { runner } = entrants[0];
-  const first = await milliseconds(runner, 1);
-  // Waiting for the last run costs ten milliseconds or more by itself: many runs tell what one takes.
-  const one = first < lapMilliseconds ? await milliseconds(runner, 20) : first;
-  const runs = Math.min(100, Math.max(1, Math.round(lapMilliseconds / one)));
-  for (let lap = 0; lap < (first < 100 ? laps : slowLaps); lap++) {
+  const { laps, runs } = await planned(plan, entrants[0].runner);
+  await yardstick.lap(1);
+  const fixed: number[] = [];
+  for (let lap = 0; lap < laps; lap++) {
+    fixed.push(await milliseconds(yardstick, 1));
     for (const { runner, times } of entrants) times.push(await milliseconds(runner, runs));
   }
   const measured = entrants.map(({ library, times }): Measured => ({ library, milliseconds: times }));
-  return { group, title, name, flops, bytes, measured: [...measured, ...absent] };
+  return { group, title, name, flops, bytes, runs, yardstick: fixed, measured: [...measured, ...absent] };
+}
+
+/** What is left open by `plan`, by how long a run of this library takes. */
+async function planned({ laps, runs }: Plan, runner: Runner): Promise<Required<Plan>> {
+  const first = await milliseconds(runner, 1);
+  // Waiting for the last run costs ten milliseconds or more by itself: many runs tell what one takes.
+  const one = first < lapMilliseconds ? await milliseconds(runner, 20) : first;
+  return {
+    laps: laps ?? (first < 100 ? fastLaps : slowLaps),
+    runs: runs ?? Math.min(100, Math.max(1, Math.round(lapMilliseconds / one))),
+  };
 }

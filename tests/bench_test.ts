@@ -29,16 +29,35 @@ Deno.test("libraries run in turn; one with another result is not timed, and ever
       "jax-js": () => Promise.resolve(runner([1, 2.1], 60, log, "c")),
     },
   };
-  const row = await race({ name: "group", title: "Group" }, work);
+  const yardstick = runner([], 20, log, "y");
+  const row = await race({ name: "group", title: "Group" }, work, yardstick);
   const [own, second, third] = row.measured;
   assert.equal(own.milliseconds.length, 5);
   assert.ok(Math.abs(ratioTo(row, second) - 2) < 0.4, `${ratioTo(row, second)}`);
   assert.deepEqual([third.milliseconds.length, third.cannot], [0, "its result is off by 0.050"]);
   assert.equal(
     log.filter((entry) => entry.length === 1).join("").replace(/^a+/, ""),
-    "bababababab".slice(0, 9),
+    "yyabyabyabyabyab",
   );
+  assert.equal(row.yardstick.length, 5);
+  assert.equal(row.runs, 1);
   assert.deepEqual(log.slice(-3).toSorted(), ["a freed", "b freed", "c freed"]);
+});
+
+Deno.test("a plan's laps and runs are kept, however long a run takes", async () => {
+  const asked: number[] = [];
+  const own: Runner = {
+    results: () => Promise.resolve([]),
+    lap: (times) => Promise.resolve(void asked.push(times)),
+    dispose() {},
+  };
+  const work = { name: "work", flops: 1, bytes: 1, ways: { "this library": () => Promise.resolve(own) } };
+  const row = await race({ name: "group", title: "Group" }, work, runner([], 1, [], "y"), {
+    laps: 4,
+    runs: 7,
+  });
+  assert.deepEqual(asked.slice(-4), [7, 7, 7, 7]);
+  assert.deepEqual([row.runs, row.yardstick.length, row.measured[0].milliseconds.length], [7, 4, 4]);
 });
 
 Deno.test("results of another size, or not finite, are other results", async () => {
@@ -52,7 +71,7 @@ Deno.test("results of another size, or not finite, are other results", async () 
         "jax-js": () => Promise.resolve(runner(values, 1, [], "b")),
         "tfjs-webgpu": () => Promise.reject(new Error("no room")),
       },
-    });
+    }, runner([], 1, [], "y"));
     assert.equal(row.measured[0].milliseconds.length, 3, "a slow work is run fewer times");
     assert.deepEqual(row.measured.slice(1).map(({ cannot }) => cannot), [
       "its result is off by Infinity",
@@ -68,6 +87,8 @@ Deno.test("the page: medians, ratios within laps, the roofline, and why a peer i
     name,
     flops,
     bytes,
+    runs: 1,
+    yardstick: own.map(() => 50),
     measured: [
       { library: "this library", milliseconds: own },
       { library: "tfjs-webgpu", milliseconds: own.map((time) => 4 * time) },

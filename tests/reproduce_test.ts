@@ -155,28 +155,3 @@ Deno.test("reproduce and flops: a mistake on the command line lists what there i
   assert.equal(code, 0);
   assert.equal(stdout.trim().split("\n").length, 12);
 });
-
-Deno.test("the README's library examples run as they stand, one after the other", async () => {
-  const readme = await Deno.readTextFile(new URL("README.md", root));
-  const code = [...readme.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block).join("\n");
-  const folder = await Deno.makeTempDir();
-  const script = `${folder}/example.ts`;
-  await Deno.writeTextFile(
-    script,
-    code.replaceAll('"./mod.ts"', JSON.stringify(new URL("mod.ts", root).href)),
-  );
-  const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", "--no-lock", script],
-    cwd: folder,
-  });
-  const { code: status, stdout, stderr } = await command.output();
-  assert.equal(status, 0, new TextDecoder().decode(stderr));
-  const lines = new TextDecoder().decode(stdout).trim().split("\n");
-  assert.match(
-    lines.pop()!,
-    /^trainable params: 32,768 \|\| all params: 7,008,512 \|\| trainable%: 0\.4675$/,
-  );
-  const losses = lines.map((line) => Number(line.split(" ")[1]));
-  assert.equal(losses.length, 10);
-  assert.ok(losses.every((loss) => loss > 0 && loss < 5));
-});

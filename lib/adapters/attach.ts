@@ -12,9 +12,13 @@ export type AttachOptions<O extends AdapterOptions = AdapterOptions> = Targeting
 
 /** A method on the layers of one model. Holds no weights: `startingWeights` makes them, a trainer or a file keeps them. */
 export interface Adapter {
+  /** The method that is attached. */
   readonly method: Method;
+  /** Its hyper-parameters, defaults filled in. */
   readonly options: AdapterOptions;
+  /** Where it was asked to go. */
   readonly targeting: Targeting;
+  /** The layers that it sits on. */
   readonly modules: readonly AdaptedModule[];
   /** Every trainable tensor of the adapter, by full name (`layer.0.attention.query.A`). */
   readonly parameters: ReadonlyMap<string, ParameterSpec>;
@@ -32,6 +36,22 @@ export interface Adapter {
  * Plans `method` on the layers of `model` that the options select.
  * @throws Error, and attaches nothing, when a name matches no layer, the method has no such option, or an option does
  * not fit a layer.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { attach, loadUseLite, lora } from "@bora/webgpu";
+ *
+ * const model = await loadUseLite();
+ * const adapter = attach(model, lora, { r: 8, target: ["query", "value"] });
+ * assert.deepEqual(adapter.modules.map(({ module }) => module.path), [
+ *   "layer.0.attention.query",
+ *   "layer.0.attention.value",
+ *   "layer.1.attention.query",
+ *   "layer.1.attention.value",
+ * ]);
+ * assert.equal(adapter.trainableParameters, 8 * (4 * 256 + 4 * 512));
+ * ```
  */
 export function attach<O extends AdapterOptions>(
   model: Encoder,

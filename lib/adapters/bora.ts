@@ -89,18 +89,37 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOp
   };
 }
 
+/**
+ * BoRA: ΔW_jk = s·B_j Diag(exp(σ_jk / Mav(σ))) A_k.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { attach, bora, loadUseLite, lora } from "@bora/webgpu";
+ *
+ * const [model, target] = [await loadUseLite(), ["query", "value"]];
+ * const [own, other] = [
+ *   attach(model, bora, { r: 8, blocks: 16, target }),
+ *   attach(model, lora, { r: 8, target }),
+ * ];
+ * // b²r more for each of the four layers.
+ * assert.equal(own.trainableParameters - other.trainableParameters, 4 * 16 ** 2 * 8);
+ * ```
+ */
 export const bora: Method<BoraOptions> = boraMethod(
   "BoRA",
   "y_j = W_j x + s·B_j Σ_k exp(σ_jk/Mav(σ)) ⊙ A_k x_k (arXiv 2508.06953)",
   paperSigma,
 );
 
+/** The ablation Σ = Diag(σ / Mav(σ)). */
 export const boraWithoutExp: Method<BoraOptions> = boraMethod(
   "BoRA without Exp",
   "BoRA with Σ = σ/Mav(σ)",
   { exp: false, norm: true },
 );
 
+/** The ablation Σ = Diag(exp σ). */
 export const boraWithoutNorm: Method<BoraOptions> = boraMethod(
   "BoRA without Norm",
   "BoRA with Σ = exp(σ)",

@@ -26,6 +26,7 @@ function rotationSpec(r: number, shift: number): ParameterSpec {
   return { shape: [r, r], init: { kind: "given", values }, frozen: true, shared };
 }
 
+/** BoRA with a band of each block's Σ (see the head of this file). */
 export const boraBanded: Method<BoraOptions> = {
   name: "BoRA banded Σ",
   summary: "BoRA with the neighbouring diagonals in Σ, starting at 0",

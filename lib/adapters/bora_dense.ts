@@ -14,6 +14,7 @@ import { expand, project } from "./block_products.ts";
 import { bora, boraDefaults, type BoraOptions, boraPeft, paperSigma } from "./bora.ts";
 import { type Method, productCost, scaleOf, zeros } from "./method.ts";
 
+/** BoRA with a whole r×r matrix for each block's Σ (see the head of this file). */
 export const boraDense: Method<BoraOptions> = {
   name: "BoRA dense Σ",
   summary: "BoRA with a whole r×r matrix for each block pair, starting at BoRA's diagonal",

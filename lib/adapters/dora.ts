@@ -70,6 +70,7 @@ export function decomposed<O extends AdapterOptions>(
   };
 }
 
+/** DoRA: LoRA with the magnitudes of the weight's rows apart. */
 export const dora: Method<LowRankOptions> = decomposed(
   lora,
   "DoRA",

@@ -7,6 +7,7 @@ import { bora, type BoraOptions, boraPeft } from "./bora.ts";
 import { decomposed } from "./dora.ts";
 import type { Method } from "./method.ts";
 
+/** BoRA's update with DoRA's magnitudes. */
 export const doraBora: Method<BoraOptions> = decomposed(
   bora,
   "DoRA + BoRA",

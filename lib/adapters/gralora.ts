@@ -24,6 +24,7 @@ import {
 /** Every product here is block by block. */
 const splits = { a: "columns", b: "rows", out: "columns" } as const;
 
+/** GraLoRA: every pair of blocks with its own slice of the rank. */
 export const graLora: Method<BlockOptions> = {
   name: "GraLoRA",
   summary: "ΔW_jk = s·B_j[:, chunk k] A_k[chunk j, :] (Jung et al. 2025)",

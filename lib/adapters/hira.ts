@@ -14,10 +14,13 @@ import { type AdapterOptions, checkRank, lowRankFactors, type Method } from "./m
 
 /** Hyper-parameters of HiRA: there is no α. */
 export interface HiraOptions extends AdapterOptions {
+  /** Rank of BA. */
   readonly r: number;
+  /** Share of the adapter's inputs that are dropped. */
   readonly dropout: number;
 }
 
+/** HiRA: W ⊙ (BA). */
 export const hira: Method<HiraOptions> = {
   name: "HiRA",
   summary: "y = (W ⊙ (1 + BA)) x (Huang et al. 2025)",

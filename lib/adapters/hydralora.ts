@@ -35,6 +35,7 @@ export function checkExperts(experts: number): void {
   }
 }
 
+/** HydraLoRA: one A, several B that a router mixes token by token. */
 export const hydraLora: Method<HydraLoraOptions> = {
   name: "HydraLoRA",
   summary: "y = W x + s·Σ_e softmax(W_g x)_e B_e A x (Tian et al. 2024)",

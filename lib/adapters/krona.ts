@@ -37,6 +37,7 @@ function factorShapes({ path, m, n }: LinearModule, factor: number | "auto") {
   return { a1, a2, b1: m / a1, b2: n / a2 };
 }
 
+/** KronA: s·(A ⊗ B). */
 export const krona: Method<KronaOptions> = {
   name: "KronA",
   summary: "y = W x + s·(A ⊗ B) x (Edalati et al. 2022)",

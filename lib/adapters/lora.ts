@@ -49,6 +49,17 @@ function loraMethod(
   };
 }
 
+/**
+ * LoRA: ΔW = s·BA with s = α/r.
+ *
+ * @example
+ * ```ts
+ * import { attach, loadUseLite, lora } from "@bora/webgpu";
+ *
+ * const adapter = attach(await loadUseLite(), lora, { r: 4, alpha: 8, target: "all-linear", dropout: 0.1 });
+ * console.log(adapter.trainableParameters, adapter.multiplyAddsPerToken);
+ * ```
+ */
 export const lora: Method<LowRankOptions> = loraMethod(
   "LoRA",
   "y = W x + s·B A x, s = α/r (Hu et al. 2022)",
@@ -56,6 +67,7 @@ export const lora: Method<LowRankOptions> = loraMethod(
   false,
 );
 
+/** LoRA with s = α/√r. */
 export const rsLora: Method<LowRankOptions> = loraMethod(
   "rsLoRA",
   "LoRA with s = α/√r (Kalajdzievski 2023)",

@@ -19,6 +19,7 @@ import {
   zeros,
 } from "./method.ts";
 
+/** MELoRA: block-diagonal ΔW = s·diag(B_j A_j). */
 export const melora: Method<BlockOptions> = {
   name: "MELoRA",
   summary: "y_j = W_j x + s·B_j A_j x_j, j = 1 … b (Ren et al. 2024)",

@@ -8,6 +8,7 @@ import type { LinearModule, Weight } from "../models/model.ts";
 
 /** What every method's hyper-parameters have in common: dropout on the adapter's input, in training (0 where absent). */
 export interface AdapterOptions {
+  /** Share of the adapter's inputs that are dropped. */
   readonly dropout?: number;
 }
 
@@ -17,6 +18,7 @@ export interface LowRankOptions extends AdapterOptions {
   readonly r: number;
   /** α; the update is scaled by s = α / r. */
   readonly alpha: number;
+  /** Share of the adapter's inputs that are dropped. */
   readonly dropout: number;
 }
 
@@ -49,7 +51,9 @@ export const zeros: Initializer = { kind: "constant", value: 0 };
 
 /** One of an adapter's tensors. */
 export interface ParameterSpec {
+  /** Extents, slowest first. */
   readonly shape: readonly number[];
+  /** How its values start. */
   readonly init: Initializer;
   /** A constant that is drawn once and never trained. */
   readonly frozen?: true;
@@ -62,15 +66,19 @@ export type ParameterSpecs = Readonly<Record<string, ParameterSpec>>;
 
 /** One adapted linear layer while the model is being traced. */
 export interface Site<O extends AdapterOptions = AdapterOptions> {
+  /** The layer. */
   readonly module: LinearModule;
+  /** The method's options there. */
   readonly options: O;
   /** The layer's input: [tokens, n]. */
   readonly x: Tensor;
   /** The adapter's input: x after adapter dropout (x itself in evaluation). */
   readonly dropped: Tensor;
-  /** The base weight W [m, n]; its bias [m] and what is added to the output [tokens, m], where it has them. */
+  /** The base weight W [m, n]. */
   readonly weight: Tensor;
+  /** Its bias [m], where it has one. */
   readonly bias?: Tensor;
+  /** What is added to the output [tokens, m], if anything. */
   readonly residual?: Tensor;
   /** The adapter's own tensors, by the names `parameters` gave them. */
   readonly parameters: Readonly<Record<string, Tensor>>;
@@ -139,6 +147,7 @@ export interface Method<O extends AdapterOptions = AdapterOptions> {
   readonly mergeable: boolean;
   /** What it costs on one layer. */
   cost(module: LinearModule, options: O): Cost;
+  /** For methods that merge and start again while they train. */
   readonly restarts?: Restarts<O>;
   /** Absent for methods without an adapter. */
   readonly peft?: PeftFormat;

@@ -32,6 +32,7 @@ function balanceLoss(weights: Tensor, lengths: Tensor, balance: number): Tensor 
   return sumOfSquares(columnSum(meanPool(weights, lengths)), balance * experts / texts ** 2);
 }
 
+/** MoELoRA: several LoRAs that a router mixes token by token. */
 export const moeLora: Method<MoeLoraOptions> = {
   name: "MoELoRA",
   summary: "y = W x + s·Σ_e softmax(W_g x)_e B_e A_e x (Luo et al. 2024)",

@@ -76,7 +76,9 @@ type PeftConfig = v.InferOutput<typeof configSchema>;
 
 /** An adapter read from a folder: the plan, and every trained tensor by this library's names. */
 export interface SavedAdapter {
+  /** The method on its layers. */
   readonly adapter: Adapter;
+  /** Every trained tensor, by name. */
   readonly weights: ReadonlyMap<string, Weight>;
 }
 
@@ -84,6 +86,21 @@ export interface SavedAdapter {
  * Writes `adapter` with its trained `weights` (those of `Trainer.weights`, the head's among them) into `folder`, each file
  * beside and renamed.
  * @throws Error when a tensor of the adapter is missing, or the method has no adapter to save.
+ *
+ * @example
+ * ```ts
+ * import { attach, bora, loadUseLite, openGpu, saveAdapter, Trainer } from "@bora/webgpu";
+ *
+ * using gpu = await openGpu();
+ * const model = await loadUseLite();
+ * const adapter = attach(model, bora, { r: 2, blocks: 4, target: ["query"] });
+ * const examples = [{ texts: [model.tokenize("good")], label: 1 }, { texts: [model.tokenize("bad")], label: 0 }];
+ * const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+ * const options = { learningRate: 3e-3, epochs: 1, batchSize: 2, warmupRatio: 0, seed: 0 };
+ * using trainer = new Trainer(gpu, model, adapter, head, examples, options);
+ * await trainer.epoch(0);
+ * await saveAdapter(`${await Deno.makeTempDir()}/adapter`, model, adapter, await trainer.weights());
+ * ```
  */
 export async function saveAdapter(
   folder: string,
@@ -113,6 +130,25 @@ export async function saveAdapter(
  * Reads an adapter for `model`, of one of `known` methods: pass `[...methods, mine]` where it may be of your own.
  * @throws Error naming the file and what is wrong: another base, an unknown method or target, missing or extra keys, wrong
  * shapes or element types, values that are not finite. Nothing is attached then.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { attach, loadAdapter, loadUseLite, lora, saveAdapter } from "@bora/webgpu";
+ *
+ * const model = await loadUseLite();
+ * const adapter = attach(model, lora, { r: 2, target: ["query"] });
+ * const trained = new Map(
+ *   [...adapter.parameters].map(([name, { shape }]) => [
+ *     name,
+ *     { shape, data: new Float32Array(shape[0] * shape[1]).fill(0.5) },
+ *   ]),
+ * );
+ * const folder = `${await Deno.makeTempDir()}/adapter`;
+ * await saveAdapter(folder, model, adapter, trained);
+ * const { weights } = await loadAdapter(folder, model);
+ * assert.deepEqual(weights, trained);
+ * ```
  */
 export async function loadAdapter(
   folder: string,

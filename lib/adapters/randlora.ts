@@ -27,6 +27,7 @@ function randomBases(rows: number, cols: number, shared: string): ParameterSpec 
   };
 }
 
+/** RandLoRA: a sum of random low-rank products with learned diagonals. */
 export const randLora: Method<LowRankOptions> = {
   name: "RandLoRA",
   summary: "ΔW = s·Σ_j B_j Diag(λ_j) A Diag(γ_j), A and B_j random (Albert et al. 2025)",

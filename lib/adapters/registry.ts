@@ -18,6 +18,7 @@ import { randLora } from "./randlora.ts";
 import { reLora } from "./relora.ts";
 import { vera } from "./vera.ts";
 
+/** Every method. */
 export const methods: readonly Method[] = [
   headOnly,
   full,

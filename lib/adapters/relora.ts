@@ -24,6 +24,7 @@ export interface ReLoraOptions extends LowRankOptions {
   readonly prune: number;
 }
 
+/** ReLoRA: LoRA, merged and restarted every k steps. */
 export const reLora: Method<ReLoraOptions> = {
   ...lora,
   name: "ReLoRA",

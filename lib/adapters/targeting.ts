@@ -31,7 +31,9 @@ export type Targeted = Pick<Encoder, "name" | "linears">;
 
 /** One layer with the options that hold there. */
 export interface AdaptedModule {
+  /** The layer. */
   readonly module: LinearModule;
+  /** The method's options there: those of `rankPattern` and `alphaPattern` among them. */
   readonly options: AdapterOptions;
 }
 

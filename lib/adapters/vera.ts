@@ -14,12 +14,15 @@ import { type AdapterOptions, type Method, zeros } from "./method.ts";
 
 /** Hyper-parameters of VeRA: there is no α, and r may exceed the layer. */
 export interface VeraOptions extends AdapterOptions {
+  /** Rank of the random factors. */
   readonly r: number;
+  /** Share of the adapter's inputs that are dropped. */
   readonly dropout: number;
   /** Start of λ_d. */
   readonly dInitial: number;
 }
 
+/** VeRA: shared random factors with learned vectors. */
 export const vera: Method<VeraOptions> = {
   name: "VeRA",
   summary: "y = W x + λ_b ⊙ B(λ_d ⊙ A x), A and B random and shared (Kopiczko et al. 2024)",

@@ -42,6 +42,16 @@ export function singularValues(matrix: Float64Array, rows: number, cols: number)
  * The spectrum of the row-major rows×cols `matrix`. The effective rank counts the singular values above
  * `threshold`, by default the BoRA paper's (arXiv 2508.06953).
  * @throws Error as `singularValues` does, or when the threshold is negative or NaN.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { spectrumOf } from "@bora/webgpu";
+ *
+ * const { singularValues, effectiveRank } = spectrumOf(Float64Array.of(3, 0, 0, 0, 2, 0), 2, 3);
+ * assert.deepEqual([...singularValues].map(Math.round), [3, 2]);
+ * assert.equal(effectiveRank, 2);
+ * ```
  */
 export function spectrumOf(matrix: Float64Array, rows: number, cols: number, threshold = 0.005): Spectrum {
   if (!(threshold >= 0)) throw new Error(`threshold ${threshold} is not a number ≥ 0`);

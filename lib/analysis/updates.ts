@@ -8,8 +8,11 @@ import { denseWeight, type Encoder, type Weight } from "../models/model.ts";
 
 /** ΔW of one layer, row-major. */
 export interface Update {
+  /** m·n of them. */
   readonly values: Float64Array;
+  /** Outputs. */
   readonly m: number;
+  /** Inputs. */
   readonly n: number;
 }
 

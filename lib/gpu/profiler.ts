@@ -5,7 +5,9 @@ import type { Grid } from "./kernel.ts";
 
 /** Time of one dispatch. */
 export interface Timing {
+  /** The dispatch. */
   readonly label: string;
+  /** Its time on the GPU. */
   readonly milliseconds: number;
 }
 
@@ -21,11 +23,12 @@ const batch = 2048;
 
 /** Collects timings over one or more programs. */
 export class Profile {
+  /** In the order they ran. */
   readonly timings: Timing[] = [];
   /** "timestamps", or "wall" where the device has no timestamp queries (each time then includes a ≥ 10 ms wait). */
   clock: "timestamps" | "wall" = "timestamps";
 
-  /** Runs the dispatches once, in order, timing each. */
+  /** @internal Runs the dispatches once, in order, timing each. */
   async run(gpu: Gpu, label: string, dispatches: readonly Dispatchable[]): Promise<void> {
     if (!gpu.device.features.has("timestamp-query")) return await this.#runByWallTime(gpu, label, dispatches);
     for (let start = 0; start < dispatches.length; start += batch) {

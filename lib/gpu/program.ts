@@ -9,8 +9,11 @@ import type { Profile } from "./profiler.ts";
 
 /** A range of a buffer, in bytes; `offset` is a multiple of 256. */
 export interface BufferView {
+  /** The buffer. */
   readonly buffer: GPUBuffer;
+  /** First byte. */
   readonly offset: number;
+  /** How many. */
   readonly bytes: number;
 }
 
@@ -26,8 +29,11 @@ export interface Call {
 
 /** A copy made after the dispatches of a replay, such as logits into the evaluation's ring. */
 export interface Copy {
+  /** What is copied. */
   readonly from: BufferView;
+  /** Where to. */
   readonly to: GPUBuffer;
+  /** The first byte there. */
   readonly toOffset: number;
 }
 

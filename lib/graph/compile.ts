@@ -14,9 +14,9 @@ export interface CompileOptions {
   readonly weights: (name: string) => BufferView;
   /** Where to write these tensors instead of a planned slot. */
   readonly destinations?: ReadonlyMap<Tensor, BufferView>;
-  /** Calls to run after the graph's own, such as the optimizer's; they may name tensors' views. */
+  /** @internal Calls to run after the graph's own, such as the optimizer's; they may name tensors' views. */
   readonly epilogue?: (view: (tensor: Tensor) => BufferView) => readonly Call[];
-  /** Buffers that several programs share, largest first use wins; else the program allocates its own. */
+  /** @internal Buffers that several programs share, largest first use wins; else the program allocates its own. */
   readonly arena?: Arena;
   /** One buffer a tensor (debugging). */
   readonly noReuse?: boolean;
@@ -54,7 +54,9 @@ export class Arena implements Disposable {
 
 /** A compiled graph. */
 export interface CompiledGraph extends Disposable {
+  /** What is replayed. */
   readonly program: Program;
+  /** @internal Where every tensor lies. */
   readonly plan: Plan;
   /** Buffers of the graph's inputs, by name; write them before a replay. */
   readonly inputs: ReadonlyMap<string, BufferView>;
@@ -66,7 +68,29 @@ export interface CompiledGraph extends Disposable {
   [Symbol.dispose](): void;
 }
 
-/** Compiles the computation of `outputs`. Throws what planning, allocation and compilation throw. */
+/**
+ * Compiles the computation of `outputs`. Throws what planning, allocation and compilation throw.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { add, compile, Graph, openGpu } from "@bora/webgpu";
+ *
+ * using gpu = await openGpu();
+ * const x = new Graph().input("x", [4]);
+ * const twice = add(x, x);
+ * using compiled = await compile(gpu, [twice], {
+ *   label: "twice",
+ *   weights: (name) => {
+ *     throw new Error(`no weight "${name}"`);
+ *   },
+ * });
+ * gpu.upload(compiled.inputs.get("x")!.buffer, Float32Array.of(1, 2, 3, 4));
+ * compiled.program.replay();
+ * const { buffer, offset, bytes } = compiled.view(twice);
+ * assert.deepEqual(new Float32Array(await gpu.read(buffer, bytes, offset)), Float32Array.of(2, 4, 6, 8));
+ * ```
+ */
 export async function compile(
   gpu: Gpu,
   outputs: readonly Tensor[],

@@ -22,6 +22,21 @@ export function layerOfPath(path: string): string | undefined {
  * ∂(Σ losses)/∂w for each of `targets`. A loss is the scalar output of an op that seeds its own derivative. Nothing is built
  * for tensors that no target feeds, so frozen weights and all that lies below the first adapter cost nothing.
  * @throws Error for a loss that is not a scalar, an op without a derivative, or a target the losses do not depend on.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { grad, Graph, interpret, meanSquaredError } from "@bora/webgpu";
+ *
+ * const graph = new Graph();
+ * const x = graph.weight("x", [1], true);
+ * // (x − 1)², counted once: its slope at 3 is 2·(3 − 1).
+ * const loss = meanSquaredError(x, graph.input("target", [1]), graph.input("weight", [1]));
+ * const [slope] = grad([loss], [x]);
+ * const values = { x: [3], target: [1], weight: [1] };
+ * const sources = new Map(Object.entries(values).map(([name, value]) => [name, Float64Array.from(value)]));
+ * assert.deepEqual(interpret([slope], sources), [Float64Array.of(4)]);
+ * ```
  */
 export function grad(
   losses: readonly Tensor[],

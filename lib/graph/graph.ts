@@ -13,13 +13,17 @@ const bytesOfType: Readonly<Record<DType, number>> = { f32: 4, u32: 4, f16: 2, i
 
 /** Shape and element type. */
 export interface Spec {
+  /** Extents, slowest first. */
   readonly shape: readonly number[];
+  /** What an element is. */
   readonly dtype: DType;
 }
 
 /** A value of the graph: the `index`-th output of `node`. */
 export interface Tensor extends Spec {
+  /** The node it is an output of. */
   readonly node: Node;
+  /** Its place among the outputs. */
   readonly index: number;
 }
 
@@ -32,22 +36,31 @@ export type Source = "input" | "frozen" | "trainable";
 /** One op application. */
 // deno-lint-ignore no-explicit-any -- a heterogeneous list of ops: each op's attributes are typed where it is defined
 export interface Node<A = any> {
+  /** The graph it is in. */
   readonly graph: Graph;
   /** `undefined` for sources. */
   readonly op: Op<A> | undefined;
+  /** `undefined` for ops. */
   readonly source: Source | undefined;
   /** Sources: the parameter's or input's name. Ops: the module path it was traced under, such as `layer.0.query`. */
   readonly name: string;
+  /** What the op reads. */
   readonly inputs: readonly Tensor[];
+  /** The op's attributes. */
   readonly attrs: A;
+  /** What it gives. */
   readonly outputs: readonly Tensor[];
 }
 
 /** One kernel launch of an op. `bindings` maps the WGSL's variable names to tensors of the node. */
 export interface Dispatch {
+  /** What is launched. */
   readonly kernel: Kernel;
+  /** The WGSL's uniform parameters. */
   readonly params: Readonly<Record<string, number>>;
+  /** The tensors it reads and writes. */
   readonly bindings: Readonly<Record<string, Tensor>>;
+  /** How many workgroups. */
   readonly grid: Grid;
 }
 
@@ -56,6 +69,7 @@ export interface Dispatch {
  * for reading and testing, and as kernels. To add one: a file in `ops/` that exports the op and a traced function.
  */
 export interface Op<A> {
+  /** Name in messages and labels. */
   readonly name: string;
   /** True when differentiation takes the op's outputs as constants, by the definition of the method that uses it. */
   readonly detached?: true;
@@ -67,7 +81,7 @@ export interface Op<A> {
   accumulate?(gradient: Tensor, onto: Tensor): Tensor | undefined;
   /** The op in float64, for reading: values of the inputs in, values of the outputs out (row-major). */
   evaluate(inputs: readonly Float64Array[], node: Node<A>): readonly Float64Array[];
-  /** The op on the GPU. `inPlace`: output 0 takes over its input's buffer (see `inPlaceInput`). */
+  /** @internal The op on the GPU. `inPlace`: output 0 takes over its input's buffer (see `inPlaceInput`). */
   dispatches(node: Node<A>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[];
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
@@ -88,8 +102,22 @@ export function describe(spec: Spec): string {
   return `[${spec.shape.join(", ")}] ${spec.dtype}`;
 }
 
-/** A traced step: nodes in the order they were made, which is an order they can run in. */
+/**
+ * A traced step: nodes in the order they were made, which is an order they can run in.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { Graph, interpret, matmul } from "@bora/webgpu";
+ *
+ * const graph = new Graph();
+ * const [a, b] = ["a", "b"].map((name) => graph.input(name, [2, 2]));
+ * const values = new Map([["a", Float64Array.of(1, 2, 3, 4)], ["b", Float64Array.of(0, 1, 1, 0)]]);
+ * assert.deepEqual(interpret([matmul(a, b)], values), [Float64Array.of(2, 1, 4, 3)]);
+ * ```
+ */
 export class Graph {
+  /** Sources and ops, in the order they were made. */
   readonly nodes: Node[] = [];
   #scope = "";
   #streams = 0;

@@ -6,8 +6,9 @@ import type { PackedWeight } from "./packing.ts";
 
 /** A weight as read from a checkpoint: row-major f32. */
 export interface Weight {
+  /** Extents, slowest first. */
   readonly shape: readonly number[];
-  /** May be read from a file at each use (see `StoredWeight`): take it once, not in a loop. */
+  /** Its values; may be read from a file at each use (see `StoredWeight`): take them once, not in a loop. */
   readonly data: Float32Array<ArrayBuffer>;
 }
 
@@ -37,12 +38,15 @@ export interface LinearModule {
   readonly path: string;
   /** Name users select it by, such as `query` or `ffn_in`. */
   readonly target: string;
+  /** Outputs. */
   readonly m: number;
+  /** Inputs. */
   readonly n: number;
 }
 
 /** What a model's forward function is given to trace with. */
 export interface Tracer {
+  /** Where it is traced. */
   readonly graph: Graph;
   /** A weight by its full name; trainable when the method trains the base. */
   weight(name: string): Tensor;
@@ -69,6 +73,7 @@ export function headLayoutOf({ head }: Encoder): HeadLayout {
 
 /** Two texts in one sequence of tokens. */
 export interface PairTokens {
+  /** Token ids of the whole sequence, marks included. */
   readonly ids: number[];
   /** Where the tokens of type 1 begin, in models that have two types of token. */
   readonly second?: number;
@@ -76,12 +81,15 @@ export interface PairTokens {
 
 /** An encoder of texts: token ids in, one vector a text out. */
 export interface Encoder {
+  /** Name in results and in saved adapters. */
   readonly name: string;
+  /** By full name, linear layers as [outputs, inputs]. */
   readonly weights: ReadonlyMap<string, Weight>;
   /** Weights of linear layers that are stored in fewer bits, by name; they are not among `weights` (see `packModel`). */
   readonly packed?: ReadonlyMap<string, PackedWeight>;
   /** Tables that no method trains, such as fixed position signals. */
   readonly constants: ReadonlyMap<string, Weight>;
+  /** The layers an adapter can attach to. */
   readonly linears: readonly LinearModule[];
   /** Width of the vector a text becomes. */
   readonly width: number;

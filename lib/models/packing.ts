@@ -8,9 +8,13 @@ export type Packing = "f16" | "int8" | "int4";
 
 /** A packed weight: words as the kernels read them, and the scales of int8 and int4. */
 export interface PackedWeight {
+  /** Extents of the matrix it stands for. */
   readonly shape: readonly number[];
+  /** How it is stored. */
   readonly packing: Packing;
+  /** The values, several to a word, lowest bits first. */
   readonly words: Uint32Array<ArrayBuffer>;
+  /** One for each 64 values; none with f16. */
   readonly scales: Float32Array<ArrayBuffer> | undefined;
 }
 
@@ -65,7 +69,21 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
   return { shape, data };
 }
 
-/** A model whose linear layers' weights are packed; everything else is as it was. */
+/**
+ * A model whose linear layers' weights are packed; everything else is as it was.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { loadUseLite, packModel } from "@bora/webgpu";
+ *
+ * const model = await loadUseLite();
+ * const name = "layer.0.attention.query.weight";
+ * const { words, scales } = packModel(model, "int8").packed!.get(name)!;
+ * const before = model.weights.get(name)!.data.byteLength;
+ * assert.ok(words.byteLength + scales!.byteLength < before / 3);
+ * ```
+ */
 export function packModel(model: Encoder, packing: Packing): Encoder {
   const packed = new Map(
     model.linears.map(({ path }): [string, PackedWeight] => {

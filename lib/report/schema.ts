@@ -92,18 +92,25 @@ export function cellKey(cell: CellIdentity): string {
 
 /** Reads a results file. Throws an Error that names the file, the record and the field that is wrong. */
 export async function readCells(path: string): Promise<Cell[]> {
-  const parsed = v.safeParse(v.array(cellSchema), parseJson(path, await Deno.readTextFile(path)));
+  return parseRecords(path, v.array(cellSchema), await readJson(path));
+}
+
+/** `json` as the schema has it. Throws an Error that names the file, the record and the field that is wrong. */
+export function parseRecords<T>(path: string, schema: v.GenericSchema<unknown, T>, json: unknown): T {
+  const parsed = v.safeParse(schema, json);
   if (parsed.success) return parsed.output;
   const { message } = parsed.issues[0];
   throw new Error(`${path}: ${v.getDotPath(parsed.issues[0]) ?? "file"}: ${message}`);
 }
 
-function parseJson(path: string, text: string): unknown {
+/** What a JSON file holds. Throws an Error that names the file when it is damaged. */
+export async function readJson(path: string): Promise<unknown> {
+  const text = await Deno.readTextFile(path);
   try {
     return JSON.parse(text);
   } catch (error) {
     const what = `${path} is not JSON, or is cut short: ${(error as Error).message}`;
-    throw new Error(`${what}. Move it away, or run without --resume.`, { cause: error });
+    throw new Error(`${what}. Make it again (reproduce: run without --resume).`, { cause: error });
   }
 }
 

@@ -1,4 +1,4 @@
-/** Means with intervals over seeds. */
+/** Means with intervals, over seeds or over samples of time, and tests of their differences. */
 
 import jstat from "npm:jstat@1.9.6";
 
@@ -16,6 +16,69 @@ export function intervalOf(values: readonly number[]): Interval {
   const mean = values.reduce((sum, value) => sum + value, 0) / n;
   if (n < 3) return { mean, halfWidth: undefined };
   return { mean, halfWidth: jstat.studentt.inv(0.975, n - 1) * standardError(values, mean) };
+}
+
+/** A difference as it is estimated from samples: its standard error, and the degrees of freedom of that. */
+export interface Estimate {
+  readonly mean: number;
+  readonly error: number;
+  /** Infinity where the error is known and not estimated. */
+  readonly degrees: number;
+}
+
+/**
+ * The mean of paired differences. `leastError` is what a single difference is uncertain by however alike the few that were seen
+ * are, such as the rounding of a score of n examples.
+ * @throws Error for fewer than two.
+ */
+export function pairedEstimate(differences: readonly number[], leastError = 0): Estimate {
+  const n = differences.length;
+  if (n < 2) throw new Error(`${n} differences say nothing of their spread`);
+  const mean = differences.reduce((sum, value) => sum + value, 0) / n;
+  const error = Math.max(standardError(differences, mean), leastError / Math.sqrt(n));
+  return { mean, error, degrees: n - 1 };
+}
+
+/**
+ * The difference of the means of two independent samples of unequal spread (Welch 1947).
+ * @throws Error for fewer than two values on a side.
+ */
+export function welchEstimate(values: readonly number[], reference: readonly number[]): Estimate {
+  const [own, other] = [pairedEstimate(values), pairedEstimate(reference)];
+  const [a, b] = [own.error ** 2, other.error ** 2];
+  const degrees = a + b === 0 ? Infinity : (a + b) ** 2 / (a ** 2 / own.degrees + b ** 2 / other.degrees);
+  return { mean: own.mean - other.mean, error: Math.sqrt(a + b), degrees };
+}
+
+/** Half the width of the 95 % interval. */
+export function halfWidthOf({ error, degrees }: Estimate): number {
+  return quantile(0.975, degrees) * error;
+}
+
+/** The two-sided p-value of "there is no difference". */
+export function pOf({ mean, error, degrees }: Estimate): number {
+  if (error === 0) return mean === 0 ? 1 : 0;
+  return 2 * lowerTail(-Math.abs(mean) / error, degrees);
+}
+
+function quantile(share: number, degrees: number): number {
+  return Number.isFinite(degrees) ? jstat.studentt.inv(share, degrees) : jstat.normal.inv(share, 0, 1);
+}
+
+function lowerTail(t: number, degrees: number): number {
+  return Number.isFinite(degrees) ? jstat.studentt.cdf(t, degrees) : jstat.normal.cdf(t, 0, 1);
+}
+
+/** Holm's (1979) adjusted p-values: all those below α are right together but for a chance of α. */
+export function holm(ps: readonly number[]): number[] {
+  const order = ps.map((_, i) => i).toSorted((i, j) => ps[i] - ps[j]);
+  const adjusted = new Array<number>(ps.length);
+  let most = 0;
+  order.forEach((i, rank) => {
+    most = Math.max(most, Math.min(1, (ps.length - rank) * ps[i]));
+    adjusted[i] = most;
+  });
+  return adjusted;
 }
 
 function standardError(values: readonly number[], mean: number): number {
@@ -42,8 +105,7 @@ export function pairedDifference(
   const differences = values.map((value, i) => value - reference[i]);
   const { mean, halfWidth } = intervalOf(differences);
   if (halfWidth === undefined) return { mean, halfWidth, p: undefined };
-  const error = standardError(differences, mean);
-  if (error < 1e-9) return { mean, halfWidth: undefined, p: undefined };
-  const t = Math.abs(mean) / error;
-  return { mean, halfWidth, p: 2 * (1 - jstat.studentt.cdf(t, differences.length - 1)) };
+  const estimate = pairedEstimate(differences);
+  if (estimate.error < 1e-9) return { mean, halfWidth: undefined, p: undefined };
+  return { mean, halfWidth, p: pOf(estimate) };
 }

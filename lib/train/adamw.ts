@@ -8,9 +8,13 @@ import type { TrainableWeights } from "./weights.ts";
 
 /** Hyper-parameters, PyTorch's defaults but for the decay. */
 export interface AdamWOptions {
+  /** Decay of the first moment. */
   readonly beta1: number;
+  /** Decay of the second moment. */
   readonly beta2: number;
+  /** Added to the root of the second moment. */
   readonly epsilon: number;
+  /** Decoupled decay of the weights, times the learning rate. */
   readonly weightDecay: number;
   /** Gradients are scaled down to this global norm; 0 never clips. */
   readonly maxNorm: number;
@@ -36,8 +40,11 @@ export class DivergedError extends Error {}
 
 /** Loss and gradient norm of one step. */
 export interface StepRecord {
+  /** From 0. */
   readonly step: number;
+  /** Mean over the step's examples. */
   readonly loss: number;
+  /** Before clipping. */
   readonly gradientNorm: number;
 }
 

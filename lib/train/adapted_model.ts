@@ -22,6 +22,30 @@ const batchSize = 32;
 /**
  * Named adapters on one model, for inference. The model's own weights are never written to: merging makes merged copies, so
  * that unmerging gives the very bits back.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { AdaptedModel, attach, loadUseLite, lora, openGpu } from "@bora/webgpu";
+ *
+ * using gpu = await openGpu();
+ * const model = await loadUseLite();
+ * const adapter = attach(model, lora, { r: 2, target: ["query"] });
+ * const trained = new Map(
+ *   [...adapter.parameters].map(([name, { shape }]) => [
+ *     name,
+ *     { shape, data: new Float32Array(shape[0] * shape[1]).fill(0.1) },
+ *   ]),
+ * );
+ * using adapted = new AdaptedModel(gpu, model);
+ * adapted.add("mine", adapter, trained);
+ * await adapted.merge();
+ * // W + s·BA, with s = 16/2 and BA = 2·0.1·0.1 everywhere.
+ * const name = "layer.0.attention.query.weight";
+ * const [before, after] = [model.weights.get(name)!, adapted.mergedWeights().get(name)!];
+ * assert.ok(Math.abs(after.data[0] - before.data[0] - 8 * 2 * 0.01) < 1e-6);
+ * adapted.unmerge();
+ * ```
  */
 export class AdaptedModel implements Disposable {
   readonly #base: FrozenWeights;
@@ -31,6 +55,7 @@ export class AdaptedModel implements Disposable {
   #active: string | undefined;
   #enabled = true;
 
+  /** Uploads the model's weights. */
   constructor(private readonly gpu: Gpu, private readonly model: Encoder) {
     this.#base = FrozenWeights.of(gpu, model);
   }
@@ -238,6 +263,7 @@ export class AdaptedModel implements Disposable {
     if (this.#merged) throw new Error(`"${this.#active}" is merged: call unmerge() before you ${what}`);
   }
 
+  /** Frees the model's weights. */
   [Symbol.dispose](): void {
     this.#base[Symbol.dispose]();
   }

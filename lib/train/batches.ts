@@ -10,6 +10,7 @@ export interface Encoded {
   readonly texts: readonly (readonly number[])[];
   /** Where the second text begins in each sequence that holds two (see `PairTokens`). */
   readonly seconds?: readonly (number | undefined)[];
+  /** Class, right option, or value. */
   readonly label: number;
 }
 

@@ -16,17 +16,25 @@ export type Scores = Record<string, number>;
 
 /** What training one cell gives. */
 export interface FineTuned {
+  /** Loss and dev metrics of every epoch. */
   readonly epochs: readonly {
     readonly epoch: number;
     readonly trainLoss: number;
     readonly metrics: Scores;
   }[];
+  /** Metrics of the epoch with the best headline metric. */
   readonly best: Scores;
+  /** Metrics of the last epoch. */
   readonly last: Scores;
+  /** Trainable parameters of the head. */
   readonly headParameters: number;
+  /** Steps taken. */
   readonly steps: number;
+  /** What building the programs took. */
   readonly compileSeconds: number;
+  /** What the steps took. */
   readonly trainSeconds: number;
+  /** The most bytes in GPU buffers at one time. */
   readonly peakBufferBytes: number;
   /** Every trained tensor after the last step (see `Trainer.weights`). */
   readonly trained: ReadonlyMap<string, Weight>;
@@ -65,6 +73,22 @@ export function encodeExamples(model: Encoder, task: Task, examples: readonly Ex
 /**
  * Fine-tunes `adapter` on `split` and evaluates it after every epoch; scores on further dev sets go by the metric's name and the
  * set's, such as `accuracy mismatched`.
+ *
+ * @example
+ * ```ts
+ * import { attach, fineTune, FrozenWeights, loadUseLite, lora, openGpu, taskByName } from "@bora/webgpu";
+ *
+ * using gpu = await openGpu();
+ * const model = await loadUseLite();
+ * using frozen = FrozenWeights.of(gpu, model);
+ * const task = taskByName("sentiment");
+ * const { train, dev } = await task.load();
+ * const adapter = attach(model, lora, { r: 8, target: ["query", "value"] });
+ * const options = { learningRate: 3e-3, epochs: 1, batchSize: 16, warmupRatio: 0, seed: 0 };
+ * const split = { train: train.slice(0, 16), dev: dev.slice(0, 16) };
+ * const { last } = await fineTune(gpu, model, frozen, adapter, task, split, options);
+ * console.log(last.accuracy);
+ * ```
  */
 export async function fineTune(
   gpu: Gpu,

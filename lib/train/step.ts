@@ -13,7 +13,9 @@ import { type Encoder, headLayoutOf } from "../models/model.ts";
 
 /** What the head must know of a task. */
 export interface HeadShape {
+  /** Single texts, pairs, or a choice among options. */
   readonly shape: Task["shape"];
+  /** What is minimised. */
   readonly objective: Task["objective"];
   /** Texts an example: 1, 2, or 1 + the number of options. */
   readonly texts: number;

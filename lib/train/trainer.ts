@@ -24,7 +24,9 @@ import { FrozenWeights, TrainableWeights } from "./weights.ts";
 
 /** What a run is trained with. */
 export interface TrainOptions extends Partial<AdamWOptions> {
+  /** The highest, after warming up. */
   readonly learningRate: number;
+  /** Passes over the examples. */
   readonly epochs: number;
   /** Examples that are computed at once. */
   readonly batchSize: number;
@@ -44,10 +46,31 @@ interface StepProgram {
   readonly predictions: Tensor;
 }
 
-/** Trains one model with one adapter on one set of examples. Owns its GPU memory: use with `using`. */
+/**
+ * Trains one model with one adapter on one set of examples. Owns its GPU memory: use with `using`.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { attach, bora, encodeExamples, headOf, loadUseLite, openGpu, taskByName, Trainer } from "@bora/webgpu";
+ *
+ * using gpu = await openGpu();
+ * const model = await loadUseLite();
+ * const task = taskByName("sentiment");
+ * const { train } = await task.load();
+ * const examples = encodeExamples(model, task, train.slice(0, 16));
+ * const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"] });
+ * const options = { learningRate: 3e-3, epochs: 1, batchSize: 8, warmupRatio: 0, seed: 0 };
+ * using trainer = new Trainer(gpu, model, adapter, headOf(task, train[0]), examples, options);
+ * const records = await trainer.epoch(0);
+ * assert.deepEqual(records.map(({ step }) => step), [0, 1]);
+ * console.log(records[0].loss, await trainer.predict(examples));
+ * ```
+ */
 export class Trainer implements Disposable {
   /** Steps of the whole run. */
   readonly steps: number;
+  /** @internal What is trained, on the GPU. */
   readonly trainable: TrainableWeights;
   readonly #frozen: FrozenWeights;
   readonly #constants: FrozenWeights;
@@ -290,6 +313,7 @@ export class Trainer implements Disposable {
     for (const [name, { buffer }] of inputs) this.gpu.upload(buffer, data[name as keyof typeof data]);
   }
 
+  /** Frees everything the run has allocated. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }

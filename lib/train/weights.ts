@@ -17,6 +17,7 @@ export class FrozenWeights implements Disposable {
   readonly #views = new Map<string, BufferView>();
   readonly #buffers: DisposableStack;
 
+  /** Uploads `weights`. */
   constructor(gpu: Gpu, weights: Iterable<readonly [string, { readonly data: Stored }]>) {
     using buffers = new DisposableStack();
     for (const [name, weight] of weights) {
@@ -48,6 +49,7 @@ export class FrozenWeights implements Disposable {
     return this.#views.get(name);
   }
 
+  /** Frees them. */
   [Symbol.dispose](): void {
     this.#buffers.dispose();
     this.#views.clear();

@@ -9,10 +9,13 @@ import { extents, type FusedActivation, layoutOf, type MatmulAttrs, type Split }
 
 /** Options of `matmul`. */
 export interface MatmulOptions {
+  /** A is stored [k, m]. */
   readonly transposeA?: boolean;
+  /** B is stored [n, k]. */
   readonly transposeB?: boolean;
   /** Cuts a, b and the output into this many blocks and multiplies block by block; 1 by default. */
   readonly blocks?: number;
+  /** How a, b and the output are cut into those blocks. */
   readonly splits?: { readonly a: Split; readonly b: Split; readonly out: Split };
   /** Multiplies the product; 1 by default. */
   readonly scale?: number;

@@ -1,0 +1,56 @@
+/** The record of `deno task bench`, as written to `bench.json`. */
+
+import * as v from "npm:valibot@1.5.0";
+import { environmentSchema, parseRecords, readJson } from "./schema.ts";
+
+const milliseconds = v.pipe(v.array(v.pipe(v.number(), v.finite(), v.gtValue(0))), v.readonly());
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+/** Laps are told apart from one another by their place: a yardstick a lap, a time a lap. */
+function sameLaps({ yardstick, measured }: {
+  readonly yardstick?: readonly number[];
+  readonly measured: readonly { readonly milliseconds: readonly number[] }[];
+}): boolean {
+  return measured.every(({ milliseconds: { length } }) =>
+    length === 0 || length === (yardstick ?? measured[0].milliseconds).length
+  );
+}
+
+const rowSchema = v.pipe(
+  v.object({
+    group: v.string(),
+    title: v.string(),
+    name: v.string(),
+    flops: count,
+    bytes: count,
+    /** Runs in a lap; each lap ends with one wait for the GPU. Absent in records from before `deno task compare`. */
+    runs: v.optional(count),
+    /** Milliseconds of the yardstick, one entry a lap, each just before this library's. Absent as `runs` is. */
+    yardstick: v.optional(milliseconds),
+    measured: v.pipe(
+      v.array(v.object({
+        library: v.string(),
+        /** Milliseconds a run, one entry a lap, in the order they were run. */
+        milliseconds,
+        /** Why there are none. */
+        cannot: v.optional(v.string()),
+      })),
+      v.readonly(),
+    ),
+  }),
+  v.check((row) => sameLaps(row), "the libraries and the yardstick must have as many laps"),
+);
+
+export const benchSchema = v.object({
+  schemaVersion: v.literal(1),
+  environment: environmentSchema,
+  rows: v.pipe(v.array(rowSchema), v.readonly()),
+});
+
+/** One run of the bench. */
+export type BenchRecord = v.InferOutput<typeof benchSchema>;
+
+/** Reads a bench.json. Throws an Error that names the file, the row and the field that is wrong. */
+export async function readBench(path: string): Promise<BenchRecord> {
+  return parseRecords(path, benchSchema, await readJson(path));
+}

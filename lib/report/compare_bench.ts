@@ -1,0 +1,172 @@
+/**
+ * Speed against speed: runs of `deno task bench` before and after. What is compared is the logarithm of this library's time over
+ * the yardstick's beside it, where both sides have one. With three runs or more on each side a run is one sample, and runs that
+ * were made in turn are paired; with fewer, laps are.
+ */
+
+import type { BenchRecord } from "./bench_schema.ts";
+import { type ComparedRow, type Comparison, onlyIn } from "./compare.ts";
+import { judge } from "./judge.ts";
+import { type Estimate, halfWidthOf, pairedEstimate, welchEstimate } from "./statistics.ts";
+
+/**
+ * Per cent that a time must change by: with three runs or more on each side, and with fewer. Of single runs of the same code on a
+ * busy machine, 60 pairs in all, two differed by up to 39 % more than everything below explains: what happens to one whole run
+ * shows in no lap of it.
+ */
+export const defaultPercent = { runs: 10, laps: 60 };
+
+/** Runs of the bench, on each side, from which on a run is a sample. */
+const leastRuns = 3;
+
+/**
+ * What laps of one run cannot show, as standard errors of the logarithm: how much two runs of the same code differ, and how far the
+ * yardstick is trusted where the machine was faster or slower on one side, as a share of what it corrects. Set on two records of 21
+ * runs of one bench under loads that changed its times fourfold, such that the largest of 120 differences was 2.2 errors. With three
+ * runs or more the spread is measured instead.
+ */
+const runError = 0.05;
+const yardstickError = 0.25;
+
+/** The library whose times are compared: the peers are the same on both sides. */
+const own = "this library";
+
+type Row = BenchRecord["rows"][number];
+
+/** One work's laps: an entry a run of the bench. */
+interface Laps {
+  readonly milliseconds: readonly (readonly number[])[];
+  readonly yardsticks: readonly (readonly number[] | undefined)[];
+  readonly runs: readonly (number | undefined)[];
+}
+
+/** One work on both sides. */
+interface Pair {
+  readonly name: string;
+  readonly base: Laps;
+  readonly head: Laps;
+}
+
+function lapsOf(records: readonly BenchRecord[]): Map<string, Laps> {
+  const rows = records.flatMap((record) => record.rows);
+  const laps = (row: Row) => row.measured.find(({ library }) => library === own)?.milliseconds ?? [];
+  const timed = rows.filter((row) => laps(row).length > 0);
+  return new Map(
+    [...Map.groupBy(timed, ({ group, name }) => `${group}: ${name}`)].map(([name, rows]) => [name, {
+      milliseconds: rows.map(laps),
+      yardsticks: rows.map(({ yardstick }) => yardstick),
+      runs: rows.map(({ runs }) => runs),
+    }]),
+  );
+}
+
+/**
+ * Compares the times of all works that both sides have.
+ * @throws Error when there is none.
+ */
+export function compareBenches(
+  base: readonly BenchRecord[],
+  head: readonly BenchRecord[],
+  threshold?: number,
+): Comparison {
+  const [before, after] = [lapsOf(base), lapsOf(head)];
+  const names = [...before.keys()].filter((name) => after.has(name));
+  if (names.length === 0) throw new Error("no work of one bench is in the other");
+  const pairs = names.map((name): Pair => ({ name, base: before.get(name)!, head: after.get(name)! }));
+  const byRuns = Math.min(base.length, head.length) >= leastRuns;
+  const percent = threshold ?? defaultPercent[byRuns ? "runs" : "laps"];
+  const estimates = pairs.map(estimateOf);
+  const judged = judge(estimates.map((estimate) => ({ estimate })), Math.log1p(percent / 100), -1);
+  const samples = byRuns
+    ? `over the ${base.length} and ${head.length} runs${base.length === head.length ? ", paired" : ""}`
+    : "over the laps";
+  return {
+    title: "Speed",
+    method: `Milliseconds a run, median of all laps. The change is that of the time${
+      pairs.every(hasYardsticks) ? " over the yardstick's beside it" : ""
+    }; its 95 % interval is Student's t on the logarithms, ${samples}. Threshold: ${percent} %.`,
+    environments: {
+      base: base.map(({ environment }) => environment),
+      head: head.map(({ environment }) => environment),
+    },
+    rows: pairs.map((pair, i) => ({ ...rowOf(pair, estimates[i]), ...judged[i] })),
+    notes: [
+      ...otherLaps(pairs),
+      ...onlyIn("base", before.keys(), after.keys()),
+      ...onlyIn("head", after.keys(), before.keys()),
+    ],
+  };
+}
+
+function hasYardsticks({ base, head }: Pair): boolean {
+  return [...base.yardsticks, ...head.yardsticks].every((yardstick) => yardstick !== undefined);
+}
+
+/** Logarithms of the laps, run by run: of the times over the yardstick's where both sides have one. */
+function logarithms({ milliseconds, yardsticks }: Laps, relative: boolean): number[][] {
+  return milliseconds.map((times, run) =>
+    times.map((time, lap) => Math.log(relative ? time / yardsticks[run]![lap] : time))
+  );
+}
+
+function estimateOf(pair: Pair): Estimate | undefined {
+  const [before, after] = [pair.base, pair.head].map((laps) => logarithms(laps, hasYardsticks(pair)));
+  if (Math.min(before.length, after.length) < leastRuns) {
+    return lapEstimate(before.flat(), after.flat(), pair);
+  }
+  const [a, b] = [before, after].map((runs) => runs.map(median));
+  return a.length === b.length ? pairedEstimate(b.map((value, i) => value - a[i])) : welchEstimate(b, a);
+}
+
+function lapEstimate(before: readonly number[], after: readonly number[], pair: Pair): Estimate | undefined {
+  if (Math.min(before.length, after.length) < 2) return undefined;
+  const { mean, error, degrees } = welchEstimate(after, before);
+  const unseen = Math.hypot(Math.SQRT2 * runError, yardstickError * yardstickChange(pair));
+  return { mean, error: Math.hypot(error, unseen), degrees };
+}
+
+/** The logarithm of how much slower the machine was on HEAD's side by the yardstick; 0 where there is none. */
+function yardstickChange(pair: Pair): number {
+  if (!hasYardsticks(pair)) return 0;
+  const [a, b] = [pair.base, pair.head].map(({ yardsticks }) =>
+    yardsticks.flat().map((time) => Math.log(time!))
+  );
+  return welchEstimate(b, a).mean;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((x, y) => x - y);
+  const middle = sorted.length / 2;
+  return (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;
+}
+
+/** A lap of more runs spreads its one wait over more of them: the times of two such laps differ by themselves. */
+function otherLaps(
+  pairs: readonly Pair[],
+): string[] {
+  const other = pairs.filter(({ base, head }) => new Set([...base.runs, ...head.runs]).size > 1);
+  if (other.length === 0) return [];
+  return [
+    `Laps of another number of runs: ${
+      other.map(({ name }) => name).join("; ")
+    }. Run HEAD with --like BASE's bench.json.`,
+  ];
+}
+
+const percentText = (logarithm: number) => {
+  const percent = 100 * Math.expm1(logarithm);
+  return `${percent > 0 ? "+" : percent < 0 ? "−" : ""}${Math.abs(percent).toFixed(1)}`;
+};
+
+function rowOf(
+  { name, base, head }: Pair,
+  estimate: Estimate | undefined,
+): Omit<ComparedRow, "verdict" | "p"> {
+  const [before, after] = [base, head].map(({ milliseconds }) => median(milliseconds.flat()));
+  const text = (): string => {
+    if (!estimate) return `${percentText(Math.log(after / before))} %`;
+    const [low, high] = [-1, 1].map((side) => estimate.mean + side * halfWidthOf(estimate));
+    return `${percentText(estimate.mean)} % (${percentText(low)} to ${percentText(high)})`;
+  };
+  return { name, base: before.toPrecision(3), head: after.toPrecision(3), difference: text() };
+}

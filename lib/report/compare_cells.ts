@@ -1,0 +1,176 @@
+/** Accuracy against accuracy: the cells of two sets of runs, paired over what both have, seed by seed. */
+
+import { type ComparedRow, type Comparison, onlyIn } from "./compare.ts";
+import { judge } from "./judge.ts";
+import { type Cell, metricsOnly } from "./schema.ts";
+import { type Estimate, halfWidthOf, pairedEstimate } from "./statistics.ts";
+
+/** Points of accuracy (of 100) that a difference must be larger than. */
+export const defaultPoints = 1;
+
+/** One experiment with one seed on both sides. */
+interface Pair {
+  readonly base: Cell;
+  readonly head: Cell;
+}
+
+/** What is compared as one: a label on one task, a label over its tasks, or everything. */
+interface Group {
+  readonly name: string;
+  readonly pairs: readonly Pair[];
+  readonly overall: boolean;
+}
+
+const score = (cell: Cell) => 100 * cell.last[cell.headline];
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** The experiment that a cell belongs to, whatever its seed. */
+function experimentOf({ table, profile, model, task, label, target, trainExamples, devExamples }: Cell) {
+  return [table, profile, model, task, label, target.join(), trainExamples, devExamples].join(" / ");
+}
+
+/** Cells by experiment and seed. Throws an Error when one is there twice. */
+function bySeed(cells: readonly Cell[]): Map<string, Cell> {
+  const found = new Map<string, Cell>();
+  for (const cell of cells) {
+    const key = `${experimentOf(cell)} / seed ${cell.seed}`;
+    if (found.has(key)) throw new Error(`two cells of one experiment: ${key}. Give a folder without copies.`);
+    found.set(key, cell);
+  }
+  return found;
+}
+
+/**
+ * Compares the scores of the last epoch.
+ * @throws Error when the two have no cell in common, or one side has a cell twice.
+ */
+export function compareCells(
+  base: readonly Cell[],
+  head: readonly Cell[],
+  points = defaultPoints,
+): Comparison {
+  const [own, other] = [bySeed(base), bySeed(head)];
+  const pairs = [...own].filter(([key]) => other.has(key)).map(([key, cell]) => ({
+    base: cell,
+    head: other.get(key)!,
+  }));
+  if (pairs.length === 0) throw new Error("no cell of one is in the other: same table, task, label and seed");
+  const groups = groupsOf(pairs);
+  const estimates = groups.map(({ pairs }) => estimateOf(pairs));
+  const judged = judge(
+    groups.map(({ overall }, i) => ({ estimate: estimates[i], overall })),
+    points,
+    1,
+  );
+  return {
+    title: "Accuracy",
+    method:
+      `Headline metric on dev at the last epoch, in points of 100. The interval is 95 % of Student's t over the seeds, paired; ` +
+      `below three seeds that of drawing another dev set of the same size, for accuracies only. Threshold: ${points} points.`,
+    environments: {
+      base: pairs.map(({ base }) => base.environment),
+      head: pairs.map(({ head }) => head.environment),
+    },
+    rows: groups.map((group, i) => ({ ...rowOf(group, estimates[i]), ...judged[i] })),
+    notes: [
+      identical(pairs),
+      ...settings(pairs),
+      ...onlyIn("base", own.keys(), other.keys()),
+      ...onlyIn("head", other.keys(), own.keys()),
+    ],
+  };
+}
+
+/** Every label on every task; every label over its tasks, where there are several; everything, where that is more. */
+function groupsOf(pairs: readonly Pair[]): Group[] {
+  const experiments = Map.groupBy(pairs, ({ base }) => experimentOf(base));
+  const labels = Map.groupBy(pairs, ({ base: { table, label } }) => `${table}: ${label}`);
+  const tasksOf = (pairs: readonly Pair[]) => new Set(pairs.map(({ base }) => experimentOf(base))).size;
+  const groups = [
+    ...[...experiments.values()].map((own) => {
+      const { table, label, task } = own[0].base;
+      return { name: `${table}: ${label}, ${task}`, pairs: own, overall: false };
+    }),
+    ...[...labels].filter(([, own]) => tasksOf(own) > 1).map(([name, own]) => ({
+      name: `${name}, mean of ${tasksOf(own)} tasks`,
+      pairs: own,
+      overall: false,
+    })),
+  ];
+  if (groups.length === 1) return groups;
+  return [...groups, { name: `mean of all ${experiments.size} rows`, pairs, overall: true }];
+}
+
+/** The pairs of every seed that has all of the group's experiments: a mean over fewer would be one of other tasks. */
+function completeSeeds(pairs: readonly Pair[]): Pair[][] {
+  const experiments = new Set(pairs.map(({ base }) => experimentOf(base))).size;
+  return [...Map.groupBy(pairs, ({ base }) => base.seed).values()].filter(({ length }) =>
+    length === experiments
+  );
+}
+
+function estimateOf(pairs: readonly Pair[]): Estimate | undefined {
+  if (pairs.every(sameBits)) return { mean: 0, error: 0, degrees: Infinity };
+  const seeds = completeSeeds(pairs);
+  const differences = seeds.map((own) => mean(own.map(({ base, head }) => score(head) - score(base))));
+  if (differences.length >= 3) return pairedEstimate(differences, leastError(seeds[0]));
+  if (differences.length === 0 || pairs.some(({ base }) => base.headline !== "accuracy")) return undefined;
+  return { mean: mean(differences), error: samplingError(seeds[0]), degrees: Infinity };
+}
+
+function sameBits({ base, head }: Pair): boolean {
+  return metricsOnly([base]) === metricsOnly([head]);
+}
+
+/** A difference of two scores of n examples is only known to 1/n: a standard deviation of 100/(n √6) points a cell. */
+function leastError(pairs: readonly Pair[]): number {
+  const variances = pairs.map(({ base }) => (100 / base.devExamples) ** 2 / 6);
+  return Math.sqrt(variances.reduce((sum, value) => sum + value, 0)) / pairs.length;
+}
+
+/**
+ * Standard error of a difference of accuracies p on two dev sets of n: √(2 p(1−p)/n) a task. That both were measured on one set
+ * makes it smaller, which is left out; rows of one task share its set, so that their mean is no surer than one of them.
+ */
+function samplingError(pairs: readonly Pair[]): number {
+  const tasks = [...Map.groupBy(pairs, ({ base }) => base.task).values()];
+  const variances = tasks.map((own) => {
+    const worst = Math.max(...own.map(({ base, head }) => {
+      const p = (score(base) + score(head)) / 200;
+      return 2 * p * (1 - p) / base.devExamples;
+    }));
+    return worst * (own.length / pairs.length) ** 2;
+  });
+  return 100 * Math.sqrt(variances.reduce((sum, value) => sum + value, 0));
+}
+
+const signed = (value: number) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(2)}`;
+
+function rowOf({ name, pairs }: Group, estimate: Estimate | undefined): Omit<ComparedRow, "verdict" | "p"> {
+  const seeds = completeSeeds(pairs);
+  const of = (side: keyof Pair) =>
+    seeds.length === 0 ? "–" : mean(seeds.flat().map((pair) => score(pair[side]))).toFixed(2);
+  const difference = estimate?.mean ?? mean(pairs.map(({ base, head }) => score(head) - score(base)));
+  return {
+    name,
+    base: of("base"),
+    head: of("head"),
+    difference: signed(difference) + (estimate ? ` ± ${halfWidthOf(estimate).toFixed(2)}` : ""),
+  };
+}
+
+function identical(pairs: readonly Pair[]): string {
+  const same = pairs.filter(sameBits).length;
+  return `${same} of ${pairs.length} cells agree in every metric and loss to the last bit.`;
+}
+
+/** Experiments whose hyper-parameters differ: what is compared is then the whole of them. */
+function settings(pairs: readonly Pair[]): string[] {
+  const textOf = ({ options, learningRate, batchSize, steps }: Cell) =>
+    JSON.stringify({ learningRate, batchSize, steps, ...options });
+  const changed = pairs.filter(({ base, head }) => textOf(base) !== textOf(head));
+  const lines = changed.map(({ base, head }) =>
+    `${base.table}: ${base.label}, ${base.task}: ${textOf(base)} → ${textOf(head)}`
+  );
+  return lines.length === 0 ? [] : [`Settings differ: ${[...new Set(lines)].join("; ")}.`];
+}

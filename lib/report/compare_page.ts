@@ -1,0 +1,71 @@
+/** Comparisons as markdown; everything that comes from a file is escaped, for a result file may come from a stranger's pull request. */
+
+import type { ComparedRow, Comparison } from "./compare.ts";
+import { alpha, type Verdict } from "./judge.ts";
+import { table } from "./markdown.ts";
+import type { Environment } from "./schema.ts";
+
+/** Worst first. */
+const order: readonly Verdict[] = ["worse", "better", "cannot tell", "same"];
+
+/** `text` as markdown shows it letter for letter: no markup, no HTML, no table column, on one line. */
+export function escapeMarkdown(text: string): string {
+  return text.replaceAll(/\s+/g, " ").replaceAll(/[\\`*_[\]|~$@]/g, "\\$&").replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** How many rows have which verdict, such as `1 worse, 3 same`. */
+export function countsOf(rows: readonly ComparedRow[]): string {
+  return order.map((verdict) => [rows.filter((row) => row.verdict === verdict).length, verdict] as const)
+    .filter(([count]) => count > 0).map(([count, verdict]) => `${count} ${verdict}`).join(", ");
+}
+
+/** The page: for every kind of result its environments, its rows, and what the verdicts mean. */
+export function comparePage(comparisons: readonly Comparison[], base: string, head: string): string {
+  const sections = comparisons.map(section).join("\n\n");
+  return `# ${escapeMarkdown(base)} → ${escapeMarkdown(head)}\n\n${sections}\n`;
+}
+
+function section({ title, method, environments, rows, notes }: Comparison): string {
+  const sorted = rows.toSorted((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict));
+  const body = table(
+    ["row", "base", "head", "difference (95 %)", "p", "verdict"],
+    sorted.map(({ name, base, head, difference, p, verdict }) => [
+      escapeMarkdown(name),
+      base,
+      head,
+      difference,
+      p === undefined ? "–" : p < 0.001 ? "&lt; 0.001" : p.toFixed(3),
+      verdict === "worse" || verdict === "better" ? `**${verdict}**` : verdict,
+    ]),
+  );
+  return `## ${title}: ${countsOf(rows)}
+
+${environmentTable(environments)}
+
+${body}
+
+${method} *better* and *worse*: larger than the threshold, and more than the spread explains; p is adjusted so that noise
+alone raises one alarm or more among all rows in ${
+    100 * alpha
+  } of 100 comparisons (Holm). *same*: the interval lies within the
+threshold.${notes.map((note) => `\n\n${escapeMarkdown(note)}`).join("")}`;
+}
+
+const fields = ["adapter", "software", "runtime", "system", "cpus", "commit", "dirty"] as const;
+
+/** What the two sides differ in, and what they share. */
+function environmentTable({ base, head }: Comparison["environments"]): string {
+  const valuesOf = (environments: readonly Environment[], field: typeof fields[number]) =>
+    [...new Set(environments.map((environment) => String(environment[field])))].map(escapeMarkdown).join(
+      ", ",
+    );
+  const all = fields.map((field) => [field, valuesOf(base, field), valuesOf(head, field)] as const);
+  const differing = all.filter(([, a, b]) => a !== b);
+  const shared = all.filter(([, a, b]) => a === b).map(([field, value]) => `${field} ${value}`).join(", ");
+  const sharedText = shared === "" ? "" : `Environment of both: ${shared}.`;
+  if (differing.length === 0) return sharedText;
+  const machine = differing.some(([field]) => field !== "commit" && field !== "dirty");
+  const warning = machine ? "**The environments differ: so may the results, with the same code.**\n\n" : "";
+  return `${warning}${table(["environment", "base", "head"], differing)}${sharedText && `\n\n${sharedText}`}`;
+}

@@ -1,0 +1,49 @@
+/** Result files of any kind, alone or in folders. */
+
+import * as v from "npm:valibot@1.5.0";
+import { type BenchRecord, benchSchema } from "./bench_schema.ts";
+import { type Cell, cellSchema, parseRecords, readJson } from "./schema.ts";
+
+/** Everything that was found. */
+export interface Results {
+  readonly cells: readonly Cell[];
+  /** In the order of their paths. */
+  readonly benches: readonly BenchRecord[];
+  /** Files of other kinds, which a folder may hold. */
+  readonly leftOut: readonly string[];
+}
+
+/**
+ * Reads a result file, or every `.json` file of a folder and the folders in it.
+ * @throws Error that names the file when it is damaged, or is alone and of another kind.
+ */
+export async function readResults(path: string): Promise<Results> {
+  const { isDirectory } = await Deno.stat(path);
+  const paths = isDirectory ? await jsonFiles(path) : [path];
+  const cells: Cell[] = [];
+  const benches: BenchRecord[] = [];
+  const leftOut: string[] = [];
+  for (const file of paths) {
+    const json = await readJson(file);
+    if (Array.isArray(json)) cells.push(...parseRecords(file, v.array(cellSchema), json));
+    else if (isBench(json)) benches.push(parseRecords(file, benchSchema, json));
+    else leftOut.push(file);
+  }
+  if (cells.length + benches.length > 0) return { cells, benches, leftOut };
+  throw new Error(
+    `${path}: neither cells of deno task reproduce nor a bench.json of deno task bench`,
+  );
+}
+
+function isBench(json: unknown): boolean {
+  return typeof json === "object" && json !== null && "rows" in json && "environment" in json;
+}
+
+async function jsonFiles(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const { name, isDirectory, isFile } of await Array.fromAsync(Deno.readDir(folder))) {
+    if (isDirectory) found.push(...await jsonFiles(`${folder}/${name}`));
+    if (isFile && name.endsWith(".json")) found.push(`${folder}/${name}`);
+  }
+  return found.toSorted();
+}

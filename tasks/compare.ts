@@ -1,0 +1,100 @@
+/** `deno task compare BASE HEAD`: did this commit, driver or GPU change accuracy or speed? Exits 1 when something is worse. */
+
+import { parseArgs } from "node:util";
+import { writeWhole } from "../lib/files.ts";
+import type { Comparison } from "../lib/report/compare.ts";
+import { compareBenches, defaultPercent } from "../lib/report/compare_bench.ts";
+import { compareCells, defaultPoints } from "../lib/report/compare_cells.ts";
+import { comparePage, countsOf } from "../lib/report/compare_page.ts";
+import { readResults, type Results } from "../lib/report/results.ts";
+
+const help = `deno task compare BASE HEAD [options]
+
+BASE and HEAD are result files, or folders of them: cells of deno task reproduce, or bench.json of deno task bench.
+Exits 0, 1 when a row is worse, 2 when there is nothing to compare.
+
+  --threshold N    what counts: points of accuracy (default ${defaultPoints}), or per cent of time (default ${defaultPercent.runs}, or
+                   ${defaultPercent.laps} with fewer than three runs of the bench on a side, which tell little on a busy machine)
+  --format FORMAT  markdown, or github: also into the step summary that $GITHUB_STEP_SUMMARY names (default: markdown)
+  --out FILE       write the page here too
+  --help           this text
+
+For speed on a machine that does other things too, run both sides in turn, three times or more, in a folder each:
+
+  deno task bench products --alone --laps 15 --out base/1
+  deno task bench products --alone --laps 15 --like base/1/bench.json --out head/1
+`;
+
+function readArguments() {
+  const { values, positionals } = parseArgs({
+    args: Deno.args,
+    allowPositionals: true,
+    options: {
+      threshold: { type: "string" },
+      format: { type: "string", default: "markdown" },
+      out: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return { help: true as const };
+  if (positionals.length !== 2) throw new Error(`BASE and HEAD are wanted, not ${positionals.length} paths`);
+  if (values.format !== "markdown" && values.format !== "github") {
+    throw new Error(`no format "${values.format}"; have markdown, github`);
+  }
+  const threshold = values.threshold === undefined ? undefined : Number(values.threshold);
+  if (threshold !== undefined && !(threshold >= 0 && values.threshold !== "")) {
+    throw new Error(`--threshold wants a number from 0, not "${values.threshold}"`);
+  }
+  const summary = values.format === "github" ? Deno.env.get("GITHUB_STEP_SUMMARY") : undefined;
+  if (values.format === "github" && !summary) {
+    throw new Error("--format github wants $GITHUB_STEP_SUMMARY, which GitHub's runners set");
+  }
+  return {
+    help: false as const,
+    base: positionals[0],
+    head: positionals[1],
+    threshold,
+    summary,
+    out: values.out,
+  };
+}
+
+/** Whatever kinds both sides have. */
+function compareResults(base: Results, head: Results, threshold: number | undefined): Comparison[] {
+  const cells = base.cells.length > 0 && head.cells.length > 0;
+  const benches = base.benches.length > 0 && head.benches.length > 0;
+  if (!cells && !benches) throw new Error("one of the two holds accuracy, the other speed");
+  if (cells && benches && threshold !== undefined) {
+    throw new Error(
+      "both hold accuracy and speed, and --threshold cannot mean both: compare one kind at a time",
+    );
+  }
+  return [
+    ...cells ? [compareCells(base.cells, head.cells, threshold)] : [],
+    ...benches ? [compareBenches(base.benches, head.benches, threshold)] : [],
+  ];
+}
+
+async function main(): Promise<number> {
+  const options = readArguments();
+  if (options.help) {
+    console.log(help);
+    return 0;
+  }
+  const [base, head] = [await readResults(options.base), await readResults(options.head)];
+  for (const path of [...base.leftOut, ...head.leftOut]) console.error(`left out, of another kind: ${path}`);
+  const comparisons = compareResults(base, head, options.threshold);
+  const page = comparePage(comparisons, options.base, options.head);
+  console.log(page);
+  if (options.out) await writeWhole(options.out, page);
+  if (options.summary) await Deno.writeTextFile(options.summary, page, { append: true });
+  for (const { title, rows } of comparisons) console.error(`${title}: ${countsOf(rows)}`);
+  return comparisons.some(({ rows }) => rows.some(({ verdict }) => verdict === "worse")) ? 1 : 0;
+}
+
+try {
+  Deno.exit(await main());
+} catch (error) {
+  console.error(`${(error as Error).message}\n(deno task compare --help says what it takes)`);
+  Deno.exit(2);
+}

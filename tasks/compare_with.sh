@@ -1,0 +1,53 @@
+#!/bin/sh
+# Accuracy and speed of this tree against those of a commit, on this machine: both benches in turn, so that what else the machine
+# does falls on both, then `deno task compare`, whose exit code is this script's. Results go to OUT/base and OUT/head.
+#
+#     sh tasks/compare_with.sh COMMIT OUT [bench groups and options…] [-- options of deno task compare…]
+set -eu
+cd "$(dirname "$0")/.."
+[ $# -ge 2 ] || { echo "usage: sh tasks/compare_with.sh COMMIT OUT [bench arguments…] [-- compare arguments…]" >&2; exit 2; }
+commit=$1
+out=$2
+shift 2
+rounds=5
+export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
+
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+if [ -e "$out/base" ] || [ -e "$out/head" ]; then
+  echo "$out holds results already: name another folder" >&2
+  exit 2
+fi
+tree=$(mktemp -d)
+git worktree add --quiet --detach "$tree" "$commit" || exit 2
+trap 'git worktree remove --force "$tree"' EXIT
+if [ ! -f "$tree/tasks/compare.ts" ]; then
+  echo "$commit is older than deno task compare: its bench keeps too little to be compared" >&2
+  exit 2
+fi
+
+# Arguments up to -- are the bench's.
+bench=""
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  bench="$bench $1"
+  shift
+done
+[ $# -eq 0 ] || shift
+
+run_in() { (cd "$1" && shift && "$@" >/dev/null); }
+round=1
+like=""
+while [ "$round" -le "$rounds" ]; do
+  # shellcheck disable=SC2086 -- several arguments
+  run_in "$tree" deno task --quiet bench $bench --alone --laps 10 $like --out "$out/base/$round"
+  like="--like $out/base/1/bench.json"
+  # shellcheck disable=SC2086
+  run_in . deno task --quiet bench $bench --alone --laps 10 $like --out "$out/head/$round"
+  round=$((round + 1))
+done
+for side in base head; do
+  [ "$side" = base ] && where=$tree || where=.
+  run_in "$where" deno task --quiet reproduce --profile smoke --seeds 3 --method "LoRA r 8" --method "BoRA r 8 b 16" \
+    --out "$out/$side/accuracy"
+done
+deno task --quiet compare "$out/base" "$out/head" "$@"

@@ -1,0 +1,306 @@
+/** `deno task compare`: its statistics, its verdicts on injected regressions and on noise alone, its page and its exit codes. */
+
+import assert from "node:assert/strict";
+import * as v from "npm:valibot@1.5.0";
+import { pairsOf, rowsOf, slowed, stretchesOf } from "../bench/noise.ts";
+import { normals } from "./support/noise.ts";
+import { type BenchRecord, benchSchema } from "../lib/report/bench_schema.ts";
+import { compareBenches } from "../lib/report/compare_bench.ts";
+import { compareCells } from "../lib/report/compare_cells.ts";
+import { comparePage, escapeMarkdown } from "../lib/report/compare_page.ts";
+import type { ComparedRow, Comparison } from "../lib/report/compare.ts";
+import { judge } from "../lib/report/judge.ts";
+import { type Cell, parseRecords, readCells, readJson } from "../lib/report/schema.ts";
+import { halfWidthOf, holm, pairedEstimate, pOf, welchEstimate } from "../lib/report/statistics.ts";
+
+const root = new URL("..", import.meta.url);
+const results = (name: string) => new URL(`results/${name}.json`, root).pathname;
+
+const near = (actual: number, expected: number, tolerance = 1e-6) =>
+  assert.ok(Math.abs(actual - expected) <= tolerance, `${actual}, expected ${expected}`);
+
+const verdicts = ({ rows }: Comparison) => rows.map(({ verdict }) => verdict);
+const count = (comparison: Comparison, verdict: string) =>
+  verdicts(comparison).filter((other) => other === verdict).length;
+
+Deno.test("Welch's test and the paired one, against SciPy's numbers", () => {
+  // scipy.stats.ttest_ind([5.1, 4.9, 5.6, 5.8, 6.0], [4.1, 4.3, 4.0, 5.0], equal_var=False)
+  const welch = welchEstimate([5.1, 4.9, 5.6, 5.8, 6.0], [4.1, 4.3, 4.0, 5.0]);
+  near(welch.mean, 1.13);
+  near(welch.degrees, 6.665443527267511);
+  near(pOf(welch), 0.008558636579121525);
+  // scipy.stats.ttest_1samp([1, 2, 4], 0)
+  near(pOf(pairedEstimate([1, 2, 4])), 0.11808289631180308);
+  near(halfWidthOf({ mean: 0, error: 2, degrees: Infinity }), 2 * 1.959963985, 1e-6);
+  near(pOf({ mean: -8, error: 1, degrees: Infinity }), 1.2441921148543573e-15, 1e-16);
+});
+
+Deno.test("differences that happen to agree are no certainty where a score is rounded", () => {
+  near(pairedEstimate([1, 1, 1], 0.6).error, 0.6 / Math.sqrt(3));
+  assert.throws(() => pairedEstimate([1]), /1 differences say nothing/);
+});
+
+Deno.test("Holm's adjusted p-values, by hand", () => {
+  // In order 0.01·4, 0.02·3, 0.03·2 and 0.04·1, each no less than the one before.
+  holm([0.03, 0.01, 0.04, 0.02]).forEach((p, i) => near(p, [0.06, 0.04, 0.06, 0.06][i]));
+  assert.deepEqual(holm([0.9, 0.8]), [1, 1]);
+});
+
+Deno.test("a verdict needs size and certainty; the mean of all rows has half of the 5 % for itself", () => {
+  const sure = (mean: number) => ({ estimate: { mean, error: 0.1, degrees: Infinity } });
+  const unsure = (mean: number) => ({ estimate: { mean, error: 3, degrees: Infinity } });
+  const said = (good: 1 | -1) =>
+    judge([sure(2), sure(-2), sure(0.5), unsure(2), unsure(0), { estimate: undefined }], 1, good)
+      .map(({ verdict }) => verdict);
+  assert.deepEqual(said(1), ["better", "worse", "same", "cannot tell", "cannot tell", "cannot tell"]);
+  assert.deepEqual(said(-1).slice(0, 2), ["worse", "better"]);
+  // p = 0.02: certain alone, not among ten; and as the overall row only where it would be below 2.5 %.
+  const two = { estimate: { mean: 2.326, error: 1, degrees: Infinity } };
+  const others = Array.from({ length: 9 }, () => unsure(0));
+  assert.equal(judge([two], 1, 1)[0].verdict, "better");
+  assert.equal(judge([two, ...others], 1, 1)[0].verdict, "cannot tell");
+  assert.equal(judge([{ ...two, overall: true }, ...others], 1, 1)[0].verdict, "better");
+});
+
+/** The cells with their last score changed, as a change of the code would. */
+function shifted(cells: readonly Cell[], points: (cell: Cell, i: number) => number): Cell[] {
+  return cells.map((cell, i) => {
+    const score = cell.last[cell.headline] + points(cell, i) / 100;
+    return {
+      ...cell,
+      last: { ...cell.last, [cell.headline]: Math.round(score * cell.devExamples) / cell.devExamples },
+    };
+  });
+}
+
+Deno.test("accuracy: the same results are the same; a method that got worse is named, the others are not", async () => {
+  const cells = await readCells(results("methods"));
+  assert.equal(count(compareCells(cells, cells), "same"), 28);
+  const head = shifted(cells, ({ label }) => label === "LoRA r 8" ? -20 : 0);
+  const { rows } = compareCells(cells, head);
+  const worse = rows.filter(({ verdict }) => verdict === "worse").map(({ name }) => name);
+  assert.deepEqual(worse, ["methods: LoRA r 8, supersense"]);
+  assert.equal(count(compareCells(head, cells), "better"), 1);
+});
+
+Deno.test("accuracy: a loss too small for any one row shows in the mean of all", async () => {
+  const cells = await readCells(results("methods"));
+  const noise = normals(1);
+  const { rows } = compareCells(cells, shifted(cells, () => -3 + 2 * noise()));
+  const worse = rows.filter(({ verdict }) => verdict === "worse").map(({ name }) => name);
+  assert.equal(worse.at(-1), "mean of all 27 rows");
+  assert.ok(worse.length < 4, `${worse}`);
+});
+
+Deno.test("accuracy: with one seed the dev set's size says what can be told", async () => {
+  const cells = (await readCells(results("first-table"))).map((cell) => ({ ...cell, seed: 0 }));
+  assert.equal(count(compareCells(cells, shifted(cells, (_, i) => i % 2 === 0 ? 2 : -2)), "worse"), 0);
+  const broken = compareCells(cells, shifted(cells, ({ label }) => label === "BoRA r 8 b 16" ? -25 : 0));
+  assert.deepEqual(
+    broken.rows.filter(({ verdict }) => verdict === "worse").map(({ name }) => name),
+    [
+      "first-table: BoRA r 8 b 16, supersense",
+      "first-table: BoRA r 8 b 16, sentiment",
+      "first-table: BoRA r 8 b 16, mean of 2 tasks",
+    ],
+  );
+});
+
+Deno.test("accuracy: 200 comparisons of noise alone raise no more alarms than 5 % of them", async () => {
+  const cells = await readCells(results("methods"));
+  let alarms = 0;
+  for (let seed = 0; seed < 200; seed++) {
+    const noise = normals(seed);
+    if (count(compareCells(cells, shifted(cells, () => 2 * noise())), "worse") > 0) alarms++;
+  }
+  assert.ok(alarms <= 10, `${alarms} alarms`);
+});
+
+Deno.test("accuracy: what cannot be compared is said", async () => {
+  const cells = await readCells(results("first-table"));
+  assert.throws(() => compareCells(cells, [...cells, cells[0]]), /two cells of one experiment: first-table/);
+  assert.throws(() => compareCells(cells, cells.map((cell) => ({ ...cell, seed: 9 }))), /no cell of one/);
+  const part = compareCells(cells.slice(1), cells.map((cell) => ({ ...cell, learningRate: 7 })));
+  const notes = part.notes.join("\n");
+  assert.match(notes, /Only in head: first-table .*Head only/);
+  assert.match(notes, /Settings differ: .*→ \{"learningRate":7/);
+  assert.match(notes, /0 of 11 cells agree in every metric/);
+});
+
+/** Runs of a bench of `works`: lap times scatter by `lap`, whole runs by `run`, the machine by `machine`, as logarithms. */
+function benches(
+  seed: number,
+  runs: number,
+  { works = 10, lap = 0.1, run = 0.03, machine = 0.3, yardstick = true } = {},
+): BenchRecord[] {
+  const noise = normals(seed);
+  const environment = {
+    adapter: "a",
+    software: true,
+    runtime: "r",
+    system: "s",
+    cpus: 2,
+    commit: "c",
+    dirty: false,
+  };
+  return Array.from({ length: runs }, () => {
+    const state = machine * noise();
+    const rows = Array.from({ length: works }, (_, i) => {
+      const own = run * noise();
+      const laps = Array.from({ length: 15 }, () => [state + lap * noise(), state + own + lap * noise()]);
+      return {
+        group: "products",
+        title: "Products",
+        name: `work ${i}`,
+        flops: 1,
+        bytes: 1,
+        runs: 5,
+        ...yardstick ? { yardstick: laps.map(([time]) => 50 * Math.exp(time)) } : {},
+        measured: [{ library: "this library", milliseconds: laps.map(([, time]) => 4 * Math.exp(time)) }],
+      };
+    });
+    return { schemaVersion: 1, environment, rows };
+  });
+}
+
+Deno.test("speed: 200 comparisons of noise alone, as single runs and in turn, raise no more alarms than 5 % of them", () => {
+  for (const runs of [1, 5]) {
+    let alarms = 0;
+    for (let seed = 0; seed < 200; seed++) {
+      const all = benches(seed, 2 * runs);
+      const comparison = compareBenches(all.slice(0, runs), all.slice(runs));
+      if (count(comparison, "worse") > 0) alarms++;
+    }
+    assert.ok(alarms <= 10, `${runs} runs: ${alarms} alarms`);
+  }
+});
+
+Deno.test("speed: the yardstick tells a slower kernel from a slower machine", () => {
+  const quiet = { machine: 0, works: 3 };
+  const [base, other] = [benches(1, 5, quiet), benches(2, 5, quiet)];
+  assert.deepEqual(verdicts(compareBenches(base, slowed(other, 1.3))), ["worse", "worse", "worse"]);
+  assert.deepEqual(verdicts(compareBenches(slowed(base, 1.3), other)), ["better", "better", "better"]);
+  const busy = slowed(other, 1.3).map(({ rows, ...rest }) => ({
+    ...rest,
+    rows: rows.map((row) => ({ ...row, yardstick: row.yardstick!.map((time) => 1.3 * time) })),
+  }));
+  assert.equal(count(compareBenches(base, busy), "worse"), 0);
+  const bare = { ...quiet, yardstick: false };
+  assert.equal(count(compareBenches(benches(1, 5, bare), slowed(benches(2, 5, bare), 1.3)), "worse"), 3);
+});
+
+Deno.test("speed: works of other laps, and works that one side lacks, are named", () => {
+  const [base, head] = [benches(1, 1, { works: 2 }), benches(2, 1, { works: 3 })];
+  const other = head.map(({ rows, ...rest }) => ({
+    ...rest,
+    rows: rows.map((row) => ({ ...row, runs: 6 })),
+  }));
+  const notes = compareBenches(base, other).notes.join("\n");
+  assert.match(notes, /another number of runs: products: work 0; products: work 1\. Run HEAD with --like/);
+  assert.match(notes, /Only in head: products: work 2/);
+  assert.throws(() => compareBenches(base, benches(1, 1, { works: 0 })), /no work of one bench/);
+});
+
+/** The recorded runs of bench/noise.ts: one bench 21 times, nothing changed between them. */
+async function recorded(): Promise<readonly BenchRecord[]> {
+  return parseRecords(
+    "results/compare-noise.json",
+    v.array(benchSchema),
+    await readJson(results("compare-noise")),
+  );
+}
+
+Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower kernel does", async () => {
+  const records = await recorded();
+  assert.equal(records.length, 21);
+  for (const pairs of [pairsOf(records), stretchesOf(records)]) {
+    const alarms = rowsOf(pairs).filter(({ verdict }) => verdict === "worse" || verdict === "better");
+    assert.deepEqual(alarms, []);
+  }
+  const share = (rows: ComparedRow[]) =>
+    rows.filter(({ verdict }) => verdict === "worse").length / rows.length;
+  assert.ok(share(rowsOf(pairsOf(records), 3)) > 0.9, `${share(rowsOf(pairsOf(records), 3))}`);
+  assert.ok(share(rowsOf(stretchesOf(records), 2)) > 0.9);
+  assert.ok(share(rowsOf(stretchesOf(records), 1.3)) > 0.5);
+});
+
+Deno.test("speed: a kernel 1.15 times as slow is found in a real machine's noise, given enough runs in turn", async () => {
+  const records = await recorded();
+  const draw = normals(3);
+  const resampled = () =>
+    Array.from({ length: 40 }, () => records[Math.floor(Math.abs(draw() * 1e3)) % records.length]);
+  const [base, head] = [resampled(), resampled()];
+  assert.equal(count(compareBenches(base, head), "worse"), 0);
+  assert.ok(count(compareBenches(base, slowed(head, 1.15)), "worse") >= 2);
+  assert.ok(count(compareBenches(slowed(base, 1.15), head), "better") >= 2);
+});
+
+Deno.test("the page: differences of the environment first, worst rows on top, nothing of a file as markup", async () => {
+  const cells = await readCells(results("first-table"));
+  const evil = '<img src=x onerror="alert(1)"> | [a](http://b) `c`\n# d';
+  const head = shifted(cells, ({ label }) => label === "BoRA r 8 b 16" ? -30 : 0).map((cell) => ({
+    ...cell,
+    environment: { ...cell.environment, adapter: evil, dirty: true },
+  }));
+  const page = comparePage([compareCells(cells, head)], "base.json", evil);
+  assert.match(page, /^# base\.json → &lt;img/);
+  assert.doesNotMatch(page, /<img|[^\\]\[a|[^\\]`c/);
+  const compact = page.replaceAll(/ +/g, " ");
+  assert.match(compact, /\*\*The environments differ: so may the results, with the same code\.\*\*/);
+  assert.match(compact, /\| dirty \| false \| true \|/);
+  assert.match(compact, /Environment of both: software true, runtime Deno/);
+  assert.ok(compact.indexOf("| dirty |") < compact.indexOf("| row |"));
+  const verdicts = compact.split("\n").filter((line) => line.startsWith("| first-table"));
+  assert.match(verdicts[0], /BoRA r 8 b 16.*\*\*worse\*\*/);
+  assert.match(compact, /Threshold: 1 points/);
+  assert.equal(escapeMarkdown("a|b\n\\c"), "a\\|b \\\\c");
+});
+
+async function compare(args: readonly string[], env: Record<string, string> = {}) {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", "tasks/compare.ts", ...args],
+    cwd: root,
+    env: { NO_COLOR: "1", ...env },
+  }).output();
+  const [out, error] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  return { code, out, error };
+}
+
+Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is nothing to compare", async () => {
+  const folder = await Deno.makeTempDir();
+  const cells = await readCells(results("methods"));
+  const write = (name: string, json: unknown) =>
+    Deno.writeTextFile(`${folder}/${name}.json`, JSON.stringify(json));
+  await write("head", shifted(cells, () => -20));
+  await write("other", { a: 1 });
+  await write("damaged", [{ schemaVersion: 1 }]);
+  const summary = `${folder}/summary.md`;
+  await Deno.writeTextFile(summary, "before\n");
+  const base = results("methods");
+  const [same, worse] = await Promise.all([
+    compare([base, base, "--out", `${folder}/page.md`]),
+    compare([base, `${folder}/head.json`, "--format", "github"], { GITHUB_STEP_SUMMARY: summary }),
+  ]);
+  assert.equal(same.code, 0, same.error);
+  assert.match(same.error, /Accuracy: 28 same/);
+  assert.equal(await Deno.readTextFile(`${folder}/page.md`), same.out.replace(/\n$/, ""));
+  assert.equal(worse.code, 1, worse.error);
+  assert.equal(await Deno.readTextFile(summary), `before\n${worse.out.replace(/\n$/, "")}`);
+  for (
+    const [args, message] of [
+      [[base], /BASE and HEAD are wanted, not 1/],
+      [[base, base, "--threshold", "some"], /--threshold wants a number from 0, not "some"/],
+      [[base, base, "--format", "html"], /no format "html"; have markdown, github/],
+      [[base, base, "--quick"], /Unknown option '--quick'/],
+      [[base, `${folder}/none.json`], /none\.json/],
+      [[base, `${folder}/other.json`], /other\.json: neither cells/],
+      [[base, `${folder}/damaged.json`], /damaged\.json: 0\.table/],
+      [[base, results("bench")], /one of the two holds accuracy, the other speed/],
+    ] as const
+  ) {
+    const { code, error } = await compare(args);
+    assert.equal(code, 2, error);
+    assert.match(error, message);
+  }
+  await Deno.remove(folder, { recursive: true });
+});

@@ -18,8 +18,8 @@ export const commonsenseTable = userDataTable({
     smoke: { tasks: ["openbookqa"], train: 32, dev: 32, training: 1, seeds: 1 },
     default: {
       tasks: ["boolq", "ARC-Easy", "ARC-Challenge", "openbookqa"],
-      train: 320,
-      dev: 320,
+      train: 96,
+      dev: 96,
       training: 2,
       seeds: 3,
     },

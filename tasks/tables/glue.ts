@@ -17,7 +17,7 @@ export const glueTable = userDataTable({
   target: glueProtocol.target,
   profiles: {
     smoke: { tasks: ["RTE"], train: 64, dev: 64, training: 1, seeds: 1 },
-    default: { tasks: small, train: 480, dev: 320, training: 2, seeds: 3 },
+    default: { tasks: small, train: 160, dev: 160, training: 2, seeds: 3 },
     full: { tasks: glueProtocol.averaged, train: 8000, dev: 2000, training: 3, seeds: 5 },
     paper: {
       tasks: glueProtocol.averaged,

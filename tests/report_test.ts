@@ -6,7 +6,7 @@ import { writeWhole } from "../lib/files.ts";
 import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
 import { renderMarkdown } from "../lib/report/markdown.ts";
-import { intervalOf, pairedDifference } from "../lib/report/statistics.ts";
+import { intervalOf, logSlope, pairedDifference } from "../lib/report/statistics.ts";
 import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
 import { scoresBySeed } from "../lib/report/scores.ts";
 import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
@@ -100,6 +100,13 @@ Deno.test("Student's interval: 95 % of (1, 2, 3, 4) is 2.5 ± 3.182·0.6455", ()
   assert.equal(intervalOf([7]).halfWidth, undefined);
   assert.equal(intervalOf([7, 7]).halfWidth, undefined, "two that agree are not certain");
   assert.throws(() => intervalOf([]), /no values/);
+});
+
+Deno.test("the slope of logs is the power that a value grows by", () => {
+  const x = [1, 2, 5, 30];
+  assert.ok(Math.abs(logSlope(x, x.map((value) => 3 * value ** 1.7)) - 1.7) < 1e-12);
+  assert.throws(() => logSlope([1], [2]), /no slope of 1 values at 1 points/);
+  assert.throws(() => logSlope(x, [1, 2]), /no slope/);
 });
 
 Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes for what was not run", () => {

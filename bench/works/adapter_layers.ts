@@ -13,8 +13,7 @@ import type { Encoder } from "../../lib/models/model.ts";
 import { ourRunner } from "../libraries/ours.ts";
 import { type Group, type Input, randomInput, type Work } from "../work.ts";
 
-const [width, texts, length] = [768, 8, 64];
-const tokens = texts * length;
+const [width, texts] = [768, 8];
 const path = "layer";
 const weight = randomInput("W", [width, width], width ** -0.5);
 
@@ -32,7 +31,8 @@ const model: Encoder = {
   },
 };
 
-interface Case {
+/** A method and its options. */
+export interface Case {
   readonly label: string;
   readonly method: Method;
   readonly options: object;
@@ -50,8 +50,9 @@ const cases: readonly Case[] = methods.filter(({ peft }) => peft).flatMap((metho
 /** Methods that have no part which could be run without the frozen weight. */
 const multipliesByW = new Set(["HiRA", "DoRA", "DoRA + BoRA"]);
 
-/** Forward and backward of one layer; `alone` leaves the frozen product out. */
-function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean): Work {
+/** Forward and backward of one layer for 8 texts of `length` tokens; `alone` leaves the frozen product out. */
+export function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean, length = 64): Work {
+  const tokens = texts * length;
   const adapter = attach(model, method, { ...options, target: [path] } as AttachOptions);
   const [adapted] = adapter.modules;
   const inputs: Record<string, Input> = {

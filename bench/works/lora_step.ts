@@ -22,9 +22,9 @@ import { jaxCrossEntropy, oneHot, tfjsCrossEntropy } from "./cross_entropy.ts";
 import { jaxLayerNorm, tfjsLayerNorm } from "./layer_norm.ts";
 import { type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
 
-const [texts, length, vocabulary, classes] = [8, 64, 1000, 4];
+export const [texts, length, vocabulary, classes] = [8, 64, 1000, 4];
 const tokens = texts * length;
-const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: classes };
+export const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: classes };
 /** More steps than a race runs. */
 const steps = 400;
 const learningRate = 1e-3;
@@ -32,7 +32,7 @@ const { beta1, beta2, epsilon } = adamWDefaults;
 /** Steps whose losses are compared. */
 const compared = 3;
 
-const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i) => ({
+export const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i) => ({
   label: i % classes,
   texts: [Array.from({ length }, (_, j) => (i * 131 + j * 17) % vocabulary)],
 }));
@@ -238,7 +238,8 @@ function jaxStep(model: ShapedEncoder): () => Promise<Runner> {
   };
 }
 
-function step(gpu: Gpu, model: ShapedEncoder, label: string, method: string, options: object): Work {
+/** A training step of `method` on the layers of `model`; of LoRA in every library. */
+export function step(gpu: Gpu, model: ShapedEncoder, label: string, method: string, options: object): Work {
   const adapter = attach(model, methodByName(method), { ...options, target: adaptedNames } as AttachOptions);
   const costs = adapter.modules.map(({ module, options }) => adapter.method.cost(module, options));
   const perToken = costs.reduce((sum, { forward, backward }) => sum + forward + backward, 0);

@@ -109,3 +109,11 @@ export function pairedDifference(
   if (estimate.error < 1e-9) return { mean, halfWidth: undefined, p: undefined };
   return { mean, halfWidth, p: pOf(estimate) };
 }
+
+/** The slope of log y over log x by least squares: the power of x that y grows by. Throws an Error for fewer than two points. */
+export function logSlope(x: readonly number[], y: readonly number[]): number {
+  if (x.length < 2 || x.length !== y.length) {
+    throw new Error(`no slope of ${y.length} values at ${x.length} points`);
+  }
+  return jstat.covariance(x.map(Math.log), y.map(Math.log)) / jstat.variance(x.map(Math.log), true);
+}

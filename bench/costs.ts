@@ -1,0 +1,180 @@
+/**
+ * `deno task costs`: this library against itself: BoRA against LoRA, a step against the best product, merged against bare
+ * inference, and how time grows with the counted work. Writes results/costs.{md,json}.
+ */
+
+import { parseArgs } from "node:util";
+import { methodByName } from "../lib/adapters/registry.ts";
+import { writeTogether } from "../lib/files.ts";
+import { type Gpu, openGpu } from "../lib/gpu/device.ts";
+import { describeEnvironment } from "../lib/report/environment.ts";
+import { table } from "../lib/report/markdown.ts";
+import type { Environment } from "../lib/report/schema.ts";
+import { logSlope } from "../lib/report/statistics.ts";
+import { own, type Runner, type Work } from "./work.ts";
+import { layer } from "./works/adapter_layers.ts";
+import { length, step, vocabulary } from "./works/lora_step.ts";
+import { product } from "./works/products.ts";
+import { shapedEncoder } from "./works/shaped_encoder.ts";
+import { forwardPass } from "./works/forward_pass.ts";
+
+/** Laps of every work, in turn, and the milliseconds that one lap is to take about. */
+const [laps, lapMilliseconds] = [9, 400];
+
+/** Works that are timed in turn, and what is made of the times (milliseconds a run, one entry a lap each). */
+interface Measure {
+  readonly name: string;
+  readonly goal: string;
+  readonly works: readonly Work[];
+  /** One value a lap, from the works' times in that lap. */
+  value(times: readonly number[]): number;
+}
+
+/** Time of the last over time of the first. */
+const ratio = (times: readonly number[]) => times.at(-1)! / times[0];
+
+function growth(name: string, works: readonly Work[]): Measure {
+  return { name, goal: "0.9–1.1", works, value: (times) => logSlope(works.map(({ flops }) => flops), times) };
+}
+
+function measuresOf(gpu: Gpu): Measure[] {
+  const [lora, bora] = [methodByName("LoRA"), methodByName("BoRA")];
+  const two = shapedEncoder(2, vocabulary, length);
+  const stepOf = (label: string, method: string, options: object, model = two) =>
+    step(gpu, model, label, method, { r: 8, alpha: 16, ...options });
+  const loraStep = stepOf("LoRA r 8", "LoRA", {});
+  const alone = (method = bora, options: object = { blocks: 16 }, r = 8, tokens = 512) =>
+    layer(gpu, { label: method.name, method, options: { r, alpha: 2 * r, ...options } }, true, tokens / 8);
+  const whole = (tokens: number) =>
+    layer(gpu, { label: "BoRA", method: bora, options: { r: 8, alpha: 16, blocks: 16 } }, false, tokens / 8);
+  const loraAlone = alone(lora, {});
+  const inWork = (work: Work) => (times: readonly number[]) => ratio(times) / (work.flops / loraAlone.flops);
+  const gemm = product(gpu, "NT", 512, 3072, 768);
+  const rate = ({ flops }: Work, time: number) => flops / time;
+  const [b16, auto] = [alone(), alone(bora, { blocks: "auto" })];
+  return [
+    {
+      name: "BoRA r 8 b 16 step ÷ LoRA r 8 step",
+      goal: "≤ 1.03",
+      works: [loraStep, stepOf("BoRA r 8 b 16", "BoRA", { blocks: 16 })],
+      value: ratio,
+    },
+    {
+      name: 'BoRA r 8 b "auto" (24) step ÷ LoRA r 8 step',
+      goal: "≤ 1.08",
+      works: [loraStep, stepOf('BoRA r 8 b "auto"', "BoRA", { blocks: "auto" })],
+      value: ratio,
+    },
+    {
+      name: "BoRA r 8 b 16 ÷ LoRA r 8, adapters alone, over their multiply-adds' ratio",
+      goal: "≤ 1.25",
+      works: [loraAlone, b16],
+      value: inWork(b16),
+    },
+    {
+      name: 'BoRA r 8 b "auto" ÷ LoRA r 8, adapters alone, over their multiply-adds\' ratio',
+      goal: "≤ 1.25",
+      works: [loraAlone, auto],
+      value: inWork(auto),
+    },
+    {
+      name: "LoRA step's rate ÷ the rate of a product (NT 512×3072×768)",
+      goal: "≥ 0.80",
+      works: [gemm, loraStep],
+      value: ([first, second]) => rate(loraStep, second) / rate(gemm, first),
+    },
+    {
+      name: "inference with merged weights ÷ with the bare model's",
+      goal: "1.00",
+      works: [forwardPass(gpu, two, "bare"), forwardPass(gpu, two, "merged")],
+      value: ratio,
+    },
+    growth("slope over tokens 512 … 4096 (BoRA layer)", [512, 1024, 2048, 4096].map(whole)),
+    growth(
+      "slope over r 8 … 64 (BoRA alone, 2048 tokens)",
+      [8, 16, 32, 64].map((r) => alone(bora, { blocks: 16 }, r, 2048)),
+    ),
+    growth(
+      "slope over b 16 … 96 (BoRA r 8 alone, 2048 tokens)",
+      [16, 32, 64, 96].map((blocks) => alone(bora, { blocks }, 8, 2048)),
+    ),
+    growth(
+      "slope over layers 1, 2, 4 (LoRA step)",
+      [1, 2, 4].map((layers) => stepOf("LoRA", "LoRA", {}, shapedEncoder(layers, vocabulary, length))),
+    ),
+  ];
+}
+
+/** A measure and its value in every lap. */
+interface Measured {
+  readonly name: string;
+  readonly goal: string;
+  readonly works: readonly string[];
+  /** Milliseconds a run, a list a work, one entry a lap. */
+  readonly milliseconds: readonly (readonly number[])[];
+  readonly values: readonly number[];
+}
+
+async function timed(runner: Runner, runs: number): Promise<number> {
+  const start = performance.now();
+  await runner.lap(runs);
+  return (performance.now() - start) / runs;
+}
+
+async function measure({ name, goal, works, value }: Measure): Promise<Measured> {
+  using owned = new DisposableStack();
+  const entrants: { runner: Runner; runs: number }[] = [];
+  for (const { ways } of works) {
+    const runner = owned.adopt(await ways[own]!(), (used) => used.dispose());
+    await runner.lap(1);
+    const one = await timed(runner, 3);
+    entrants.push({ runner, runs: Math.max(1, Math.round(lapMilliseconds / one)) });
+  }
+  const milliseconds: number[][] = works.map(() => []);
+  for (let lap = 0; lap < laps; lap++) {
+    for (const [i, { runner, runs }] of entrants.entries()) milliseconds[i].push(await timed(runner, runs));
+  }
+  const values = Array.from({ length: laps }, (_, lap) => value(milliseconds.map((times) => times[lap])));
+  return { name, goal, works: works.map((work) => work.name), milliseconds, values };
+}
+
+const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];
+
+function pageOf(measured: readonly Measured[], environment: Environment): string {
+  const { adapter, cpus, runtime, commit, dirty } = environment;
+  const rows = measured.map(({ name, goal, values }) => [
+    name,
+    middle(values).toFixed(2),
+    `${Math.min(...values).toFixed(2)}–${Math.max(...values).toFixed(2)}`,
+    goal,
+  ]);
+  return `# What an adapter costs
+
+\`deno task costs\`: this library against itself, forward and backward, the works of a line in turn: the median of ${laps} laps, and
+the least and greatest. Slopes are those of log time over log counted work: 1 where time grows as the count does.
+
+Machine: ${adapter}, ${cpus} CPUs, ${runtime}. Commit ${commit.slice(0, 10)}${
+    dirty ? " with uncommitted changes" : ""
+  }.
+
+${table(["measure", "median", "least–greatest", "goal"], rows)}
+`;
+}
+
+const { values: { out } } = parseArgs({ options: { out: { type: "string", default: "results" } } });
+const gpu = await openGpu();
+const environment = await describeEnvironment(gpu);
+const measured: Measured[] = [];
+for (const entry of measuresOf(gpu)) {
+  measured.push(await measure(entry));
+  console.error(`${entry.name}: ${middle(measured.at(-1)!.values).toFixed(3)}`);
+}
+await Deno.mkdir(out, { recursive: true });
+const page = pageOf(measured, environment);
+await writeTogether({
+  [`${out}/costs.json`]: `${JSON.stringify({ schemaVersion: 1, environment, measured }, null, 1)}\n`,
+  [`${out}/costs.md`]: page,
+});
+console.log(page);
+// The peers, which the works bring with them, would keep the event loop open.
+Deno.exit(0);

@@ -16,6 +16,13 @@ import { parseRecords, readJson } from "../lib/report/schema.ts";
 const reruns = 21;
 const works = ["products", "--only", "128×768×768", "--alone", "--laps", "15"];
 const path = "results/compare-noise";
+/** Not a list: a folder that is compared holds this file too, and a list would be taken for cells. */
+const schema = v.object({ schemaVersion: v.literal(1), runs: v.array(benchSchema) });
+
+/** The recorded runs. Throws an Error that names the file and what is wrong. */
+export async function readNoise(file: string): Promise<BenchRecord[]> {
+  return parseRecords(file, schema, await readJson(file)).runs;
+}
 
 /** One run after the other, each in a process of its own, the first one's number of runs a lap in all. */
 async function runAll(): Promise<BenchRecord[]> {
@@ -117,11 +124,9 @@ ${table(["compared", "head's kernel", "rows", "verdicts"], verdicts)}
 
 if (import.meta.main) {
   const { values } = parseArgs({ options: { page: { type: "boolean", default: false } } });
-  const records = values.page
-    ? parseRecords(`${path}.json`, v.array(benchSchema), await readJson(`${path}.json`))
-    : await runAll();
+  const records = values.page ? await readNoise(`${path}.json`) : await runAll();
   await writeTogether({
-    [`${path}.json`]: `${JSON.stringify(records)}\n`,
+    [`${path}.json`]: `${JSON.stringify({ schemaVersion: 1, runs: records })}\n`,
     [`${path}.md`]: pageOf(records),
   });
 }

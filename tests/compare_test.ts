@@ -1,16 +1,15 @@
 /** `deno task compare`: its statistics, its verdicts on injected regressions and on noise alone, its page and its exit codes. */
 
 import assert from "node:assert/strict";
-import * as v from "npm:valibot@1.5.0";
-import { pairsOf, rowsOf, slowed, stretchesOf } from "../bench/noise.ts";
+import { pairsOf, readNoise, rowsOf, slowed, stretchesOf } from "../bench/noise.ts";
 import { normals } from "./support/noise.ts";
-import { type BenchRecord, benchSchema } from "../lib/report/bench_schema.ts";
+import type { BenchRecord } from "../lib/report/bench_schema.ts";
 import { compareBenches } from "../lib/report/compare_bench.ts";
 import { compareCells } from "../lib/report/compare_cells.ts";
 import { comparePage, escapeMarkdown } from "../lib/report/compare_page.ts";
 import type { ComparedRow, Comparison } from "../lib/report/compare.ts";
 import { judge } from "../lib/report/judge.ts";
-import { type Cell, parseRecords, readCells, readJson } from "../lib/report/schema.ts";
+import { type Cell, readCells } from "../lib/report/schema.ts";
 import { halfWidthOf, holm, pairedEstimate, pOf, welchEstimate } from "../lib/report/statistics.ts";
 
 const root = new URL("..", import.meta.url);
@@ -60,6 +59,9 @@ Deno.test("a verdict needs size and certainty; the mean of all rows has half of 
   assert.equal(judge([two], 1, 1)[0].verdict, "better");
   assert.equal(judge([two, ...others], 1, 1)[0].verdict, "cannot tell");
   assert.equal(judge([{ ...two, overall: true }, ...others], 1, 1)[0].verdict, "better");
+  const barely = { estimate: { mean: 2, error: 1, degrees: Infinity }, overall: true };
+  assert.equal(judge([barely], 1, 1)[0].verdict, "better");
+  assert.equal(judge([barely, ...others], 1, 1)[0].verdict, "cannot tell");
 });
 
 /** The cells with their last score changed, as a change of the code would. */
@@ -201,17 +203,8 @@ Deno.test("speed: works of other laps, and works that one side lacks, are named"
   assert.throws(() => compareBenches(base, benches(1, 1, { works: 0 })), /no work of one bench/);
 });
 
-/** The recorded runs of bench/noise.ts: one bench 21 times, nothing changed between them. */
-async function recorded(): Promise<readonly BenchRecord[]> {
-  return parseRecords(
-    "results/compare-noise.json",
-    v.array(benchSchema),
-    await readJson(results("compare-noise")),
-  );
-}
-
 Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower kernel does", async () => {
-  const records = await recorded();
+  const records = await readNoise(results("compare-noise"));
   assert.equal(records.length, 21);
   for (const pairs of [pairsOf(records), stretchesOf(records)]) {
     const alarms = rowsOf(pairs).filter(({ verdict }) => verdict === "worse" || verdict === "better");
@@ -225,7 +218,7 @@ Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower ker
 });
 
 Deno.test("speed: a kernel 1.15 times as slow is found in a real machine's noise, given enough runs in turn", async () => {
-  const records = await recorded();
+  const records = await readNoise(results("compare-noise"));
   const draw = normals(3);
   const resampled = () =>
     Array.from({ length: 40 }, () => records[Math.floor(Math.abs(draw() * 1e3)) % records.length]);
@@ -277,10 +270,14 @@ Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is noth
   const summary = `${folder}/summary.md`;
   await Deno.writeTextFile(summary, "before\n");
   const base = results("methods");
-  const [same, worse] = await Promise.all([
+  const [folders, same, worse] = await Promise.all([
+    compare(["results", "results"]),
     compare([base, base, "--out", `${folder}/page.md`]),
     compare([base, `${folder}/head.json`, "--format", "github"], { GITHUB_STEP_SUMMARY: summary }),
   ]);
+  assert.equal(folders.code, 0, folders.error);
+  assert.match(folders.error, /left out, of another kind: results\/approximation\.json/);
+  assert.match(folders.error, /Accuracy: \d+ same\nSpeed: \d+ same/);
   assert.equal(same.code, 0, same.error);
   assert.match(same.error, /Accuracy: 28 same/);
   assert.equal(await Deno.readTextFile(`${folder}/page.md`), same.out.replace(/\n$/, ""));

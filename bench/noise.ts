@@ -70,23 +70,27 @@ export function slowed(records: readonly BenchRecord[], factor: number): BenchRe
 /** Runs on each side where several are compared: as many as `tasks/compare_with.sh` makes. */
 const several = 5;
 
+/** Runs to compare: of the base, and of the head. */
+type Pairs = readonly (readonly [BenchRecord[], BenchRecord[]])[];
+
 /** Each run and the next. */
-export function pairsOf(records: readonly BenchRecord[]): (readonly [BenchRecord[], BenchRecord[]])[] {
+export function pairsOf(records: readonly BenchRecord[]): Pairs {
   return records.slice(1).map((record, i) => [[records[i]], [record]]);
 }
 
 /** Every stretch of twice `several` runs, dealt out in turn. */
-export function stretchesOf(records: readonly BenchRecord[]): (readonly [BenchRecord[], BenchRecord[]])[] {
+export function stretchesOf(records: readonly BenchRecord[]): Pairs {
   const stretches = records.slice(2 * several - 1).map((_, i) => records.slice(i, i + 2 * several));
   return stretches.map((own) => [own.filter((_, i) => i % 2 === 0), own.filter((_, i) => i % 2 === 1)]);
 }
 
 /** The rows of all comparisons, head made `factor` times as slow. */
 export function rowsOf(
-  pairs: readonly (readonly [BenchRecord[], BenchRecord[]])[],
+  pairs: Pairs,
   factor = 1,
+  threshold?: number,
 ): ComparedRow[] {
-  return pairs.flatMap(([base, head]) => compareBenches(base, slowed(head, factor)).rows);
+  return pairs.flatMap(([base, head]) => compareBenches(base, slowed(head, factor), threshold).rows);
 }
 
 function pageOf(records: readonly BenchRecord[]): string {
@@ -95,16 +99,12 @@ function pageOf(records: readonly BenchRecord[]): string {
     const medians = records.map(({ rows }) => rows[i].measured[0].milliseconds.toSorted((a, b) => a - b)[7]);
     return [name, Math.min(...medians).toPrecision(3), Math.max(...medians).toPrecision(3)];
   });
-  const kinds = {
-    "one run and the next": pairsOf(records),
-    [`${several} runs and ${several}, in turn`]: stretchesOf(records),
-  };
-  const verdicts = Object.entries(kinds).flatMap(([name, pairs]) =>
+  const verdicts = (pairs: Pairs, threshold?: number) =>
     [1, 1.15, 1.3, 2].map((factor) => {
-      const rows = rowsOf(pairs, factor);
-      return [name, factor === 1 ? "the same" : `× ${factor}`, String(rows.length), countsOf(rows)];
-    })
-  );
+      const rows = rowsOf(pairs, factor, threshold);
+      return [factor === 1 ? "the same" : `× ${factor}`, String(rows.length), countsOf(rows)];
+    });
+  const header = ["head's kernel", "rows", "verdicts"];
   return `# Noise alone, and a slower kernel
 
 \`deno run --allow-all bench/noise.ts\`: \`deno task bench ${
@@ -115,10 +115,21 @@ and the slowest run by its median lap, in ms:
 
 ${table(["work", "fastest", "slowest"], spread)}
 
-What \`deno task compare\` says of them at its default thresholds; a slower kernel is the same laps times a factor. Stretches of
-${2 * several} runs overlap.
+A slower kernel below is the same laps times a factor.
 
-${table(["compared", "head's kernel", "rows", "verdicts"], verdicts)}
+## ${several} runs and ${several}, in turn
+
+What \`deno task compare\` says, at its default threshold, of every stretch of ${
+    2 * several
+  } runs (they overlap):
+
+${table(header, verdicts(stretchesOf(records)))}
+
+## One run and the next
+
+At its defaults it gives no verdict on single runs. This is why: with \`--threshold 10\` it would say
+
+${table(header, verdicts(pairsOf(records), 10))}
 `;
 }
 

@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import { writeWhole } from "../lib/files.ts";
 import type { Comparison } from "../lib/report/compare.ts";
-import { compareBenches, defaultPercent } from "../lib/report/compare_bench.ts";
+import { compareBenches, defaultPercent, leastRuns } from "../lib/report/compare_bench.ts";
 import { compareCells, defaultPoints } from "../lib/report/compare_cells.ts";
 import { comparePage, countsOf } from "../lib/report/compare_page.ts";
 import { readResults, type Results } from "../lib/report/results.ts";
@@ -13,13 +13,13 @@ const help = `deno task compare BASE HEAD [options]
 BASE and HEAD are result files, or folders of them: cells of deno task reproduce, or bench.json of deno task bench.
 Exits 0, 1 when a row is worse, 2 when there is nothing to compare.
 
-  --threshold N    what counts: points of accuracy (default ${defaultPoints}), or per cent of time (default ${defaultPercent.runs}, or
-                   ${defaultPercent.laps} with fewer than three runs of the bench on a side, which tell little on a busy machine)
+  --threshold N    what counts: points of accuracy (default ${defaultPoints}), or per cent of time (default ${defaultPercent}; with
+                   fewer than ${leastRuns} runs of the bench on a side there is no verdict unless you name one)
   --format FORMAT  markdown, or github: also into the step summary that $GITHUB_STEP_SUMMARY names (default: markdown)
   --out FILE       write the page here too
   --help           this text
 
-For speed on a machine that does other things too, run both sides in turn, three times or more, in a folder each:
+For speed, run both sides in turn, three times or more, into a folder each; sh tasks/compare_with.sh does it with a commit:
 
   deno task bench products --alone --laps 15 --out base/1
   deno task bench products --alone --laps 15 --like base/1/bench.json --out head/1

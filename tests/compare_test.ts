@@ -165,8 +165,8 @@ function benches(
   });
 }
 
-Deno.test("speed: 200 comparisons of noise alone, as single runs and in turn, raise no more alarms than 5 % of them", () => {
-  for (const runs of [1, 5]) {
+Deno.test("speed: 200 comparisons of noise alone, three runs or ten in turn, raise no more alarms than 5 % of them", () => {
+  for (const runs of [3, 10]) {
     let alarms = 0;
     for (let seed = 0; seed < 200; seed++) {
       const all = benches(seed, 2 * runs);
@@ -210,9 +210,11 @@ Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower ker
     const alarms = rowsOf(pairs).filter(({ verdict }) => verdict === "worse" || verdict === "better");
     assert.deepEqual(alarms, []);
   }
+  // Single runs on a busy machine are told apart by nothing that is in them: without --threshold there is no verdict.
+  assert.ok(rowsOf(pairsOf(records), 3).every(({ verdict }) => verdict === "cannot tell"));
   const share = (rows: ComparedRow[]) =>
     rows.filter(({ verdict }) => verdict === "worse").length / rows.length;
-  assert.ok(share(rowsOf(pairsOf(records), 3)) > 0.9, `${share(rowsOf(pairsOf(records), 3))}`);
+  assert.ok(share(rowsOf(pairsOf(records), 3, 10)) > 0.9);
   assert.ok(share(rowsOf(stretchesOf(records), 2)) > 0.9);
   assert.ok(share(rowsOf(stretchesOf(records), 1.3)) > 0.5);
 });
@@ -277,7 +279,8 @@ Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is noth
   ]);
   assert.equal(folders.code, 0, folders.error);
   assert.match(folders.error, /left out, of another kind: results\/approximation\.json/);
-  assert.match(folders.error, /Accuracy: \d+ same\nSpeed: \d+ same/);
+  assert.match(folders.error, /Accuracy: \d+ same\nSpeed: \d+ cannot tell/);
+  assert.match(folders.out, /No verdict: with fewer than 3 runs on a side/);
   assert.equal(same.code, 0, same.error);
   assert.match(same.error, /Accuracy: 28 same/);
   assert.equal(await Deno.readTextFile(`${folder}/page.md`), same.out.replace(/\n$/, ""));

@@ -1,7 +1,8 @@
 /**
  * Speed against speed: runs of `deno task bench` before and after. What is compared is the logarithm of this library's time over
- * the yardstick's beside it, where both sides have one. With three runs or more on each side a run is one sample, and runs that
- * were made in turn are paired; with fewer, laps are.
+ * the yardstick's beside it, where both sides have one. A run is one sample, and runs that were made in turn are paired. Fewer
+ * than three runs on a side say nothing of how much runs of the same code differ, which on a busy machine is up to twofold and shows
+ * in no lap: then laps are the samples, and there is a verdict only for a threshold that the caller names.
  */
 
 import type { BenchRecord } from "./bench_schema.ts";
@@ -9,24 +10,15 @@ import { type ComparedRow, type Comparison, onlyIn } from "./compare.ts";
 import { judge } from "./judge.ts";
 import { type Estimate, halfWidthOf, pairedEstimate, welchEstimate } from "./statistics.ts";
 
-/**
- * Per cent that a time must change by: with three runs or more on each side, and with fewer. Of single runs of the same code on a
- * busy machine, 60 pairs in all, two differed by up to 39 % more than everything below explains: what happens to one whole run
- * shows in no lap of it.
- */
-export const defaultPercent = { runs: 10, laps: 60 };
+/** Per cent that a time must change by. */
+export const defaultPercent = 10;
 
 /** Runs of the bench, on each side, from which on a run is a sample. */
-const leastRuns = 3;
+export const leastRuns = 3;
 
-/**
- * What laps of one run cannot show, as standard errors of the logarithm: how much two runs of the same code differ, and how far the
- * yardstick is trusted where the machine was faster or slower on one side, as a share of what it corrects. Set on two records of 21
- * runs of one bench under loads that changed its times fourfold, such that the largest of 120 differences was 2.2 errors. With three
- * runs or more the spread is measured instead.
- */
-const runError = 0.05;
-const yardstickError = 0.25;
+const fewRuns =
+  `No verdict: with fewer than ${leastRuns} runs on a side, how much runs of the same code differ is not known. Compare folders of ` +
+  `runs made in turn, or name what you trust a single run to show with --threshold.`;
 
 /** The library whose times are compared: the peers are the same on both sides. */
 const own = "this library";
@@ -74,9 +66,14 @@ export function compareBenches(
   if (names.length === 0) throw new Error("no work of one bench is in the other");
   const pairs = names.map((name): Pair => ({ name, base: before.get(name)!, head: after.get(name)! }));
   const byRuns = Math.min(base.length, head.length) >= leastRuns;
-  const percent = threshold ?? defaultPercent[byRuns ? "runs" : "laps"];
+  const percent = threshold ?? defaultPercent;
+  const tells = byRuns || threshold !== undefined;
   const estimates = pairs.map(estimateOf);
-  const judged = judge(estimates.map((estimate) => ({ estimate })), Math.log1p(percent / 100), -1);
+  const judged = judge(
+    estimates.map((estimate) => ({ estimate: tells ? estimate : undefined })),
+    Math.log1p(percent / 100),
+    -1,
+  );
   const samples = byRuns
     ? `over the ${base.length} and ${head.length} runs${base.length === head.length ? ", paired" : ""}`
     : "over the laps";
@@ -91,6 +88,7 @@ export function compareBenches(
     },
     rows: pairs.map((pair, i) => ({ ...rowOf(pair, estimates[i]), ...judged[i] })),
     notes: [
+      ...tells ? [] : [fewRuns],
       ...otherLaps(pairs),
       ...onlyIn("base", before.keys(), after.keys()),
       ...onlyIn("head", after.keys(), before.keys()),
@@ -112,26 +110,11 @@ function logarithms({ milliseconds, yardsticks }: Laps, relative: boolean): numb
 function estimateOf(pair: Pair): Estimate | undefined {
   const [before, after] = [pair.base, pair.head].map((laps) => logarithms(laps, hasYardsticks(pair)));
   if (Math.min(before.length, after.length) < leastRuns) {
-    return lapEstimate(before.flat(), after.flat(), pair);
+    const [a, b] = [before.flat(), after.flat()];
+    return Math.min(a.length, b.length) < 2 ? undefined : welchEstimate(b, a);
   }
   const [a, b] = [before, after].map((runs) => runs.map(median));
   return a.length === b.length ? pairedEstimate(b.map((value, i) => value - a[i])) : welchEstimate(b, a);
-}
-
-function lapEstimate(before: readonly number[], after: readonly number[], pair: Pair): Estimate | undefined {
-  if (Math.min(before.length, after.length) < 2) return undefined;
-  const { mean, error, degrees } = welchEstimate(after, before);
-  const unseen = Math.hypot(Math.SQRT2 * runError, yardstickError * yardstickChange(pair));
-  return { mean, error: Math.hypot(error, unseen), degrees };
-}
-
-/** The logarithm of how much slower the machine was on HEAD's side by the yardstick; 0 where there is none. */
-function yardstickChange(pair: Pair): number {
-  if (!hasYardsticks(pair)) return 0;
-  const [a, b] = [pair.base, pair.head].map(({ yardsticks }) =>
-    yardsticks.flat().map((time) => Math.log(time!))
-  );
-  return welchEstimate(b, a).mean;
 }
 
 function median(values: readonly number[]): number {

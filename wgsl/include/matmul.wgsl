@@ -1,7 +1,7 @@
 // What matrix products share: sizes, bindings, and the epilogue activation(scale · C + bias) + residual.
 //
 // RESIDUAL: 0 none, 1 read from `residual` (laid out as C), 2 added to what C holds. BIAS: 0/1, one value a column.
-// ACTIVATION: 0 none, 1 ReLU, 2 tanh.
+// ACTIVATION: 0 none, 1 ReLU, 2 tanh. TRANS_C: 1 stores Cᵀ (without bias): element (row, col) of the product at col·ld_c + row.
 //
 // PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
 // two's complement and times one scale for each 64 values in the order of memory. load_b(i) is the i-th vec4 of B.
@@ -97,7 +97,13 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
     return;
   }
   var v = finish(value, col, block);
+#if TRANS_C
+  let at = block * params.stride_c + col * params.ld_c + row;
+  let step = params.ld_c;
+#else
   let at = block * params.stride_c + row * params.ld_c + col;
+  let step = 1u;
+#end
 #if VEC_C
 #if RESIDUAL == 1
   v += residual[at / 4u];
@@ -110,12 +116,12 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
 #for e in 0..4
   if (col + ${e}u < params.n) {
 #if RESIDUAL == 1
-    v[${e}] += residual[at + ${e}u];
+    v[${e}] += residual[at + ${e}u * step];
 #end
 #if RESIDUAL == 2
-    v[${e}] += c[at + ${e}u];
+    v[${e}] += c[at + ${e}u * step];
 #end
-    c[at + ${e}u] = v[${e}];
+    c[at + ${e}u * step] = v[${e}];
   }
 #end
 #end

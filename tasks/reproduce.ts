@@ -11,13 +11,13 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
-import { renderMarkdown } from "../lib/report/markdown.ts";
 import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.ts";
 import { DivergedError, type StepRecord } from "../lib/train/adamw.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import { Ticker } from "./ticker.ts";
 import { trainingOf } from "./training.ts";
+import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { adapterOf, defaultTarget, type Job, type Run, runCell } from "./run_cell.ts";
 import { tableByName, tables } from "./tables/registry.ts";
 import type { Profile, Row, Study, Table } from "./tables/table.ts";
@@ -35,6 +35,7 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
                    with --data: ${families.flatMap(({ tasks }) => tasks).join(", ")}
   --method LABEL   only this row (repeatable); --list prints them
   --seeds N        seeds 0 … N−1 instead of the profile's
+  --shard I/N      only the I-th of N parts of the cells, for N machines; deno task report merges what they write
   --out DIR        where to write (default: results)
   --resume         keep the finished cells of DIR's files and run the rest
   --tune           try the learning-rate grid on a held-out part of train and print the choice
@@ -65,6 +66,7 @@ function readArguments() {
       task: { type: "string", multiple: true },
       method: { type: "string", multiple: true },
       seeds: { type: "string" },
+      shard: { type: "string", default: "1/1" },
       out: { type: "string", default: "results" },
       resume: { type: "boolean", default: false },
       tune: { type: "boolean", default: false },
@@ -85,10 +87,6 @@ function readArguments() {
 
 type Arguments = ReturnType<typeof readArguments>;
 
-function isStudy(table: Table | Study): table is Study {
-  return "run" in table;
-}
-
 /** The profile of one table with what the command line changes. */
 function profileOf({ profiles }: Table, { profile: name, task, method, seeds }: Arguments): Profile {
   const profile = profiles[name];
@@ -99,6 +97,13 @@ function profileOf({ profiles }: Table, { profile: name, task, method, seeds }: 
     rows: method ?? profile.rows,
     seeds: seeds === undefined ? profile.seeds : Number(seeds),
   };
+}
+
+/** `--shard i/n` as [i − 1, n]. */
+function shardOf({ shard }: Arguments): readonly [part: number, of: number] {
+  const [, part, of] = shard.match(/^([1-9]\d*)\/([1-9]\d*)$/)?.map(Number) ?? [];
+  if (!(part <= of)) throw new UsageError(`--shard wants I/N with 1 ≤ I ≤ N, such as 2/4, not "${shard}"`);
+  return [part - 1, of];
 }
 
 function rowsOf({ rows }: Table, profile: Profile): Row[] {
@@ -112,12 +117,20 @@ function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Ta
   return tasks.map((name) => taskFrom(name, data));
 }
 
-/** Seeds outermost, so that a run that is cut short has every row with fewer seeds. */
-function jobsOf(table: Table, profile: Profile, tasks: readonly Task[]): Omit<Job, "training">[] {
+/** A cell before it is known how its model is trained. */
+type PlannedJob = Omit<Job, "training">;
+
+/** Seeds outermost, so that a run that is cut short has every row with fewer seeds; a shard has every n-th cell. */
+function jobsOf(
+  table: Table,
+  profile: Profile,
+  tasks: readonly Task[],
+  [part, of]: readonly [part: number, of: number],
+): PlannedJob[] {
   return Array.from(
     { length: profile.seeds },
     (_, seed) => tasks.flatMap((task) => rowsOf(table, profile).map((row) => ({ task, row, seed }))),
-  ).flat();
+  ).flat().filter((_, i) => i % of === part);
 }
 
 /** The first `train` and `dev` examples; both sides come in hash order, so this is a random sample. */
@@ -156,27 +169,6 @@ async function finishedCells(path: string): Promise<Cell[]> {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   }
-}
-
-/** Cells in the table's order: tasks, rows, seeds; what this run does not know comes last. */
-function inOrder(cells: readonly Cell[], table: Table, profile: Profile): Cell[] {
-  const place = ({ task, label, seed }: Cell) => {
-    const [t, l] = [profile.tasks.indexOf(task), table.rows.findIndex((row) => row.label === label)];
-    return ((t < 0 ? 1e3 : t) * 1e3 + (l < 0 ? 1e3 - 1 : l)) * 1e3 + seed;
-  };
-  return cells.toSorted((a, b) => place(a) - place(b));
-}
-
-/** What the cells of one row on one task must share to be averaged. */
-type Settings = Pick<
-  Cell,
-  "profile" | "model" | "learningRate" | "options" | "target" | "trainExamples" | "devExamples"
->;
-
-function settingsText(
-  { profile, model, learningRate, options, target, trainExamples, devExamples }: Settings,
-): string {
-  return JSON.stringify({ profile, model, learningRate, options, target, trainExamples, devExamples });
 }
 
 /** Throws when an earlier run's cells were made in another way: a row must not average the two. */
@@ -220,13 +212,15 @@ async function reproduce(
   run: Run,
   table: Table,
   profile: Profile,
-  tasks: readonly Task[],
+  planned: readonly PlannedJob[],
   done: readonly Cell[],
   out: string,
 ): Promise<void> {
   const splits = new Map<string, Split>();
-  for (const task of tasks) splits.set(task.name, await sample(task, profile));
-  const jobs = jobsOf(table, profile, tasks).map((job) => ({
+  for (const task of new Set(planned.map(({ task }) => task))) {
+    splits.set(task.name, await sample(task, profile));
+  }
+  const jobs = planned.map((job) => ({
     ...job,
     training: trainingOf(profile, job.row, job.task, run.model),
   }));
@@ -256,7 +250,7 @@ async function reproduce(
       onStep: (step, steps) => ticker.step(i + step / steps, name),
       onEpoch: (records) => appendLog(log, key, records),
     });
-    cells = inOrder([...cells.filter((other) => other !== known), cell], table, profile);
+    cells = inOrder([...cells.filter((other) => other !== known), cell], table);
     await writeCells(`${path}.json`, cells);
     ticker.step(i + 1, name);
     ticker.cell(
@@ -268,27 +262,6 @@ async function reproduce(
   }
   ticker.stop();
   await writeReport(table, cells, path);
-}
-
-/** The finding, when there is a cell of every row. */
-function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
-  const missing = rows.filter(({ label }) => cells.every((cell) => cell.label !== label)).length;
-  return missing > 0 ? `${missing} of ${rows.length} rows were not run.` : finding!.here(cells);
-}
-
-/** Markdown and charts, from the cells alone. */
-async function writeReport(table: Table, cells: readonly Cell[], path: string): Promise<void> {
-  const charts = table.charts(cells);
-  const images = charts.map(({ name, caption }) => `![${caption}](${table.name}${name}.svg)`);
-  const sections = [
-    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, cells)}`] : []),
-    ...(table.sections?.(cells) ?? []),
-    ...images,
-  ];
-  const markdown = renderMarkdown(table.title, cells, table.reference, sections, table.data?.setting);
-  for (const { name, svg } of charts) await writeWhole(`${path}${name}.svg`, await svg());
-  await writeWhole(`${path}.md`, markdown);
-  console.log(`\n${markdown}\nWrote ${path}.md, .json and .svg`);
 }
 
 /**
@@ -365,10 +338,11 @@ interface Plan {
 function planOf(table: Table, values: Arguments): Plan {
   const profile = asUsage(() => profileOf(table, values));
   const tasks = asUsage(() => tasksOf(table, profile, values.data));
+  const jobs = jobsOf(table, profile, tasks, shardOf(values));
   let done: Cell[] = [];
   return {
     list() {
-      for (const { task, row, seed } of jobsOf(table, profile, tasks)) {
+      for (const { task, row, seed } of jobs) {
         console.log(`${table.name} / ${task.name} / ${row.label} / seed ${seed}`);
       }
     },
@@ -376,17 +350,16 @@ function planOf(table: Table, values: Arguments): Plan {
       if (values.resume) done = await finishedCells(`${values.out}/${table.name}.json`);
     },
     run: (run) =>
-      values.tune
-        ? tune(run, table, profile, tasks)
-        : reproduce(run, table, profile, tasks, done, values.out),
+      values.tune ? tune(run, table, profile, tasks) : reproduce(run, table, profile, jobs, done, values.out),
   };
 }
 
-function checkStudy(study: Study, { profile, tune, out }: Arguments): Plan {
+function checkStudy(study: Study, { profile, tune, shard, out }: Arguments): Plan {
   if (!study.profiles.includes(profile)) {
     throw new UsageError(`no profile "${profile}"; have ${study.profiles.join(", ")}`);
   }
   if (tune) throw new UsageError(`${study.name} tunes its own learning rates; leave --tune out`);
+  if (shard !== "1/1") throw new UsageError(`${study.name} is not made of cells; leave --shard out`);
   return {
     list: () => console.log(`${study.name} / ${study.title}`),
     prepare: () => Promise.resolve(),

@@ -99,6 +99,36 @@ Deno.test("reproduce glue: a folder of GLUE's layout and an encoder folder, both
   assert.match(await Deno.readTextFile(`${folder}/out/glue.md`), /model minilm, 1 seed, MNLI of GLUE/);
 });
 
+Deno.test("reproduce --shard: the merged parts are the whole; what does not belong together is refused", async () => {
+  const folder = await Deno.makeTempDir();
+  const at = (name: string) => `${folder}/${name}`;
+  for (const [out, ...shard] of [["whole"], ["one", "--shard", "1/2"], ["two", "--shard", "2/2"]]) {
+    const { code, stderr } = await task("reproduce", "--profile", "smoke", ...shard, "--out", at(out));
+    assert.equal(code, 0, stderr);
+  }
+  const cellsOf = (out: string) => readCells(`${at(out)}/first-table.json`);
+  assert.deepEqual((await cellsOf("two")).map(({ label }) => label), ["BoRA r 8 b 16"]);
+  const { code, stderr } = await task("report", at("two"), at("one"), "--out", at("merged"));
+  assert.equal(code, 0, stderr);
+  const [whole, merged] = [await cellsOf("whole"), await cellsOf("merged")];
+  assert.equal(metricsOnly(merged), metricsOnly(whole));
+  const scores = async (out: string) =>
+    (await Deno.readTextFile(`${at(out)}/first-table.md`)).split("## Every metric")[1];
+  assert.equal(await scores("merged"), await scores("whole"));
+
+  const write = (cells: object[]) =>
+    Deno.writeTextFile(`${at("two")}/first-table.json`, JSON.stringify(cells));
+  await write([{ ...merged[0], last: { ...merged[0].last, accuracy: 0.001 } }]);
+  const other = await task("report", at("one"), at("two"), "--out", at("merged"));
+  assert.equal(other.code, 1);
+  assert.match(other.stderr, /sentiment \/ LoRA r 8, seed 0: .*one.* and .*two.* have other scores/);
+  await write([{ ...merged[0], seed: 1, trainExamples: 7 }]);
+  const mixed = await task("report", at("one"), at("two"), "--out", at("merged"));
+  assert.match(mixed.stderr, /LoRA r 8 was made in two ways: .*"trainExamples":160.*"trainExamples":7/);
+  assert.equal(metricsOnly(await cellsOf("merged")), metricsOnly(whole), "nothing is overwritten");
+  assert.match((await task("report", at("nowhere"))).stderr, /no table's cells in .*nowhere/);
+});
+
 Deno.test("reproduce rank: an analysis table holds its spectra, and says which rows were not run", async () => {
   const out = await Deno.makeTempDir();
   const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
@@ -142,6 +172,9 @@ Deno.test("reproduce and flops: a mistake on the command line lists what there i
         /no task "CB" is read from a folder; those are CoLA/,
       ],
       ["reproduce", ["glue", "--data", "nowhere"], /nowhere has no CoLA: neither CoLA\/train.tsv/],
+      ["reproduce", ["--shard", "3/2"], /--shard wants I\/N with 1 ≤ I ≤ N, such as 2\/4, not "3\/2"/],
+      ["reproduce", ["approximation", "--shard", "1/2"], /not made of cells; leave --shard out/],
+      ["report", [], /no folder given/],
       ["reproduce", ["--seeds", "0"], /--seeds wants a whole number from 1, not "0"/],
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],
       ["flops", ["--model", "GPT-2"], /no model "GPT-2"; have USE-lite, RoBERTa-base/],

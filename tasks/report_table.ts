@@ -1,0 +1,57 @@
+/** From finished cells to a table's files. */
+
+import { writeWhole } from "../lib/files.ts";
+import { renderMarkdown } from "../lib/report/markdown.ts";
+import type { Cell } from "../lib/report/schema.ts";
+import type { Study, Table } from "./tables/table.ts";
+
+/** True for what runs and reports itself. */
+export function isStudy(table: Table | Study): table is Study {
+  return "run" in table;
+}
+
+/** What the cells of one row on one task must share to be averaged. */
+export type Settings = Pick<
+  Cell,
+  "profile" | "model" | "learningRate" | "options" | "target" | "trainExamples" | "devExamples"
+>;
+
+/** Settings as text, for comparing and for messages. */
+export function settingsText(
+  { profile, model, learningRate, options, target, trainExamples, devExamples }: Settings,
+): string {
+  return JSON.stringify({ profile, model, learningRate, options, target, trainExamples, devExamples });
+}
+
+/** Cells in the table's order: tasks as its longest profile has them, rows, seeds; what the table does not know comes last. */
+export function inOrder(cells: readonly Cell[], { rows, profiles }: Table): Cell[] {
+  const tasks = Object.values(profiles).reduce<readonly string[]>(
+    (longest, profile) => profile.tasks.length > longest.length ? profile.tasks : longest,
+    [],
+  );
+  const placeIn = (found: number) => found < 0 ? 999 : found;
+  const place = ({ task, label, seed }: Cell) =>
+    (placeIn(tasks.indexOf(task)) * 1e3 + placeIn(rows.findIndex((row) => row.label === label))) * 1e3 + seed;
+  return cells.toSorted((a, b) => place(a) - place(b));
+}
+
+/** The finding, when there is a cell of every row. */
+function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
+  const missing = rows.filter(({ label }) => cells.every((cell) => cell.label !== label)).length;
+  return missing > 0 ? `${missing} of ${rows.length} rows were not run.` : finding!.here(cells);
+}
+
+/** Writes `<path>.md` and its charts, from the cells alone. */
+export async function writeReport(table: Table, cells: readonly Cell[], path: string): Promise<void> {
+  const charts = table.charts(cells);
+  const images = charts.map(({ name, caption }) => `![${caption}](${table.name}${name}.svg)`);
+  const sections = [
+    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, cells)}`] : []),
+    ...(table.sections?.(cells) ?? []),
+    ...images,
+  ];
+  const markdown = renderMarkdown(table.title, cells, table.reference, sections, table.data?.setting);
+  for (const { name, svg } of charts) await writeWhole(`${path}${name}.svg`, await svg());
+  await writeWhole(`${path}.md`, markdown);
+  console.log(`\n${markdown}\nWrote ${path}.md, .json and .svg`);
+}

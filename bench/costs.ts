@@ -90,13 +90,14 @@ function measuresOf(gpu: Gpu): Measure[] {
       value: ratio,
     },
     growth("slope over tokens 512 … 4096 (BoRA layer)", [512, 1024, 2048, 4096].map(whole)),
+    // At small r and b an adapter's time is that of reading x and G, which grows with neither.
     growth(
-      "slope over r 8 … 64 (BoRA alone, 2048 tokens)",
-      [8, 16, 32, 64].map((r) => alone(bora, { blocks: 16 }, r, 2048)),
+      "slope over r 64 … 512 (BoRA b 16 alone, 2048 tokens)",
+      [64, 128, 256, 512].map((r) => alone(bora, { blocks: 16 }, r, 2048)),
     ),
     growth(
-      "slope over b 16 … 96 (BoRA r 8 alone, 2048 tokens)",
-      [16, 32, 64, 96].map((blocks) => alone(bora, { blocks }, 8, 2048)),
+      "slope over b 48 … 192 (BoRA r 8 alone, 2048 tokens)",
+      [48, 96, 192].map((blocks) => alone(bora, { blocks }, 8, 2048)),
     ),
     growth(
       "slope over layers 1, 2, 4 (LoRA step)",

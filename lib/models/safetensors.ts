@@ -253,7 +253,8 @@ export function fromFloat32(
   dtype: SafetensorsDtype,
   values: Float32Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(roundedTo(name, dtype, values).buffer);
+  const { buffer, byteOffset, byteLength } = roundedTo(name, dtype, values);
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
   if (
     toFloat32({ name, origin: "merged", dtype, shape: [values.length], data: bytes }).every(Number.isFinite)
   ) {
@@ -265,14 +266,14 @@ export function fromFloat32(
 function roundedTo(name: string, dtype: SafetensorsDtype, values: Float32Array<ArrayBuffer>) {
   switch (dtype) {
     case "F32":
-      return values.slice();
+      return values;
     case "F16":
       return Float16Array.from(values);
     case "F64":
       return Float64Array.from(values);
     case "BF16": {
       // BF16 is a float32's upper half: adding half a unit, less one where the unit's bit is even, rounds it.
-      const words = new Uint32Array(values.slice().buffer);
+      const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
       return Uint16Array.from(words, (word) => (word + 0x7fff + (word >>> 16 & 1)) >>> 16);
     }
     default:

@@ -3,6 +3,7 @@
  * `.jsonl`, an object a line.
  */
 
+// @ts-types="./csv_parse.d.ts"
 import { parse } from "npm:csv-parse@7.0.3/sync";
 import { readText } from "../models/json_file.ts";
 import { parseTsv } from "./tsv.ts";

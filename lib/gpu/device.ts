@@ -134,7 +134,7 @@ export class Gpu implements Disposable {
       software: info.isFallbackAdapter ?? false,
     };
     this.pipelines = new PipelineCache(device);
-    device.addEventListener("uncapturederror", (event) => {
+    device.addEventListener("uncapturederror", (event: Event) => {
       this.#failure ??= new Error(
         `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}`,
       );

@@ -75,7 +75,9 @@ export { randLora } from "./lib/adapters/randlora.ts";
 export { reLora, type ReLoraOptions } from "./lib/adapters/relora.ts";
 export { vera, type VeraOptions } from "./lib/adapters/vera.ts";
 export { methodByName, methods } from "./lib/adapters/registry.ts";
-export { loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft.ts";
+export { type Labels, readLabels, writeLabels } from "./lib/adapters/labels.ts";
+export { checkSavable, loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft.ts";
+export { writeMergedModel } from "./lib/train/merge_folder.ts";
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export { interpretedUpdates, type Update } from "./lib/analysis/updates.ts";
 export { type Spectrum, spectrumOf } from "./lib/analysis/spectrum.ts";
@@ -86,12 +88,14 @@ export { loadEncoder } from "./lib/models/load_encoder.ts";
 export { loadUseLite } from "./lib/models/use_lite.ts";
 export type { Example, MetricName, Split, Task, TaskFamily } from "./lib/data/task.ts";
 export { families, taskByName, taskFrom, tasks } from "./lib/data/registry.ts";
+export { type OwnTaskOptions, readOwnTask } from "./lib/data/own_task.ts";
 export { type GlueTask, glueTask, type GlueTestSet } from "./lib/data/glue.ts";
 export { glueSubmission, writeGlueSubmission } from "./lib/data/glue_submission.ts";
 export { llmAdaptersTask } from "./lib/data/llm_adapters.ts";
 export type { Encoded } from "./lib/train/batches.ts";
 export {
   encodeExamples,
+  type EpochScores,
   fineTune,
   type FineTuned,
   headOf,

@@ -17,6 +17,7 @@ import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import { Ticker } from "./ticker.ts";
 import { trainingOf } from "./training.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
 import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { adapterOf, defaultTarget, type Job, type Run, runCell } from "./run_cell.ts";
 import { tableByName, tables } from "./tables/registry.ts";
@@ -42,18 +43,6 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --list           print the cells and stop
   --help           this text
 `;
-
-/** A mistake on the command line. */
-class UsageError extends Error {}
-
-/** `body`'s result; what it throws is a mistake on the command line. */
-function asUsage<T>(body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    throw new UsageError((error as Error).message, { cause: error });
-  }
-}
 
 function readArguments() {
   const { values, positionals } = parseArgs({
@@ -367,9 +356,4 @@ function checkStudy(study: Study, { profile, tune, shard, out }: Arguments): Pla
   };
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error((error as Error).message);
-  Deno.exit(error instanceof UsageError ? 2 : 1);
-}
+await runCommand(main);

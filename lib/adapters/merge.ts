@@ -4,8 +4,15 @@ import type { Graph, Tensor } from "../graph/graph.ts";
 import { swapAxes } from "../graph/ops/layout.ts";
 import { linear } from "../graph/ops/matmul.ts";
 import type { Adapter } from "./attach.ts";
+import type { Method } from "./method.ts";
 import type { AdaptedModule } from "./targeting.ts";
 import { tracedParameters } from "./trace.ts";
+
+/** Throws an Error when the method's update depends on the input. */
+export function checkMergeable({ name, mergeable }: Method): void {
+  if (mergeable) return;
+  throw new Error(`${name} cannot be merged: its update depends on the input. Keep the adapter attached.`);
+}
 
 /**
  * The weight [m, n] of one adapted layer with its adapter merged in: the layer, linear in x and without its bias, applied
@@ -19,11 +26,7 @@ export function tracedMerge(
   identity: Tensor,
 ): Tensor {
   const { method } = adapter;
-  if (!method.mergeable) {
-    throw new Error(
-      `${method.name} cannot be merged: its update depends on the input. Keep the adapter attached.`,
-    );
-  }
+  checkMergeable(method);
   const { path, m, n } = adapted.module;
   const weight = graph.weight(`${path}.weight`, [m, n], adapter.trainedBase.has(`${path}.weight`));
   const transposed = graph.scope(path, () =>

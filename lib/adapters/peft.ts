@@ -126,6 +126,11 @@ export async function saveAdapter(
   });
 }
 
+/** Throws the Error that `saveAdapter` would throw for this method or its options: to be asked before hours of training. */
+export function checkSavable(model: Encoder, adapter: Adapter): void {
+  configOf(model, adapter, formatOf(adapter.method), true);
+}
+
 /**
  * Reads an adapter for `model`, of one of `known` methods: pass `[...methods, mine]` where it may be of your own.
  * @throws Error naming the file and what is wrong: another base, an unknown method or target, missing or extra keys, wrong

@@ -9,6 +9,8 @@ import type { HeadLayout } from "./model.ts";
 interface Family {
   /** The trunk's name in a model with a head. */
   readonly prefix: string;
+  /** transformers' class of the trunk with a head for whole texts. */
+  readonly classifier: string;
   /** Whether the first text's position is that of the padding token, plus one. */
   readonly offsetPositions: boolean;
   /** Whether the second text of a pair has tokens of type 1. */
@@ -20,6 +22,7 @@ interface Family {
 
 const robertaFamily: Family = {
   prefix: "roberta",
+  classifier: "RobertaForSequenceClassification",
   offsetPositions: true,
   typedPairs: false,
   pooler: false,
@@ -29,9 +32,10 @@ const robertaFamily: Family = {
 /** By `model_type`. To add one that differs in no more than this: a line here. */
 const families: Readonly<Record<string, Family>> = {
   roberta: robertaFamily,
-  "xlm-roberta": robertaFamily,
+  "xlm-roberta": { ...robertaFamily, classifier: "XLMRobertaForSequenceClassification" },
   bert: {
     prefix: "bert",
+    classifier: "BertForSequenceClassification",
     offsetPositions: false,
     typedPairs: true,
     pooler: true,

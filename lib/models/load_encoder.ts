@@ -23,15 +23,27 @@ import { StoredWeight, tableParts } from "./stored_weight.ts";
  * @throws Error naming the file, the field or the tensor that is missing, malformed or of another shape than `config.json` says.
  */
 export async function loadEncoder(source: string, hub: HubOptions = {}): Promise<Encoder> {
+  const { folder, name } = await locateEncoder(source, hub);
+  return await readEncoder(folder, name);
+}
+
+/**
+ * Where the files of the encoder `source` lie, after its download if need be, and the name it goes by.
+ * @throws what `downloadModel` throws, and Error when `source` is no folder and no hub's id.
+ */
+export async function locateEncoder(
+  source: string,
+  hub: HubOptions = {},
+): Promise<{ readonly folder: string; readonly name: string }> {
   if (await isFolder(source)) {
     const name = source.split(/[/\\]/).findLast((part) => part !== "");
-    return await readEncoder(source, name ?? source);
+    return { folder: source, name: name ?? source };
   }
   const { downloadModel, isHubId } = await import("./hub.ts");
   if (!isHubId(source)) {
     throw new Error(`there is no folder ${source}, and no model of the hub can have this name`);
   }
-  return await readEncoder(await downloadModel(source, hub), source);
+  return { folder: await downloadModel(source, hub), name: source };
 }
 
 /** Reads the encoder in `folder` under a name. */
@@ -107,15 +119,24 @@ function storedAs(name: string, place: TensorPlace, isTable: boolean): [string, 
   ) => [part.name, new StoredWeight(place, [part.from, part.to])]);
 }
 
-/** The trunk's tensors by their names without the prefix; older checkpoints call a norm's two `gamma` and `beta`. */
+/** The trunk's tensors by their names without the prefix. */
 function trunkOf(prefix: string, places: ReadonlyMap<string, TensorPlace>): Map<string, TensorPlace> {
+  const names = [...trunkNames(prefix, [...places.keys()])];
+  return new Map(names.map(([name, own]) => [own, places.get(name)!]));
+}
+
+/**
+ * Of a checkpoint's tensors those of the trunk: their names without the prefix, as transformers has them today, by those in
+ * the file. Older checkpoints call a norm's two `gamma` and `beta`; a bare trunk's have no prefix.
+ */
+export function trunkNames(prefix: string, names: readonly string[]): Map<string, string> {
   const modern = (name: string) =>
     name.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias");
-  const isPrefixed = [...places.keys()].some((name) => name.startsWith(`${prefix}.`));
+  const isPrefixed = names.some((name) => name.startsWith(`${prefix}.`));
   return new Map(
-    [...places]
-      .filter(([name]) => !isPrefixed || name.startsWith(`${prefix}.`))
-      .map(([name, place]) => [modern(isPrefixed ? name.slice(prefix.length + 1) : name), place]),
+    names
+      .filter((name) => !isPrefixed || name.startsWith(`${prefix}.`))
+      .map((name) => [name, modern(isPrefixed ? name.slice(prefix.length + 1) : name)]),
   );
 }
 

@@ -245,6 +245,43 @@ export function bytesOfDtype(dtype: SafetensorsDtype): number {
 }
 
 /**
+ * The bytes of float32 values in a dtype, rounded to nearest, ties to even.
+ * @throws Error for a dtype other than F32, F16, BF16 and F64, and for a value that is not finite or becomes so in it.
+ */
+export function fromFloat32(
+  name: string,
+  dtype: SafetensorsDtype,
+  values: Float32Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = roundedTo(name, dtype, values);
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  if (
+    toFloat32({ name, origin: "merged", dtype, shape: [values.length], data: bytes }).every(Number.isFinite)
+  ) {
+    return bytes;
+  }
+  throw new Error(`tensor ${show(name)} holds values that are not finite as ${dtype}: save it as F32`);
+}
+
+function roundedTo(name: string, dtype: SafetensorsDtype, values: Float32Array<ArrayBuffer>) {
+  switch (dtype) {
+    case "F32":
+      return values;
+    case "F16":
+      return Float16Array.from(values);
+    case "F64":
+      return Float64Array.from(values);
+    case "BF16": {
+      // BF16 is a float32's upper half: adding half a unit, less one where the unit's bit is even, rounds it.
+      const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+      return Uint16Array.from(words, (word) => (word + 0x7fff + (word >>> 16 & 1)) >>> 16);
+    }
+    default:
+      throw new Error(`tensor ${show(name)} cannot be written as ${dtype}: it holds floats`);
+  }
+}
+
+/**
  * The values of an F32, F16, BF16 or F64 tensor: F16 and BF16 exactly, F64 rounded to the nearest float32.
  * F32 is a view of the file's bytes where they are aligned for one. Throws an Error for any other dtype.
  */

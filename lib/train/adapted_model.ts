@@ -12,7 +12,7 @@ import { compile } from "../graph/compile.ts";
 import { denseWeight, type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import type { PackedWeight } from "../models/packing.ts";
 import { batchInputs, type Encoded, makeBatches } from "./batches.ts";
-import { compileMerge } from "./merge_weight.ts";
+import { mergedWeight } from "./merge_weight.ts";
 import { type HeadShape, traceStep } from "./step.ts";
 import { FrozenWeights } from "./weights.ts";
 
@@ -151,11 +151,7 @@ export class AdaptedModel implements Disposable {
     for (const { module: { path } } of adapter.modules) denseWeight(this.model, `${path}.weight`);
     for (const adapted of adapter.modules) {
       const { path, m, n } = adapted.module;
-      const { compiled, merged: output } = await compileMerge(this.gpu, adapter, adapted, views);
-      using program = compiled;
-      program.program.replay();
-      const { buffer, offset, bytes } = program.view(output);
-      const data = new Float32Array(await this.gpu.read(buffer, bytes, offset));
+      const data = await mergedWeight(this.gpu, adapter, adapted, views);
       merged.set(`${path}.weight`, { shape: [m, n], data });
     }
     // Merging waits for the GPU, and another adapter may have been made active meanwhile.

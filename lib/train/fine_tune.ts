@@ -14,14 +14,20 @@ import type { FrozenWeights } from "./weights.ts";
 /** Scores by metric name. */
 export type Scores = Record<string, number>;
 
+/** What an epoch gave. */
+export interface EpochScores {
+  /** From 0. */
+  readonly epoch: number;
+  /** Mean loss of its steps. */
+  readonly trainLoss: number;
+  /** Dev metrics after it. */
+  readonly metrics: Scores;
+}
+
 /** What training one cell gives. */
 export interface FineTuned {
   /** Loss and dev metrics of every epoch. */
-  readonly epochs: readonly {
-    readonly epoch: number;
-    readonly trainLoss: number;
-    readonly metrics: Scores;
-  }[];
+  readonly epochs: readonly EpochScores[];
   /** Metrics of the epoch with the best headline metric. */
   readonly best: Scores;
   /** Metrics of the last epoch. */
@@ -46,6 +52,8 @@ export interface Progress {
   onStep?(step: number, steps: number): void;
   /** Called after an epoch's steps, before its evaluation. */
   onEpoch?(records: readonly StepRecord[]): void;
+  /** Called after an epoch's evaluation. */
+  onScores?(scores: EpochScores): void;
 }
 
 /** The head a task needs. */
@@ -110,7 +118,7 @@ export async function fineTune(
   const start = performance.now();
   await trainer.prepare([dev, ...furtherDev.map(({ examples }) => examples)].flat());
   const compileSeconds = (performance.now() - start) / 1000;
-  const epochs = [];
+  const epochs: EpochScores[] = [];
   let trainSeconds = 0;
   for (let epoch = 0; epoch < options.epochs; epoch++) {
     const started = performance.now();
@@ -129,6 +137,7 @@ export async function fineTune(
       metrics,
     });
     if (isBest(epochs.map((entry) => entry.metrics[task.metrics[0]]))) trainer.trainable.keepBest();
+    progress.onScores?.(epochs.at(-1)!);
   }
   const best = epochs.reduce((a, b) => b.metrics[task.metrics[0]] > a.metrics[task.metrics[0]] ? b : a);
   return {

@@ -34,3 +34,20 @@ export async function compileMerge(
   gpu.upload(compiled.inputs.get("identity")!.buffer, unit);
   return { compiled, merged };
 }
+
+/**
+ * The merged weight of one layer, [m, n]; `weights` as for `compileMerge`.
+ * @throws what `compileMerge` throws.
+ */
+export async function mergedWeight(
+  gpu: Gpu,
+  adapter: Adapter,
+  adapted: AdaptedModule,
+  weights: (name: string) => BufferView,
+): Promise<Float32Array<ArrayBuffer>> {
+  const { compiled, merged } = await compileMerge(gpu, adapter, adapted, weights);
+  using program = compiled;
+  program.program.replay();
+  const { buffer, offset, bytes } = program.view(merged);
+  return new Float32Array(await gpu.read(buffer, bytes, offset));
+}

@@ -1,0 +1,60 @@
+/**
+ * `labels.json` in an adapter's folder: what the head's outputs stand for. It holds the arguments that transformers' models
+ * take, so that `AutoModelForSequenceClassification.from_pretrained(base, **json.load(open("labels.json")))` has the head's
+ * size and names. PEFT's `adapter_config.json` has no place for them, and a `config.json` beside it would tell transformers
+ * that the whole model is in the folder.
+ */
+
+import * as v from "npm:valibot@1.5.0";
+import type { Task } from "../data/task.ts";
+import { writeWhole } from "../files.ts";
+import { isFile, readJson } from "../models/json_file.ts";
+
+const fileName = "labels.json";
+
+const labelsSchema: v.GenericSchema<unknown, Labels> = v.object({
+  problem_type: v.picklist(["regression", "single_label_classification"]),
+  id2label: v.record(v.string(), v.string()),
+  label2id: v.record(v.string(), v.number()),
+});
+
+/** By transformers' names. */
+export interface Labels {
+  /** Decides the loss. */
+  readonly problem_type: "regression" | "single_label_classification";
+  /** Names of the head's outputs, by their numbers from "0". */
+  readonly id2label: Readonly<Record<string, string>>;
+  /** The reverse. */
+  readonly label2id: Readonly<Record<string, number>>;
+}
+
+/** Writes the task's labels into an adapter's folder; a regression's one output is called by transformers' own name. */
+export async function writeLabels(folder: string, { objective, labels }: Task): Promise<void> {
+  const named = labelsFrom(objective === "regression" ? ["LABEL_0"] : labels, objective === "regression");
+  await writeWhole(`${folder}/${fileName}`, `${JSON.stringify(named, null, 2)}\n`);
+}
+
+/**
+ * Reads them; where there is no file, as in a folder of PEFT's, transformers' own names for so many outputs.
+ * @throws Error naming the file when it is malformed, or not for a head of so many outputs.
+ */
+export async function readLabels(folder: string, outputs: number): Promise<Labels> {
+  const path = `${folder}/${fileName}`;
+  if (!await isFile(path)) {
+    return labelsFrom(Array.from({ length: outputs }, (_, i) => `LABEL_${i}`), outputs === 1);
+  }
+  const labels = await readJson(path, labelsSchema);
+  const ids = Object.keys(labels.id2label);
+  if (ids.length !== outputs || ids.some((id) => !(Number(id) < outputs))) {
+    throw new Error(`${path}: id2label has the ids ${ids.join(", ")}, and the head has ${outputs} outputs`);
+  }
+  return labels;
+}
+
+function labelsFrom(names: readonly string[], isRegression: boolean): Labels {
+  return {
+    problem_type: isRegression ? "regression" : "single_label_classification",
+    id2label: Object.fromEntries(names.map((name, id) => [String(id), name])),
+    label2id: Object.fromEntries(names.map((name, id) => [name, id])),
+  };
+}

@@ -1,0 +1,162 @@
+/** `deno task finetune`: an adapter and a head for the user's own table, written as a folder of PEFT's. `--help` lists the options. */
+
+import { parseArgs } from "node:util";
+import { type Adapter, attach, type AttachOptions } from "../lib/adapters/attach.ts";
+import { writeLabels } from "../lib/adapters/labels.ts";
+import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
+import { methodByName, methods } from "../lib/adapters/registry.ts";
+import { readOwnTask } from "../lib/data/own_task.ts";
+import { openGpu } from "../lib/gpu/device.ts";
+import { isFile, isFolder } from "../lib/models/json_file.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
+import type { Encoder } from "../lib/models/model.ts";
+import { type EpochScores, fineTune } from "../lib/train/fine_tune.ts";
+import { FrozenWeights } from "../lib/train/weights.ts";
+import { defaultTarget, warmupRatio } from "./run_cell.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
+
+const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
+
+Fine-tunes an adapter and a head on a table with a header (.tsv without quoting, as GLUE's; .csv; or .jsonl, an object a
+line), prints the scores on dev after every epoch, and writes the last epoch's adapter to DIR as PEFT does, with
+labels.json, the names of the classes. PEFT itself knows LoRA, rsLoRA, DoRA, HiRA and GraLoRA; others load here, or
+anywhere after deno task merge.
+
+  --model SOURCE       RoBERTa, XLM-RoBERTa or BERT: a folder, or an id of the Hugging Face hub
+  --train FILE         what is trained on
+  --dev FILE           what is evaluated on (default: a tenth of train, held out by a hash of its texts)
+  --text COLUMN        the text
+  --pair COLUMN        the second text, where examples are pairs
+  --label COLUMN       the class's name, or the number
+  --regression         labels are numbers
+  --method NAME        ${
+  methods.filter(({ peft }) => peft).map(({ name }) => name).join(", ")
+} (default: BoRA)
+  --r N                rank (default: 8)
+  --alpha N            α, the update's scale times r (default: 16)
+  --blocks N           blocks of BoRA and its kin, or auto (default)
+  --dropout P          of the adapter's input (default: 0.05)
+  --target NAME        layers to adapt, by name (repeatable; default: ${defaultTarget.join(" and ")})
+  --learning-rate R    default: 3e-4
+  --epochs N           default: 3
+  --batch-size N       default: 32
+  --max-tokens N       longer texts are cut (default: 128)
+  --seed N             default: 0
+  --out DIR            a folder that does not exist yet
+  --help               this text
+`;
+
+function readArguments() {
+  const { values } = parseArgs({
+    options: {
+      model: { type: "string" },
+      train: { type: "string" },
+      dev: { type: "string" },
+      text: { type: "string" },
+      pair: { type: "string" },
+      label: { type: "string" },
+      regression: { type: "boolean", default: false },
+      method: { type: "string", default: "BoRA" },
+      r: { type: "string" },
+      alpha: { type: "string" },
+      blocks: { type: "string" },
+      dropout: { type: "string" },
+      target: { type: "string", multiple: true, default: defaultTarget },
+      "learning-rate": { type: "string", default: "3e-4" },
+      epochs: { type: "string", default: "3" },
+      "batch-size": { type: "string", default: "32" },
+      "max-tokens": { type: "string", default: "128" },
+      seed: { type: "string", default: "0" },
+      out: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  return values;
+}
+
+type Arguments = ReturnType<typeof readArguments>;
+
+/** The value of an option that must be given. */
+function required(values: Arguments, name: "model" | "train" | "text" | "label" | "out"): string {
+  const value = values[name];
+  if (value === undefined) throw new UsageError(`--${name} is missing; see --help`);
+  return value;
+}
+
+function numberOf(values: Arguments, name: keyof Arguments): number {
+  const text = values[name] as string;
+  if (text.trim() !== "" && Number.isFinite(Number(text))) return Number(text);
+  throw new UsageError(`--${name} wants a number, not "${text}"`);
+}
+
+function countOf(values: Arguments, name: keyof Arguments, least: number): number {
+  const value = numberOf(values, name);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new UsageError(`--${name} wants a whole number from ${least}, not ${value}`);
+}
+
+/** The adapter that the command line describes: its defaults where the method has the option, what was given in any case. */
+function adapterOf(model: Encoder, values: Arguments): Adapter {
+  const method = methodByName(values.method);
+  const given = (["r", "alpha", "blocks", "dropout"] as const).filter((name) => values[name] !== undefined);
+  const own = given.map((name) => [name, values[name] === "auto" ? "auto" : numberOf(values, name)]);
+  const usual = Object.entries({ r: 8, alpha: 16, dropout: 0.05 }).filter(([name]) =>
+    name in method.defaults
+  );
+  const options = {
+    ...Object.fromEntries(usual),
+    ...method.auto?.includes("blocks") ? { blocks: "auto" } : {},
+    ...Object.fromEntries(own),
+  };
+  const adapter = attach(model, method, { ...options, target: values.target } as AttachOptions);
+  checkSavable(model, adapter);
+  return adapter;
+}
+
+function optionsOf(values: Arguments) {
+  return {
+    learningRate: numberOf(values, "learning-rate"),
+    epochs: countOf(values, "epochs", 1),
+    batchSize: countOf(values, "batch-size", 1),
+    seed: countOf(values, "seed", 0),
+    warmupRatio,
+  };
+}
+
+function printScores({ epoch, trainLoss, metrics }: EpochScores): void {
+  const scores = Object.entries(metrics).map(([name, score]) => `${name} ${score.toFixed(4)}`);
+  console.log(`epoch ${epoch + 1}: loss ${trainLoss.toFixed(4)}, ${scores.join(", ")}`);
+}
+
+async function main(): Promise<void> {
+  const values = asUsage(readArguments);
+  if (values.help) return console.log(help);
+  const [source, train, text, label, out] = (["model", "train", "text", "label", "out"] as const).map((
+    name,
+  ) => required(values, name));
+  const { dev, pair, regression } = values;
+  const options = optionsOf(values);
+  const maxTokens = countOf(values, "max-tokens", 3);
+  asUsage(() => methodByName(values.method));
+  if (await isFolder(out) || await isFile(out)) {
+    throw new UsageError(`${out} exists: move it away, or name another folder`);
+  }
+  const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
+  const model = await loadEncoder(source);
+  const adapter = asUsage(() => adapterOf(model, values));
+  const split = await task.load();
+  console.log(
+    `${split.train.length} examples to train on, ${split.dev.length} to evaluate on` +
+      (regression ? "" : `; classes ${task.labels.join(", ")}`),
+  );
+  using gpu = await openGpu();
+  using frozen = FrozenWeights.of(gpu, model);
+  const { trained } = await fineTune(gpu, model, frozen, adapter, task, split, options, {
+    onScores: printScores,
+  });
+  await saveAdapter(out, model, adapter, trained);
+  await writeLabels(out, task);
+  console.log(`${adapter.method.name} with ${adapter.trainableParameters} parameters, and its head: ${out}`);
+}
+
+await runCommand(main);

@@ -1,0 +1,42 @@
+/** `deno task merge`: an encoder with an adapter merged in, as a folder that transformers loads. `--help` lists the options. */
+
+import { parseArgs } from "node:util";
+import { openGpu } from "../lib/gpu/device.ts";
+import { writeMergedModel } from "../lib/train/merge_folder.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
+
+const help = `deno task merge --model SOURCE --adapter DIR --out DIR
+
+Writes the encoder with the adapter and its head merged in: a folder that transformers'
+AutoModelForSequenceClassification loads without PEFT. The base's other weights stay as they are, bit for bit.
+
+  --model SOURCE   the encoder that the adapter was trained on: a folder, or an id of the Hugging Face hub
+  --adapter DIR    what deno task finetune, saveAdapter or PEFT wrote
+  --out DIR        a folder that does not exist yet
+  --help           this text
+`;
+
+function readArguments() {
+  const { values } = parseArgs({
+    options: {
+      model: { type: "string" },
+      adapter: { type: "string" },
+      out: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  return values;
+}
+
+async function main(): Promise<void> {
+  const { model, adapter, out, help: wantsHelp } = asUsage(readArguments);
+  if (wantsHelp) return console.log(help);
+  if (model === undefined || adapter === undefined || out === undefined) {
+    throw new UsageError("--model, --adapter and --out are all needed; see --help");
+  }
+  using gpu = await openGpu();
+  await writeMergedModel(gpu, model, adapter, out);
+  console.log(`merged: ${out}`);
+}
+
+await runCommand(main);

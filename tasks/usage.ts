@@ -1,0 +1,23 @@
+/** Mistakes on a command line, told from everything else that can go wrong. */
+
+/** A mistake on the command line. */
+export class UsageError extends Error {}
+
+/** `body`'s result; what it throws is a mistake on the command line. */
+export function asUsage<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw new UsageError((error as Error).message, { cause: error });
+  }
+}
+
+/** Runs a command; ends the process with 2 after a mistake on the command line, with 1 after another error. */
+export async function runCommand(main: () => Promise<void>): Promise<void> {
+  try {
+    await main();
+  } catch (error) {
+    console.error((error as Error).message);
+    Deno.exit(error instanceof UsageError ? 2 : 1);
+  }
+}

@@ -1,0 +1,430 @@
+/** One's own tables, fine-tuned and merged as users do it, into folders that hold what transformers and PEFT look for. */
+
+import assert from "node:assert/strict";
+import { attach } from "../lib/adapters/attach.ts";
+import { headOnly } from "../lib/adapters/base_only.ts";
+import { lora } from "../lib/adapters/lora.ts";
+import { saveAdapter } from "../lib/adapters/peft.ts";
+import { readLabels } from "../lib/adapters/labels.ts";
+import { type OwnTaskOptions, readOwnTask } from "../lib/data/own_task.ts";
+import { readTable } from "../lib/data/table_file.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
+import { headLayoutOf, type Weight } from "../lib/models/model.ts";
+import { fromFloat32, type NamedTensor, readSafetensors, toFloat32 } from "../lib/models/safetensors.ts";
+import { writeTensors } from "../lib/models/safetensors_writer.ts";
+import { AdaptedModel } from "../lib/train/adapted_model.ts";
+import { writeMergedModel } from "../lib/train/merge_folder.ts";
+import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
+import { cases } from "./support/bert_reference.ts";
+import { relativeError, testGpu } from "./support/ops.ts";
+import { bytesIn, type CheckpointOptions, writeCheckpoint } from "./support/seeded_checkpoint.ts";
+
+const root = new URL("..", import.meta.url);
+
+async function task(name: string, ...args: string[]) {
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", `tasks/${name}.ts`, ...args],
+    cwd: root,
+    env: { NO_COLOR: "1" },
+  });
+  const { code, stdout, stderr } = await command.output();
+  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: decode(stdout), stderr: decode(stderr) };
+}
+
+/** A folder with a base in `base`, for the time of `use`. */
+async function withBase(
+  name: string,
+  options: CheckpointOptions,
+  use: (folder: string) => Promise<void>,
+): Promise<void> {
+  await withFolder(async (folder) => {
+    await writeCheckpoint(`${folder}/base`, cases[name].config, options);
+    await use(folder);
+  });
+}
+
+async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await use(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Forty texts over the checkpoint's few words: those with a c are "sea". */
+const texts = Array.from(
+  { length: 40 },
+  (_, i) => `${"a b ".repeat(1 + i % 5)}${i % 2 ? "c" : "a,\na"} ${"b ".repeat(i % 7)}`.trim(),
+);
+const csv = `text,kind\n${texts.map((text, i) => `"${text}",${i % 2 ? "sea" : "land"}\n`).join("")}`;
+
+const briefly = ["--learning-rate", "1e-2", "--batch-size", "8", "--epochs", "2", "--max-tokens", "16"];
+
+/** Every tensor of a folder's files. */
+async function tensorsIn(folder: string): Promise<Map<string, NamedTensor>> {
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) =>
+    name.endsWith(".safetensors")
+  );
+  const files = await Promise.all(names.map((name) => readSafetensors(`${folder}/${name}`)));
+  return new Map(files.flatMap(({ tensors }) => [...tensors]));
+}
+
+Deno.test("finetune on a .csv, then merge: the merged folder's logits are those of base and adapter, all else the base's bytes", () =>
+  withBase("RoBERTa", { shards: 3 }, async (folder) => {
+    const [data, base, adapter, merged] = ["data.csv", "base", "adapter", "merged"].map((name) =>
+      `${folder}/${name}`
+    );
+    await Deno.writeTextFile(data, csv);
+    const columns = ["--text", "text", "--label", "kind"];
+    const trained = await task(
+      "finetune",
+      "--model",
+      base,
+      "--train",
+      data,
+      ...columns,
+      ...briefly,
+      "--out",
+      adapter,
+    );
+    assert.equal(trained.code, 0, trained.stderr);
+    assert.match(trained.stdout, /^36 examples to train on, 4 to evaluate on; classes land, sea$/m);
+    assert.deepEqual(
+      trained.stdout.match(/^epoch \d: loss [\d.]+, accuracy [\d.]+, macroF1 [\d.]+$/gm)?.length,
+      2,
+    );
+    const made = await task("merge", "--model", base, "--adapter", adapter, "--out", merged);
+    assert.equal(made.code, 0, made.stderr);
+
+    const gpu = await testGpu();
+    const own = await readOwnTask({ train: data, text: "text", label: "kind", maxTokens: 16 });
+    const { train } = await own.load();
+    const head = headOf(own, train[0]);
+    const model = await loadEncoder(base);
+    const examples = encodeExamples(model, own, train);
+    using adapted = new AdaptedModel(gpu, model);
+    await adapted.load("own", adapter);
+    const expected = await adapted.predict(head, examples);
+    adapted.disable();
+    const bare = await adapted.predict(head, examples);
+
+    const whole = await loadEncoder(merged);
+    const tensors = await tensorsIn(merged);
+    const { module } = headLayoutOf(whole);
+    const headWeights = [...tensors].filter(([name]) => name.startsWith(`${module}.`)).map((
+      [name, tensor],
+    ): [string, Weight] => [name, { shape: tensor.shape, data: toFloat32(tensor) }]);
+    using alone = new AdaptedModel(gpu, whole);
+    alone.add("head", attach(whole, headOnly, { target: "all-linear" }), new Map(headWeights));
+    const found = await alone.predict(head, encodeExamples(whole, own, train));
+    for (const [i, logits] of expected.entries()) {
+      assert.ok(relativeError(found[i], logits) < 1e-4, `example ${i}: ${found[i]} and ${logits}`);
+    }
+    assert.ok(
+      expected.some((logits, i) => relativeError(bare[i], logits) > 1e-2),
+      "the adapter changes something",
+    );
+
+    const before = await tensorsIn(base);
+    const changed = [...before].filter(([name, { dtype, shape, data }]) => {
+      const after = tensors.get(name)!;
+      assert.deepEqual([after.dtype, after.shape], [dtype, shape], name);
+      return !data.every((byte, at) => byte === after.data[at]);
+    });
+    assert.deepEqual(
+      changed.map(([name]) => name).toSorted(),
+      [0, 1].flatMap((i) =>
+        ["query", "value"].map((name) => `roberta.encoder.layer.${i}.attention.self.${name}.weight`)
+      ),
+    );
+    assert.equal(tensors.size, before.size + 4, "the head's four are all that is new");
+    const config = JSON.parse(await Deno.readTextFile(`${merged}/config.json`));
+    assert.deepEqual(config, {
+      ...cases.RoBERTa.config,
+      architectures: ["RobertaForSequenceClassification"],
+      num_labels: 2,
+      problem_type: "single_label_classification",
+      id2label: { 0: "land", 1: "sea" },
+      label2id: { land: 0, sea: 1 },
+    });
+    assert.deepEqual(
+      [...Deno.readDirSync(merged)].map(({ name }) => name).toSorted(),
+      ["config.json", "model.safetensors", "vocab.txt"],
+    );
+  }));
+
+Deno.test("a bare trunk in BF16, pairs and a regression: names get their prefix, merged weights and the head are rounded to BF16", () =>
+  withBase(
+    "BERT on pairs",
+    { dtype: "BF16", rename: (name) => name.replace("bert.", "") },
+    async (folder) => {
+      const [data, base, adapter, merged] = ["data.jsonl", "base", "adapter", "merged"].map((name) =>
+        `${folder}/${name}`
+      );
+      const lines = texts.map((first, i) =>
+        JSON.stringify({ first, second: texts[(i * 7) % 40], score: i % 5 / 2 })
+      );
+      await Deno.writeTextFile(data, lines.join("\n"));
+      const columns = ["--text", "first", "--pair", "second", "--label", "score", "--regression"];
+      const { code, stdout, stderr } = await task(
+        "finetune",
+        ...[
+          "--model",
+          base,
+          "--train",
+          data,
+          "--dev",
+          data,
+          ...columns,
+          ...briefly,
+          "--method",
+          "LoRA",
+          "--r",
+          "2",
+        ],
+        ...["--target", "output.dense", "--out", adapter],
+      );
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /^epoch 2: loss [\d.]+, pearson -?[\d.]+, spearman -?[\d.]+$/m);
+      const made = await task("merge", "--model", base, "--adapter", adapter, "--out", merged);
+      assert.equal(made.code, 0, made.stderr);
+
+      using adapted = new AdaptedModel(await testGpu(), await loadEncoder(base));
+      await adapted.load("own", adapter);
+      await adapted.merge();
+      const expected = adapted.mergedWeights();
+      const [before, after] = [await tensorsIn(base), await tensorsIn(merged)];
+      assert.deepEqual(
+        [...after.keys()].toSorted(),
+        [...[...before.keys()].map((name) => `bert.${name}`), "classifier.bias", "classifier.weight"]
+          .toSorted(),
+      );
+      for (const [name, { dtype, data }] of after) {
+        assert.equal(dtype, "BF16");
+        if (!name.startsWith("classifier.")) {
+          assert.deepEqual(data, bytesIn("BF16", expected.get(name)!.data), name);
+        }
+      }
+      const { tensors } = await readSafetensors(`${adapter}/adapter_model.safetensors`);
+      const head = toFloat32(tensors.get("base_model.model.classifier.weight")!).slice();
+      assert.deepEqual(after.get("classifier.weight")!.data, bytesIn("BF16", head));
+      const { problem_type, id2label } = JSON.parse(await Deno.readTextFile(`${merged}/config.json`));
+      assert.deepEqual({ problem_type, id2label }, {
+        problem_type: "regression",
+        id2label: { 0: "LABEL_0" },
+      });
+    },
+  ));
+
+Deno.test("merge refuses a method that depends on the input, a folder that exists and other labels; finetune, mistakes before it trains", () =>
+  withBase("RoBERTa", {}, async (folder) => {
+    const [data, base, adapter, merged] = ["data.csv", "base", "adapter", "merged"].map((name) =>
+      `${folder}/${name}`
+    );
+    await Deno.writeTextFile(data, csv);
+    const columns = ["--model", base, "--train", data, "--text", "text", "--label", "kind"];
+    const refused = async (code: number, message: RegExp, name: string, ...args: string[]) => {
+      const result = await task(name, ...args);
+      assert.match(result.stderr, message);
+      assert.equal(result.code, code, result.stderr);
+    };
+    const mixture = await task("finetune", ...columns, ...briefly, "--method", "HydraLoRA", "--out", adapter);
+    assert.equal(mixture.code, 0, mixture.stderr);
+    const merge = ["--model", base, "--adapter", adapter, "--out"];
+    await refused(1, /HydraLoRA cannot be merged/, "merge", ...merge, merged);
+    await refused(1, /base exists: move it away/, "merge", ...merge, base);
+    await refused(2, /--model, --adapter and --out/, "merge", "--model", base);
+    await refused(2, /adapter exists: move it away/, "finetune", ...columns, "--out", adapter);
+    await refused(2, /--text is missing/, "finetune", "--model", base, "--train", data);
+    await refused(
+      2,
+      /--epochs wants a whole number from 1, not 0\.5/,
+      "finetune",
+      ...columns,
+      "--out",
+      merged,
+      "--epochs",
+      "0.5",
+    );
+    await refused(
+      2,
+      /LoRA has no option "blocks"/,
+      "finetune",
+      ...columns,
+      "--out",
+      merged,
+      "--method",
+      "LoRA",
+      "--blocks",
+      "4",
+    );
+    await refused(
+      2,
+      /GRALORA wants a number .* not "auto"/,
+      "finetune",
+      ...columns,
+      "--out",
+      merged,
+      "--method",
+      "GraLoRA",
+      "--blocks",
+      "auto",
+    );
+    await refused(
+      1,
+      /data\.csv line 1 has no column "class"; it has "text", "kind"/,
+      "finetune",
+      ...columns,
+      "--label",
+      "class",
+      "--out",
+      merged,
+    );
+    await assert.rejects(() => Deno.stat(merged), Deno.errors.NotFound);
+    await assert.rejects(() => Deno.stat(`${merged}.part`), Deno.errors.NotFound);
+
+    await assert.rejects(
+      () => readLabels(adapter, 3),
+      /labels\.json: id2label has the ids 0, 1, and the head has 3/,
+    );
+    assert.deepEqual((await readLabels(base, 3)).id2label, { 0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2" });
+  }));
+
+Deno.test("a merge that cannot be finished leaves nothing: no head, and weights beyond F16", () =>
+  withBase("RoBERTa", { dtype: "F16" }, async (folder) => {
+    const [base, adapter, merged] = ["base", "adapter", "merged"].map((name) => `${folder}/${name}`);
+    const model = await loadEncoder(base);
+    const plan = attach(model, lora, { r: 1, target: ["value"] });
+    const filled = (shape: readonly number[]): Weight => ({
+      shape,
+      data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1000),
+    });
+    const layers = [...plan.parameters].map(([name, { shape }]): [string, Weight] => [name, filled(shape)]);
+    const refused = async (weights: Map<string, Weight>, message: RegExp) => {
+      await saveAdapter(adapter, model, plan, weights);
+      await assert.rejects(async () => writeMergedModel(await testGpu(), base, adapter, merged), message);
+      assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name).toSorted(), ["adapter", "base"]);
+    };
+    await refused(new Map(layers), /adapter has no head/);
+    const head = Object.entries({
+      "dense.weight": [32, 32],
+      "dense.bias": [32],
+      "out_proj.weight": [2, 32],
+      "out_proj.bias": [2],
+    });
+    const whole = [
+      ...layers,
+      ...head.map(([name, shape]): [string, Weight] => [`classifier.${name}`, filled(shape)]),
+    ];
+    await refused(new Map(whole), /"roberta\..*value\.weight" holds values that are not finite as F16/);
+  }));
+
+/** Writes a table and reads it as a task. */
+function readOwn(
+  folder: string,
+  name: string,
+  content: string | Uint8Array<ArrayBuffer>,
+  more: Partial<OwnTaskOptions> = {},
+) {
+  const path = `${folder}/${name}`;
+  if (typeof content === "string") Deno.writeTextFileSync(path, content);
+  else Deno.writeFileSync(path, content);
+  return readOwnTask({ train: path, text: "text", label: "label", maxTokens: 8, ...more });
+}
+
+Deno.test("tables: .tsv takes quotes as they are, .csv and .jsonl as their standards have them, to the same rows", () =>
+  withFolder(async (folder) => {
+    const read = async (name: string, text: string) => {
+      await Deno.writeTextFile(`${folder}/${name}`, text);
+      return (await readTable(`${folder}/${name}`, ["b", "a"])).map((
+        { where, cells },
+      ) => [where.split("/").at(-1), ...cells]);
+    };
+    assert.deepEqual(await read("t.tsv", '\ufeffa\tx\tb\r\n"q\t1\tü,\r\n'), [["t.tsv line 2", "ü,", '"q']]);
+    assert.deepEqual(await read("t.csv", '\ufeffa,x,b\r\n"say ""q""\nnow",1,"ü,"\r\n\r\nlast,,0'), [
+      ["t.csv line 3", "ü,", 'say "q"\nnow'],
+      ["t.csv line 5", "0", "last"],
+    ]);
+    assert.deepEqual(await read("t.jsonl", '{"b": 1.5, "a": "x\\ny"}\n\n{"a": true, "b": "", "c": null}'), [
+      ["t.jsonl line 1", "1.5", "x\ny"],
+      ["t.jsonl line 3", "", "true"],
+    ]);
+  }));
+
+Deno.test("a held-out tenth parts no equal texts and does not hang on the rows' order; classes are sorted, numbers by size", () =>
+  withFolder(async (folder) => {
+    const rows = Array.from({ length: 63 }, (_, i) => `t${i % 21},${i % 21 % 11}\n`);
+    const split = async (lines: readonly string[]) => {
+      const own = await readOwn(folder, "t.csv", `text,label\n${lines.join("")}`);
+      assert.deepEqual(own.labels, Array.from({ length: 11 }, (_, i) => String(i)));
+      const { train, dev } = await own.load();
+      return [train, dev].map((side) => side.map(({ texts, label }) => `${texts[0]},${own.labels[label]}\n`));
+    };
+    const [train, dev] = await split(rows);
+    // Each text is there three times, and the cut after 56 of 63 would part two of one from the third.
+    assert.deepEqual([train.length, dev.length], [54, 9]);
+    assert.deepEqual([...train, ...dev].toSorted(), rows.toSorted());
+    assert.ok(dev.every((row) => !train.includes(row)));
+    assert.deepEqual(await split(rows.toReversed()), [train, dev]);
+  }));
+
+Deno.test("bad tables are refused with the file and the line", () =>
+  withFolder(async (folder) => {
+    const head = "text,label\n";
+    const good = `${head}x,1\ny,2\n`;
+    const dev = `${folder}/dev.csv`;
+    await Deno.writeTextFile(dev, `${head}x,1\nz,3\n`);
+    const refusals: [RegExp, string, string | Uint8Array<ArrayBuffer>, Partial<OwnTaskOptions>?][] = [
+      [/t\.txt is no table .* must end in \.tsv, \.csv or \.jsonl/, "t.txt", good],
+      [/t\.csv line 1 has no column "lable"; it has "text", "label"/, "t.csv", good, { label: "lable" }],
+      [/t\.csv line 1 has the column "text" twice/, "t.csv", "text,text,label\na,b,c\n"],
+      [/t\.csv: the file is empty/, "t.csv", ""],
+      [/t\.tsv: the file is empty/, "t.tsv", ""],
+      [/t\.csv has no records/, "t.csv", head],
+      [/t\.jsonl has no records/, "t.jsonl", "\n"],
+      [/t\.csv line 3: "label" is empty/, "t.csv", `${head}x,1\ny, \n`],
+      [/t\.csv line 2: "text" is empty/, "t.csv", `${head},1\ny,2\n`],
+      [/t\.csv: .*Length: expect 2, got 3 on line 3/, "t.csv", `${head}x,1\ny,2,3\n`],
+      [/t\.csv: .*Quote.* line 3/, "t.csv", `${head}x,1\n"y,2\n`],
+      [/t\.tsv line 3 has 1 cells, and the header 2/, "t.tsv", "text\tlabel\nx\t1\ny\n"],
+      [/t\.csv is not text in UTF-8/, "t.csv", Uint8Array.of(0x74, 0xff, 0x0a)],
+      [/t\.tsv line 2 is not UTF-8/, "t.tsv", Uint8Array.of(0x74, 0x0a, 0xff, 0x0a)],
+      [/t\.jsonl line 2 is not JSON/, "t.jsonl", '{"text": "x", "label": 1}\n{"text": "x", "la'],
+      [/t\.jsonl line 1 is no JSON object/, "t.jsonl", "[1]"],
+      [/t\.jsonl line 1 has no "label"; it has "text"/, "t.jsonl", '{"text": "x"}'],
+      [/t\.jsonl line 1: "label" is null/, "t.jsonl", '{"text": "x", "label": null}'],
+      [/dev\.csv line 3 has the label "3", and .*t\.csv has only 1, 2/, "t.csv", good, { dev }],
+      [/t\.csv line 3 has the label "two": regression wants/, "t.csv", `${head}x,1\ny,two\n`, {
+        regression: true,
+      }],
+      [/t\.csv: all examples to train on have one label/, "t.csv", `${head}x,1\ny,1\nz,1\n`],
+      [/t\.csv: all examples to train on have one label/, "t.csv", `${head}x,1\ny,1.0\n`, {
+        regression: true,
+        dev,
+      }],
+      [/t\.csv has too few different texts/, "t.csv", `${head}x,1\nx,2\n`],
+    ];
+    for (const [message, name, content, more] of refusals) {
+      await assert.rejects(() => readOwn(folder, name, content, more), message);
+    }
+  }));
+
+Deno.test("values that a dtype cannot hold, and a tensor of other bytes than its shape takes, are not written", () =>
+  withFolder(async (folder) => {
+    assert.throws(
+      () => fromFloat32("w", "F16", Float32Array.of(1, 70000)),
+      /"w" holds values that are not finite as F16/,
+    );
+    assert.throws(() => fromFloat32("w", "I8", Float32Array.of(1)), /"w" cannot be written as I8/);
+    const short = {
+      name: "w",
+      dtype: "F32",
+      shape: [2],
+      async *pieces() {
+        yield await Promise.resolve(new Uint8Array(4));
+      },
+    } as const;
+    await assert.rejects(() => writeTensors(`${folder}/t`, [short]), /t: "w" takes 8 bytes, and there are 4/);
+  }));

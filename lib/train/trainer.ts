@@ -142,11 +142,11 @@ export class Trainer implements Disposable {
 
   /**
    * Runs one epoch, or what is left of one that was stopped in its midst, and gives the records of all its steps. `onStep` is
-   * called after each step's submit and awaited; it should wait for the GPU only to write a checkpoint.
+   * called after each step's submit, and what it gives is awaited; it should wait for the GPU only to write a checkpoint.
    * @throws Error when all planned steps are done or another epoch was stopped in its midst, DivergedError when a loss or
    * gradient is not finite.
    */
-  async epoch(epoch: number, onStep?: (step: number) => void | Promise<void>): Promise<StepRecord[]> {
+  async epoch(epoch: number, onStep?: (step: number) => unknown): Promise<StepRecord[]> {
     const { batchSize, seed, epochs } = this.options;
     const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
     const done = this.#stepsOfEpoch(this.#step);

@@ -18,7 +18,7 @@ using gpu = await openGpu();
 const model = tinyEncoder();
 using frozen = FrozenWeights.of(gpu, model);
 const adapter = attach(model, bora, { r: 2, blocks: 4, dropout: 0.1, target: ["query", "value"] });
-const options = { learningRate: 1e-2, epochs: 12, batchSize: 1, warmupRatio: 0.1, seed: 1 };
+const options = { learningRate: 1e-2, epochs: 8, batchSize: 1, warmupRatio: 0.1, seed: 1 };
 const { trained, epochs, best, last } = await fineTune(
   gpu,
   model,
@@ -28,7 +28,7 @@ const { trained, epochs, best, last } = await fineTune(
   splitOfLetters(20),
   options,
   {},
-  { path: `${folder}/cell.checkpoint`, every: 3, cell: "tiny" },
+  { path: `${folder}/cell.checkpoint`, every: 2, cell: "tiny" },
 );
 await writeSafetensors(`${folder}/adapter.safetensors`, trained);
 await writeWhole(`${folder}/cell.json`, JSON.stringify({ epochs, best, last }));

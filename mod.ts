@@ -94,6 +94,8 @@ export { glueSubmission, writeGlueSubmission } from "./lib/data/glue_submission.
 export { llmAdaptersTask } from "./lib/data/llm_adapters.ts";
 export type { Encoded } from "./lib/train/batches.ts";
 export {
+  checkpointedCell,
+  type Checkpointing,
   encodeExamples,
   type EpochScores,
   fineTune,
@@ -103,6 +105,7 @@ export {
   type Scores,
 } from "./lib/train/fine_tune.ts";
 export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/adamw.ts";
+export type { Notes } from "./lib/train/checkpoint.ts";
 export { Trainer, type TrainOptions } from "./lib/train/trainer.ts";
 export type { HeadShape } from "./lib/train/step.ts";
 export { FrozenWeights } from "./lib/train/weights.ts";

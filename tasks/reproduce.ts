@@ -3,6 +3,7 @@
  * writes results/<table>.{json,md,svg} and a log of every step beside them. `--help` lists the options.
  */
 
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { families, taskByName, taskFrom, tasks } from "../lib/data/registry.ts";
 import type { Example, Split, Task } from "../lib/data/task.ts";
@@ -13,6 +14,7 @@ import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.ts";
 import { DivergedError, type StepRecord } from "../lib/train/adamw.ts";
+import { checkpointedCell } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import { Ticker } from "./ticker.ts";
@@ -38,7 +40,8 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --seeds N        seeds 0 … N−1 instead of the profile's
   --shard I/N      only the I-th of N parts of the cells, for N machines; deno task report merges what they write
   --out DIR        where to write (default: results)
-  --resume         keep the finished cells of DIR's files and run the rest
+  --resume         keep the finished cells of DIR's files, go on with the one that was stopped, and run the rest
+  --checkpoint-every N  steps from one checkpoint of the running cell to the next (default: 50): what a stop can cost
   --tune           try the learning-rate grid on a held-out part of train and print the choice
   --list           print the cells and stop
   --help           this text
@@ -58,14 +61,18 @@ function readArguments() {
       shard: { type: "string", default: "1/1" },
       out: { type: "string", default: "results" },
       resume: { type: "boolean", default: false },
+      "checkpoint-every": { type: "string", default: "50" },
       tune: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
   const chosen = positionals.length > 0 ? positionals.map(tableByName) : [tables[0]];
-  if (values.seeds !== undefined && !/^[1-9]\d*$/.test(values.seeds)) {
-    throw new UsageError(`--seeds wants a whole number from 1, not "${values.seeds}"`);
+  for (const name of ["seeds", "checkpoint-every"] as const) {
+    const value = values[name];
+    if (value !== undefined && !/^[1-9]\d*$/.test(value)) {
+      throw new UsageError(`--${name} wants a whole number from 1, not "${value}"`);
+    }
   }
   for (const label of values.method ?? []) {
     const labels = chosen.flatMap((table) => isStudy(table) ? [] : table.rows.map((row) => row.label));
@@ -144,10 +151,12 @@ async function openRun({ profile: profileName, model: source }: Arguments): Prom
   return { gpu, model, frozen: FrozenWeights.of(gpu, model), environment, profileName };
 }
 
-/** Appends a line a training step: which cell, step, loss, gradient norm before clipping. */
+/** Appends an epoch, a line a training step: which cell, step, loss, gradient norm before clipping. */
 function appendLog(path: string, cell: string, records: readonly StepRecord[]): void {
-  const lines = records.map((record) => `${JSON.stringify({ cell, ...record })}\n`);
-  Deno.writeTextFileSync(path, lines.join(""), { append: true });
+  const lines = records.map((record) => `${JSON.stringify({ cell, ...record })}\n`).join("");
+  // A run that was stopped between an epoch's lines and its checkpoint comes to them again.
+  if (existsSync(path) && Deno.readTextFileSync(path).endsWith(lines)) return;
+  Deno.writeTextFileSync(path, lines, { append: true });
 }
 
 /** The cells of an earlier run, or none where there was no run. */
@@ -158,6 +167,36 @@ async function finishedCells(path: string): Promise<Cell[]> {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   }
+}
+
+/**
+ * Removes the checkpoint that no cell goes on from: any without `--resume`, else a finished cell's, left where a run was stopped
+ * between writing the cell and removing it.
+ */
+async function removeSpent(checkpoint: string, resume: boolean, done: readonly Cell[]): Promise<void> {
+  if (!existsSync(checkpoint)) return;
+  const isSpent = async () => {
+    const owner = await checkpointedCell(checkpoint);
+    return done.some((cell) => cellKey(cell) === owner);
+  };
+  if (!resume || await isSpent()) await Deno.remove(checkpoint);
+}
+
+/** Ends the process with a line that says how to go on, until disposed of. */
+function exitOnSignal(checkpoint: string): Disposable {
+  const signals = { SIGINT: 130, SIGTERM: 143 } as const;
+  const listeners = new DisposableStack();
+  for (const [name, code] of Object.entries(signals)) {
+    const signal = name as keyof typeof signals;
+    const exit = () => {
+      const from = existsSync(checkpoint) ? "the last checkpoint" : "the last finished cell";
+      console.error(`\nStopped. The same command with --resume goes on from ${from}.`);
+      Deno.exit(code);
+    };
+    Deno.addSignalListener(signal, exit);
+    listeners.defer(() => Deno.removeSignalListener(signal, exit));
+  }
+  return listeners;
 }
 
 /** Throws when an earlier run's cells were made in another way: a row must not average the two. */
@@ -196,14 +235,14 @@ function refuseForeign(
   }
 }
 
-/** Runs the cells that `done` does not hold, writing every finished cell at once. */
+/** Runs the cells that `done` does not hold, writing every finished cell at once and checkpoints of the running one. */
 async function reproduce(
   run: Run,
   table: Table,
   profile: Profile,
   planned: readonly PlannedJob[],
   done: readonly Cell[],
-  out: string,
+  { out, resume, "checkpoint-every": every }: Arguments,
 ): Promise<void> {
   const splits = new Map<string, Split>();
   for (const task of new Set(planned.map(({ task }) => task))) {
@@ -216,7 +255,10 @@ async function reproduce(
   refuseForeign(done, run, table, jobs, splits);
   const path = `${out}/${table.name}`;
   const log = `${path}.log.jsonl`;
-  if (done.length === 0) await writeWhole(log, "");
+  const checkpoint = `${path}.checkpoint`;
+  await removeSpent(checkpoint, resume, done);
+  if (!resume) await writeWhole(log, "");
+  using _ = exitOnSignal(checkpoint);
   let cells = [...done];
   const ticker = new Ticker(jobs.length);
   for (const [i, job] of jobs.entries()) {
@@ -238,9 +280,11 @@ async function reproduce(
     const cell = known ?? await runCell(run, table, job, split, {
       onStep: (step, steps) => ticker.step(i + step / steps, name),
       onEpoch: (records) => appendLog(log, key, records),
-    });
+    }, { path: checkpoint, every: Number(every), cell: key });
     cells = inOrder([...cells.filter((other) => other !== known), cell], table);
     await writeCells(`${path}.json`, cells);
+    // Not before the cell is written: a stop between the two leaves what `removeSpent` removes.
+    if (!known) await Deno.remove(checkpoint);
     ticker.step(i + 1, name);
     ticker.cell(
       name,
@@ -339,7 +383,7 @@ function planOf(table: Table, values: Arguments): Plan {
       if (values.resume) done = await finishedCells(`${values.out}/${table.name}.json`);
     },
     run: (run) =>
-      values.tune ? tune(run, table, profile, tasks) : reproduce(run, table, profile, jobs, done, values.out),
+      values.tune ? tune(run, table, profile, tasks) : reproduce(run, table, profile, jobs, done, values),
   };
 }
 

@@ -9,7 +9,7 @@ import type { Split, Task } from "../lib/data/task.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
 import type { Encoder, Weight } from "../lib/models/model.ts";
 import type { Cell, Environment } from "../lib/report/schema.ts";
-import { fineTune, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
+import { type Checkpointing, fineTune, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
 import type { FrozenWeights } from "../lib/train/weights.ts";
 import type { Training } from "./protocols/protocol.ts";
 import type { Row, Table } from "./tables/table.ts";
@@ -40,13 +40,14 @@ export function adapterOf(model: Encoder, row: Row): Adapter {
   return attachSystem(model, row, { target: row.target ?? defaultTarget }, adapterDropout);
 }
 
-/** Trains and evaluates one cell. */
+/** Trains and evaluates one cell, from its checkpoint where there is one. */
 export async function runCell(
   run: Run,
   table: Table,
   job: Job,
   split: Split,
   progress: Progress = {},
+  checkpointing?: Checkpointing,
 ): Promise<Cell> {
   const { gpu, model, frozen, environment, profileName } = run;
   const { row, seed, training: { maxTokens, ...training } } = job;
@@ -56,7 +57,17 @@ export async function runCell(
   gpu.resetPeak();
   const start = performance.now();
   const options = { ...training, warmupRatio, seed };
-  const { trained, ...result } = await fineTune(gpu, model, frozen, adapter, task, split, options, progress);
+  const { trained, ...result } = await fineTune(
+    gpu,
+    model,
+    frozen,
+    adapter,
+    task,
+    split,
+    options,
+    progress,
+    checkpointing,
+  );
   return {
     schemaVersion: 1,
     table: table.name,

@@ -19,8 +19,6 @@ export async function describeRun(
   options: TrainOptions,
   examples: readonly Encoded[],
 ): Promise<RunDescription> {
-  const bytes = new TextEncoder().encode(JSON.stringify(examples));
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   // Whatever is left out has its default, and recomputation changes no bit.
   const { recompute: _, ...training } = { accumulationSteps: 1, ...adamWDefaults, ...options };
   return {
@@ -31,8 +29,14 @@ export async function describeRun(
     trainedBase: [...adapter.trainedBase],
     head,
     training: Object.fromEntries(Object.entries(training).toSorted(([a], [b]) => a < b ? -1 : 1)),
-    examples: digest.toHex(),
+    examples: await digestOf(examples),
   };
+}
+
+/** SHA-256, in hexadecimal digits, of what JSON makes of `content`. */
+export async function digestOf(content: unknown): Promise<string> {
+  const bytes = new TextEncoder().encode(JSON.stringify(content));
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 /** How far a run is. */
@@ -41,22 +45,39 @@ export interface Place {
   readonly batch: number;
 }
 
+/** What a run's caller keeps in its checkpoints, by name. */
+export type Notes = Readonly<Record<string, string>>;
+
 /** Writes `tensors` as they are at a place of the run. */
 export async function writeCheckpoint(
   path: string,
   run: RunDescription,
   { step, batch }: Place,
   tensors: ReadonlyMap<string, Weight>,
+  notes: Notes,
 ): Promise<void> {
   await writeSafetensors(path, tensors, {
     step: String(step),
     batch: String(batch),
     run: JSON.stringify(run),
+    notes: JSON.stringify(notes),
   });
 }
 
+/** The caller's notes in a checkpoint of any run. Throws an Error when the file is damaged or no checkpoint. */
+export async function readNotes(path: string): Promise<Notes> {
+  const { metadata } = await readSafetensors(path);
+  return notesIn(path, metadata);
+}
+
+function notesIn(path: string, { notes }: Readonly<Record<string, string>>): Notes {
+  if (notes === undefined) throw new Error(`${path} is no checkpoint, or one of an older version`);
+  return JSON.parse(notes);
+}
+
 /**
- * Reads a checkpoint of `run`: its place and tensors, `sizes` saying which there must be and how many values each holds.
+ * Reads a checkpoint of `run`: its place and tensors, `sizesAt` saying which there must be after a number of steps and how many
+ * values each holds.
  * @throws Error when the file is damaged, of another run (with the first thing that differs), or holds values that are not
  * finite.
  */
@@ -64,8 +85,8 @@ export async function readCheckpoint(
   path: string,
   run: RunDescription,
   steps: number,
-  sizes: ReadonlyMap<string, number>,
-): Promise<Place & { tensors: Map<string, Weight> }> {
+  sizesAt: (step: number) => ReadonlyMap<string, number>,
+): Promise<Place & { tensors: Map<string, Weight>; notes: Notes }> {
   const { tensors, metadata } = await readSafetensors(path);
   refuseOther(path, run, metadata.run);
   const [step, batch] = [Number(metadata.step), Number(metadata.batch)];
@@ -74,7 +95,7 @@ export async function readCheckpoint(
       `${path}: step ${metadata.step}, batch ${metadata.batch} is no place of this run's ${steps} steps`,
     );
   }
-  const read = [...sizes].map(([name, size]): [string, Weight] => {
+  const read = [...sizesAt(step)].map(([name, size]): [string, Weight] => {
     const found = tensors.get(name);
     const data = found ? toFloat32(found) : new Float32Array();
     if (!found || data.length !== size) {
@@ -83,7 +104,7 @@ export async function readCheckpoint(
     if (!data.every(Number.isFinite)) throw new Error(`${path}: "${name}" holds values that are not finite`);
     return [name, { shape: found.shape, data }];
   });
-  return { step, batch, tensors: new Map(read) };
+  return { step, batch, tensors: new Map(read), notes: notesIn(path, metadata) };
 }
 
 /** Throws an Error that names the first part of the description in which the two runs differ. */

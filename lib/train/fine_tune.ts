@@ -1,11 +1,13 @@
 /** One cell of a table: one method on one task with one seed, trained and evaluated after every epoch. */
 
+import { existsSync } from "node:fs";
 import type { StepRecord } from "./adamw.ts";
 import type { Adapter } from "../adapters/attach.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import type { Encoded } from "./batches.ts";
+import { digestOf, readNotes } from "./checkpoint.ts";
 import { decide, evaluateMetrics } from "./metrics.ts";
 import type { HeadShape } from "./step.ts";
 import { headSize, Trainer, type TrainOptions } from "./trainer.ts";
@@ -38,7 +40,7 @@ export interface FineTuned {
   readonly steps: number;
   /** What building the programs took. */
   readonly compileSeconds: number;
-  /** What the steps took. */
+  /** What the steps took, and saving checkpoints among them; of a resumed run, what led to its checkpoint and what came after. */
   readonly trainSeconds: number;
   /** The most bytes in GPU buffers at one time. */
   readonly peakBufferBytes: number;
@@ -54,6 +56,16 @@ export interface Progress {
   onEpoch?(records: readonly StepRecord[]): void;
   /** Called after an epoch's evaluation. */
   onScores?(scores: EpochScores): void;
+}
+
+/** Where a cell is saved as it goes, so that it can be gone on with. */
+export interface Checkpointing {
+  /** The file: gone on from where it exists, and left behind after the last epoch, for the caller to remove. */
+  readonly path: string;
+  /** Steps from one checkpoint to the next; each epoch's evaluation is followed by one as well. */
+  readonly every: number;
+  /** What the caller calls this cell; no other one goes on from its checkpoint. */
+  readonly cell: string;
 }
 
 /** The head a task needs. */
@@ -80,7 +92,11 @@ export function encodeExamples(model: Encoder, task: Task, examples: readonly Ex
 
 /**
  * Fine-tunes `adapter` on `split` and evaluates it after every epoch; scores on further dev sets go by the metric's name and the
- * set's, such as `accuracy mismatched`.
+ * set's, such as `accuracy mismatched`. With `checkpointing`, a run that was stopped goes on where its last checkpoint is, to the
+ * same bits.
+ *
+ * @throws Error when the checkpoint is damaged or another run's (the file is left as it is), DivergedError when a loss or
+ * gradient is not finite.
  *
  * @example
  * ```ts
@@ -107,6 +123,7 @@ export async function fineTune(
   split: Split,
   options: TrainOptions,
   progress: Progress = {},
+  checkpointing?: Checkpointing,
 ): Promise<FineTuned> {
   const head = headOf(task, split.train[0]);
   const [train, dev] = [split.train, split.dev].map((examples) => encodeExamples(model, task, examples));
@@ -115,14 +132,26 @@ export async function fineTune(
     examples: encodeExamples(model, task, examples),
   }));
   using trainer = new Trainer(gpu, model, adapter, head, train, options, frozen);
+  const devDigest = await digestOf([dev, furtherDev]);
+  const saved = checkpointing && await savedRun(trainer, checkpointing, devDigest);
   const start = performance.now();
   await trainer.prepare([dev, ...furtherDev.map(({ examples }) => examples)].flat());
   const compileSeconds = (performance.now() - start) / 1000;
-  const epochs: EpochScores[] = [];
-  let trainSeconds = 0;
-  for (let epoch = 0; epoch < options.epochs; epoch++) {
-    const started = performance.now();
-    const records = await trainer.epoch(epoch, (step) => progress.onStep?.(step, trainer.steps));
+  const epochs = saved?.epochs ?? [];
+  let trainSeconds = saved?.trainSeconds ?? 0;
+  let started = performance.now();
+  const save = ({ path, cell }: Checkpointing) => {
+    const run: SavedRun = { epochs, trainSeconds: trainSeconds + (performance.now() - started) / 1000 };
+    return trainer.checkpoint(path, { cell, dev: devDigest, run: JSON.stringify(run) });
+  };
+  for (let epoch = epochs.length; epoch < options.epochs; epoch++) {
+    started = performance.now();
+    const lastStep = (epoch + 1) * trainer.steps / options.epochs;
+    const records = await trainer.epoch(epoch, async (step) => {
+      progress.onStep?.(step, trainer.steps);
+      // The last step's comes after the evaluation, with the epoch's result in it.
+      if (checkpointing && step % checkpointing.every === 0 && step < lastStep) await save(checkpointing);
+    });
     trainSeconds += (performance.now() - started) / 1000;
     progress.onEpoch?.(records);
     const metrics = await scoresOn(trainer, task, dev);
@@ -138,6 +167,8 @@ export async function fineTune(
     });
     if (isBest(epochs.map((entry) => entry.metrics[task.metrics[0]]))) trainer.trainable.keepBest();
     progress.onScores?.(epochs.at(-1)!);
+    started = performance.now();
+    if (checkpointing) await save(checkpointing);
   }
   const best = epochs.reduce((a, b) => b.metrics[task.metrics[0]] > a.metrics[task.metrics[0]] ? b : a);
   return {
@@ -151,6 +182,42 @@ export async function fineTune(
     peakBufferBytes: gpu.memory.peakBytes,
     trained: await trainer.weights(),
   };
+}
+
+/** What a cell's checkpoint holds beside the trainer's state. */
+interface SavedRun {
+  readonly epochs: EpochScores[];
+  readonly trainSeconds: number;
+}
+
+/** Takes the trainer to its checkpoint, where there is one, and gives what was saved with it. */
+async function savedRun(
+  trainer: Trainer,
+  { path, cell }: Checkpointing,
+  devDigest: string,
+): Promise<SavedRun | undefined> {
+  if (!existsSync(path)) return undefined;
+  return await withAdvice(async () => {
+    const notes = await trainer.resume(path);
+    if (notes.cell !== cell) throw new Error(`${path} is of another run: of ${notes.cell}, not ${cell}`);
+    if (notes.dev !== devDigest) throw new Error(`${path} is of another run: its dev examples are others`);
+    return JSON.parse(notes.run) as SavedRun;
+  });
+}
+
+/** Which cell a checkpoint that `fineTune` wrote is of. Throws an Error when the file is damaged or no checkpoint. */
+export async function checkpointedCell(path: string): Promise<string> {
+  return (await withAdvice(() => readNotes(path))).cell;
+}
+
+/** What `read` reads of a checkpoint; to what it throws, what can be done about it is added. */
+async function withAdvice<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    const advice = "Go on with the run that wrote this checkpoint, or remove the file to start anew.";
+    throw new Error(`${(error as Error).message}. ${advice}`, { cause: error });
+  }
 }
 
 /** The task's metrics of the present weights on `examples`. */

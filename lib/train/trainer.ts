@@ -16,7 +16,13 @@ import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
 import { type Batch, batchInputs, bucketOf, type Encoded, makeBatches } from "./batches.ts";
 import { checkExamples, checkTrainOptions } from "./checks.ts";
-import { describeRun, readCheckpoint, type RunDescription, writeCheckpoint } from "./checkpoint.ts";
+import {
+  describeRun,
+  type Notes,
+  readCheckpoint,
+  type RunDescription,
+  writeCheckpoint,
+} from "./checkpoint.ts";
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
 import { linearSchedule } from "./schedule.ts";
 import { headParameters, type HeadShape, traceStep } from "./step.ts";
@@ -81,6 +87,9 @@ export class Trainer implements Disposable {
   /** Everything this run has allocated. */
   readonly #owned: DisposableStack;
   #accumulator: Accumulator | undefined;
+  #description: Promise<RunDescription> | undefined;
+  /** Of the present epoch's steps, as far as they have been read. */
+  #records: StepRecord[] = [];
   #step = 0;
   /** Batches so far: what the dropout masks are drawn from. */
   #batch = 0;
@@ -132,29 +141,43 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Runs one epoch. `onStep` is called after each step's submit; it must not wait for the GPU.
-   * @throws Error when all planned steps are done, DivergedError when a loss or gradient is not finite.
+   * Runs one epoch, or what is left of one that was stopped in its midst, and gives the records of all its steps. `onStep` is
+   * called after each step's submit, and what it gives is awaited; it should wait for the GPU only to write a checkpoint.
+   * @throws Error when all planned steps are done or another epoch was stopped in its midst, DivergedError when a loss or
+   * gradient is not finite.
    */
-  async epoch(epoch: number, onStep?: (step: number) => void): Promise<StepRecord[]> {
+  async epoch(epoch: number, onStep?: (step: number) => unknown): Promise<StepRecord[]> {
     const { batchSize, seed, epochs } = this.options;
     const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
-    if (this.#step + steps.length > this.steps) {
+    const done = this.#stepsOfEpoch(this.#step);
+    if (this.#step - done + steps.length > this.steps) {
       throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);
     }
-    const records: StepRecord[] = [];
-    let unread = 0;
-    for (const batches of steps) {
+    const begun = Math.floor(this.#step / steps.length);
+    if (done > 0 && epoch !== begun) {
+      throw new Error(
+        `epoch ${begun} has ${done} of its ${steps.length} steps: run it before epoch ${epoch}`,
+      );
+    }
+    if (done === 0) this.#records = [];
+    for (const batches of steps.slice(done)) {
       await this.#restartIfDue();
       await this.#runStep(batches);
       this.#step++;
-      onStep?.(this.#step);
-      if (++unread === this.#optimizer.capacity) {
-        records.push(...await this.#optimizer.read(this.#step));
-        unread = 0;
-      }
+      await onStep?.(this.#step);
+      if (this.#step % this.#optimizer.capacity === 0) await this.#readRecords();
     }
-    records.push(...await this.#optimizer.read(this.#step));
-    return records;
+    await this.#readRecords();
+    return this.#records;
+  }
+
+  /** How many steps of its epoch have been run after `step` steps in all. */
+  #stepsOfEpoch(step: number): number {
+    return step % (this.steps / this.options.epochs);
+  }
+
+  async #readRecords(): Promise<void> {
+    this.#records.push(...await this.#optimizer.read(this.#step));
   }
 
   get #accumulationSteps(): number {
@@ -217,28 +240,50 @@ export class Trainer implements Disposable {
     return new Map([...trained, ...await this.#ownBase?.read() ?? []]);
   }
 
-  /** Writes all that `resume` needs to go on to the same bits. Call it between epochs. */
-  async checkpoint(path: string): Promise<void> {
+  /**
+   * Writes all that `resume` needs to go on to the same bits, and the caller's notes: between epochs, or within one from
+   * `epoch`'s `onStep`. Waits for the GPU.
+   * @throws DivergedError, and leaves the file as it was, when a loss or gradient so far is not finite.
+   */
+  async checkpoint(path: string, notes: Notes = {}): Promise<void> {
+    await this.#readRecords();
     const at = { step: this.#step, batch: this.#batch };
-    await writeCheckpoint(path, await this.#describe(), at, await this.#state());
+    const records = this.#records.slice(0, this.#stepsOfEpoch(this.#step));
+    const tensors = new Map([...await this.#state(), ...recordsTensor(records)]);
+    await writeCheckpoint(path, await this.#describe(), at, tensors, notes);
   }
 
   /**
-   * Goes on from a checkpoint of the same run; the next epoch is the one after those it had run.
+   * Goes on from a checkpoint of the same run, and gives the notes in it; the next epoch is the one that was stopped in its
+   * midst, or the one after those it had run.
    * @throws Error, and changes nothing, when the file is damaged or another run's.
    */
-  async resume(path: string): Promise<void> {
-    const sizes = new Map([...await this.#state()].map(([name, { data }]) => [name, data.length]));
-    const { step, batch, tensors } = await readCheckpoint(path, await this.#describe(), this.steps, sizes);
+  async resume(path: string): Promise<Notes> {
+    const sizes = [...await this.#state()].map(([name, { data }]): [string, number] => [name, data.length]);
+    const sizesAt = (step: number) => {
+      const records = this.#stepsOfEpoch(step);
+      return new Map([...sizes, ...records > 0 ? [[recordsName, 2 * records] as const] : []]);
+    };
+    const run = await this.#describe();
+    const { step, batch, tensors, notes } = await readCheckpoint(path, run, this.steps, sizesAt);
     this.trainable.restore(tensors);
     this.#ownBase?.restore(tensors);
     this.#step = step;
     this.#batch = batch;
     this.#optimizer.skipTo(step);
+    this.#records = recordsOf(tensors, step - this.#stepsOfEpoch(step));
+    return notes;
   }
 
+  /** Once a run: its digest of the examples takes a while where there are many. */
   #describe(): Promise<RunDescription> {
-    return describeRun(this.model, this.adapter, this.head, this.options, this.examples);
+    return this.#description ??= describeRun(
+      this.model,
+      this.adapter,
+      this.head,
+      this.options,
+      this.examples,
+    );
   }
 
   async #state(): Promise<Map<string, Weight>> {
@@ -324,6 +369,24 @@ function chunksOf<T>(items: readonly T[], size: number): T[][] {
   return Array.from(
     { length: Math.ceil(items.length / size) },
     (_, i) => items.slice(i * size, (i + 1) * size),
+  );
+}
+
+/** Name of the tensor that holds the present epoch's records in a checkpoint; no weight is called so. */
+const recordsName = "records of the epoch";
+
+/** The records as a tensor, [steps, 2]: loss and gradient norm, f32 as the GPU wrote them. None where there are none. */
+function recordsTensor(records: readonly StepRecord[]): Map<string, Weight> {
+  const data = Float32Array.from(records.flatMap(({ loss, gradientNorm }) => [loss, gradientNorm]));
+  return new Map(records.length > 0 ? [[recordsName, { shape: [records.length, 2], data }]] : []);
+}
+
+/** The records in a checkpoint's tensors, the first of them of step `first`. */
+function recordsOf(tensors: ReadonlyMap<string, Weight>, first: number): StepRecord[] {
+  const { shape: [count], data } = tensors.get(recordsName) ?? { shape: [0], data: new Float32Array() };
+  return Array.from(
+    { length: count },
+    (_, i) => ({ step: first + i, loss: data[2 * i], gradientNorm: data[2 * i + 1] }),
   );
 }
 

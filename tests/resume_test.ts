@@ -1,0 +1,271 @@
+/** Runs that are stopped and resumed end in the bits of runs that were not. */
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { attach } from "../lib/adapters/attach.ts";
+import { bora } from "../lib/adapters/bora.ts";
+import { reLora } from "../lib/adapters/relora.ts";
+import type { Split } from "../lib/data/task.ts";
+import { streamOf, uniform } from "../lib/graph/random.ts";
+import { metricsOnly, readCells } from "../lib/report/schema.ts";
+import {
+  type Checkpointing,
+  encodeExamples,
+  fineTune,
+  headOf,
+  type Progress,
+} from "../lib/train/fine_tune.ts";
+import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
+import { FrozenWeights } from "../lib/train/weights.ts";
+import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
+import { letters, splitOfLetters } from "./support/letters.ts";
+import { testGpu } from "./support/ops.ts";
+import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { tinyEncoder } from "./support/tiny_encoder.ts";
+
+const model = tinyEncoder();
+const options: TrainOptions = { learningRate: 1e-2, epochs: 2, batchSize: 4, warmupRatio: 0.1, seed: 1 };
+const target = ["query", "value"];
+const adapter = attach(model, bora, { r: 2, blocks: 4, dropout: 0.1, target });
+const restarted = attach(model, reLora, {
+  r: 2,
+  dropout: 0.1,
+  every: 2,
+  restartWarmup: 1,
+  prune: 0.9,
+  target,
+});
+
+async function trainerOn(count: number, changes: Partial<TrainOptions> = {}, of = adapter) {
+  const { train } = splitOfLetters(count);
+  const examples = encodeExamples(model, letters, train);
+  return new Trainer(await testGpu(), model, of, headOf(letters, train[0]), examples, {
+    ...options,
+    ...changes,
+  });
+}
+
+/** The records of the epochs from `first` on, and the whole state after them. */
+async function restOf(trainer: Trainer, first = 0, onStep?: (step: number) => Promise<void>) {
+  const epochs = [];
+  for (let epoch = first; epoch < options.epochs; epoch++) epochs.push(await trainer.epoch(epoch, onStep));
+  return { epochs, state: await trainer.trainable.state(), weights: await trainer.weights() };
+}
+
+for (
+  const [name, changes, of] of [
+    ["BoRA", {}, adapter],
+    ["BoRA, two batches a step", { batchSize: 2, accumulationSteps: 2 }, adapter],
+    ["ReLoRA, a restart every other step", {}, restarted],
+  ] as const
+) {
+  Deno.test(`${name}: a run saved after any step and resumed there ends in the same bits`, async () => {
+    const folder = await Deno.makeTempDir();
+    const plain = await restOf(await trainerOn(14, changes, of));
+    using saving = await trainerOn(14, changes, of);
+    const saved = await restOf(saving, 0, (step) => saving.checkpoint(`${folder}/${step}`));
+    assert.deepEqual(saved, plain, "saving changes nothing");
+    assert.equal(saving.steps, 8);
+    for (let step = 1; step <= 8; step++) {
+      using resumed = await trainerOn(14, changes, of);
+      await resumed.resume(`${folder}/${step}`);
+      const epoch = Math.floor(step / 4);
+      const { epochs, state, weights } = await restOf(resumed, epoch);
+      assert.deepEqual(epochs, plain.epochs.slice(epoch), `resumed after step ${step}`);
+      assert.deepEqual({ state, weights }, { state: plain.state, weights: plain.weights });
+    }
+  });
+}
+
+Deno.test("a long epoch, saved after its records were read once, gives all of them when resumed", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  const changes = { batchSize: 1, epochs: 1, learningRate: 1e-4 };
+  using whole = await trainerOn(1030, changes);
+  const records = await whole.epoch(0, (step) => step === 1027 ? whole.checkpoint(path) : undefined);
+  assert.deepEqual(records.map(({ step }) => step), Array.from({ length: 1030 }, (_, i) => i));
+  using resumed = await trainerOn(1030, changes);
+  await resumed.resume(path);
+  assert.deepEqual(await resumed.epoch(0), records);
+});
+
+Deno.test("an epoch that was stopped in its midst is run before another", async () => {
+  using trainer = await trainerOn(14);
+  const stop = (step: number) => assert.ok(step < 2, "stopped");
+  await assert.rejects(() => trainer.epoch(0, stop), /stopped/);
+  await assert.rejects(() => trainer.epoch(1), /epoch 0 has 2 of its 4 steps: run it before epoch 1/);
+  assert.deepEqual((await trainer.epoch(0)).map(({ step }) => step), [0, 1, 2, 3]);
+});
+
+async function cell(checkpointing?: Checkpointing, progress: Progress = {}, changes: Partial<Split> = {}) {
+  const gpu = await testGpu();
+  using frozen = FrozenWeights.of(gpu, model);
+  const split = { ...splitOfLetters(14), ...changes };
+  const { epochs, best, last, steps, trained } = await fineTune(
+    ...[gpu, model, frozen, adapter, letters, split, options, progress, checkpointing] as const,
+  );
+  return { epochs, best, last, steps, trained };
+}
+
+Deno.test("fineTune: stopped at any step or epoch, resumed, it gives the result of a run that was not", async () => {
+  const plain = await cell();
+  const folder = await Deno.makeTempDir();
+  const stop = () => assert.fail("stopped");
+  const stops: [string, Progress][] = [
+    ...Array.from({ length: 8 }, (_, i): [string, Progress] => [
+      `step ${i + 1}`,
+      { onStep: (step) => step === i + 1 && stop() },
+    ]),
+    ...[3, 7].map((final): [string, Progress] => [
+      `evaluation after step ${final}`,
+      { onEpoch: (records) => records.at(-1)!.step === final && stop() },
+    ]),
+  ];
+  for (const [moment, progress] of stops) {
+    const place = { path: `${folder}/${moment}`, every: 3, cell: "tiny" };
+    await assert.rejects(() => cell(place, progress), /stopped/);
+    const steps: number[] = [];
+    const resumed = await cell(place, { onStep: (step) => steps.push(step) });
+    assert.deepEqual(resumed, plain, moment);
+    const stopped = Number(moment.match(/\d+$/)![0]);
+    assert.ok(stopped - (steps[0] - 1) <= 3, `${moment}: resumed at ${steps[0]}`);
+  }
+  const place = { path: `${folder}/step 1`, every: 3, cell: "tiny" };
+  assert.deepEqual(await cell(place, { onStep: stop }), plain, "a run whose last checkpoint is its end");
+});
+
+Deno.test("fineTune: a checkpoint that is damaged, or of another run, is refused with what to do, and kept", async () => {
+  const path = `${await Deno.makeTempDir()}/cell.checkpoint`;
+  const place = { path, every: 5, cell: "tiny" };
+  await cell(place);
+  const whole = await Deno.readFile(path);
+  const refused = async (run: () => Promise<unknown>, message: RegExp) => {
+    const before = await Deno.readFile(path);
+    await assert.rejects(run, message);
+    await assert.rejects(
+      run,
+      /Go on with the run that wrote this checkpoint, or remove the file to start anew\./,
+    );
+    assert.deepEqual(await Deno.readFile(path), before);
+  };
+  const { train, dev } = splitOfLetters(14);
+  await refused(() => cell({ ...place, cell: "other" }), /another run: of tiny, not other/);
+  await refused(() => cell(place, {}, { dev: dev.slice(1) }), /another run: its dev examples are others/);
+  await refused(() => cell(place, {}, { train: train.slice(1) }), /another run: its examples is/);
+  for (const bytes of [0, 7, 200, whole.length - 1]) {
+    await Deno.writeFile(path, whole.subarray(0, bytes));
+    await refused(() => cell(place), /cell\.checkpoint/);
+  }
+});
+
+const root = new URL("..", import.meta.url).pathname;
+
+function start(args: readonly string[]): Deno.ChildProcess {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", ...args],
+    cwd: root,
+    env: { NO_COLOR: "1" },
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Waits until `path` has been replaced or removed `times` times, or `ended` says so. */
+async function changes(path: string, times: number, ended: () => boolean): Promise<void> {
+  const present = () => existsSync(path) ? Deno.statSync(path).ino : null;
+  for (let seen = 0, last = present(); seen < times && !ended();) {
+    await new Promise((done) => setTimeout(done, 1));
+    const now = present();
+    if (now !== last) seen++;
+    last = now;
+  }
+}
+
+/**
+ * Runs a command to its end, killing it `kills` times: at a random moment of its start, or a random while after it has written 1
+ * to 3 checkpoints. Gives how often it was killed.
+ */
+async function runKilled(args: readonly string[], checkpoint: string, kills: number): Promise<number> {
+  const random = uniform(7, streamOf("kills"), 2 * kills, 1).map((value) => (value + 1) / 2);
+  let killed = 0;
+  while (true) {
+    const child = start(args);
+    let ended = false;
+    const output = child.output().finally(() => ended = true);
+    if (killed < kills) {
+      const [when, delay] = random.subarray(2 * killed, 2 * killed + 2);
+      const saves = Math.floor(when * 4);
+      await changes(checkpoint, saves, () => ended);
+      await new Promise((done) => setTimeout(done, delay * (saves === 0 ? 1000 : 8)));
+      if (!ended) child.kill("SIGKILL");
+    }
+    const { code, signal, stderr } = await output;
+    if (signal !== "SIGKILL") {
+      assert.equal(code, 0, new TextDecoder().decode(stderr));
+      return killed;
+    }
+    killed++;
+  }
+}
+
+Deno.test("kill -9 at 20 random moments, resumed each time: metrics and adapter bytes are the uninterrupted run's", async () => {
+  const [whole, killed] = [await Deno.makeTempDir(), await Deno.makeTempDir()];
+  const args = (folder: string) => ["tests/support/killed_cell.ts", folder];
+  assert.equal(await runKilled(args(whole), "", 0), 0);
+  assert.equal(await runKilled(args(killed), `${killed}/cell.checkpoint`, 20), 20);
+  for (const name of ["cell.json", "adapter.safetensors"]) {
+    assert.deepEqual(await Deno.readFile(`${killed}/${name}`), await Deno.readFile(`${whole}/${name}`), name);
+  }
+});
+
+/** A BERT of one layer over a few words: its command lines take seconds. */
+const tinyBert = {
+  model_type: "bert",
+  hidden_size: 64,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  intermediate_size: 64,
+  max_position_embeddings: 512,
+  type_vocab_size: 2,
+  vocab_size: 9,
+  hidden_act: "gelu",
+  layer_norm_eps: 1e-12,
+};
+
+Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, of a run that was not stopped", async () => {
+  const folder = await Deno.makeTempDir();
+  await writeCheckpoint(`${folder}/bert`, tinyBert);
+  await writeGlueTsv(`${folder}/data`, "RTE", await suiteRows("RTE", 160, 40));
+  const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
+  const sources = ["--model", `${folder}/bert`, "--data", `${folder}/data`, "--task", "RTE", "--seeds", "1"];
+  const args = (out: string, ...more: string[]) => [
+    ...["tasks/reproduce.ts", "glue", ...sources, ...rows, "--checkpoint-every", "1"],
+    ...["--out", `${folder}/${out}`, ...more],
+  ];
+  const checkpoint = `${folder}/stopped/glue.checkpoint`;
+  assert.equal(await runKilled(args("whole"), "", 0), 0);
+
+  const interrupted = start(args("stopped"));
+  await changes(checkpoint, 2, () => false);
+  interrupted.kill("SIGINT");
+  const { code, stderr } = await interrupted.output();
+  assert.equal(code, 130);
+  assert.match(
+    new TextDecoder().decode(stderr),
+    /same command with --resume goes on from the last checkpoint/,
+  );
+  const left = await Deno.readFile(checkpoint);
+
+  assert.equal(await runKilled(args("stopped", "--resume"), checkpoint, 2), 2);
+  assert.ok(!existsSync(checkpoint), "a finished run leaves no checkpoint");
+  const cellsOf = async (out: string) => metricsOnly(await readCells(`${folder}/${out}/glue.json`));
+  const logOf = (out: string) => Deno.readTextFile(`${folder}/${out}/glue.log.jsonl`);
+  assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
+  assert.equal(await logOf("stopped"), await logOf("whole"));
+
+  // As a stop between writing the cell and removing its checkpoint leaves it; no other cell may meet it.
+  await Deno.writeFile(checkpoint, left);
+  const [first] = await readCells(`${folder}/stopped/glue.json`);
+  await Deno.writeTextFile(`${folder}/stopped/glue.json`, JSON.stringify([first]));
+  assert.equal(await runKilled(args("stopped", "--resume"), checkpoint, 0), 0);
+  assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
+});

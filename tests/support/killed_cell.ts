@@ -18,7 +18,7 @@ using gpu = await openGpu();
 const model = tinyEncoder();
 using frozen = FrozenWeights.of(gpu, model);
 const adapter = attach(model, bora, { r: 2, blocks: 4, dropout: 0.1, target: ["query", "value"] });
-const options = { learningRate: 1e-2, epochs: 6, batchSize: 1, warmupRatio: 0.1, seed: 1 };
+const options = { learningRate: 1e-2, epochs: 8, batchSize: 1, warmupRatio: 0.1, seed: 1 };
 const { trained, epochs, best, last } = await fineTune(
   gpu,
   model,

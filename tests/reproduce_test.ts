@@ -176,6 +176,7 @@ Deno.test("reproduce and flops: a mistake on the command line lists what there i
       ["reproduce", ["approximation", "--shard", "1/2"], /not made of cells; leave --shard out/],
       ["report", [], /no folder given/],
       ["reproduce", ["--seeds", "0"], /--seeds wants a whole number from 1, not "0"/],
+      ["reproduce", ["--checkpoint-every", "0"], /--checkpoint-every wants a whole number from 1, not "0"/],
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],
       ["flops", ["--model", "GPT-2"], /no model "GPT-2"; have USE-lite, RoBERTa-base/],
     ] as const

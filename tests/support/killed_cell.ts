@@ -24,7 +24,7 @@ const { trained, epochs, best, last } = await fineTune(
   model,
   frozen,
   adapter,
-  letters,
+  { ...letters, maxTokens: 4 },
   splitOfLetters(20),
   options,
   {},

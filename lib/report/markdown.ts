@@ -143,6 +143,9 @@ function costs(cells: readonly Cell[], reference: string): string {
   ], rows);
 }
 
+/** Metrics on which a constant prediction scores 0. */
+const correlations = new Set(["matthews", "pearson", "spearman"]);
+
 function taskTable(cells: readonly Cell[]): string {
   const rows = [...groupBy(cells, (cell) => cell.task)].map(([task, [cell]]) => [
     task,
@@ -151,7 +154,8 @@ function taskTable(cells: readonly Cell[]): string {
     String(cell.epochs.length),
     String(cell.batchSize),
     cell.headline,
-    percent(cell.majorityBaseline),
+    // A constant prediction correlates with nothing, whatever the share of its label.
+    percent(correlations.has(cell.headline) ? 0 : cell.majorityBaseline),
   ]);
   return table(["task", "train", "dev", "epochs", "batch", "headline metric", "majority baseline"], rows);
 }

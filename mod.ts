@@ -93,9 +93,8 @@ export { type GlueTask, glueTask, type GlueTestSet } from "./lib/data/glue.ts";
 export { glueSubmission, writeGlueSubmission } from "./lib/data/glue_submission.ts";
 export { llmAdaptersTask } from "./lib/data/llm_adapters.ts";
 export type { Encoded } from "./lib/train/batches.ts";
+export { checkpointedCell, type Checkpointing } from "./lib/train/cell_checkpoint.ts";
 export {
-  checkpointedCell,
-  type Checkpointing,
   encodeExamples,
   type EpochScores,
   fineTune,

@@ -5,13 +5,13 @@
 
 import { parseArgs } from "node:util";
 import * as v from "npm:valibot@1.5.0";
-import { writeTogether } from "../lib/files.ts";
+import { fitting, writeTogether } from "../lib/files.ts";
 import { type BenchRecord, benchSchema, readBench } from "../lib/report/bench_schema.ts";
 import { compareBenches } from "../lib/report/compare_bench.ts";
 import type { ComparedRow } from "../lib/report/compare.ts";
 import { countsOf } from "../lib/report/compare_page.ts";
 import { table } from "../lib/report/markdown.ts";
-import { parseRecords, readJson } from "../lib/report/schema.ts";
+import { readResultJson } from "../lib/report/schema.ts";
 
 const reruns = 21;
 const works = ["products", "--only", "128×768×768", "--alone", "--laps", "15"];
@@ -21,7 +21,7 @@ const schema = v.object({ schemaVersion: v.literal(1), runs: v.array(benchSchema
 
 /** The recorded runs. Throws an Error that names the file and what is wrong. */
 export async function readNoise(file: string): Promise<BenchRecord[]> {
-  return parseRecords(file, schema, await readJson(file)).runs;
+  return fitting(file, schema, await readResultJson(file)).runs;
 }
 
 /** One run after the other, each in a process of its own, the first one's number of runs a lap in all. */

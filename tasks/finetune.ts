@@ -7,7 +7,7 @@ import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { readOwnTask } from "../lib/data/own_task.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { isFile, isFolder } from "../lib/models/json_file.ts";
+import { isFile, isFolder } from "../lib/files.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { type EpochScores, fineTune } from "../lib/train/fine_tune.ts";

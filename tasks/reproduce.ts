@@ -14,7 +14,7 @@ import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.ts";
 import { DivergedError, type StepRecord } from "../lib/train/adamw.ts";
-import { checkpointedCell } from "../lib/train/fine_tune.ts";
+import { checkpointedCell } from "../lib/train/cell_checkpoint.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import { Ticker } from "./ticker.ts";
@@ -213,15 +213,13 @@ function refuseForeign(
       throw new Error(`${table.name}.json holds "${cell.label}", which is no row of it: move the file away`);
     }
     const split = splits.get(cell.task);
+    const job = jobs.find((own) => own.row === row && own.task.name === cell.task);
     const theirs = settingsText(cell);
     const own = settingsText({
       profile: run.profileName,
       model: run.model.name,
       // A task that is not run again keeps what it had.
-      learningRate: jobs.find((job) =>
-        job.row === row && job.task.name === cell.task
-      )?.training.learningRate ??
-        cell.learningRate,
+      learningRate: job?.training.learningRate ?? cell.learningRate,
       options: { ...adapterOf(run.model, row).options } as Cell["options"],
       target: [...row.target ?? defaultTarget],
       trainExamples: split?.train.length ?? cell.trainExamples,

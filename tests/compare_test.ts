@@ -11,6 +11,7 @@ import type { ComparedRow, Comparison } from "../lib/report/compare.ts";
 import { judge } from "../lib/report/judge.ts";
 import { type Cell, readCells } from "../lib/report/schema.ts";
 import { halfWidthOf, holm, pairedEstimate, pOf, welchEstimate } from "../lib/report/statistics.ts";
+import { runTask } from "./support/command.ts";
 
 const root = new URL("..", import.meta.url);
 const results = (name: string) => new URL(`results/${name}.json`, root).pathname;
@@ -251,15 +252,10 @@ Deno.test("the page: differences of the environment first, worst rows on top, no
   assert.equal(escapeMarkdown("a|b\n\\c"), "a\\|b \\\\c");
 });
 
-async function compare(args: readonly string[], env: Record<string, string> = {}) {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", "tasks/compare.ts", ...args],
-    cwd: root,
-    env: { NO_COLOR: "1", ...env },
-  }).output();
-  const [out, error] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+const compare = async (args: readonly string[], env?: Record<string, string>) => {
+  const { code, stdout: out, stderr: error } = await runTask("compare", args, env);
   return { code, out, error };
-}
+};
 
 Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is nothing to compare", async () => {
   const folder = await Deno.makeTempDir();

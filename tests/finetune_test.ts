@@ -16,21 +16,11 @@ import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
 import { cases } from "./support/bert_reference.ts";
+import { runTask } from "./support/command.ts";
 import { relativeError, testGpu } from "./support/ops.ts";
 import { bytesIn, type CheckpointOptions, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 
-const root = new URL("..", import.meta.url);
-
-async function task(name: string, ...args: string[]) {
-  const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", `tasks/${name}.ts`, ...args],
-    cwd: root,
-    env: { NO_COLOR: "1" },
-  });
-  const { code, stdout, stderr } = await command.output();
-  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, stdout: decode(stdout), stderr: decode(stderr) };
-}
+const task = (name: string, ...args: string[]) => runTask(name, args);
 
 /** A folder with a base in `base`, for the time of `use`. */
 async function withBase(

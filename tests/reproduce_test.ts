@@ -2,21 +2,11 @@
 
 import assert from "node:assert/strict";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
+import { runTask } from "./support/command.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { metricsOnly, readCells } from "../lib/report/schema.ts";
 
-const root = new URL("..", import.meta.url);
-
-async function task(name: string, ...args: string[]) {
-  const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", `tasks/${name}.ts`, ...args],
-    cwd: root,
-    env: { NO_COLOR: "1" },
-  });
-  const { code, stdout, stderr } = await command.output();
-  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, stdout: decode(stdout), stderr: decode(stderr) };
-}
+const task = (name: string, ...args: string[]) => runTask(name, args);
 
 /** MiniLM-L6's shape (384 wide, 12 heads, 1536 inside), two layers of it, over a few words. */
 const miniLm = {

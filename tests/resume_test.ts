@@ -8,13 +8,8 @@ import { reLora } from "../lib/adapters/relora.ts";
 import type { Split } from "../lib/data/task.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { metricsOnly, readCells } from "../lib/report/schema.ts";
-import {
-  type Checkpointing,
-  encodeExamples,
-  fineTune,
-  headOf,
-  type Progress,
-} from "../lib/train/fine_tune.ts";
+import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
+import { encodeExamples, fineTune, headOf, type Progress } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";

@@ -7,8 +7,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
-import { writeWhole } from "../files.ts";
-import { isFile, readJson } from "../models/json_file.ts";
+import { isFile, readJson, writeWhole } from "../files.ts";
 
 const fileName = "labels.json";
 

@@ -5,7 +5,7 @@
  */
 
 import * as v from "npm:valibot@1.5.0";
-import { writeTogether } from "../files.ts";
+import { readJson, writeTogether } from "../files.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import { encodeSafetensors, readSafetensors, toFloat32 } from "../models/safetensors.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
@@ -161,7 +161,7 @@ export async function loadAdapter(
   known: readonly Method[] = methods,
 ): Promise<SavedAdapter> {
   const configPath = `${folder}/adapter_config.json`;
-  const config = parseConfig(configPath, await Deno.readTextFile(configPath));
+  const config = await readJson(configPath, configSchema);
   const base = config.base_model_name_or_path;
   if (base && lastPart(base) !== lastPart(model.name)) {
     throw new Error(`${configPath}: the adapter was made for "${base}", this model is "${model.name}"`);
@@ -324,18 +324,6 @@ function targetOf(path: string, target: string): RegExp | "all-linear" {
   return target.toLowerCase() === "all-linear"
     ? "all-linear"
     : regularExpression(`^(?:${target})$`, `${path}: target_modules`);
-}
-
-function parseConfig(path: string, text: string): PeftConfig {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${path} is not JSON, or is cut short: ${(error as Error).message}`, { cause: error });
-  }
-  const parsed = v.safeParse(configSchema, json);
-  if (parsed.success) return parsed.output;
-  throw new Error(`${path}: ${v.getDotPath(parsed.issues[0]) ?? "file"}: ${parsed.issues[0].message}`);
 }
 
 /** The method whose `peft_type` and marks the configuration bears. */

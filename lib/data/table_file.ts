@@ -5,7 +5,7 @@
 
 // @ts-types="./csv_parse.d.ts"
 import { parse } from "npm:csv-parse@7.0.3/sync";
-import { readText } from "../models/json_file.ts";
+import { readText } from "../files.ts";
 import { parseTsv } from "./tsv.ts";
 
 /** One record. */

@@ -5,8 +5,7 @@
 
 import type { Hash } from "node:crypto";
 import { downloadFile, HUB_URL, type ListFileEntry, listFiles, modelInfo } from "npm:@huggingface/hub@2.17.5";
-import { writeWhole } from "../files.ts";
-import { isFile, readText } from "./json_file.ts";
+import { isFile, readText, writeWhole } from "../files.ts";
 
 /** Where models come from and where they are kept. */
 export interface HubOptions {

@@ -2,7 +2,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { Activation } from "../graph/ops/activation.ts";
-import { readJson } from "./json_file.ts";
+import { readJson } from "../files.ts";
 import type { HeadLayout } from "./model.ts";
 
 /** What tells one family of encoders from another. */

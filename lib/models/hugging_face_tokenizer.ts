@@ -7,7 +7,7 @@
 
 import { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 import * as v from "npm:valibot@1.5.0";
-import { isFile, readJson, readText } from "./json_file.ts";
+import { isFile, readJson, readText } from "../files.ts";
 import type { PairTokens } from "./model.ts";
 
 /** Turns texts into ids between the marks that a model wants; `second` is where the second text begins. */

@@ -1,7 +1,7 @@
 /** Where the tensors of a Hugging Face folder lie: in `model.safetensors`, or in the shards that an index lists. */
 
 import * as v from "npm:valibot@1.5.0";
-import { isFile, readJson } from "./json_file.ts";
+import { isFile, readJson } from "../files.ts";
 import { readSafetensorsHeader, type TensorPlace } from "./safetensors.ts";
 
 const single = "model.safetensors";

@@ -5,7 +5,7 @@ import type { HubOptions } from "./hub.ts";
 import { type EncoderConfig, readEncoderConfig } from "./hugging_face_config.ts";
 import { readTokenizer } from "./hugging_face_tokenizer.ts";
 import { readTensorPlaces } from "./hugging_face_weights.ts";
-import { isFolder } from "./json_file.ts";
+import { isFolder } from "../files.ts";
 import type { Encoder, Weight } from "./model.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { StoredWeight, tableParts } from "./stored_weight.ts";

@@ -23,7 +23,7 @@ function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** What the embedded suite's scores are and are not. */
-export const embeddedSuite = "the embedded suite: labels made by people, but not the paper's data or models";
+const embeddedSuite = "the embedded suite: labels made by people, but not the paper's data or models";
 
 /**
  * The page of one table: `reference` is the row that times are compared with, `setting` says what its data are, `sections`

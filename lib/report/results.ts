@@ -1,8 +1,9 @@
 /** Result files of any kind, alone or in folders. */
 
 import * as v from "npm:valibot@1.5.0";
+import { fitting } from "../files.ts";
 import { type BenchRecord, benchSchema } from "./bench_schema.ts";
-import { type Cell, cellSchema, parseRecords, readJson } from "./schema.ts";
+import { type Cell, cellSchema, readResultJson } from "./schema.ts";
 
 /** Everything that was found. */
 export interface Results {
@@ -24,9 +25,9 @@ export async function readResults(path: string): Promise<Results> {
   const benches: BenchRecord[] = [];
   const leftOut: string[] = [];
   for (const file of paths) {
-    const json = await readJson(file);
-    if (Array.isArray(json)) cells.push(...parseRecords(file, v.array(cellSchema), json));
-    else if (isBench(json)) benches.push(parseRecords(file, benchSchema, json));
+    const json = await readResultJson(file);
+    if (Array.isArray(json)) cells.push(...fitting(file, v.array(cellSchema), json));
+    else if (isBench(json)) benches.push(fitting(file, benchSchema, json));
     else leftOut.push(file);
   }
   if (cells.length + benches.length > 0) return { cells, benches, leftOut };

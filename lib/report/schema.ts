@@ -1,7 +1,7 @@
 /** The record of one run, as written to `results/*.json`; everything a table or a comparison needs. */
 
 import * as v from "npm:valibot@1.5.0";
-import { writeWhole } from "../files.ts";
+import { fitting, writeWhole } from "../files.ts";
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
@@ -92,19 +92,11 @@ export function cellKey(cell: CellIdentity): string {
 
 /** Reads a results file. Throws an Error that names the file, the record and the field that is wrong. */
 export async function readCells(path: string): Promise<Cell[]> {
-  return parseRecords(path, v.array(cellSchema), await readJson(path));
+  return fitting(path, v.array(cellSchema), await readResultJson(path));
 }
 
-/** `json` as the schema has it. Throws an Error that names the file, the record and the field that is wrong. */
-export function parseRecords<T>(path: string, schema: v.GenericSchema<unknown, T>, json: unknown): T {
-  const parsed = v.safeParse(schema, json);
-  if (parsed.success) return parsed.output;
-  const { message } = parsed.issues[0];
-  throw new Error(`${path}: ${v.getDotPath(parsed.issues[0]) ?? "file"}: ${message}`);
-}
-
-/** What a JSON file holds. Throws an Error that names the file when it is damaged. */
-export async function readJson(path: string): Promise<unknown> {
+/** What a result file holds, of whichever kind. Throws an Error that names the file when it is damaged. */
+export async function readResultJson(path: string): Promise<unknown> {
   const text = await Deno.readTextFile(path);
   try {
     return JSON.parse(text);

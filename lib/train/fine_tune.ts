@@ -1,13 +1,12 @@
 /** One cell of a table: one method on one task with one seed, trained and evaluated after every epoch. */
 
-import { existsSync } from "node:fs";
 import type { StepRecord } from "./adamw.ts";
 import type { Adapter } from "../adapters/attach.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import type { Encoded } from "./batches.ts";
-import { digestOf, readNotes } from "./checkpoint.ts";
+import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
 import { decide, evaluateMetrics } from "./metrics.ts";
 import type { HeadShape } from "./step.ts";
 import { headSize, Trainer, type TrainOptions } from "./trainer.ts";
@@ -56,16 +55,6 @@ export interface Progress {
   onEpoch?(records: readonly StepRecord[]): void;
   /** Called after an epoch's evaluation. */
   onScores?(scores: EpochScores): void;
-}
-
-/** Where a cell is saved as it goes, so that it can be gone on with. */
-export interface Checkpointing {
-  /** The file: gone on from where it exists, and left behind after the last epoch, for the caller to remove. */
-  readonly path: string;
-  /** Steps from one checkpoint to the next; each epoch's evaluation is followed by one as well. */
-  readonly every: number;
-  /** What the caller calls this cell; no other one goes on from its checkpoint. */
-  readonly cell: string;
 }
 
 /** The head a task needs. */
@@ -126,49 +115,34 @@ export async function fineTune(
   checkpointing?: Checkpointing,
 ): Promise<FineTuned> {
   const head = headOf(task, split.train[0]);
-  const [train, dev] = [split.train, split.dev].map((examples) => encodeExamples(model, task, examples));
-  const furtherDev = Object.entries(split.furtherDev ?? {}).map(([part, examples]) => ({
-    part,
+  const train = encodeExamples(model, task, split.train);
+  const dev = Object.entries({ "": split.dev, ...split.furtherDev }).map(([part, examples]): DevSet => ({
+    suffix: part && ` ${part}`,
     examples: encodeExamples(model, task, examples),
   }));
   using trainer = new Trainer(gpu, model, adapter, head, train, options, frozen);
-  const devDigest = await digestOf([dev, furtherDev]);
-  const saved = checkpointing && await savedRun(trainer, checkpointing, devDigest);
+  const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev);
   const start = performance.now();
-  await trainer.prepare([dev, ...furtherDev.map(({ examples }) => examples)].flat());
+  await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
-  const epochs = saved?.epochs ?? [];
-  let trainSeconds = saved?.trainSeconds ?? 0;
-  let started = performance.now();
-  const save = ({ path, cell }: Checkpointing) => {
-    const run: SavedRun = { epochs, trainSeconds: trainSeconds + (performance.now() - started) / 1000 };
-    return trainer.checkpoint(path, { cell, dev: devDigest, run: JSON.stringify(run) });
-  };
+  const epochs: EpochScores[] = [...checkpoint?.saved?.epochs ?? []];
+  let trainSeconds = checkpoint?.saved?.trainSeconds ?? 0;
   for (let epoch = epochs.length; epoch < options.epochs; epoch++) {
-    started = performance.now();
+    const started = performance.now();
+    const secondsNow = () => trainSeconds + (performance.now() - started) / 1000;
     const lastStep = (epoch + 1) * trainer.steps / options.epochs;
     const records = await trainer.epoch(epoch, async (step) => {
       progress.onStep?.(step, trainer.steps);
       // The last step's comes after the evaluation, with the epoch's result in it.
-      if (checkpointing && step % checkpointing.every === 0 && step < lastStep) await save(checkpointing);
+      if (step < lastStep) await checkpoint?.saveIfDue(step, { epochs, trainSeconds: secondsNow() });
     });
-    trainSeconds += (performance.now() - started) / 1000;
+    trainSeconds = secondsNow();
     progress.onEpoch?.(records);
-    const metrics = await scoresOn(trainer, task, dev);
-    for (const { part, examples } of furtherDev) {
-      for (const [name, score] of Object.entries(await scoresOn(trainer, task, examples))) {
-        metrics[`${name} ${part}`] = score;
-      }
-    }
-    epochs.push({
-      epoch,
-      trainLoss: records.reduce((sum, { loss }) => sum + loss, 0) / records.length,
-      metrics,
-    });
+    const trainLoss = records.reduce((sum, { loss }) => sum + loss, 0) / records.length;
+    epochs.push({ epoch, trainLoss, metrics: await scoresOn(trainer, task, dev) });
     if (isBest(epochs.map((entry) => entry.metrics[task.metrics[0]]))) trainer.trainable.keepBest();
     progress.onScores?.(epochs.at(-1)!);
-    started = performance.now();
-    if (checkpointing) await save(checkpointing);
+    await checkpoint?.save({ epochs, trainSeconds });
   }
   const best = epochs.reduce((a, b) => b.metrics[task.metrics[0]] > a.metrics[task.metrics[0]] ? b : a);
   return {
@@ -184,46 +158,21 @@ export async function fineTune(
   };
 }
 
-/** What a cell's checkpoint holds beside the trainer's state. */
-interface SavedRun {
-  readonly epochs: EpochScores[];
-  readonly trainSeconds: number;
+/** Examples that are evaluated, and what is put behind the names of their metrics. */
+interface DevSet {
+  readonly suffix: string;
+  readonly examples: readonly Encoded[];
 }
 
-/** Takes the trainer to its checkpoint, where there is one, and gives what was saved with it. */
-async function savedRun(
-  trainer: Trainer,
-  { path, cell }: Checkpointing,
-  devDigest: string,
-): Promise<SavedRun | undefined> {
-  if (!existsSync(path)) return undefined;
-  return await withAdvice(async () => {
-    const notes = await trainer.resume(path);
-    if (notes.cell !== cell) throw new Error(`${path} is of another run: of ${notes.cell}, not ${cell}`);
-    if (notes.dev !== devDigest) throw new Error(`${path} is of another run: its dev examples are others`);
-    return JSON.parse(notes.run) as SavedRun;
-  });
-}
-
-/** Which cell a checkpoint that `fineTune` wrote is of. Throws an Error when the file is damaged or no checkpoint. */
-export async function checkpointedCell(path: string): Promise<string> {
-  return (await withAdvice(() => readNotes(path))).cell;
-}
-
-/** What `read` reads of a checkpoint; to what it throws, what can be done about it is added. */
-async function withAdvice<T>(read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    const advice = "Go on with the run that wrote this checkpoint, or remove the file to start anew.";
-    throw new Error(`${(error as Error).message}. ${advice}`, { cause: error });
+/** The task's metrics of the present weights on every dev set. */
+async function scoresOn(trainer: Trainer, task: Task, dev: readonly DevSet[]): Promise<Scores> {
+  const scores: Scores = {};
+  for (const { suffix, examples } of dev) {
+    const predictions = (await trainer.predict(examples)).map((row) => decide(task.objective, row));
+    const metrics = evaluateMetrics(task.metrics, predictions, examples.map(({ label }) => label)) as Scores;
+    for (const [name, score] of Object.entries(metrics)) scores[name + suffix] = score;
   }
-}
-
-/** The task's metrics of the present weights on `examples`. */
-async function scoresOn(trainer: Trainer, task: Task, examples: readonly Encoded[]): Promise<Scores> {
-  const predictions = (await trainer.predict(examples)).map((scores) => decide(task.objective, scores));
-  return evaluateMetrics(task.metrics, predictions, examples.map(({ label }) => label)) as Scores;
+  return scores;
 }
 
 /** True when the newest score is above all before it. */

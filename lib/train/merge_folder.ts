@@ -8,7 +8,7 @@ import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
-import { isFile, isFolder, readJson } from "../models/json_file.ts";
+import { isFile, isFolder, readJson } from "../files.ts";
 import { loadEncoder, locateEncoder, trunkNames } from "../models/load_encoder.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";

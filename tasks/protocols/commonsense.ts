@@ -28,8 +28,8 @@ const training = {
 };
 
 export const commonsenseProtocol: Protocol = {
-  ...glueProtocol,
   target: ["query", "key", "value"],
+  seeds: glueProtocol.seeds,
   averaged: Object.keys(training),
   training,
 };

@@ -20,12 +20,6 @@ function large(epochs: number, batchSize: number, maxTokens: number): Training {
 
 export const glueProtocol: Protocol = {
   target: ["query", "value"],
-  r: 8,
-  alpha: 16,
-  blocks: 16,
-  adapterDropout: 0.05,
-  weightDecay: 0,
-  warmupRatio: 0.03,
   seeds: 5,
   averaged: ["MNLI", "SST-2", "MRPC", "CoLA", "QNLI", "QQP", "RTE", "STS-B"],
   training: {

@@ -1,4 +1,7 @@
-/** What a protocol fixes: everything of a cell but the method and the seed. */
+/**
+ * What a protocol fixes of the cells of a family of tasks. Method, rank, α and b are the table's rows'; dropout, warm-up and decay
+ * are the same in all of them (`run_cell.ts`, `adamWDefaults`).
+ */
 
 /** How one task is trained on one model. */
 export interface Training {
@@ -14,13 +17,6 @@ export interface Training {
 export interface Protocol {
   /** Module types that get an adapter. */
   readonly target: readonly string[];
-  readonly r: number;
-  readonly alpha: number;
-  /** BoRA's b. */
-  readonly blocks: number;
-  readonly adapterDropout: number;
-  readonly weightDecay: number;
-  readonly warmupRatio: number;
   readonly seeds: number;
   /** The tasks of the published average. */
   readonly averaged: readonly string[];

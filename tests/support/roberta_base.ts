@@ -10,7 +10,7 @@
 
 import { attach } from "../../lib/adapters/attach.ts";
 import { lora } from "../../lib/adapters/lora.ts";
-import { isFile } from "../../lib/models/json_file.ts";
+import { isFile } from "../../lib/files.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
 import { FrozenWeights } from "../../lib/train/weights.ts";

@@ -1,0 +1,84 @@
+/** The checkpoint of one cell of `fineTune`: the trainer's, with what has been scored so far in its notes. */
+
+import { existsSync } from "node:fs";
+import { digestOf, readNotes } from "./checkpoint.ts";
+import type { EpochScores } from "./fine_tune.ts";
+import type { Trainer } from "./trainer.ts";
+
+/** Where a cell is saved as it goes, so that it can be gone on with. */
+export interface Checkpointing {
+  /** The file: gone on from where it exists, and left behind after the last epoch, for the caller to remove. */
+  readonly path: string;
+  /** Steps from one checkpoint to the next; each epoch's evaluation is followed by one as well. */
+  readonly every: number;
+  /** What the caller calls this cell; no other one goes on from its checkpoint. */
+  readonly cell: string;
+}
+
+/** What a cell's checkpoint holds beside the trainer's state. */
+export interface SavedRun {
+  /** The finished epochs. */
+  readonly epochs: readonly EpochScores[];
+  /** What the steps so far took. */
+  readonly trainSeconds: number;
+}
+
+/** A cell's checkpoint while it is trained. */
+export class CellCheckpoint {
+  private constructor(
+    private readonly trainer: Trainer,
+    private readonly options: Checkpointing,
+    private readonly devDigest: string,
+    /** What the file held, where there was one. */
+    readonly saved: SavedRun | undefined,
+  ) {}
+
+  /**
+   * Takes the trainer to the checkpoint, where there is one; `dev` is what the cell is evaluated on.
+   * @throws Error when the file is damaged or of another run; it is left as it is.
+   */
+  static async open(trainer: Trainer, options: Checkpointing, dev: unknown): Promise<CellCheckpoint> {
+    const devDigest = await digestOf(dev);
+    return new CellCheckpoint(trainer, options, devDigest, await savedRun(trainer, options, devDigest));
+  }
+
+  /** Saves after every `every`-th step. */
+  async saveIfDue(step: number, run: SavedRun): Promise<void> {
+    if (step % this.options.every === 0) await this.save(run);
+  }
+
+  /** Writes the file anew, whole or not at all. */
+  async save(run: SavedRun): Promise<void> {
+    const { path, cell } = this.options;
+    await this.trainer.checkpoint(path, { cell, dev: this.devDigest, run: JSON.stringify(run) });
+  }
+}
+
+async function savedRun(
+  trainer: Trainer,
+  { path, cell }: Checkpointing,
+  devDigest: string,
+): Promise<SavedRun | undefined> {
+  if (!existsSync(path)) return undefined;
+  return await withAdvice(async () => {
+    const notes = await trainer.resume(path);
+    if (notes.cell !== cell) throw new Error(`${path} is of another run: of ${notes.cell}, not ${cell}`);
+    if (notes.dev !== devDigest) throw new Error(`${path} is of another run: its dev examples are others`);
+    return JSON.parse(notes.run) as SavedRun;
+  });
+}
+
+/** Which cell a checkpoint that `fineTune` wrote is of. Throws an Error when the file is damaged or no checkpoint. */
+export async function checkpointedCell(path: string): Promise<string> {
+  return (await withAdvice(() => readNotes(path))).cell;
+}
+
+/** What `read` reads of a checkpoint; to what it throws, what can be done about it is added. */
+async function withAdvice<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    const advice = "Go on with the run that wrote this checkpoint, or remove the file to start anew.";
+    throw new Error(`${(error as Error).message}. ${advice}`, { cause: error });
+  }
+}

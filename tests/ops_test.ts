@@ -86,41 +86,51 @@ for (const [name, rows, n, k, blocks, splits] of blockCases) {
     }));
 }
 
-Deno.test("the kernel for subgroups gives the bits of the plain one, epilogue and blocks included", async () => {
-  const gpu = await testGpu();
-  const plain = new Gpu(gpu.device, gpu.device.adapterInfo);
-  const [m, n, k, blocks] = [41, 68, 12, 3];
-  for (const [transposeA, transposeB] of [[false, false], [false, true], [true, false]]) {
-    const graph = new Graph();
-    const columns = { a: "columns", b: "columns", out: "columns" } as const;
-    const rows = transposeA ? 44 : m;
-    const out = matmul(
-      graph.weight("a", transposeA ? [k, rows * blocks] : [rows, k * blocks], false),
-      graph.weight("b", transposeB ? [n, k * blocks] : [k, n * blocks], false),
-      {
-        transposeA,
-        transposeB,
-        blocks,
-        splits: columns,
-        scale: 0.3,
-        bias: graph.weight("bias", [n * blocks], false),
-        activation: "tanh",
-        residual: graph.weight("residual", [rows, n * blocks], false),
-      },
-    );
-    const values: Values = new Map();
-    fillSources(graph, values);
-    const [expected] = interpret([out], values);
-    const [shared] = await runOnGpu(gpu, [out], values);
-    assert.ok(relativeError(shared, expected) < 1e-5);
-    assert.deepEqual(shared, (await runOnGpu(plain, [out], values))[0]);
-    const kernelOn = (subgroupSize: number) =>
-      out.node.op!.dispatches(out.node, false, { subgroupSize })[0].kernel;
-    assert.match(kernelOn(8).label, /^matmul_subgroup /);
-    assert.match(kernelOn(0).label, /^matmul /);
-    assert.match(kernelOn(32).label, /^matmul /, "a GPU's subgroups are too wide for its tiles");
-  }
-});
+for (
+  const { m, n, layouts } of [
+    { m: 41, n: 68, layouts: ["NN", "NT", "TN"] },
+    { m: 41, n: 24, layouts: ["NN", "NT", "TN"] },
+    // An adapter's U and dV, one column a lane; its dA and, as a transpose, dB.
+    { m: 41, n: 7, layouts: ["NN", "NT"] },
+    { m: 8, n: 132, layouts: ["TN"] },
+    { m: 132, n: 8, layouts: ["TN"] },
+  ]
+) {
+  Deno.test(`the kernel for subgroups gives the bits of the plain one at ${m}×${n}, epilogue and blocks included`, async () => {
+    const gpu = await testGpu();
+    const plain = new Gpu(gpu.device, gpu.device.adapterInfo);
+    const [k, blocks] = [20, n === 24 ? 1 : 3];
+    for (const layout of layouts) {
+      const graph = new Graph();
+      const [transposeA, transposeB] = [...layout].map((letter) => letter === "T");
+      const isTall = transposeA && m > n;
+      const rows = transposeA ? Math.ceil(m / 4) * 4 : m;
+      const out = matmul(
+        graph.weight("a", transposeA ? [k, rows * blocks] : [rows, k * blocks], false),
+        graph.weight("b", transposeB ? [n, k * blocks] : [k, n * blocks], false),
+        {
+          transposeA,
+          transposeB,
+          blocks,
+          scale: 0.3,
+          ...isTall ? {} : { bias: graph.weight("bias", [n * blocks], false), activation: "tanh" },
+          residual: graph.weight("residual", [rows, n * blocks], false),
+        },
+      );
+      const values: Values = new Map();
+      fillSources(graph, values);
+      const [expected] = interpret([out], values);
+      const [shared] = await runOnGpu(gpu, [out], values);
+      assert.ok(relativeError(shared, expected) < 1e-5);
+      assert.deepEqual(shared, (await runOnGpu(plain, [out], values))[0]);
+      const kernelOn = (subgroupSize: number) =>
+        out.node.op!.dispatches(out.node, false, { subgroupSize })[0].kernel;
+      assert.match(kernelOn(8).label, /^matmul_subgroup /);
+      assert.match(kernelOn(0).label, /^matmul /);
+      assert.match(kernelOn(32).label, /^matmul /, "a GPU's subgroups are too wide for its tiles");
+    }
+  });
+}
 
 for (const inPlace of [false, true]) {
   Deno.test(`a long k is summed launch by launch, the residual ${inPlace ? "in place" : "apart"}`, async () => {

@@ -62,26 +62,33 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
 }
 
 async function wrap(device: GPUDevice, info: GPUAdapterInfo): Promise<Gpu> {
-  const subgroupSize = await compilesSubgroups(device) ? fixedSubgroupSize(info) : 0;
-  return new Gpu(device, info, { subgroupSize });
-}
-
-/** Whether kernels may use subgroups as they stand: browsers want an `enable` that Deno's compiler does not know. */
-async function compilesSubgroups(device: GPUDevice): Promise<boolean> {
-  if (!device.features.has("subgroups")) return false;
-  device.pushErrorScope("validation");
-  device.createShaderModule({
-    label: "subgroup probe",
-    code: "@compute @workgroup_size(4) fn main() { _ = subgroupBroadcast(1u, 0u); }",
-  });
-  return await device.popErrorScope() === null;
+  const header = await subgroupHeader(device);
+  const subgroupSize = header === undefined ? 0 : fixedSubgroupSize(info);
+  return new Gpu(device, info, { subgroupSize }, header);
 }
 
 /**
- * The optional features that kernels here can use. Deno 2.9 does not list "subgroups" among an adapter's features, but grants
+ * What a kernel that uses subgroups begins with, or undefined where it may not: Tint (browsers, Dawn) wants an `enable` that
+ * Deno's naga does not know.
+ */
+async function subgroupHeader(device: GPUDevice): Promise<string | undefined> {
+  if (!device.features.has("subgroups")) return undefined;
+  for (const header of ["enable subgroups;\n", ""]) {
+    device.pushErrorScope("validation");
+    device.createShaderModule({
+      label: "subgroup probe",
+      code: `${header}@compute @workgroup_size(4) fn main() { _ = subgroupBroadcast(1u, 0u); }`,
+    });
+    if (await device.popErrorScope() === null) return header;
+  }
+  return undefined;
+}
+
+/**
+ * @internal The optional features that kernels here can use. Deno 2.9 does not list "subgroups" among an adapter's features, but grants
  * them; an adapter that names one size for all its subgroups has them (OpenGL's has none, and names 4 to 128).
  */
-function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
+export function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
   return [
     ...adapter.features.has("timestamp-query") ? ["timestamp-query" as const] : [],
     ...fixedSubgroupSize(adapter.info) > 0 ? ["subgroups" as const] : [],
@@ -127,13 +134,14 @@ export class Gpu implements Disposable {
     info: GPUAdapterInfo,
     /** @internal What kernels are chosen by. */
     readonly traits: DeviceTraits = plainDevice,
+    header = "",
   ) {
     this.adapter = {
       name: info.description || info.device || info.vendor || "unnamed adapter",
       vendor: info.vendor,
       software: info.isFallbackAdapter ?? false,
     };
-    this.pipelines = new PipelineCache(device);
+    this.pipelines = new PipelineCache(device, header);
     device.addEventListener("uncapturederror", (event: Event) => {
       this.#failure ??= new Error(
         `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}`,

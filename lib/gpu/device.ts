@@ -7,7 +7,7 @@ import { PipelineCache } from "./pipelines.ts";
 export interface AdapterSummary {
   /** The adapter's own name, such as "NVIDIA H100" or "llvmpipe (LLVM 15.0.6, 256 bits)". */
   readonly name: string;
-  /** The vendor, as the runtime writes it: in Deno its PCI number. */
+  /** The vendor, as the runtime writes it: in Deno its PCI number, in browsers a word. */
   readonly vendor: string;
   /** True for a software rasteriser that says so. */
   readonly software: boolean;
@@ -18,7 +18,7 @@ const uploadPiece = 4 * 2 ** 20;
 
 /** Options of `openGpu`. */
 export interface OpenGpuOptions {
-  /** A device of the caller's own: a browser's, or Dawn's from npm `webgpu`. Default: the adapter Deno finds. */
+  /** A device of the caller's own, or Dawn's from npm `webgpu`. Default: the adapter that Deno or the browser finds. */
   readonly device?: GPUDevice;
 }
 
@@ -35,7 +35,8 @@ export interface MemoryReport {
 const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no driver.
   - On a machine with a GPU: install its Vulkan driver and the loader (Debian: apt-get install libvulkan1).
   - Without one: a software driver will do (Debian: apt-get install mesa-vulkan-drivers); \`sh tasks/setup.sh\` does this.
-  - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.`;
+  - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.
+  - In a browser: WebGPU wants a page from https:// or 127.0.0.1; chrome://gpu says whether the browser has it.`;
 
 /**
  * Opens a device with every limit and optional feature of its adapter that kernels here can use.
@@ -137,7 +138,9 @@ export class Gpu implements Disposable {
     header = "",
   ) {
     this.adapter = {
-      name: info.description || info.device || info.vendor || "unnamed adapter",
+      // Browsers give no more than vendor and architecture.
+      name: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() ||
+        "unnamed adapter",
       vendor: info.vendor,
       software: info.isFallbackAdapter ?? false,
     };

@@ -11,7 +11,7 @@ export interface Pipeline {
 
 /** Pipelines by their WGSL text: the simplest key that cannot be wrong. */
 export class PipelineCache {
-  #byCode = new Map<string, Pipeline>();
+  #byCode = new Map<string, Promise<Pipeline>>();
 
   /** `header` goes before every kernel's text, such as `enable subgroups;` and a new line. */
   constructor(private readonly device: GPUDevice, private readonly header = "") {}
@@ -22,12 +22,16 @@ export class PipelineCache {
   }
 
   /**
-   * The pipeline of `kernel`, compiled on first use (synchronously in Deno, whatever the API's name).
+   * The pipeline of `kernel`, compiled on first use: in Deno synchronously, in browsers several at a time.
    * @throws Error with the kernel's name and the limit it passes, or the compiler's messages, each with its WGSL line.
    */
-  async get(kernel: Kernel): Promise<Pipeline> {
-    const known = this.#byCode.get(kernel.code);
-    if (known) return known;
+  get(kernel: Kernel): Promise<Pipeline> {
+    const known = this.#byCode.get(kernel.code) ?? this.#compile(kernel);
+    this.#byCode.set(kernel.code, known);
+    return known;
+  }
+
+  async #compile(kernel: Kernel): Promise<Pipeline> {
     this.#checkLimits(kernel);
     this.device.pushErrorScope("validation");
     const code = this.header + kernel.code;
@@ -40,16 +44,17 @@ export class PipelineCache {
         buffer: { type },
       })),
     });
-    const pipeline = this.device.createComputePipeline({
+    const pipeline = this.device.createComputePipelineAsync({
       label: kernel.label,
       layout: this.device.createPipelineLayout({ label: kernel.label, bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: "main" },
     });
-    const error = await this.device.popErrorScope();
-    if (error) throw new Error(await describeFailure(kernel.label, code, module, error));
-    const compiled = { kernel, pipeline, layout };
-    this.#byCode.set(kernel.code, compiled);
-    return compiled;
+    const [error, compiled] = await Promise.all([
+      this.device.popErrorScope(),
+      pipeline.catch((refusal: GPUPipelineError) => refusal),
+    ]);
+    if (!error && !(compiled instanceof Error)) return { kernel, pipeline: compiled, layout };
+    throw new Error(await describeFailure(kernel.label, code, module, error ?? compiled as GPUPipelineError));
   }
 
   /** Before the compiler, which may let a kernel pass (naga does not count workgroup memory) that the driver then runs wrong. */
@@ -66,7 +71,7 @@ async function describeFailure(
   label: string,
   code: string,
   module: GPUShaderModule,
-  error: GPUError,
+  error: GPUError | GPUPipelineError,
 ): Promise<string> {
   const lines = code.split("\n");
   const messages = (await module.getCompilationInfo()).messages.map((message) =>

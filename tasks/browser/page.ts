@@ -20,8 +20,8 @@ import {
 /** The tasks on offer: sentences and glosses, which are short. */
 const taskNames = ["sentiment", "supersense"];
 
-/** Held-out examples that are scored after training. */
-const devExamples = 200;
+/** Held-out examples that are scored after training: as many as are trained on, up to this. */
+const mostDev = 200;
 
 const colours = ["var(--lora)", "var(--bora)"];
 const packages = new URL("/npm/", location.href);
@@ -79,7 +79,7 @@ async function courseOf(model: Encoder): Promise<Course> {
   const number = (name: string) => Number(data.get(name));
   const task = { ...taskByName(String(data.get("task"))), maxTokens: number("maxTokens") };
   const [train, batchSize, epochs] = ["train", "batchSize", "epochs"].map(number);
-  return await makeCourse(model, task, { train, dev: devExamples, batchSize, epochs }, packages);
+  return await makeCourse(model, task, { train, dev: Math.min(train, mostDev), batchSize, epochs }, packages);
 }
 
 async function train(gpu: Gpu, model: Encoder, cards: readonly Card[], curve: LossCurve): Promise<void> {

@@ -59,8 +59,12 @@ async function bundleForBrowser(entry: URL): Promise<string> {
   throw new Error(`${entry} cannot be bundled:\n${new TextDecoder().decode(stderr)}`);
 }
 
-/** The file that `pathname` names: one of `files`, or one in a folder of them. URLs hold no `..`, so none lies outside. */
+/**
+ * The file that `pathname` names: one of `files`, or one in a folder of them. A URL has no `..` left in it, but a slash that is
+ * written %2F or %5C would become one in the path of a file.
+ */
 function fileAt(pathname: string, files: Readonly<Record<string, URL>>): URL | undefined {
+  if (/%2f|%5c/i.test(pathname)) return undefined;
   if (pathname in files && !pathname.endsWith("/")) return files[pathname];
   const folder = Object.keys(files).find((path) => path.endsWith("/") && pathname.startsWith(path));
   return folder ? new URL(`./${pathname.slice(folder.length)}`, files[folder]) : undefined;

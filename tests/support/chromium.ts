@@ -28,7 +28,7 @@ export function browserTest(name: string, body: () => Promise<void>): void {
  * A page of a site of its own. Everything is closed by `await using`.
  *
  * @example
- * ```ts
+ * ```ts ignore
  * await using chromium = await ChromiumPage.open({ entry: new URL("sums.ts", import.meta.url) });
  * assert.equal(await chromium.call("sum", 1, 2), 3); // sums.ts: export function sum(a: number, b: number)
  * assert.deepEqual(chromium.complaints, []);

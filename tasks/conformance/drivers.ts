@@ -67,9 +67,13 @@ const deno = `Deno ${Deno.version.deno}`;
 /** Imported where it is run, and by a name that is no literal: its 130 MB are nothing that a type check should fetch. */
 const dawn = "npm:webgpu@0.6.2";
 
+/** Dawn frees what an instance gave when the instance is collected, and the process dies of it: it is held to the end. */
+const held: GPU[] = [];
+
 async function inDawn(): Promise<Conformed> {
   const { create }: { create(flags: readonly string[]): GPU } = await import(dawn);
-  return await onAdapter(create([]), `Dawn (${dawn}) in ${deno}`);
+  held.push(create([]));
+  return await onAdapter(held[0], `Dawn (${dawn}) in ${deno}`);
 }
 
 async function inChromium(): Promise<Conformed> {

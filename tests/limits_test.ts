@@ -1,16 +1,12 @@
 /** Every kernel keeps to WebGPU's default limits, which are the most that a browser's device need have. */
 
 import assert from "node:assert/strict";
-import { attach } from "../lib/adapters/attach.ts";
-import { bora } from "../lib/adapters/bora.ts";
-import { lora } from "../lib/adapters/lora.ts";
 import { plainDevice, renderKernel } from "../lib/gpu/kernel.ts";
 import { plan } from "../lib/graph/plan.ts";
+import { runTraining, trainingCases } from "./support/conformance.ts";
 import { defaultLimits, limitsOf, openAtDefaultLimits } from "./support/default_limits.ts";
 import { opCases } from "./support/op_cases.ts";
 import { traceCase } from "./support/ops.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
-import { Trainer } from "../lib/train/trainer.ts";
 
 const gpu = await openAtDefaultLimits((await navigator.gpu.requestAdapter())!);
 
@@ -29,19 +25,11 @@ Deno.test("every op's kernels compile at the default limits, with subgroups and 
   assert.ok(gpu.pipelines.size > 100, `${gpu.pipelines.size} kernels`);
 });
 
-const model = tinyEncoder();
-const attached = { r: 4, dropout: 0.1, target: "all-linear" } as const;
-const adapters = [attach(model, lora, attached), attach(model, bora, { ...attached, blocks: 4 })];
-for (const adapter of adapters) {
-  Deno.test(`a training step of ${adapter.method.name} runs at the default limits, gradients accumulated or not`, async () => {
-    const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
-    const examples = [{ texts: [[1, 2, 3]], label: 0 }, { texts: [[4, 5]], label: 1 }];
-    for (const accumulationSteps of [1, 2]) {
-      const options = { learningRate: 1e-2, epochs: 1, batchSize: 1, warmupRatio: 0, seed: 0 };
-      using trainer = new Trainer(gpu, model, adapter, head, examples, { ...options, accumulationSteps });
-      const records = await trainer.epoch(0);
-      assert.equal(records.length, 2 / accumulationSteps);
-    }
+for (const own of trainingCases) {
+  Deno.test(`${own.name}: at the default limits every step's loss is float64's`, async () => {
+    const result = await runTraining(gpu, own);
+    assert.ok("losses" in result, JSON.stringify(result));
+    assert.ok(result.error > 0 && result.error <= result.tolerance, `off by ${result.error}`);
   });
 }
 

@@ -18,7 +18,10 @@ const uploadPiece = 4 * 2 ** 20;
 
 /** Options of `openGpu`. */
 export interface OpenGpuOptions {
-  /** A device of the caller's own, or Dawn's from npm `webgpu`. Default: the adapter that Deno or the browser finds. */
+  /**
+   * A device of the caller's own, or Dawn's from npm `webgpu`, whose `create()` gives an instance that must be kept as long.
+   * Default: the adapter that Deno or the browser finds.
+   */
   readonly device?: GPUDevice;
 }
 

@@ -7,7 +7,7 @@ import { serveSite, type Site, type SiteOptions } from "../../tasks/browser/site
 const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
 /** Where Chromium is, if it is installed. */
-const executablePath = places.find((path) => existsSync(path));
+export const executablePath = places.find((path) => existsSync(path));
 
 /** The software driver is asked for by name, so that a machine with a GPU gives the same numbers. */
 const args = [

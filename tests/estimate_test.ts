@@ -10,10 +10,16 @@ import type { Encoder } from "../lib/models/model.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { encodeExamples, fineTune, headOf } from "../lib/train/fine_tune.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
+import { makeBatches } from "../lib/train/batches.ts";
 import type { TrainOptions } from "../lib/train/trainer.ts";
+import { readCells } from "../lib/report/schema.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { misfits } from "../tasks/machine.ts";
+import { runTask } from "./support/command.ts";
+import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { testGpu } from "./support/ops.ts";
 import { attachPooled } from "./support/pool.ts";
+import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyEncoder } from "./support/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 3e-3, epochs: 2, batchSize: 4, warmupRatio: 0.03, seed: 0 };
@@ -72,4 +78,128 @@ Deno.test("an estimate of USE-lite on real texts has the steps and the bytes of 
   const { train, dev } = await task.load();
   const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"], dropout: 0.05 });
   await assertEstimated(model, adapter, task, { train: train.slice(0, 10), dev: dev.slice(0, 6) });
+});
+
+/** An environment in which Deno finds no adapter. */
+const noAdapter = { VK_ICD_FILENAMES: "/nowhere.json", DENO_WEBGPU_BACKEND: "vulkan" };
+
+async function estimated(args: readonly string[], env?: Record<string, string>) {
+  const { code, stdout, stderr } = await runTask("reproduce", [
+    ...args,
+    "--estimate",
+    "--json",
+    "--rate",
+    "10",
+  ], env);
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout);
+}
+
+Deno.test("reproduce --estimate: with no weights, no data and no adapter, as counted by hand", async () => {
+  const options = ["--model", "roberta-base", "--profile", "paper", "--task", "RTE", "--seeds", "2"];
+  const memory = ["--memory", "30"];
+  const { cells, total, ...found } = await estimated(["glue", ...options, ...memory], noAdapter);
+  assert.deepEqual([found.model, found.adapter, found.rate], ["roberta-base", undefined, 1e13]);
+  assert.deepEqual(cells.map(({ label, seed }: { label: string; seed: number }) => `${label} ${seed}`), [
+    ...["Head only 0", "LoRA r 8 0", "MELoRA r 8 b 16 0", "BoRA r 8 b 16 0"],
+    ...["Head only 1", "LoRA r 8 1", "MELoRA r 8 b 16 1", "BoRA r 8 b 16 1"],
+  ]);
+  // 2,490 pairs of 320 characters: 76 tokens, padded to 96; one of them, in the last batch, is of 512. So of 277 on dev.
+  const [epochs, batch] = [80, 256];
+  const layers = 12 * (4 * 768 ** 2 + 2 * 768 * 3072);
+  const attention = (length: number) => 12 * 2 * length * 768;
+  const adapters = { "Head only": 0, "LoRA r 8": 12 * 2 * 8 * (768 + 768) };
+  const head = batch * (768 * 768 + 768 * 2);
+  for (const [label, adapter] of Object.entries(adapters)) {
+    const [forwards, backwards] = adapter === 0 ? [1, 0] : [1, 1];
+    const step = (length: number) =>
+      batch * length * (layers * (forwards + backwards) + attention(length) * (forwards + 2 * backwards)) +
+      batch * length * 3 * adapter + 3 * head;
+    const forward = (length: number) => batch * length * (layers + attention(length) + adapter) + head;
+    const flops = 2 * epochs * (9 * step(96) + step(512) + forward(96) + forward(512));
+    const cell = cells.find((cell: { label: string }) => cell.label === label);
+    assert.deepEqual([cell.steps, cell.flops], [epochs * 10, flops], label);
+    assert.ok(Math.abs(cell.hours - flops / 1e13 / 3600) < 1e-9 * cell.hours);
+  }
+  // Activations of 256 texts of 512 tokens: the largest is a feed-forward layer's, in float32.
+  assert.equal(cells[1].largestBuffer.bytes, 256 * 512 * 3072 * 4);
+  assert.deepEqual([cells[0].misfits, cells[1].misfits], [[], ["memory"]]);
+  assert.deepEqual([total.cells, total.steps, total.doNotFit], [8, 8 * 800, 6]);
+  const sum = cells.reduce((total: number, cell: { hours: number }) => total + cell.hours, 0);
+  assert.ok(Math.abs(total.hours - sum) < 1e-9);
+});
+
+Deno.test("reproduce --estimate of folders says what the run then takes", async () => {
+  const folder = await Deno.makeTempDir();
+  const encoder = { ...smallBert, num_hidden_layers: 1 };
+  await writeCheckpoint(`${folder}/encoder`, encoder);
+  await writeGlueTsv(`${folder}/data`, "RTE", await suiteRows("RTE", 70, 20));
+  const sources = ["--model", `${folder}/encoder`, "--data", `${folder}/data`, "--method", "LoRA r 8"];
+  const args = ["glue", "--profile", "smoke", ...sources, "--out", `${folder}/out`];
+  const { cells: [estimate], basis } = await estimated(args);
+  assert.match(basis, /the data's own files, tokens by the model's tokenizer/);
+  const { code, stderr } = await runTask("reproduce", args);
+  assert.equal(code, 0, stderr);
+  const [cell] = await readCells(`${folder}/out/glue.json`);
+  assert.deepEqual([estimate.steps, estimate.peakBytes], [cell.steps, cell.peakBufferBytes]);
+
+  await Deno.remove(`${folder}/encoder/model.safetensors`);
+  const bare = await estimated(args);
+  assert.match(bare.basis, /4\.5 characters a token/);
+  assert.equal(bare.cells[0].steps, cell.steps);
+});
+
+const smallBert = {
+  model_type: "bert",
+  hidden_size: 32,
+  num_attention_heads: 2,
+  intermediate_size: 64,
+  max_position_embeddings: 512,
+  type_vocab_size: 2,
+  vocab_size: 9,
+  hidden_act: "gelu",
+};
+
+Deno.test("reproduce --estimate: the text flags what the adapter cannot bind, and mistakes are named", async () => {
+  const paper = ["glue", "--profile", "paper", "--estimate", "--rate", "1", "--seeds", "1", "--task", "RTE"];
+  const { stdout } = await runTask("reproduce", [
+    ...paper,
+    "--model",
+    "roberta-base",
+    "--method",
+    "LoRA r 8",
+  ]);
+  const [line] = stdout.split("\n").filter((line) => line.startsWith("glue"));
+  const { device: { limits }, adapter } = await testGpu();
+  const bound = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  assert.match(stdout, new RegExp(`^Adapter  ${adapter.name.replace(/[()]/g, "\\$&")}$`, "m"));
+  assert.match(line, /LoRA r 8 +0 +800 +12\.7 PFLOP +\d\d\.\d +1\.50 +3\.5 /);
+  assert.equal(/no: .*buffer/.test(line), 256 * 512 * 3072 * 4 > bound, line);
+  for (
+    const [args, message] of [
+      [["--model", "gpt-2"], /no folder gpt-2, and an estimate downloads nothing.*roberta-base/],
+      [["--model", "roberta-base", "--memory", "lots"], /--memory wants a number above 0, not "lots"/],
+      [["approximation"], /approximation is not made of cells; leave --estimate out|no profile "paper"/],
+    ] as const
+  ) {
+    const { code, stderr } = await runTask("reproduce", [...paper, ...args], noAdapter);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, message);
+  }
+});
+
+Deno.test("what does not fit: a buffer beyond the limit, memory beyond what there is, nothing where nothing is known", () => {
+  const estimate = { peakBytes: 100, largestBuffer: { label: "arena 0", bytes: 40 } };
+  assert.deepEqual(misfits(estimate, { bufferBytes: 39, memoryBytes: 99 }), ["buffer", "memory"]);
+  assert.deepEqual(misfits(estimate, { bufferBytes: 40, memoryBytes: 100 }), []);
+  assert.deepEqual(misfits(estimate, {}), []);
+});
+
+Deno.test("batches of as many examples as QQP and MNLI have hold each once", () => {
+  const [short, long] = [5, 60].map((length) => ({ texts: [Array<number>(length).fill(0)], label: 0 }));
+  const examples = Array.from({ length: 400_001 }, (_, i) => i % 1000 === 0 ? long : short);
+  const batches = makeBatches(examples, 128, 0, 0);
+  assert.equal(batches.length, Math.ceil(examples.length / 128));
+  assert.equal(new Set(batches.flatMap(({ indices }) => indices)).size, examples.length);
+  assert.deepEqual([...new Set(batches.map(({ length }) => length))].sort(), [64, 8]);
 });

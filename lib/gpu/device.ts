@@ -37,9 +37,12 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
   - Without one: a software driver will do (Debian: apt-get install mesa-vulkan-drivers); \`sh tasks/setup.sh\` does this.
   - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.`;
 
+/** There is no WebGPU adapter; the message says what to install. */
+export class NoAdapterError extends Error {}
+
 /**
  * Opens a device with every limit and optional feature of its adapter that kernels here can use.
- * @throws Error that says what to install when there is no adapter.
+ * @throws NoAdapterError that says what to install.
  *
  * @example
  * ```ts
@@ -52,7 +55,7 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
   if (options.device) return wrap(options.device, options.device.adapterInfo);
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw new Error(noAdapter);
+  if (!adapter) throw new NoAdapterError(noAdapter);
   const device = await adapter.requestDevice({
     label: "bora",
     requiredFeatures: featuresOf(adapter),

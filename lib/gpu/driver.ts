@@ -59,8 +59,8 @@ export async function driverAmong(
   paths: readonly string[],
   adapter: AdapterSummary,
 ): Promise<string | undefined> {
-  for (const { drives, library, name } of drivers.filter(({ drives }) => drives(adapter))) {
-    const path = paths.find((path) => library.test(path));
+  for (const { drives, library, name } of drivers) {
+    const path = drives(adapter) && paths.find((path) => library.test(path));
     if (path) return await name(path);
   }
   return undefined;

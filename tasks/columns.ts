@@ -16,6 +16,11 @@ export function withPrefix(value: number, unit: string): string {
   return `${(value / 1000 ** power).toPrecision(3)} ${prefixes[power]}${unit}`;
 }
 
+/** Bytes in MiB or GiB. */
+export function bytesText(bytes: number): string {
+  return bytes < 2 ** 30 ? `${Math.round(bytes / 2 ** 20)} MiB` : `${gibibytes(bytes)} GiB`;
+}
+
 /** Bytes in GiB, with as many decimals as tell small ones apart. */
 export function gibibytes(bytes: number): string {
   const value = bytes / 2 ** 30;

@@ -5,7 +5,7 @@ import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
 import type { Task } from "../lib/data/task.ts";
 import type { PlannedJob } from "./cells.ts";
-import { columns, gibibytes, withPrefix } from "./columns.ts";
+import { bytesText, columns, gibibytes, withPrefix } from "./columns.ts";
 import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
 import { adapterOf, warmupRatio } from "./run_cell.ts";
 import type { Profile, Table } from "./tables/table.ts";
@@ -186,14 +186,16 @@ function textOf({ cells, model, basis, adapter, room, rate, rateFrom }: Estimate
     "hours",
     "fits",
   ];
-  const known = (bytes: number | undefined, how: string) =>
-    bytes === undefined ? how : `${gibibytes(bytes)} GiB`;
-  return `Model    ${model}
-Basis    ${basis}
-Adapter  ${adapter ?? "none here: limits are not checked"}
-Buffer   ${known(room.bufferBytes, "not known")}, the largest that the adapter makes and binds
-Memory   ${known(room.memoryBytes, "not known: give --memory GIB")}
-Rate     ${rate ? `${withPrefix(rate, "FLOP/s")} (${rateFrom})` : "not known: give --rate TFLOPS for hours"}
+  const { bufferBytes, memoryBytes, memoryFrom } = room;
+  const facts = [
+    ["Model", model],
+    ["Basis", basis],
+    ["Adapter", adapter ?? "none here: its limits are not held against the cells"],
+    ["Buffer", bufferBytes ? `${bytesText(bufferBytes)}, the largest that the adapter binds` : "not known"],
+    ["Memory", memoryBytes ? `${bytesText(memoryBytes)}, ${memoryFrom}` : "not known: give --memory GIB"],
+    ["Rate", rate ? `${withPrefix(rate, "FLOP/s")}, ${rateFrom}` : "not known: give --rate TFLOPS for hours"],
+  ];
+  return `${columns(facts, [])}
 
 ${columns([header, ...rows, last], [3, 4, 5, 6, 7, 8])}
 

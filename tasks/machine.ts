@@ -9,8 +9,9 @@ import { UsageError } from "./usage.ts";
 export interface Room {
   /** The largest buffer that the adapter makes and binds. */
   readonly bufferBytes?: number;
-  /** Memory for all buffers: as given, or the host's where the driver is software. */
+  /** Memory for all buffers: as given, or the host's where the driver is software; and which of the two. */
   readonly memoryBytes?: number;
+  readonly memoryFrom?: string;
 }
 
 /** The adapter, or undefined where there is none. */
@@ -26,13 +27,15 @@ export async function findGpu(): Promise<Gpu | undefined> {
 /** What there is room for; `memory` is `--memory`, in GiB. WebGPU does not tell a GPU's memory. */
 export function roomOf(gpu: Gpu | undefined, memory: string | undefined): Room {
   const limits = gpu?.device.limits;
+  const bufferBytes = limits && Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  if (memory !== undefined) {
+    return { bufferBytes, memoryBytes: positive("memory", memory) * 2 ** 30, memoryFrom: "--memory" };
+  }
+  if (!gpu?.adapter.software) return { bufferBytes };
   return {
-    bufferBytes: limits && Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize),
-    memoryBytes: memory !== undefined
-      ? positive("memory", memory) * 2 ** 30
-      : gpu?.adapter.software
-      ? Deno.systemMemoryInfo().available
-      : undefined,
+    bufferBytes,
+    memoryBytes: Deno.systemMemoryInfo().available,
+    memoryFrom: "the host's that is free",
   };
 }
 

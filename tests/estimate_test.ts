@@ -15,7 +15,7 @@ import type { TrainOptions } from "../lib/train/trainer.ts";
 import { readCells } from "../lib/report/schema.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { misfits } from "../tasks/machine.ts";
-import { runTask } from "./support/command.ts";
+import { noAdapter, runTask } from "./support/command.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { testGpu } from "./support/ops.ts";
 import { attachPooled } from "./support/pool.ts";
@@ -79,9 +79,6 @@ Deno.test("an estimate of USE-lite on real texts has the steps and the bytes of 
   const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"], dropout: 0.05 });
   await assertEstimated(model, adapter, task, { train: train.slice(0, 10), dev: dev.slice(0, 6) });
 });
-
-/** An environment in which Deno finds no adapter. */
-const noAdapter = { VK_ICD_FILENAMES: "/nowhere.json", DENO_WEBGPU_BACKEND: "vulkan" };
 
 async function estimated(args: readonly string[], env?: Record<string, string>) {
   const { code, stdout, stderr } = await runTask("reproduce", [

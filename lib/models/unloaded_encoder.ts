@@ -2,8 +2,8 @@
 
 import { linearsOf, tokenTable, traceBert, weightShapes } from "./bert.ts";
 import type { EncoderConfig } from "./hugging_face_config.ts";
-import type { Encoder, Weight } from "./model.ts";
-import { tableParts } from "./stored_weight.ts";
+import type { Encoder } from "./model.ts";
+import { tableParts, type WeightInPieces } from "./stored_weight.ts";
 
 /** Characters of English text that one token of a subword vocabulary stands for, about. */
 export const charactersPerToken = 4.5;
@@ -11,12 +11,15 @@ export const charactersPerToken = 4.5;
 /** Marks around a text, and around two texts in one sequence (RoBERTa's four). */
 const marks = { single: 2, pair: 4 };
 
-/** Zeros in the place of values, made at each use and not kept. */
-function unread(shape: readonly number[]): Weight {
+/** A weight without values: no pieces to be uploaded, and zeros for who wants to compute with it. */
+function unread(shape: readonly number[]): WeightInPieces {
+  const size = shape.reduce((product, extent) => product * extent, 1);
   return {
     shape,
+    bytes: 4 * size,
+    pieces: () => [],
     get data() {
-      return new Float32Array(shape.reduce((product, extent) => product * extent, 1));
+      return new Float32Array(size);
     },
   };
 }

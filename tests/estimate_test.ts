@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { type Adapter, attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { taskByName } from "../lib/data/registry.ts";
-import type { Split, Task } from "../lib/data/task.ts";
+import { publishedSize } from "../lib/data/published_sizes.ts";
+import { families, taskByName } from "../lib/data/registry.ts";
+import type { Split, Task, TaskFamily } from "../lib/data/task.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { encodeExamples, fineTune, headOf } from "../lib/train/fine_tune.ts";
@@ -44,8 +45,8 @@ async function assertEstimated(model: Encoder, adapter: Adapter, task: Task, spl
   assert.deepEqual([estimate.steps, estimate.peakBytes], [steps, peakBufferBytes], name);
 }
 
-/** Letters as a task of the given shape: 11 examples to train on, and as many and 3 times as many to evaluate. */
-function letters(shape: Task["shape"], texts: number): { task: Task; split: Split } {
+/** Letters as a task of the given shape: 11 examples to train on, and as many and `further` to evaluate. */
+function letters(shape: Task["shape"], texts: number, further: number): { task: Task; split: Split } {
   const examples = (count: number) =>
     Array.from({ length: count }, (_, i) => ({
       id: `${i}`,
@@ -58,13 +59,17 @@ function letters(shape: Task["shape"], texts: number): { task: Task; split: Spli
     shape,
     labels: shape === "choice" ? [] : ["0", "1"],
   };
-  return { task, split: { train: examples(11), dev: examples(11), furtherDev: { further: examples(33) } } };
+  return {
+    task,
+    split: { train: examples(11), dev: examples(11), furtherDev: { further: examples(further) } },
+  };
 }
 
 Deno.test("an estimate has the steps and the bytes of the run, whatever the method and the task's shape", async () => {
   const model = tinyEncoder();
-  for (const [shape, texts] of [["single", 1], ["pair", 2], ["choice", 4]] as const) {
-    const { task, split } = letters(shape, texts);
+  // The predictions of 1,500 examples are more than what a checkpoint reads back.
+  for (const [shape, texts, further] of [["single", 1, 1500], ["pair", 2, 33], ["choice", 4, 33]] as const) {
+    const { task, split } = letters(shape, texts, further);
     for (const name of ["BoRA", "DoRA", "Full fine-tuning", "Head only"]) {
       const adapter = attachPooled(model, methodByName(name), ["query", "value"]);
       await assertEstimated(model, adapter, task, split);
@@ -183,6 +188,14 @@ Deno.test("reproduce --estimate: the text flags what the adapter cannot bind, an
     assert.equal(code, 2, stderr);
     assert.match(stderr, message);
   }
+});
+
+Deno.test("every task that is read from a folder has a published size", () => {
+  const rows = ({ tasks }: TaskFamily) => tasks.map((task) => publishedSize(task).train);
+  const [glueRows, commonsenseRows] = families.map(rows);
+  assert.equal(glueRows.length, 9);
+  assert.equal(commonsenseRows.reduce((a, b) => a + b), 170_420, "Commonsense170K");
+  assert.throws(() => publishedSize("CB"), /no published size of CB; have CoLA/);
 });
 
 Deno.test("what does not fit: a buffer beyond the limit, memory beyond what there is, nothing where nothing is known", () => {

@@ -85,6 +85,9 @@ function readArguments() {
       throw new UsageError(`--${name} wants a whole number from 1, not "${value}"`);
     }
   }
+  for (const name of ["rate", "memory", "json"] as const) {
+    if (values[name] && !values.estimate) throw new UsageError(`--${name} goes with --estimate`);
+  }
   for (const label of values.method ?? []) {
     const labels = chosen.flatMap((table) => isStudy(table) ? [] : table.rows.map((row) => row.label));
     if (!labels.includes(label)) throw new UsageError(`no system "${label}"; have ${labels.join(", ")}`);

@@ -177,11 +177,17 @@ Deno.test("reproduce --estimate: the text flags what the adapter cannot bind, an
   assert.match(stdout, new RegExp(`^Adapter  ${adapter.name.replace(/[()]/g, "\\$&")}$`, "m"));
   assert.match(line, /LoRA r 8 +0 +800 +12\.7 PFLOP +\d\d\.\d +1\.50 +3\.5 /);
   assert.equal(/no: .*buffer/.test(line), 256 * 512 * 3072 * 4 > bound, line);
+  const alone = await runTask("reproduce", ["--list", "--rate", "1"]);
+  assert.deepEqual([alone.code, alone.stderr], [2, "--rate goes with --estimate\n"]);
+  const study = await runTask("reproduce", ["approximation", "--estimate"]);
+  assert.deepEqual([study.code, study.stderr], [
+    2,
+    "approximation is not made of cells; leave --estimate out\n",
+  ]);
   for (
     const [args, message] of [
       [["--model", "gpt-2"], /no folder gpt-2, and an estimate downloads nothing.*roberta-base/],
       [["--model", "roberta-base", "--memory", "lots"], /--memory wants a number above 0, not "lots"/],
-      [["approximation"], /approximation is not made of cells; leave --estimate out|no profile "paper"/],
     ] as const
   ) {
     const { code, stderr } = await runTask("reproduce", [...paper, ...args], noAdapter);

@@ -1,7 +1,7 @@
 /** The bench as a page: every group's table, and a chart of the ratios to the peers. */
 
 import { ratioChart } from "../lib/report/chart.ts";
-import { table } from "../lib/report/markdown.ts";
+import { machineText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import type { Measured, Row } from "./race.ts";
 import { own } from "./work.ts";
@@ -76,7 +76,7 @@ export function pageOf(rows: readonly Row[], versions: string, environment: Envi
   const sections = [...titles].map(([name, title]) =>
     `## ${title}\n\n${groupTable(rows.filter(({ group }) => group === name), roofline)}`
   );
-  const { adapter, cpus, runtime, commit, dirty } = environment;
+  const { commit, dirty } = environment;
   return `# Speed
 
 \`deno task bench\`: f32, one process, one adapter, the libraries in turn on each piece of work. Their results were compared
@@ -89,7 +89,7 @@ laps of the ratio within a lap. GFLOP/s by count, two FLOPs a multiply-add.${
       : ""
   }
 
-${versions}. Machine: ${adapter}, ${cpus} CPUs, ${runtime}. Commit ${commit.slice(0, 10)}${
+${versions}. Machine: ${machineText(environment)}. Commit ${commit.slice(0, 10)}${
     dirty ? " with uncommitted changes" : ""
   }.
 

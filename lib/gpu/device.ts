@@ -41,9 +41,12 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
   - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.
   - In a browser: WebGPU wants a page from https:// or 127.0.0.1; chrome://gpu says whether the browser has it.`;
 
+/** There is no WebGPU adapter; the message says what to install. */
+export class NoAdapterError extends Error {}
+
 /**
  * Opens a device with every limit and optional feature of its adapter that kernels here can use.
- * @throws Error that says what to install when there is no adapter.
+ * @throws NoAdapterError that says what to install.
  *
  * @example
  * ```ts
@@ -56,7 +59,7 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
   if (options.device) return wrap(options.device, options.device.adapterInfo);
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw new Error(noAdapter);
+  if (!adapter) throw new NoAdapterError(noAdapter);
   const device = await adapter.requestDevice({
     label: "bora",
     requiredFeatures: featuresOf(adapter),

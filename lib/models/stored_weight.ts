@@ -9,11 +9,24 @@ const pieceLength = 2 ** 20;
 /** Bytes that every WebGPU device can bind as one storage buffer. */
 const largestBinding = 128 * 2 ** 20;
 
+/** A weight whose values come a piece at a time, so that they need not all be in memory at once. */
+export interface WeightInPieces extends Weight {
+  /** Bytes of the values, as float32. */
+  readonly bytes: number;
+  /** The values in order, piece by piece; each piece holds only until the next one is asked for. */
+  pieces(): Iterable<Float32Array<ArrayBuffer>>;
+}
+
+/** True for weights that should be taken by their pieces. */
+export function isInPieces(weight: object): weight is WeightInPieces {
+  return "pieces" in weight;
+}
+
 /**
  * A tensor of a safetensors file, or some of its rows, as float32. Each use of `data` or `pieces` reads it anew and keeps
  * nothing: take it once, not in a loop.
  */
-export class StoredWeight implements Weight {
+export class StoredWeight implements WeightInPieces {
   readonly shape: readonly number[];
   readonly #place: TensorPlace;
   readonly #begin: number;

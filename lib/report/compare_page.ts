@@ -52,20 +52,28 @@ alone raises one alarm or more among all rows in ${
 threshold.${notes.map((note) => `\n\n${escapeMarkdown(note)}`).join("")}`;
 }
 
-const fields = ["adapter", "software", "runtime", "system", "cpus", "commit", "dirty"] as const;
+const fields = ["adapter", "driver", "software", "runtime", "system", "cpus", "commit", "dirty"] as const;
+
+/** In the place of what a record does not say. */
+const unrecorded = "not recorded";
 
 /** What the two sides differ in, and what they share. */
 function environmentTable({ base, head }: Comparison["environments"]): string {
   const valuesOf = (environments: readonly Environment[], field: typeof fields[number]) =>
-    [...new Set(environments.map((environment) => String(environment[field])))].map(escapeMarkdown).join(
+    [...new Set(environments.map((environment) => String(environment[field] ?? unrecorded)))].map(
+      escapeMarkdown,
+    ).join(
       ", ",
     );
-  const all = fields.map((field) => [field, valuesOf(base, field), valuesOf(head, field)] as const);
+  const all = fields.map((field) => [field, valuesOf(base, field), valuesOf(head, field)] as const)
+    .filter(([, a, b]) => a !== unrecorded || b !== unrecorded);
   const differing = all.filter(([, a, b]) => a !== b);
   const shared = all.filter(([, a, b]) => a === b).map(([field, value]) => `${field} ${value}`).join(", ");
   const sharedText = shared === "" ? "" : `Environment of both: ${shared}.`;
   if (differing.length === 0) return sharedText;
-  const machine = differing.some(([field]) => field !== "commit" && field !== "dirty");
+  const machine = differing.some((row) =>
+    row[0] !== "commit" && row[0] !== "dirty" && !row.includes(unrecorded)
+  );
   const warning = machine ? "**The environments differ: so may the results, with the same code.**\n\n" : "";
   return `${warning}${table(["environment", "base", "head"], differing)}${sharedText && `\n\n${sharedText}`}`;
 }

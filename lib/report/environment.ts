@@ -1,12 +1,15 @@
 /** Where a run takes place: adapter, runtime, machine and commit. */
 
 import type { Gpu } from "../gpu/device.ts";
+import { readDriver } from "../gpu/driver.ts";
 import type { Environment } from "./schema.ts";
 
 /** Reads the machine and, where git is there, the commit. */
 export async function describeEnvironment({ adapter }: Pick<Gpu, "adapter">): Promise<Environment> {
+  const driver = await readDriver(adapter);
   return {
     adapter: adapter.name,
+    ...driver === undefined ? {} : { driver },
     software: adapter.software,
     runtime: `Deno ${Deno.version.deno}`,
     system: `${Deno.build.os} ${Deno.build.arch}`,

@@ -10,6 +10,8 @@ const metrics = v.record(v.string(), finite);
 /** Where a run took place. */
 export const environmentSchema = v.object({
   adapter: v.string(),
+  /** The driver and its version (see `readDriver`); absent where it was not found, and in older records. */
+  driver: v.optional(v.string()),
   software: v.boolean(),
   runtime: v.string(),
   system: v.string(),

@@ -4,7 +4,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
-import { StoredWeight } from "../models/stored_weight.ts";
+import { isInPieces } from "../models/stored_weight.ts";
 
 /** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
 const alignment = 64;
@@ -21,7 +21,7 @@ export class FrozenWeights implements Disposable {
   constructor(gpu: Gpu, weights: Iterable<readonly [string, { readonly data: Stored }]>) {
     using buffers = new DisposableStack();
     for (const [name, weight] of weights) {
-      const [bytes, pieces] = weight instanceof StoredWeight
+      const [bytes, pieces] = isInPieces(weight)
         ? [weight.bytes, weight.pieces()]
         : [weight.data.byteLength, [weight.data]];
       const buffer = buffers.adopt(gpu.createBuffer(name, bytes), (own) => gpu.destroyBuffer(own));

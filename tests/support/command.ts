@@ -2,6 +2,9 @@
 
 const root = new URL("../..", import.meta.url);
 
+/** An environment in which Deno finds no adapter. */
+export const noAdapter = { VK_ICD_FILENAMES: "/nowhere.json", DENO_WEBGPU_BACKEND: "vulkan" };
+
 /** Runs `tasks/<name>.ts` from the repository's root and gives what it printed. */
 export async function runTask(
   name: string,

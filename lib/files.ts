@@ -119,8 +119,17 @@ async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
   }
 }
 
-/** A UTF-8 file. Throws an Error that names it when it is none. */
-export async function readText(path: string): Promise<string> {
+/** The most that a JSON file, or another that describes a model, may have: the bounds that safetensors' headers have. */
+export const descriptionBounds = { bytes: 100_000_000, levels: 127 };
+
+/** A UTF-8 file of at most so many bytes. Throws an Error that names it when it is larger, none of UTF-8, or no file at all. */
+export async function readText(path: string, most = Infinity): Promise<string> {
+  const { size, isFile } = await Deno.stat(path);
+  // A device or a pipe has size 0, and may never end.
+  if (!isFile) throw new Error(`${path} is no file: put one in its place`);
+  if (size > most) {
+    throw new Error(`${path} has ${size} bytes, and such a file has ${most} at most: look what it holds`);
+  }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await Deno.readFile(path));
   } catch (error) {
@@ -134,14 +143,30 @@ export async function readJson<Schema extends v.GenericSchema>(
   path: string,
   schema: Schema,
 ): Promise<v.InferOutput<Schema>> {
-  const text = await readText(path);
+  return fitting(path, schema, await readAnyJson(path));
+}
+
+/** What a JSON file holds. Throws an Error that names it when it is too large, too deep, or cut short; `advice` ends the last. */
+export async function readAnyJson(path: string, advice = "download or write it again"): Promise<unknown> {
+  const text = await readText(path, descriptionBounds.bytes);
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new Error(`${path} is not JSON, or is cut short: ${(error as Error).message}`, { cause: error });
+    throw new Error(`${path} is not JSON, or is cut short: ${(error as Error).message}: ${advice}`, {
+      cause: error,
+    });
   }
-  return fitting(path, schema, json);
+  if (isDeeper(json, descriptionBounds.levels)) {
+    throw new Error(`${path} nests deeper than ${descriptionBounds.levels} levels: look what it holds`);
+  }
+  return json;
+}
+
+/** Whether a value nests objects or arrays in more than so many levels. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (value === null || typeof value !== "object") return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
 /** `json` as the schema has it. Throws an Error that names the file, and the field that does not fit. */

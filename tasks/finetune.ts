@@ -14,7 +14,7 @@ import { type EpochScores, fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { defaultTarget, warmupRatio } from "./run_cell.ts";
 import { lockFor } from "./lock.ts";
-import { asUsage, runCommand, UsageError } from "./usage.ts";
+import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
@@ -149,7 +149,7 @@ async function main(): Promise<void> {
   const split = await task.load();
   console.log(
     `${split.train.length} examples to train on, ${split.dev.length} to evaluate on` +
-      (regression ? "" : `; classes ${task.labels.join(", ")}`),
+      (regression ? "" : `; classes ${printable(task.labels.join(", "))}`),
   );
   using gpu = await openGpu();
   using frozen = FrozenWeights.of(gpu, model);

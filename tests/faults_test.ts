@@ -9,6 +9,7 @@ import { writeTogether, writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import type { Environment } from "../lib/report/schema.ts";
+import { appendLog } from "../tasks/step_log.ts";
 import { type Fault, faults } from "./support/faults/registry.ts";
 import { type Ended, Scene } from "./support/faults/scene.ts";
 
@@ -124,5 +125,23 @@ Deno.test("a file is on the disk before it is renamed, and its name thereafter",
     Deno.rename = rename;
   }
   assert.deepEqual(done, ["content", "rename", "folder"]);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a log that ends among an epoch's lines, or in the midst of one, gets what is missing and no line twice", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/log.jsonl`;
+  const epoch = (first: number) =>
+    Array.from({ length: 4 }, (_, i) => ({ step: first + i, loss: 0.5, gradientNorm: 1 }));
+  appendLog(path, "σ", epoch(0));
+  appendLog(path, "σ", epoch(4));
+  const whole = await Deno.readFile(path);
+  const end = whole.length;
+  const secondEpoch = end / 2;
+  for (let bytes = secondEpoch; bytes <= end; bytes++) {
+    await Deno.writeFile(path, whole.subarray(0, bytes));
+    appendLog(path, "σ", epoch(4));
+    assert.deepEqual(await Deno.readFile(path), whole, `cut after ${bytes} bytes`);
+  }
   await Deno.remove(folder, { recursive: true });
 });

@@ -11,6 +11,7 @@ import { readLabels } from "../lib/adapters/labels.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { glueTask } from "../lib/data/glue.ts";
 import { taskFrom } from "../lib/data/registry.ts";
+import { readSafetensors } from "../lib/models/safetensors.ts";
 import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Weight } from "../lib/models/model.ts";
@@ -153,8 +154,10 @@ Deno.test("the hub: a commit or a hash that is a path is refused, and so is one 
     hub.hashes.clear();
     await load();
     const storage = `${root}/a/cache/models--acme--tiny-roberta`;
-    await Deno.rename(`${storage}/snapshots/${commit}`, `${root}/outside`);
-    await Deno.mkdir(`${storage}/snapshots/${commit}`);
+    await Deno.mkdir(`${root}/outside`);
+    for await (const { name } of Deno.readDir(`${storage}/snapshots/${commit}`)) {
+      await Deno.copyFile(`${storage}/snapshots/${commit}/${name}`, `${root}/outside/${name}`);
+    }
     await Deno.writeTextFile(`${storage}/refs/main`, "../../../../outside");
     await load();
     assert.equal(await Deno.readTextFile(`${storage}/refs/main`), commit, "the model was asked for anew");
@@ -228,8 +231,9 @@ Deno.test("a device in place of a file is not read", () =>
     await assert.rejects(() => loadAdapter(folder, tinyEncoder()), /adapter_config\.json is no file/);
     await Deno.remove(`${folder}/adapter_config.json`);
     await writeAdapter(folder);
-    await Deno.remove(`${folder}/adapter_model.safetensors`);
-    await Deno.symlink("/dev/zero", `${folder}/adapter_model.safetensors`);
+    const path = `${folder}/adapter_model.safetensors`;
+    await Deno.remove(path);
+    await Deno.symlink("/dev/zero", path);
     await assert.rejects(
       () => loadAdapter(folder, tinyEncoder()),
       /adapter_model\.safetensors: .* no safetensors/,
@@ -365,16 +369,6 @@ Deno.test("nothing of a model's folder is run: it loads without any permission b
     assert.ok(!namesUnder(folder).includes("trap"));
   }));
 
-Deno.test("a key __proto__ gives no setting that is not there", () =>
-  withFolder(async (folder) => {
-    await writeAdapter(folder);
-    const path = `${folder}/adapter_config.json`;
-    const { peft_type, ...others } = JSON.parse(await Deno.readTextFile(path));
-    const text = JSON.stringify(others).replace("{", `{"__proto__": {"peft_type": "${peft_type}"},`);
-    await Deno.writeTextFile(path, text);
-    await assert.rejects(() => loadAdapter(folder, tinyEncoder()), /adapter_config\.json: peft_type/);
-  }));
-
 /** Text that would be markup, a column, a line, an order to the terminal, or a turn of the text's direction. */
 const strange =
   "x|y\n\n# <script>alert(1)</script> [a](http://b) ![c](d) `e` **f** @g &amp; \u001b[31m\u202e\"'";
@@ -385,7 +379,7 @@ Deno.test("report: texts of result files are shown letter for letter in pages an
     const metrics = { [strange]: 0.5 };
     const hostile: Cell = {
       ...cell,
-      table: "../../outside",
+      table: "../outside",
       profile: strange,
       task: strange,
       model: strange,

@@ -7,17 +7,18 @@ import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { families, tasks } from "../lib/data/registry.ts";
 import type { Split } from "../lib/data/task.ts";
-import { writeWhole } from "../lib/files.ts";
+import { naming, writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.ts";
-import type { StepRecord } from "../lib/train/adamw.ts";
 import { checkpointedCell } from "../lib/train/cell_checkpoint.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { jobsOf, type PlannedJob, profileOf, sample, shardOf, tasksOf } from "./cells.ts";
 import { type AskedTable, printEstimates } from "./estimate.ts";
+import { lockFor } from "./lock.ts";
+import { appendLog } from "./step_log.ts";
 import { Ticker } from "./ticker.ts";
 import { trainingOf } from "./training.ts";
 import { tune } from "./tune.ts";
@@ -40,7 +41,8 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
                    with --data: ${families.flatMap(({ tasks }) => tasks).join(", ")}
   --method LABEL   only this row (repeatable); --list prints them
   --seeds N        seeds 0 … N−1 instead of the profile's
-  --shard I/N      only the I-th of N parts of the cells, for N machines; deno task report merges what they write
+  --shard I/N      only the I-th of N parts of the cells, for N machines, each with its own --out, which deno task report
+                   merges; or one after the other into one --out, with --resume
   --out DIR        where to write (default: results)
   --resume         keep the finished cells of DIR's files, go on with the one that was stopped, and run the rest
   --checkpoint-every N  steps from one checkpoint of the running cell to the next (default: 50): what a stop can cost
@@ -105,14 +107,6 @@ async function openRun({ profile: profileName, model: source }: Arguments): Prom
   );
   const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
   return { gpu, model, frozen: FrozenWeights.of(gpu, model), environment, profileName };
-}
-
-/** Appends an epoch, a line a training step: which cell, step, loss, gradient norm before clipping. */
-function appendLog(path: string, cell: string, records: readonly StepRecord[]): void {
-  const lines = records.map((record) => `${JSON.stringify({ cell, ...record })}\n`).join("");
-  // A run that was stopped between an epoch's lines and its checkpoint comes to them again.
-  if (existsSync(path) && Deno.readTextFileSync(path).endsWith(lines)) return;
-  Deno.writeTextFileSync(path, lines, { append: true });
 }
 
 /** The cells of an earlier run, or none where there was no run. */
@@ -259,9 +253,12 @@ async function main(): Promise<void> {
   );
   if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
   if (values.list) return plans.forEach((plan) => plan.list());
+  await naming(values.out, () => Deno.mkdir(values.out, { recursive: true }));
+  // Before anything is read that another run may be about to change.
+  using locks = new DisposableStack();
+  for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));
   for (const plan of plans) await plan.prepare();
   const run = await openRun(values);
-  await Deno.mkdir(values.out, { recursive: true });
   for (const plan of plans) await plan.run(run);
 }
 
@@ -280,7 +277,8 @@ function planOf(table: Table, values: Arguments): Plan {
   // An estimate does without the files.
   const data = values.data ?? (values.estimate ? "" : undefined);
   const tasks = asUsage(() => tasksOf(table, profile, data));
-  const jobs = jobsOf(table, profile, tasks, shardOf(values));
+  const shard = shardOf(values);
+  const jobs = jobsOf(table, profile, tasks, shard);
   let done: Cell[] = [];
   return {
     list() {
@@ -290,7 +288,13 @@ function planOf(table: Table, values: Arguments): Plan {
     },
     asked: () => ({ table, profile, jobs }),
     async prepare() {
-      if (values.resume) done = await finishedCells(`${values.out}/${table.name}.json`);
+      const path = `${values.out}/${table.name}.json`;
+      if (values.resume) done = await finishedCells(path);
+      else if (shard[1] > 1 && !values.tune && existsSync(path)) {
+        throw new UsageError(
+          `${path} may hold another part's cells, and --shard would replace them: add --resume to keep them, or use another --out`,
+        );
+      }
     },
     run: (run) =>
       values.tune ? tune(run, table, profile, tasks) : reproduce(run, table, profile, jobs, done, values),

@@ -16,6 +16,9 @@ export interface AdapterSummary {
 /** Values that are uploaded at a time: wgpu holds a copy of them until the next submit. */
 const uploadPiece = 4 * 2 ** 20;
 
+/** Milliseconds in which a failed read learns that its device was lost. */
+const lostWithin = 100;
+
 /** Options of `openGpu`. */
 export interface OpenGpuOptions {
   /**
@@ -130,7 +133,8 @@ export class Gpu implements Disposable {
   #peakBytes = 0;
   #buffers = new Map<GPUBuffer, number>();
   #failure: Error | undefined;
-  #pending: Promise<void>[] = [];
+  /** What became of the allocations since the last `settled`. */
+  #pending: Promise<Error | undefined>[] = [];
   #uploadsSinceSubmit = 0;
   #bytesSinceSubmit = 0;
   #closed = false;
@@ -162,7 +166,7 @@ export class Gpu implements Disposable {
         `The GPU device was lost (${
           info.message || info.reason
         }) with ${this.memory.bytes} bytes in use on ` +
-          `${this.adapter.name}. Run again with --resume; if it happens at once, use a smaller batch.`,
+          `${this.adapter.name}. Run it again (deno task reproduce: with --resume); if it happens at once, use a smaller batch.`,
       );
     });
   }
@@ -203,13 +207,14 @@ export class Gpu implements Disposable {
     });
     const inUse = this.#bytes;
     this.#pending.push(
-      this.device.popErrorScope().then((error) => {
-        if (error) {
-          throw new Error(
-            `Out of GPU memory: "${label}" needs ${size} bytes with ${inUse} already in use. ${error.message}`,
-          );
-        }
-      }),
+      this.device.popErrorScope().then((error) =>
+        error
+          ? new Error(
+            `Out of GPU memory: "${label}" needs ${size} bytes with ${inUse} already in use. ${error.message} ` +
+              `Use a smaller batch, shorter texts or a smaller model.`,
+          )
+          : undefined
+      ),
     );
     this.#buffers.set(buffer, size);
     this.#bytes += size;
@@ -221,7 +226,8 @@ export class Gpu implements Disposable {
   async settled(): Promise<void> {
     const pending = this.#pending;
     this.#pending = [];
-    await Promise.all(pending);
+    const refused = (await Promise.all(pending)).find((error) => error !== undefined);
+    if (refused) throw refused;
     this.check();
   }
 
@@ -262,6 +268,8 @@ export class Gpu implements Disposable {
     try {
       await staging.mapAsync(GPUMapMode.READ);
     } catch (error) {
+      // A device that is lost says so a moment after what it was doing has failed.
+      await Promise.race([this.device.lost, new Promise((done) => setTimeout(done, lostWithin))]);
       this.check();
       throw new Error(`Reading ${bytes} bytes of "${buffer.label}" failed: ${(error as Error).message}`, {
         cause: error,

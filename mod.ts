@@ -85,6 +85,7 @@ export type { Encoder, HeadLayout, LinearModule, PairTokens, Tracer, Weight } fr
 export { type PackedWeight, type Packing, packModel } from "./lib/models/packing.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
 export { loadEncoder } from "./lib/models/load_encoder.ts";
+export type { PackageOptions } from "./lib/npm_files.ts";
 export { loadUseLite } from "./lib/models/use_lite.ts";
 export type { Example, MetricName, Split, Task, TaskFamily } from "./lib/data/task.ts";
 export { families, taskByName, taskFrom, tasks } from "./lib/data/registry.ts";

@@ -89,7 +89,9 @@ Deno.test("after the first epoch a step makes no buffer, bind group or pipeline,
       },
     });
   };
-  for (const name of ["createBuffer", "createBindGroup", "createComputePipeline", "createShaderModule"]) {
+  for (
+    const name of ["createBuffer", "createBindGroup", "createComputePipelineAsync", "createShaderModule"]
+  ) {
     count(gpu.device, name);
   }
   count(gpu.device.queue, "submit");

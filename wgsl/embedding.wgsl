@@ -1,7 +1,14 @@
-// PASS 0: out[t] = scale · table[ids[t]] + positions[t mod length], t over tokens; one invocation an element.
+// PASS 0: out[t] = scale · table[ids[t]] + positions[t mod length], t over tokens; one invocation WIDTH floats (4 when rows are a
+//   multiple of 4 long, else 1), which `width` and all indices count. In the other passes WIDTH is 1.
 // PASS 1: clears the table's gradient. PASS 2: one workgroup-row of invocations a token t; if t is the first token
 //   with its id, it adds up the gradients of all tokens with that id, in order: no atomics, same bits every run. The
 //   table's `rows` belong to the ids from first_row on; others (before it they wrap around) have no row.
+
+#if WIDTH == 4
+alias Value = vec4f;
+#else
+alias Value = f32;
+#end
 
 struct Params {
   size: u32,
@@ -18,14 +25,14 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 #if PASS == 0
 @group(0) @binding(1) var<storage, read> ids: array<u32>;
-@group(0) @binding(2) var<storage, read> table: array<f32>;
-@group(0) @binding(3) var<storage, read> positions: array<f32>;
+@group(0) @binding(2) var<storage, read> table: array<Value>;
+@group(0) @binding(3) var<storage, read> positions: array<Value>;
 #end
 #if PASS == 2
 @group(0) @binding(1) var<storage, read> ids: array<u32>;
-@group(0) @binding(2) var<storage, read> gradient: array<f32>;
+@group(0) @binding(2) var<storage, read> gradient: array<Value>;
 #end
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out: array<Value>;
 
 #include "index.wgsl"
 

@@ -1,8 +1,21 @@
 // y[t] = γ ⊙ (x[t] − mean) / √(var + ε) + β over the last dimension of x, rows×cols; two-pass variance in f32.
-// One workgroup of WORKGROUP invocations a row, grid folded over rows.
+// One workgroup of WORKGROUP invocations a row, grid folded over rows. An invocation reads WIDTH floats at once (4 when cols is a
+// multiple of 4, else 1): cols and all indices count those.
 // BACKWARD 0: y as above. 1: dx from dy: with x̂ the normalised row and g = γ ⊙ dy,
 //   dx = (g − mean(g) − x̂ · mean(g ⊙ x̂)) / √(var + ε)   [+ residual, when RESIDUAL is 1]
 // The row's mean and variance are computed again rather than stored: the row is read anyway.
+
+#if WIDTH == 4
+alias Value = vec4f;
+fn total(value: Value) -> f32 {
+  return dot(value, vec4f(1.0));
+}
+#else
+alias Value = f32;
+fn total(value: Value) -> f32 {
+  return value;
+}
+#end
 
 struct Params {
   rows: u32,
@@ -11,16 +24,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> gamma: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<Value>;
+@group(0) @binding(2) var<storage, read> gamma: array<Value>;
 #if BACKWARD
-@group(0) @binding(3) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<Value>;
 #else
-@group(0) @binding(3) var<storage, read> beta: array<f32>;
+@group(0) @binding(3) var<storage, read> beta: array<Value>;
 #end
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out: array<Value>;
 #if RESIDUAL
-@group(0) @binding(5) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read> residual: array<Value>;
 #end
 
 #include "workgroup_sum.wgsl"
@@ -37,30 +50,30 @@ fn main(
   }
   let cols = params.cols;
   let base = row * cols;
-  let count = f32(cols);
+  let count = f32(cols * ${WIDTH}u);
 
-  var sum = 0.0;
+  var sum = Value(0.0);
   for (var j = lane; j < cols; j += ${WORKGROUP}u) {
     sum += x[base + j];
   }
-  let mean = workgroup_sum(sum, lane) / count;
-  var squares = 0.0;
+  let mean = workgroup_sum(total(sum), lane) / count;
+  var squares = Value(0.0);
   for (var j = lane; j < cols; j += ${WORKGROUP}u) {
     let centred = x[base + j] - mean;
     squares += centred * centred;
   }
-  let scale = inverseSqrt(workgroup_sum(squares, lane) / count + params.epsilon);
+  let scale = inverseSqrt(workgroup_sum(total(squares), lane) / count + params.epsilon);
 
 #if BACKWARD
-  var sum_g = 0.0;
-  var sum_gx = 0.0;
+  var sum_g = Value(0.0);
+  var sum_gx = Value(0.0);
   for (var j = lane; j < cols; j += ${WORKGROUP}u) {
     let g = gamma[j] * dy[base + j];
     sum_g += g;
     sum_gx += g * (x[base + j] - mean) * scale;
   }
-  let mean_g = workgroup_sum(sum_g, lane) / count;
-  let mean_gx = workgroup_sum(sum_gx, lane) / count;
+  let mean_g = workgroup_sum(total(sum_g), lane) / count;
+  let mean_gx = workgroup_sum(total(sum_gx), lane) / count;
   for (var j = lane; j < cols; j += ${WORKGROUP}u) {
     let normal = (x[base + j] - mean) * scale;
     var dx = (gamma[j] * dy[base + j] - mean_g - normal * mean_gx) * scale;

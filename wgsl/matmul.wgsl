@@ -7,7 +7,8 @@
 // Tiling: an invocation owns a TILE_M×TILE_N tile of C in registers and walks k in steps of K_STEP; no workgroup
 // memory. Loads are vec4 along the contiguous dimension where the operand allows it (VEC_A, VEC_B, VEC_C) and
 // scalar with a zero guard otherwise. Rows and columns past the edge are clamped on load and not stored.
-// Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k: same bits every run.
+// Grid: x over the blocks' columns, y over rows. Lanes go on from one block's columns to the next block's: narrow blocks leave none
+// idle. Accumulation is in f32, in order of k: same bits every run.
 // The bindings and RESIDUAL, BIAS, ACTIVATION and PACKING are those of include/matmul.wgsl.
 
 #include "matmul.wgsl"
@@ -26,10 +27,11 @@ fn b_at(index: u32, inside: bool) -> f32 {
 
 @compute @workgroup_size(${GROUP_N}, ${GROUP_M}, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {
+  let tiles = (params.n + ${TILE_N - 1}u) / ${TILE_N}u;
+  let block = id.x / tiles;
   let row0 = id.y * ${TILE_M}u;
-  let col0 = id.x * ${TILE_N}u;
-  let block = id.z;
-  if (row0 >= params.m || col0 >= params.n) {
+  let col0 = id.x % tiles * ${TILE_N}u;
+  if (row0 >= params.m || block >= params.blocks) {
     return;
   }
   let a0 = params.start_a + block * params.stride_a;

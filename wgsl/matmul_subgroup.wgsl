@@ -5,8 +5,8 @@
 // software driver spends its time in loads, one float at a time: here each float of A is loaded once a subgroup and
 // broadcast, not once an invocation.
 //
-// Tiling: a workgroup is one subgroup of SUBGROUP lanes. It owns TILE_M rows of C, each lane TILE_N columns of them, in
-// registers, and walks k in steps of K_STEP. Of A each lane loads PER_LANE vec4 a step: along k a row each (NN, NT), or along
+// Tiling: a workgroup is one subgroup of SUBGROUP lanes. It owns TILE_M rows of C, each lane TILE_N columns of them (a multiple of 4,
+// or 1), in registers, and walks k in steps of K_STEP. Of A each lane loads PER_LANE vec4 a step: along k a row each (NN, NT), or along
 // m four rows each (TN). Rows and columns past the edge are clamped on load and not stored; no lane returns early,
 // since a broadcast wants them all.
 // Grid: x over rows, y over columns, z over blocks. Workgroups run in bands of BAND row tiles, down the rows of a band and
@@ -15,6 +15,12 @@
 // The bindings and RESIDUAL, BIAS, ACTIVATION and PACKING are those of include/matmul.wgsl.
 
 #include "matmul.wgsl"
+
+#if WIDTH == 4
+alias Value = vec4f;
+#else
+alias Value = f32;
+#end
 
 @compute @workgroup_size(${SUBGROUP}, 1, 1)
 fn main(
@@ -43,10 +49,10 @@ fn main(
   var b_at${j} = (b0 + min(col0 + ${j}u, params.n - 1u) * params.ld_b) / 4u;
 #end
 #else
-#for q in 0..TILE_N / 4
-  var b_at${q} = (b0 + min(col0 + ${4 * q}u, params.n - 4u)) / 4u;
+#for q in 0..TILE_N / WIDTH
+  var b_at${q} = (b0 + min(col0 + ${4 * q}u, params.n - ${WIDTH}u)) / ${WIDTH}u;
 #end
-  let b_step = params.ld_b / 4u;
+  let b_step = params.ld_b / ${WIDTH}u;
 #end
 #if TRANS_A
   let a_step = params.ld_a / 4u;
@@ -54,8 +60,8 @@ fn main(
   let a_step = 1u;
 #end
 #for i in 0..TILE_M
-#for q in 0..TILE_N / 4
-  var c${i}_${q} = vec4f(0.0);
+#for q in 0..TILE_N / WIDTH
+  var c${i}_${q} = Value(0.0);
 #end
 #end
 
@@ -69,15 +75,23 @@ fn main(
     let bt${j} = load_b(b_at${j});
     b_at${j} += 1u;
 #end
-#for q in 0..TILE_N / 4
 #for e in 0..4
+#if WIDTH == 4
+#for q in 0..TILE_N / 4
     let b${e}_${q} = vec4f(bt${4 * q}[${e}], bt${4 * q + 1}[${e}], bt${4 * q + 2}[${e}], bt${4 * q + 3}[${e}]);
+#end
+#else
+    let b${e}_0 = bt0[${e}];
 #end
 #end
 #else
 #for e in 0..K_STEP
-#for q in 0..TILE_N / 4
+#for q in 0..TILE_N / WIDTH
+#if WIDTH == 4
     let b${e}_${q} = load_b(b_at${q});
+#else
+    let b${e}_${q} = b[b_at${q}];
+#end
     b_at${q} += b_step;
 #end
 #end
@@ -87,8 +101,8 @@ fn main(
 #for l in 0..LANES_A
     let a${p}_${l} = subgroupBroadcast(own${p}, ${l}u);
 #for e in 0..4
-#for q in 0..TILE_N / 4
-    c${4 * (p * LANES_A + l) + e}_${q} = fma(vec4f(a${p}_${l}[${e}]), b0_${q}, c${4 * (p * LANES_A + l) + e}_${q});
+#for q in 0..TILE_N / WIDTH
+    c${4 * (p * LANES_A + l) + e}_${q} = fma(Value(a${p}_${l}[${e}]), b0_${q}, c${4 * (p * LANES_A + l) + e}_${q});
 #end
 #end
 #end
@@ -98,8 +112,8 @@ fn main(
 #for l in 0..SUBGROUP
     let a${p}_${l} = subgroupBroadcast(own${p}, ${l}u);
 #for e in 0..4
-#for q in 0..TILE_N / 4
-    c${p * SUBGROUP + l}_${q} = fma(vec4f(a${p}_${l}[${e}]), b${e}_${q}, c${p * SUBGROUP + l}_${q});
+#for q in 0..TILE_N / WIDTH
+    c${p * SUBGROUP + l}_${q} = fma(Value(a${p}_${l}[${e}]), b${e}_${q}, c${p * SUBGROUP + l}_${q});
 #end
 #end
 #end
@@ -108,8 +122,8 @@ fn main(
   }
 
 #for i in 0..TILE_M
-#for q in 0..TILE_N / 4
-  store(c${i}_${q}, row0 + ${i}u, col0 + ${4 * q}u, block);
+#for q in 0..TILE_N / WIDTH
+  store(vec4f(c${i}_${q}), row0 + ${i}u, col0 + ${4 * q}u, block);
 #end
 #end
 }

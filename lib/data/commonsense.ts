@@ -25,8 +25,9 @@ export const commonsense: Task = {
   labels: [],
   metrics: ["accuracy"],
   maxTokens: 48,
-  async load() {
-    const synsets = (await Promise.all((["noun", "verb", "adj"] as const).map(readSynsets))).flat();
+  async load(packages) {
+    const parts = ["noun", "verb", "adj"] as const;
+    const synsets = (await Promise.all(parts.map((part) => readSynsets(part, packages)))).flat();
     const byKey = new Map(synsets.map((synset) => [synset.key, synset]));
     const side = ({ lemmas: [lemma] }: Synset) => isDevKey(lemma, devShare);
     const facts = synsets.flatMap((synset) => {

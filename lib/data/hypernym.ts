@@ -43,8 +43,8 @@ export const hypernym: Task = {
   labels: ["no", "yes"],
   metrics: ["accuracy", "f1"],
   maxTokens: 48,
-  async load() {
-    const synsets = await readSynsets("noun");
+  async load(options) {
+    const synsets = await readSynsets("noun", options);
     const byKey = new Map(synsets.map((synset) => [synset.key, synset]));
     // Each word with one hypernym 1 to 3 levels up, all lemmas of both on one side of the split.
     const positives = synsets.flatMap((synset) => {

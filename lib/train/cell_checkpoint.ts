@@ -1,6 +1,6 @@
 /** The checkpoint of one cell of `fineTune`: the trainer's, with what has been scored so far in its notes. */
 
-import { existsSync } from "node:fs";
+import { isFile } from "../files.ts";
 import { digestOf, readNotes } from "./checkpoint.ts";
 import type { EpochScores } from "./fine_tune.ts";
 import type { Trainer } from "./trainer.ts";
@@ -59,7 +59,7 @@ async function savedRun(
   { path, cell }: Checkpointing,
   devDigest: string,
 ): Promise<SavedRun | undefined> {
-  if (!existsSync(path)) return undefined;
+  if (!await isFile(path)) return undefined;
   return await withAdvice(async () => {
     const notes = await trainer.resume(path);
     if (notes.cell !== cell) throw new Error(`${path} is of another run: of ${notes.cell}, not ${cell}`);

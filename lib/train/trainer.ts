@@ -171,6 +171,12 @@ export class Trainer implements Disposable {
     return this.#records;
   }
 
+  /** The records of the present epoch's steps so far, to watch a run from `onStep`. Waits for the GPU (in Deno at least 10 ms). */
+  async records(): Promise<readonly StepRecord[]> {
+    await this.#readRecords();
+    return this.#records;
+  }
+
   /** How many steps of its epoch have been run after `step` steps in all. */
   #stepsOfEpoch(step: number): number {
     return step % (this.steps / this.options.epochs);

@@ -1,6 +1,8 @@
-/** How every op is tested: GPU against the float64 interpreter, the interpreter's gradients against finite differences. */
+/**
+ * How every op is tested: GPU against the float64 interpreter, the interpreter's gradients against finite differences. Nothing
+ * here needs Deno: `deno task conformance` runs it in Chromium as well.
+ */
 
-import assert from "node:assert/strict";
 import { type Gpu, openGpu } from "../../lib/gpu/device.ts";
 import { compile } from "../../lib/graph/compile.ts";
 import { grad } from "../../lib/graph/grad.ts";
@@ -9,6 +11,7 @@ import { detachedValues, interpret } from "../../lib/graph/interpret.ts";
 import { multiply } from "../../lib/graph/ops/binary.ts";
 import { meanSquaredError } from "../../lib/graph/ops/losses.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";
+import type { OpCase } from "./op_cases.ts";
 
 let shared: Promise<Gpu> | undefined;
 
@@ -44,7 +47,6 @@ export async function runOnGpu(
     gpu.upload(buffer, dtype === "u32" ? Uint32Array.from(data) : Float32Array.from(data));
   };
   const weights = new Map<string, GPUBuffer>();
-  const before = gpu.memory.buffers;
   const compiled = await compile(gpu, outputs, {
     label: "test",
     noReuse,
@@ -65,7 +67,6 @@ export async function runOnGpu(
     const { buffer, offset, bytes } = compiled.view(tensor);
     results.push(Float64Array.from(new Float32Array(await gpu.read(buffer, bytes, offset))));
   }
-  assert.ok(gpu.memory.buffers >= before);
   return results;
 }
 
@@ -74,11 +75,13 @@ export async function runOnGpu(
  * which a tensor counts as zero: some gradients (a key's bias under softmax) are exactly 0 and hold only rounding.
  */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>, floor = 1e-30): number {
-  assert.equal(actual.length, expected.length);
+  if (actual.length !== expected.length) {
+    throw new Error(`${actual.length} values, expected ${expected.length}`);
+  }
   let scale = floor;
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
-    assert.ok(Number.isFinite(actual[i]), `value ${i} is ${actual[i]}, expected ${expected[i]}`);
+    if (!Number.isFinite(actual[i])) throw new Error(`value ${i} is ${actual[i]}, expected ${expected[i]}`);
     scale = Math.max(scale, Math.abs(expected[i]));
     worst = Math.max(worst, Math.abs(actual[i] - expected[i]));
   }
@@ -96,30 +99,67 @@ export function scalarOf(graph: Graph, output: Tensor): Tensor {
   );
 }
 
-/** What an op test traces: the output under test, from sources it makes itself. */
-export type Trace = (graph: Graph) => Tensor;
+/** A case traced with its gradients and all its sources' values. */
+interface TracedCase {
+  /** The output, or the scalar of it that is differentiated. */
+  readonly loss: Tensor;
+  readonly targets: readonly Tensor[];
+  /** The output under test, and the gradient of each target. */
+  readonly outputs: readonly Tensor[];
+  readonly values: Values;
+}
 
-/**
- * Checks `trace` three ways: forward and every gradient on the GPU against the interpreter (to `tolerance`, relative to
- * the largest entry), and the interpreter's gradients against central differences (to 1e-6).
- */
-export async function checkOp(trace: Trace, values: Values = new Map(), tolerance = 2e-5): Promise<void> {
+/** `op` as a graph. */
+export function traceCase(op: OpCase): TracedCase {
   const graph = new Graph();
-  const output = trace(graph);
+  const output = op.trace(graph);
   const loss = output.shape.join() === "1" ? output : scalarOf(graph, output);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
   const gradients = targets.length > 0 ? grad([loss], targets) : [];
-  if (!values.has("probe weight")) values.set("probe weight", new Float64Array(sizeOf(output)).fill(1));
+  const given = Object.entries(op.values ?? {}).map(([name, data]) =>
+    [name, Float64Array.from(data)] as const
+  );
+  const values: Values = new Map([
+    ["probe weight", new Float64Array(sizeOf(output)).fill(1)],
+    ...given,
+  ]);
   fillSources(graph, values);
-  const outputs = [output, ...gradients];
+  return { loss, targets, outputs: [output, ...gradients], values };
+}
+
+/** How far a tensor of a case is from float64. */
+export interface TensorError {
+  /** `forward`, or `gradient of` a source. */
+  readonly tensor: string;
+  /** See `relativeError`. */
+  readonly error: number;
+}
+
+/**
+ * Errors of the output and every gradient on the GPU against the interpreter's.
+ * @throws Error when a value is not finite, and what compiling throws.
+ */
+export async function opErrors(gpu: Gpu, { targets, outputs, values }: TracedCase): Promise<TensorError[]> {
   const expected = interpret(outputs, values);
-  const actual = await runOnGpu(await testGpu(), outputs, values);
-  outputs.forEach((tensor, i) => {
-    const name = i === 0 ? "forward" : `gradient of ${targets[i - 1].node.name}`;
-    const error = relativeError(actual[i], expected[i]);
-    assert.ok(error <= tolerance, `${name} [${tensor.shape}]: relative error ${error}`);
-  });
-  targets.forEach((target, i) => checkByDifferences(loss, target, expected[i + 1], values));
+  const actual = await runOnGpu(gpu, outputs, values);
+  return outputs.map((tensor, i) => ({
+    tensor: `${i === 0 ? "forward" : `gradient of ${targets[i - 1].node.name}`} [${tensor.shape}]`,
+    error: relativeError(actual[i], expected[i]),
+  }));
+}
+
+/**
+ * Checks a case three ways: forward and every gradient on the GPU against the interpreter (to the case's tolerance), and the
+ * interpreter's gradients against central differences (to 1e-6).
+ */
+export async function checkOp(op: OpCase): Promise<void> {
+  const traced = traceCase(op);
+  for (const { tensor, error } of await opErrors(await testGpu(), traced)) {
+    if (error > op.tolerance) throw new Error(`${tensor}: relative error ${error}`);
+  }
+  const { loss, targets, outputs, values } = traced;
+  const gradients = interpret(outputs.slice(1), values);
+  targets.forEach((target, i) => checkByDifferences(loss, target, gradients[i], values));
 }
 
 /** Central differences of `loss` along up to 12 entries of `target`, against its gradient; `floor` as in `relativeError`. */
@@ -147,9 +187,7 @@ export function checkByDifferences(
     // A ReLU's corner inside the stencil has no slope; a stencil too small to hold it does.
     if (Math.abs(slope - gradient[i]) / scale > 1e-6) slope = slopeBy(1e-6);
     const error = Math.abs(slope - gradient[i]) / scale;
-    assert.ok(
-      error <= 1e-6,
-      `∂loss/∂${name}[${i}]: ${gradient[i]} against ${slope} by differences (${error})`,
-    );
+    if (error <= 1e-6) continue;
+    throw new Error(`∂loss/∂${name}[${i}]: ${gradient[i]} against ${slope} by differences (${error})`);
   }
 }

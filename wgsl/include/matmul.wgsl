@@ -3,6 +3,7 @@
 // RESIDUAL: 0 none, 1 read from `residual` (laid out as C), 2 added to what C holds. BIAS: 0/1, one value a column.
 // ACTIVATION: 0 none, 1 ReLU, 2 tanh. TRANS_C: 1 stores Cᵀ (without bias): element (row, col) of the product at col·ld_c + row.
 //
+// WIDTH: columns of C that store() writes, 4 or 1.
 // PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
 // two's complement and times one scale for each 64 values in the order of memory. load_b(i) is the i-th vec4 of B.
 
@@ -10,6 +11,7 @@ struct Params {
   m: u32,
   n: u32,
   k: u32,
+  blocks: u32,
   ld_a: u32,
   ld_b: u32,
   ld_c: u32,
@@ -113,7 +115,7 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
 #end
   c[at / 4u] = v;
 #else
-#for e in 0..4
+#for e in 0..WIDTH
   if (col + ${e}u < params.n) {
 #if RESIDUAL == 1
     v[${e}] += residual[at + ${e}u * step];

@@ -137,33 +137,35 @@ const attentionOp: Op<Attrs> = {
   },
 };
 
-/** Inputs: q, k, v, lengths, o, lse, do. Outputs: dq, dk, dv, and (scratch) each row's do·o. */
+/** Inputs: q, k, v, lengths, o, lse, do. Outputs: dq, dk, dv, and (scratch) each row's lse and do·o. */
 const attentionGradientOp: Op<Attrs> = {
   name: "attentionGradient",
   infer(inputs, attrs) {
     infer(inputs, attrs);
     const same: Spec = { shape: inputs[0].shape, dtype: "f32" };
-    return [same, same, same, statistics(attrs)];
+    return [same, same, same, { shape: [...statistics(attrs).shape, 2], dtype: "f32" }];
   },
   evaluate(values, { inputs, outputs, attrs }) {
     const [q, k, v, , o, , dO] = values;
-    const [dQ, dK, dV, deltas] = outputs.map((tensor) => new Float64Array(sizeOf(tensor)));
+    const [dQ, dK, dV, rows] = outputs.map((tensor) => new Float64Array(sizeOf(tensor)));
     const width = headDim(inputs[0], attrs);
-    forEachWeight(values, inputs[0], attrs, (p, rowI, rowJ, stat) => {
-      deltas[stat] = dot(dO, rowI, o, rowI, width);
-      const dS = p * (dot(dO, rowI, v, rowJ, width) - deltas[stat]) * attrs.scale;
+    forEachWeight(values, inputs[0], attrs, (p, rowI, rowJ, stat, lse) => {
+      const delta = dot(dO, rowI, o, rowI, width);
+      rows.set([lse, delta], 2 * stat);
+      const dS = p * (dot(dO, rowI, v, rowJ, width) - delta) * attrs.scale;
       addRow(dQ, rowI, dS, k, rowJ, width);
       addRow(dK, rowJ, dS, q, rowI, width);
       addRow(dV, rowJ, p, dO, rowI, width);
     });
-    return [dQ, dK, dV, deltas];
+    return [dQ, dK, dV, rows];
   },
   dispatches(node) {
     const [q, k, v, lengths, o, lse, d_o] = node.inputs;
-    const [d_q, d_k, d_v, delta] = node.outputs;
+    const [d_q, d_k, d_v, rows] = node.outputs;
     return [
-      dispatch(1, node, { q, k, v, lengths, o, lse, d_o, delta, d_q }),
-      dispatch(2, node, { q, k, v, lengths, lse, d_o, delta, d_k, d_v }),
+      dispatch(1, node, { o, d_o, lse, rows }),
+      dispatch(2, node, { q, k, v, lengths, rows, d_o, d_q }),
+      dispatch(3, node, { q, k, v, lengths, rows, d_o, d_k, d_v }),
     ];
   },
 };

@@ -42,18 +42,19 @@ function dispatch(
   out: Tensor,
   bindings: Dispatch["bindings"],
 ): Dispatch {
+  const WIDTH = pass === 0 && out.shape[1] % 4 === 0 ? 4 : 1;
   return {
-    kernel: renderKernel({ name: "embedding", text }, { PASS: pass, WORKGROUP: workgroup }),
+    kernel: renderKernel({ name: "embedding", text }, { PASS: pass, WIDTH, WORKGROUP: workgroup }),
     params: {
-      size,
-      width: out.shape[1],
+      size: size / WIDTH,
+      width: out.shape[1] / WIDTH,
       length: attrs.length,
       tokens: sizeOf(inputs[0]),
       scale: attrs.scale,
       ...(pass === 0 ? {} : { rows: attrs.vocabulary, first_row: attrs.firstRow >>> 0 }),
     },
     bindings: { ...bindings, out },
-    grid: linearGrid(size, workgroup),
+    grid: linearGrid(size / WIDTH, workgroup),
   };
 }
 

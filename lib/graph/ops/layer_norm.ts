@@ -2,7 +2,7 @@
 
 import text from "../../../wgsl/layer_norm.wgsl" with { type: "text" };
 import parametersText from "../../../wgsl/layer_norm_parameters.wgsl" with { type: "text" };
-import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 
 interface Attrs {
@@ -40,6 +40,32 @@ function params({ inputs: [x], attrs }: Node<Attrs>) {
   return { rows: x.shape[0], cols: x.shape[1], epsilon: attrs.epsilon };
 }
 
+/**
+ * Lanes that share a row: a small subgroup's, whose barriers cost a software driver nothing, or else 32. Eight lanes for 32 and
+ * vec4 for f32 made 512×768 on llvmpipe 2.5 times as fast (forward 2.5, backward 2.4), interleaved.
+ */
+function lanesOf({ subgroupSize }: DeviceTraits): number {
+  return subgroupSize >= 4 && subgroupSize <= 16 ? subgroupSize : workgroup;
+}
+
+/** A launch with a workgroup a row. */
+function rowsDispatch(node: Node<Attrs>, device: DeviceTraits, bindings: Dispatch["bindings"]): Dispatch {
+  const [rows, cols] = node.inputs[0].shape;
+  const WIDTH = cols % 4 === 0 ? 4 : 1;
+  const defines = {
+    BACKWARD: Number(bindings.dy !== undefined),
+    RESIDUAL: Number(bindings.residual !== undefined),
+    WIDTH,
+    WORKGROUP: lanesOf(device),
+  };
+  return {
+    kernel: renderKernel({ name: "layer_norm", text }, defines),
+    params: { rows, cols: cols / WIDTH, epsilon: node.attrs.epsilon },
+    bindings,
+    grid: linearGrid(rows, 1),
+  };
+}
+
 const layerNormOp: Op<Attrs> = {
   name: "layerNorm",
   infer(inputs) {
@@ -59,14 +85,9 @@ const layerNormOp: Op<Attrs> = {
     }
     return [out];
   },
-  dispatches(node) {
+  dispatches(node, _, device) {
     const [x, gamma, beta] = node.inputs;
-    return [{
-      kernel: renderKernel({ name: "layer_norm", text }, { BACKWARD: 0, RESIDUAL: 0, WORKGROUP: workgroup }),
-      params: params(node),
-      bindings: { x, gamma, beta, out: node.outputs[0] },
-      grid: linearGrid(x.shape[0], 1),
-    }];
+    return [rowsDispatch(node, device, { x, gamma, beta, out: node.outputs[0] })];
   },
 };
 
@@ -96,15 +117,11 @@ const inputOp: Op<Attrs> = {
     }
     return [out];
   },
-  dispatches(node) {
+  dispatches(node, _, device) {
     const [x, gamma, dy, residual] = node.inputs;
-    const defines = { BACKWARD: 1, RESIDUAL: Number(residual !== undefined), WORKGROUP: workgroup };
-    return [{
-      kernel: renderKernel({ name: "layer_norm", text }, defines),
-      params: params(node),
-      bindings: { x, gamma, dy, out: node.outputs[0], ...(residual ? { residual } : {}) },
-      grid: linearGrid(x.shape[0], 1),
-    }];
+    return [
+      rowsDispatch(node, device, { x, gamma, dy, out: node.outputs[0], ...(residual ? { residual } : {}) }),
+    ];
   },
 };
 

@@ -80,15 +80,30 @@ function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean): Defines {
 }
 
 /**
+ * Whether lanes had better be shared out over the columns of all blocks than keep to one block's, which are too few for them. On a
+ * longer k the subgroups' fewer loads outweigh a quarter of them idle: at r = 32 and b = 16 they took 0.9 of the time.
+ */
+function isNarrow(n: number, k: number, blocks: number): boolean {
+  return blocks > 1 && n < (k <= 16 ? 128 : 33);
+}
+
+/**
  * Tile and workgroup by shape, with eight lanes along the columns. llvmpipe spends its time in loads, which a larger tile
  * in registers shares among more products: at 512×768×768 16×16 ran faster than 16×8 in NN, NT and TN, interleaved.
  */
-function tiling(m: number, n: number): { TILE_M: number; TILE_N: number; GROUP_M: number; GROUP_N: number } {
+function tiling(
+  m: number,
+  n: number,
+  k: number,
+  blocks: number,
+): { TILE_M: number; TILE_N: number; GROUP_M: number; GROUP_N: number } {
   if (n <= few) {
     return { TILE_M: m >= 256 ? 8 : 4, TILE_N: 4, GROUP_M: 8, GROUP_N: n <= 4 ? 1 : n <= 8 ? 2 : 4 };
   }
   // An adapter's dA: at 8×768×512 TN (and its 16 blocks of 48 columns) 1.3–1.9 times as fast as 4×4 in 4×8, in turn.
   if (m <= few) return { TILE_M: m <= 4 ? 4 : 8, TILE_N: 8, GROUP_M: m <= 8 ? 1 : 2, GROUP_N: 8 };
+  // An adapter's y and dx in blocks: at 16 blocks of 48 columns, and 24 of 32, the best of 8×4 to 16×16 in 1×8 to 4×8, in turn.
+  if (isNarrow(n, k, blocks)) return { TILE_M: 8, TILE_N: 16, GROUP_M: 1, GROUP_N: 8 };
   if (m >= 64 && n >= 128) return { TILE_M: 16, TILE_N: 16, GROUP_M: 4, GROUP_N: 8 };
   if (m >= 64 && n >= 64) return { TILE_M: 16, TILE_N: 8, GROUP_M: 4, GROUP_N: 8 };
   return { TILE_M: 4, TILE_N: 4, GROUP_M: 4, GROUP_N: 8 };
@@ -99,7 +114,7 @@ const addToOutput: Defines = { BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
 
 /** The kernel for every device, layout and shape. */
 function plainChoice(attrs: MatmulAttrs, { m, n, k, vectors, packing, transposeC }: Problem): Choice {
-  const tile = tiling(m, n);
+  const tile = tiling(m, n, k, attrs.blocks);
   const step = stepOf(attrs);
   return {
     kernel: (epilogue) =>
@@ -113,13 +128,14 @@ function plainChoice(attrs: MatmulAttrs, { m, n, k, vectors, packing, transposeC
         TRANS_C: Number(transposeC),
         ...epilogue,
         PACKING: packing,
+        WIDTH: 4,
         ...tile,
         K_STEP: step,
       }),
     grid: [
-      Math.ceil(n / tile.TILE_N / tile.GROUP_N),
+      Math.ceil(attrs.blocks * Math.ceil(n / tile.TILE_N) / tile.GROUP_N),
       Math.ceil(m / tile.TILE_M / tile.GROUP_M),
-      attrs.blocks,
+      1,
     ],
     kChunk: k,
   };
@@ -142,25 +158,26 @@ const kChunkAcross = 512;
  */
 function subgroupChoice(
   attrs: MatmulAttrs,
-  { m, n, k, vectors, packing }: Problem,
+  problem: Problem,
   { subgroupSize: SUBGROUP }: DeviceTraits,
 ): Choice | undefined {
-  const [TILE_M, TILE_N, K_STEP] = [32, 8, stepOf(attrs)];
-  const fits = vectors.a && vectors.b && vectors.c && k % K_STEP === 0 &&
-    !(attrs.transposeA && attrs.transposeB);
-  const pays = SUBGROUP >= 4 && SUBGROUP <= 16 && m >= TILE_M && n >= SUBGROUP * TILE_N / 2;
-  if (!fits || !pays) return undefined;
+  const { m, n, k, vectors, packing, transposeC } = problem;
+  const [TILE_M, K_STEP] = [rowsPerSubgroup(attrs, problem, SUBGROUP), stepOf(attrs)];
+  const TILE_N = columnsPerLane(attrs, problem, SUBGROUP);
+  const fits = vectors.a && k % K_STEP === 0 && !(attrs.transposeA && attrs.transposeB);
+  if (!fits || TILE_M === 0 || TILE_N === 0) return undefined;
   const LANES_A = attrs.transposeA ? Math.min(SUBGROUP, TILE_M / 4) : SUBGROUP;
   return {
     kernel: (epilogue) =>
       renderKernel({ name: "matmul_subgroup", text: subgroupText }, {
         TRANS_A: Number(attrs.transposeA),
         TRANS_B: Number(attrs.transposeB),
-        VEC_C: 1,
-        TRANS_C: 0,
+        VEC_C: Number(TILE_N > 1 && vectors.c),
+        TRANS_C: Number(transposeC),
         ...epilogue,
         VEC_A: 1,
-        VEC_B: 1,
+        VEC_B: Number(TILE_N > 1 || attrs.transposeB),
+        WIDTH: Math.min(4, TILE_N),
         PACKING: packing,
         TILE_M,
         TILE_N,
@@ -174,6 +191,32 @@ function subgroupChoice(
     // An activation wants the whole sum.
     kChunk: attrs.transposeB || attrs.activation || k <= 2 * kChunkAcross ? k : kChunkAcross,
   };
+}
+
+/**
+ * Rows of C that a subgroup owns, or 0 where that kernel does not pay. An adapter's dA and dB (as its transpose) have r of them: at
+ * 512 tokens, r = 8 and 16, b = 1 it took 0.87–0.94 and 0.61–0.77 of the plain kernel's time; more in blocks too narrow for the lanes.
+ */
+function rowsPerSubgroup({ transposeA }: MatmulAttrs, { m, n }: Problem, lanes: number): number {
+  if (transposeA && m <= few && n >= lanes * 8) return m <= 8 ? 8 : 16;
+  if (m < 32) return 0;
+  // SwiftShader, of four lanes: at 512×768×768 TN 16 rows took 0.6 of the time of 32, NN and NT more (1.1–1.3).
+  return transposeA && lanes === 4 ? 16 : 32;
+}
+
+/**
+ * Columns of C that a lane of a subgroup owns, or 0 where that kernel does not pay. An adapter's U and dV have r columns: one a
+ * lane, at r = 8 and 512 tokens, took 0.42–0.46 of the time of the plain kernel, in turn.
+ */
+function columnsPerLane(
+  { transposeA, transposeB, blocks }: MatmulAttrs,
+  { n, k, vectors, packing, transposeC }: Problem,
+  lanes: number,
+): number {
+  if (lanes < 4 || lanes > 16) return 0;
+  if (n <= few) return n > lanes / 2 && !transposeA && packing === 0 && (vectors.b || !transposeB) ? 1 : 0;
+  if (!vectors.b || !(vectors.c || transposeC) || isNarrow(n, k, blocks)) return 0;
+  return n > lanes * 4 ? 8 : 4;
 }
 
 /**
@@ -201,6 +244,7 @@ export function productDispatches(
       m,
       n,
       k: Math.min(kChunk, k - chunk * kChunk),
+      blocks: attrs.blocks,
       ld_a: a.lead,
       ld_b: b.lead,
       ld_c: c.lead,

@@ -1,0 +1,72 @@
+/** The record of `deno task conformance`, as written to `conformance.json`. */
+
+import * as v from "npm:valibot@1.5.0";
+import { readJson } from "../files.ts";
+import { environmentSchema } from "./schema.ts";
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const finite = v.pipe(v.number(), v.finite());
+const size = v.pipe(v.number(), v.finite(), v.minValue(0));
+
+/** Why there is no value: what was thrown. */
+const failure = v.object({ failure: v.string() });
+
+const caseSchema = v.intersect([
+  v.object({ family: v.string(), name: v.string(), tolerance: size }),
+  /** The worst of the output and the gradients, relative to its largest entry. */
+  v.union([v.object({ tensor: v.string(), error: size }), failure]),
+]);
+
+const trainingSchema = v.intersect([
+  v.object({ name: v.string(), tolerance: size }),
+  /** A loss a step; the largest error relative to the largest loss. */
+  v.union([v.object({ losses: v.array(finite), error: size }), failure]),
+]);
+
+const runSchema = v.object({
+  /** What the device was opened with, by WebGPU's names. */
+  limits: v.record(v.string(), count),
+  /** Lanes of a subgroup that kernels share loads in; 0: they do not. */
+  subgroupSize: count,
+  seconds: size,
+  cases: v.array(caseSchema),
+  training: v.array(trainingSchema),
+});
+
+const driverSchema = v.intersect([
+  v.object({
+    name: v.string(),
+    /** What compiles the WGSL. */
+    compiler: v.picklist(["naga", "Tint"]),
+  }),
+  v.union([
+    v.object({ environment: environmentSchema, run: runSchema }),
+    /** How to get a driver that is not here. */
+    v.object({ missing: v.string() }),
+    /** How its process ended. */
+    v.object({ broken: v.string() }),
+  ]),
+]);
+
+export const conformanceSchema = v.object({
+  schemaVersion: v.literal(1),
+  /** The losses in float64, by the training run's name. */
+  reference: v.record(v.string(), v.array(finite)),
+  drivers: v.array(driverSchema),
+});
+
+/** One op on one shape. */
+export type CaseResult = v.InferOutput<typeof caseSchema>;
+/** One training run. */
+export type TrainingResult = v.InferOutput<typeof trainingSchema>;
+/** All that was run on one device. */
+export type DriverRun = v.InferOutput<typeof runSchema>;
+/** A driver, and what became of it. */
+export type DriverRecord = v.InferOutput<typeof driverSchema>;
+/** One run of the task. */
+export type ConformanceRecord = v.InferOutput<typeof conformanceSchema>;
+
+/** Reads a conformance.json. Throws an Error that names the file and the field that is wrong. */
+export async function readConformance(path: string): Promise<ConformanceRecord> {
+  return await readJson(path, conformanceSchema);
+}

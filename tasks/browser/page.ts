@@ -1,0 +1,144 @@
+/** The page of `deno task browser`: a form, a card a method, and the loss curve, drawn while both train. */
+
+/// <reference lib="dom" />
+
+import { taskByName } from "../../lib/data/registry.ts";
+import { type Gpu, openGpu } from "../../lib/gpu/device.ts";
+import type { Encoder } from "../../lib/models/model.ts";
+import { loadUseLite } from "../../lib/models/use_lite.ts";
+import { LossCurve } from "./loss_curve.ts";
+import {
+  adaptersOf,
+  contestants,
+  type Course,
+  type Finish,
+  makeCourse,
+  target,
+  trainSideBySide,
+} from "./side_by_side.ts";
+
+/** The tasks on offer: sentences and glosses, which are short. */
+const taskNames = ["sentiment", "supersense"];
+
+/** Held-out examples that are scored after training: as many as are trained on, up to this. */
+const mostDev = 200;
+
+const colours = ["var(--lora)", "var(--bora)"];
+const packages = new URL("/npm/", location.href);
+
+const form = element<HTMLFormElement>("form");
+const button = form.querySelector("button")!;
+
+/** What the last training came to; for the tests. */
+export let finishes: readonly Finish[] = [];
+
+function element<E extends HTMLElement>(id: string): E {
+  return document.getElementById(id) as E;
+}
+
+function say(text: string, done = 0): void {
+  element("status").textContent = text;
+  element<HTMLProgressElement>("progress").value = done;
+}
+
+function fail(error: unknown): void {
+  say((error as Error).message);
+  element("status").className = "failed";
+}
+
+/** A method's card; `show` fills in its figures by their names. */
+class Card {
+  readonly #figures = new Map<string, HTMLElement>();
+
+  constructor(title: string, colour: string) {
+    const card = element("cards").appendChild(document.createElement("section"));
+    card.className = "card";
+    card.style.setProperty("--own", colour);
+    card.appendChild(document.createElement("h2")).textContent = title;
+    const list = card.appendChild(document.createElement("dl"));
+    for (const name of ["trainable", "loss", "tokens/s", "dev accuracy"]) {
+      const pair = list.appendChild(document.createElement("div"));
+      pair.appendChild(document.createElement("dt")).textContent = name;
+      this.#figures.set(name, pair.appendChild(document.createElement("dd")));
+    }
+    this.clear();
+  }
+
+  show(name: string, value: string): void {
+    this.#figures.get(name)!.textContent = value;
+  }
+
+  clear(): void {
+    for (const name of this.#figures.keys()) this.show(name, "–");
+  }
+}
+
+/** The course that the form describes. */
+async function courseOf(model: Encoder): Promise<Course> {
+  const data = new FormData(form);
+  const number = (name: string) => Number(data.get(name));
+  const task = { ...taskByName(String(data.get("task"))), maxTokens: number("maxTokens") };
+  const [train, batchSize, epochs] = ["train", "batchSize", "epochs"].map(number);
+  return await makeCourse(model, task, { train, dev: Math.min(train, mostDev), batchSize, epochs }, packages);
+}
+
+async function train(gpu: Gpu, model: Encoder, cards: readonly Card[], curve: LossCurve): Promise<void> {
+  say("Reading the examples.");
+  const course = await courseOf(model);
+  cards.forEach((card) => card.clear());
+  adaptersOf(course).forEach(({ trainableParameters }, i) =>
+    cards[i].show("trainable", trainableParameters.toLocaleString("en-US"))
+  );
+  const steps = Math.ceil(course.train.length / course.batchSize) * course.epochs;
+  curve.clear(steps);
+  let started = performance.now();
+  finishes = await trainSideBySide(gpu, course, {
+    onProgram(done, total) {
+      say(`Compiling kernels: ${done} of ${total} programs.`, done / total);
+      started = performance.now();
+    },
+    onStep({ contestant, step, loss, tokensPerSecond }) {
+      cards[contestant].show("loss", loss.toFixed(3));
+      cards[contestant].show("tokens/s", Math.round(tokensPerSecond).toLocaleString("en-US"));
+      curve.add(contestant, loss);
+      say(`Step ${step + 1} of ${steps}.`, (step + 1) / steps);
+    },
+  });
+  finishes.forEach(({ score }, i) => cards[i].show("dev accuracy", `${(100 * score).toFixed(1)} %`));
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  say(`Done: ${steps} steps each, and ${course.dev.length} held-out examples (dev), in ${seconds} s.`, 1);
+}
+
+/** Fills the list of tasks, and describes the one that is chosen. */
+function offerTasks(): void {
+  const select = form.querySelector("select")!;
+  const describe = () => {
+    const { description, source } = taskByName(select.value);
+    element("about").textContent = `${description}; ${source}`;
+  };
+  for (const name of taskNames) select.add(new Option(name));
+  select.addEventListener("change", describe);
+  describe();
+}
+
+async function main(): Promise<void> {
+  offerTasks();
+  const labels = contestants.map(({ system }) => system.label);
+  const cards = labels.map((label, i) => new Card(label, colours[i]));
+  const curve = new LossCurve(element("curve"), element("key"), labels, colours);
+  say("Loading the encoder: 28 MB of weights.");
+  const [gpu, model] = await Promise.all([openGpu(), loadUseLite({ packages })]);
+  element("footer").textContent = `Adapter: ${gpu.adapter.name}. Encoder: Universal Sentence Encoder Lite (${
+    target.join(" and ")
+  } adapted).`;
+  say("Ready.");
+  button.disabled = false;
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    element("status").className = "";
+    train(gpu, model, cards, curve).catch(fail).finally(() => button.disabled = false);
+  });
+}
+
+main().catch(fail);

@@ -1,0 +1,172 @@
+/** LoRA and BoRA trained on the same examples in turn, a step each, and watched as they go: in a browser or in Deno alike. */
+
+import type { Adapter } from "../../lib/adapters/attach.ts";
+import { attachSystem, firstSystems } from "../../lib/adapters/systems.ts";
+import type { Task } from "../../lib/data/task.ts";
+import type { Gpu } from "../../lib/gpu/device.ts";
+import type { Encoder } from "../../lib/models/model.ts";
+import { type Encoded, makeBatches } from "../../lib/train/batches.ts";
+import { encodeExamples, headOf } from "../../lib/train/fine_tune.ts";
+import { decide, evaluateMetrics } from "../../lib/train/metrics.ts";
+import { Trainer } from "../../lib/train/trainer.ts";
+import { FrozenWeights } from "../../lib/train/weights.ts";
+import learningRates from "../learning_rates.json" with { type: "json" };
+
+/** The systems that are trained, by their labels in the tables; rates are those the tables use. */
+export const contestants = (["LoRA r 8", "BoRA r 8 b 16"] as const).map((label) => ({
+  system: firstSystems.find((system) => system.label === label)!,
+  learningRate: learningRates.rates[label],
+}));
+
+/** The layers that are adapted, as in the tables. */
+export const target = ["query", "value"];
+
+/** What both are trained on. */
+export interface Course {
+  readonly model: Encoder;
+  readonly task: Task;
+  readonly train: readonly Encoded[];
+  readonly dev: readonly Encoded[];
+  readonly head: ReturnType<typeof headOf>;
+  readonly batchSize: number;
+  readonly epochs: number;
+}
+
+/** A contestant's step, done and read back. */
+export interface Moment {
+  readonly contestant: number;
+  /** From 0. */
+  readonly step: number;
+  readonly loss: number;
+  /** Tokens in its texts over the time from upload to read-back; of all its steps so far. */
+  readonly tokensPerSecond: number;
+}
+
+/** Who watches. */
+export interface Watch {
+  /** While programs are compiled. */
+  onProgram?(done: number, total: number): void;
+  onStep?(moment: Moment): void;
+}
+
+/** What a contestant comes to. */
+export interface Finish {
+  readonly losses: readonly number[];
+  /** The task's headline metric on dev. */
+  readonly score: number;
+}
+
+/** The first examples of a task, encoded. */
+export async function makeCourse(
+  model: Encoder,
+  task: Task,
+  sizes: {
+    readonly train: number;
+    readonly dev: number;
+    readonly batchSize: number;
+    readonly epochs: number;
+  },
+  packages?: URL,
+): Promise<Course> {
+  const { train, dev } = await task.load({ packages });
+  const { batchSize, epochs } = sizes;
+  return {
+    model,
+    task,
+    train: encodeExamples(model, task, train.slice(0, sizes.train)),
+    dev: encodeExamples(model, task, dev.slice(0, sizes.dev)),
+    head: headOf(task, train[0]),
+    batchSize,
+    epochs,
+  };
+}
+
+/** The adapter of each contestant. */
+export function adaptersOf({ model }: Course): Adapter[] {
+  return contestants.map(({ system }) => attachSystem(model, system, { target }, 0.05));
+}
+
+/** Trains both. Throws what `Trainer` throws. */
+export async function trainSideBySide(gpu: Gpu, course: Course, watch: Watch = {}): Promise<Finish[]> {
+  const { model, head, train, dev, batchSize, epochs } = course;
+  using owned = new DisposableStack();
+  const frozen = owned.use(FrozenWeights.of(gpu, model));
+  const trainers = adaptersOf(course).map((adapter, i) => {
+    const { learningRate } = contestants[i];
+    const options = { learningRate, epochs, batchSize, warmupRatio: 0.03, seed: 0 };
+    return owned.use(new Trainer(gpu, model, adapter, head, train, options, frozen));
+  });
+  for (const [i, trainer] of trainers.entries()) {
+    await trainer.prepare(
+      dev,
+      (done, total) => watch.onProgram?.(i * total + done, trainers.length * total),
+    );
+  }
+  const turns = new Turns(trainers.length);
+  return await Promise.all(
+    trainers.map((trainer, i) => run(trainer, i, course, turns, (moment) => watch.onStep?.(moment))),
+  );
+}
+
+/** All epochs of one contestant, each step in its turn, and its score. */
+async function run(
+  trainer: Trainer,
+  contestant: number,
+  course: Course,
+  turns: Turns,
+  onStep: (moment: Moment) => void,
+): Promise<Finish> {
+  const losses: number[] = [];
+  let [tokens, seconds, started] = [0, 0, 0];
+  const begin = async () => {
+    await turns.mine(contestant);
+    started = performance.now();
+  };
+  await begin();
+  for (let epoch = 0; epoch < course.epochs; epoch++) {
+    const sizes = tokensOfSteps(course, epoch);
+    await trainer.epoch(epoch, async () => {
+      const records = await trainer.records();
+      const { step, loss } = records.at(-1)!;
+      seconds += (performance.now() - started) / 1000;
+      tokens += sizes[records.length - 1];
+      losses.push(loss);
+      onStep({ contestant, step, loss, tokensPerSecond: tokens / seconds });
+      turns.pass(contestant);
+      await begin();
+    });
+  }
+  const predictions = (await trainer.predict(course.dev)).map((row) => decide(course.task.objective, row));
+  const [metric] = course.task.metrics;
+  const scores = evaluateMetrics([metric], predictions, course.dev.map(({ label }) => label));
+  turns.pass(contestant);
+  return { losses, score: scores[metric]! };
+}
+
+/** Tokens in the texts of each step's batch, padding not counted. */
+function tokensOfSteps({ train, batchSize }: Course, epoch: number): number[] {
+  return makeBatches(train, batchSize, 0, epoch).map(({ indices }) =>
+    indices.reduce((sum, index) => sum + train[index].texts.flat().length, 0)
+  );
+}
+
+/** Lets one of several go on at a time, round and round. */
+class Turns {
+  readonly #turns: PromiseWithResolvers<void>[];
+
+  constructor(count: number) {
+    this.#turns = Array.from({ length: count }, () => Promise.withResolvers<void>());
+    this.#turns[0].resolve();
+  }
+
+  /** Waits until it is `own`'s turn. */
+  mine(own: number): Promise<void> {
+    return this.#turns[own].promise;
+  }
+
+  /** Ends `own`'s turn. */
+  pass(own: number): void {
+    this.#turns[own] = Promise.withResolvers<void>();
+    this.#turns[(own + 1) % this.#turns.length].resolve();
+  }
+}

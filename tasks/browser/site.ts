@@ -1,0 +1,82 @@
+/** A module bundled for browsers, with the files it asks for, on a port of this machine. */
+
+/** What a site is made of. */
+export interface SiteOptions {
+  /** The module that is bundled, and served as `/main.js`. */
+  readonly entry: URL;
+  /** The HTML file served as `/`; default: a page with nothing on it. */
+  readonly page?: URL;
+  /** Files by their paths, such as `/style.css`, and folders by paths that end with a slash. */
+  readonly files?: Readonly<Record<string, URL>>;
+  /** Default: one that is free. */
+  readonly port?: number;
+}
+
+/** A site that is being served. */
+export interface Site extends AsyncDisposable {
+  /** Its address, such as `http://127.0.0.1:8000/`. */
+  readonly url: string;
+}
+
+const emptyPage = '<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>empty</title></html>';
+
+const types: Readonly<Record<string, string>> = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript",
+  css: "text/css",
+  json: "application/json",
+};
+
+/**
+ * Bundles and serves, to this machine alone: browsers give WebGPU to pages from 127.0.0.1 as they do to those over HTTPS.
+ * @throws Error with what the bundler says, or when the port is taken.
+ */
+export async function serveSite({ entry, page, files = {}, port = 0 }: SiteOptions): Promise<Site> {
+  const bundle = await bundleForBrowser(entry);
+  const server = Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, async (request) => {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/main.js") return new Response(bundle, { headers: { "content-type": types.js } });
+    if (pathname === "/" && !page) {
+      return new Response(emptyPage, { headers: { "content-type": types.html } });
+    }
+    const file = pathname === "/" ? page : fileAt(pathname, files);
+    return file ? await respondWith(file) : new Response(`no ${pathname}`, { status: 404 });
+  });
+  return {
+    url: `http://127.0.0.1:${server.addr.port}/`,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+/** The text of one JavaScript module that holds `entry` and all that it imports. Throws an Error with what the bundler says. */
+async function bundleForBrowser(entry: URL): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["bundle", "--quiet", "--platform", "browser", "--minify", entry.href],
+    cwd: new URL("../..", import.meta.url),
+    env: { NO_COLOR: "1" },
+  }).output();
+  if (success) return new TextDecoder().decode(stdout);
+  throw new Error(`${entry} cannot be bundled:\n${new TextDecoder().decode(stderr)}`);
+}
+
+/**
+ * The file that `pathname` names: one of `files`, or one in a folder of them. A URL has no `..` left in it, but a slash that is
+ * written %2F or %5C would become one in the path of a file.
+ */
+function fileAt(pathname: string, files: Readonly<Record<string, URL>>): URL | undefined {
+  if (/%2f|%5c/i.test(pathname)) return undefined;
+  if (pathname in files && !pathname.endsWith("/")) return files[pathname];
+  const folder = Object.keys(files).find((path) => path.endsWith("/") && pathname.startsWith(path));
+  return folder ? new URL(`./${pathname.slice(folder.length)}`, files[folder]) : undefined;
+}
+
+async function respondWith(file: URL): Promise<Response> {
+  try {
+    const { readable } = await Deno.open(file);
+    const type = types[file.pathname.split(".").at(-1)!] ?? "application/octet-stream";
+    return new Response(readable, { headers: { "content-type": type } });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return new Response(`no ${file}`, { status: 404 });
+    throw error;
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * `deno task conformance`: every op and short training runs on every driver that is here, at WebGPU's default limits, each driver
+ * in a process of its own. Writes results/conformance.{md,json}; exits 1 when something failed. `--help` lists the options.
+ */
+
+import { parseArgs } from "node:util";
+import { writeTogether } from "../lib/files.ts";
+import { failuresOf, renderConformance } from "../lib/report/conformance_page.ts";
+import type { ConformanceRecord, DriverRecord } from "../lib/report/conformance_schema.ts";
+import { referenceLosses, trainingCases } from "../tests/support/conformance.ts";
+import { type Driver, drivers } from "./conformance/drivers.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
+
+const help = `deno task conformance [options]
+
+  --driver ID      only this one (repeatable): ${drivers.map(({ id }) => id).join(", ")}
+  --out DIR        where to write conformance.md and conformance.json (default: results)
+  --help           this text
+`;
+
+/** The record of one driver: run in a process that has the variables it wants. */
+async function recordOf({ id, name, compiler, toGet, find }: Driver): Promise<DriverRecord> {
+  const env = await find();
+  if (!env) return { name, compiler, missing: toGet };
+  const path = await Deno.makeTempFile();
+  const module = new URL("conformance/one_driver.ts", import.meta.url).href;
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    // Dawn is kept out of the lock: whatever is in it, Deno fetches when it fetches anything, and Dawn's are 130 MB.
+    args: ["run", "--allow-all", "--no-lock", module, id, path],
+    env: { NO_COLOR: "1", ...env },
+  }).output();
+  const text = await Deno.readTextFile(path);
+  await Deno.remove(path);
+  if (code === 0) return { name, compiler, ...JSON.parse(text) };
+  return { name, compiler, broken: `exit code ${code}\n${new TextDecoder().decode(stderr).trim()}` };
+}
+
+/** A line on what became of a driver. */
+function lineOf(record: DriverRecord): string {
+  if ("missing" in record) return `not here. ${record.missing}`;
+  if ("broken" in record) return record.broken;
+  const { cases, training, seconds } = record.run;
+  const failed = failuresOf(record.run).length;
+  return `${cases.length} cases and ${training.length} training runs in ${
+    seconds.toFixed(0)
+  } s, ${failed} failed`;
+}
+
+const passed = (record: DriverRecord) =>
+  "missing" in record || "run" in record && failuresOf(record.run).length === 0;
+
+function readArguments(): { help: boolean; out: string; chosen: readonly Driver[] } {
+  const { values } = asUsage(() =>
+    parseArgs({
+      args: Deno.args,
+      options: {
+        driver: { type: "string", multiple: true },
+        out: { type: "string", default: "results" },
+        help: { type: "boolean", default: false },
+      },
+    })
+  );
+  const ids = values.driver ?? drivers.map(({ id }) => id);
+  const unknown = ids.find((id) => drivers.every((driver) => driver.id !== id));
+  if (unknown !== undefined) {
+    throw new UsageError(`no driver "${unknown}"; have ${drivers.map(({ id }) => id).join(", ")}`);
+  }
+  return { ...values, chosen: drivers.filter(({ id }) => ids.includes(id)) };
+}
+
+await runCommand(async () => {
+  const options = readArguments();
+  if (options.help) return console.log(help);
+  await Deno.mkdir(options.out, { recursive: true });
+  const records: DriverRecord[] = [];
+  for (const driver of options.chosen) {
+    console.log(`${driver.name} …`);
+    records.push(await recordOf(driver));
+    console.log(`${driver.name}: ${lineOf(records.at(-1)!)}`);
+  }
+  const record: ConformanceRecord = {
+    schemaVersion: 1,
+    reference: Object.fromEntries(trainingCases.map((own) => [own.name, referenceLosses(own)])),
+    drivers: records,
+  };
+  await writeTogether({
+    [`${options.out}/conformance.json`]: `${JSON.stringify(record, null, 1)}\n`,
+    [`${options.out}/conformance.md`]: renderConformance(record),
+  });
+  console.log(`Wrote ${options.out}/conformance.md`);
+  if (!records.every(passed)) throw new Error("something failed: the page says what");
+});

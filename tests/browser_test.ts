@@ -1,0 +1,138 @@
+/** The library in a browser: its bundle, and the page of `deno task browser`, in Chromium on SwiftShader. */
+/// <reference lib="dom" />
+
+import assert from "node:assert/strict";
+import { parseArgs } from "node:util";
+import { taskByName } from "../lib/data/registry.ts";
+import { loadUseLite } from "../lib/models/use_lite.ts";
+import { demo } from "../tasks/browser/demo.ts";
+import { contestants, makeCourse, trainSideBySide } from "../tasks/browser/side_by_side.ts";
+import { serveSite } from "../tasks/browser/site.ts";
+import { browserTest, ChromiumPage } from "./support/chromium.ts";
+import { testGpu } from "./support/ops.ts";
+
+/**
+ * What the page's form is filled with: few and short examples, for SwiftShader, and few steps, since two drivers' roundings grow
+ * apart as AdamW goes (Deno on llvmpipe and on SwiftShader: by 7e-6 in these 8 steps, by 4e-4 in 9 of two examples each).
+ */
+const sizes = { train: 24, epochs: 1, batchSize: 3 };
+const maxTokens = 8;
+const steps = 8;
+
+/** Where a screenshot is wanted: deno test -A tests/browser_test.ts -- --screenshot FILE */
+const { screenshot } = parseArgs({ options: { screenshot: { type: "string" } }, strict: false }).values;
+
+/** The losses of both methods in Deno, on its own adapter. */
+async function lossesInDeno(): Promise<readonly (readonly number[])[]> {
+  const task = { ...taskByName("sentiment"), maxTokens };
+  const course = await makeCourse(await loadUseLite(), task, { ...sizes, dev: 2 });
+  return (await trainSideBySide(await testGpu(), course)).map(({ losses }) => losses);
+}
+
+/** How many pixels of the loss curve have exactly each of these colours. */
+function pixelsOf(page: ChromiumPage["page"], colours: readonly (readonly number[])[]): Promise<number[]> {
+  return page.locator("#curve canvas").evaluate((canvas: HTMLCanvasElement, colours) => {
+    const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
+    const pixels = Array.from({ length: data.length / 4 }, (_, i) => data.subarray(4 * i, 4 * i + 3));
+    return colours.map((colour) =>
+      pixels.filter((pixel) => colour.every((value, i) => pixel[i] === value)).length
+    );
+  }, colours);
+}
+
+browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them", async () => {
+  await using chromium = await ChromiumPage.open(demo);
+  const { page } = chromium;
+  page.setDefaultTimeout(300_000);
+  const expected = await lossesInDeno();
+  for (const [name, value] of Object.entries({ ...sizes, maxTokens })) {
+    await page.locator(`[name=${name}]`).fill(`${value}`);
+  }
+  await page.getByRole("button", { name: "Train" }).click();
+  await page.locator("#status", { hasText: /^Done/ }).or(page.locator("#status.failed")).waitFor();
+  assert.match(await page.locator("#status").innerText(), /^Done: 8 steps each, and 24 held-out examples/);
+
+  const finishes = (await chromium.page.evaluate("import('/main.js')") as {
+    finishes: { losses: number[]; score: number }[];
+  }).finishes;
+  for (const [i, { system: { label } }] of contestants.entries()) {
+    const { losses, score } = finishes[i];
+    assert.equal(losses.length, steps);
+    losses.forEach((loss, step) => {
+      const error = Math.abs(loss - expected[i][step]);
+      assert.ok(error <= 1e-4, `${label}, step ${step}: ${loss}, in Deno ${expected[i][step]}`);
+    });
+    const card = page.locator(".card", { has: page.getByRole("heading", { name: label, exact: true }) });
+    const [trainable, loss, speed, accuracy] = await card.locator("dd").allInnerTexts();
+    assert.equal(trainable, { "LoRA r 8": "24,576", "BoRA r 8 b 16": "32,768" }[label]);
+    assert.equal(loss, losses.at(-1)!.toFixed(3));
+    assert.ok(Number(speed.replaceAll(",", "")) > 0, speed);
+    assert.equal(accuracy, `${(100 * score).toFixed(1)} %`);
+    assert.ok((await page.locator("#key").innerText()).includes(label));
+  }
+  const pixels = await pixelsOf(page, [[0x00, 0x72, 0xb2], [0xd5, 0x5e, 0x00]]);
+  assert.ok(pixels.every((count) => count > 100), `${pixels} pixels of the curves in the methods' colours`);
+  assert.notDeepEqual(finishes[0].losses, finishes[1].losses);
+  if (typeof screenshot === "string") await page.screenshot({ path: screenshot });
+
+  await page.setViewportSize({ width: 390, height: 844 });
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.equal(width, 390, "on a phone nothing lies beyond the right edge");
+  assert.deepEqual(chromium.complaints, []);
+});
+
+browserTest("mod.ts bundles for browsers: a device of the page's own, and no npm cache", async () => {
+  await using chromium = await ChromiumPage.open({ entry: new URL("../mod.ts", import.meta.url) });
+  const { product, advice } = await chromium.page.evaluate(async () => {
+    const { compile, Graph, loadUseLite, matmul, openGpu }: typeof import("../mod.ts") = await import(
+      `${location.origin}/main.js`
+    );
+    const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
+    using gpu = await openGpu({ device });
+    const graph = new Graph();
+    const c = matmul(graph.input("a", [2, 3], "f32"), graph.input("b", [3, 2], "f32"));
+    using compiled = await compile(gpu, [c], { label: "product", weights: () => ({}) as never });
+    gpu.upload(compiled.inputs.get("a")!.buffer, Float32Array.of(1, 2, 3, 4, 5, 6));
+    gpu.upload(compiled.inputs.get("b")!.buffer, Float32Array.of(1, 0, 0, 1, 1, 1));
+    compiled.program.replay();
+    const { buffer, offset, bytes } = compiled.view(c);
+    const product = [...new Float32Array(await gpu.read(buffer, bytes, offset))];
+    const advice = await loadUseLite().then(String, (error: Error) => error.message);
+    return { product, advice };
+  });
+  assert.deepEqual(product, [4, 5, 10, 11]);
+  assert.match(
+    advice,
+    /model\.json is a file of an npm package, and there is no npm cache here: pass \{ packages/,
+  );
+  assert.deepEqual(chromium.complaints, []);
+});
+
+Deno.test("a site serves its own files and no others", async () => {
+  const include = new URL("../wgsl/include/", import.meta.url);
+  await using site = await serveSite({
+    entry: new URL("support/letters.ts", import.meta.url),
+    files: { "/wgsl/": include },
+  });
+  const status = async (path: string) => {
+    const response = await fetch(new URL(path, site.url));
+    return { status: response.status, text: await response.text() };
+  };
+  assert.match((await status("main.js")).text, /export/);
+  assert.equal(
+    (await status("wgsl/index.wgsl")).text,
+    await Deno.readTextFile(new URL("index.wgsl", include)),
+  );
+  for (
+    const path of [
+      "wgsl/none.wgsl",
+      "wgsl/%2e%2e/matmul.wgsl",
+      "wgsl/..%2fmatmul.wgsl",
+      "wgsl/..%5Cmatmul.wgsl",
+      "deno.json",
+      "wgsl",
+    ]
+  ) {
+    assert.equal((await status(path)).status, 404, path);
+  }
+});

@@ -1,0 +1,79 @@
+/** Chromium with WebGPU on SwiftShader: a module is bundled and served, and its exports are called in a page. */
+
+import { type Browser, chromium, type Page } from "npm:playwright-core@1.65.1";
+import { existsSync } from "node:fs";
+import { serveSite, type Site, type SiteOptions } from "../../tasks/browser/site.ts";
+
+const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/** Where Chromium is, if it is installed. */
+export const executablePath = places.find((path) => existsSync(path));
+
+/** The software driver is asked for by name, so that a machine with a GPU gives the same numbers. */
+const args = [
+  "--headless=new",
+  "--no-sandbox",
+  "--enable-unsafe-webgpu",
+  "--enable-features=Vulkan",
+  "--use-webgpu-adapter=swiftshader",
+];
+
+/** A test that needs Chromium; ignored, and says why, where there is none. */
+export function browserTest(name: string, body: () => Promise<void>): void {
+  if (!executablePath) console.log(`ignored: "${name}" needs Chromium (Debian: apt-get install chromium)`);
+  Deno.test({ name, ignore: !executablePath, fn: body });
+}
+
+/**
+ * A page of a site of its own. Everything is closed by `await using`.
+ *
+ * @example
+ * ```ts ignore
+ * await using chromium = await ChromiumPage.open({ entry: new URL("sums.ts", import.meta.url) });
+ * assert.equal(await chromium.call("sum", 1, 2), 3); // sums.ts: export function sum(a: number, b: number)
+ * assert.deepEqual(chromium.complaints, []);
+ * ```
+ */
+export class ChromiumPage implements AsyncDisposable {
+  /** What the console was told as an error or a warning, and what was thrown and not caught. */
+  readonly complaints: string[] = [];
+
+  private constructor(
+    private readonly site: Site,
+    private readonly browser: Browser,
+    /** Playwright's page, at the site's address. */
+    readonly page: Page,
+  ) {
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) this.complaints.push(message.text());
+    });
+    page.on("pageerror", (error) => this.complaints.push(error.stack ?? error.message));
+  }
+
+  /** Serves the site and opens it, in a window of 1280 × 800. Throws what bundling throws. */
+  static async open(options: SiteOptions): Promise<ChromiumPage> {
+    await using opened = new AsyncDisposableStack();
+    const site = opened.use(await serveSite(options));
+    const browser = await chromium.launch({ executablePath, args });
+    opened.defer(() => browser.close());
+    const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    const own = new ChromiumPage(site, browser, page);
+    await page.goto(site.url);
+    opened.move();
+    return own;
+  }
+
+  /** Calls the entry module's export `name` in the page and awaits what it gives; both ways only what JSON can hold. */
+  async call<Result>(name: string, ...given: readonly unknown[]): Promise<Result> {
+    return await this.page.evaluate(
+      async ([name, given]) => (await import(`${location.origin}/main.js`))[name](...given),
+      [name, given] as const,
+    );
+  }
+
+  /** Closes the browser and stops serving. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.browser.close();
+    await this.site[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * What a driver is asked to do: every case of every op, and short training runs, each against float64 on the CPU. Nothing here
+ * needs Deno.
+ */
+
+import { type Adapter, attach } from "../../lib/adapters/attach.ts";
+import { bora } from "../../lib/adapters/bora.ts";
+import { lora } from "../../lib/adapters/lora.ts";
+import type { Gpu } from "../../lib/gpu/device.ts";
+import type { Encoder } from "../../lib/models/model.ts";
+import { type Packing, packModel, unpack } from "../../lib/models/packing.ts";
+import type { CaseResult, DriverRun, TrainingResult } from "../../lib/report/conformance_schema.ts";
+import type { Encoded } from "../../lib/train/batches.ts";
+import { Trainer, type TrainOptions } from "../../lib/train/trainer.ts";
+import { limitsOf } from "./default_limits.ts";
+import { lossesInFloat64 } from "./float64_training.ts";
+import { type OpCase, opCases } from "./op_cases.ts";
+import { opErrors, relativeError, traceCase } from "./ops.ts";
+import { tinyEncoder } from "./tiny_encoder.ts";
+
+/** A short run of the trainer. */
+export interface TrainingCase {
+  readonly name: string;
+  readonly model: Encoder;
+  readonly adapter: Adapter;
+  readonly options: TrainOptions;
+}
+
+const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+
+/** Ten batches of four: lengths from 1 to 14, in two buckets. */
+const examples: readonly Encoded[] = Array.from({ length: 40 }, (_, i) => ({
+  label: i % 2,
+  texts: [Array.from({ length: 1 + (i * 5) % 14 }, (_, j) => (i % 2 * 5 + i + j * 3) % 11)],
+}));
+
+const options: TrainOptions = { learningRate: 1e-2, epochs: 1, batchSize: 4, warmupRatio: 0.1, seed: 3 };
+
+const model = tinyEncoder();
+const attached = { r: 4, alpha: 8, dropout: 0.1, target: "all-linear" } as const;
+const withBora = (base: Encoder) => attach(base, bora, { ...attached, blocks: 4 });
+
+function packedCase(packing: Packing): TrainingCase {
+  const packed = packModel(model, packing);
+  return { name: `BoRA on ${packing} weights`, model: packed, adapter: withBora(packed), options };
+}
+
+/** The runs: the two methods, BoRA with five steps of two batches, and BoRA on each kind of packed weights. */
+export const trainingCases: readonly TrainingCase[] = [
+  { name: "LoRA", model, adapter: attach(model, lora, attached), options },
+  { name: "BoRA", model, adapter: withBora(model), options },
+  {
+    name: "BoRA, 2 batches a step",
+    model,
+    adapter: withBora(model),
+    options: { ...options, accumulationSteps: 2 },
+  },
+  ...(["f16", "int8", "int4"] as const).map(packedCase),
+];
+
+/** Largest error of a step's loss, relative to the largest loss. */
+const lossTolerance = 1e-5;
+
+/** The model with the values that its packed weights stand for. */
+function unpacked(own: Encoder): Encoder {
+  const values = [...own.packed ?? []].map(([name, packed]) => [name, unpack(packed)] as const);
+  const { packed: _, ...rest } = own;
+  return { ...rest, weights: new Map([...own.weights, ...values]) };
+}
+
+/** What a run's losses should be. */
+export function referenceLosses({ model, adapter, options }: TrainingCase): number[] {
+  return lossesInFloat64(unpacked(model), adapter, head, examples, options);
+}
+
+/** Runs `body`; what it throws is the result's failure. */
+async function orFailure<Own, Result>(
+  own: Own,
+  body: () => Promise<Result>,
+): Promise<Own & (Result | { failure: string })> {
+  try {
+    return { ...own, ...await body() };
+  } catch (error) {
+    return { ...own, failure: (error as Error).message };
+  }
+}
+
+/** One op on one shape. */
+export function runCase(gpu: Gpu, op: OpCase): Promise<CaseResult> {
+  const { family, name, tolerance } = op;
+  return orFailure({ family, name, tolerance }, async () => {
+    const errors = await opErrors(gpu, traceCase(op));
+    const worst = errors.reduce((most, own) => own.error > most.error ? own : most);
+    gpu.check();
+    return worst;
+  });
+}
+
+/** One training run. */
+export function runTraining(gpu: Gpu, own: TrainingCase): Promise<TrainingResult> {
+  const { name, model, adapter, options } = own;
+  return orFailure({ name, tolerance: lossTolerance }, async () => {
+    using trainer = new Trainer(gpu, model, adapter, head, examples, options);
+    const losses = (await trainer.epoch(0)).map(({ loss }) => loss);
+    return { losses, error: relativeError(losses, referenceLosses(own)) };
+  });
+}
+
+/** Everything, on one device; `onDone` is told the name of each piece of work. */
+export async function runConformance(
+  gpu: Gpu,
+  onDone: (name: string) => void = () => {},
+): Promise<DriverRun> {
+  const start = performance.now();
+  const cases: CaseResult[] = [];
+  for (const op of opCases) {
+    cases.push(await runCase(gpu, op));
+    onDone(op.name);
+  }
+  const training: TrainingResult[] = [];
+  for (const own of trainingCases) {
+    training.push(await runTraining(gpu, own));
+    onDone(own.name);
+  }
+  return {
+    limits: limitsOf(gpu),
+    subgroupSize: gpu.traits.subgroupSize,
+    seconds: (performance.now() - start) / 1000,
+    cases,
+    training,
+  };
+}

@@ -1,0 +1,117 @@
+/** What `Trainer` computes, in float64 on the CPU: its batches and starting values, the interpreter's gradients, and AdamW. */
+
+import type { Adapter } from "../../lib/adapters/attach.ts";
+import { initialise } from "../../lib/adapters/initialise.ts";
+import { constantWeights, startingWeights } from "../../lib/adapters/starting_weights.ts";
+import { grad } from "../../lib/graph/grad.ts";
+import { interpret } from "../../lib/graph/interpret.ts";
+import type { Encoder } from "../../lib/models/model.ts";
+import { adamWDefaults } from "../../lib/train/adamw.ts";
+import { type Batch, batchInputs, type Encoded, makeBatches } from "../../lib/train/batches.ts";
+import { linearSchedule } from "../../lib/train/schedule.ts";
+import { headParameters, type HeadShape, traceStep } from "../../lib/train/step.ts";
+import type { TrainOptions } from "../../lib/train/trainer.ts";
+
+/** The loss of every step, for a run of `Trainer` with AdamW's defaults. */
+export function lossesInFloat64(
+  model: Encoder,
+  adapter: Adapter,
+  head: HeadShape,
+  examples: readonly Encoded[],
+  options: TrainOptions,
+): number[] {
+  const { seed, batchSize, epochs, warmupRatio, learningRate, accumulationSteps = 1 } = options;
+  const trained = startingValues(model, adapter, head, seed);
+  const fixed = [...model.weights, ...model.constants, ...constantWeights(model, adapter)].map((
+    [name, { data }],
+  ) => [name, Float64Array.from(data)] as const);
+  const batches = Array.from({ length: epochs }, (_, epoch) => makeBatches(examples, batchSize, seed, epoch));
+  const steps = batches.flatMap((own) =>
+    Array.from(
+      { length: Math.ceil(own.length / accumulationSteps) },
+      (_, i) => own.slice(i * accumulationSteps, (i + 1) * accumulationSteps),
+    )
+  );
+  const rates = linearSchedule(steps.length, warmupRatio).map((factor) => factor * learningRate);
+  const optimizer = new AdamWInFloat64(trained);
+  let count = 0;
+  return steps.map((own, step) => {
+    const parts = own.map((batch) => {
+      const inputs = Object.entries({
+        ...batchInputs(model, head, batchSize, batch, examples),
+        clock: [seed, count++],
+      }).map(([name, data]) => [name, Float64Array.from(data)] as const);
+      const values = new Map([...fixed, ...trained, ...inputs]);
+      return lossAndGradients(model, adapter, head, { batch, batchSize }, values);
+    });
+    optimizer.step(meanOf(parts.map(({ gradients }) => gradients)), rates[step]);
+    return parts.reduce((sum, { loss }) => sum + loss, 0) / parts.length;
+  });
+}
+
+/** Values by a trained tensor's name. */
+type Named = Map<string, Float64Array>;
+
+function startingValues(model: Encoder, adapter: Adapter, head: HeadShape, seed: number): Named {
+  const ofHead = [...headParameters(model, head)].map(([name, spec]) =>
+    [name, initialise(name, spec, seed)] as const
+  );
+  return new Map(
+    [...ofHead, ...startingWeights(model, adapter, seed)].map((
+      [name, { data }],
+    ) => [name, Float64Array.from(data)]),
+  );
+}
+
+function lossAndGradients(
+  model: Encoder,
+  adapter: Adapter,
+  head: HeadShape,
+  { batch: { length }, batchSize: examples }: { readonly batch: Batch; readonly batchSize: number },
+  values: Named,
+): { readonly loss: number; readonly gradients: Named } {
+  const { graph, losses, loss } = traceStep(model, adapter, head, { examples, length }, true);
+  const targets = graph.nodes.filter(({ source }) => source === "trainable").map(({ outputs: [own] }) => own);
+  const [[value], ...gradients] = interpret([loss, ...grad(losses, targets)], values);
+  return { loss: value, gradients: new Map(targets.map(({ node }, i) => [node.name, gradients[i]])) };
+}
+
+function meanOf(parts: readonly Named[]): Named {
+  return new Map(
+    [...parts[0].keys()].map((name) => [
+      name,
+      parts[0].get(name)!.map((_, i) =>
+        parts.reduce((sum, own) => sum + own.get(name)![i], 0) / parts.length
+      ),
+    ]),
+  );
+}
+
+/** AdamW (Loshchilov & Hutter 2019) without decay, after clipping the gradients' global norm, as wgsl/adamw.wgsl has it. */
+class AdamWInFloat64 {
+  readonly #first: Named;
+  readonly #second: Named;
+  #steps = 0;
+
+  constructor(private readonly weights: Named) {
+    const zeros = () => new Map([...weights].map(([name, { length }]) => [name, new Float64Array(length)]));
+    [this.#first, this.#second] = [zeros(), zeros()];
+  }
+
+  step(gradients: Named, rate: number): void {
+    const { beta1, beta2, epsilon, maxNorm } = adamWDefaults;
+    this.#steps++;
+    const squares = [...gradients.values()].flatMap((own) => [...own]).reduce((sum, g) => sum + g * g, 0);
+    const clip = Math.min(1, maxNorm / (Math.sqrt(squares) + 1e-6));
+    for (const [name, gradient] of gradients) {
+      const [w, m, v] = [this.weights, this.#first, this.#second].map((named) => named.get(name)!);
+      gradient.forEach((value, i) => {
+        const g = value * clip;
+        m[i] = beta1 * m[i] + (1 - beta1) * g;
+        v[i] = beta2 * v[i] + (1 - beta2) * g * g;
+        const [mean, square] = [m[i] / (1 - beta1 ** this.#steps), v[i] / (1 - beta2 ** this.#steps)];
+        w[i] -= rate * mean / (Math.sqrt(square) + epsilon);
+      });
+    }
+  }
+}

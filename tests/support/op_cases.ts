@@ -1,0 +1,402 @@
+/**
+ * Every op over odd shapes, as cases that any device can run: `tests/ops_test.ts` makes tests of them, and
+ * `deno task conformance` a row a case on every driver. Nothing here needs Deno: Chromium runs it as well.
+ */
+
+import type { Graph, Tensor } from "../../lib/graph/graph.ts";
+import { activate, type Activation } from "../../lib/graph/ops/activation.ts";
+import { attention } from "../../lib/graph/ops/attention.ts";
+import { add, multiply } from "../../lib/graph/ops/binary.ts";
+import { boraMix, boraSigma } from "../../lib/graph/ops/bora.ts";
+import { compareFeatures } from "../../lib/graph/ops/compare_features.ts";
+import { detachedInverseColumnNorm } from "../../lib/graph/ops/column_norm.ts";
+import { columnSum, repeatRows } from "../../lib/graph/ops/column_sum.ts";
+import { dropout } from "../../lib/graph/ops/dropout.ts";
+import { embedding } from "../../lib/graph/ops/embedding.ts";
+import { firstToken } from "../../lib/graph/ops/first_token.ts";
+import { gate } from "../../lib/graph/ops/gate.ts";
+import { layerNorm } from "../../lib/graph/ops/layer_norm.ts";
+import { reshape, swapAxes } from "../../lib/graph/ops/layout.ts";
+import { crossEntropy, meanSquaredError } from "../../lib/graph/ops/losses.ts";
+import { lookup } from "../../lib/graph/ops/lookup.ts";
+import { matmul } from "../../lib/graph/ops/matmul.ts";
+import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
+import type { Split } from "../../lib/graph/ops/product.ts";
+import { scaleColumns } from "../../lib/graph/ops/scale_columns.ts";
+import { softmaxRows } from "../../lib/graph/ops/softmax_rows.ts";
+import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
+
+/** An op, or a few, on one shape. */
+export interface OpCase {
+  /** The op's name, as the rows of results/conformance.md have it. */
+  readonly family: string;
+  /** Unlike any other case's. */
+  readonly name: string;
+  /** Traces the output under test, from sources it makes itself. */
+  readonly trace: (graph: Graph) => Tensor;
+  /** Sources that are not random. */
+  readonly values?: Readonly<Record<string, readonly number[]>>;
+  /** Largest error of an output or gradient, relative to its largest entry (see `relativeError`). */
+  readonly tolerance: number;
+}
+
+/** What f32 leaves of the sums here, with some room. */
+const tolerance = 2e-5;
+
+const letters = (transposeA: boolean, transposeB: boolean) =>
+  `${transposeA ? "T" : "N"}${transposeB ? "T" : "N"}`;
+
+const range = (length: number, value: (i: number) => number) => Array.from({ length }, (_, i) => value(i));
+
+// 36×100 and 100×36 fill no tile of the kernel for subgroups (32 rows, 8 columns a lane), which wants multiples of 4;
+// 68×132 fills none of the widest tile of the plain one (16×16 in 4×8 lanes).
+const sizes: readonly [number, number, number][] = [
+  [1, 1, 1],
+  [5, 3, 7],
+  [17, 33, 13],
+  [64, 64, 64],
+  [67, 72, 20],
+  [130, 8, 31],
+  [36, 100, 12],
+  [100, 36, 20],
+  [68, 132, 8],
+];
+
+const products = sizes.flatMap(([m, n, k]) =>
+  [[false, false], [false, true], [true, false]].map(([transposeA, transposeB]): OpCase => ({
+    family: "matmul",
+    name: `matmul ${letters(transposeA, transposeB)} ${m}×${n}×${k}`,
+    tolerance,
+    trace: (graph) =>
+      matmul(
+        graph.weight("a", transposeA ? [k, m] : [m, k], true),
+        graph.weight("b", transposeB ? [n, k] : [k, n], true),
+        { transposeA, transposeB, scale: 0.7 },
+      ),
+  }))
+);
+
+/** Sums so long that a launch adds a part of k to what the one before left; forward only. */
+const longSums = [false, true].map((transposeA): OpCase => ({
+  family: "matmul",
+  name: `matmul ${letters(transposeA, false)} 36×36×1100`,
+  tolerance: 2e-6,
+  trace: (graph) =>
+    matmul(
+      graph.weight("a", transposeA ? [1100, 36] : [36, 1100], false),
+      graph.weight("b", [1100, 36], false),
+      { transposeA, scale: 0.3 },
+    ),
+}));
+
+const epilogues = ([undefined, "relu", "tanh"] as const).flatMap((activation) =>
+  [[3, 5, 7], [16, 32, 12], [65, 64, 8]].map(([m, n, k]): OpCase => ({
+    family: "matmul with an epilogue",
+    name: `matmul with bias and ${activation ?? "residual"} ${m}×${n}×${k}`,
+    tolerance,
+    trace: (graph) =>
+      matmul(graph.weight("a", [m, k], true), graph.weight("b", [n, k], true), {
+        transposeB: true,
+        bias: graph.weight("bias", [n], true),
+        activation,
+        residual: activation ? undefined : graph.weight("residual", [m, n], true),
+      }),
+  }))
+);
+
+const project = { a: "columns", b: "columns", out: "columns" } as const;
+const expand = { a: "columns", b: "rows", out: "columns" } as const;
+const blockSizes: readonly [string, number, number, number, number, { a: Split; b: Split; out: Split }][] = [
+  ["project U_k = x_k A_kᵀ", 9, 4, 12, 3, project],
+  ["project U_k = x_k A_kᵀ", 70, 8, 64, 4, project],
+  ["expand y_j = V_j B_jᵀ", 9, 6, 4, 2, expand],
+  ["expand y_j = V_j B_jᵀ", 33, 16, 8, 4, expand],
+];
+const blockProducts = blockSizes.map(([what, rows, n, k, blocks, splits]): OpCase => ({
+  family: "block matmul",
+  name: `block matmul: ${what}, ${blocks} blocks, ${rows} tokens`,
+  tolerance,
+  trace: (graph) => {
+    const b = splits.b === "rows" ? [n * blocks, k] : [n, k * blocks];
+    return matmul(graph.weight("a", [rows, k * blocks], true), graph.weight("b", b, true), {
+      transposeB: true,
+      blocks,
+      splits,
+      scale: 2,
+      residual: graph.weight("residual", [rows, n * blocks], true),
+    });
+  },
+}));
+
+const activations = (["relu", "tanh", "gelu"] as Activation[]).flatMap((name) =>
+  [1, 67, 300].map((size): OpCase => ({
+    family: "activation",
+    name: `activation ${name} of ${size}`,
+    tolerance,
+    trace: (graph) => activate(name, graph.weight("x", [size, 1], true)),
+  }))
+);
+
+const addAndMultiply: OpCase = {
+  family: "add and multiply",
+  name: "add and multiply",
+  tolerance,
+  trace: (graph) => {
+    const [a, b] = [graph.weight("a", [7, 13], true), graph.weight("b", [7, 13], true)];
+    return multiply(add(a, b), add(multiply(a, a), add(b, b)));
+  },
+};
+
+const layerNorms = [[1, 1], [3, 7], [33, 65], [8, 256]].map(([rows, cols]): OpCase => ({
+  family: "layerNorm",
+  name: `layerNorm ${rows}×${cols}`,
+  tolerance,
+  trace: (graph) =>
+    layerNorm(
+      graph.weight("x", [rows, cols], true),
+      graph.weight("gamma", [cols], true),
+      graph.weight("beta", [cols], true),
+      1e-2,
+    ),
+}));
+
+const attentions = [[1, 1, 1, 4], [2, 5, 3, 8], [3, 17, 2, 16], [2, 33, 1, 64], [2, 9, 1, 128]].map((
+  [batch, length, heads, width],
+): OpCase => ({
+  family: "attention",
+  name: `attention ${batch}×${length}, ${heads} heads of ${width}`,
+  tolerance,
+  values: { lengths: range(batch, (b) => Math.max(1, length - 2 * b)) },
+  trace: (graph) => {
+    const shape = [batch * length, heads * width];
+    const [q, k, v] = ["q", "k", "v"].map((name) => graph.weight(name, shape, true));
+    return attention(q, k, v, graph.input("lengths", [batch], "u32"), { heads, scale: width ** -0.5 });
+  },
+}));
+
+const embeddings = [[1, 1, 1, 1], [3, 5, 7, 4], [4, 16, 32, 50]].map((
+  [batch, length, width, vocabulary],
+): OpCase => ({
+  family: "embedding",
+  name: `embedding ${batch}×${length}×${width} of ${vocabulary}`,
+  tolerance,
+  values: { ids: range(batch * length, (i) => (i * 7) % vocabulary) },
+  trace: (graph) =>
+    embedding(
+      graph.input("ids", [batch, length], "u32"),
+      graph.weight("table", [vocabulary, width], true),
+      graph.weight("positions", [length, width], false),
+      2,
+    ),
+}));
+
+const lookups = ([[9, 0, false], [4, 3, true], [11, -2, true]] as const).map((
+  [rows, firstRow, onto],
+): OpCase => ({
+  family: "lookup",
+  name: `lookup in ${rows} rows from ${firstRow} on${onto ? ", added to another" : ""}`,
+  tolerance,
+  values: { index: range(15, (i) => i * 7 % 9) },
+  trace: (graph) =>
+    lookup(graph.input("index", [3, 5], "u32"), graph.weight("table", [rows, 8], true), {
+      firstRow,
+      onto: onto ? graph.weight("onto", [15, 8], true) : undefined,
+    }),
+}));
+
+const firstTokens = [[1, 1, 1], [3, 5, 7]].map(([batch, length, width]): OpCase => ({
+  family: "firstToken",
+  name: `firstToken ${batch}×${length}×${width}`,
+  tolerance,
+  trace: (graph) => firstToken(graph.weight("x", [batch * length, width], true), batch),
+}));
+
+const meanPools = [[1, 1, 1], [3, 5, 7], [5, 16, 33]].map(([batch, length, width]): OpCase => ({
+  family: "meanPool",
+  name: `meanPool ${batch}×${length}×${width}`,
+  tolerance,
+  values: { lengths: range(batch, (b) => 1 + b % length) },
+  trace: (graph) =>
+    meanPool(graph.weight("x", [batch * length, width], true), graph.input("lengths", [batch], "u32")),
+}));
+
+const comparisons = [[1, 1, 1], [3, 1, 7], [5, 4, 13]].map(([count, options, width]): OpCase => ({
+  family: "compareFeatures",
+  name: `compareFeatures ${count} anchors, ${options} options, ${width} wide`,
+  tolerance,
+  trace: (graph) => compareFeatures(graph.weight("pooled", [count * (1 + options), width], true), options),
+}));
+
+const crossEntropies = [[1, 2], [7, 3], [33, 41], [5, 130]].map(([rows, classes]): OpCase => ({
+  family: "crossEntropy",
+  name: `crossEntropy ${rows}×${classes}`,
+  tolerance,
+  values: {
+    labels: range(rows, (i) => (i * 5) % classes),
+    weights: range(rows, (i) => i === 0 ? 1 : i % 3),
+  },
+  trace: (graph) =>
+    crossEntropy(
+      graph.weight("x", [rows, classes], true),
+      graph.input("labels", [rows], "u32"),
+      graph.input("weights", [rows]),
+    ),
+}));
+
+const hugeLogits: OpCase = {
+  family: "crossEntropy",
+  name: "crossEntropy stays finite for logits of ±1e4",
+  tolerance: 0,
+  values: { x: [1e4, -1e4, -1e4, 1e4], labels: [0, 0], weights: [1, 1] },
+  trace: (graph) =>
+    crossEntropy(
+      graph.weight("x", [2, 2], false),
+      graph.input("labels", [2], "u32"),
+      graph.input("weights", [2]),
+    ),
+};
+
+const squaredErrors = [1, 7, 130].map((rows): OpCase => ({
+  family: "meanSquaredError",
+  name: `meanSquaredError of ${rows}`,
+  tolerance,
+  values: { w: range(rows, (i) => i === 0 ? 1 : i % 2) },
+  trace: (graph) =>
+    meanSquaredError(graph.weight("x", [rows, 1], true), graph.input("y", [rows]), graph.input("w", [rows])),
+}));
+
+const dropouts = [0, 0.1, 0.5].map((rate): OpCase => ({
+  family: "dropout",
+  name: `dropout ${rate}: same mask forward, backward and in the interpreter`,
+  tolerance,
+  values: { clock: [3, 11] },
+  trace: (graph) => {
+    const clock = graph.input("clock", [2], "u32");
+    return dropout(dropout(graph.weight("x", [37, 11], true), clock, rate), clock, rate);
+  },
+}));
+
+const sigmas = [[1, 1], [3, 5], [4, 8], [16, 8]].flatMap(([b, r]) =>
+  [[true, true], [false, true], [true, false]].map(([exp, norm]): OpCase => ({
+    family: "boraSigma",
+    name: `boraSigma b=${b} r=${r}${exp ? "" : " without Exp"}${norm ? "" : " without Norm"}`,
+    tolerance,
+    trace: (graph) => boraSigma(graph.weight("sigma", [b, b, r], true), { exp, norm }),
+  }))
+);
+
+const mixes = [[1, 1, 1], [7, 3, 5], [33, 4, 8], [65, 16, 4]].map(([tokens, b, r]): OpCase => ({
+  family: "boraMix",
+  name: `boraMix ${tokens} tokens, b=${b} r=${r}`,
+  tolerance,
+  trace: (graph) =>
+    boraMix(graph.weight("u", [tokens, b * r], true), graph.weight("diagonal", [b, b, r], true)),
+}));
+
+const columns = [[1, 1], [7, 13], [65, 32]].flatMap(([rows, cols]): OpCase[] => {
+  const size = `${rows}×${cols}`;
+  const x = (graph: Graph) => graph.weight("x", [rows, cols], true);
+  const scale = (graph: Graph) => graph.weight("scale", [cols], true);
+  return [
+    {
+      family: "columnSum and repeatRows",
+      name: `columnSum and repeatRows ${size}`,
+      tolerance,
+      trace: (graph) => repeatRows(columnSum(x(graph)), 5),
+    },
+    {
+      family: "sumOfSquares",
+      name: `sumOfSquares ${size}`,
+      tolerance,
+      trace: (graph) => sumOfSquares(x(graph), 0.3),
+    },
+    {
+      family: "softmaxRows",
+      name: `softmaxRows ${size}`,
+      tolerance,
+      trace: (graph) => softmaxRows(x(graph)),
+    },
+    {
+      family: "scaleColumns",
+      name: `scaleColumns ${size}`,
+      tolerance,
+      trace: (graph) => scaleColumns(x(graph), scale(graph)),
+    },
+    {
+      family: "scaleColumns",
+      name: `scaleColumns ${size} with shift and residual`,
+      tolerance,
+      trace: (graph) =>
+        scaleColumns(x(graph), scale(graph), {
+          shift: graph.weight("shift", [cols], true),
+          residual: graph.weight("residual", [rows, cols], true),
+        }),
+    },
+    {
+      family: "inverse column norms",
+      name: `inverse column norms ${size}, and no gradient through them`,
+      tolerance,
+      trace: (graph) => scaleColumns(x(graph), detachedInverseColumnNorm(x(graph))),
+    },
+  ];
+});
+
+const hugeRow: OpCase = {
+  family: "softmaxRows",
+  name: "softmaxRows stays finite for logits of ±1e4",
+  tolerance: 0,
+  values: { x: [1e4, -1e4] },
+  trace: (graph) => softmaxRows(graph.weight("x", [1, 2], false)),
+};
+
+const gates = [[1, 1, 1], [7, 3, 5], [33, 4, 8]].flatMap(([rows, experts, width]) =>
+  [true, false].map((shared): OpCase => ({
+    family: "gate",
+    name: `gate ${rows} rows, ${experts} experts, ${width} wide${shared ? ", one vector for all" : ""}`,
+    tolerance,
+    trace: (graph) =>
+      gate(
+        graph.weight("g", [rows, experts], true),
+        graph.weight("u", [rows, shared ? width : experts * width], true),
+        shared,
+      ),
+  }))
+);
+
+const swaps = [[1, 1, 1, 1], [3, 5, 7, 1], [4, 3, 2, 11]].map(([rows, p, q, width]): OpCase => ({
+  family: "swapAxes and reshape",
+  name: `swapAxes ${rows}×${p}×${q}×${width}, between reshapes`,
+  tolerance,
+  trace: (graph) => {
+    const x = graph.weight("x", [rows * p, q * width], true);
+    const turned = swapAxes(reshape(x, [rows, p * q * width]), { p, q, width }, [rows * q, p * width]);
+    return reshape(multiply(turned, turned), [rows * p * q, width]);
+  },
+}));
+
+/** Every case, each op's together. */
+export const opCases: readonly OpCase[] = [
+  ...products,
+  ...longSums,
+  ...epilogues,
+  ...blockProducts,
+  ...mixes,
+  ...sigmas,
+  ...attentions,
+  ...layerNorms,
+  ...embeddings,
+  ...lookups,
+  ...firstTokens,
+  ...meanPools,
+  ...comparisons,
+  ...crossEntropies,
+  hugeLogits,
+  ...squaredErrors,
+  ...dropouts,
+  ...activations,
+  addAndMultiply,
+  ...columns,
+  hugeRow,
+  ...gates,
+  ...swaps,
+];

@@ -1,9 +1,10 @@
-/** The workflow of `.github/`: that it parses, names only tasks and files there are, and lets no stranger onto our machines. */
+/** The workflow of `.github/`, and the Slurm script: that it parses, names only tasks and files there are, and lets no stranger onto our machines. */
 
 import assert from "node:assert/strict";
 import { parse } from "npm:yaml@2.9.1";
 import config from "../deno.json" with { type: "json" };
 import { groups } from "../bench/groups.ts";
+import { runTask } from "./support/command.ts";
 
 interface Job {
   readonly "runs-on": string | string[];
@@ -50,4 +51,53 @@ Deno.test("a software job for everyone; a GPU only where there is one, and never
   assert.deepEqual(workflow.permissions, { contents: "read" });
   // What a branch's name or a title holds must not become part of a command.
   assert.doesNotMatch(everything, /\$\{\{/);
+});
+
+const slurmScript = new URL("tasks/slurm.sbatch", root).pathname;
+
+/** Runs the Slurm script with a `deno` that prints its arguments, a line each. */
+async function runSlurmScript(env: Record<string, string>, ...args: string[]) {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/deno`, '#!/bin/sh\nprintf "%s\\n" "$@"\n', { mode: 0o755 });
+  const { code, stdout, stderr } = await new Deno.Command("sh", {
+    args: [slurmScript, ...args],
+    clearEnv: true,
+    env: { PATH: `${folder}:${Deno.env.get("PATH")}`, ...env },
+  }).output();
+  await Deno.remove(folder, { recursive: true });
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, lines: text(stdout).trimEnd().split("\n"), stderr: text(stderr) };
+}
+
+const arrayOf = (id: number, min: number, max: number, count: number) => ({
+  SLURM_ARRAY_TASK_ID: String(id),
+  SLURM_ARRAY_TASK_MIN: String(min),
+  SLURM_ARRAY_TASK_MAX: String(max),
+  SLURM_ARRAY_TASK_COUNT: String(count),
+});
+
+Deno.test("the Slurm script parses, and runs one shard a task, in a folder of its own, by options that there are", async () => {
+  const { success } = await new Deno.Command("bash", { args: ["-n", slurmScript] }).output();
+  assert.ok(success, "bash -n");
+  const { code, lines } = await runSlurmScript(arrayOf(2, 1, 4, 4), "methods", "--method", "BoRA r 8 b 16");
+  assert.equal(code, 0);
+  assert.deepEqual(lines, [
+    ...["task", "reproduce", "methods", "--method", "BoRA r 8 b 16"],
+    ...["--shard", "2/4", "--out", "results/shard-2", "--resume"],
+  ]);
+  const { stdout: help } = await runTask("reproduce", ["--help"]);
+  const text = await read("tasks/slurm.sbatch");
+  const ofReproduce = [...text.matchAll(/(?:reproduce|tasks\/slurm\.sbatch) (.+?(?:\\\n.*)*)(?=\n|\)|$)/g)];
+  const flags = ofReproduce.flatMap(([, line]) => [...line.matchAll(/--[a-z-]+/g)].map(([flag]) => flag));
+  assert.deepEqual([...new Set(flags)].toSorted(), ["--out", "--profile", "--resume", "--shard"]);
+  for (const flag of flags) assert.match(help, new RegExp(`^  ${flag} `, "m"));
+  assert.match((await runTask("report", ["--help"])).stdout, /^deno task report DIR… \[--out DIR\]/m);
+});
+
+Deno.test("the Slurm script refuses to run outside an array, or in one that would leave cells out", async () => {
+  for (const env of [{}, arrayOf(0, 0, 3, 4), arrayOf(3, 1, 7, 4)]) {
+    const { code, stderr } = await runSlurmScript(env);
+    assert.equal(code, 2);
+    assert.match(stderr, /submit it as an array from 1 on, such as sbatch --array=1-4 /);
+  }
 });

@@ -240,15 +240,19 @@ export class Gpu implements Disposable {
 
   /**
    * Copies `data` into `buffer` at `offset` bytes. Every 64 uploads or 16 MiB an empty submit lets wgpu free its staging
-   * memory, which otherwise piles up until the next one (tracel-ai/cubecl issue 1120).
+   * memory, which otherwise piles up until the next one (tracel-ai/cubecl issue 1120). After 16 MiB the queue is waited for
+   * too, as far as the runtime does so within the call (Deno does), lest the staging memory of a whole model lie in the queue.
    */
   upload(buffer: GPUBuffer, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, offset = 0): void {
+    const { queue } = this.device;
     for (let at = 0; at < data.length; at += uploadPiece) {
       const size = Math.min(uploadPiece, data.length - at);
-      this.device.queue.writeBuffer(buffer, offset + at * 4, data, at, size);
+      queue.writeBuffer(buffer, offset + at * 4, data, at, size);
       this.#bytesSinceSubmit += size * 4;
-      if (++this.#uploadsSinceSubmit < 64 && this.#bytesSinceSubmit < uploadPiece * 4) continue;
-      this.device.queue.submit([]);
+      const many = this.#bytesSinceSubmit >= uploadPiece * 4;
+      if (++this.#uploadsSinceSubmit < 64 && !many) continue;
+      queue.submit([]);
+      if (many) this.#pending.push(queue.onSubmittedWorkDone());
       this.#uploadsSinceSubmit = 0;
       this.#bytesSinceSubmit = 0;
     }

@@ -49,7 +49,7 @@ function countingDevice(onBuffer: (buffer: CountedBuffer) => void): GPUDevice {
     limits,
     features: new Set(),
     lost: new Promise(nothing),
-    queue: { writeBuffer: nothing, submit: nothing },
+    queue: { writeBuffer: nothing, submit: nothing, onSubmittedWorkDone: () => Promise.resolve() },
     addEventListener: nothing,
     pushErrorScope: nothing,
     popErrorScope: () => Promise.resolve(null),

@@ -283,23 +283,35 @@ function roundedTo(name: string, dtype: SafetensorsDtype, values: Float32Array<A
 
 /**
  * The values of an F32, F16, BF16 or F64 tensor: F16 and BF16 exactly, F64 rounded to the nearest float32.
- * F32 is a view of the file's bytes where they are aligned for one. Throws an Error for any other dtype.
+ * F32 is a view of the file's bytes where they are aligned for one; the others are written to `into`, as long as the tensor,
+ * where it is given. Throws an Error for any other dtype.
  */
-export function toFloat32({ name, origin, dtype, data }: NamedTensor): Float32Array<ArrayBuffer> {
+export function toFloat32(
+  { name, origin, dtype, data }: NamedTensor,
+  into?: Float32Array<ArrayBuffer>,
+): Float32Array<ArrayBuffer> {
   const size = bytesOfDtype(dtype);
   const { buffer, byteOffset, length } = data.byteOffset % size === 0 ? data : data.slice();
+  const count = length / size;
+  const filled = (values: ArrayLike<number>) => {
+    const floats = into ?? new Float32Array(count);
+    floats.set(values);
+    return floats;
+  };
   switch (dtype) {
     case "F32":
-      return new Float32Array(buffer, byteOffset, length / size);
+      return new Float32Array(buffer, byteOffset, count);
     case "F16":
-      return new Float32Array(new Float16Array(buffer, byteOffset, length / size));
+      return filled(new Float16Array(buffer, byteOffset, count));
     case "F64":
-      return new Float32Array(new Float64Array(buffer, byteOffset, length / size));
+      return filled(new Float64Array(buffer, byteOffset, count));
     case "BF16": {
       // A BF16 is the upper half of a float32.
-      const words = new Uint32Array(new Uint16Array(buffer, byteOffset, length / size));
+      const floats = into ?? new Float32Array(count);
+      const words = new Uint32Array(floats.buffer, floats.byteOffset, count);
+      words.set(new Uint16Array(buffer, byteOffset, count));
       for (let i = 0; i < words.length; i++) words[i] <<= 16;
-      return new Float32Array(words.buffer);
+      return floats;
     }
     default: {
       const what = `tensor ${show(name)} is ${dtype}; only F32, F16, BF16 and F64 can be read as float32`;

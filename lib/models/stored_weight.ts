@@ -13,13 +13,28 @@ const largestBinding = 128 * 2 ** 20;
 export interface WeightInPieces extends Weight {
   /** Bytes of the values, as float32. */
   readonly bytes: number;
-  /** The values in order, piece by piece; each piece holds only until the next one is asked for. */
-  pieces(): Iterable<Float32Array<ArrayBuffer>>;
+  /** The values in order, piece by piece; each piece holds only until the next one is asked for, or `room` is used again. */
+  pieces(room?: PieceRoom): Iterable<Float32Array<ArrayBuffer>>;
 }
 
 /** True for weights that should be taken by their pieces. */
 export function isInPieces(weight: object): weight is WeightInPieces {
   return "pieces" in weight;
+}
+
+/**
+ * Room for one piece at a time. Weights that are read one after the other should share one: V8 lets hundreds of megabytes of
+ * arrays gather before it frees them.
+ */
+export class PieceRoom {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly values: Float32Array<ArrayBuffer>;
+
+  /** For pieces of up to `length` values, each of up to 8 bytes in its file. */
+  constructor(length = pieceLength) {
+    this.bytes = new Uint8Array(8 * length);
+    this.values = new Float32Array(length);
+  }
 }
 
 /**
@@ -56,19 +71,21 @@ export class StoredWeight implements WeightInPieces {
   }
 
   /**
-   * The values in order, piece by piece; each piece holds only until the next one is asked for.
+   * The values in order, piece by piece; each piece holds only until the next one is asked for, or `room` is used again.
    * @throws what opening the file throws, and Error when it has become shorter, its dtype is none that holds floats, or a value is
    * not finite: kernels need not let a NaN through, so it might never show in the loss.
    */
-  *pieces(): Generator<Float32Array<ArrayBuffer>> {
+  *pieces(
+    room: PieceRoom = new PieceRoom(Math.min(pieceLength, this.bytes / 4)),
+  ): Generator<Float32Array<ArrayBuffer>> {
     const { name, origin, dtype } = this.#place;
     const size = bytesOfDtype(dtype);
     const count = this.bytes / 4;
-    const buffer = new Uint8Array(Math.min(pieceLength, count) * size);
     using file = Deno.openSync(origin);
     file.seekSync(this.#begin, Deno.SeekMode.Start);
     for (let at = 0; at < count; at += pieceLength) {
-      const data = buffer.subarray(0, Math.min(pieceLength, count - at) * size);
+      const length = Math.min(pieceLength, count - at);
+      const data = room.bytes.subarray(0, length * size);
       for (let filled = 0; filled < data.length;) {
         const read = file.readSync(data.subarray(filled));
         if (read === null) {
@@ -78,7 +95,10 @@ export class StoredWeight implements WeightInPieces {
         }
         filled += read;
       }
-      const values = toFloat32({ name, origin, dtype, shape: [data.length / size], data });
+      const values = toFloat32(
+        { name, origin, dtype, shape: [length], data },
+        room.values.subarray(0, length),
+      );
       if (!areFinite(values)) {
         throw new Error(
           `${origin}: tensor "${name}" holds values that are not finite: download or save the file again`,

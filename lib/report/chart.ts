@@ -137,10 +137,16 @@ export interface CurvePoint {
   readonly series: string;
 }
 
-/** Lines through the means, one a series; x is logarithmic. */
+/** Lines through the means, one a series; x is logarithmic unless it is said to be linear. */
 export function curveChart(
   title: string,
-  axes: { readonly x: string; readonly y: string; readonly series: string; readonly logY?: boolean },
+  axes: {
+    readonly x: string;
+    readonly y: string;
+    readonly series: string;
+    readonly linearX?: boolean;
+    readonly logY?: boolean;
+  },
   points: readonly CurvePoint[],
 ): Promise<string> {
   return toSvg({
@@ -154,7 +160,7 @@ export function curveChart(
       x: {
         field: "x",
         type: "quantitative",
-        scale: { type: "log", nice: false },
+        scale: { type: axes.linearX ? "linear" : "log", nice: false },
         axis: { title: axes.x, format: "~s" },
       },
       y: {

@@ -110,10 +110,15 @@ export function pairedDifference(
   return { mean, halfWidth, p: pOf(estimate) };
 }
 
-/** The slope of log y over log x by least squares: the power of x that y grows by. Throws an Error for fewer than two points. */
-export function logSlope(x: readonly number[], y: readonly number[]): number {
+/** The slope of y over x by least squares. Throws an Error for fewer than two points. */
+export function slope(x: readonly number[], y: readonly number[]): number {
   if (x.length < 2 || x.length !== y.length) {
     throw new Error(`no slope of ${y.length} values at ${x.length} points`);
   }
-  return jstat.covariance(x.map(Math.log), y.map(Math.log)) / jstat.variance(x.map(Math.log), true);
+  return jstat.covariance([...x], [...y]) / jstat.variance([...x], true);
+}
+
+/** The slope of log y over log x: the power of x that y grows by. Throws what `slope` throws. */
+export function logSlope(x: readonly number[], y: readonly number[]): number {
+  return slope(x.map(Math.log), y.map(Math.log));
 }

@@ -4,7 +4,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
-import { isInPieces } from "../models/stored_weight.ts";
+import { isInPieces, PieceRoom } from "../models/stored_weight.ts";
 
 /** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
 const alignment = 64;
@@ -17,20 +17,26 @@ export class FrozenWeights implements Disposable {
   readonly #views = new Map<string, BufferView>();
   readonly #buffers: DisposableStack;
 
-  /** Uploads `weights`. */
+  /**
+   * Uploads `weights`. All buffers are made first: where staging memory and buffers are of one kind, as a software driver's are,
+   * buffers made in between settle in the staging memory that has just been freed, and the next piece needs new.
+   */
   constructor(gpu: Gpu, weights: Iterable<readonly [string, { readonly data: Stored }]>) {
     using buffers = new DisposableStack();
-    for (const [name, weight] of weights) {
-      const [bytes, pieces] = isInPieces(weight)
-        ? [weight.bytes, weight.pieces()]
-        : [weight.data.byteLength, [weight.data]];
+    const own = new Map(weights);
+    for (const [name, weight] of own) {
+      const bytes = isInPieces(weight) ? weight.bytes : weight.data.byteLength;
       const buffer = buffers.adopt(gpu.createBuffer(name, bytes), (own) => gpu.destroyBuffer(own));
+      this.#views.set(name, { buffer, offset: 0, bytes });
+    }
+    const room = new PieceRoom();
+    for (const [name, weight] of own) {
+      const { buffer } = this.#views.get(name)!;
       let at = 0;
-      for (const piece of pieces) {
+      for (const piece of isInPieces(weight) ? weight.pieces(room) : [weight.data]) {
         gpu.upload(buffer, piece, at);
         at += piece.byteLength;
       }
-      this.#views.set(name, { buffer, offset: 0, bytes });
     }
     this.#buffers = buffers.move();
   }

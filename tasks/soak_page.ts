@@ -1,0 +1,119 @@
+/** Whether a soak's figures stay flat, and the page that says so. */
+
+import { curveChart } from "../lib/report/chart.ts";
+import { table } from "../lib/report/markdown.ts";
+import type { Environment } from "../lib/report/schema.ts";
+import { slope } from "../lib/report/statistics.ts";
+import type { Sample, Soak, SoakPlan } from "./soak_run.ts";
+
+/** One of the figures, and by how much it may grow in 1,000 steps. */
+interface Measure {
+  readonly name: string;
+  readonly of: (sample: Sample) => number;
+  readonly bound: number;
+  readonly bytes: boolean;
+}
+
+const mib = 2 ** 20;
+
+/** What is counted may not grow by one in 1,000 steps; memory that others allocate has some noise of its own. */
+const measures: readonly Measure[] = [
+  { name: "resident memory", of: ({ residentBytes }) => residentBytes, bound: 4 * mib, bytes: true },
+  { name: "V8 heap in use", of: ({ heapBytes }) => heapBytes, bound: 4 * mib, bytes: true },
+  { name: "outside V8's heap", of: ({ externalBytes }) => externalBytes, bound: 4 * mib, bytes: true },
+  { name: "GPU buffers, bytes", of: ({ gpuBytes }) => gpuBytes, bound: 1, bytes: true },
+  { name: "GPU buffers", of: ({ buffers }) => buffers, bound: 1, bytes: false },
+  { name: "pipelines", of: ({ pipelines }) => pipelines, bound: 1, bytes: false },
+  { name: "open files", of: ({ openFiles }) => openFiles, bound: 1, bytes: false },
+  { name: "threads", of: ({ threads }) => threads, bound: 1, bytes: false },
+];
+
+/** What became of one figure after the warm-up. */
+export interface Verdict {
+  readonly measure: Measure;
+  readonly first: number;
+  readonly last: number;
+  readonly most: number;
+  /** By least squares, in 1,000 steps. */
+  readonly growth: number;
+  readonly flat: boolean;
+}
+
+/** The first quarter of the steps is warm-up. */
+export function afterWarmUp(samples: readonly Sample[]): Sample[] {
+  return samples.filter(({ step }) => step > samples.at(-1)!.step / 4);
+}
+
+/** A figure is flat when it grows by less than its bound in 1,000 steps after the warm-up. */
+export function verdictsOn(samples: readonly Sample[]): Verdict[] {
+  const kept = afterWarmUp(samples);
+  return measures.map((measure) => {
+    const values = kept.map(measure.of);
+    const growth = 1000 * slope(kept.map(({ step }) => step), values);
+    return {
+      measure,
+      first: values[0],
+      last: values.at(-1)!,
+      most: Math.max(...values),
+      growth,
+      flat: growth < measure.bound,
+    };
+  });
+}
+
+function amount({ bytes }: Measure, value: number, digits = 1): string {
+  return bytes ? `${(value / mib).toFixed(digits)} MiB` : value.toFixed(value % 1 === 0 ? 0 : 2);
+}
+
+/** The page; its chart is soak.svg. */
+export function pageOf(
+  { samples, stepsOfLength }: Soak,
+  { batchSizes, stepsATurn }: SoakPlan,
+  environment: Environment,
+): string {
+  const { adapter, cpus, system, runtime, commit, dirty } = environment;
+  const { step, seconds } = samples.at(-1)!;
+  const rows = verdictsOn(samples).map(({ measure, first, last, most, growth, flat }) => [
+    measure.name,
+    ...[first, last, most].map((value) => amount(measure, value)),
+    amount(measure, growth, 3),
+    measure.bound === 1 ? "< 1" : `< ${amount(measure, measure.bound, 0)}`,
+    flat ? "flat" : "grows",
+  ]);
+  const lengths = Object.entries(stepsOfLength).map(([length, count]) => `${length} (${count})`);
+  return `# A long run
+
+\`deno task soak\`: ${
+    step.toLocaleString("en-US")
+  } training steps of BoRA (r = 8, b = 16, q and v) on USE-lite, on sentences of the task
+sentiment. Trainers of batch size ${
+    batchSizes.join(", ")
+  } live all through and take turns of ${stepsATurn} steps; after each turn a checkpoint is
+written, a run of its own goes on from it and predicts to the same bits, and is freed; then the process is looked at.
+Padded lengths of the batches, and steps of each: ${lengths.join(", ")}.
+
+Machine: ${adapter}, ${cpus} CPUs, ${system}, ${runtime}. Commit ${commit.slice(0, 10)}${
+    dirty ? " with uncommitted changes" : ""
+  }. ${Math.round(seconds)} s.
+
+The first quarter of the steps is warm-up and left out. Growth is the slope of a line fitted by least squares to the rest, in
+1,000 steps; a figure is flat when that is below its bound. On a software driver the GPU's buffers are part of resident memory. V8's figures are those after a collection of
+its garbage, which follows each look at resident memory.
+
+${table(["", "first", "last", "most", "growth in 1,000 steps", "bound", "verdict"], rows)}
+
+![Memory over the steps](soak.svg)
+`;
+}
+
+/** Memory over all the steps, the warm-up among them. */
+export function chartOf(samples: readonly Sample[]): Promise<string> {
+  const points = measures.slice(0, 4).flatMap(({ name, of }) =>
+    samples.map((sample) => ({ x: sample.step, y: of(sample) / mib, series: name }))
+  );
+  return curveChart(
+    "Memory over training steps",
+    { x: "steps", y: "MiB", series: "", linearX: true },
+    points,
+  );
+}

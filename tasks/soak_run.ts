@@ -1,0 +1,135 @@
+/** A long run: trainers of several batch sizes that take turns, and what the process holds after every turn. */
+
+import assert from "node:assert/strict";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import type { Adapter } from "../lib/adapters/attach.ts";
+import type { Gpu } from "../lib/gpu/device.ts";
+import type { Encoder } from "../lib/models/model.ts";
+import { processStatus } from "../lib/report/process_status.ts";
+import { type Encoded, makeBatches } from "../lib/train/batches.ts";
+import type { HeadShape } from "../lib/train/step.ts";
+import { Trainer } from "../lib/train/trainer.ts";
+import { FrozenWeights } from "../lib/train/weights.ts";
+
+/** What is trained. */
+export interface Soaked {
+  readonly model: Encoder;
+  readonly adapter: Adapter;
+  readonly head: HeadShape;
+  /** Of many lengths: each batch is padded to its own longest. */
+  readonly examples: readonly Encoded[];
+}
+
+/** How long. */
+export interface SoakPlan {
+  /** Of the trainers; each has programs of its own for every length. */
+  readonly batchSizes: readonly number[];
+  /** Steps that a trainer takes before it is the next one's turn. */
+  readonly stepsATurn: number;
+  readonly turnsEach: number;
+}
+
+/** What the process holds after a turn. */
+export interface Sample {
+  /** Steps of all trainers so far. */
+  readonly step: number;
+  /** Since the first turn began. */
+  readonly seconds: number;
+  readonly residentBytes: number;
+  /** V8's heap in use, and what its objects hold outside of it, after a collection of its garbage. */
+  readonly heapBytes: number;
+  readonly externalBytes: number;
+  /** GPU buffers as the library counts them. */
+  readonly gpuBytes: number;
+  readonly buffers: number;
+  readonly pipelines: number;
+  readonly openFiles: number;
+  readonly threads: number;
+}
+
+/** What a soak gave. */
+export interface Soak {
+  readonly samples: readonly Sample[];
+  /** Steps by the padded length of their batch. */
+  readonly stepsOfLength: Readonly<Record<number, number>>;
+}
+
+/** V8's `gc`, which contexts made after the flag have. */
+function garbageCollector(): () => void {
+  setFlagsFromString("--expose-gc");
+  return runInNewContext("gc");
+}
+
+const collectGarbage = garbageCollector();
+
+function sample(gpu: Gpu, step: number, seconds: number): Sample {
+  const { residentBytes, openFiles, threads } = processStatus();
+  collectGarbage();
+  const { heapUsed: heapBytes, external: externalBytes } = Deno.memoryUsage();
+  const { bytes: gpuBytes, buffers } = gpu.memory;
+  const pipelines = gpu.pipelines.size;
+  return {
+    step,
+    seconds,
+    residentBytes,
+    heapBytes,
+    externalBytes,
+    gpuBytes,
+    buffers,
+    pipelines,
+    openFiles,
+    threads,
+  };
+}
+
+/** Whether a run that goes on from the trainer's checkpoint predicts to the same bits; it is made and freed on the way. */
+async function checkResumed(
+  open: () => Trainer,
+  trainer: Trainer,
+  checkpoint: string,
+  probe: readonly Encoded[],
+): Promise<void> {
+  await trainer.checkpoint(checkpoint);
+  using resumed = open();
+  await resumed.resume(checkpoint);
+  assert.deepEqual(await resumed.predict(probe), await trainer.predict(probe));
+}
+
+/**
+ * Trains: all trainers live as long as the soak. After each turn the trainer writes a checkpoint, a run of its own goes on from
+ * it, and both predict alike.
+ * @throws AssertionError where they do not, and what training throws.
+ */
+export async function soak(
+  gpu: Gpu,
+  { model, adapter, head, examples }: Soaked,
+  { batchSizes, stepsATurn, turnsEach }: SoakPlan,
+  onSample: (sample: Sample) => void = () => {},
+): Promise<Soak> {
+  using owned = new DisposableStack();
+  const frozen = owned.use(FrozenWeights.of(gpu, model));
+  const folder = await Deno.makeTempDir();
+  owned.defer(() => Deno.removeSync(folder, { recursive: true }));
+  const entrants = batchSizes.map((batchSize) => {
+    const own = Array.from({ length: stepsATurn * batchSize }, (_, i) => examples[i % examples.length]);
+    const options = { learningRate: 1e-3, epochs: turnsEach, batchSize, warmupRatio: 0.03, seed: 0 };
+    const open = () => new Trainer(gpu, model, adapter, head, own, options, frozen);
+    const batches = (epoch: number) => makeBatches(own, batchSize, options.seed, epoch);
+    return { open, trainer: owned.use(open()), batches, probe: own.slice(0, 2 * batchSize) };
+  });
+  for (const { trainer } of entrants) await trainer.prepare([]);
+  const stepsOfLength: Record<number, number> = {};
+  const samples: Sample[] = [];
+  const start = performance.now();
+  for (let turn = 0; turn < turnsEach; turn++) {
+    for (const { open, trainer, batches, probe } of entrants) {
+      await trainer.epoch(turn);
+      for (const { length } of batches(turn)) stepsOfLength[length] = (stepsOfLength[length] ?? 0) + 1;
+      await checkResumed(open, trainer, `${folder}/checkpoint`, probe);
+      samples.push(sample(gpu, stepsATurn * (samples.length + 1), (performance.now() - start) / 1000));
+      onSample(samples.at(-1)!);
+    }
+  }
+  return { samples, stepsOfLength };
+}

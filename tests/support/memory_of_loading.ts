@@ -1,0 +1,25 @@
+/** Loads the encoder in a folder onto the GPU and prints, as JSON, what host memory that took: a process of its own, for `host_memory_test.ts`. */
+
+import { openGpu } from "../../lib/gpu/device.ts";
+import { loadEncoder } from "../../lib/models/load_encoder.ts";
+import { processStatus } from "../../lib/report/process_status.ts";
+import { FrozenWeights } from "../../lib/train/weights.ts";
+
+/** What it prints. */
+export interface MemoryOfLoading {
+  /** Of all weights on the GPU. */
+  readonly gpuBytes: number;
+  /** The most that the process's memory grew by; a software driver's buffers, which lie in it, are subtracted. */
+  readonly hostBytes: number;
+}
+
+if (import.meta.main) {
+  using gpu = await openGpu();
+  const { residentBytes } = processStatus();
+  const model = await loadEncoder(Deno.args[0]);
+  using _frozen = FrozenWeights.of(gpu, model);
+  await gpu.settled();
+  const gpuBytes = gpu.memory.bytes;
+  const grown = processStatus().peakResidentBytes - residentBytes;
+  console.log(JSON.stringify({ gpuBytes, hostBytes: grown - (gpu.adapter.software ? gpuBytes : 0) }));
+}

@@ -10,7 +10,7 @@ import { groups } from "./groups.ts";
 import { chartOf, pageOf } from "./page.ts";
 import { torchVersion } from "./libraries/pytorch.ts";
 import { type Peer, peers } from "./peers.ts";
-import { race, type Row } from "./race.ts";
+import { race, type Row, tooLong } from "./race.ts";
 import { type Library, own } from "./work.ts";
 import { yardstickRunner } from "./yardstick.ts";
 
@@ -78,7 +78,12 @@ async function main(): Promise<void> {
   const rows: Row[] = [];
   for (const group of chosen) {
     for (const work of group.works(gpu).filter(({ name }) => name.includes(values.only))) {
-      const entered = { ...work, ways: without(work.ways, leftOut), cannot: without(work.cannot, leftOut) };
+      const slow = tooLong(rows.filter((row) => row.group === group.name), work);
+      const entered = {
+        ...work,
+        ways: without(work.ways, (library) => leftOut(library) || slow.has(library)),
+        cannot: without({ ...work.cannot, ...Object.fromEntries(slow) }, leftOut),
+      };
       const runs = like.find((row) => row.group === group.name && row.name === work.name)?.runs;
       const row = await race(group, entered, yardstick, { laps, runs });
       rows.push(row);

@@ -1,5 +1,6 @@
 /** Races the libraries on one piece of work: results compared first, then laps in turn. */
 
+import { onWebGpu } from "./peers.ts";
 import { type Group, type Library, own, type Runner, type Work } from "./work.ts";
 
 /** Laps of every library; fewer where a run of this library takes a tenth of a second or more. */
@@ -8,8 +9,10 @@ const [fastLaps, slowLaps] = [5, 3];
 const lapMilliseconds = 60;
 /** A peer that takes longer for so many runs has fewer a lap: enough that the ten milliseconds of waiting stay below a fiftieth. */
 const peerLapMilliseconds = 500;
-/** A peer that takes longer for its first run is not timed. */
-const patience = 3000;
+/** A peer that takes longer for its first run is not timed, unless it is the quickest on WebGPU or the quickest on the CPU. */
+const patience = 2000;
+/** A peer is not tried, with the same exception, where at its best rate so far in the group a run would take longer. */
+const longestTry = 10_000;
 
 /** How many laps a work is timed for, and how many runs a lap has; by how long a run takes where nothing is given. */
 export interface Plan {
@@ -24,6 +27,8 @@ export interface Measured {
   readonly milliseconds: readonly number[];
   /** Why there are none. */
   readonly cannot?: string;
+  /** Milliseconds of the one run that was made, where it took too long for more. */
+  readonly once?: number;
 }
 
 /** A raced work. */
@@ -81,12 +86,38 @@ async function prepared(way: () => Promise<Runner>): Promise<Ready | Error> {
   }
 }
 
-/** Why a peer is not timed. */
+/** Why a peer cannot be timed. */
 function refusal(peer: Ready | Error, expected: readonly Float32Array[]): string | undefined {
   if (peer instanceof Error) return `fails: ${peer.message}`;
   const error = difference(peer.results, expected);
   if (error > 1e-3) return `its result is off by ${error.toPrecision(2)}`;
-  if (peer.first > patience) return `not timed: one run took ${(peer.first / 1000).toPrecision(2)} s`;
+}
+
+/** Of `times`, those of libraries that take longer than `limit` while another of their place, WebGPU or the CPU, is quicker. */
+function beyond(limit: number, times: ReadonlyMap<Library, number>): Map<Library, number> {
+  const quickest = Map.groupBy(times, ([library]) => onWebGpu(library));
+  return new Map(
+    [...times].filter(([library, time]) =>
+      time > limit && quickest.get(onWebGpu(library))!.some(([, other]) => other < time)
+    ),
+  );
+}
+
+/** Why peers are not tried on `work`: how long they would take at the best rate that they had in the rows so far. */
+export function tooLong(rows: readonly Row[], { flops }: Pick<Work, "flops">): Map<Library, string> {
+  const best = new Map<Library, number>();
+  for (const row of rows) {
+    for (const { library, milliseconds, once = Infinity } of row.measured) {
+      const time = flops / row.flops * Math.min(once, ...milliseconds);
+      if (library !== own && time < (best.get(library) ?? Infinity)) best.set(library, time);
+    }
+  }
+  return new Map(
+    [...beyond(longestTry, best)].map(([library, time]) => [
+      library,
+      `not tried: a run would take about ${(time / 1000).toPrecision(2)} s`,
+    ]),
+  );
 }
 
 /** A library in the race, with the runs of its laps and their times. */
@@ -117,16 +148,21 @@ export async function race(
   const { laps, runs } = await planned(plan, ours.runner);
   const entrants: Entrant[] = [{ library: own, runner: ours.runner, runs, times: [] }];
   const absent: Measured[] = [];
-  const leaveOut = (library: Library, cannot: string) => absent.push({ library, milliseconds: [], cannot });
+  const leaveOut = (library: Library, cannot: string, once?: number) =>
+    absent.push({ library, milliseconds: [], cannot, ...once === undefined ? {} : { once } });
+  const ready = new Map<Library, Ready>();
   for (const [library, way] of Object.entries(peers) as [Library, () => Promise<Runner>][]) {
     const found = await prepared(way);
     if (!(found instanceof Error)) adopt(found);
     const why = refusal(found, ours.results);
     if (why) leaveOut(library, why);
-    else {
-      const { runner } = found as Ready;
-      entrants.push({ library, runner, runs: await peerRuns(runner, runs), times: [] });
-    }
+    else ready.set(library, found as Ready);
+  }
+  const slow = beyond(patience, new Map([...ready].map(([library, { first }]) => [library, first])));
+  for (const [library, peer] of ready) {
+    const once = slow.get(library);
+    if (once) leaveOut(library, `not timed: one run took ${(once / 1000).toPrecision(2)} s`, once);
+    else entrants.push({ library, runner: peer.runner, runs: await peerRuns(peer, runs), times: [] });
   }
   for (const [library, why] of Object.entries(cannot)) leaveOut(library as Library, why);
   await yardstick.lap(1);
@@ -140,8 +176,9 @@ export async function race(
 }
 
 /** Runs of a peer's lap, where this library's has `runs`. */
-async function peerRuns(runner: Runner, runs: number): Promise<number> {
-  const one = await milliseconds(runner, 1);
+async function peerRuns({ runner, first }: Ready, runs: number): Promise<number> {
+  // The first run also compiles; where it takes long all the same, that is not what it takes long for.
+  const one = first > peerLapMilliseconds ? first : await milliseconds(runner, 1);
   // A run that takes no longer than a wait for the GPU tells nothing of how many there is time for.
   return one < 50 ? runs : Math.min(runs, Math.ceil(peerLapMilliseconds / one));
 }

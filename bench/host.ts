@@ -117,23 +117,23 @@ async function replayed(model: ShapedEncoder, system: System, steps: number): Pr
   using trainer = trainerOf(gpu, model, system, 2, steps);
   await trainer.prepare([]);
   const { queue } = gpu.device;
-  using submitting = new Stopwatch(queue, "submit");
   using uploading = new Stopwatch(queue, "writeBuffer");
+  using finishing = new Stopwatch(GPUCommandEncoder.prototype, "finish");
+  using submitting = new Stopwatch(queue, "submit");
   // Made before the heap is measured.
-  const times = {
-    step: new Float64Array(steps),
-    submit: new Float64Array(steps),
-    upload: new Float64Array(steps),
-  };
+  const [step, upload, finish, submit] = [0, 1, 2, 3].map(() => new Float64Array(steps));
   const epoch = async (number: number) => {
-    let [step, start] = [0, performance.now()];
+    let [i, start] = [0, performance.now()];
     await trainer.epoch(number, async () => {
-      times.step[step] = performance.now() - start;
-      times.submit[step] = submitting.take();
-      times.upload[step++] = uploading.take();
+      step[i] = performance.now() - start;
+      upload[i] = uploading.take();
+      finish[i] = finishing.take();
+      submit[i++] = submitting.take();
       await queue.onSubmittedWorkDone();
       start = performance.now();
     });
+    // What the epoch's end reads back is no step's.
+    [uploading, finishing, submitting].forEach((watch) => watch.take());
   };
   await epoch(0);
   const before = heapInUse();
@@ -141,8 +141,8 @@ async function replayed(model: ShapedEncoder, system: System, steps: number): Pr
   const heapGrowth = heapInUse() - before;
   const { dispatches } = traced(gpu, model, system);
   // An epoch's first step also puts its batches in order.
-  const [step, submit, upload] = [times.step, times.submit, times.upload].map((all) => [...all.subarray(1)]);
-  return { dispatches, step, submit, upload, heapGrowth };
+  const [a, b, c, d] = [step, upload, finish, submit].map((times) => [...times.subarray(1)]);
+  return { dispatches, step: a, upload: b, finish: c, submit: d, heapGrowth };
 }
 
 async function measure(label: string, system: System, steps: number): Promise<HostFigures> {

@@ -20,9 +20,10 @@ export interface ReplayFigures {
   readonly dispatches: number;
   /** From the end of one step's wait for the GPU to the next step's end: all the trainer does but that wait. */
   readonly step: readonly number[];
-  /** Of it, in the queue's `submit` and `writeBuffer`. */
-  readonly submit: readonly number[];
+  /** Of it, in the driver's layer: the queue's `writeBuffer`, the encoder's `finish`, the queue's `submit`. */
   readonly upload: readonly number[];
+  readonly finish: readonly number[];
+  readonly submit: readonly number[];
   /** Bytes of V8's heap after as many steps, garbage collected, over those before. */
   readonly heapGrowth: number;
 }
@@ -52,9 +53,9 @@ const share = (values: readonly number[], part: number) =>
 /** The median. */
 export const middle = (values: readonly number[]): number => share(values, 0.5);
 
-/** Milliseconds a step that are neither uploading nor submitting. */
-function ownTime({ step, submit, upload }: ReplayFigures): number[] {
-  return step.map((time, i) => time - submit[i] - upload[i]);
+/** Milliseconds a step outside those three: JavaScript and its calls to record the dispatches. */
+function ownTime({ step, upload, finish, submit }: ReplayFigures): number[] {
+  return step.map((time, i) => time - upload[i] - finish[i] - submit[i]);
 }
 
 const spread = (values: readonly number[]) =>
@@ -65,9 +66,10 @@ function stepTable({ figures, narrow }: HostRecord): string {
     "adapter",
     "dispatches",
     "ms a step (goal: < " + stepGoal + ")",
-    "its JavaScript and encoding",
-    "its uploads",
-    "its submit",
+    "JavaScript",
+    "uploads",
+    "finish",
+    "submit",
     "heap growth",
   ];
   const rows = figures.map(({ label, build, replay }) => [
@@ -78,14 +80,16 @@ function stepTable({ figures, narrow }: HostRecord): string {
     spread(replay.step),
     spread(ownTime(replay)),
     spread(replay.upload),
+    spread(replay.finish),
     spread(replay.submit),
     `${(replay.heapGrowth / 1024).toFixed(0)} KiB`,
   ]);
   const { step } = figures[0].replay;
-  return `The trainer's step, 12 layers, ${narrow} wide: batch, uploads, encoding, submit. Median (95th percentile) of ${step.length}
-steps, milliseconds. The GPU is waited for between the steps, which does not count. On a software driver submitting also
-works on the step itself, on the same processors. Dispatches without AdamW's three. Heap growth: of V8's heap in use, garbage
-collected before and after those steps.
+  return `The trainer's step, 12 layers, ${narrow} wide. Median (95th percentile) of ${step.length} steps, milliseconds. JavaScript:
+putting the batch together and recording the dispatches. The rest is spent in WebGPU's own calls: \`writeBuffer\`, the encoder's
+\`finish\`, which checks what was recorded, and \`submit\`. The GPU is waited for between the steps, which does not count; a
+software driver's threads take the processors from a step as soon as it is submitted. Dispatches without AdamW's three. Heap
+growth: of V8's heap in use after those steps over before, garbage collected.
 
 ${table(header, rows)}`;
 }

@@ -1,20 +1,22 @@
-/** How long a queue's calls take. */
+/** How long the calls of a method take. */
 
-/** Adds up the time spent in `queue`'s method, until it is disposed of. */
-export class Stopwatch implements Disposable {
+/** Adds up the time spent in `object`'s method, until it is disposed of. */
+export class Stopwatch<T extends object> implements Disposable {
   #milliseconds = 0;
+  readonly #before: PropertyDescriptor | undefined;
 
-  constructor(
-    private readonly queue: Pick<GPUQueue, "submit" | "writeBuffer">,
-    private readonly method: "submit" | "writeBuffer",
-  ) {
-    const original = queue[method].bind(queue) as (...all: unknown[]) => void;
-    const value = (...all: unknown[]) => {
+  /** `object` may be a class's prototype: then the calls of all its objects count. */
+  constructor(private readonly object: T, private readonly method: keyof T & string) {
+    this.#before = Object.getOwnPropertyDescriptor(object, method);
+    const original = object[method] as (...all: unknown[]) => unknown;
+    const add = (milliseconds: number) => this.#milliseconds += milliseconds;
+    const value = function (this: unknown, ...all: unknown[]) {
       const start = performance.now();
-      original(...all);
-      this.#milliseconds += performance.now() - start;
+      const result = original.apply(this, all);
+      add(performance.now() - start);
+      return result;
     };
-    Object.defineProperty(queue, method, { value, configurable: true });
+    Object.defineProperty(object, method, { value, configurable: true, writable: true });
   }
 
   /** The milliseconds since the last call. */
@@ -24,8 +26,9 @@ export class Stopwatch implements Disposable {
     return milliseconds;
   }
 
-  /** Takes the method off the object, and so gives back its class's. */
+  /** Puts the method back. */
   [Symbol.dispose](): void {
-    Reflect.deleteProperty(this.queue, this.method);
+    if (this.#before) Object.defineProperty(this.object, this.method, this.#before);
+    else Reflect.deleteProperty(this.object, this.method);
   }
 }

@@ -48,18 +48,25 @@ export function ratioToBetter(row: Row): number | undefined {
   return ratios.length > 0 ? Math.min(...ratios) : undefined;
 }
 
-const ratioText = (ratio: number | undefined) => ratio === undefined ? "–" : `${ratio.toFixed(1)}×`;
+function ratioText(ratio: number | undefined): string {
+  return ratio === undefined ? "–" : `${ratio.toFixed(ratio < 1 ? 2 : 1)}×`;
+}
+
+/** Three digits, or all of a whole number that has more. */
+const msText = (milliseconds: number) =>
+  milliseconds < 1000 ? milliseconds.toPrecision(3) : milliseconds.toFixed(0);
 
 /** A peer's median and ratio, or why there is none. */
 function peerText(row: Row, peer: string): string {
   const found = ofLibrary(row, peer);
   if (!found) return "–";
-  return found.cannot ?? `${median(found.milliseconds).toPrecision(3)} (${ratioText(ratioTo(row, found))})`;
+  return found.cannot ?? `${msText(median(found.milliseconds))} (${ratioText(ratioTo(row, found))})`;
 }
 
 function groupTable(rows: readonly Row[], roofline: Roofline | undefined): string {
   const peers = [...new Set(rows.flatMap(({ measured }) => measured.map(({ library }) => library)))]
-    .filter((library) => library !== own);
+    .filter((library) => library !== own)
+    .toSorted((a, b) => Number(onWebGpu(b)) - Number(onWebGpu(a)));
   const header = [
     "work",
     "ms",
@@ -71,10 +78,10 @@ function groupTable(rows: readonly Row[], roofline: Roofline | undefined): strin
   const body = rows.map((row) => {
     const { milliseconds } = ofLibrary(row, own)!;
     const middle = median(milliseconds);
-    const spread = `${Math.min(...milliseconds).toPrecision(3)}–${Math.max(...milliseconds).toPrecision(3)}`;
+    const spread = `${msText(Math.min(...milliseconds))}–${msText(Math.max(...milliseconds))}`;
     return [
       row.name,
-      `${middle.toPrecision(3)} (${spread})`,
+      `${msText(middle)} (${spread})`,
       (row.flops / middle / 1e6).toPrecision(3),
       ...roofline ? [`${(100 * shareOf(row, middle, roofline)).toFixed(0)} %`] : [],
       ...peers.some(onWebGpu) ? [ratioText(ratioToBetter(row))] : [],

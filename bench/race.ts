@@ -9,7 +9,7 @@ const [fastLaps, slowLaps] = [5, 3];
 const lapMilliseconds = 60;
 /** A peer that takes longer for so many runs has fewer a lap: enough that the ten milliseconds of waiting stay below a fiftieth. */
 const peerLapMilliseconds = 500;
-/** A peer that takes longer for its first run is not timed, unless it is the quickest on WebGPU or the quickest on the CPU. */
+/** A peer that takes longer for a run is not timed, unless it is the quickest on WebGPU or the quickest on the CPU. */
 const patience = 2000;
 /** A peer is not tried, with the same exception, where at its best rate so far in the group a run would take longer. */
 const longestTry = 10_000;
@@ -65,11 +65,11 @@ async function milliseconds(runner: Runner, times: number): Promise<number> {
   return (own ?? performance.now() - start) / times;
 }
 
-/** A library that is ready to race: its runner, its results, and how long they took. */
+/** A library that is ready to race: its runner, its results, and about how long a run takes. */
 interface Ready {
   readonly runner: Runner;
   readonly results: Float32Array[];
-  readonly first: number;
+  readonly one: number;
 }
 
 /** A library made ready, or what it threw: one that fails must not end the race of the others. */
@@ -79,8 +79,11 @@ async function prepared(way: () => Promise<Runner>): Promise<Ready | Error> {
     const runner = owned.adopt(await way(), (failed) => failed.dispose());
     const start = performance.now();
     const results = await runner.results();
+    const first = performance.now() - start;
+    // The first run also compiles, which must not decide who is quick.
+    const one = first > patience ? Math.min(first, await milliseconds(runner, 1)) : first;
     owned.move();
-    return { runner, results, first: performance.now() - start };
+    return { runner, results, one };
   } catch (error) {
     return error as Error;
   }
@@ -158,11 +161,11 @@ export async function race(
     if (why) leaveOut(library, why);
     else ready.set(library, found as Ready);
   }
-  const slow = beyond(patience, new Map([...ready].map(([library, { first }]) => [library, first])));
+  const slow = beyond(patience, new Map([...ready].map(([library, { one }]) => [library, one])));
   for (const [library, peer] of ready) {
     const once = slow.get(library);
     if (once) leaveOut(library, `not timed: one run took ${(once / 1000).toPrecision(2)} s`, once);
-    else entrants.push({ library, runner: peer.runner, runs: await peerRuns(peer, runs), times: [] });
+    else entrants.push({ library, runner: peer.runner, runs: await peerRuns(peer.runner, runs), times: [] });
   }
   for (const [library, why] of Object.entries(cannot)) leaveOut(library as Library, why);
   await yardstick.lap(1);
@@ -176,9 +179,8 @@ export async function race(
 }
 
 /** Runs of a peer's lap, where this library's has `runs`. */
-async function peerRuns({ runner, first }: Ready, runs: number): Promise<number> {
-  // The first run also compiles; where it takes long all the same, that is not what it takes long for.
-  const one = first > peerLapMilliseconds ? first : await milliseconds(runner, 1);
+async function peerRuns(runner: Runner, runs: number): Promise<number> {
+  const one = await milliseconds(runner, 1);
   // A run that takes no longer than a wait for the GPU tells nothing of how many there is time for.
   return one < 50 ? runs : Math.min(runs, Math.ceil(peerLapMilliseconds / one));
 }

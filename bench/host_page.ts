@@ -1,6 +1,6 @@
 /** The figures of `deno task host`, and the page of them. */
 
-import { table } from "../lib/report/markdown.ts";
+import { machineText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
 
 /** Of building the program of a step at full width; milliseconds. */
@@ -117,12 +117,12 @@ ${table(header, rows)}`;
 
 /** The record as a page. */
 export function hostPageOf(record: HostRecord): string {
-  const { adapter, cpus, runtime, commit, dirty } = record.environment;
+  const { commit, dirty } = record.environment;
   return `# The host's side
 
 \`deno task host\`: a training step on 12 layers of RoBERTa-base's shape, 8 texts of 64 tokens, as JavaScript sees it.
 
-Machine: ${adapter}, ${cpus} CPUs, ${runtime}. Commit ${commit.slice(0, 10)}${
+Machine: ${machineText(record.environment)}. Commit ${commit.slice(0, 10)}${
     dirty ? " with uncommitted changes" : ""
   }.
 

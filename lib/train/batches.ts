@@ -88,7 +88,7 @@ export function batchInputs(
   const labels = rows.map(({ label }) => label);
   return {
     ids,
-    places: Uint32Array.from(ids, (_, i) => i % length),
+    places: ids.map((_, i) => i % length),
     types,
     lengths,
     labels: Uint32Array.from(labels),

@@ -42,6 +42,8 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --out DIR        where to write (default: results)
   --resume         keep the finished cells of DIR's files, go on with the one that was stopped, and run the rest
   --checkpoint-every N  steps from one checkpoint of the running cell to the next (default: 50): what a stop can cost
+  --autotune       time the kernels of the products for 10 seconds at most and take the fastest, which are kept in the user's
+                   cache folder; changes no bit of the results
   --tune           try the learning-rate grid on a held-out part of train and print the choice
   --list           print the cells and stop
   --help           this text
@@ -62,6 +64,7 @@ function readArguments() {
       out: { type: "string", default: "results" },
       resume: { type: "boolean", default: false },
       "checkpoint-every": { type: "string", default: "50" },
+      autotune: { type: "boolean", default: false },
       tune: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -141,8 +144,8 @@ async function sample(task: Task, profile: Profile): Promise<Split> {
   };
 }
 
-async function openRun({ profile: profileName, model: source }: Arguments): Promise<Run> {
-  const gpu = await openGpu();
+async function openRun({ profile: profileName, model: source, autotune }: Arguments): Promise<Run> {
+  const gpu = await openGpu({ autotune });
   const environment = await describeEnvironment(gpu);
   console.log(
     `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,

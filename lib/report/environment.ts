@@ -4,11 +4,14 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Environment } from "./schema.ts";
 
 /** Reads the machine and, where git is there, the commit. */
-export async function describeEnvironment({ adapter }: Pick<Gpu, "adapter">): Promise<Environment> {
+export async function describeEnvironment(
+  { adapter, tuner }: Pick<Gpu, "adapter" | "tuner">,
+): Promise<Environment> {
   return {
     adapter: adapter.name,
     software: adapter.software,
-    runtime: `Deno ${Deno.version.deno}`,
+    // The tuner changes what takes how long, and so belongs to what records are compared by.
+    runtime: `Deno ${Deno.version.deno}${tuner ? ", autotuned" : ""}`,
     system: `${Deno.build.os} ${Deno.build.arch}`,
     cpus: navigator.hardwareConcurrency,
     commit: await git(["rev-parse", "HEAD"]) ?? "unknown",

@@ -116,6 +116,12 @@ Deno.test("the record survives its file, and a damaged one is refused by the fie
   await Deno.remove(folder, { recursive: true });
 });
 
+Deno.test("results/conformance.md is what its JSON renders to", async () => {
+  const results = new URL("../results/", import.meta.url).pathname;
+  const page = await Deno.readTextFile(`${results}/conformance.md`);
+  assert.equal(renderConformance(await readConformance(`${results}/conformance.json`)), page);
+});
+
 Deno.test("a driver that is run again takes the place of its record, and the others stay, in the columns' order", () => {
   const recordFor = (index: number, missing: string): DriverRecord => ({
     name: drivers[index].name,

@@ -138,8 +138,7 @@ WebGPU's default limits, against float64 on the CPU. A number is the worst error
 `;
   if (ran.length === 0) return `${head}\n${troubles}`;
   const names = Object.keys(record.reference);
-  return `${head}
-${troubles === "" ? "" : `\n${troubles}`}
+  return `${head}${troubles === "" ? "" : `\n${troubles}`}
 ## Ops
 
 An error is the largest of an output or a gradient, relative to its largest entry.

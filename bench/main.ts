@@ -21,6 +21,7 @@ ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
   --laps N    laps of every work, 2 to 100 (default: 5, or 3 of slow works); more for deno task compare
   --like FILE as many runs a lap as in this bench.json, so that the two compare
   --alone     this library without its peers
+  --autotune  takes the fastest of this library's kernels for each product; see --autotune of deno task reproduce
   --out DIR   where to write (default: results)
   --help      this text
 `;
@@ -47,6 +48,7 @@ async function main(): Promise<void> {
       laps: { type: "string" },
       like: { type: "string" },
       alone: { type: "boolean", default: false },
+      autotune: { type: "boolean", default: false },
       out: { type: "string", default: "results" },
       help: { type: "boolean", default: false },
     },
@@ -55,7 +57,7 @@ async function main(): Promise<void> {
   const chosen = chosenGroups(positionals);
   const laps = values.laps === undefined ? undefined : lapsOf(values.laps);
   const like = values.like === undefined ? [] : (await readBench(values.like)).rows;
-  const gpu = await openGpu();
+  const gpu = await openGpu({ autotune: values.autotune });
   const environment = await describeEnvironment(gpu);
   const yardstick = await yardstickRunner(gpu);
   const rows: Row[] = [];

@@ -46,6 +46,8 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --out DIR        where to write (default: results)
   --resume         keep the finished cells of DIR's files, go on with the one that was stopped, and run the rest
   --checkpoint-every N  steps from one checkpoint of the running cell to the next (default: 50): what a stop can cost
+  --autotune       time the kernels of the products for 10 seconds at most and take the fastest, which are kept in the user's
+                   cache folder; changes no bit of the results
   --tune           try the learning-rate grid on a held-out part of train and print the choice
   --list           print the cells and stop
   --estimate       print with each cell its steps, FLOPs, memory and hours, and what does not fit, and stop; wants neither
@@ -71,6 +73,7 @@ function readArguments() {
       out: { type: "string", default: "results" },
       resume: { type: "boolean", default: false },
       "checkpoint-every": { type: "string", default: "50" },
+      autotune: { type: "boolean", default: false },
       tune: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
       estimate: { type: "boolean", default: false },
@@ -99,8 +102,8 @@ function readArguments() {
 
 type Arguments = ReturnType<typeof readArguments>;
 
-async function openRun({ profile: profileName, model: source }: Arguments): Promise<Run> {
-  const gpu = await openGpu();
+async function openRun({ profile: profileName, model: source, autotune }: Arguments): Promise<Run> {
+  const gpu = await openGpu({ autotune });
   const environment = await describeEnvironment(gpu);
   console.log(
     `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,

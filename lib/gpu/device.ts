@@ -1,5 +1,6 @@
 /** The GPU a job runs on: found or brought along, with the limits it needs, a name, a memory count and no silent errors. */
 
+import { type AutotuneOptions, Autotuner } from "./autotuner.ts";
 import { type DeviceTraits, plainDevice } from "./kernel.ts";
 import { PipelineCache } from "./pipelines.ts";
 
@@ -26,6 +27,8 @@ export interface OpenGpuOptions {
    * Default: the adapter that Deno or the browser finds.
    */
   readonly device?: GPUDevice;
+  /** Times the kernels of each program that is compiled and takes the fastest; false by default. No bit depends on it. */
+  readonly autotune?: boolean | AutotuneOptions;
 }
 
 /** Bytes in GPU buffers made through `Gpu`. */
@@ -60,7 +63,10 @@ export class NoAdapterError extends Error {}
  * ```
  */
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
-  if (options.device) return wrap(options.device, options.device.adapterInfo);
+  const tuner = options.autotune
+    ? new Autotuner(options.autotune === true ? {} : options.autotune)
+    : undefined;
+  if (options.device) return wrap(options.device, options.device.adapterInfo, tuner);
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new NoAdapterError(noAdapter);
   const device = await adapter.requestDevice({
@@ -68,13 +74,18 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
     requiredFeatures: featuresOf(adapter),
     requiredLimits: adapterLimits(adapter),
   });
-  return wrap(device, adapter.info);
+  return wrap(device, adapter.info, tuner);
 }
 
-async function wrap(device: GPUDevice, info: GPUAdapterInfo): Promise<Gpu> {
+async function wrap(device: GPUDevice, info: GPUAdapterInfo, tuner?: Autotuner): Promise<Gpu> {
   const header = await subgroupHeader(device);
-  const subgroupSize = header === undefined ? 0 : fixedSubgroupSize(info);
-  return new Gpu(device, info, { subgroupSize }, header);
+  const traits = {
+    subgroupSize: header === undefined ? 0 : fixedSubgroupSize(info),
+    software: info.isFallbackAdapter,
+    f16: device.features.has("shader-f16"),
+    choices: tuner?.choices,
+  };
+  return new Gpu(device, info, traits, header, tuner);
 }
 
 /**
@@ -100,7 +111,7 @@ async function subgroupHeader(device: GPUDevice): Promise<string | undefined> {
  */
 export function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
   return [
-    ...adapter.features.has("timestamp-query") ? ["timestamp-query" as const] : [],
+    ...(["timestamp-query", "shader-f16"] as const).filter((name) => adapter.features.has(name)),
     ...fixedSubgroupSize(adapter.info) > 0 ? ["subgroups" as const] : [],
   ];
 }
@@ -146,6 +157,8 @@ export class Gpu implements Disposable {
     /** @internal What kernels are chosen by. */
     readonly traits: DeviceTraits = plainDevice,
     header = "",
+    /** @internal What chooses kernels, where it was asked for. */
+    readonly tuner?: Autotuner,
   ) {
     this.adapter = {
       // Browsers give no more than vendor and architecture.

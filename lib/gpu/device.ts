@@ -27,7 +27,10 @@ export interface OpenGpuOptions {
    * Default: the adapter that Deno or the browser finds.
    */
   readonly device?: GPUDevice;
-  /** Times the kernels of each program that is compiled and takes the fastest; false by default. No bit depends on it. */
+  /**
+   * Times the kernels of each program that is compiled and takes the fastest; false by default. No bit depends on it. The cache
+   * wants Deno's leave to read HOME and XDG_CACHE_HOME (LOCALAPPDATA) and to read and write the user's cache folder.
+   */
   readonly autotune?: boolean | AutotuneOptions;
 }
 

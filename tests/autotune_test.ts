@@ -21,16 +21,19 @@ import { tinyEncoder } from "./support/tiny_encoder.ts";
 
 const both = { a: "columns", b: "columns", out: "columns" } as const;
 
-/** Products that between them have every family of kernels, edges that fill no tile, and every way of reading. */
+/**
+ * Products that between them have every kernel, and every family in every layout; with edges that fill no tile, and every way of
+ * reading. All tiles in all layouts would take minutes to compile.
+ */
 const products: [string, number, number, number, MatmulOptions, RegExp][] = [
-  ["NN", 68, 132, 20, {}, /./],
-  ["NT", 68, 132, 20, { transposeB: true }, /./],
-  ["TN", 68, 132, 19, { transposeA: true }, /./],
-  ["NT in blocks", 36, 68, 12, { transposeB: true, blocks: 2, splits: both }, /workgroup 64|subgroup 16/],
-  ["NN, k in chunks", 36, 36, 1100, {}, /workgroup 32|plain 4×4 in 8×16/],
+  ["NN", 68, 132, 20, {}, /workgroup 64|subgroup 16/],
+  ["NT", 68, 132, 20, { transposeB: true }, /workgroup 128|subgroup 64|plain 4×4/],
+  ["TN", 68, 132, 19, { transposeA: true }, /workgroup 32|subgroup 16|plain 16/],
+  ["NT in blocks", 36, 68, 12, { transposeB: true, blocks: 2, splits: both }, /workgroup 32/],
+  ["NN, k in chunks", 36, 36, 1100, {}, /workgroup 32/],
   ["NN of odd extents", 61, 71, 7, {}, /./],
   ["NT, few columns", 70, 7, 13, { transposeB: true }, /./],
-  ["NT, few columns as vec4", 68, 8, 20, { transposeB: true }, /./],
+  ["NT, few columns as vec4", 68, 8, 20, { transposeB: true }, /subgroup 64/],
   ["TN, few rows", 6, 72, 21, { transposeA: true }, /./],
   ["TN, few columns", 36, 8, 20, { transposeA: true }, /./],
 ];
@@ -63,7 +66,7 @@ async function checkCandidates(out: Tensor, which: RegExp): Promise<void> {
   const [expected] = interpret([out], values);
   const { bucket, candidates: [first, ...others] } = out.node.op!.variants!(out.node, traits);
   const chosen = others.filter(({ name }) => which.test(name));
-  assert.ok(chosen.length >= 2);
+  assert.ok(chosen.length >= 1);
   const sources = new Set<string>();
   let bits: Float64Array | undefined;
   for (const { name } of [first, ...chosen]) {

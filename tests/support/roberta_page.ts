@@ -8,7 +8,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { writeTogether } from "../../lib/files.ts";
+import { isFile, writeTogether } from "../../lib/files.ts";
 import { table } from "../../lib/report/markdown.ts";
 import type { Environment } from "../../lib/report/schema.ts";
 
@@ -63,7 +63,7 @@ async function run(...args: string[]): Promise<string> {
 
 async function figuresOf(size: string, folder: string): Promise<Sized> {
   const [loadBefore] = Deno.loadavg();
-  await run(folder, size);
+  if (!await isFile(`${folder}/model.safetensors`)) await run(folder, size);
   const figures: RobertaFigures = JSON.parse(await run(folder, size));
   return { size, loadBefore: Number(loadBefore.toFixed(1)), ...figures };
 }

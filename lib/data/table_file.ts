@@ -3,9 +3,8 @@
  * `.jsonl`, an object a line.
  */
 
-// The build for browsers, which needs no Buffer of Node's.
 // @ts-types="./csv_parse.d.ts"
-import { parse } from "npm:csv-parse@7.0.3/browser/esm/sync";
+import { parse } from "npm:csv-parse@7.0.3/sync";
 import { readText } from "../files.ts";
 import { parseTsv } from "./tsv.ts";
 

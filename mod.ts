@@ -15,6 +15,7 @@ export {
   openGpu,
   type OpenGpuOptions,
 } from "./lib/gpu/device.ts";
+export type { AutotuneOptions } from "./lib/gpu/autotuner.ts";
 export { Profile, type Timing } from "./lib/gpu/profiler.ts";
 export type { BufferView, Copy, Program } from "./lib/gpu/program.ts";
 export {

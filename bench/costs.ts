@@ -8,7 +8,7 @@ import { methodByName } from "../lib/adapters/registry.ts";
 import { writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
-import { table } from "../lib/report/markdown.ts";
+import { machineText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import { logSlope } from "../lib/report/statistics.ts";
 import { own, type Runner, type Work } from "./work.ts";
@@ -142,7 +142,7 @@ async function measure({ name, goal, works, value }: Measure): Promise<Measured>
 const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 function pageOf(measured: readonly Measured[], environment: Environment): string {
-  const { adapter, cpus, runtime, commit, dirty } = environment;
+  const { commit, dirty } = environment;
   const rows = measured.map(({ name, goal, values }) => [
     name,
     middle(values).toFixed(2),
@@ -154,7 +154,7 @@ function pageOf(measured: readonly Measured[], environment: Environment): string
 \`deno task costs\`: this library against itself, forward and backward, the works of a line in turn: the median of ${laps} laps, and
 the least and greatest. Slopes are those of log time over log counted work: 1 where time grows as the count does.
 
-Machine: ${adapter}, ${cpus} CPUs, ${runtime}. Commit ${commit.slice(0, 10)}${
+Machine: ${machineText(environment)}. Commit ${commit.slice(0, 10)}${
     dirty ? " with uncommitted changes" : ""
   }.
 

@@ -8,8 +8,10 @@ import { describeEnvironment } from "../lib/report/environment.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import { groups } from "./groups.ts";
 import { chartOf, pageOf } from "./page.ts";
-import { race, type Row } from "./race.ts";
-import { own } from "./work.ts";
+import { torchVersion } from "./libraries/pytorch.ts";
+import { type Peer, peers } from "./peers.ts";
+import { race, type Row, tooLong } from "./race.ts";
+import { type Library, own } from "./work.ts";
 import { yardstickRunner } from "./yardstick.ts";
 
 const help = `deno task bench [group…] [options]
@@ -21,11 +23,25 @@ ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
   --laps N    laps of every work, 2 to 100 (default: 5, or 3 of slow works); more for deno task compare
   --like FILE as many runs a lap as in this bench.json, so that the two compare
   --alone     this library without its peers
+  --autotune  takes the fastest of this library's kernels for each product; see --autotune of deno task reproduce
   --out DIR   where to write (default: results)
   --help      this text
 `;
 
-const versions = "Peers: tfjs-webgpu 4.22.0, eager; jax-js 0.1.25, jitted";
+/** The peers that are here, and the page's sentence on all of them. */
+async function peersHere(): Promise<{ absent: readonly Library[]; about: string }> {
+  const torch = await torchVersion();
+  const on = (place: Peer["place"]) =>
+    Object.entries(peers).filter(([name, peer]) => peer.place === place && (torch || name !== "PyTorch"))
+      .map(([name, { about }]) => `${name} ${name === "PyTorch" ? `${torch!.version}, ` : ""}${about}`);
+  const without = torch ? "" : " No PyTorch: `python3 -c 'import torch'` fails here.";
+  return {
+    absent: torch ? [] : ["PyTorch"],
+    about: `Peers on the same adapter: ${on("WebGPU").join("; ")}. On the CPU: ${
+      on("CPU").join("; ")
+    }.${without}`,
+  };
+}
 
 function chosenGroups(names: readonly string[]) {
   const unknown = names.find((name) => groups.every((group) => group.name !== name));
@@ -47,6 +63,7 @@ async function main(): Promise<void> {
       laps: { type: "string" },
       like: { type: "string" },
       alone: { type: "boolean", default: false },
+      autotune: { type: "boolean", default: false },
       out: { type: "string", default: "results" },
       help: { type: "boolean", default: false },
     },
@@ -55,13 +72,20 @@ async function main(): Promise<void> {
   const chosen = chosenGroups(positionals);
   const laps = values.laps === undefined ? undefined : lapsOf(values.laps);
   const like = values.like === undefined ? [] : (await readBench(values.like)).rows;
-  const gpu = await openGpu();
+  const gpu = await openGpu({ autotune: values.autotune });
   const environment = await describeEnvironment(gpu);
   const yardstick = await yardstickRunner(gpu);
+  const { absent, about } = await peersHere();
+  const leftOut = (library: Library) => library !== own && (values.alone || absent.includes(library));
   const rows: Row[] = [];
   for (const group of chosen) {
     for (const work of group.works(gpu).filter(({ name }) => name.includes(values.only))) {
-      const entered = values.alone ? { ...work, ways: { [own]: work.ways[own] } } : work;
+      const slow = tooLong(rows.filter((row) => row.group === group.name), work);
+      const entered = {
+        ...work,
+        ways: without(work.ways, (library) => leftOut(library) || slow.has(library)),
+        cannot: without({ ...work.cannot, ...Object.fromEntries(slow) }, leftOut),
+      };
       const runs = like.find((row) => row.group === group.name && row.name === work.name)?.runs;
       const row = await race(group, entered, yardstick, { laps, runs });
       rows.push(row);
@@ -70,19 +94,32 @@ async function main(): Promise<void> {
       );
       console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
     }
-    if (rows.length > 0) await write(values.out, rows, environment);
+    if (rows.length > 0) await write(values.out, rows, about, environment);
   }
-  console.log(pageOf(rows, versions, environment));
+  console.log(pageOf(rows, about, environment));
+}
+
+/** The entries of all libraries but those left out. */
+function without<T>(
+  entries: Readonly<Partial<Record<Library, T>>> = {},
+  leftOut: (library: Library) => boolean,
+) {
+  return Object.fromEntries(Object.entries(entries).filter(([library]) => !leftOut(library as Library)));
 }
 
 /** The rows so far as results/bench.{json,svg,md}: a run that is cut short leaves what it has. */
-async function write(out: string, rows: readonly Row[], environment: Environment): Promise<void> {
+async function write(
+  out: string,
+  rows: readonly Row[],
+  about: string,
+  environment: Environment,
+): Promise<void> {
   await Deno.mkdir(out, { recursive: true });
   const records: BenchRecord = { schemaVersion: 1, environment, rows };
   await writeTogether({
     [`${out}/bench.json`]: `${JSON.stringify(records, null, 1)}\n`,
     [`${out}/bench.svg`]: await chartOf(rows),
-    [`${out}/bench.md`]: pageOf(rows, versions, environment),
+    [`${out}/bench.md`]: pageOf(rows, about, environment),
   });
 }
 

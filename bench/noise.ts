@@ -10,7 +10,7 @@ import { type BenchRecord, benchSchema, readBench } from "../lib/report/bench_sc
 import { compareBenches } from "../lib/report/compare_bench.ts";
 import type { ComparedRow } from "../lib/report/compare.ts";
 import { countsOf } from "../lib/report/compare_page.ts";
-import { table } from "../lib/report/markdown.ts";
+import { machineText, table } from "../lib/report/markdown.ts";
 import { readResultJson } from "../lib/report/schema.ts";
 
 const reruns = 21;
@@ -110,7 +110,7 @@ function pageOf(records: readonly BenchRecord[]): string {
 \`deno run --allow-all bench/noise.ts\`: \`deno task bench ${
     works.join(" ")
   }\`, ${records.length} times, nothing changed
-between them, on a machine with other work to do: ${environment.adapter}, ${environment.cpus} CPUs. Of each work, the fastest
+between them, on a machine with other work to do: ${machineText(environment)}. Of each work, the fastest
 and the slowest run by its median lap, in ms:
 
 ${table(["work", "fastest", "slowest"], spread)}

@@ -1,9 +1,10 @@
 /** The bench as a page: every group's table, and a chart of the ratios to the peers. */
 
 import { ratioChart } from "../lib/report/chart.ts";
-import { table } from "../lib/report/markdown.ts";
+import { machineText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import type { Measured, Row } from "./race.ts";
+import { headOf, onWebGpu } from "./peers.ts";
 import { own } from "./work.ts";
 
 const sorted = (values: readonly number[]) => values.toSorted((x, y) => x - y);
@@ -39,49 +40,70 @@ function shareOf({ flops, bytes }: Row, milliseconds: number, { gflops, gigabyte
   return Math.max(flops / gflops, bytes / gigabytes) / 1e6 / milliseconds;
 }
 
+/** How many times as long the better of the peers on WebGPU takes; none where none of them was timed. */
+export function ratioToBetter(row: Row): number | undefined {
+  const ratios = row.measured.filter(({ library, milliseconds }) =>
+    onWebGpu(library) && milliseconds.length > 0
+  ).map((peer) => ratioTo(row, peer));
+  return ratios.length > 0 ? Math.min(...ratios) : undefined;
+}
+
+function ratioText(ratio: number | undefined): string {
+  return ratio === undefined ? "–" : `${ratio.toFixed(ratio < 1 ? 2 : 1)}×`;
+}
+
+/** Three digits, or all of a whole number that has more. */
+const msText = (milliseconds: number) =>
+  milliseconds < 1000 ? milliseconds.toPrecision(3) : milliseconds.toFixed(0);
+
+/** A peer's median and ratio, or why there is none. */
+function peerText(row: Row, peer: string): string {
+  const found = ofLibrary(row, peer);
+  if (!found) return "–";
+  return found.cannot ?? `${msText(median(found.milliseconds))} (${ratioText(ratioTo(row, found))})`;
+}
+
 function groupTable(rows: readonly Row[], roofline: Roofline | undefined): string {
   const peers = [...new Set(rows.flatMap(({ measured }) => measured.map(({ library }) => library)))]
-    .filter((library) => library !== own);
+    .filter((library) => library !== own)
+    .toSorted((a, b) => Number(onWebGpu(b)) - Number(onWebGpu(a)));
   const header = [
     "work",
     "ms",
     "GFLOP/s",
     ...roofline ? ["of the roofline"] : [],
-    ...peers.flatMap((peer) => [`${peer}, ms`, `÷ ${peer}`]),
+    ...peers.some(onWebGpu) ? ["÷ the better WebGPU peer"] : [],
+    ...peers.map((peer) => `${headOf(peer)}, ms (÷)`),
   ];
   const body = rows.map((row) => {
     const { milliseconds } = ofLibrary(row, own)!;
     const middle = median(milliseconds);
-    const spread = `${Math.min(...milliseconds).toPrecision(3)}–${Math.max(...milliseconds).toPrecision(3)}`;
+    const spread = `${msText(Math.min(...milliseconds))}–${msText(Math.max(...milliseconds))}`;
     return [
       row.name,
-      `${middle.toPrecision(3)} (${spread})`,
+      `${msText(middle)} (${spread})`,
       (row.flops / middle / 1e6).toPrecision(3),
       ...roofline ? [`${(100 * shareOf(row, middle, roofline)).toFixed(0)} %`] : [],
-      ...peers.flatMap((peer) => {
-        const found = ofLibrary(row, peer);
-        if (!found) return ["–", "–"];
-        if (found.cannot) return [found.cannot, "–"];
-        return [median(found.milliseconds).toPrecision(3), `${ratioTo(row, found).toFixed(1)}×`];
-      }),
+      ...peers.some(onWebGpu) ? [ratioText(ratioToBetter(row))] : [],
+      ...peers.map((peer) => peerText(row, peer)),
     ];
   });
   return table(header, body);
 }
 
 /** The page of all rows that were run. */
-export function pageOf(rows: readonly Row[], versions: string, environment: Environment): string {
+export function pageOf(rows: readonly Row[], about: string, environment: Environment): string {
   const roofline = rooflineOf(rows);
   const titles = new Map(rows.map(({ group, title }) => [group, title]));
   const sections = [...titles].map(([name, title]) =>
     `## ${title}\n\n${groupTable(rows.filter(({ group }) => group === name), roofline)}`
   );
-  const { adapter, cpus, runtime, commit, dirty } = environment;
+  const { commit, dirty } = environment;
   return `# Speed
 
-\`deno task bench\`: f32, one process, one adapter, the libraries in turn on each piece of work. Their results were compared
-first. Milliseconds a run: median (fastest–slowest) of the laps; ÷ is how many times as long a peer takes, the median over
-laps of the ratio within a lap. GFLOP/s by count, two FLOPs a multiply-add.${
+\`deno task bench\`: f32, one adapter, the libraries in turn on each piece of work. Their results were compared first.
+Milliseconds a run: median (fastest–slowest) of the laps; ÷ is how many times as long a peer takes, the median over laps of
+the ratio within a lap. A peer that runs on the CPU says so, and does not count for the better WebGPU peer. GFLOP/s by count, two FLOPs a multiply-add.${
     roofline
       ? ` Roofline: ${roofline.gflops.toFixed(1)} GFLOP/s, the best product here, and ${
         roofline.gigabytes.toFixed(1)
@@ -89,7 +111,9 @@ laps of the ratio within a lap. GFLOP/s by count, two FLOPs a multiply-add.${
       : ""
   }
 
-${versions}. Machine: ${adapter}, ${cpus} CPUs, ${runtime}. Commit ${commit.slice(0, 10)}${
+${about}
+
+Machine: ${machineText(environment)}. Commit ${commit.slice(0, 10)}${
     dirty ? " with uncommitted changes" : ""
   }.
 
@@ -99,12 +123,12 @@ ${sections.join("\n\n")}
 `;
 }
 
-/** Every ratio to a peer. */
+/** Every ratio to a peer on WebGPU. */
 export function chartOf(rows: readonly Row[]): Promise<string> {
   return ratioChart(
-    "How many times as long the peers take",
+    "How many times as long the peers on WebGPU take",
     rows.flatMap((row) =>
-      row.measured.filter(({ library, milliseconds }) => library !== own && milliseconds.length > 0).map((
+      row.measured.filter(({ library, milliseconds }) => onWebGpu(library) && milliseconds.length > 0).map((
         peer,
       ) => ({
         row: row.name,

@@ -1,11 +1,18 @@
 /** Races the libraries on one piece of work: results compared first, then laps in turn. */
 
+import { onWebGpu } from "./peers.ts";
 import { type Group, type Library, own, type Runner, type Work } from "./work.ts";
 
 /** Laps of every library; fewer where a run of this library takes a tenth of a second or more. */
 const [fastLaps, slowLaps] = [5, 3];
 /** A lap is as many runs as this library needs for about as many milliseconds. */
 const lapMilliseconds = 60;
+/** A peer that takes longer for so many runs has fewer a lap: enough that the ten milliseconds of waiting stay below a fiftieth. */
+const peerLapMilliseconds = 500;
+/** A peer that takes longer for a run is not timed, unless it is the quickest on WebGPU or the quickest on the CPU. */
+const patience = 2000;
+/** A peer is not tried, with the same exception, where at its best rate so far in the group a run would take longer. */
+const longestTry = 10_000;
 
 /** How many laps a work is timed for, and how many runs a lap has; by how long a run takes where nothing is given. */
 export interface Plan {
@@ -20,6 +27,8 @@ export interface Measured {
   readonly milliseconds: readonly number[];
   /** Why there are none. */
   readonly cannot?: string;
+  /** Milliseconds of the one run that was made, where it took too long for more. */
+  readonly once?: number;
 }
 
 /** A raced work. */
@@ -30,7 +39,7 @@ export interface Row {
   readonly name: string;
   readonly flops: number;
   readonly bytes: number;
-  /** Runs of this library and its peers in a lap; each lap ends with one wait for the GPU, ten milliseconds or more. */
+  /** Runs in a lap, fewer of slow peers; each lap ends with one wait for the GPU, ten milliseconds or more. */
   readonly runs: number;
   /** Milliseconds a lap of the yardstick (`yardstick.ts`), each just before this library's. */
   readonly yardstick: readonly number[];
@@ -52,62 +61,128 @@ function difference(a: readonly Float32Array[], b: readonly Float32Array[]): num
 
 async function milliseconds(runner: Runner, times: number): Promise<number> {
   const start = performance.now();
-  await runner.lap(times);
-  return (performance.now() - start) / times;
+  const own = await runner.lap(times);
+  return (own ?? performance.now() - start) / times;
 }
 
-/** A runner and its results, or what the library threw: one that fails must not end the race of the others. */
-async function prepared(
-  way: () => Promise<Runner>,
-): Promise<{ runner: Runner; results: Float32Array[] } | Error> {
+/** A library that is ready to race: its runner, its results, and about how long a run takes. */
+interface Ready {
+  readonly runner: Runner;
+  readonly results: Float32Array[];
+  readonly one: number;
+}
+
+/** A library made ready, or what it threw: one that fails must not end the race of the others. */
+async function prepared(way: () => Promise<Runner>): Promise<Ready | Error> {
   using owned = new DisposableStack();
   try {
     const runner = owned.adopt(await way(), (failed) => failed.dispose());
+    const start = performance.now();
     const results = await runner.results();
+    const first = performance.now() - start;
+    // The first run also compiles, which must not decide who is quick.
+    const one = first > patience ? Math.min(first, await milliseconds(runner, 1)) : first;
     owned.move();
-    return { runner, results };
+    return { runner, results, one };
   } catch (error) {
     return error as Error;
   }
 }
 
+/** Why a peer cannot be timed. */
+function refusal(peer: Ready | Error, expected: readonly Float32Array[]): string | undefined {
+  if (peer instanceof Error) return `fails: ${peer.message}`;
+  const error = difference(peer.results, expected);
+  if (error > 1e-3) return `its result is off by ${error.toPrecision(2)}`;
+}
+
+/** Of `times`, those of libraries that take longer than `limit` while another of their place, WebGPU or the CPU, is quicker. */
+function beyond(limit: number, times: ReadonlyMap<Library, number>): Map<Library, number> {
+  const quickest = Map.groupBy(times, ([library]) => onWebGpu(library));
+  return new Map(
+    [...times].filter(([library, time]) =>
+      time > limit && quickest.get(onWebGpu(library))!.some(([, other]) => other < time)
+    ),
+  );
+}
+
+/** Why peers are not tried on `work`: how long they would take at the best rate that they had in the rows so far. */
+export function tooLong(rows: readonly Row[], { flops }: Pick<Work, "flops">): Map<Library, string> {
+  const best = new Map<Library, number>();
+  for (const row of rows) {
+    for (const { library, milliseconds, once = Infinity } of row.measured) {
+      const time = flops / row.flops * Math.min(once, ...milliseconds);
+      if (library !== own && time < (best.get(library) ?? Infinity)) best.set(library, time);
+    }
+  }
+  return new Map(
+    [...beyond(longestTry, best)].map(([library, time]) => [
+      library,
+      `not tried: a run would take about ${(time / 1000).toPrecision(2)} s`,
+    ]),
+  );
+}
+
+/** A library in the race, with the runs of its laps and their times. */
+interface Entrant {
+  readonly library: Library;
+  readonly runner: Runner;
+  readonly runs: number;
+  readonly times: number[];
+}
+
 /**
  * Runs the work in every library that does it, this one first; one whose results differ from this library's by more than 1e-3
- * of the largest, or which fails, is not timed, and the reason is said. The yardstick has a lap before each of this library's.
- * Throws what this library throws.
+ * of the largest, or which fails or takes too long, is not timed, and the reason is said. The yardstick has a lap before each
+ * of this library's. Throws what this library throws.
  */
 export async function race(
   { name: group, title }: Pick<Group, "name" | "title">,
-  { name, flops, bytes, ways }: Work,
+  { name, flops, bytes, ways, cannot = {} }: Work,
   yardstick: Runner,
   plan: Plan = {},
 ): Promise<Row> {
   using owned = new DisposableStack();
-  const entrants: { library: Library; runner: Runner; times: number[] }[] = [];
+  const adopt = (found: Ready) => owned.adopt(found.runner, (used) => used.dispose());
+  const { [own]: ownWay, ...peers } = ways;
+  const ours = await prepared(ownWay!);
+  if (ours instanceof Error) throw ours;
+  adopt(ours);
+  const { laps, runs } = await planned(plan, ours.runner);
+  const entrants: Entrant[] = [{ library: own, runner: ours.runner, runs, times: [] }];
   const absent: Measured[] = [];
-  let expected: Float32Array[] | undefined;
-  for (const [library, way] of Object.entries(ways) as [Library, () => Promise<Runner>][]) {
+  const leaveOut = (library: Library, cannot: string, once?: number) =>
+    absent.push({ library, milliseconds: [], cannot, ...once === undefined ? {} : { once } });
+  const ready = new Map<Library, Ready>();
+  for (const [library, way] of Object.entries(peers) as [Library, () => Promise<Runner>][]) {
     const found = await prepared(way);
-    if (found instanceof Error) {
-      if (library === own) throw found;
-      absent.push({ library, milliseconds: [], cannot: `fails: ${found.message}` });
-      continue;
-    }
-    const runner = owned.adopt(found.runner, (used) => used.dispose());
-    expected ??= found.results;
-    const error = difference(found.results, expected);
-    if (error <= 1e-3) entrants.push({ library, runner, times: [] });
-    else absent.push({ library, milliseconds: [], cannot: `its result is off by ${error.toPrecision(2)}` });
+    if (!(found instanceof Error)) adopt(found);
+    const why = refusal(found, ours.results);
+    if (why) leaveOut(library, why);
+    else ready.set(library, found as Ready);
   }
-  const { laps, runs } = await planned(plan, entrants[0].runner);
+  const slow = beyond(patience, new Map([...ready].map(([library, { one }]) => [library, one])));
+  for (const [library, peer] of ready) {
+    const once = slow.get(library);
+    if (once) leaveOut(library, `not timed: one run took ${(once / 1000).toPrecision(2)} s`, once);
+    else entrants.push({ library, runner: peer.runner, runs: await peerRuns(peer.runner, runs), times: [] });
+  }
+  for (const [library, why] of Object.entries(cannot)) leaveOut(library as Library, why);
   await yardstick.lap(1);
   const fixed: number[] = [];
   for (let lap = 0; lap < laps; lap++) {
     fixed.push(await milliseconds(yardstick, 1));
-    for (const { runner, times } of entrants) times.push(await milliseconds(runner, runs));
+    for (const { runner, runs, times } of entrants) times.push(await milliseconds(runner, runs));
   }
   const measured = entrants.map(({ library, times }): Measured => ({ library, milliseconds: times }));
   return { group, title, name, flops, bytes, runs, yardstick: fixed, measured: [...measured, ...absent] };
+}
+
+/** Runs of a peer's lap, where this library's has `runs`. */
+async function peerRuns(runner: Runner, runs: number): Promise<number> {
+  const one = await milliseconds(runner, 1);
+  // A run that takes no longer than a wait for the GPU tells nothing of how many there is time for.
+  return one < 50 ? runs : Math.min(runs, Math.ceil(peerLapMilliseconds / one));
 }
 
 /** What is left open by `plan`, by how long a run of this library takes. */

@@ -2,6 +2,7 @@
 
 import type { Gpu } from "../lib/gpu/device.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
+import type { PeerName } from "./peers.ts";
 
 /** A tensor that every library starts from. */
 export interface Input {
@@ -25,8 +26,11 @@ export function lazily<T>(make: () => T): () => T {
 export interface Runner {
   /** Does the work once and gives its results, in the order that all libraries agree on. */
   results(): Promise<Float32Array[]>;
-  /** Does the work `times` times and waits for the last: what is timed. */
-  lap(times: number): Promise<void>;
+  /**
+   * Does the work `times` times and waits for the last: what is timed. Gives the milliseconds where the library runs in a
+   * process of its own and takes them there.
+   */
+  lap(times: number): Promise<number | void>;
   dispose(): void;
 }
 
@@ -34,7 +38,10 @@ export interface Runner {
 export const own = "this library";
 
 /** A library that is raced. */
-export type Library = typeof own | "tfjs-webgpu" | "jax-js";
+export type Library = typeof own | PeerName;
+
+/** What makes a library's runner; several libraries may share the code of a work. */
+export type Ways = Readonly<Partial<Record<Library, () => Promise<Runner>>>>;
 
 /** A row of a bench. */
 export interface Work {
@@ -45,7 +52,9 @@ export interface Work {
   /** Bytes that one run must at least read and write. */
   readonly bytes: number;
   /** Makes the runner of each library that does the work. */
-  readonly ways: Readonly<Partial<Record<Library, () => Promise<Runner>>>>;
+  readonly ways: Ways;
+  /** Why peers cannot do it. */
+  readonly cannot?: Readonly<Partial<Record<PeerName, string>>>;
 }
 
 /** Works that are shown in one table. To add one: a file in `works/` that exports a group, and a line in `groups.ts`. */

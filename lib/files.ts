@@ -1,4 +1,4 @@
-/** Files read strictly, with errors that name them, and written so that a reader, or a run cut short, never meets half of one. */
+/** Files read strictly, with errors that name them, and written so that no reader, run cut short or power loss meets half of one. */
 
 import * as v from "npm:valibot@1.5.0";
 
@@ -7,13 +7,97 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
   await writeTogether({ [path]: content });
 }
 
-/** The same for files that belong together: none is renamed before all are written. */
+/**
+ * The same for files that belong together: none is renamed before all are written, and on the disk.
+ * @throws Error naming the file that cannot be written; what was written beside is removed.
+ */
 export async function writeTogether(files: Readonly<Record<string, string | Uint8Array>>): Promise<void> {
-  for (const [path, content] of Object.entries(files)) {
-    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    await Deno.writeFile(`${path}.part`, bytes);
+  const written: string[] = [];
+  try {
+    for (const [path, content] of Object.entries(files)) {
+      await naming(path, async () => {
+        written.push(path);
+        await writeSynced(`${path}.part`, content);
+      });
+    }
+    for (const path of Object.keys(files)) {
+      await naming(path, () => Deno.rename(`${path}.part`, path));
+      written.shift();
+    }
+  } finally {
+    for (const path of written) await removeFile(`${path}.part`);
   }
-  for (const path of Object.keys(files)) await Deno.rename(`${path}.part`, path);
+  for (const folder of new Set(Object.keys(files).map(folderOf))) await syncFolder(folder);
+}
+
+/**
+ * Makes the folder `out` with what `fill` writes into the folder that it is given: `out` is there whole or not at all.
+ * @throws Error, leaving no folder, when `out` exists or cannot be written, and what `fill` throws.
+ */
+export async function writeFolder(out: string, fill: (folder: string) => Promise<void>): Promise<void> {
+  await refuseExisting(out);
+  const part = `${out.replace(/[/\\]+$/, "")}.part`;
+  if (await isFolder(part)) await Deno.remove(part, { recursive: true });
+  await naming(out, () => Deno.mkdir(part, { recursive: true }));
+  try {
+    await naming(out, () => fill(part));
+    await syncFolder(part);
+    await naming(out, () => Deno.rename(part, out));
+  } catch (error) {
+    await Deno.remove(part, { recursive: true });
+    throw error;
+  }
+  await syncFolder(folderOf(out));
+}
+
+/** Throws an Error that says what to do when there is something at `out`. */
+export async function refuseExisting(out: string): Promise<void> {
+  if (await isFolder(out) || await isFile(out)) {
+    throw new Error(`${out} exists: move it away, or name another folder`);
+  }
+}
+
+/** `body`'s result; where the system refuses a write, its few words are given the path and what can be done. */
+export async function naming<T>(path: string, body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    const { message, code } = error as Error & { readonly code?: string };
+    // Only the system's own errors have a code.
+    if (code === undefined) throw error;
+    const what = "nothing was changed there; make room on the disk, or write to another folder";
+    throw new Error(`${path} cannot be written (${message}): ${what}`, { cause: error });
+  }
+}
+
+/** Writes a file and waits until the disk has it: renaming alone could, after a power loss, leave an empty one. */
+async function writeSynced(path: string, content: string | Uint8Array): Promise<void> {
+  using file = await Deno.create(path);
+  await writeAll(file, typeof content === "string" ? new TextEncoder().encode(content) : content);
+  await file.syncData();
+}
+
+/** Writes all bytes where the file stands. */
+export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+}
+
+/** Waits until the disk has the names in `folder`, where the system opens folders and reading it is permitted. */
+async function syncFolder(folder: string): Promise<void> {
+  const { state } = await Deno.permissions.query({ name: "read", path: folder });
+  if (Deno.build.os === "windows" || state !== "granted") return;
+  using opened = await Deno.open(folder);
+  await opened.sync();
+}
+
+/** The folder that a path names something in. */
+function folderOf(path: string): string {
+  return path.replace(/[^/\\]+[/\\]*$/, "") || ".";
+}
+
+/** Removes a file that may not be there. */
+async function removeFile(path: string): Promise<void> {
+  if (await isFile(path)) await Deno.remove(path);
 }
 
 /** True when `path` is a file, or a link to one. */
@@ -35,8 +119,17 @@ async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
   }
 }
 
-/** A UTF-8 file. Throws an Error that names it when it is none. */
-export async function readText(path: string): Promise<string> {
+/** The most that a JSON file, or another that describes a model, may have: the bounds that safetensors' headers have. */
+export const descriptionBounds = { bytes: 100_000_000, levels: 127 };
+
+/** A UTF-8 file of at most so many bytes. Throws an Error that names it when it is larger, none of UTF-8, or no file at all. */
+export async function readText(path: string, most = Infinity): Promise<string> {
+  const { size, isFile } = await Deno.stat(path);
+  // A device or a pipe has size 0, and may never end.
+  if (!isFile) throw new Error(`${path} is no file: put one in its place`);
+  if (size > most) {
+    throw new Error(`${path} has ${size} bytes, and such a file has ${most} at most: look what it holds`);
+  }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(await Deno.readFile(path));
   } catch (error) {
@@ -50,14 +143,30 @@ export async function readJson<Schema extends v.GenericSchema>(
   path: string,
   schema: Schema,
 ): Promise<v.InferOutput<Schema>> {
-  const text = await readText(path);
+  return fitting(path, schema, await readAnyJson(path));
+}
+
+/** What a JSON file holds. Throws an Error that names it when it is too large, too deep, or cut short; `advice` ends the last. */
+export async function readAnyJson(path: string, advice = "download or write it again"): Promise<unknown> {
+  const text = await readText(path, descriptionBounds.bytes);
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new Error(`${path} is not JSON, or is cut short: ${(error as Error).message}`, { cause: error });
+    throw new Error(`${path} is not JSON, or is cut short: ${(error as Error).message}: ${advice}`, {
+      cause: error,
+    });
   }
-  return fitting(path, schema, json);
+  if (isDeeper(json, descriptionBounds.levels)) {
+    throw new Error(`${path} nests deeper than ${descriptionBounds.levels} levels: look what it holds`);
+  }
+  return json;
+}
+
+/** Whether a value nests objects or arrays in more than so many levels. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (value === null || typeof value !== "object") return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
 /** `json` as the schema has it. Throws an Error that names the file, and the field that does not fit. */

@@ -7,6 +7,7 @@ import { compareBenches, defaultPercent, leastRuns } from "../lib/report/compare
 import { compareCells, defaultPoints } from "../lib/report/compare_cells.ts";
 import { comparePage, countsOf } from "../lib/report/compare_page.ts";
 import { readResults, type Results } from "../lib/report/results.ts";
+import { printable } from "./usage.ts";
 
 const help = `deno task compare BASE HEAD [options]
 
@@ -95,6 +96,6 @@ async function main(): Promise<number> {
 try {
   Deno.exit(await main());
 } catch (error) {
-  console.error(`${(error as Error).message}\n(deno task compare --help says what it takes)`);
+  console.error(`${printable((error as Error).message)}\n(deno task compare --help says what it takes)`);
   Deno.exit(2);
 }

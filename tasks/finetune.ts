@@ -7,13 +7,14 @@ import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { readOwnTask } from "../lib/data/own_task.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { isFile, isFolder } from "../lib/files.ts";
+import { isFile, isFolder, writeFolder } from "../lib/files.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { type EpochScores, fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { defaultTarget, warmupRatio } from "./run_cell.ts";
-import { asUsage, runCommand, UsageError } from "./usage.ts";
+import { lockFor } from "./lock.ts";
+import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
@@ -141,21 +142,24 @@ async function main(): Promise<void> {
   if (await isFolder(out) || await isFile(out)) {
     throw new UsageError(`${out} exists: move it away, or name another folder`);
   }
+  using _ = await lockFor(out);
   const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const model = await loadEncoder(source);
   const adapter = asUsage(() => adapterOf(model, values));
   const split = await task.load();
   console.log(
     `${split.train.length} examples to train on, ${split.dev.length} to evaluate on` +
-      (regression ? "" : `; classes ${task.labels.join(", ")}`),
+      (regression ? "" : `; classes ${printable(task.labels.join(", "))}`),
   );
   using gpu = await openGpu();
   using frozen = FrozenWeights.of(gpu, model);
   const { trained } = await fineTune(gpu, model, frozen, adapter, task, split, options, {
     onScores: printScores,
   });
-  await saveAdapter(out, model, adapter, trained);
-  await writeLabels(out, task);
+  await writeFolder(out, async (folder) => {
+    await saveAdapter(folder, model, adapter, trained);
+    await writeLabels(folder, task);
+  });
   console.log(`${adapter.method.name} with ${adapter.trainableParameters} parameters, and its head: ${out}`);
 }
 

@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { methodByName } from "../lib/adapters/registry.ts";
 import { firstSystems, type System } from "../lib/adapters/systems.ts";
 import { type Count, countMethod } from "../lib/analysis/counts.ts";
-import { type ModelShape, modelShapes } from "../lib/analysis/shapes.ts";
+import { type ModelShape, modelShapes, shapeOf } from "../lib/analysis/shapes.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { methodsTable } from "./tables/methods.ts";
 import { table } from "../lib/report/markdown.ts";
@@ -33,11 +33,6 @@ const counted: readonly System[] = [
   { label: "BoRA r 8 b 64", method: "BoRA", options: { r: 8, alpha: 16, blocks: 64 } },
   { label: 'BoRA r 8 b "auto"', method: "BoRA", options: { r: 8, alpha: 16, blocks: "auto" } },
 ];
-
-async function useLiteShape(): Promise<ModelShape> {
-  const { name, linears, weights } = await loadUseLite();
-  return { name, linears, parameters: [...weights.values()].reduce((sum, { data }) => sum + data.length, 0) };
-}
 
 const integer = (value: number) => value.toLocaleString("en-US");
 const ratio = (value: number, digits: number) => Number.isFinite(value) ? value.toFixed(digits) : "–";
@@ -79,7 +74,7 @@ async function main(): Promise<void> {
     },
   });
   if (values.help) return console.log(help);
-  const models = [await useLiteShape(), ...modelShapes];
+  const models = [shapeOf(await loadUseLite()), ...modelShapes];
   for (const name of values.model ?? []) {
     if (models.every((model) => model.name !== name)) {
       throw new Error(`no model "${name}"; have ${models.map((model) => model.name).join(", ")}`);

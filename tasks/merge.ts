@@ -3,6 +3,7 @@
 import { parseArgs } from "node:util";
 import { openGpu } from "../lib/gpu/device.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
+import { lockFor } from "./lock.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task merge --model SOURCE --adapter DIR --out DIR
@@ -34,6 +35,7 @@ async function main(): Promise<void> {
   if (model === undefined || adapter === undefined || out === undefined) {
     throw new UsageError("--model, --adapter and --out are all needed; see --help");
   }
+  using _ = await lockFor(out);
   using gpu = await openGpu();
   await writeMergedModel(gpu, model, adapter, out);
   console.log(`merged: ${out}`);

@@ -8,6 +8,7 @@ import { type Cell, cellKey, metricsOnly, readCells, writeCells } from "../lib/r
 import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { tables } from "./tables/registry.ts";
 import type { Table } from "./tables/table.ts";
+import { runCommand } from "./usage.ts";
 
 const help = `deno task report DIR… [--out DIR]
 
@@ -89,9 +90,4 @@ async function main(): Promise<void> {
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error((error as Error).message);
-  Deno.exit(1);
-}
+await runCommand(main);

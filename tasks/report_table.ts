@@ -1,7 +1,7 @@
 /** From finished cells to a table's files. */
 
 import { writeWhole } from "../lib/files.ts";
-import { renderMarkdown } from "../lib/report/markdown.ts";
+import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import type { Study, Table } from "./tables/table.ts";
 
@@ -44,13 +44,14 @@ function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
 /** Writes `<path>.md` and its charts, from the cells alone. */
 export async function writeReport(table: Table, cells: readonly Cell[], path: string): Promise<void> {
   const charts = table.charts(cells);
+  const shown = escapedRecord(cells);
   const images = charts.map(({ name, caption }) => `![${caption}](${table.name}${name}.svg)`);
   const sections = [
-    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, cells)}`] : []),
-    ...(table.sections?.(cells) ?? []),
+    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, shown)}`] : []),
+    ...(table.sections?.(shown) ?? []),
     ...images,
   ];
-  const markdown = renderMarkdown(table.title, cells, table.reference, sections, table.data?.setting);
+  const markdown = renderMarkdown(table.title, shown, table.reference, sections, table.data?.setting);
   for (const { name, svg } of charts) await writeWhole(`${path}${name}.svg`, await svg());
   await writeWhole(`${path}.md`, markdown);
   console.log(`\n${markdown}\nWrote ${path}.md, .json and .svg`);

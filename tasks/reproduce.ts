@@ -5,25 +5,28 @@
 
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { families, taskByName, taskFrom, tasks } from "../lib/data/registry.ts";
-import type { Example, Split, Task } from "../lib/data/task.ts";
-import { writeWhole } from "../lib/files.ts";
+import { families, tasks } from "../lib/data/registry.ts";
+import type { Split } from "../lib/data/task.ts";
+import { naming, writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.ts";
-import { DivergedError, type StepRecord } from "../lib/train/adamw.ts";
 import { checkpointedCell } from "../lib/train/cell_checkpoint.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
-import learningRates from "./learning_rates.json" with { type: "json" };
+import { jobsOf, type PlannedJob, profileOf, sample, shardOf, tasksOf } from "./cells.ts";
+import { type AskedTable, printEstimates } from "./estimate.ts";
+import { lockFor } from "./lock.ts";
+import { appendLog } from "./step_log.ts";
 import { Ticker } from "./ticker.ts";
 import { trainingOf } from "./training.ts";
+import { tune } from "./tune.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { adapterOf, defaultTarget, type Job, type Run, runCell } from "./run_cell.ts";
 import { tableByName, tables } from "./tables/registry.ts";
-import type { Profile, Row, Study, Table } from "./tables/table.ts";
+import type { Profile, Study, Table } from "./tables/table.ts";
 
 const help = `deno task reproduce [table…] [options]
 
@@ -38,12 +41,20 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
                    with --data: ${families.flatMap(({ tasks }) => tasks).join(", ")}
   --method LABEL   only this row (repeatable); --list prints them
   --seeds N        seeds 0 … N−1 instead of the profile's
-  --shard I/N      only the I-th of N parts of the cells, for N machines; deno task report merges what they write
+  --shard I/N      only the I-th of N parts of the cells, for N machines, each with its own --out, which deno task report
+                   merges; or one after the other into one --out, with --resume
   --out DIR        where to write (default: results)
   --resume         keep the finished cells of DIR's files, go on with the one that was stopped, and run the rest
   --checkpoint-every N  steps from one checkpoint of the running cell to the next (default: 50): what a stop can cost
+  --autotune       time the kernels of the products for 10 seconds at most and take the fastest, which are kept in the user's
+                   cache folder; changes no bit of the results
   --tune           try the learning-rate grid on a held-out part of train and print the choice
   --list           print the cells and stop
+  --estimate       print with each cell its steps, FLOPs, memory and hours, and what does not fit, and stop; wants neither
+                   weights nor data: --model may be an id such as roberta-base, --data may be left out
+  --rate TFLOPS    the GPU's, for --estimate's hours (default: a product's, measured here)
+  --memory GIB     the GPU's, for --estimate (default: the host's, of a software driver)
+  --json           the estimates as JSON
   --help           this text
 `;
 
@@ -62,8 +73,13 @@ function readArguments() {
       out: { type: "string", default: "results" },
       resume: { type: "boolean", default: false },
       "checkpoint-every": { type: "string", default: "50" },
+      autotune: { type: "boolean", default: false },
       tune: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
+      estimate: { type: "boolean", default: false },
+      rate: { type: "string" },
+      memory: { type: "string" },
+      json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -74,6 +90,9 @@ function readArguments() {
       throw new UsageError(`--${name} wants a whole number from 1, not "${value}"`);
     }
   }
+  for (const name of ["rate", "memory", "json"] as const) {
+    if (values[name] && !values.estimate) throw new UsageError(`--${name} goes with --estimate`);
+  }
   for (const label of values.method ?? []) {
     const labels = chosen.flatMap((table) => isStudy(table) ? [] : table.rows.map((row) => row.label));
     if (!labels.includes(label)) throw new UsageError(`no system "${label}"; have ${labels.join(", ")}`);
@@ -83,80 +102,14 @@ function readArguments() {
 
 type Arguments = ReturnType<typeof readArguments>;
 
-/** The profile of one table with what the command line changes. */
-function profileOf({ profiles }: Table, { profile: name, task, method, seeds }: Arguments): Profile {
-  const profile = profiles[name];
-  if (!profile) throw new UsageError(`no profile "${name}"; have ${Object.keys(profiles).join(", ")}`);
-  return {
-    ...profile,
-    tasks: task ?? profile.tasks,
-    rows: method ?? profile.rows,
-    seeds: seeds === undefined ? profile.seeds : Number(seeds),
-  };
-}
-
-/** `--shard i/n` as [i − 1, n]. */
-function shardOf({ shard }: Arguments): readonly [part: number, of: number] {
-  const [, part, of] = shard.match(/^([1-9]\d*)\/([1-9]\d*)$/)?.map(Number) ?? [];
-  if (!(part <= of)) throw new UsageError(`--shard wants I/N with 1 ≤ I ≤ N, such as 2/4, not "${shard}"`);
-  return [part - 1, of];
-}
-
-function rowsOf({ rows }: Table, profile: Profile): Row[] {
-  return rows.filter(({ label }) => profile.rows?.includes(label) ?? true);
-}
-
-/** The profile's tasks, from the suite or from `--data`. */
-function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Task[] {
-  if (!table.data) return tasks.map(taskByName);
-  if (data === undefined) throw new UsageError(`${table.name} wants --data DIR: ${table.data.folder}`);
-  return tasks.map((name) => taskFrom(name, data));
-}
-
-/** A cell before it is known how its model is trained. */
-type PlannedJob = Omit<Job, "training">;
-
-/** Seeds outermost, so that a run that is cut short has every row with fewer seeds; a shard has every n-th cell. */
-function jobsOf(
-  table: Table,
-  profile: Profile,
-  tasks: readonly Task[],
-  [part, of]: readonly [part: number, of: number],
-): PlannedJob[] {
-  return Array.from(
-    { length: profile.seeds },
-    (_, seed) => tasks.flatMap((task) => rowsOf(table, profile).map((row) => ({ task, row, seed }))),
-  ).flat().filter((_, i) => i % of === part);
-}
-
-/** The first `train` and `dev` examples; both sides come in hash order, so this is a random sample. */
-async function sample(task: Task, profile: Profile): Promise<Split> {
-  const { train, dev, furtherDev = {} } = await task.load();
-  const first = (examples: readonly Example[]) => examples.slice(0, profile.dev);
-  const further = Object.entries(furtherDev).map(([part, examples]) => [part, first(examples)]);
-  return {
-    train: train.slice(0, profile.train),
-    dev: first(dev),
-    ...further.length > 0 ? { furtherDev: Object.fromEntries(further) } : {},
-  };
-}
-
-async function openRun({ profile: profileName, model: source }: Arguments): Promise<Run> {
-  const gpu = await openGpu();
+async function openRun({ profile: profileName, model: source, autotune }: Arguments): Promise<Run> {
+  const gpu = await openGpu({ autotune });
   const environment = await describeEnvironment(gpu);
   console.log(
     `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,
   );
   const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
   return { gpu, model, frozen: FrozenWeights.of(gpu, model), environment, profileName };
-}
-
-/** Appends an epoch, a line a training step: which cell, step, loss, gradient norm before clipping. */
-function appendLog(path: string, cell: string, records: readonly StepRecord[]): void {
-  const lines = records.map((record) => `${JSON.stringify({ cell, ...record })}\n`).join("");
-  // A run that was stopped between an epoch's lines and its checkpoint comes to them again.
-  if (existsSync(path) && Deno.readTextFileSync(path).endsWith(lines)) return;
-  Deno.writeTextFileSync(path, lines, { append: true });
 }
 
 /** The cells of an earlier run, or none where there was no run. */
@@ -295,72 +248,28 @@ async function reproduce(
   await writeReport(table, cells, path);
 }
 
-/**
- * The grid for every row that is tuned under its own label, on the first task, with the last two fifths of train held out
- * and dev untouched; prints the entries for `learning_rates.json`. The score of a rate is the mean over the profile's seeds.
- */
-async function tune(run: Run, table: Table, profile: Profile, [task]: readonly Task[]): Promise<void> {
-  const { train } = await sample(task, profile);
-  const cut = Math.floor(train.length * 3 / 5);
-  const split = { train: train.slice(0, cut), dev: train.slice(cut) };
-  const rates: Record<string, number> = {};
-  const scores: Record<string, number[]> = {};
-  for (const row of rowsOf(table, profile).filter(({ tunedAs }) => tunedAs === undefined)) {
-    const tried: number[] = [];
-    for (const learningRate of learningRates.grid) {
-      const training = { ...trainingOf(profile, row, task, run.model), learningRate };
-      tried.push(await heldOutScore(run, table, profile.seeds, { task, row, training }, split));
-      console.error(`${row.label}, ${learningRate}: ${(100 * tried.at(-1)!).toFixed(1)}`);
-    }
-    scores[row.label] = tried;
-    rates[row.label] = learningRates.grid[tried.indexOf(Math.max(...tried))];
-  }
-  const { environment, profileName } = run;
-  const chosenBy =
-    `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ${split.train.length} examples, ` +
-    `${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
-    `${environment.adapter}, commit ${environment.commit.slice(0, 10)}`;
-  console.log(JSON.stringify({ chosenBy, grid: learningRates.grid, rates, heldOutScores: scores }, null, 2));
-}
-
-/** The mean score over the profile's seeds; 0 where training diverges with one of them. */
-async function heldOutScore(
-  run: Run,
-  table: Table,
-  seeds: number,
-  job: Omit<Job, "seed">,
-  split: Split,
-): Promise<number> {
-  let sum = 0;
-  for (let seed = 0; seed < seeds; seed++) {
-    try {
-      const cell = await runCell(run, table, { ...job, seed }, split);
-      sum += cell.last[cell.headline];
-    } catch (error) {
-      if (!(error instanceof DivergedError)) throw error;
-      console.error(`${job.row.label}, ${job.training.learningRate}, seed ${seed}: ${error.message}`);
-      return 0;
-    }
-  }
-  return sum / seeds;
-}
-
 async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
   const plans = values.tables.map((table) =>
     isStudy(table) ? checkStudy(table, values) : planOf(table, values)
   );
+  if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
   if (values.list) return plans.forEach((plan) => plan.list());
+  await naming(values.out, () => Deno.mkdir(values.out, { recursive: true }));
+  // Before anything is read that another run may be about to change.
+  using locks = new DisposableStack();
+  for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));
   for (const plan of plans) await plan.prepare();
   const run = await openRun(values);
-  await Deno.mkdir(values.out, { recursive: true });
   for (const plan of plans) await plan.run(run);
 }
 
 /** A table as the command line asks for it. */
 interface Plan {
   list(): void;
+  /** What is to be estimated. Throws a UsageError where it is not made of cells. */
+  asked(): AskedTable;
   /** Reads what an earlier run left, before anything is run. */
   prepare(): Promise<void>;
   run(run: Run): Promise<void>;
@@ -368,8 +277,11 @@ interface Plan {
 
 function planOf(table: Table, values: Arguments): Plan {
   const profile = asUsage(() => profileOf(table, values));
-  const tasks = asUsage(() => tasksOf(table, profile, values.data));
-  const jobs = jobsOf(table, profile, tasks, shardOf(values));
+  // An estimate does without the files.
+  const data = values.data ?? (values.estimate ? "" : undefined);
+  const tasks = asUsage(() => tasksOf(table, profile, data));
+  const shard = shardOf(values);
+  const jobs = jobsOf(table, profile, tasks, shard);
   let done: Cell[] = [];
   return {
     list() {
@@ -377,8 +289,15 @@ function planOf(table: Table, values: Arguments): Plan {
         console.log(`${table.name} / ${task.name} / ${row.label} / seed ${seed}`);
       }
     },
+    asked: () => ({ table, profile, jobs }),
     async prepare() {
-      if (values.resume) done = await finishedCells(`${values.out}/${table.name}.json`);
+      const path = `${values.out}/${table.name}.json`;
+      if (values.resume) done = await finishedCells(path);
+      else if (shard[1] > 1 && !values.tune && existsSync(path)) {
+        throw new UsageError(
+          `${path} may hold another part's cells, and --shard would replace them: add --resume to keep them, or use another --out`,
+        );
+      }
     },
     run: (run) =>
       values.tune ? tune(run, table, profile, tasks) : reproduce(run, table, profile, jobs, done, values),
@@ -393,6 +312,9 @@ function checkStudy(study: Study, { profile, tune, shard, out }: Arguments): Pla
   if (shard !== "1/1") throw new UsageError(`${study.name} is not made of cells; leave --shard out`);
   return {
     list: () => console.log(`${study.name} / ${study.title}`),
+    asked() {
+      throw new UsageError(`${study.name} is not made of cells; leave --estimate out`);
+    },
     prepare: () => Promise.resolve(),
     run: (run) => study.run(run, out),
   };

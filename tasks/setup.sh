@@ -43,6 +43,7 @@ deno cache --quiet mod.ts tasks/*.ts tests/*_test.ts
 # On Linux only Vulkan counts: Deno also finds OpenGL drivers, where VK_DRIVER_FILES chooses nothing and which are not tested.
 backend=""
 [ "$(uname -s)" != Linux ] || backend=vulkan
-DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-$backend}" deno run --allow-all tasks/doctor.ts >/dev/null 2>&1 || install_driver
+DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-$backend}" deno eval \
+  'Deno.exit(await navigator.gpu?.requestAdapter() ? 0 : 1)' >/dev/null 2>&1 || install_driver
 say "ready: $(deno --version | head -n 1)"
 deno run --allow-all tasks/doctor.ts

@@ -12,12 +12,17 @@ export function asUsage<T>(body: () => T): T {
   }
 }
 
+/** `text` without what a terminal takes for orders, but for line feeds and tabs: it may quote a stranger's file. */
+export function printable(text: string): string {
+  return text.replaceAll(/(?![\n\t])\p{Cc}/gu, "\ufffd");
+}
+
 /** Runs a command; ends the process with 2 after a mistake on the command line, with 1 after another error. */
 export async function runCommand(main: () => Promise<void>): Promise<void> {
   try {
     await main();
   } catch (error) {
-    console.error((error as Error).message);
+    console.error(printable((error as Error).message));
     Deno.exit(error instanceof UsageError ? 2 : 1);
   }
 }

@@ -1,8 +1,14 @@
-/** The races: what is compared, what is timed, and what the page says of both. */
+/** The races: what is compared, what is timed, and what the pages say of both. */
 
 import assert from "node:assert/strict";
-import { pageOf, ratioTo, rooflineOf } from "../bench/page.ts";
-import { race, type Row } from "../bench/race.ts";
+import proto from "npm:onnx-proto@8.0.1";
+import { Stopwatch } from "../bench/stopwatch.ts";
+import { hostPageOf } from "../bench/host_page.ts";
+import { OnnxGraph } from "../bench/libraries/onnx.ts";
+import { endTorch, torchRunner, torchVersion } from "../bench/libraries/pytorch.ts";
+import { tf, tfjsRunner } from "../bench/libraries/tfjs.ts";
+import { pageOf, ratioTo, ratioToBetter, rooflineOf } from "../bench/page.ts";
+import { race, type Row, tooLong } from "../bench/race.ts";
 import type { Runner, Work } from "../bench/work.ts";
 
 /** A runner that gives `values` and takes `milliseconds` a run. */
@@ -36,7 +42,7 @@ Deno.test("libraries run in turn; one with another result is not timed, and ever
   assert.ok(Math.abs(ratioTo(row, second) - 2) < 0.4, `${ratioTo(row, second)}`);
   assert.deepEqual([third.milliseconds.length, third.cannot], [0, "its result is off by 0.050"]);
   assert.equal(
-    log.filter((entry) => entry.length === 1).join("").replace(/^a+/, ""),
+    log.filter((entry) => entry.length === 1).join("").replace(/^a+b/, ""),
     "yyabyabyabyabyab",
   );
   assert.equal(row.yardstick.length, 5);
@@ -80,6 +86,80 @@ Deno.test("results of another size, or not finite, are other results", async () 
   }
 });
 
+Deno.test("a slow peer has fewer runs a lap, one that is too slow or cannot do the work none, and its own times count", async () => {
+  const asked: Record<string, number[]> = { own: [], slow: [], timed: [] };
+  const peer = (name: string, lap: (times: number) => Promise<number | void>, first = 0): Runner => ({
+    results: () => new Promise((resolve) => setTimeout(resolve, first, [Float32Array.of(1)])),
+    lap(times) {
+      asked[name]?.push(times);
+      return lap(times);
+    },
+    dispose() {},
+  });
+  const wait = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
+  const row = await race(
+    { name: "group", title: "Group" },
+    {
+      name: "work",
+      flops: 1,
+      bytes: 1,
+      ways: {
+        "this library": () => Promise.resolve(peer("own", () => wait(1))),
+        "jax-js": () => Promise.resolve(peer("slow", (times) => wait(100 * times))),
+        "PyTorch": () => Promise.resolve(peer("timed", (times) => Promise.resolve(7 * times))),
+        "tfjs-wasm": () => Promise.resolve(peer("impatient", () => wait(2100), 2200)),
+      },
+      cannot: { "onnxruntime-node": "forward only" },
+    },
+    runner([], 1, [], "y"),
+    { laps: 2, runs: 20 },
+  );
+  assert.deepEqual(asked.own.slice(-2), [20, 20]);
+  // 500 ms of runs that take 100 or a little more.
+  assert.ok(asked.slow.at(-1)! >= 3 && asked.slow.at(-1)! <= 5, `${asked.slow}`);
+  assert.deepEqual(asked.timed, [1, 20, 20]);
+  const found = Object.fromEntries(row.measured.map((entry) => [entry.library, entry]));
+  assert.deepEqual(found["PyTorch"].milliseconds, [7, 7]);
+  assert.equal(found["tfjs-wasm"].cannot, "not timed: one run took 2.1 s");
+  assert.ok(found["tfjs-wasm"].once! > 2000);
+  assert.equal(found["onnxruntime-node"].cannot, "forward only");
+});
+
+Deno.test("a peer is not tried where it would take long, unless it is the quickest of its place", () => {
+  const row = (flops: number, times: Record<string, number>, once: Record<string, number> = {}): Row => ({
+    group: "group",
+    title: "Group",
+    name: "work",
+    flops,
+    bytes: 1,
+    runs: 1,
+    yardstick: [1],
+    measured: [
+      ...Object.entries({ "this library": 1e6, ...times }).map(([library, time]) => ({
+        library: library as "jax-js",
+        milliseconds: [time, 2 * time],
+      })),
+      ...Object.entries(once).map(([library, time]) => ({
+        library: library as "jax-js",
+        milliseconds: [],
+        cannot: "not timed",
+        once: time,
+      })),
+    ],
+  });
+  const rows = [
+    row(1e9, { "tfjs-webgpu": 600, "jax-js": 500, "tfjs-wasm": 550, "PyTorch": 100 }),
+    row(2e9, { "tfjs-webgpu": 700, "jax-js": 900 }, { "doppler-gpu": 3000 }),
+  ];
+  assert.deepEqual([...tooLong(rows, { flops: 4e10 })], [
+    // tfjs-webgpu would take 14 s, and is the quickest on WebGPU.
+    ["jax-js", "not tried: a run would take about 18 s"],
+    ["tfjs-wasm", "not tried: a run would take about 22 s"],
+    ["doppler-gpu", "not tried: a run would take about 60 s"],
+  ]);
+  assert.deepEqual([...tooLong([], { flops: 2e10 })], []);
+});
+
 Deno.test("the page: medians, ratios within laps, the roofline, and why a peer is missing", () => {
   const rowOf = (group: string, name: string, flops: number, bytes: number, own: number[]): Row => ({
     group,
@@ -93,6 +173,7 @@ Deno.test("the page: medians, ratios within laps, the roofline, and why a peer i
       { library: "this library", milliseconds: own },
       { library: "tfjs-webgpu", milliseconds: own.map((time) => 4 * time) },
       { library: "jax-js", milliseconds: [], cannot: "its result is off by 0.75" },
+      { library: "PyTorch", milliseconds: own.map((time) => time / 2) },
     ],
   });
   const rows = [
@@ -111,13 +192,160 @@ Deno.test("the page: medians, ratios within laps, the roofline, and why a peer i
     commit: "0123456789abcdef",
     dirty: false,
   };
-  const page = pageOf(rows, "Peers: two", environment).replaceAll(/ +/g, " ");
+  const page = pageOf(rows, "Peers: three.", environment).replaceAll(/ +/g, " ");
   assert.match(
     page,
-    /\| NT \| 50\.0 \(40\.0–100\) \| 40\.0 \| 80 % \| 200 \| 4\.0× \| its result is off by 0\.75 \| – \|/,
+    /\| NT \| 50\.0 \(40\.0–100\) \| 40\.0 \| 80 % \| 4\.0× \| 200 \(4\.0×\) \| its result is off by 0\.75 \| 25\.0 \(0\.50×\) \|/,
   );
   // 1e7 bytes at 5 GB/s are 2 ms.
   assert.match(page, /\| norm \| 5\.00 \(4\.00–8\.00\) \| 0\.200 \| 40 % \|/);
   assert.match(page, /## The layer-norm/);
   assert.match(page, /Roofline: 50\.0 GFLOP\/s, the best product here, and 5\.0 GB\/s/);
+  assert.match(
+    page,
+    /\| ÷ the better WebGPU peer \| tfjs-webgpu, ms \(÷\) \| jax-js, ms \(÷\) \| PyTorch, on the CPU, ms \(÷\) \|/,
+  );
+});
+
+Deno.test("the better WebGPU peer is the one that takes the least, and never one on the CPU", () => {
+  const rowOf = (ratios: Record<string, number>): Row => ({
+    group: "group",
+    title: "Group",
+    name: "work",
+    flops: 1,
+    bytes: 1,
+    runs: 1,
+    yardstick: [1, 1, 1],
+    measured: [["this library", 1] as const, ...Object.entries(ratios)].map(([library, ratio]) => ({
+      library: library as Row["measured"][number]["library"],
+      milliseconds: [ratio, ratio, ratio],
+    })),
+  });
+  const onCpu = { "tfjs-wasm": 0.5, "onnxruntime-node": 0.2, "PyTorch": 0.1 };
+  assert.equal(ratioToBetter(rowOf({ "tfjs-webgpu": 6, "jax-js": 4, "doppler-gpu": 5, ...onCpu })), 4);
+  assert.equal(ratioToBetter(rowOf(onCpu)), undefined);
+});
+
+Deno.test("tfjs computes in the runner's own backend, whichever was used last", async () => {
+  const used: string[] = [];
+  const inputs = { a: { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } };
+  const square = ({ a }: Record<string, tf.Tensor>) => {
+    used.push(tf.getBackend());
+    return [tf.matMul(a, a)];
+  };
+  const [wasm, webgpu] = [
+    await tfjsRunner("wasm", inputs, square),
+    await tfjsRunner("webgpu", inputs, square),
+  ];
+  for (const runner of [wasm, webgpu]) {
+    assert.deepEqual(await runner.results(), [Float32Array.of(7, 10, 15, 22)]);
+  }
+  for (const runner of [wasm, webgpu]) await runner.lap(1);
+  assert.deepEqual(used, ["wasm", "webgpu", "wasm", "webgpu"]);
+  [wasm, webgpu].forEach((runner) => runner.dispose());
+});
+
+Deno.test("an ONNX model holds its operators, attributes and constants", () => {
+  const graph = new OnnxGraph();
+  const two = graph.constant("two", { shape: [1], data: Float32Array.of(2) });
+  const y = graph.add("Gemm", ["x", two], { transB: { int: 1 }, alpha: { float: 0.5 } });
+  const input = { x: { shape: [3, 1], data: new Float32Array(3) } };
+  const rows = graph.integers("rows", [3, -1]);
+  const outputs = [graph.add("Reshape", [y, rows], {}, "com.microsoft")];
+  const decoded = proto.onnx.ModelProto.decode(graph.encode(input, outputs)).graph!;
+  const [gemm, reshape] = decoded.node!;
+  assert.deepEqual([gemm.opType, gemm.input, gemm.output], ["Gemm", ["x", "two"], [y]]);
+  assert.deepEqual(
+    gemm.attribute!.map(({ name, type, i, f }) => [name, type, Number(i), f]),
+    [["transB", 2, 1, 0], ["alpha", 1, 0, 0.5]],
+  );
+  assert.deepEqual([reshape.domain, reshape.input], ["com.microsoft", [y, "rows"]]);
+  const raw = decoded.initializer!.map(({ rawData }) => new Uint8Array(rawData!).buffer);
+  assert.deepEqual([...new Float32Array(raw[0])], [2]);
+  assert.deepEqual([...new BigInt64Array(raw[1])], [3n, -1n]);
+  const dims = decoded.input![0].type!.tensorType!.shape!.dim!.map(({ dimValue }) => Number(dimValue));
+  assert.deepEqual([dims, decoded.output![0].name], [[3, 1], outputs[0]]);
+});
+
+const torch = await torchVersion();
+
+Deno.test({
+  name: "PyTorch answers one work after another, with its own times",
+  ignore: !torch,
+  async fn() {
+    const a = { shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) };
+    const b = { shape: [2, 3], data: Float32Array.of(1, 0, 0, 0, 1, 1) };
+    const product = await torchRunner("product", { a, b }, { transposeA: false, transposeB: true });
+    assert.deepEqual(await product.results(), [Float32Array.of(1, 5, 4, 11)]);
+    assert.ok(await product.lap(3) as number > 0);
+    const sum = await torchRunner("sum_of_arrays", { a, b }, {}, 2);
+    const once = [2, 2, 3, 4, 6, 7];
+    assert.deepEqual(await sum.results(), [Float32Array.from([...once, ...once])]);
+    await endTorch();
+  },
+});
+
+Deno.test("a stopwatch adds up what a call takes, and lets go of the queue", () => {
+  const calls: unknown[][] = [];
+  class Queue {
+    submit(...all: unknown[]) {
+      const end = performance.now() + 5;
+      while (performance.now() < end);
+      calls.push(all);
+    }
+    writeBuffer() {}
+  }
+  const queue = new Queue();
+  {
+    using stopwatch = new Stopwatch(queue, "submit");
+    queue.submit(1);
+    queue.submit(2);
+    queue.writeBuffer();
+    const milliseconds = stopwatch.take();
+    assert.ok(milliseconds >= 10 && milliseconds < 100, `${milliseconds}`);
+    assert.equal(stopwatch.take(), 0);
+  }
+  assert.equal(queue.submit, Queue.prototype.submit);
+  assert.ok(!Object.hasOwn(queue, "submit"));
+  const { submit } = Queue.prototype;
+  {
+    using stopwatch = new Stopwatch(Queue.prototype, "submit");
+    new Queue().submit(3);
+    assert.ok(stopwatch.take() >= 5);
+  }
+  assert.equal(Queue.prototype.submit, submit);
+  assert.deepEqual(calls, [[1], [2], [3]]);
+});
+
+Deno.test("the host's page: medians, what is neither uploading nor submitting, and dispatches that differ", () => {
+  const page = hostPageOf({
+    schemaVersion: 1,
+    environment: {
+      adapter: "llvmpipe",
+      software: true,
+      runtime: "Deno",
+      system: "linux",
+      cpus: 2,
+      commit: "0123456789abcdef",
+      dirty: false,
+    },
+    narrow: 48,
+    figures: [{
+      label: "LoRA",
+      build: { trace: 10, differentiate: 20, planning: 30, total: 1500, dispatches: 300, pipelines: 17 },
+      replay: {
+        dispatches: 290,
+        step: [4, 2, 3],
+        upload: [0.5, 0.25, 0.25],
+        finish: [0.25, 0.25, 0.25],
+        submit: [1, 1, 0.5],
+        heapGrowth: 2048,
+      },
+    }],
+  }).replaceAll(/ +/g, " ");
+  assert.match(
+    page,
+    /\| LoRA \| 290 \(300 at full width\) \| 3\.00 \(3\.00\) \| 2\.00 \(2\.00\) \| 0\.25 \(0\.25\) \| 0\.25 \(0\.25\) \| 1\.00 \(1\.00\) \| 2 KiB \|/,
+  );
+  assert.match(page, /\| LoRA \| 1\.50 \| 10 \| 20 \| 30 \| 17 \|/);
 });

@@ -3,8 +3,14 @@
 import assert from "node:assert/strict";
 import { writeWhole } from "../lib/files.ts";
 import { failuresOf, renderConformance } from "../lib/report/conformance_page.ts";
-import { type ConformanceRecord, type DriverRun, readConformance } from "../lib/report/conformance_schema.ts";
+import {
+  type ConformanceRecord,
+  type DriverRecord,
+  type DriverRun,
+  readConformance,
+} from "../lib/report/conformance_schema.ts";
 import { add } from "../lib/graph/ops/binary.ts";
+import { drivers, recordsWith } from "../tasks/conformance/drivers.ts";
 import { runTask } from "./support/command.ts";
 import { runCase } from "./support/conformance.ts";
 import { defaultLimits } from "./support/default_limits.ts";
@@ -67,7 +73,7 @@ const record: ConformanceRecord = {
   reference: { LoRA: [0.75, 0.5] },
   drivers: [
     { name: "good", compiler: "naga", environment, run: passing },
-    { name: "bad", compiler: "Tint", environment, run: failing },
+    { name: "bad", compiler: "Tint", environment: { ...environment, dirty: true }, run: failing },
     { name: "absent", compiler: "Tint", missing: "Install it." },
     { name: "crashed", compiler: "Tint", broken: "exit code 139" },
   ],
@@ -85,6 +91,7 @@ Deno.test("the page: a row an op with its worst share, a column a driver, and wh
   assert.deepEqual(cellsOf(page, "softmaxRows"), ["1", "0", "0.000", "**1 failed**", "–", "–"]);
   assert.deepEqual(cellsOf(page, "LoRA"), ["2", "1e-5", "0.100", "**1 failed**", "–", "–"]);
   assert.deepEqual(cellsOf(page, "1"), ["0.5000000", "0.5000000", "–", "–", "–"]);
+  assert.deepEqual(cellsOf(page, "commit"), ["0123456789", "0123456789 and changes", "–", "–"]);
   assert.deepEqual(cellsOf(page, "`maxStorageBuffersPerShaderStage`"), ["8", "8", "–", "–"]);
   assert.match(page, /^ {4}matmul 1: forward \[1\] off by 1\.0e-2, allowed 0\.00002$/m);
   assert.match(page, /^ {4}matmul 2: does not compile:\n {6}\| line 3 \| \*$/m);
@@ -107,6 +114,27 @@ Deno.test("the record survives its file, and a damaged one is refused by the fie
   await writeWhole(path, JSON.stringify({ ...record, reference: { LoRA: ["much"] } }));
   await assert.rejects(() => readConformance(path), /conformance\.json: reference\.LoRA\.0: .*number/);
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("results/conformance.md is what its JSON renders to", async () => {
+  const results = new URL("../results/", import.meta.url).pathname;
+  const page = await Deno.readTextFile(`${results}/conformance.md`);
+  assert.equal(renderConformance(await readConformance(`${results}/conformance.json`)), page);
+});
+
+Deno.test("a driver that is run again takes the place of its record, and the others stay, in the columns' order", () => {
+  const recordFor = (index: number, missing: string): DriverRecord => ({
+    name: drivers[index].name,
+    compiler: drivers[index].compiler,
+    missing,
+  });
+  const earlier = [recordFor(0, "old"), recordFor(3, "old")];
+  assert.deepEqual(recordsWith(recordFor(3, "new"), earlier), [recordFor(0, "old"), recordFor(3, "new")]);
+  assert.deepEqual(recordsWith(recordFor(1, "new"), earlier).map(({ name }) => name), [
+    drivers[0].name,
+    drivers[1].name,
+    drivers[3].name,
+  ]);
 });
 
 Deno.test("an unknown driver is a mistake on the command line, which names the known ones", async () => {

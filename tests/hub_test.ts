@@ -1,96 +1,12 @@
 /** Models of the hub, from a local server that stands in for it: cache, hashes, downloads that break off. */
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
+import { commit, FakeHub, model } from "./support/fake_hub.ts";
 import { seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 
-const commit = "0123456789abcdef0123456789abcdef01234567";
-const model = "acme/tiny-roberta";
 const config = fixture.cases.RoBERTa.config;
-
-/** A hub with one model, and what it does wrong. */
-class FakeHub implements AsyncDisposable {
-  /** `GET path range`, of every request for a file. */
-  readonly requests: string[] = [];
-  readonly tokens = new Set<string | null>();
-  /** After so many bytes, downloads of these files break off. */
-  readonly breaksAfter = new Map<string, number>();
-  /** Files whose bytes are not those that were announced. */
-  readonly garbled = new Set<string>();
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
-
-  constructor(readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>) {
-    this.#server = Deno.serve(
-      { port: 0, hostname: "127.0.0.1", onListen() {} },
-      (request) => this.#answer(request),
-    );
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.#server.addr.port}`;
-  }
-
-  #answer(request: Request): Response {
-    const { pathname } = new URL(request.url);
-    this.tokens.add(request.headers.get("authorization"));
-    if (pathname === `/api/models/${model}/revision/HEAD`) return Response.json({ id: model, sha: commit });
-    if (pathname === `/api/models/${model}/tree/${commit}`) return Response.json(this.#entries());
-    const name = pathname.replace(`/${model}/resolve/${commit}/`, "");
-    const content = this.files.get(name);
-    if (!content) return Response.json({ error: "Repository not found" }, { status: 404 });
-    return this.#file(name, content, request.headers.get("range"));
-  }
-
-  /** Weights are large files, which the hub names by their SHA-256. */
-  #entries() {
-    return [...this.files].map(([path, content]) => ({
-      type: "file",
-      path,
-      size: content.length,
-      oid: createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex"),
-      ...path.endsWith(".safetensors")
-        ? {
-          lfs: {
-            oid: createHash("sha256").update(content).digest("hex"),
-            size: content.length,
-            pointerSize: 130,
-          },
-        }
-        : {},
-    }));
-  }
-
-  #file(name: string, content: Uint8Array<ArrayBuffer>, range: string | null): Response {
-    const [begin, end] = range?.match(/^bytes=(\d+)-(\d+)$/)?.slice(1).map(Number) ?? [0, content.length - 1];
-    const isProbe = range === "bytes=0-0";
-    if (!isProbe) this.requests.push(`${name} ${range ?? "whole"}`);
-    const bytes = content.slice(begin, end + 1);
-    if (this.garbled.has(name)) bytes[bytes.length - 1] ^= 1;
-    const most = isProbe ? undefined : this.breaksAfter.get(name);
-    const headers = {
-      etag: `"${name}"`,
-      "content-length": String(bytes.length),
-      ...range ? { "content-range": `bytes ${begin}-${end}/${content.length}` } : {},
-    };
-    const status = range ? 206 : 200;
-    if (most === undefined) return new Response(bytes, { status, headers });
-    const broken = new ReadableStream({
-      async start(controller) {
-        controller.enqueue(bytes.slice(0, most));
-        // The client must have what was sent before the connection ends.
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        controller.close();
-      },
-    });
-    return new Response(broken, { status, headers });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#server.shutdown();
-  }
-}
 
 /** Runs `use` with a hub that has a checkpoint in so many shards, and an empty cache. */
 async function withHub(

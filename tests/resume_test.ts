@@ -12,6 +12,7 @@ import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import { encodeExamples, fineTune, headOf, type Progress } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { changes } from "./support/command.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
@@ -162,17 +163,6 @@ function start(args: readonly string[]): Deno.ChildProcess {
     stdout: "null",
     stderr: "piped",
   }).spawn();
-}
-
-/** Waits until `path` has been replaced or removed `times` times, or `ended` says so. */
-async function changes(path: string, times: number, ended: () => boolean): Promise<void> {
-  const present = () => existsSync(path) ? Deno.statSync(path).ino : null;
-  for (let seen = 0, last = present(); seen < times && !ended();) {
-    await new Promise((done) => setTimeout(done, 1));
-    const now = present();
-    if (now !== last) seen++;
-    last = now;
-  }
 }
 
 /**

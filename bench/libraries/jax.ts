@@ -15,13 +15,16 @@ export async function openJax(): Promise<void> {
   jax.defaultDevice("webgpu");
 }
 
+/** The input as an array. */
+export function jaxArray({ shape, data }: Input): JaxArray {
+  return jax.numpy.array(data, { shape: [...shape] });
+}
+
 /** A runner of a work in jax-js. */
 export async function jaxRunner(inputs: Readonly<Record<string, Input>>, work: JaxWork): Promise<Runner> {
   await openJax();
   const arrays = Object.fromEntries(
-    Object.entries(inputs).map((
-      [name, { shape, data }],
-    ) => [name, jax.numpy.array(data, { shape: [...shape] })]),
+    Object.entries(inputs).map(([name, input]) => [name, jaxArray(input)]),
   );
   const compiled = jax.jit(work);
   const refs = () => Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, array.ref]));

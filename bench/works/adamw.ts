@@ -4,8 +4,11 @@ import { buildProgram } from "../../lib/gpu/program.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
 import { TrainableWeights } from "../../lib/train/weights.ts";
+import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
-import { tf, tfjsRunner } from "../libraries/tfjs.ts";
+import { torchRunner } from "../libraries/pytorch.ts";
+import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
+import { forwardOnly } from "../peers.ts";
 import { type Group, type Input, randomInput, type Runner, type Work } from "../work.ts";
 
 const rate = 1e-3;
@@ -50,14 +53,15 @@ function step(gpu: Gpu, size: number): Work {
     bytes: 32 * size,
     ways: {
       "this library": () => ourAdamW(gpu, w, g),
-      "tfjs-webgpu": () =>
-        tfjsRunner(inputs, ({ w, g, m, v }) => {
+      ...tfjsWays((backend) =>
+        tfjsRunner(backend, inputs, ({ w, g, m, v }) => {
           const clipped = tf.mul(g, tf.minimum(1, tf.div(maxNorm, tf.norm(g))));
           const m1 = tf.add(tf.mul(m, beta1), tf.mul(clipped, 1 - beta1));
           const v1 = tf.add(tf.mul(v, beta2), tf.mul(tf.square(clipped), 1 - beta2));
           const change = tf.div(tf.div(m1, c1), tf.add(tf.sqrt(tf.div(v1, c2)), epsilon));
           return [tf.sub(w, tf.mul(change, rate)), m1, v1];
-        }),
+        })
+      ),
       "jax-js": () =>
         jaxRunner(inputs, ({ w, g, m, v }) => {
           const norm = np.sqrt(g.ref.mul(g.ref).sum());
@@ -66,7 +70,19 @@ function step(gpu: Gpu, size: number): Work {
           const v1 = v.mul(beta2).add(clipped.ref.mul(clipped).mul(1 - beta2));
           return [w.sub(m1.ref.div(c1).div(np.sqrt(v1.ref.div(c2)).add(epsilon)).mul(rate)), m1, v1];
         }),
+      "doppler-gpu": () => {
+        let step = 1;
+        return dopplerRunner(inputs, async ({ w, g, m, v }, doppler) => {
+          const clip = { training: { gradient: { maxNorm } } };
+          const clipped = (await doppler.clipGradients(new Map([["w", g]]), clip)).clippedGrads.get("w")!;
+          await doppler.runAdam(w, clipped, m, v, { step: step++, lr: rate, beta1, beta2, eps: epsilon });
+          doppler.release(clipped);
+          return [w, m, v];
+        });
+      },
+      "PyTorch": () => torchRunner("adamw", { w, g }, { rate, beta1, beta2, epsilon, maxNorm }),
     },
+    cannot: { "onnxruntime-node": forwardOnly },
   };
 }
 

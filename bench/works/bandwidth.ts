@@ -1,9 +1,12 @@
 /** Adding two arrays: as fast as memory allows, and so the bandwidth of the roofline. */
 
 import { add } from "../../lib/graph/ops/binary.ts";
+import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
+import { onnxRunner } from "../libraries/onnx.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { tf, tfjsRunner } from "../libraries/tfjs.ts";
+import { torchRunner } from "../libraries/pytorch.ts";
+import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { type Group, randomInput } from "../work.ts";
 
 const size = 1 << 22;
@@ -19,8 +22,12 @@ export const bandwidth: Group = {
       bytes: 12 * size,
       ways: {
         "this library": () => ourRunner(gpu, inputs, ({ a, b }) => [add(a, b)]),
-        "tfjs-webgpu": () => tfjsRunner(inputs, ({ a, b }) => [tf.add(a, b)]),
+        ...tfjsWays((backend) => tfjsRunner(backend, inputs, ({ a, b }) => [tf.add(a, b)])),
         "jax-js": () => jaxRunner(inputs, ({ a, b }) => [jax.numpy.add(a, b)]),
+        "doppler-gpu": () =>
+          dopplerRunner(inputs, async ({ a, b }, doppler) => [await doppler.runResidualAdd(a, b, size)]),
+        "onnxruntime-node": () => onnxRunner(inputs, (graph) => [graph.add("Add", ["a", "b"])]),
+        "PyTorch": () => torchRunner("sum_of_arrays", inputs),
       },
     }];
   },

@@ -2,10 +2,13 @@
 
 import { grad } from "../../lib/graph/grad.ts";
 import { crossEntropy as ourCrossEntropy } from "../../lib/graph/ops/losses.ts";
+import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { tf, tfjsRunner } from "../libraries/tfjs.ts";
-import { type Group, type Input, randomInput } from "../work.ts";
+import { torchRunner } from "../libraries/pytorch.ts";
+import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
+import { forwardOnly } from "../peers.ts";
+import { type Group, type Input, randomInput, type Runner } from "../work.ts";
 
 /** One-hot rows of `labels`. */
 export function oneHot(labels: readonly number[], classes: number): Input {
@@ -23,6 +26,26 @@ export function tfjsCrossEntropy(logits: tf.Tensor, hot: tf.Tensor): tf.Scalar {
 export function jaxCrossEntropy(logits: jax.numpy.Array, hot: jax.numpy.Array): jax.numpy.Array {
   const rows = hot.shape[0];
   return jax.nn.logSoftmax(logits, -1).mul(hot).sum().mul(-1 / rows);
+}
+
+/** Of doppler, whose loss has a value a row: a product takes their mean. */
+function dopplerWay(logits: Input, labels: readonly number[]): Promise<Runner> {
+  const rows = labels.length;
+  const inputs = {
+    logits,
+    // Uploaded bit by bit: these are whole numbers to doppler.
+    labels: { shape: [rows], data: new Float32Array(Uint32Array.from(labels).buffer) },
+    mean: { shape: [1, rows], data: new Float32Array(rows).fill(1 / rows) },
+  };
+  return dopplerRunner(inputs, async ({ logits, labels, mean }, doppler) => {
+    const tape = doppler.newTape();
+    const losses = await doppler.crossEntropyLoss(logits, labels, null, tape);
+    const options = { transposeB: false, outputDtype: "f32", bDtype: "f32" } as const;
+    const loss = await doppler.runMatmul(mean, losses, 1, 1, rows, options);
+    const gradients = await tape.backward(mean);
+    doppler.release(...tape.records.map(({ output }) => output));
+    return [loss, gradients.get(logits)!];
+  });
 }
 
 export const crossEntropy: Group = {
@@ -48,11 +71,12 @@ export const crossEntropy: Group = {
               },
               { integers: { labels: Uint32Array.from(labels) }, trainable: ["logits"] },
             ),
-          "tfjs-webgpu": () =>
-            tfjsRunner(inputs, ({ logits, hot }) => {
+          ...tfjsWays((backend) =>
+            tfjsRunner(backend, inputs, ({ logits, hot }) => {
               const { value, grad } = tf.valueAndGrad((x: tf.Tensor) => tfjsCrossEntropy(x, hot))(logits);
               return [value, grad];
-            }),
+            })
+          ),
           "jax-js": () =>
             jaxRunner(inputs, ({ logits, hot }) => {
               const [value, gradient] = jax.valueAndGrad((x: jax.numpy.Array) => jaxCrossEntropy(x, hot))(
@@ -60,7 +84,10 @@ export const crossEntropy: Group = {
               );
               return [value, gradient];
             }),
+          "doppler-gpu": () => dopplerWay(logits, labels),
+          "PyTorch": () => torchRunner("cross_entropy", { logits }, { labels }),
         },
+        cannot: { "onnxruntime-node": forwardOnly },
       };
     }),
 };

@@ -1,4 +1,4 @@
-/** A forward pass of an encoder's layers with the bare model's weights, or with an adapter's merged into them. */
+/** A forward pass through an encoder's layers with the bare model's weights, or with an adapter's merged into them. */
 
 import { attach } from "../../lib/adapters/attach.ts";
 import { headOnly } from "../../lib/adapters/base_only.ts";
@@ -12,9 +12,15 @@ import { AdaptedModel } from "../../lib/train/adapted_model.ts";
 import { batchInputs } from "../../lib/train/batches.ts";
 import { headParameters, traceStep } from "../../lib/train/step.ts";
 import { FrozenWeights } from "../../lib/train/weights.ts";
-import type { Runner, Work } from "../work.ts";
-import { examples, head, length, texts } from "./lora_step.ts";
-import type { ShapedEncoder } from "./shaped_encoder.ts";
+import { jax, jaxRunner } from "../libraries/jax.ts";
+import { onnxRunner } from "../libraries/onnx.ts";
+import { torchRunner } from "../libraries/pytorch.ts";
+import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
+import type { Group, Runner, Ways, Work } from "../work.ts";
+import { epsilon } from "./layer_norm.ts";
+import { examples, head, ids as tokenIds, length, texts, vocabulary } from "./lora_step.ts";
+import { jaxScores, onnxScores, positionsOf, scale, tfjsScores } from "./peer_encoders.ts";
+import { type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
 
 /** The weights of `model` with a fresh LoRA's merged into them. */
 async function mergedWeights(gpu: Gpu, model: ShapedEncoder): Promise<ReadonlyMap<string, Weight>> {
@@ -25,15 +31,17 @@ async function mergedWeights(gpu: Gpu, model: ShapedEncoder): Promise<ReadonlyMa
   return adapted.mergedWeights();
 }
 
+function headWeights(model: ShapedEncoder): [string, Weight][] {
+  return [...headParameters(model, head)].map(([name, spec]) => [name, initialise(name, spec, 0)]);
+}
+
 async function runnerOf(gpu: Gpu, model: ShapedEncoder, merged: boolean): Promise<Runner> {
   using owned = new DisposableStack();
   const bare = attach(model, headOnly, { target: "all-linear" });
   const { predictions } = traceStep(model, bare, head, { examples: texts, length }, false);
-  const own = [...headParameters(model, head)].map(
-    ([name, spec]): [string, Weight] => [name, initialise(name, spec, 0)],
-  );
   const weights = merged ? await mergedWeights(gpu, model) : model.weights;
-  const frozen = owned.use(new FrozenWeights(gpu, [...weights, ...model.constants, ...own]));
+  const ofHead = headWeights(model);
+  const frozen = owned.use(new FrozenWeights(gpu, [...weights, ...model.constants, ...ofHead]));
   const compiled = owned.use(
     await compile(gpu, [predictions], { label: "predict", weights: (name) => frozen.view(name)! }),
   );
@@ -55,12 +63,49 @@ async function runnerOf(gpu: Gpu, model: ShapedEncoder, merged: boolean): Promis
   };
 }
 
+/** Of the bare model, in the peers. */
+function peerWays(model: ShapedEncoder): Ways {
+  const shape = { texts, length };
+  const weights = new Map([...model.weights, ...model.constants, ...headWeights(model)]);
+  const inputs = Object.fromEntries(weights);
+  return {
+    ...tfjsWays((backend) =>
+      tfjsRunner(backend, inputs, (tensors) => {
+        return [
+          tfjsScores(model, new Map(Object.entries(tensors)), tf.tensor1d([...tokenIds], "int32"), shape),
+        ];
+      })
+    ),
+    "jax-js": () =>
+      jaxRunner({ ...inputs, placed: positionsOf(model, length) }, (arrays) => {
+        const ids = jax.numpy.array(Int32Array.from(tokenIds), { dtype: jax.numpy.int32 });
+        return [jaxScores(model, { ...arrays, ids }, shape)];
+      }),
+    "onnxruntime-node": () => onnxRunner({}, (graph) => [onnxScores(graph, model, weights, tokenIds, shape)]),
+    "PyTorch": () =>
+      torchRunner("encoder", inputs, {
+        ids: tokenIds,
+        shape: { texts, layers: model.layers, heads: model.heads, epsilon, scale },
+      }),
+  };
+}
+
 /** One batch of predictions. */
 export function forwardPass(gpu: Gpu, model: ShapedEncoder, weights: "bare" | "merged"): Work {
   return {
     name: `forward pass, ${weights}`,
     flops: 2 * texts * length * model.multiplyAddsPerToken,
     bytes: 4 * model.multiplyAddsPerToken,
-    ways: { "this library": () => runnerOf(gpu, model, weights === "merged") },
+    ways: {
+      "this library": () => runnerOf(gpu, model, weights === "merged"),
+      ...(weights === "bare" ? peerWays(model) : {}),
+    },
+    cannot: { "doppler-gpu": "runs only the model families it converts" },
   };
 }
+
+export const inference: Group = {
+  name: "inference",
+  title: "A forward pass through layers of RoBERTa-base's shape, 8 texts of 64 tokens",
+  works: (gpu) => [forwardPass(gpu, shapedEncoder(1, vocabulary, length), "bare")],
+};

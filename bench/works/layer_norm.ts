@@ -1,9 +1,12 @@
 /** LayerNorm over the rows of a matrix. */
 
 import { layerNorm as ourLayerNorm } from "../../lib/graph/ops/layer_norm.ts";
+import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
+import { type OnnxGraph, onnxRunner } from "../libraries/onnx.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { tf, tfjsRunner } from "../libraries/tfjs.ts";
+import { torchRunner } from "../libraries/pytorch.ts";
+import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { type Group, randomInput } from "../work.ts";
 
 const width = 768;
@@ -19,6 +22,11 @@ export function tfjsLayerNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor): 
 /** The same in jax-js; consumes its arguments. */
 export function jaxLayerNorm(x: jax.numpy.Array, gamma: jax.numpy.Array, beta: jax.numpy.Array) {
   return jax.nn.standardize(x, -1, { epsilon }).mul(gamma).add(beta);
+}
+
+/** The same in ONNX. */
+export function onnxLayerNorm(graph: OnnxGraph, x: string, gamma: string, beta: string): string {
+  return graph.add("LayerNormalization", [x, gamma, beta], { epsilon: { float: epsilon } });
 }
 
 export const layerNorm: Group = {
@@ -38,8 +46,21 @@ export const layerNorm: Group = {
         ways: {
           "this library": () =>
             ourRunner(gpu, inputs, ({ x, gamma, beta }) => [ourLayerNorm(x, gamma, beta, epsilon)]),
-          "tfjs-webgpu": () => tfjsRunner(inputs, ({ x, gamma, beta }) => [tfjsLayerNorm(x, gamma, beta)]),
+          ...tfjsWays((backend) =>
+            tfjsRunner(backend, inputs, ({ x, gamma, beta }) => [tfjsLayerNorm(x, gamma, beta)])
+          ),
           "jax-js": () => jaxRunner(inputs, ({ x, gamma, beta }) => [jaxLayerNorm(x, gamma, beta)]),
+          "doppler-gpu": () =>
+            dopplerRunner(inputs, async ({ x, gamma, beta }, doppler) => [
+              await doppler.runLayerNorm(x, gamma.buffer, beta.buffer, epsilon, {
+                batchSize: rows,
+                hiddenSize: width,
+                normWeightDtype: "f32",
+              }),
+            ]),
+          "onnxruntime-node": () =>
+            onnxRunner(inputs, (graph) => [onnxLayerNorm(graph, "x", "gamma", "beta")]),
+          "PyTorch": () => torchRunner("layer_norm", inputs, { epsilon }),
         },
       };
     }),

@@ -14,12 +14,14 @@ import type { Encoded } from "../../lib/train/batches.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
 import { headParameters, type HeadShape } from "../../lib/train/step.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
-import { jax, type JaxArray, openJax } from "../libraries/jax.ts";
-import { openTfjs, tf } from "../libraries/tfjs.ts";
-import type { Group, Runner, Work } from "../work.ts";
-import { jaxAttention, tfjsAttention } from "./attention.ts";
+import { jax, type JaxArray, jaxArray, openJax } from "../libraries/jax.ts";
+import { torchRunner } from "../libraries/pytorch.ts";
+import { tf, type TfjsBackend, tfjsWays, useTfjs } from "../libraries/tfjs.ts";
+import { forwardOnly, peers } from "../peers.ts";
+import type { Group, Runner, Ways, Work } from "../work.ts";
 import { jaxCrossEntropy, oneHot, tfjsCrossEntropy } from "./cross_entropy.ts";
-import { jaxLayerNorm, tfjsLayerNorm } from "./layer_norm.ts";
+import { epsilon as layerNormEpsilon } from "./layer_norm.ts";
+import { jaxScores, positionsOf, scale, tfjsScores } from "./peer_encoders.ts";
 import { type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
 
 export const [texts, length, vocabulary, classes] = [8, 64, 1000, 4];
@@ -37,8 +39,6 @@ export const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i)
   texts: [Array.from({ length }, (_, j) => (i * 131 + j * 17) % vocabulary)],
 }));
 
-/** s = α/r of the peers' LoRA: y = x Wᵀ + b + s·(x Aᵀ) Bᵀ. */
-const scale = 2;
 const adaptedNames = ["query", "value"];
 
 /** The losses that the libraries are compared by. */
@@ -89,43 +89,21 @@ function schedule(step: number): [rate: number, c1: number, c2: number] {
 }
 
 const hot = oneHot(examples.map(({ label }) => label), classes);
-const ids = Int32Array.from(examples.flatMap(({ texts: [text] }) => [...text]));
+export const ids: readonly number[] = examples.flatMap(({ texts: [text] }) => text);
 
-function tfjsStep(model: ShapedEncoder): () => Promise<Runner> {
+function tfjsStep(model: ShapedEncoder, backend: TfjsBackend): () => Promise<Runner> {
   return async () => {
-    await openTfjs();
+    await useTfjs(backend);
     const toTensor = ({ data, shape }: Weight) => tf.tensor(data, [...shape]);
     const frozen = new Map([...model.weights, ...model.constants].map(([name, w]) => [name, toTensor(w)]));
-    const variables = new Map(
-      [...trainableOf(model)].map(([name, w]) => [name, tf.variable(toTensor(w), true, name)]),
-    );
+    // Named by tfjs: it has one name space for all backends.
+    const variables = new Map([...trainableOf(model)].map(([name, w]) => [name, tf.variable(toTensor(w))]));
     const moments = new Map(
       [...variables].map(([name, v]) => [name, [0, 1].map(() => tf.variable(tf.zerosLike(v)))]),
     );
-    const [tokenIds, labels] = [tf.tensor1d(ids, "int32"), toTensor(hot)];
-    const w = (name: string) => variables.get(name) ?? frozen.get(name)!;
-    const linear = (path: string, x: tf.Tensor) => {
-      const y = tf.add(tf.matMul(x, w(`${path}.weight`), false, true), w(`${path}.bias`));
-      if (!variables.has(`${path}.A`)) return y;
-      const u = tf.matMul(x, w(`${path}.A`), false, true);
-      return tf.add(y, tf.mul(tf.matMul(u, w(`${path}.B`), false, true), scale));
-    };
-    const norm = (path: string, x: tf.Tensor) => tfjsLayerNorm(x, w(`${path}.weight`), w(`${path}.bias`));
-    const gelu = (x: tf.Tensor) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
-    const forward = (): tf.Scalar => {
-      const words = tf.reshape(tf.gather(w("embedding.weight"), tokenIds), [texts, length, model.width]);
-      const placed = tf.add(words, tf.slice(w("positions"), [0, 0], [length, model.width]));
-      let x = norm("embedding.norm", tf.reshape(placed, [tokens, model.width]));
-      for (let i = 0; i < model.layers; i++) {
-        const at = (name: string) => `layer.${i}.${name}`;
-        const [q, k, v] = ["query", "key", "value"].map((name) => linear(at(name), x));
-        const attended = linear(at("output"), tfjsAttention(q, k, v, texts, model.heads));
-        const h = norm(at("attention.norm"), tf.add(attended, x));
-        x = norm(at("ffn.norm"), tf.add(linear(at("ffn_out"), gelu(linear(at("ffn_in"), h))), h));
-      }
-      const pooled = tf.mean(tf.reshape(x, [texts, length, model.width]), 1);
-      return tfjsCrossEntropy(linear("head", pooled), labels);
-    };
+    const [tokenIds, labels] = [tf.tensor1d([...ids], "int32"), toTensor(hot)];
+    const weights = new Map<string, tf.Tensor>([...frozen, ...variables]);
+    const forward = () => tfjsCrossEntropy(tfjsScores(model, weights, tokenIds, { texts, length }), labels);
     let step = 0;
     const once = (): tf.Scalar =>
       tf.tidy(() => {
@@ -133,7 +111,7 @@ function tfjsStep(model: ShapedEncoder): () => Promise<Runner> {
         const [rate, c1, c2] = schedule(step++);
         for (const [name, variable] of variables) {
           const [m, v] = moments.get(name)!;
-          const g = grads[name];
+          const g = grads[variable.name];
           m.assign(tf.add(tf.mul(m, beta1), tf.mul(g, 1 - beta1)));
           v.assign(tf.add(tf.mul(v, beta2), tf.mul(tf.square(g), 1 - beta2)));
           const change = tf.div(tf.div(m, c1), tf.add(tf.sqrt(tf.div(v, c2)), epsilon));
@@ -142,8 +120,12 @@ function tfjsStep(model: ShapedEncoder): () => Promise<Runner> {
         return value;
       });
     return {
-      results: () => firstLosses(async () => (await once().data())[0]),
+      async results() {
+        await useTfjs(backend);
+        return await firstLosses(async () => (await once().data())[0]);
+      },
       async lap(times) {
+        await useTfjs(backend);
         for (let i = 1; i < times; i++) once().dispose();
         await once().data();
       },
@@ -155,52 +137,26 @@ function tfjsStep(model: ShapedEncoder): () => Promise<Runner> {
 
 type Arrays = Record<string, JaxArray>;
 
-/** The loss in jax-js; consumes none of `w`. */
-function jaxLoss(model: ShapedEncoder, trainable: Arrays, frozen: Arrays): JaxArray {
-  const np = jax.numpy;
-  const w = (name: string) => (trainable[name] ?? frozen[name]).ref;
-  const linear = (path: string, x: JaxArray) => {
-    const y = np.matmul(x.ref, w(`${path}.weight`).transpose()).add(w(`${path}.bias`));
-    if (!(`${path}.A` in trainable)) {
-      x.dispose();
-      return y;
-    }
-    return y.add(np.matmul(np.matmul(x, w(`${path}.A`).transpose()), w(`${path}.B`).transpose()).mul(scale));
-  };
-  const norm = (path: string, x: JaxArray) => jaxLayerNorm(x, w(`${path}.weight`), w(`${path}.bias`));
-  const words = np.take(w("embedding.weight"), w("ids"), 0).reshape([texts, length, model.width]);
-  let x = norm("embedding.norm", words.add(w("placed")).reshape([tokens, model.width]));
-  for (let i = 0; i < model.layers; i++) {
-    const at = (name: string) => `layer.${i}.${name}`;
-    const [q, k, v] = ["query", "key", "value"].map((name) => linear(at(name), x.ref));
-    const attended = linear(at("output"), jaxAttention(q, k, v, texts, model.heads));
-    const h = norm(at("attention.norm"), attended.add(x));
-    const inner = jax.nn.gelu(linear(at("ffn_in"), h.ref), { approximate: false });
-    x = norm(at("ffn.norm"), linear(at("ffn_out"), inner).add(h));
-  }
-  return jaxCrossEntropy(linear("head", np.mean(x.reshape([texts, length, model.width]), 1)), w("hot"));
-}
-
 function jaxStep(model: ShapedEncoder): () => Promise<Runner> {
   return async () => {
     await openJax();
     const np = jax.numpy;
-    const toArray = ({ data, shape }: Weight) => np.array(data, { shape: [...shape] });
-    const arraysOf = (weights: ReadonlyMap<string, Weight>): Arrays =>
-      Object.fromEntries([...weights].map(([name, weight]) => [name, toArray(weight)]));
-    const positions = model.constants.get("positions")!;
     const frozen: Arrays = {
-      ...arraysOf(model.weights),
-      placed: np.array(positions.data.slice(0, length * model.width), { shape: [length, model.width] }),
-      hot: toArray(hot),
-      ids: np.array(ids, { dtype: np.int32 }),
+      ...Object.fromEntries([...model.weights].map(([name, w]) => [name, jaxArray(w)])),
+      placed: jaxArray(positionsOf(model, length)),
+      ids: np.array(Int32Array.from(ids), { dtype: np.int32 }),
+      hot: jaxArray(hot),
     };
-    let trainable = arraysOf(trainableOf(model));
+    let trainable: Arrays = Object.fromEntries(
+      [...trainableOf(model)].map(([name, w]) => [name, jaxArray(w)]),
+    );
     const zeros = () =>
       Object.fromEntries(Object.entries(trainable).map(([name, a]) => [name, np.zerosLike(a.ref)]));
     let [m, v] = [zeros(), zeros()];
     const lossAndGradients = jax.jit((trainable: Arrays, frozen: Arrays) =>
-      jax.valueAndGrad((own: Arrays) => jaxLoss(model, own, frozen))(trainable)
+      jax.valueAndGrad((own: Arrays) =>
+        jaxCrossEntropy(jaxScores(model, { ...frozen, ...own }, { texts, length }), frozen.hot.ref)
+      )(trainable)
     );
     const update = jax.jit((w: JaxArray, g: JaxArray, m: JaxArray, v: JaxArray, numbers: JaxArray) => {
       const [rate, c1, c2] = [0, 1, 2].map((i) => numbers.ref.slice(i));
@@ -238,6 +194,35 @@ function jaxStep(model: ShapedEncoder): () => Promise<Runner> {
   };
 }
 
+function torchStep(model: ShapedEncoder): Promise<Runner> {
+  const trainable = trainableOf(model);
+  const shape = { texts, layers: model.layers, heads: model.heads, epsilon: layerNormEpsilon, scale };
+  return torchRunner(
+    "lora_step",
+    Object.fromEntries([...model.weights, ...model.constants, ...trainable]),
+    {
+      ids,
+      labels: examples.map(({ label }) => label),
+      shape,
+      trainable: [...trainable.keys()],
+      ...{ rate: learningRate, steps, beta1, beta2, epsilon },
+    },
+    compared,
+  );
+}
+
+const peerSteps = (model: ShapedEncoder): Ways => ({
+  ...tfjsWays((backend) => tfjsStep(model, backend)()),
+  "jax-js": jaxStep(model),
+  "PyTorch": () => torchStep(model),
+});
+
+const loraCannot = {
+  "doppler-gpu": "trains only the decoders it converts",
+  "onnxruntime-node": forwardOnly,
+};
+const boraCannot = Object.fromEntries(Object.keys(peers).map((peer) => [peer, "has no BoRA"]));
+
 /** A training step of `method` on the layers of `model`; of LoRA in every library. */
 export function step(gpu: Gpu, model: ShapedEncoder, label: string, method: string, options: object): Work {
   const adapter = attach(model, methodByName(method), { ...options, target: adaptedNames } as AttachOptions);
@@ -253,8 +238,9 @@ export function step(gpu: Gpu, model: ShapedEncoder, label: string, method: stri
     bytes: 4 * model.multiplyAddsPerToken,
     ways: {
       "this library": ourStep(gpu, model, methodByName(method), options),
-      ...(method === "LoRA" ? { "tfjs-webgpu": tfjsStep(model), "jax-js": jaxStep(model) } : {}),
+      ...(method === "LoRA" ? peerSteps(model) : {}),
     },
+    cannot: method === "LoRA" ? loraCannot : boraCannot,
   };
 }
 

@@ -2,9 +2,12 @@
 
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { matmul } from "../../lib/graph/ops/matmul.ts";
+import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
+import { onnxRunner } from "../libraries/onnx.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { tf, tfjsRunner } from "../libraries/tfjs.ts";
+import { torchRunner } from "../libraries/pytorch.ts";
+import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { type Group, lazily, randomInput, type Work } from "../work.ts";
 
 /** NN: A B; NT: A Bᵀ (a linear layer's forward pass, B stored n×k); TN: Aᵀ B (a weight's gradient, A stored k×m). */
@@ -25,11 +28,25 @@ export function product(gpu: Gpu, layout: Layout, m: number, n: number, k: numbe
     ways: {
       "this library": () =>
         ourRunner(gpu, inputs(), ({ a, b }) => [matmul(a, b, { transposeA, transposeB })]),
-      "tfjs-webgpu": () => tfjsRunner(inputs(), ({ a, b }) => [tf.matMul(a, b, transposeA, transposeB)]),
+      ...tfjsWays((backend) =>
+        tfjsRunner(backend, inputs(), ({ a, b }) => [tf.matMul(a, b, transposeA, transposeB)])
+      ),
       "jax-js": () =>
         jaxRunner(inputs(), ({ a, b }) => [
           product(transposeA ? transpose(a) : a, transposeB ? transpose(b) : b),
         ]),
+      "doppler-gpu": () =>
+        dopplerRunner(inputs(), async ({ a, b }, doppler) => [
+          transposeA
+            ? (await doppler.runMatmulBackward(a, b, b, { M: k, N: n, K: m, computeGradInput: false }))
+              .gradWeight
+            : await doppler.runMatmul(a, b, m, n, k, { transposeB, outputDtype: "f32", bDtype: "f32" }),
+        ]),
+      "onnxruntime-node": () =>
+        onnxRunner(inputs(), (graph) => [
+          graph.add("Gemm", ["a", "b"], { transA: { int: +transposeA }, transB: { int: +transposeB } }),
+        ]),
+      "PyTorch": () => torchRunner("product", inputs(), { transposeA, transposeB }),
     },
   };
 }

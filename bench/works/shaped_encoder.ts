@@ -1,4 +1,4 @@
-/** An encoder of RoBERTa-base's layer shapes with random weights: 768 wide, 12 heads, 3072 inside. */
+/** An encoder of RoBERTa-base's layers with random weights: 768 wide, 12 heads, 3072 inside; or as many heads on less width. */
 
 import { activate } from "../../lib/graph/ops/activation.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
@@ -9,7 +9,7 @@ import type { Encoder, LinearModule, Tracer, Weight } from "../../lib/models/mod
 import { randomInput } from "../work.ts";
 import { epsilon } from "./layer_norm.ts";
 
-const [width, heads, inner] = [768, 12, 3072];
+const heads = 12;
 
 /** An encoder whose size the peers must know. */
 export interface ShapedEncoder extends Encoder {
@@ -17,7 +17,8 @@ export interface ShapedEncoder extends Encoder {
   readonly heads: number;
 }
 
-function linearsOf(layers: number): LinearModule[] {
+function linearsOf(layers: number, width: number): LinearModule[] {
+  const inner = 4 * width;
   return Array.from({ length: layers }, (_, i) =>
     [
       ...["query", "key", "value", "output"].map((target) => ({ target, m: width, n: width })),
@@ -30,7 +31,7 @@ function linearsOf(layers: number): LinearModule[] {
 function layer(tracer: Tracer, i: number, x: ReturnType<typeof layerNorm>, lengths: typeof x) {
   const at = (name: string) => `layer.${i}.${name}`;
   const [q, k, v] = ["query", "key", "value"].map((name) => tracer.linear(at(name), x));
-  const attended = attention(q, k, v, lengths, { heads, scale: (width / heads) ** -0.5 });
+  const attended = attention(q, k, v, lengths, { heads, scale: (q.shape[1] / heads) ** -0.5 });
   const h = norm(tracer, at("attention.norm"), tracer.linear(at("output"), attended, { residual: x }));
   const grown = activate("gelu", tracer.linear(at("ffn_in"), h));
   return norm(tracer, at("ffn.norm"), tracer.linear(at("ffn_out"), grown, { residual: h }));
@@ -41,8 +42,13 @@ function norm(tracer: Tracer, path: string, x: ReturnType<typeof layerNorm>) {
 }
 
 /** `layers` layers over an embedding of `vocabulary` words and texts of up to `length` tokens. */
-export function shapedEncoder(layers: number, vocabulary: number, length: number): ShapedEncoder {
-  const linears = linearsOf(layers);
+export function shapedEncoder(
+  layers: number,
+  vocabulary: number,
+  length: number,
+  width = 768,
+): ShapedEncoder {
+  const linears = linearsOf(layers, width);
   const norms = [
     "embedding.norm",
     ...Array.from({ length: layers }, (_, i) => [`layer.${i}.attention.norm`, `layer.${i}.ffn.norm`]).flat(),

@@ -7,7 +7,12 @@
 import * as v from "npm:valibot@1.5.0";
 import { readJson, writeTogether } from "../files.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
-import { encodeSafetensors, readSafetensors, toFloat32 } from "../models/safetensors.ts";
+import {
+  encodeSafetensors,
+  readSafetensors,
+  readSafetensorsHeader,
+  toFloat32,
+} from "../models/safetensors.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
@@ -173,12 +178,12 @@ export async function loadAdapter(
     { ...optionsOf(configPath, method, config), ...targetingOf(configPath, model, config) } as AttachOptions,
   );
   const path = `${folder}/adapter_model.safetensors`;
-  const { tensors } = await readSafetensors(path);
+  const { places } = await readSafetensorsHeader(path);
   const names = namesByKey(model, adapter, config);
-  const missing = [...names].filter(([key, { required }]) => required && !tensors.has(key)).map(([key]) =>
+  const missing = [...names].filter(([key, { required }]) => required && !places.has(key)).map(([key]) =>
     key
   );
-  const extra = [...tensors.keys()].filter((key) => !names.has(key));
+  const extra = [...places.keys()].filter((key) => !names.has(key));
   if (missing.length + extra.length > 0) {
     const list = (keys: string[]) =>
       keys.slice(0, 5).join(", ") + (keys.length > 5 ? `, … (${keys.length})` : "");
@@ -188,12 +193,15 @@ export async function loadAdapter(
       }]`,
     );
   }
-  const weights = new Map<string, Weight>();
-  for (const [key, tensor] of tensors) {
-    const { name, shape } = names.get(key)!;
-    if (shape && tensor.shape.join() !== shape.join()) {
-      throw new Error(`${path}: "${key}" is [${tensor.shape}], not [${shape}]: r, blocks or the base differ`);
+  for (const [key, place] of places) {
+    const { shape } = names.get(key)!;
+    if (shape && place.shape.join() !== shape.join()) {
+      throw new Error(`${path}: "${key}" is [${place.shape}], not [${shape}]: r, blocks or the base differ`);
     }
+  }
+  const weights = new Map<string, Weight>();
+  for (const [key, tensor] of (await readSafetensors(path)).tensors) {
+    const { name } = names.get(key)!;
     const data = toFloat32(tensor);
     if (!data.every(Number.isFinite)) throw new Error(`${path}: "${key}" holds values that are not finite`);
     weights.set(name, { shape: tensor.shape, data });

@@ -16,6 +16,8 @@ export interface Count {
   readonly adapterForward: number;
   /** Forward and backward of a training step, of which the part that is done once a step is shared by its tokens. */
   readonly trainingStep: number;
+  /** Products of a base layer in a training step: 3 where it is trained, 2 where it is frozen, 1 where nothing goes back. */
+  readonly passes: number;
 }
 
 /**
@@ -56,5 +58,15 @@ export function countMethod(
     baseForward,
     adapterForward: sum("forward"),
     trainingStep: passes * baseForward + sum("forward") + sum("backward") + sum("step") / tokens,
+    passes,
   };
+}
+
+/**
+ * Attention's own products, a token of a text of `length` tokens: Q·Kᵀ and the mix of V, each length·d a layer. Backward there
+ * are twice as many: dP and dV, dQ and dK. A kernel that computes the scores anew there does more than this counts.
+ */
+export function attentionForward({ linears }: Pick<ModelShape, "linears">, length: number): number {
+  const widths = linears.filter(({ target }) => target === "query").reduce((sum, { m }) => sum + m, 0);
+  return 2 * length * widths;
 }

@@ -1,6 +1,6 @@
 /** Models known by shape alone, for counting: no weights are read. To add one: a line in `modelShapes`. */
 
-import type { LinearModule } from "../models/model.ts";
+import type { Encoder, LinearModule } from "../models/model.ts";
 
 /** A model as the counters see it. */
 export interface ModelShape {
@@ -9,6 +9,16 @@ export interface ModelShape {
   readonly linears: readonly LinearModule[];
   /** Parameters of the whole model, embeddings, norms and language-model head included. */
   readonly parameters: number;
+}
+
+/** The shape of an encoder, from its weights'. */
+export function shapeOf({ name, linears, weights }: Encoder): ModelShape {
+  const size = (shape: readonly number[]) => shape.reduce((product, extent) => product * extent, 1);
+  return {
+    name,
+    linears,
+    parameters: [...weights.values()].reduce((sum, { shape }) => sum + size(shape), 0),
+  };
 }
 
 /** The fields of a Hugging Face `config.json` of a BERT-like encoder. */

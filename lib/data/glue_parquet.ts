@@ -18,8 +18,8 @@ export async function readGlueParquet(
 ): Promise<GlueRow[]> {
   const rows: GlueRow[] = [];
   for (const path of await shardsOf(folder, split)) {
-    const file = await Deno.readFile(path);
-    for (const [i, row] of (await readRows(entry, file.buffer, path)).entries()) {
+    const file = await asDamage(path, () => readBounded(path));
+    for (const [i, row] of (await readRows(entry, file, path)).entries()) {
       rows.push(glueRow(entry, row, `${path} row ${i}`, labelled));
     }
   }
@@ -48,6 +48,32 @@ function fiveDigits(n: number): string {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** The most bytes of a file, its footer and one page unpacked: far beyond GLUE's, so that no file asks for all of the memory. */
+const most = { file: 2 ** 30, footer: 2 ** 24, page: 2 ** 28 };
+
+/** The library's, which unpack as much as a page's header says. */
+const boundedCompressors = Object.fromEntries(
+  Object.entries(compressors).map(([codec, unpack]) => [
+    codec,
+    (bytes: Uint8Array, size: number) => {
+      if (size <= most.page) return unpack(bytes, size);
+      throw new Error(`a page unpacks to ${size} bytes, and ${most.page} are the most`);
+    },
+  ]),
+);
+
+/** Throws for a file, or a footer by what the file's end says, that is beyond the bounds. */
+async function readBounded(path: string): Promise<ArrayBuffer> {
+  const { size } = await Deno.stat(path);
+  if (size > most.file) throw new Error(`it has ${size} bytes, and ${most.file} are the most`);
+  const { buffer } = await Deno.readFile(path);
+  const footer = size < 8 ? 0 : new DataView(buffer).getUint32(size - 8, true);
+  if (footer > most.footer) {
+    throw new Error(`its footer has ${footer} bytes, and ${most.footer} are the most`);
+  }
+  return buffer;
+}
+
 async function readRows(
   entry: GlueEntry,
   file: ArrayBuffer,
@@ -64,7 +90,10 @@ async function readRows(
     );
   }
   const parsers = { stringFromBytes: (bytes: Uint8Array) => bytes && utf8.decode(bytes) };
-  return await asDamage(path, () => parquetReadObjects({ file, metadata, columns, compressors, parsers }));
+  return await asDamage(
+    path,
+    () => parquetReadObjects({ file, metadata, columns, compressors: boundedCompressors, parsers }),
+  );
 }
 
 /** `body`'s result; what the library throws at a damaged file is given the file's name. */

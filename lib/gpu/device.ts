@@ -1,5 +1,6 @@
 /** The GPU a job runs on: found or brought along, with the limits it needs, a name, a memory count and no silent errors. */
 
+import { type AutotuneOptions, Autotuner } from "./autotuner.ts";
 import { type DeviceTraits, plainDevice } from "./kernel.ts";
 import { PipelineCache } from "./pipelines.ts";
 
@@ -16,6 +17,9 @@ export interface AdapterSummary {
 /** Values that are uploaded at a time: wgpu holds a copy of them until the next submit. */
 const uploadPiece = 4 * 2 ** 20;
 
+/** Milliseconds in which a failed read learns that its device was lost. */
+const lostWithin = 100;
+
 /** Options of `openGpu`. */
 export interface OpenGpuOptions {
   /**
@@ -23,6 +27,11 @@ export interface OpenGpuOptions {
    * Default: the adapter that Deno or the browser finds.
    */
   readonly device?: GPUDevice;
+  /**
+   * Times the kernels of each program that is compiled and takes the fastest; false by default. No bit depends on it. The cache
+   * wants Deno's leave to read HOME and XDG_CACHE_HOME (LOCALAPPDATA) and to read and write the user's cache folder.
+   */
+  readonly autotune?: boolean | AutotuneOptions;
 }
 
 /** Bytes in GPU buffers made through `Gpu`. */
@@ -41,9 +50,12 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
   - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.
   - In a browser: WebGPU wants a page from https:// or 127.0.0.1; chrome://gpu says whether the browser has it.`;
 
+/** There is no WebGPU adapter; the message says what to install. */
+export class NoAdapterError extends Error {}
+
 /**
  * Opens a device with every limit and optional feature of its adapter that kernels here can use.
- * @throws Error that says what to install when there is no adapter.
+ * @throws NoAdapterError that says what to install.
  *
  * @example
  * ```ts
@@ -54,21 +66,29 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
  * ```
  */
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
-  if (options.device) return wrap(options.device, options.device.adapterInfo);
+  const tuner = options.autotune
+    ? new Autotuner(options.autotune === true ? {} : options.autotune)
+    : undefined;
+  if (options.device) return wrap(options.device, options.device.adapterInfo, tuner);
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw new Error(noAdapter);
+  if (!adapter) throw new NoAdapterError(noAdapter);
   const device = await adapter.requestDevice({
     label: "bora",
     requiredFeatures: featuresOf(adapter),
     requiredLimits: adapterLimits(adapter),
   });
-  return wrap(device, adapter.info);
+  return wrap(device, adapter.info, tuner);
 }
 
-async function wrap(device: GPUDevice, info: GPUAdapterInfo): Promise<Gpu> {
+async function wrap(device: GPUDevice, info: GPUAdapterInfo, tuner?: Autotuner): Promise<Gpu> {
   const header = await subgroupHeader(device);
-  const subgroupSize = header === undefined ? 0 : fixedSubgroupSize(info);
-  return new Gpu(device, info, { subgroupSize }, header);
+  const traits = {
+    subgroupSize: header === undefined ? 0 : fixedSubgroupSize(info),
+    software: info.isFallbackAdapter,
+    f16: device.features.has("shader-f16"),
+    choices: tuner?.choices,
+  };
+  return new Gpu(device, info, traits, header, tuner);
 }
 
 /**
@@ -94,7 +114,7 @@ async function subgroupHeader(device: GPUDevice): Promise<string | undefined> {
  */
 export function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
   return [
-    ...adapter.features.has("timestamp-query") ? ["timestamp-query" as const] : [],
+    ...(["timestamp-query", "shader-f16"] as const).filter((name) => adapter.features.has(name)),
     ...fixedSubgroupSize(adapter.info) > 0 ? ["subgroups" as const] : [],
   ];
 }
@@ -127,7 +147,8 @@ export class Gpu implements Disposable {
   #peakBytes = 0;
   #buffers = new Map<GPUBuffer, number>();
   #failure: Error | undefined;
-  #pending: Promise<void>[] = [];
+  /** What became of the allocations since the last `settled`. */
+  #pending: Promise<Error | undefined>[] = [];
   #uploadsSinceSubmit = 0;
   #bytesSinceSubmit = 0;
   #closed = false;
@@ -139,6 +160,8 @@ export class Gpu implements Disposable {
     /** @internal What kernels are chosen by. */
     readonly traits: DeviceTraits = plainDevice,
     header = "",
+    /** @internal What chooses kernels, where it was asked for. */
+    readonly tuner?: Autotuner,
   ) {
     this.adapter = {
       // Browsers give no more than vendor and architecture.
@@ -159,7 +182,7 @@ export class Gpu implements Disposable {
         `The GPU device was lost (${
           info.message || info.reason
         }) with ${this.memory.bytes} bytes in use on ` +
-          `${this.adapter.name}. Run again with --resume; if it happens at once, use a smaller batch.`,
+          `${this.adapter.name}. Run it again (deno task reproduce: with --resume); if it happens at once, use a smaller batch.`,
       );
     });
   }
@@ -200,13 +223,14 @@ export class Gpu implements Disposable {
     });
     const inUse = this.#bytes;
     this.#pending.push(
-      this.device.popErrorScope().then((error) => {
-        if (error) {
-          throw new Error(
-            `Out of GPU memory: "${label}" needs ${size} bytes with ${inUse} already in use. ${error.message}`,
-          );
-        }
-      }),
+      this.device.popErrorScope().then((error) =>
+        error
+          ? new Error(
+            `Out of GPU memory: "${label}" needs ${size} bytes with ${inUse} already in use. ${error.message} ` +
+              `Use a smaller batch, shorter texts or a smaller model.`,
+          )
+          : undefined
+      ),
     );
     this.#buffers.set(buffer, size);
     this.#bytes += size;
@@ -218,7 +242,8 @@ export class Gpu implements Disposable {
   async settled(): Promise<void> {
     const pending = this.#pending;
     this.#pending = [];
-    await Promise.all(pending);
+    const refused = (await Promise.all(pending)).find((error) => error !== undefined);
+    if (refused) throw refused;
     this.check();
   }
 
@@ -263,6 +288,8 @@ export class Gpu implements Disposable {
     try {
       await staging.mapAsync(GPUMapMode.READ);
     } catch (error) {
+      // A device that is lost says so a moment after what it was doing has failed.
+      await Promise.race([this.device.lost, new Promise((done) => setTimeout(done, lostWithin))]);
       this.check();
       throw new Error(`Reading ${bytes} bytes of "${buffer.label}" failed: ${(error as Error).message}`, {
         cause: error,

@@ -41,6 +41,12 @@ export type Grid = readonly [number, number, number];
 export interface DeviceTraits {
   /** Lanes of every subgroup, where the device has subgroups and they are all of one size; else 0. */
   readonly subgroupSize: number;
+  /** Whether it runs on the CPU, and says so. */
+  readonly software?: boolean;
+  /** Whether kernels may say `enable f16`. */
+  readonly f16?: boolean;
+  /** Names of the kernels to use, by the bucket they were chosen for; the default where there is none. */
+  readonly choices?: ReadonlyMap<string, string>;
 }
 
 /** A device of which nothing is known but what all of them have. */

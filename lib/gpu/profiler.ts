@@ -18,7 +18,13 @@ interface Dispatchable {
   readonly grid: Grid;
 }
 
-/** Timestamps per query set: WebGPU's limit is 4096, two a dispatch. */
+/** Dispatches that are timed as one. */
+export interface Pass {
+  readonly label: string;
+  readonly dispatches: readonly Dispatchable[];
+}
+
+/** Passes per query set: WebGPU's limit is 4096 timestamps, two a pass. */
 const batch = 2048;
 
 /** Collects timings over one or more programs. */
@@ -30,58 +36,72 @@ export class Profile {
 
   /** @internal Runs the dispatches once, in order, timing each. */
   async run(gpu: Gpu, label: string, dispatches: readonly Dispatchable[]): Promise<void> {
-    if (!gpu.device.features.has("timestamp-query")) return await this.#runByWallTime(gpu, label, dispatches);
-    for (let start = 0; start < dispatches.length; start += batch) {
-      await this.#runByTimestamps(gpu, label, dispatches.slice(start, start + batch));
-    }
-  }
-
-  async #runByTimestamps(gpu: Gpu, label: string, dispatches: readonly Dispatchable[]): Promise<void> {
-    const queries = gpu.device.createQuerySet({ label, type: "timestamp", count: dispatches.length * 2 });
-    const bytes = dispatches.length * 16;
-    const resolved = gpu.createBuffer(
-      `${label} timestamps`,
-      bytes,
-      GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
-    );
-    const encoder = gpu.device.createCommandEncoder({ label });
-    for (const [i, dispatch] of dispatches.entries()) {
-      const pass = encoder.beginComputePass({
-        label: dispatch.label,
-        timestampWrites: {
-          querySet: queries,
-          beginningOfPassWriteIndex: 2 * i,
-          endOfPassWriteIndex: 2 * i + 1,
-        },
-      });
-      encodeOne(pass, dispatch);
-    }
-    encoder.resolveQuerySet(queries, 0, dispatches.length * 2, resolved, 0);
-    gpu.device.queue.submit([encoder.finish()]);
-    const stamps = new BigUint64Array(await gpu.read(resolved, bytes));
-    for (const [i, { label }] of dispatches.entries()) {
-      this.timings.push({ label, milliseconds: Number(stamps[2 * i + 1] - stamps[2 * i]) / 1e6 });
-    }
-    queries.destroy();
-    gpu.destroyBuffer(resolved);
-  }
-
-  async #runByWallTime(gpu: Gpu, label: string, dispatches: readonly Dispatchable[]): Promise<void> {
-    this.clock = "wall";
-    for (const dispatch of dispatches) {
-      const encoder = gpu.device.createCommandEncoder({ label });
-      encodeOne(encoder.beginComputePass({ label: dispatch.label }), dispatch);
-      const start = performance.now();
-      gpu.device.queue.submit([encoder.finish()]);
-      await gpu.device.queue.onSubmittedWorkDone();
-      this.timings.push({ label: dispatch.label, milliseconds: performance.now() - start });
+    if (!hasTimestamps(gpu)) this.clock = "wall";
+    const passes = dispatches.map((dispatch) => ({ label: dispatch.label, dispatches: [dispatch] }));
+    const times = await timePasses(gpu, label, passes);
+    for (const [i, milliseconds] of times.entries()) {
+      this.timings.push({ label: passes[i].label, milliseconds });
     }
   }
 }
 
-function encodeOne(pass: GPUComputePassEncoder, { pipeline, group, grid }: Dispatchable): void {
-  pass.setPipeline(pipeline);
-  pass.setBindGroup(0, group);
-  pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+function hasTimestamps(gpu: Gpu): boolean {
+  return gpu.device.features.has("timestamp-query");
+}
+
+/** Runs the passes in order and gives the milliseconds of each; by wall time (see `Profile.clock`) without timestamps. */
+export async function timePasses(gpu: Gpu, label: string, passes: readonly Pass[]): Promise<number[]> {
+  if (!hasTimestamps(gpu)) return await timeByWall(gpu, label, passes);
+  const times: number[] = [];
+  for (let start = 0; start < passes.length; start += batch) {
+    times.push(...await timeByTimestamps(gpu, label, passes.slice(start, start + batch)));
+  }
+  return times;
+}
+
+async function timeByTimestamps(gpu: Gpu, label: string, passes: readonly Pass[]): Promise<number[]> {
+  const queries = gpu.device.createQuerySet({ label, type: "timestamp", count: passes.length * 2 });
+  const bytes = passes.length * 16;
+  const resolved = gpu.createBuffer(
+    `${label} timestamps`,
+    bytes,
+    GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+  );
+  const encoder = gpu.device.createCommandEncoder({ label });
+  for (const [i, { label, dispatches }] of passes.entries()) {
+    const timestampWrites = {
+      querySet: queries,
+      beginningOfPassWriteIndex: 2 * i,
+      endOfPassWriteIndex: 2 * i + 1,
+    };
+    encodePass(encoder.beginComputePass({ label, timestampWrites }), dispatches);
+  }
+  encoder.resolveQuerySet(queries, 0, passes.length * 2, resolved, 0);
+  gpu.device.queue.submit([encoder.finish()]);
+  const stamps = new BigUint64Array(await gpu.read(resolved, bytes));
+  queries.destroy();
+  gpu.destroyBuffer(resolved);
+  return passes.map((_, i) => Number(stamps[2 * i + 1] - stamps[2 * i]) / 1e6);
+}
+
+async function timeByWall(gpu: Gpu, label: string, passes: readonly Pass[]): Promise<number[]> {
+  const times: number[] = [];
+  for (const { label: passLabel, dispatches } of passes) {
+    const encoder = gpu.device.createCommandEncoder({ label });
+    encodePass(encoder.beginComputePass({ label: passLabel }), dispatches);
+    const start = performance.now();
+    gpu.device.queue.submit([encoder.finish()]);
+    await gpu.device.queue.onSubmittedWorkDone();
+    times.push(performance.now() - start);
+  }
+  return times;
+}
+
+function encodePass(pass: GPUComputePassEncoder, dispatches: readonly Dispatchable[]): void {
+  for (const { pipeline, group, grid } of dispatches) {
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+  }
   pass.end();
 }

@@ -5,7 +5,7 @@
 
 import type { Gpu } from "./device.ts";
 import { type Grid, type Kernel, packParams } from "./kernel.ts";
-import type { Profile } from "./profiler.ts";
+import { type Profile, timePasses } from "./profiler.ts";
 
 /** A range of a buffer, in bytes; `offset` is a multiple of 256. */
 export interface BufferView {
@@ -122,6 +122,15 @@ export class Program implements Disposable {
   /** Runs the list with a timestamp around every dispatch; see `profiler.ts`. */
   profile(profile: Profile): Promise<void> {
     return profile.run(this.gpu, this.label, this.recorded);
+  }
+
+  /** @internal Milliseconds that each of `programs` takes for `repeats` runs, in turn and in one submit (see `timePasses`). */
+  static timeInTurn(gpu: Gpu, programs: readonly Program[], repeats: number): Promise<number[]> {
+    const passes = programs.map(({ label, recorded }) => ({
+      label,
+      dispatches: Array.from({ length: repeats }, () => recorded).flat(),
+    }));
+    return timePasses(gpu, "in turn", passes);
   }
 
   /** Frees the parameters; the tensors' buffers belong to whoever made them. */

@@ -1,8 +1,9 @@
 /** From a traced graph to a program on the GPU: plan, allocate, bind. */
 
 import type { Gpu } from "../gpu/device.ts";
-import type { DeviceTraits } from "../gpu/kernel.ts";
 import { type BufferView, buildProgram, type Call, type Program } from "../gpu/program.ts";
+import { callsOf } from "./calls.ts";
+import { contestsOf } from "./contests.ts";
 import { bytesOf, type Node, reachable, type Tensor } from "./graph.ts";
 import { dumpPlan, type Plan, plan } from "./plan.ts";
 
@@ -98,6 +99,7 @@ export async function compile(
 ): Promise<CompiledGraph> {
   const { label, weights, destinations = new Map<Tensor, BufferView>() } = options;
   const planned = plan(outputs, { external: new Set(destinations.keys()), noReuse: options.noReuse });
+  await gpu.tuner?.tune(gpu, contestsOf(gpu, planned.nodes));
   using owned = new DisposableStack();
   const arena = options.arena ?? owned.use(new Arena(gpu));
   const buffers = arena.take(planned.slotBytes);
@@ -137,19 +139,4 @@ export async function compile(
   const all = owned.move();
   const dump = () => dumpPlan(planned, gpu.traits);
   return { program, plan: planned, inputs, view, dump, [Symbol.dispose]: () => all.dispose() };
-}
-
-function callsOf(
-  node: Node,
-  inPlace: boolean,
-  device: DeviceTraits,
-  view: (tensor: Tensor) => BufferView,
-): Call[] {
-  return node.op!.dispatches(node, inPlace, device).map(({ kernel, params, bindings, grid }) => ({
-    label: `${node.op!.name} ${node.name}`,
-    kernel,
-    params,
-    views: Object.fromEntries(Object.entries(bindings).map(([variable, tensor]) => [variable, view(tensor)])),
-    grid,
-  }));
 }

@@ -64,6 +64,16 @@ export interface Dispatch {
   readonly grid: Grid;
 }
 
+/** @internal Kernels that compute the same, for the autotuner. */
+export interface Variants {
+  /** What nodes are chosen alike by. */
+  readonly bucket: string;
+  /** By name, the default first. All give the same bits; `kernel` is one of its launches, for a digest of the source. */
+  readonly candidates: readonly { readonly name: string; readonly kernel: Kernel }[];
+  /** How much work the node is. */
+  readonly multiplyAdds: number;
+}
+
 /**
  * An op with its three faces side by side: shape rule, derivative rule, and meaning, the last one twice: in float64
  * for reading and testing, and as kernels. To add one: a file in `ops/` that exports the op and a traced function.
@@ -83,6 +93,8 @@ export interface Op<A> {
   evaluate(inputs: readonly Float64Array[], node: Node<A>): readonly Float64Array[];
   /** @internal The op on the GPU. `inPlace`: output 0 takes over its input's buffer (see `inPlaceInput`). */
   dispatches(node: Node<A>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[];
+  /** @internal What `dispatches` chooses among by `device.choices`; absent where there is one way only. */
+  variants?(node: Node<A>, device: DeviceTraits): Variants;
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
 }

@@ -71,6 +71,11 @@ async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promi
   return snapshot;
 }
 
+/** What may name a snapshot's folder. */
+function isCommit(text: string): boolean {
+  return /^[0-9a-f]{40}$/.test(text);
+}
+
 /** Where the Python library keeps models. */
 function pythonsCache(): string {
   const env = (name: string) => Deno.env.get(name);
@@ -82,7 +87,9 @@ function pythonsCache(): string {
 /** The snapshot in the cache, if there is one with weights: they come last. */
 async function cachedSnapshot(storage: string): Promise<string | undefined> {
   if (!await isFile(`${storage}/refs/main`)) return undefined;
-  const snapshot = `${storage}/snapshots/${(await readText(`${storage}/refs/main`)).trim()}`;
+  const commit = (await readText(`${storage}/refs/main`, 1000)).trim();
+  if (!isCommit(commit)) return undefined;
+  const snapshot = `${storage}/snapshots/${commit}`;
   const has = async (names: readonly string[]) =>
     (await Promise.all(names.map((name) => isFile(`${snapshot}/${name}`)))).includes(true);
   const described = await has(["config.json"]) && await has(["tokenizer.json", "merges.txt", "vocab.txt"]);
@@ -99,26 +106,25 @@ interface Remote {
 /** The commit of the main branch, and the files to fetch from it in their order. */
 async function listing(remote: Remote): Promise<{ commit: string; entries: ListFileEntry[] }> {
   const { repo, hubUrl } = remote;
-  let commit: string;
-  let files: Map<string, ListFileEntry>;
-  try {
-    const { sha } = await modelInfo({ ...remote, name: repo, additionalFields: ["sha"] });
-    commit = sha;
-    files = new Map(
-      (await Array.fromAsync(listFiles({ ...remote, revision: sha }))).map((file) => [file.path, file]),
-    );
-  } catch (error) {
-    throw new Error(
-      `cannot find "${repo}", which is no folder here, on ${hubUrl}: ${
-        (error as Error).message
-      }. Check the name; ` +
-        `for a private or gated model set HF_TOKEN`,
-      { cause: error },
-    );
-  }
-  if (!/^[0-9a-f]{40}$/.test(commit)) {
+  const asked = async <T>(answer: () => Promise<T>): Promise<T> => {
+    try {
+      return await answer();
+    } catch (error) {
+      throw new Error(
+        `cannot find "${repo}", which is no folder here, on ${hubUrl}: ${
+          (error as Error).message
+        }. Check the name; ` +
+          `for a private or gated model set HF_TOKEN`,
+        { cause: error },
+      );
+    }
+  };
+  const { sha: commit } = await asked(() => modelInfo({ ...remote, name: repo, additionalFields: ["sha"] }));
+  if (!isCommit(commit)) {
     throw new Error(`${hubUrl} says that "${repo}" is at commit "${commit}": that is none`);
   }
+  const listed = await asked(() => Array.fromAsync(listFiles({ ...remote, revision: commit })));
+  const files = new Map(listed.map((file) => [file.path, file]));
   // "model-…" sorts before "model.…": the index comes after its shards.
   const needed = files.has(weights)
     ? [weights]
@@ -154,6 +160,8 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
       hash.update(chunk);
       for (let written = 0; written < chunk.length;) written += await file.write(chunk.subarray(written));
       at += chunk.length;
+      // A server may send without end.
+      if (at > size) break;
     }
   } catch (error) {
     const what = `broke off at byte ${at} of ${size}: run again to go on from there`;

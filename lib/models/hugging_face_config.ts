@@ -2,7 +2,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { Activation } from "../graph/ops/activation.ts";
-import { readJson } from "../files.ts";
+import { fitting, readJson } from "../files.ts";
 import type { HeadLayout } from "./model.ts";
 
 /** What tells one family of encoders from another. */
@@ -66,7 +66,8 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(1));
 const configSchema = v.looseObject({
   model_type: v.string(),
   hidden_size: count,
-  num_hidden_layers: count,
+  // Every layer's tensors are listed before the first is looked for.
+  num_hidden_layers: v.pipe(count, v.maxValue(10_000)),
   num_attention_heads: count,
   intermediate_size: count,
   hidden_act: v.string(),
@@ -84,7 +85,18 @@ const configSchema = v.looseObject({
  * @throws Error naming the file, the field and its value, and what there may be in its place.
  */
 export async function readEncoderConfig(path: string): Promise<EncoderConfig> {
-  const config = await readJson(path, configSchema);
+  return checkedConfig(path, await readJson(path, configSchema));
+}
+
+/**
+ * What a `config.json` at `path` says, `json` being its content.
+ * @throws Error as `readEncoderConfig` does.
+ */
+export function encoderConfigOf(path: string, json: unknown): EncoderConfig {
+  return checkedConfig(path, fitting(path, configSchema, json));
+}
+
+function checkedConfig(path: string, config: v.InferOutput<typeof configSchema>): EncoderConfig {
   const { hidden_size: width, num_attention_heads: heads } = config;
   const refuse = (field: keyof typeof config, wanted: string): never => {
     throw new Error(`${path}: ${field} is ${JSON.stringify(config[field])}: ${wanted}`);

@@ -7,7 +7,7 @@
 
 import { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 import * as v from "npm:valibot@1.5.0";
-import { isFile, readJson, readText } from "../files.ts";
+import { descriptionBounds, isFile, readJson, readText } from "../files.ts";
 import type { PairTokens } from "./model.ts";
 
 /** Turns texts into ids between the marks that a model wants; `second` is where the second text begins. */
@@ -78,7 +78,7 @@ function markTokens(path: string, vocabulary: Vocabulary, names: readonly string
 /** RoBERTa's `tokenizer.json`, from the two files it is made of. */
 async function byteLevelBpe(path: string, mergesPath: string, { add_prefix_space = false }: Settings) {
   const vocab = await readJson(path, vocabularySchema);
-  const lines = (await readText(mergesPath)).split("\n");
+  const lines = (await readText(mergesPath, descriptionBounds.bytes)).split("\n");
   const merges = lines.flatMap((line, i) => {
     if (line === "" || (i === 0 && line.startsWith("#version"))) return [];
     const pair = line.trimEnd().split(" ");
@@ -109,7 +109,7 @@ async function byteLevelBpe(path: string, mergesPath: string, { add_prefix_space
 
 /** BERT's `tokenizer.json`, from its list of words. */
 async function wordPieceOf(path: string, settings: Settings) {
-  const words = (await readText(path)).replace(/\r?\n$/, "").split(/\r?\n/);
+  const words = (await readText(path, descriptionBounds.bytes)).replace(/\r?\n$/, "").split(/\r?\n/);
   const vocab = Object.fromEntries(words.map((word, id) => [word, id]));
   return {
     normalizer: {

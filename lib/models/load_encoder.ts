@@ -1,6 +1,6 @@
 /** Encoders from folders as transformers' `save_pretrained` writes them, or from the hub. */
 
-import { linearsOf, tokenTable, traceBert, weightShapes } from "./bert.ts";
+import { tokenTable, weightShapes } from "./bert.ts";
 import type { HubOptions } from "./hub.ts";
 import { type EncoderConfig, readEncoderConfig } from "./hugging_face_config.ts";
 import { readTokenizer } from "./hugging_face_tokenizer.ts";
@@ -9,6 +9,7 @@ import { isFolder } from "../files.ts";
 import type { Encoder, Weight } from "./model.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { StoredWeight, tableParts } from "./stored_weight.ts";
+import { configuredEncoder } from "./unloaded_encoder.ts";
 
 /**
  * Loads the encoder in the folder `source`, or, where there is no such folder, the hub's model of this id (see
@@ -57,24 +58,16 @@ async function readEncoder(folder: string, name: string): Promise<Encoder> {
         `these are of different models`,
     );
   }
-  const linears = linearsOf(config);
-  const maxTokens = config.positions - config.firstPosition;
+  const configured = configuredEncoder(name, config);
+  const { maxTokens } = configured;
   return {
-    name,
+    ...configured,
     weights,
-    constants: new Map(),
-    linears,
-    width: config.width,
-    // BERT's pooler, once a text, is not counted.
-    multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
-    maxTokens,
-    head: config.head,
     tokenize: (text, most = maxTokens) => tokenizer.encode(text, Math.min(most, maxTokens)),
     tokenizePair(first, second, most) {
       const pair = tokenizer.encodePair(first, second, Math.min(most, maxTokens));
       return config.typedPairs && config.types > 1 ? pair : { ids: pair.ids };
     },
-    trace: (tracer, ids, lengths) => traceBert(config, tracer, ids, lengths),
   };
 }
 

@@ -9,7 +9,7 @@
  * overlap or hole. WebGPU's hosts are little-endian, so typed arrays hold the same bytes as the file.
  */
 
-import { writeWhole } from "../files.ts";
+import { descriptionBounds, writeWhole } from "../files.ts";
 import type { Weight } from "./model.ts";
 
 /** The format's dtypes and the bits of one element. */
@@ -57,13 +57,13 @@ export interface SafetensorsFile {
 }
 
 /** The reference implementation's limits: bytes of a header, and levels of its JSON (serde_json's). */
-const maxHeader = 100_000_000;
-const maxDepth = 127;
+const { bytes: maxHeader, levels: maxDepth } = descriptionBounds;
 
 const again = "download or write the file again";
 
-/** Reads the file at `path`. Throws what Deno.readFile throws, and what parseSafetensors throws. */
+/** Reads the file at `path`, its data not before its header fits its size. Throws what readSafetensorsHeader throws. */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
+  await readSafetensorsHeader(path);
   return parseSafetensors(await Deno.readFile(path), path);
 }
 

@@ -1,5 +1,6 @@
 /** Safetensors files written tensor by tensor, so that no more than a piece of them need be in the host's memory. */
 
+import { writeAll } from "../files.ts";
 import { bytesOfDtype, type SafetensorsDtype, type TensorPlace } from "./safetensors.ts";
 
 /** Bytes that are copied at a time. */
@@ -15,7 +16,8 @@ export interface TensorSource {
 }
 
 /**
- * Writes `tensors` to `path` as PyTorch's are: largest elements first, so that all are aligned, otherwise in their order.
+ * Writes `tensors` to `path` as PyTorch's are: largest elements first, so that all are aligned, otherwise in their order;
+ * the disk has them then.
  * @throws Error when a tensor's pieces are not as many bytes as its shape takes.
  */
 export async function writeTensors(path: string, tensors: readonly TensorSource[]): Promise<void> {
@@ -32,6 +34,7 @@ export async function writeTensors(path: string, tensors: readonly TensorSource[
       throw new Error(`${path}: "${tensor.name}" takes ${sizeOf(tensor)} bytes, and there are ${written}`);
     }
   }
+  await file.syncData();
 }
 
 /** The file's beginning up to its data: see `safetensors.ts`. */
@@ -74,8 +77,4 @@ export async function* bytesAt(
     yield buffer.subarray(0, read);
     at += read;
   }
-}
-
-async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
 }

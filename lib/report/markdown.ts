@@ -3,7 +3,7 @@
 import { markdownTable } from "npm:markdown-table@3.0.4";
 import { meanScore } from "./scores.ts";
 import { intervalOf, scoreText } from "./statistics.ts";
-import type { Cell } from "./schema.ts";
+import type { Cell, Environment } from "./schema.ts";
 
 const percent = (value: number) => (100 * value).toFixed(1);
 const thousands = (value: number) => value.toLocaleString("en-US");
@@ -11,6 +11,30 @@ const thousands = (value: number) => value.toLocaleString("en-US");
 /** A markdown table; the first column is left-aligned, the others right-aligned. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   return markdownTable([header, ...rows], { align: header.map((_, i) => i === 0 ? "l" : "r") });
+}
+
+/** The machine in a line, such as `llvmpipe (…), Mesa 22.3.6, 2 CPUs, linux x86_64, Deno 2.9.6`, for pages. */
+export function machineText({ adapter, driver, cpus, system, runtime }: Environment): string {
+  return [adapter, ...driver === undefined ? [] : [driver], `${cpus} CPUs`, system, runtime].join(", ");
+}
+
+/** What takes no room on a page or a terminal but changes what is seen there: controls, and turns of the text's direction. */
+const unseen = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
+
+/** `text` as markdown shows it letter for letter: no markup, no HTML, no table column, no controls, on one line. */
+export function escapeMarkdown(text: string): string {
+  return text.replaceAll(/\s+/g, " ").replaceAll(unseen, "").replaceAll(/[\\`*_[\]|~$@]/g, "\\$&")
+    .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** A record of a file with all its texts, keys among them, so escaped: the file may be a stranger's. */
+export function escapedRecord<T>(record: T): T {
+  if (typeof record === "string") return escapeMarkdown(record) as T;
+  if (Array.isArray(record)) return record.map(escapedRecord) as T;
+  if (record === null || typeof record !== "object") return record;
+  return Object.fromEntries(
+    Object.entries(record).map(([key, value]) => [escapeMarkdown(key), escapedRecord(value)]),
+  ) as T;
 }
 
 /** Groups in order of first appearance. */
@@ -48,9 +72,7 @@ Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${seeds > 1 ? "
 ${targets(cells)} Headline metric on dev at the last epoch, with the best epoch's in
 brackets, in percent; ± is a 95 % interval over seeds (Student's t), from three seeds on.
 
-Machine: ${environment.adapter}, ${environment.cpus} CPUs, ${environment.system}, ${environment.runtime}. ${
-    commits(cells)
-  } ${wholeTime(cells)}
+Machine: ${machineText(environment)}. ${commits(cells)} ${wholeTime(cells)}
 
 ${scores(cells, tasks)}
 

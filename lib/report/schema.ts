@@ -1,7 +1,7 @@
 /** The record of one run, as written to `results/*.json`; everything a table or a comparison needs. */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting, writeWhole } from "../files.ts";
+import { fitting, readAnyJson, writeWhole } from "../files.ts";
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
@@ -10,6 +10,8 @@ const metrics = v.record(v.string(), finite);
 /** Where a run took place. */
 export const environmentSchema = v.object({
   adapter: v.string(),
+  /** The driver and its version (see `readDriver`); absent where it was not found, and in older records. */
+  driver: v.optional(v.string()),
   software: v.boolean(),
   runtime: v.string(),
   system: v.string(),
@@ -97,13 +99,7 @@ export async function readCells(path: string): Promise<Cell[]> {
 
 /** What a result file holds, of whichever kind. Throws an Error that names the file when it is damaged. */
 export async function readResultJson(path: string): Promise<unknown> {
-  const text = await Deno.readTextFile(path);
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    const what = `${path} is not JSON, or is cut short: ${(error as Error).message}`;
-    throw new Error(`${what}. Make it again (reproduce: run without --resume).`, { cause: error });
-  }
+  return await readAnyJson(path, "make it again (reproduce: run without --resume)");
 }
 
 /** Writes a results file, cells in the order given. */

@@ -43,16 +43,17 @@ export function makeBatches(
   epoch: number,
 ): Batch[] {
   const order = shuffled(seed, 2 * epoch, examples.length);
+  const byBucket = Map.groupBy(order, (index) => bucketOf(examples[index]));
   const batches: Batch[] = [];
+  const batchOf = (indices: number[]) => ({ length: longestOf(examples, indices), indices });
   let waiting: number[] = [];
   for (const length of buckets) {
-    waiting.push(...order.filter((index) => bucketOf(examples[index]) === length));
-    while (waiting.length >= size) {
-      batches.push({ length: longestOf(examples, waiting.slice(0, size)), indices: waiting.slice(0, size) });
-      waiting = waiting.slice(size);
-    }
+    const all = waiting.concat(byBucket.get(length) ?? []);
+    const full = all.length - all.length % size;
+    for (let at = 0; at < full; at += size) batches.push(batchOf(all.slice(at, at + size)));
+    waiting = all.slice(full);
   }
-  if (waiting.length > 0) batches.push({ length: longestOf(examples, waiting), indices: waiting });
+  if (waiting.length > 0) batches.push(batchOf(waiting));
   return shuffled(seed, 2 * epoch + 1, batches.length).map((index) => batches[index]);
 }
 
@@ -87,7 +88,7 @@ export function batchInputs(
   const labels = rows.map(({ label }) => label);
   return {
     ids,
-    places: Uint32Array.from(ids, (_, i) => i % length),
+    places: ids.map((_, i) => i % length),
     types,
     lengths,
     labels: Uint32Array.from(labels),

@@ -1,7 +1,8 @@
 /** The checkpoint of one cell of `fineTune`: the trainer's, with what has been scored so far in its notes. */
 
+import { digestOf } from "../digest.ts";
 import { isFile } from "../files.ts";
-import { digestOf, readNotes } from "./checkpoint.ts";
+import { readNotes } from "./checkpoint.ts";
 import type { EpochScores } from "./fine_tune.ts";
 import type { Trainer } from "./trainer.ts";
 

@@ -1,5 +1,6 @@
 /** Checkpoints of a run: its tensors, and what the run was, so that no other one goes on from it. */
 
+import { digestOf } from "../digest.ts";
 import type { Adapter } from "../adapters/attach.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
@@ -31,12 +32,6 @@ export async function describeRun(
     training: Object.fromEntries(Object.entries(training).toSorted(([a], [b]) => a < b ? -1 : 1)),
     examples: await digestOf(examples),
   };
-}
-
-/** SHA-256, in hexadecimal digits, of what JSON makes of `content`. */
-export async function digestOf(content: unknown): Promise<string> {
-  const bytes = new TextEncoder().encode(JSON.stringify(content));
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 /** How far a run is. */

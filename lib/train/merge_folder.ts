@@ -8,7 +8,7 @@ import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
-import { isFile, isFolder, readJson } from "../files.ts";
+import { isFile, readJson, refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import { loadEncoder, locateEncoder, trunkNames } from "../models/load_encoder.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
@@ -40,9 +40,7 @@ const tokenizerFiles = [
  * and `loadAdapter` throw.
  */
 export async function writeMergedModel(gpu: Gpu, model: string, adapter: string, out: string): Promise<void> {
-  if (await isFolder(out) || await isFile(out)) {
-    throw new Error(`${out} exists: move it away, or name another folder`);
-  }
+  await refuseExisting(out);
   const { folder } = await locateEncoder(model);
   const encoder = await loadEncoder(model);
   const saved = await loadAdapter(adapter, encoder);
@@ -53,20 +51,13 @@ export async function writeMergedModel(gpu: Gpu, model: string, adapter: string,
     adapter,
     head.get(`${headLayoutOf(encoder).projection}.weight`)!.shape[0],
   );
-  const part = `${out.replace(/[/\\]+$/, "")}.part`;
-  if (await isFolder(part)) await Deno.remove(part, { recursive: true });
-  await Deno.mkdir(part, { recursive: true });
-  try {
-    await Deno.writeTextFile(`${part}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
+  await writeFolder(out, async (part) => {
+    await writeWhole(`${part}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
     for (const name of tokenizerFiles) {
       if (await isFile(`${folder}/${name}`)) await Deno.copyFile(`${folder}/${name}`, `${part}/${name}`);
     }
     await writeWeights(gpu, folder, encoder, saved, head, `${part}/model.safetensors`);
-    await Deno.rename(part, out);
-  } catch (error) {
-    await Deno.remove(part, { recursive: true });
-    throw error;
-  }
+  });
 }
 
 /** The trained head's tensors, by their names in a checkpoint. */

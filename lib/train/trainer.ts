@@ -252,11 +252,16 @@ export class Trainer implements Disposable {
    * @throws DivergedError, and leaves the file as it was, when a loss or gradient so far is not finite.
    */
   async checkpoint(path: string, notes: Notes = {}): Promise<void> {
-    await this.#readRecords();
+    const tensors = await this.snapshot();
     const at = { step: this.#step, batch: this.#batch };
-    const records = this.#records.slice(0, this.#stepsOfEpoch(this.#step));
-    const tensors = new Map([...await this.#state(), ...recordsTensor(records)]);
     await writeCheckpoint(path, await this.#describe(), at, tensors, notes);
+  }
+
+  /** @internal The tensors of a checkpoint, read back from the GPU. */
+  async snapshot(): Promise<Map<string, Weight>> {
+    await this.#readRecords();
+    const records = this.#records.slice(0, this.#stepsOfEpoch(this.#step));
+    return new Map([...await this.#state(), ...recordsTensor(records)]);
   }
 
   /**

@@ -4,7 +4,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
-import { PieceRoom, StoredWeight } from "../models/stored_weight.ts";
+import { isInPieces, PieceRoom } from "../models/stored_weight.ts";
 
 /** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
 const alignment = 64;
@@ -25,7 +25,7 @@ export class FrozenWeights implements Disposable {
     using buffers = new DisposableStack();
     const own = new Map(weights);
     for (const [name, weight] of own) {
-      const bytes = weight instanceof StoredWeight ? weight.bytes : weight.data.byteLength;
+      const bytes = isInPieces(weight) ? weight.bytes : weight.data.byteLength;
       const buffer = buffers.adopt(gpu.createBuffer(name, bytes), (own) => gpu.destroyBuffer(own));
       this.#views.set(name, { buffer, offset: 0, bytes });
     }
@@ -33,7 +33,7 @@ export class FrozenWeights implements Disposable {
     for (const [name, weight] of own) {
       const { buffer } = this.#views.get(name)!;
       let at = 0;
-      for (const piece of weight instanceof StoredWeight ? weight.pieces(room) : [weight.data]) {
+      for (const piece of isInPieces(weight) ? weight.pieces(room) : [weight.data]) {
         gpu.upload(buffer, piece, at);
         at += piece.byteLength;
       }

@@ -2,7 +2,7 @@
 
 import type { AdapterSummary } from "../../lib/gpu/device.ts";
 import { isFile } from "../../lib/files.ts";
-import type { DriverRun } from "../../lib/report/conformance_schema.ts";
+import type { DriverRecord, DriverRun } from "../../lib/report/conformance_schema.ts";
 import { ChromiumPage, executablePath } from "../../tests/support/chromium.ts";
 import { runConformance } from "../../tests/support/conformance.ts";
 import { openAtDefaultLimits } from "../../tests/support/default_limits.ts";
@@ -118,3 +118,10 @@ export const drivers: readonly Driver[] = [
     run: inChromium,
   },
 ];
+
+/** The records of one matrix: `own` in place of what `earlier` has of its driver, in the order of the columns. */
+export function recordsWith(own: DriverRecord, earlier: readonly DriverRecord[]): DriverRecord[] {
+  return drivers.flatMap(({ name }) =>
+    [own, ...earlier].filter((record) => record.name === name).slice(0, 1)
+  );
+}

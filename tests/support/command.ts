@@ -1,18 +1,54 @@
 /** The command lines as users run them. */
 
+import { existsSync } from "node:fs";
+
 const root = new URL("../..", import.meta.url);
 
-/** Runs `tasks/<name>.ts` from the repository's root and gives what it printed. */
-export async function runTask(
+/** An environment in which Deno finds no adapter. */
+export const noAdapter = { VK_ICD_FILENAMES: "/nowhere.json", DENO_WEBGPU_BACKEND: "vulkan" };
+
+/** What surrounds a command. */
+export interface Surroundings {
+  readonly env?: Readonly<Record<string, string>>;
+  /** A module of `tests/support/faults` that is run before the command. */
+  readonly preload?: string;
+}
+
+/** Starts `tasks/<name>.ts` from the repository's root. */
+export function startTask(
   name: string,
   args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-) {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", `tasks/${name}.ts`, ...args],
+  { env, preload }: Surroundings = {},
+): Deno.ChildProcess {
+  const before = preload ? ["--preload", `tests/support/faults/${preload}.ts`] : [];
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", ...before, `tasks/${name}.ts`, ...args],
     cwd: root,
     env: { NO_COLOR: "1", ...env },
-  }).output();
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** What a command printed, and how it ended. */
+export async function outputOf(child: Deno.ChildProcess) {
+  const { code, signal, stdout, stderr } = await child.output();
   const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, stdout: decode(stdout), stderr: decode(stderr) };
+  return { code, signal, stdout: decode(stdout), stderr: decode(stderr) };
+}
+
+/** Runs `tasks/<name>.ts` from the repository's root and gives what it printed. */
+export function runTask(name: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  return outputOf(startTask(name, args, { env }));
+}
+
+/** Waits until `path` has been replaced or removed `times` times, or `ended` says so. */
+export async function changes(path: string, times: number, ended: () => boolean): Promise<void> {
+  const present = () => existsSync(path) ? Deno.statSync(path).ino : null;
+  for (let seen = 0, last = present(); seen < times && !ended();) {
+    await new Promise((done) => setTimeout(done, 1));
+    const now = present();
+    if (now !== last) seen++;
+    last = now;
+  }
 }

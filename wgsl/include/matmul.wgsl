@@ -5,7 +5,12 @@
 //
 // WIDTH: columns of C that store() writes, 4 or 1.
 // PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
-// two's complement and times one scale for each 64 values in the order of memory. load_b(i) is the i-th vec4 of B.
+// two's complement and times one scale for each 64 values in the order of memory; 4 what 1 is, read as f16 (wants shader-f16).
+// load_b(i) is the i-th vec4 of B.
+
+#if PACKING == 4
+enable f16;
+#end
 
 struct Params {
   m: u32,
@@ -40,7 +45,10 @@ struct Params {
 #if PACKING == 1
 @group(0) @binding(2) var<storage, read> b: array<vec2u>;
 #end
-#if PACKING > 1
+#if PACKING == 4
+@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
+#end
+#if PACKING == 2 || PACKING == 3
 @group(0) @binding(2) var<storage, read> b: array<u32>;
 @group(0) @binding(6) var<storage, read> scales: array<f32>;
 #end
@@ -74,6 +82,9 @@ fn load_b(i: u32) -> vec4f {
 #if PACKING == 3
   let half = b[i / 2u] >> (i % 2u * 16u);
   return vec4f(bitcast<vec4i>(vec4u(half) << vec4u(28u, 24u, 20u, 16u)) >> vec4u(28u)) * scales[i / 16u];
+#end
+#if PACKING == 4
+  return vec4f(b[i]);
 #end
 }
 #end

@@ -4,7 +4,7 @@ import type { DeviceTraits } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { columnSum } from "./column_sum.ts";
 import { activationGradient } from "./activation.ts";
-import { productDispatches } from "./matmul_kernels.ts";
+import { productDispatches, productVariants } from "./matmul_kernels.ts";
 import { extents, type FusedActivation, layoutOf, type MatmulAttrs, type Split } from "./product.ts";
 
 /** Options of `matmul`. */
@@ -168,5 +168,6 @@ const matmulOp: Op<MatmulAttrs> = {
   accumulate,
   evaluate,
   dispatches,
+  variants: ({ attrs, inputs, outputs }, device) => productVariants(attrs, inputs, outputs[0], device),
   inPlaceInput: (node) => node.attrs.hasResidual ? node.inputs.length - 1 : -1,
 };

@@ -2,13 +2,15 @@
 
 import matmulText from "../../../wgsl/matmul.wgsl" with { type: "text" };
 import subgroupText from "../../../wgsl/matmul_subgroup.wgsl" with { type: "text" };
+import workgroupText from "../../../wgsl/matmul_workgroup.wgsl" with { type: "text" };
 import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../gpu/kernel.ts";
 import type { Defines } from "../../gpu/render.ts";
-import type { Dispatch, DType, Spec, Tensor } from "../graph.ts";
+import type { Dispatch, DType, Spec, Tensor, Variants } from "../graph.ts";
 import { extents, type Layout, layoutOf, type MatmulAttrs } from "./product.ts";
 
-/** How B is stored, as the kernels' PACKING has it. */
+/** How B is stored, as the kernels' PACKING has it; f16 is unpacked by hand, or by the device where it can. */
 const packings: Readonly<Partial<Record<DType, number>>> = { f32: 0, f16: 1, int8: 2, int4: 3 };
+const nativeF16 = 4;
 
 /** A block product: extents, layouts, and which operands can be read and written as vec4. */
 interface Problem {
@@ -59,11 +61,12 @@ function transposed({ m, n, k, a, b, c, vectors, packing }: Problem): Problem {
   return { m: n, n: m, k, a: b, b: a, c, vectors: own, packing, transposeC: true };
 }
 
-/** A kernel, the grid that covers the problem with it, and how much of k one launch walks. */
-interface Choice {
+/** A kernel that computes the product, and the grid that covers it. */
+interface Candidate {
+  /** Family and tile, such as `subgroup 32×8`. */
+  readonly name: string;
   kernel(epilogue: Defines): Kernel;
   readonly grid: Grid;
-  readonly kChunk: number;
 }
 
 /** Steps of k: one where both operands are read across k, four where one is read along it as vec4. */
@@ -87,6 +90,14 @@ function isNarrow(n: number, k: number, blocks: number): boolean {
   return blocks > 1 && n < (k <= 16 ? 128 : 33);
 }
 
+/** A plain kernel's tile an invocation, and invocations a workgroup, along rows and columns. */
+interface Tiling {
+  readonly TILE_M: number;
+  readonly TILE_N: number;
+  readonly GROUP_M: number;
+  readonly GROUP_N: number;
+}
+
 /**
  * Tile and workgroup by shape, with eight lanes along the columns. llvmpipe spends its time in loads, which a larger tile
  * in registers shares among more products: at 512×768×768 16×16 ran faster than 16×8 in NN, NT and TN, interleaved.
@@ -96,7 +107,7 @@ function tiling(
   n: number,
   k: number,
   blocks: number,
-): { TILE_M: number; TILE_N: number; GROUP_M: number; GROUP_N: number } {
+): Tiling {
   if (n <= few) {
     return { TILE_M: m >= 256 ? 8 : 4, TILE_N: 4, GROUP_M: 8, GROUP_N: n <= 4 ? 1 : n <= 8 ? 2 : 4 };
   }
@@ -113,10 +124,14 @@ function tiling(
 const addToOutput: Defines = { BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
 
 /** The kernel for every device, layout and shape. */
-function plainChoice(attrs: MatmulAttrs, { m, n, k, vectors, packing, transposeC }: Problem): Choice {
-  const tile = tiling(m, n, k, attrs.blocks);
+function plain(
+  attrs: MatmulAttrs,
+  { m, n, k, vectors, packing, transposeC }: Problem,
+  { TILE_M, TILE_N, GROUP_M, GROUP_N }: Tiling,
+): Candidate {
   const step = stepOf(attrs);
   return {
+    name: `plain ${TILE_M}×${TILE_N} in ${GROUP_M}×${GROUP_N}`,
     kernel: (epilogue) =>
       renderKernel({ name: "matmul", text: matmulText }, {
         TRANS_A: Number(attrs.transposeA),
@@ -129,15 +144,17 @@ function plainChoice(attrs: MatmulAttrs, { m, n, k, vectors, packing, transposeC
         ...epilogue,
         PACKING: packing,
         WIDTH: 4,
-        ...tile,
+        TILE_M,
+        TILE_N,
+        GROUP_M,
+        GROUP_N,
         K_STEP: step,
       }),
     grid: [
-      Math.ceil(attrs.blocks * Math.ceil(n / tile.TILE_N) / tile.GROUP_N),
-      Math.ceil(m / tile.TILE_M / tile.GROUP_M),
+      Math.ceil(attrs.blocks * Math.ceil(n / TILE_N) / GROUP_N),
+      Math.ceil(m / TILE_M / GROUP_M),
       1,
     ],
-    kChunk: k,
   };
 }
 
@@ -151,23 +168,39 @@ const band = 8;
  */
 const kChunkAcross = 512;
 
+/** Rows of C that a subgroup owns, and columns of them that a lane does. */
+type SubgroupTile = readonly [rows: number, columns: number];
+
 /**
- * The kernel that broadcasts A within subgroups, where it fits and pays: at 768×1536×512 on llvmpipe it ran NT and NN twice
- * as fast as the plain one, interleaved; 32×8 was the best or near it of 16×8 to 64×8. A GPU's wide subgroups would make its
- * tiles too wide.
+ * The tile with which the kernel that broadcasts A within subgroups is the default, where it fits and pays: at 768×1536×512 on
+ * llvmpipe it ran NT and NN twice as fast as the plain one, interleaved; 32×8 was the best or near it of 16×8 to 64×8. A GPU's
+ * wide subgroups would make its tiles too wide.
  */
-function subgroupChoice(
+function usualSubgroupTile(
   attrs: MatmulAttrs,
   problem: Problem,
+  { subgroupSize }: DeviceTraits,
+): SubgroupTile | undefined {
+  const rows = rowsPerSubgroup(attrs, problem, subgroupSize);
+  const columns = columnsPerLane(attrs, problem, subgroupSize);
+  return readsAlong(attrs, problem) && rows > 0 && columns > 0 ? [rows, columns] : undefined;
+}
+
+/** Whether A can be read as the kernels for subgroups and workgroups do, as vec4 and a whole step of k at a time. */
+function readsAlong(attrs: MatmulAttrs, { k, vectors }: Problem): boolean {
+  return vectors.a && k % stepOf(attrs) === 0 && !(attrs.transposeA && attrs.transposeB);
+}
+
+/** The kernel that broadcasts A within subgroups; a tile has a row for each lane or, of Aᵀ, four. */
+function subgroup(
+  attrs: MatmulAttrs,
+  { m, n, vectors, packing, transposeC }: Problem,
   { subgroupSize: SUBGROUP }: DeviceTraits,
-): Choice | undefined {
-  const { m, n, k, vectors, packing, transposeC } = problem;
-  const [TILE_M, K_STEP] = [rowsPerSubgroup(attrs, problem, SUBGROUP), stepOf(attrs)];
-  const TILE_N = columnsPerLane(attrs, problem, SUBGROUP);
-  const fits = vectors.a && k % K_STEP === 0 && !(attrs.transposeA && attrs.transposeB);
-  if (!fits || TILE_M === 0 || TILE_N === 0) return undefined;
+  [TILE_M, TILE_N]: SubgroupTile,
+): Candidate {
   const LANES_A = attrs.transposeA ? Math.min(SUBGROUP, TILE_M / 4) : SUBGROUP;
   return {
+    name: `subgroup ${TILE_M}×${TILE_N}`,
     kernel: (epilogue) =>
       renderKernel({ name: "matmul_subgroup", text: subgroupText }, {
         TRANS_A: Number(attrs.transposeA),
@@ -181,15 +214,13 @@ function subgroupChoice(
         PACKING: packing,
         TILE_M,
         TILE_N,
-        K_STEP,
+        K_STEP: stepOf(attrs),
         SUBGROUP,
         LANES_A,
         PER_LANE: TILE_M / (attrs.transposeA ? 4 * LANES_A : SUBGROUP),
         BAND: band,
       }),
     grid: [Math.ceil(m / TILE_M), Math.ceil(n / TILE_N / SUBGROUP), attrs.blocks],
-    // An activation wants the whole sum.
-    kChunk: attrs.transposeB || attrs.activation || k <= 2 * kChunkAcross ? k : kChunkAcross,
   };
 }
 
@@ -219,6 +250,154 @@ function columnsPerLane(
   return n > lanes * 4 ? 8 : 4;
 }
 
+/** How much of k one launch walks, whichever kernel does: the candidates of a product sum in one order, and so to the same bits. */
+function kChunkOf(attrs: MatmulAttrs, problem: Problem, device: DeviceTraits): number {
+  const { k } = problem;
+  // An activation wants the whole sum.
+  if (attrs.transposeB || attrs.activation || k <= 2 * kChunkAcross) return k;
+  return usualSubgroupTile(attrs, problem, device) ? kChunkAcross : k;
+}
+
+/** A tile in workgroup memory: rows and columns of it, steps of k in it, rows and columns of an invocation. */
+interface WorkgroupTile {
+  readonly TILE_M: number;
+  readonly TILE_N: number;
+  readonly TILE_K: number;
+  readonly PER_M: number;
+  readonly PER_N: number;
+}
+
+/** The usual tiles of GPUs, in 64 to 256 invocations and 8 to 16 KiB: what every device has. */
+const workgroupTiles: readonly WorkgroupTile[] = [
+  { TILE_M: 32, TILE_N: 32, TILE_K: 32, PER_M: 4, PER_N: 4 },
+  { TILE_M: 64, TILE_N: 64, TILE_K: 32, PER_M: 4, PER_N: 4 },
+  { TILE_M: 128, TILE_N: 128, TILE_K: 16, PER_M: 8, PER_N: 8 },
+];
+
+/** The kernel with tiles in workgroup memory; `problem` reads vectors. */
+function workgroup(attrs: MatmulAttrs, { m, n, packing }: Problem, tile: WorkgroupTile): Candidate {
+  const { TILE_M, TILE_N, TILE_K, PER_M, PER_N } = tile;
+  return {
+    name: `workgroup ${TILE_M}×${TILE_N} by ${PER_M}×${PER_N}`,
+    kernel: (epilogue) =>
+      renderKernel({ name: "matmul_workgroup", text: workgroupText }, {
+        TRANS_A: Number(attrs.transposeA),
+        TRANS_B: Number(attrs.transposeB),
+        VEC_A: 1,
+        VEC_B: 1,
+        VEC_C: 1,
+        TRANS_C: 0,
+        ...epilogue,
+        WIDTH: 4,
+        PACKING: packing,
+        TILE_M,
+        TILE_N,
+        TILE_K,
+        PER_M,
+        PER_N,
+        THREADS: TILE_M / PER_M * (TILE_N / PER_N),
+      }),
+    grid: [Math.ceil(n / TILE_N), Math.ceil(m / TILE_M), attrs.blocks],
+  };
+}
+
+/** Every kernel that computes the product on the device, the default first. */
+function candidates(attrs: MatmulAttrs, problem: Problem, device: DeviceTraits): Candidate[] {
+  const usual = usualSubgroupTile(attrs, problem, device);
+  const all = [
+    ...usual ? [subgroup(attrs, problem, device, usual)] : [],
+    ...plainTilings(problem, attrs.blocks).map((tile) => plain(attrs, problem, tile)),
+  ];
+  const { vectors, transposeC } = problem;
+  if (readsAlong(attrs, problem) && vectors.b && (vectors.c || transposeC)) {
+    all.push(...subgroupTiles(attrs, device, problem).map((tile) => subgroup(attrs, problem, device, tile)));
+    if (vectors.c) {
+      all.push(...workgroupTilesOn(device, problem).map((tile) => workgroup(attrs, problem, tile)));
+    }
+  }
+  if (device.f16 && problem.packing === packings.f16) {
+    const native = candidates(attrs, { ...problem, packing: nativeF16 }, device);
+    all.push(...native.map((one) => ({ ...one, name: `${one.name}, f16` })));
+  }
+  return [...new Map(all.map((one) => [one.name, one])).values()];
+}
+
+/**
+ * The default tiling and others. Small ones are for GPUs, which want many invocations; narrow problems want narrow groups; and
+ * with scalar loads a large tile is code that takes long to compile.
+ */
+function plainTilings({ m, n, k, vectors }: Problem, blocks: number): Tiling[] {
+  const usual = tiling(m, n, k, blocks);
+  const { GROUP_M, GROUP_N } = usual;
+  const others = n <= few
+    ? [[4, 4, 64 / GROUP_N, GROUP_N], [8, 4, 32 / GROUP_N, GROUP_N], [16, 4, 8, GROUP_N]]
+    : m <= few
+    ? [[4, 4, GROUP_M, 64 / GROUP_M], [4, 8, GROUP_M, 32 / GROUP_M], [8, 16, GROUP_M, 8]]
+    : [[4, 4, 8, 16], [8, 8, 8, 8], ...vectors.a && vectors.b ? [[16, 8, 4, 8], [16, 16, 4, 8]] : []];
+  return [
+    usual,
+    ...others.map(([TILE_M, TILE_N, GROUP_M, GROUP_N]) => ({ TILE_M, TILE_N, GROUP_M, GROUP_N })),
+  ];
+}
+
+/** Tiles of the kernel for subgroups that are worth a try: a row for each lane to load, and as much of C as fits in registers. */
+function subgroupTiles(
+  { transposeA }: MatmulAttrs,
+  { subgroupSize }: DeviceTraits,
+  { m }: Problem,
+): SubgroupTile[] {
+  if (subgroupSize < 4 || subgroupSize > 32) return [];
+  const tiles: SubgroupTile[] = subgroupSize > 16 ? [[32, 4]] : [[16, 8], [32, 8], [64, 4]];
+  return tiles.filter(([rows]) => 2 * m >= rows || (transposeA && rows === 16));
+}
+
+/**
+ * Tiles in workgroup memory that the problem half fills. To a software driver that memory is like any other: at 512×768×768 TN
+ * they took 2 to 4 times as long as the default on llvmpipe and on SwiftShader, which also takes longest to compile them.
+ */
+function workgroupTilesOn({ software }: DeviceTraits, { m, n }: Problem): readonly WorkgroupTile[] {
+  return software ? [] : workgroupTiles.filter(({ TILE_M, TILE_N }) => 2 * m >= TILE_M && 2 * n >= TILE_N);
+}
+
+/** The candidate that was chosen for products like this one on the device, else the default. */
+function chosen(attrs: MatmulAttrs, problem: Problem, device: DeviceTraits): Candidate {
+  const all = candidates(attrs, problem, device);
+  const name = device.choices?.get(bucketOf(attrs, problem));
+  return all.find((candidate) => candidate.name === name) ?? all[0];
+}
+
+/** What products are chosen alike by: layout, storage, and extents up to the next power of two. */
+function bucketOf(
+  { transposeA, transposeB, blocks }: MatmulAttrs,
+  { m, n, k, vectors, packing, transposeC }: Problem,
+): string {
+  const upTo = (extent: number) => 2 ** Math.ceil(Math.log2(extent));
+  const layout = `${transposeA ? "T" : "N"}${transposeB ? "T" : "N"}${transposeC ? "ᵀ" : ""}`;
+  const width = Object.entries(vectors).filter(([, wide]) => wide).map(([name]) => name).join("");
+  const size = [m, n, k].map(upTo).join("×");
+  return `product ${layout} ${size}, ${upTo(blocks)} blocks, vec4 ${width || "none"}, packing ${packing}`;
+}
+
+/** The candidates for a product of `inputs` [a, b] into `out`. */
+export function productVariants(
+  attrs: MatmulAttrs,
+  inputs: readonly Spec[],
+  out: Spec,
+  device: DeviceTraits,
+): Variants {
+  const stated = problemOf(inputs, out, attrs);
+  const problem = isTallGradient(attrs, stated) ? transposed(stated) : stated;
+  const { m, n, k } = problem;
+  return {
+    bucket: bucketOf(attrs, problem),
+    candidates: candidates(attrs, problem, device).map(({ name, kernel }) => ({
+      name,
+      kernel: kernel(addToOutput),
+    })),
+    multiplyAdds: m * n * k * attrs.blocks,
+  };
+}
+
 /**
  * The launches of a product of `inputs` [a, b] into `out`, with what else its epilogue reads (`bias`, `residual`, `scales` of a
  * packed b). Throws nothing: shapes were checked when it was traced.
@@ -235,7 +414,8 @@ export function productDispatches(
   const swaps = isTallGradient(attrs, stated);
   const problem = swaps ? transposed(stated) : stated;
   const { m, n, k, a, b, c } = problem;
-  const { kernel, grid, kChunk } = subgroupChoice(attrs, problem, device) ?? plainChoice(attrs, problem);
+  const { kernel, grid } = chosen(attrs, problem, device);
+  const kChunk = kChunkOf(attrs, problem, device);
   const { bias: _, residual: __, ...more } = extra;
   return Array.from({ length: Math.ceil(k / kChunk) }, (_, chunk): Dispatch => ({
     kernel: kernel(chunk === 0 ? epilogueDefines(attrs, inPlace) : addToOutput),

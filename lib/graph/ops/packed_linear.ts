@@ -3,7 +3,7 @@
 import type { DeviceTraits } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { columnSum } from "./column_sum.ts";
-import { productDispatches } from "./matmul_kernels.ts";
+import { productDispatches, productVariants } from "./matmul_kernels.ts";
 import type { MatmulAttrs } from "./product.ts";
 
 /** Values that share a scale, in the order of memory. */
@@ -102,28 +102,31 @@ function evaluate(inputs: readonly Float64Array[], { inputs: specs, attrs, outpu
   ];
 }
 
+function productOf({ gradient, hasBias, hasResidual }: Attrs): MatmulAttrs {
+  return {
+    transposeA: false,
+    transposeB: !gradient,
+    blocks: 1,
+    splits: { a: "columns", b: "columns", out: "columns" },
+    scale: 1,
+    activation: undefined,
+    hasBias,
+    hasResidual,
+  };
+}
+
 function dispatches(
   { inputs, outputs, attrs }: Node<Attrs>,
   inPlace: boolean,
   device: DeviceTraits,
 ): Dispatch[] {
   const { x, values, scales, bias, residual } = named(inputs, attrs);
-  const product: MatmulAttrs = {
-    transposeA: false,
-    transposeB: !attrs.gradient,
-    blocks: 1,
-    splits: { a: "columns", b: "columns", out: "columns" },
-    scale: 1,
-    activation: undefined,
-    hasBias: attrs.hasBias,
-    hasResidual: attrs.hasResidual,
-  };
   const extra = {
     ...(scales ? { scales } : {}),
     ...(bias ? { bias } : {}),
     ...(residual && !inPlace ? { residual } : {}),
   };
-  return productDispatches(product, [x, values], outputs[0], extra, inPlace, device);
+  return productDispatches(productOf(attrs), [x, values], outputs[0], extra, inPlace, device);
 }
 
 const packedLinearOp: Op<Attrs> = {
@@ -132,5 +135,7 @@ const packedLinearOp: Op<Attrs> = {
   derivative,
   evaluate,
   dispatches,
+  variants: ({ attrs, inputs, outputs }, device) =>
+    productVariants(productOf(attrs), inputs, outputs[0], device),
   inPlaceInput: ({ inputs, attrs }) => attrs.hasResidual ? inputs.length - 1 : -1,
 };

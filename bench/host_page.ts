@@ -1,0 +1,137 @@
+/** The figures of `deno task host`, and the page of them. */
+
+import { machineText, table } from "../lib/report/markdown.ts";
+import type { Environment } from "../lib/report/schema.ts";
+
+/** Of building the program of a step at full width; milliseconds. */
+export interface BuildFigures {
+  readonly trace: number;
+  readonly differentiate: number;
+  readonly planning: number;
+  /** The whole build, pipelines and bind groups included. */
+  readonly total: number;
+  /** Of the graph, AdamW's left out. */
+  readonly dispatches: number;
+  readonly pipelines: number;
+}
+
+/** Of replaying a narrow program; milliseconds, an entry a step. */
+export interface ReplayFigures {
+  readonly dispatches: number;
+  /** From the end of one step's wait for the GPU to the next step's end: all the trainer does but that wait. */
+  readonly step: readonly number[];
+  /** Of it, in the driver's layer: the queue's `writeBuffer`, the encoder's `finish`, the queue's `submit`. */
+  readonly upload: readonly number[];
+  readonly finish: readonly number[];
+  readonly submit: readonly number[];
+  /** Bytes of V8's heap after as many steps, garbage collected, over those before. */
+  readonly heapGrowth: number;
+}
+
+/** Of one adapter. */
+export interface HostFigures {
+  readonly label: string;
+  readonly build: BuildFigures;
+  readonly replay: ReplayFigures;
+}
+
+/** A run of `deno task host`. */
+export interface HostRecord {
+  readonly schemaVersion: 1;
+  readonly environment: Environment;
+  /** The width of the replayed program. */
+  readonly narrow: number;
+  readonly figures: readonly HostFigures[];
+}
+
+/** Milliseconds a step, and seconds a build, that are to be kept. */
+const [stepGoal, buildGoal] = [1, 3];
+
+const share = (values: readonly number[], part: number) =>
+  values.toSorted((a, b) => a - b)[Math.floor(part * (values.length - 1))];
+
+/** The median. */
+export const middle = (values: readonly number[]): number => share(values, 0.5);
+
+/** Milliseconds a step outside those three: JavaScript and its calls to record the dispatches. */
+function ownTime({ step, upload, finish, submit }: ReplayFigures): number[] {
+  return step.map((time, i) => time - upload[i] - finish[i] - submit[i]);
+}
+
+const spread = (values: readonly number[]) =>
+  `${middle(values).toFixed(2)} (${share(values, 0.95).toFixed(2)})`;
+
+function stepTable({ figures, narrow }: HostRecord): string {
+  const header = [
+    "adapter",
+    "dispatches",
+    "ms a step (goal: < " + stepGoal + ")",
+    "JavaScript",
+    "uploads",
+    "finish",
+    "submit",
+    "heap growth",
+  ];
+  const rows = figures.map(({ label, build, replay }) => [
+    label,
+    build.dispatches === replay.dispatches
+      ? `${build.dispatches}`
+      : `${replay.dispatches} (${build.dispatches} at full width)`,
+    spread(replay.step),
+    spread(ownTime(replay)),
+    spread(replay.upload),
+    spread(replay.finish),
+    spread(replay.submit),
+    `${(replay.heapGrowth / 1024).toFixed(0)} KiB`,
+  ]);
+  const { step } = figures[0].replay;
+  return `The trainer's step, 12 layers, ${narrow} wide. Median (95th percentile) of ${step.length} steps, milliseconds. JavaScript:
+putting the batch together and recording the dispatches. The rest is spent in WebGPU's own calls: \`writeBuffer\`, the encoder's
+\`finish\`, which checks what was recorded, and \`submit\`. The GPU is waited for between the steps, which does not count; a
+software driver's threads take the processors from a step as soon as it is submitted. Dispatches without AdamW's three. Heap
+growth: of V8's heap in use after those steps over before, garbage collected.
+
+${table(header, rows)}`;
+}
+
+function buildTable({ figures }: HostRecord): string {
+  const header = [
+    "adapter",
+    `s (goal: < ${buildGoal})`,
+    "trace, ms",
+    "gradients, ms",
+    "plan, ms",
+    "pipelines",
+  ];
+  const rows = figures.map(({ label, build }) => [
+    label,
+    (build.total / 1000).toFixed(2),
+    ...[build.trace, build.differentiate, build.planning].map((time) => time.toFixed(0)),
+    `${build.pipelines}`,
+  ]);
+  return `The program of a step at full width, on a new device; what is not tracing, gradients and plan is pipelines and bind
+groups. The driver may have kept compiled shaders from an earlier run.
+
+${table(header, rows)}`;
+}
+
+/** The record as a page. */
+export function hostPageOf(record: HostRecord): string {
+  const { commit, dirty } = record.environment;
+  return `# The host's side
+
+\`deno task host\`: a training step on 12 layers of RoBERTa-base's shape, 8 texts of 64 tokens, as JavaScript sees it.
+
+Machine: ${machineText(record.environment)}. Commit ${commit.slice(0, 10)}${
+    dirty ? " with uncommitted changes" : ""
+  }.
+
+## A step
+
+${stepTable(record)}
+
+## Building
+
+${buildTable(record)}
+`;
+}

@@ -1,0 +1,184 @@
+"""The works of the bench in PyTorch on the CPU, for `pytorch.ts`.
+
+A request is a line of JSON on stdin; "open" is followed by the f32 bytes of its inputs. An answer is a line of JSON on stdout;
+that to "results" is followed by the f32 bytes of the results. One work is open at a time. Timings are taken here.
+"""
+
+import json
+import math
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+
+def product(inputs, transposeA, transposeB):
+    a, b = inputs["a"], inputs["b"]
+    return lambda: [(a.T if transposeA else a) @ (b.T if transposeB else b)]
+
+
+def sum_of_arrays(inputs):
+    return lambda: [inputs["a"] + inputs["b"]]
+
+
+def attend(q, k, v, texts, heads):
+    tokens, width = q.shape
+    q, k, v = (x.view(texts, tokens // texts, heads, width // heads).transpose(1, 2) for x in (q, k, v))
+    if hasattr(F, "scaled_dot_product_attention"):
+        mixed = F.scaled_dot_product_attention(q, k, v)
+    else:
+        mixed = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(width // heads), -1) @ v
+    return mixed.transpose(1, 2).reshape(tokens, width)
+
+
+def attention(inputs, texts, heads):
+    q, k, v = (inputs[name] for name in "qkv")
+    return lambda: [attend(q, k, v, texts, heads)]
+
+
+def attention_gradient(inputs, texts, heads):
+    q, k, v = (inputs[name].requires_grad_() for name in "qkv")
+
+    def once():
+        return torch.autograd.grad(attend(q, k, v, texts, heads).square().sum(), (q, k, v))
+
+    return once
+
+
+def layer_norm(inputs, epsilon):
+    x, gamma, beta = inputs["x"], inputs["gamma"], inputs["beta"]
+    return lambda: [F.layer_norm(x, gamma.shape, gamma, beta, epsilon)]
+
+
+def cross_entropy(inputs, labels):
+    logits, labels = inputs["logits"].requires_grad_(), torch.tensor(labels)
+
+    def once():
+        loss = F.cross_entropy(logits, labels)
+        return [loss, *torch.autograd.grad(loss, logits)]
+
+    return once
+
+
+def adamw(inputs, rate, beta1, beta2, epsilon, maxNorm):
+    w = inputs["w"].requires_grad_()
+    optimizer = torch.optim.AdamW([w], rate, (beta1, beta2), epsilon, weight_decay=0)
+
+    def once():
+        w.grad = inputs["g"].clone()
+        torch.nn.utils.clip_grad_norm_([w], maxNorm)
+        optimizer.step()
+        state = optimizer.state[w]
+        return [w, state["exp_avg"], state["exp_avg_sq"]]
+
+    return once
+
+
+def encode(w, ids, texts, layers, heads, epsilon, scale):
+    """The class scores of the encoder of `works/shaped_encoder.ts`; `scale` is the adapters' α/r."""
+
+    def linear(path, x):
+        y = F.linear(x, w[f"{path}.weight"], w[f"{path}.bias"])
+        if f"{path}.A" not in w:
+            return y
+        return y + scale * F.linear(F.linear(x, w[f"{path}.A"]), w[f"{path}.B"])
+
+    def norm(path, x):
+        return F.layer_norm(x, x.shape[-1:], w[f"{path}.weight"], w[f"{path}.bias"], epsilon)
+
+    words = w["embedding.weight"][ids].view(texts, -1, w["embedding.weight"].shape[1])
+    x = norm("embedding.norm", (words + w["positions"][: words.shape[1]]).flatten(0, 1))
+    for i in range(layers):
+        at = f"layer.{i}."
+        q, k, v = (linear(at + name, x) for name in ("query", "key", "value"))
+        h = norm(at + "attention.norm", linear(at + "output", attend(q, k, v, texts, heads)) + x)
+        x = norm(at + "ffn.norm", linear(at + "ffn_out", F.gelu(linear(at + "ffn_in", h))) + h)
+    return linear("head", x.view(texts, -1, x.shape[1]).mean(1))
+
+
+def encoder(inputs, ids, shape):
+    ids = torch.tensor(ids)
+
+    def once():
+        with torch.no_grad():
+            return [encode(inputs, ids, **shape)]
+
+    return once
+
+
+def lora_step(inputs, ids, labels, shape, trainable, rate, steps, beta1, beta2, epsilon):
+    ids, labels = torch.tensor(ids), torch.tensor(labels)
+    own = [inputs[name].requires_grad_() for name in trainable]
+    optimizer = torch.optim.AdamW(own, rate, (beta1, beta2), epsilon, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (steps - step) / steps)
+
+    def once():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(encode(inputs, ids, **shape), labels)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        return [loss]
+
+    return once
+
+
+WORKS = (
+    product,
+    sum_of_arrays,
+    attention,
+    attention_gradient,
+    layer_norm,
+    cross_entropy,
+    adamw,
+    encoder,
+    lora_step,
+)
+
+
+def receive(shape):
+    data = bytearray(sys.stdin.buffer.read(4 * math.prod(shape)))
+    return torch.frombuffer(data, dtype=torch.float32).view(shape)
+
+
+def results(work, times):
+    """The results of `times` runs, one after another."""
+    runs = [[value.detach().clone() for value in work()] for _ in range(times)]
+    return [torch.stack(values).numpy() for values in zip(*runs)]
+
+
+def timed(work, times):
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    return 1000 * (time.perf_counter() - start)
+
+
+def main():
+    works = {work.__name__: work for work in WORKS}
+    work = None
+    answer({"version": torch.__version__, "threads": torch.get_num_threads()})
+    for line in iter(sys.stdin.buffer.readline, b""):
+        request = json.loads(line)
+        times = request.get("times", 1)
+        if request["do"] == "open":
+            inputs = {name: receive(shape) for name, shape in request["inputs"].items()}
+            work = works[request["work"]](inputs, **request["options"])
+            answer({})
+        elif request["do"] == "results":
+            found = results(work, times)
+            answer({"bytes": [value.nbytes for value in found]}, *found)
+        elif request["do"] == "lap":
+            answer({"milliseconds": timed(work, times)})
+
+
+def answer(header, *values):
+    out = sys.stdout.buffer
+    out.write(json.dumps(header).encode() + b"\n")
+    for value in values:
+        out.write(value.tobytes())
+    out.flush()
+
+
+main()

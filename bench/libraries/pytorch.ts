@@ -1,0 +1,134 @@
+/** PyTorch on the CPU, by the script `pytorch.py` in a process of its own: it answers requests in turn and takes its own times. */
+
+import { fileURLToPath } from "node:url";
+import { lazily } from "../work.ts";
+import type { Input, Runner } from "../work.ts";
+
+/** A function of `pytorch.py`. */
+type TorchWork =
+  | "product"
+  | "sum_of_arrays"
+  | "attention"
+  | "attention_gradient"
+  | "layer_norm"
+  | "cross_entropy"
+  | "adamw"
+  | "encoder"
+  | "lora_step";
+
+interface Answer {
+  readonly milliseconds?: number;
+  readonly bytes?: readonly number[];
+}
+
+/** What the script says of itself when it starts. */
+export interface TorchVersion {
+  readonly version: string;
+  readonly threads: number;
+}
+
+/** The script at work. It ends when this process does: its input ends then. */
+class Torch {
+  readonly #process: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  readonly #output: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  /** What has been received and not been read. */
+  #received: Uint8Array<ArrayBuffer> = new Uint8Array();
+
+  constructor() {
+    const script = fileURLToPath(new URL("./pytorch.py", import.meta.url));
+    this.#process = new Deno.Command("python3", { args: [script], stdin: "piped", stdout: "piped" }).spawn();
+    this.#input = this.#process.stdin.getWriter();
+    this.#output = this.#process.stdout.getReader();
+  }
+
+  async ask(request: object, inputs: readonly Input[] = []): Promise<Answer> {
+    await this.#input.write(new TextEncoder().encode(`${JSON.stringify(request)}\n`));
+    for (const { data } of inputs) await this.#input.write(new Uint8Array(data.buffer));
+    return await this.line();
+  }
+
+  /** The next line. */
+  async line<T extends object = Answer>(): Promise<T> {
+    let end = -1;
+    while ((end = this.#received.indexOf(10)) < 0) await this.#more();
+    return JSON.parse(new TextDecoder().decode(this.#take(end + 1)));
+  }
+
+  async floats(bytes: number): Promise<Float32Array> {
+    while (this.#received.length < bytes) await this.#more();
+    return new Float32Array(this.#take(bytes).buffer);
+  }
+
+  /** A copy of the first `size` bytes, which are then gone. */
+  #take(size: number): Uint8Array<ArrayBuffer> {
+    const taken = this.#received.slice(0, size);
+    this.#received = this.#received.subarray(size);
+    return taken;
+  }
+
+  async #more(): Promise<void> {
+    const { value, done } = await this.#output.read();
+    if (done) {
+      const { code } = await this.#process.status;
+      throw new Error(`bench/libraries/pytorch.py ended with code ${code}; its error is above`);
+    }
+    const joined = new Uint8Array(this.#received.length + value.length);
+    joined.set(this.#received);
+    joined.set(value, this.#received.length);
+    this.#received = joined;
+  }
+
+  async end(): Promise<void> {
+    await this.#input.close();
+    await this.#output.cancel();
+    await this.#process.status;
+  }
+}
+
+const opened = lazily(async () => {
+  const torch = new Torch();
+  return { torch, about: await torch.line<TorchVersion>() };
+});
+
+/** What the script says of itself; undefined where there is no PyTorch: `python3 -c 'import torch'` fails. */
+export async function torchVersion(): Promise<TorchVersion | undefined> {
+  try {
+    const { success } = await new Deno.Command("python3", {
+      args: ["-c", "import torch"],
+      stderr: "null",
+    }).output();
+    return success ? (await opened()).about : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** Ends the script, if it was started. */
+export async function endTorch(): Promise<void> {
+  await (await opened()).torch.end();
+}
+
+/** A runner of a work of `pytorch.py`; its results are those of `resultRuns` runs, one after another. */
+export async function torchRunner(
+  work: TorchWork,
+  inputs: Readonly<Record<string, Input>>,
+  options: object = {},
+  resultRuns = 1,
+): Promise<Runner> {
+  const { torch } = await opened();
+  const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
+  await torch.ask({ do: "open", work, inputs: shapes, options }, Object.values(inputs));
+  return {
+    async results() {
+      const { bytes } = await torch.ask({ do: "results", times: resultRuns });
+      const values = [];
+      for (const size of bytes!) values.push(await torch.floats(size));
+      return values;
+    },
+    lap: async (times) => (await torch.ask({ do: "lap", times })).milliseconds,
+    // The next work takes this one's place.
+    dispose() {},
+  };
+}

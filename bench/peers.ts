@@ -1,0 +1,38 @@
+/**
+ * The libraries that this one is raced against. To add one: its runner in `libraries/`, an entry here, and its ways in the
+ * works. Those on the CPU are what a user without a GPU would pick; they never count among the WebGPU peers.
+ */
+
+/** Where a peer computes, and what the page says of it. */
+export interface Peer {
+  readonly place: "WebGPU" | "CPU";
+  readonly about: string;
+}
+
+export const peers = {
+  "tfjs-webgpu": { place: "WebGPU", about: "4.22.0, eager" },
+  "jax-js": { place: "WebGPU", about: "0.1.25, jitted" },
+  "doppler-gpu": {
+    place: "WebGPU",
+    about: "0.5.1, its kernels called one by one, as its own trainer calls them",
+  },
+  "tfjs-wasm": { place: "CPU", about: "4.22.0, eager, SIMD, one thread (tfjs has more in browsers only)" },
+  "onnxruntime-node": { place: "CPU", about: "1.30.0, a thread a core, forward only" },
+  "PyTorch": { place: "CPU", about: "eager, a thread a core" },
+} as const satisfies Record<string, Peer>;
+
+/** A library that is raced. */
+export type PeerName = keyof typeof peers;
+
+/** Why a peer without gradients cannot do what needs them. */
+export const forwardOnly = "forward only";
+
+/** True of a peer on the same WebGPU adapter. */
+export function onWebGpu(library: string): boolean {
+  return library in peers && peers[library as PeerName].place === "WebGPU";
+}
+
+/** The name as a column's head has it: a peer on the CPU says so. */
+export function headOf(peer: string): string {
+  return onWebGpu(peer) ? peer : `${peer}, on the CPU`;
+}

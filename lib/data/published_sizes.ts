@@ -1,0 +1,54 @@
+/**
+ * How large the data sets that are read from a folder are, as published, so that a dry run needs no files.
+ *
+ * GLUE: rows, and bytes of train, on the data set card of `nyu-mll/glue` (Wang et al. 2019); a row's bytes are its characters,
+ * 12 of label and index, and 4 a text. LLM-Adapters: rows of its `dataset/<name>/{train,test}.json` (Hu et al. 2023, Table 1;
+ * the train rows sum to Commonsense170K's 170,420); the characters there are rough means, from no publication.
+ */
+
+/** A data set by its sizes. */
+export interface PublishedSize {
+  /** Training examples. */
+  readonly train: number;
+  /** Examples of each dev set, the headline's first. */
+  readonly dev: readonly number[];
+  /** Texts an example: 1, 2, or the question and its options. */
+  readonly texts: number;
+  /** Mean characters of a sequence: a text, two in one, or a question with one of its options. */
+  readonly characters: number;
+}
+
+function glue(train: number, bytes: number, texts: number, ...dev: number[]): PublishedSize {
+  return { train, dev, texts, characters: Math.round(bytes / train) - 12 - 4 * texts };
+}
+
+function choice(train: number, dev: number, options: number, characters: number): PublishedSize {
+  return { train, dev: [dev], texts: 1 + options, characters };
+}
+
+const sizes: Readonly<Record<string, PublishedSize>> = {
+  "CoLA": glue(8_551, 484_869, 1, 1_043),
+  "SST-2": glue(67_349, 4_681_603, 1, 872),
+  "MRPC": glue(3_668, 943_843, 2, 408),
+  "QQP": glue(363_846, 50_900_820, 2, 40_430),
+  "STS-B": glue(5_749, 754_791, 2, 1_500),
+  "MNLI": glue(392_702, 74_619_646, 2, 9_815, 9_832),
+  "QNLI": glue(104_743, 25_612_443, 2, 5_463),
+  "RTE": glue(2_490, 847_320, 2, 277),
+  "WNLI": glue(635, 107_109, 2, 71),
+  "boolq": choice(9_427, 3_270, 2, 50),
+  "piqa": choice(16_113, 1_838, 2, 140),
+  "social_i_qa": choice(33_410, 1_954, 3, 140),
+  "hellaswag": choice(39_905, 10_042, 4, 310),
+  "winogrande": choice(63_238, 1_267, 2, 110),
+  // A few questions have five options, and so every example has room for them.
+  "ARC-Easy": choice(2_251, 2_376, 5, 130),
+  "ARC-Challenge": choice(1_119, 1_172, 5, 155),
+  "openbookqa": choice(4_957, 500, 4, 75),
+};
+
+/** The published size of a task that is read from a folder. Throws an Error that lists those known. */
+export function publishedSize(task: string): PublishedSize {
+  if (Object.hasOwn(sizes, task)) return sizes[task];
+  throw new Error(`no published size of ${task}; have ${Object.keys(sizes).join(", ")}`);
+}

@@ -1,0 +1,210 @@
+/**
+ * Chooses between kernels that compute the same: runs each on random data, refuses those whose result differs from the default's
+ * in any bit, times the others in turn, and keeps the winners in the user's cache folder. Since all have the default's bits, no
+ * result depends on what is chosen: not on the machine's noise, on the cache, or on the budget, and a resumed run ends as it would
+ * have.
+ */
+
+import { digestOf } from "../digest.ts";
+import type { Gpu } from "./device.ts";
+import { type BufferView, buildProgram, type Call, Program } from "./program.ts";
+import { TuningCache, userCachePath } from "./tuning_cache.ts";
+
+/** Options of the autotuner. */
+export interface AutotuneOptions {
+  /**
+   * The most seconds it takes in all, but for the kernel that runs when they are over; what it has not come to by then keeps its
+   * default. 10 by default.
+   */
+  readonly seconds?: number;
+  /** Where winners are kept; by default `bora-webgpu/kernels.json` in the user's cache folder, and in a browser nowhere. */
+  readonly cache?: string;
+  /** Told, a line each, of kernels that are refused and of a cache that cannot be used; `console.warn` by default. */
+  readonly report?: (line: string) => void;
+}
+
+/** Kernels that compete: their launches by name, the default first, and what they all compute. */
+export interface Field extends Disposable {
+  readonly candidates: readonly { readonly name: string; readonly calls: readonly Call[] }[];
+  readonly result: BufferView;
+}
+
+/** A choice to be made. */
+export interface Contest {
+  /** What the choice is for: it holds for all nodes of this bucket. */
+  readonly bucket: string;
+  /** How much depends on it; contests with more work come first. */
+  readonly work: number;
+  /** The candidates' source, the default first. */
+  readonly kernels: readonly { readonly name: string; readonly code: string }[];
+  /** Makes everything that a run of the candidates needs. */
+  field(): Field;
+}
+
+/** The kernels chosen on one device, and what is left of the time for choosing more. */
+export class Autotuner {
+  /** Names of the chosen kernels by bucket. */
+  readonly choices: Map<string, string> = new Map();
+  readonly #report: (line: string) => void;
+  readonly #cache: TuningCache | undefined;
+  readonly #budget: number;
+  #left: number;
+
+  /** Prefer `openGpu({ autotune })`. */
+  constructor({ seconds = 10, cache = userCachePath(), report = console.warn }: AutotuneOptions) {
+    this.#budget = this.#left = seconds * 1000;
+    this.#report = (line) => report(`Autotuner: ${line}`);
+    this.#cache = cache === undefined ? undefined : new TuningCache(cache, this.#report);
+  }
+
+  /** Makes the choices that are still open, from the cache where it has them. */
+  async tune(gpu: Gpu, contests: readonly Contest[]): Promise<void> {
+    const open = contests.filter(({ bucket }) => !this.choices.has(bucket)).sort((a, b) => b.work - a.work);
+    if (open.length === 0) return;
+    const known = await this.#cache?.read();
+    const found = new Map<string, string>();
+    for (const contest of open) {
+      const key = await keyOf(gpu, contest);
+      const choice = known?.get(key) ?? await this.#decide(gpu, contest);
+      if (choice !== undefined && !known?.has(key)) found.set(key, choice);
+      this.choices.set(contest.bucket, choice ?? contest.kernels[0].name);
+    }
+    if (found.size > 0) await this.#cache?.add(found);
+  }
+
+  /** The fastest; undefined where another run, which has more time left for this contest, may know better. */
+  async #decide(gpu: Gpu, contest: Contest): Promise<string | undefined> {
+    if (this.#left <= 0) return undefined;
+    const hadAll = this.#left === this.#budget;
+    const start = performance.now();
+    using field = contest.field();
+    const { name, tried, complete } = await fastest(
+      gpu,
+      field,
+      start + this.#left,
+      (name, reason) =>
+        this.#report(`${contest.bucket} on ${gpu.adapter.name}: "${name}" is not used: ${reason}`),
+    );
+    this.#left -= performance.now() - start;
+    return complete || (hadAll && tried > 1) ? name : undefined;
+  }
+}
+
+/**
+ * Adapter, runtime (which compiles the kernels), bucket, and a digest of the kernels' source. WebGPU tells of the driver what
+ * the adapter's description holds (llvmpipe's has its LLVM's version), and no more.
+ */
+async function keyOf({ adapter, device }: Gpu, { bucket, kernels }: Contest): Promise<string> {
+  const { vendor, architecture, device: model, description } = device.adapterInfo;
+  const identity = [adapter.name, vendor, architecture, model, description, navigator.userAgent];
+  return [...new Set(identity.filter(Boolean)), bucket, (await digestOf(kernels)).slice(0, 16)].join(" | ");
+}
+
+/** Milliseconds of a lap, long enough for the clock: browsers round timestamps to 0.1 ms; a wait for the GPU takes 10 ms. */
+const lapMilliseconds = { timestamps: 2, wall: 100 };
+const laps = 5;
+/** What takes this many times as long as the fastest is not timed again: the default after a lap, another after two runs or a lap. */
+const hopeless = { default: 2, runs: 2, lap: 1.25 };
+/** A winner must be faster than the default in all laps but one, and its best time at most this share of the default's. */
+const clear = 0.97;
+
+interface Entrant {
+  readonly name: string;
+  readonly program: Program;
+  /** Milliseconds a run, one entry a lap. */
+  readonly times: number[];
+  /** The least so far, the runs before the laps included. */
+  best: number;
+}
+
+/**
+ * The name of the fastest candidate, the default where none is clearly faster; how many were tried, and whether there was time
+ * for all of them and their laps. Throws what the default throws; what others throw is the reason for refusing them.
+ */
+async function fastest(
+  gpu: Gpu,
+  { candidates, result }: Field,
+  deadline: number,
+  refuse: (name: string, reason: string) => void,
+): Promise<{ name: string; tried: number; complete: boolean }> {
+  using programs = new DisposableStack();
+  const entrants: Entrant[] = [];
+  let expected: Float32Array | undefined;
+  for (const { name, calls } of candidates) {
+    if (expected && performance.now() > deadline) break;
+    const program = await built(gpu, name, calls);
+    if (program instanceof Error) {
+      if (!expected) throw program;
+      refuse(name, program.message);
+      continue;
+    }
+    programs.use(program);
+    const values = await resultOf(gpu, program, result);
+    expected ??= values;
+    const wrong = firstDifference(values, expected);
+    if (wrong !== undefined) {
+      refuse(name, `value ${wrong} is ${values[wrong]}, the default's is ${expected[wrong]}`);
+      continue;
+    }
+    const runs = await Program.timeInTurn(gpu, [program, program], 1);
+    entrants.push({ name, program, best: Math.min(...runs), times: [] });
+  }
+  await runLaps(gpu, entrants, deadline);
+  return {
+    name: winnerOf(entrants).name,
+    tried: entrants.length,
+    complete: performance.now() < deadline,
+  };
+}
+
+function winnerOf(entrants: readonly Entrant[]): Entrant {
+  const [usual] = entrants;
+  const leader = entrants.reduce((a, b) => b.best < a.best ? b : a);
+  if (usual.times.length > 0 && usual.best > hopeless.default * leader.best) return leader;
+  const wins = leader.times.filter((time, lap) => time < usual.times[lap]).length;
+  const isClear = leader.times.length > 1 && wins >= leader.times.length - 1;
+  return isClear && leader.best < clear * usual.best ? leader : usual;
+}
+
+async function built(gpu: Gpu, name: string, calls: readonly Call[]): Promise<Program | Error> {
+  try {
+    return await buildProgram(gpu, name, calls);
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+/** What the program computes, after the result was cleared: a kernel that writes nothing must not pass. */
+async function resultOf(gpu: Gpu, program: Program, { buffer, bytes }: BufferView): Promise<Float32Array> {
+  const encoder = gpu.device.createCommandEncoder({ label: "autotuner" });
+  encoder.clearBuffer(buffer);
+  gpu.device.queue.submit([encoder.finish()]);
+  program.replay();
+  return new Float32Array(await gpu.read(buffer, bytes));
+}
+
+function firstDifference(actual: Float32Array, expected: Float32Array): number | undefined {
+  const [a, b] = [actual, expected].map(({ buffer }) => new Uint32Array(buffer));
+  const at = a.findIndex((bits, i) => bits !== b[i]);
+  return at < 0 ? undefined : at;
+}
+
+/** Times in turn those that may still win, in the first lap the default as well. */
+async function runLaps(gpu: Gpu, entrants: readonly Entrant[], deadline: number): Promise<void> {
+  const length = lapMilliseconds[gpu.device.features.has("timestamp-query") ? "timestamps" : "wall"];
+  for (let lap = 0; lap < laps && performance.now() < deadline; lap++) {
+    const least = Math.min(...entrants.map(({ best }) => best));
+    const most = lap === 0 ? hopeless.runs : hopeless.lap;
+    const running = entrants.filter(({ best }, i) =>
+      i === 0 ? lap === 0 || best <= hopeless.default * least : best <= most * least
+    );
+    if (running.length === 1) return;
+    const slowest = Math.max(...running.map(({ best }) => best));
+    const repeats = Math.ceil(Math.min(1000, length / slowest));
+    const times = await Program.timeInTurn(gpu, running.map(({ program }) => program), repeats);
+    for (const [i, entrant] of running.entries()) {
+      entrant.times.push(times[i] / repeats);
+      entrant.best = Math.min(entrant.best, times[i] / repeats);
+    }
+  }
+}

@@ -1,0 +1,61 @@
+/** The file in which the autotuner's choices outlive a process. */
+
+import * as v from "npm:valibot@1.5.0";
+import { isFile, readJson } from "../files.ts";
+
+/** `bora-webgpu/kernels.json` in the user's cache folder; undefined where there is none, as in a browser. */
+export function userCachePath(): string | undefined {
+  if (!("Deno" in globalThis)) return undefined;
+  const under = (variable: string, folder: string) => {
+    const home = Deno.env.get(variable);
+    return home ? `${home}${folder}/bora-webgpu/kernels.json` : undefined;
+  };
+  if (Deno.build.os === "windows") return under("LOCALAPPDATA", "");
+  if (Deno.build.os === "darwin") return under("HOME", "/Library/Caches");
+  return under("XDG_CACHE_HOME", "") ?? under("HOME", "/.cache");
+}
+
+/** The oldest go first. */
+const mostEntries = 2000;
+
+const schema = v.object({ version: v.literal(1), choices: v.record(v.string(), v.string()) });
+
+/** Names of kernels by key. A file that cannot be read or written costs its content and a line in the report, nothing else. */
+export class TuningCache {
+  constructor(private readonly path: string, private readonly report: (line: string) => void) {}
+
+  /** What the file holds; nothing where there is none, or a damaged one. */
+  async read(): Promise<ReadonlyMap<string, string>> {
+    const entries = await this.#entries();
+    if (!(entries instanceof Error)) return entries;
+    this.report(`${entries.message}; starting without it`);
+    return new Map();
+  }
+
+  /**
+   * Adds to what is in the file now, as the newest, or makes a damaged one anew. Another process that writes at the same moment
+   * may cost some of the entries, never the file.
+   */
+  async add(found: ReadonlyMap<string, string>): Promise<void> {
+    const entries = await this.#entries();
+    const kept = entries instanceof Error ? [] : [...entries].filter(([key]) => !found.has(key));
+    const choices = Object.fromEntries([...kept, ...found].slice(-mostEntries));
+    const part = `${this.path}.${crypto.randomUUID()}.part`;
+    try {
+      await Deno.mkdir(this.path.slice(0, this.path.lastIndexOf("/")), { recursive: true });
+      await Deno.writeTextFile(part, `${JSON.stringify({ version: 1, choices }, null, 1)}\n`);
+      await Deno.rename(part, this.path);
+    } catch (error) {
+      this.report(`the choices hold for this run only: ${(error as Error).message}`);
+    }
+  }
+
+  async #entries(): Promise<Map<string, string> | Error> {
+    try {
+      if (!await isFile(this.path)) return new Map();
+      return new Map(Object.entries((await readJson(this.path, schema)).choices));
+    } catch (error) {
+      return error as Error;
+    }
+  }
+}

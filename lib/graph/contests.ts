@@ -1,0 +1,66 @@
+/** What the autotuner has to decide for a program: one contest for each bucket of nodes, on random data of its own. */
+
+import type { Contest } from "../gpu/autotuner.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { BufferView } from "../gpu/program.ts";
+import { callsOf } from "./calls.ts";
+import { bytesOf, type DType, type Node, type Tensor, type Variants } from "./graph.ts";
+import { randomBits, uniform } from "./random.ts";
+
+/** The contests of the nodes whose op has several kernels; a bucket's largest node stands for all of it. */
+export function contestsOf(gpu: Gpu, nodes: readonly Node[]): Contest[] {
+  const buckets = new Map<string, { node: Node; variants: Variants; work: number }>();
+  for (const node of nodes) {
+    const variants = node.op!.variants?.(node, gpu.traits);
+    if (!variants || variants.candidates.length < 2) continue;
+    const known = buckets.get(variants.bucket);
+    const work = (known?.work ?? 0) + variants.multiplyAdds;
+    const larger = known && known.variants.multiplyAdds >= variants.multiplyAdds ? known : { node, variants };
+    buckets.set(variants.bucket, { ...larger, work });
+  }
+  return [...buckets].map(([bucket, { node, variants: { candidates }, work }]) => ({
+    bucket,
+    work,
+    kernels: candidates.map(({ name, kernel }) => ({ name, code: kernel.code })),
+    field: () => fieldOf(gpu, node, bucket, candidates.map(({ name }) => name)),
+  }));
+}
+
+/** The node's launches with each of the kernels, on buffers that are freed with the field. */
+function fieldOf(gpu: Gpu, node: Node, bucket: string, names: readonly string[]) {
+  using owned = new DisposableStack();
+  const views = new Map<Tensor, BufferView>();
+  for (const tensor of new Set([...node.inputs, ...node.outputs])) {
+    const bytes = bytesOf(tensor);
+    const buffer = owned.adopt(gpu.createBuffer("autotuner", bytes), (own) => gpu.destroyBuffer(own));
+    views.set(tensor, { buffer, offset: 0, bytes });
+    if (node.inputs.includes(tensor)) fill(gpu, buffer, tensor.dtype);
+  }
+  const view = (tensor: Tensor) => views.get(tensor)!;
+  const candidates = names.map((name) => ({
+    name,
+    calls: callsOf(node, false, { ...gpu.traits, choices: new Map([[bucket, name]]) }, view),
+  }));
+  const all = owned.move();
+  return { candidates, result: view(node.outputs[0]), [Symbol.dispose]: () => all.dispose() };
+}
+
+/** A prime, so that no two rows of a matrix begin alike. */
+const patternLength = 65_521;
+
+/** Fills `buffer` with a pattern of random values: drawing one for each element of a large weight would take long. */
+function fill(gpu: Gpu, buffer: GPUBuffer, dtype: DType): void {
+  const pattern = patternOf(dtype);
+  const words = new Uint32Array(Math.floor(buffer.size / 4));
+  for (let at = 0; at < words.length; at += patternLength) {
+    words.set(pattern.subarray(0, words.length - at), at);
+  }
+  gpu.upload(buffer, words);
+}
+
+function patternOf(dtype: DType): Uint32Array {
+  if (dtype === "f32") return new Uint32Array(uniform(0, 0, patternLength, 1).buffer);
+  const bits = Uint32Array.from({ length: patternLength }, (_, i) => randomBits(0, 0, 0, i));
+  // Of a half's exponent the highest bit is left out: below 2, subnormals among them, and neither infinite nor NaN.
+  return dtype === "f16" ? bits.map((word) => word & 0xbfff_bfff) : bits;
+}

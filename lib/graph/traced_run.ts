@@ -1,0 +1,81 @@
+/** A traced computation with its inputs on the GPU, to be run as often as one likes: for benches and for measuring a device. */
+
+import type { Gpu } from "../gpu/device.ts";
+import { compile } from "./compile.ts";
+import { Graph, type Tensor } from "./graph.ts";
+
+/** A tensor that a computation starts from. */
+export interface RunInput {
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** A computation ready to be run. */
+export interface TracedRun {
+  /** Does it once and gives its results. */
+  results(): Promise<Float32Array[]>;
+  /** Does it `times` times and waits for the last: what is timed. */
+  lap(times: number): Promise<void>;
+  dispose(): void;
+}
+
+/** Traces the computation from its inputs, which are weights of `graph`. */
+export type RunTrace = (inputs: Readonly<Record<string, Tensor>>, graph: Graph) => readonly Tensor[];
+
+/** What else there may be of inputs. */
+export interface RunOptions {
+  /** Inputs of whole numbers, one-dimensional. */
+  readonly integers?: Readonly<Record<string, Uint32Array<ArrayBuffer>>>;
+  /** Names of the inputs that may be differentiated. */
+  readonly trainable?: readonly string[];
+}
+
+/** Compiles what `trace` traces and uploads its inputs. Throws what `compile` throws. */
+export async function tracedRun(
+  gpu: Gpu,
+  inputs: Readonly<Record<string, RunInput>>,
+  trace: RunTrace,
+  { integers = {}, trainable = [] }: RunOptions = {},
+): Promise<TracedRun> {
+  const graph = new Graph();
+  const outputs = trace(
+    Object.fromEntries([
+      ...Object.entries(inputs).map(([name, { shape }]) => [
+        name,
+        graph.weight(name, shape, trainable.includes(name)),
+      ]),
+      ...Object.entries(integers).map(([name, data]) => [name, graph.input(name, [data.length], "u32")]),
+    ]),
+    graph,
+  );
+  using owned = new DisposableStack();
+  const views = new Map(
+    Object.entries(inputs).map(([name, { data }]) => {
+      const buffer = owned.adopt(gpu.createBuffer(name, data.byteLength), (own) => gpu.destroyBuffer(own));
+      gpu.upload(buffer, data);
+      return [name, { buffer, offset: 0, bytes: data.byteLength }];
+    }),
+  );
+  const compiled = owned.use(
+    await compile(gpu, outputs, { label: "traced run", weights: (name) => views.get(name)! }),
+  );
+  for (const [name, { buffer }] of compiled.inputs) gpu.upload(buffer, integers[name]);
+  const all = owned.move();
+  const read = async (tensor: Tensor, most = Infinity) => {
+    const { buffer, offset, bytes } = compiled.view(tensor);
+    return new Float32Array(await gpu.read(buffer, Math.min(bytes, most), offset));
+  };
+  return {
+    async results() {
+      compiled.program.replay();
+      const values = [];
+      for (const output of outputs) values.push(await read(output));
+      return values;
+    },
+    async lap(times) {
+      for (let i = 0; i < times; i++) compiled.program.replay();
+      await read(outputs[0], 4);
+    },
+    dispose: () => all.dispose(),
+  };
+}

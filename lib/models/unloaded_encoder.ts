@@ -1,0 +1,72 @@
+/** Encoders known by their configuration or their shapes alone, for dry runs: no weights are read, and no tokenizer. */
+
+import { linearsOf, tokenTable, traceBert, weightShapes } from "./bert.ts";
+import type { EncoderConfig } from "./hugging_face_config.ts";
+import type { Encoder } from "./model.ts";
+import { tableParts, type WeightInPieces } from "./stored_weight.ts";
+
+/** Characters of English text that one token of a subword vocabulary stands for, about. */
+export const charactersPerToken = 4.5;
+
+/** Marks around a text, and around two texts in one sequence (RoBERTa's four). */
+const marks = { single: 2, pair: 4 };
+
+/** A weight without values: no pieces to be uploaded, and zeros for who wants to compute with it. */
+function unread(shape: readonly number[]): WeightInPieces {
+  const size = shape.reduce((product, extent) => product * extent, 1);
+  return {
+    shape,
+    bytes: 4 * size,
+    pieces: () => [],
+    get data() {
+      return new Float32Array(size);
+    },
+  };
+}
+
+/** `model` without the values of its weights: nothing is read from its files any more. */
+export function withoutValues(model: Encoder): Encoder {
+  return { ...model, weights: new Map([...model.weights].map(([name, { shape }]) => [name, unread(shape)])) };
+}
+
+/** What of an encoder its configuration says: all but the values of its weights and its tokenizer. */
+export function configuredEncoder(
+  name: string,
+  config: EncoderConfig,
+): Omit<Encoder, "weights" | "tokenize" | "tokenizePair"> & { readonly maxTokens: number } {
+  const linears = linearsOf(config);
+  return {
+    name,
+    constants: new Map(),
+    linears,
+    width: config.width,
+    // BERT's pooler, once a text, is not counted.
+    multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    maxTokens: config.positions - config.firstPosition,
+    head: config.head,
+    trace: (tracer, ids, lengths) => traceBert(config, tracer, ids, lengths),
+  };
+}
+
+/**
+ * The encoder of a configuration, with zeros for weights. Its tokens are all 0, as many as a text of so many characters has
+ * about.
+ */
+export function unloadedEncoder(name: string, config: EncoderConfig): Encoder {
+  const shapes = [...weightShapes(config)].flatMap(([own, shape]): [string, readonly number[]][] => {
+    const full = `${config.prefix}.${own}`;
+    if (own !== tokenTable) return [[full, shape]];
+    return tableParts(full, shape).map(({ name, from, to }) => [name, [to - from, ...shape.slice(1)]]);
+  });
+  const configured = configuredEncoder(name, config);
+  const tokens = (characters: number, marks: number, most: number) => {
+    const count = Math.ceil(characters / charactersPerToken) + marks;
+    return Array<number>(Math.min(count, most, configured.maxTokens)).fill(0);
+  };
+  return {
+    ...configured,
+    weights: new Map(shapes.map(([name, shape]) => [name, unread(shape)])),
+    tokenize: (text, most = Infinity) => tokens(text.length, marks.single, most),
+    tokenizePair: (a, b, most) => ({ ids: tokens(a.length + b.length, marks.pair, most) }),
+  };
+}

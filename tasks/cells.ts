@@ -1,0 +1,76 @@
+/** From a command line to the cells of a table that it asks for. */
+
+import { taskByName, taskFrom } from "../lib/data/registry.ts";
+import type { Example, Split, Task } from "../lib/data/task.ts";
+import type { Job } from "./run_cell.ts";
+import type { Profile, Row, Table } from "./tables/table.ts";
+import { UsageError } from "./usage.ts";
+
+/** What of a table is asked for. */
+export interface Choice {
+  readonly profile: string;
+  /** Tasks and labels of rows in place of the profile's. */
+  readonly task?: readonly string[];
+  readonly method?: readonly string[];
+  readonly seeds?: string;
+  /** `i/n`: the i-th of n parts. */
+  readonly shard: string;
+}
+
+/** The profile of one table with what the command line changes. */
+export function profileOf({ profiles }: Table, { profile: name, task, method, seeds }: Choice): Profile {
+  const profile = profiles[name];
+  if (!profile) throw new UsageError(`no profile "${name}"; have ${Object.keys(profiles).join(", ")}`);
+  return {
+    ...profile,
+    tasks: task ?? profile.tasks,
+    rows: method ?? profile.rows,
+    seeds: seeds === undefined ? profile.seeds : Number(seeds),
+  };
+}
+
+/** `--shard i/n` as [i − 1, n]. */
+export function shardOf({ shard }: Choice): readonly [part: number, of: number] {
+  const [, part, of] = shard.match(/^([1-9]\d*)\/([1-9]\d*)$/)?.map(Number) ?? [];
+  if (!(part <= of)) throw new UsageError(`--shard wants I/N with 1 ≤ I ≤ N, such as 2/4, not "${shard}"`);
+  return [part - 1, of];
+}
+
+export function rowsOf({ rows }: Table, profile: Profile): Row[] {
+  return rows.filter(({ label }) => profile.rows?.includes(label) ?? true);
+}
+
+/** The profile's tasks, from the suite or from `--data`. */
+export function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Task[] {
+  if (!table.data) return tasks.map(taskByName);
+  if (data === undefined) throw new UsageError(`${table.name} wants --data DIR: ${table.data.folder}`);
+  return tasks.map((name) => taskFrom(name, data));
+}
+
+/** A cell before it is known how its model is trained. */
+export type PlannedJob = Omit<Job, "training">;
+
+/** Seeds outermost, so that a run that is cut short has every row with fewer seeds; a shard has every n-th cell. */
+export function jobsOf(
+  table: Table,
+  profile: Profile,
+  tasks: readonly Task[],
+  [part, of]: readonly [part: number, of: number],
+): PlannedJob[] {
+  return Array.from(
+    { length: profile.seeds },
+    (_, seed) => tasks.flatMap((task) => rowsOf(table, profile).map((row) => ({ task, row, seed }))),
+  ).flat().filter((_, i) => i % of === part);
+}
+
+/** The first `train` and `dev` examples; both sides come in hash order, so this is a random sample. */
+export async function sample(task: Task, profile: Profile): Promise<Split> {
+  const { train, dev, furtherDev = {} } = await task.load();
+  const first = (examples: readonly Example[]) => examples.slice(0, profile.dev);
+  const further = Object.entries(furtherDev).map(([part, examples]) => [part, first(examples)]);
+  return {
+    train: train.slice(0, profile.train),
+    dev: first(dev),
+    ...further.length > 0 ? { furtherDev: Object.fromEntries(further) } : {},
+  };
+}

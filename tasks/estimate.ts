@@ -1,0 +1,205 @@
+/** `deno task reproduce --estimate`: every cell with what it will take, and what does not fit; nothing is run. */
+
+import type { DeviceTraits } from "../lib/gpu/kernel.ts";
+import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
+import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
+import type { Task } from "../lib/data/task.ts";
+import type { PlannedJob } from "./cells.ts";
+import { bytesText, columns, gibibytes, withPrefix } from "./columns.ts";
+import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
+import { adapterOf, warmupRatio } from "./run_cell.ts";
+import type { Profile, Table } from "./tables/table.ts";
+import { Ticker } from "./ticker.ts";
+import { trainingOf } from "./training.ts";
+import {
+  type KnownEncoder,
+  knownEncoder,
+  publishedWorkload,
+  readWorkload,
+  type Workload,
+} from "./workload.ts";
+
+/** The cells of a table that are asked for. */
+export interface AskedTable {
+  readonly table: Table;
+  readonly profile: Profile;
+  readonly jobs: readonly PlannedJob[];
+}
+
+/** What the command line says of an estimate. */
+export interface EstimateOptions {
+  readonly model?: string;
+  readonly data?: string;
+  /** TFLOP/s and GiB. */
+  readonly rate?: string;
+  readonly memory?: string;
+  readonly json: boolean;
+}
+
+/** What one cell will take. */
+interface EstimatedCell extends TrainingEstimate {
+  readonly table: string;
+  readonly task: string;
+  readonly label: string;
+  readonly seed: number;
+  /** At the rate, without a pause. */
+  readonly hours?: number;
+  /** What there is too little room for; empty where it fits, as far as is known. */
+  readonly misfits: readonly ("buffer" | "memory")[];
+}
+
+/** All that is printed. */
+interface Estimates {
+  readonly cells: readonly EstimatedCell[];
+  readonly model: string;
+  /** Where the sizes come from, and the texts' lengths. */
+  readonly basis: string;
+  readonly adapter?: string;
+  readonly room: Room;
+  /** FLOPs a second, and whose word that is. */
+  readonly rate?: number;
+  readonly rateFrom: string;
+}
+
+/** Prints the estimates of all cells, as text or JSON. Throws a UsageError for an option that does not fit. */
+export async function printEstimates(asked: readonly AskedTable[], options: EstimateOptions): Promise<void> {
+  const encoder = await knownEncoder(options.model);
+  using gpu = await findGpu();
+  const room = roomOf(gpu, options.memory);
+  const rate = await rateOf(gpu, options.rate);
+  const cells: EstimatedCell[] = [];
+  const ticker = new Ticker(asked.reduce((sum, { jobs }) => sum + rowsByTask(jobs).size, 0));
+  for (const { table, profile, jobs } of asked) {
+    const estimates = await estimatesOf(encoder, { table, profile, jobs }, options, gpu?.traits, ticker);
+    for (const { task, row: { label }, seed } of jobs) {
+      const estimate = estimates.get(keyOf(task.name, label))!;
+      const hours = rate && estimate.flops / rate / 3600;
+      const own = { table: table.name, task: task.name, label, seed, ...estimate };
+      cells.push({ ...own, hours, misfits: misfits(estimate, room) });
+    }
+  }
+  ticker.stop();
+  const found: Estimates = {
+    cells,
+    model: encoder.model.name,
+    basis: basisOf(encoder, asked.some(({ table }) => isPublished(table, options))),
+    adapter: gpu?.adapter.name,
+    room,
+    rate,
+    rateFrom: options.rate !== undefined ? "--rate" : rate ? "a product measured here" : "",
+  };
+  console.log(options.json ? JSON.stringify({ ...found, total: totalOf(cells) }, null, 1) : textOf(found));
+}
+
+const keyOf = (task: string, label: string) => `${task} / ${label}`;
+
+/** Whether a table's sizes are the published ones, for want of files. */
+const isPublished = ({ data }: Table, options: EstimateOptions) => data !== undefined && !options.data;
+
+/** The first job of each row on each task: seeds differ in nothing that is estimated. */
+function rowsByTask(jobs: readonly PlannedJob[]): Map<string, PlannedJob> {
+  return new Map(jobs.toReversed().map((job) => [keyOf(job.task.name, job.row.label), job]));
+}
+
+/** An estimate for each row on each task. */
+async function estimatesOf(
+  { model }: KnownEncoder,
+  { table, profile, jobs }: AskedTable,
+  options: EstimateOptions,
+  traits: DeviceTraits | undefined,
+  ticker: Ticker,
+): Promise<Map<string, TrainingEstimate>> {
+  const read = isPublished(table, options) ? publishedWorkload : readWorkload;
+  const workloads = new Map<Task, Workload>();
+  const estimates = new Map<string, TrainingEstimate>();
+  for (const [key, { task, row }] of rowsByTask(jobs)) {
+    const { maxTokens, ...training } = trainingOf(profile, row, task, model);
+    // All rows of a task have its texts and its longest.
+    const workload = workloads.get(task) ?? await read(model, { ...task, maxTokens }, profile);
+    workloads.set(task, workload);
+    const { head, train, dev } = workload;
+    const all = { ...training, warmupRatio, seed: 0 };
+    estimates.set(key, await estimateTraining(model, adapterOf(model, row), head, train, dev, all, traits));
+    ticker.step(estimates.size, key);
+  }
+  return estimates;
+}
+
+function basisOf({ tokenizes }: KnownEncoder, published: boolean): string {
+  const tokens = tokenizes ? "tokens by the model's tokenizer" : `${charactersPerToken} characters a token`;
+  return published
+    ? `data sets by their published sizes, all texts of their mean length but one at the protocol's limit, ${tokens}`
+    : `rows and texts of the data's own files, ${tokens}`;
+}
+
+/** Sums over cells. */
+function totalOf(cells: readonly EstimatedCell[]) {
+  const sum = (of: (cell: EstimatedCell) => number) => cells.reduce((total, cell) => total + of(cell), 0);
+  return {
+    cells: cells.length,
+    steps: sum(({ steps }) => steps),
+    flops: sum(({ flops }) => flops),
+    hours: cells.every(({ hours }) => hours !== undefined) ? sum(({ hours }) => hours!) : undefined,
+    peakBytes: Math.max(...cells.map(({ peakBytes }) => peakBytes)),
+    doNotFit: cells.filter(({ misfits }) => misfits.length > 0).length,
+  };
+}
+
+const hoursText = (hours: number | undefined) =>
+  hours === undefined ? "–" : hours < 100 ? hours.toPrecision(2) : hours.toFixed(0);
+
+function textOf({ cells, model, basis, adapter, room, rate, rateFrom }: Estimates): string {
+  const rows = cells.map(({ table, task, label, seed, steps, flops, peakBytes, largestBuffer, ...cell }) => [
+    table,
+    task,
+    label,
+    `${seed}`,
+    steps.toLocaleString("en-US"),
+    withPrefix(flops, "FLOP"),
+    gibibytes(peakBytes),
+    gibibytes(largestBuffer.bytes),
+    hoursText(cell.hours),
+    cell.misfits.length === 0 ? "yes" : `no: ${cell.misfits.join(", ")}`,
+  ]);
+  const total = totalOf(cells);
+  const last = [
+    "total",
+    `${total.cells} cells`,
+    "",
+    "",
+    total.steps.toLocaleString("en-US"),
+    withPrefix(total.flops, "FLOP"),
+    gibibytes(total.peakBytes),
+    "",
+    hoursText(total.hours),
+    total.doNotFit === 0 ? "all" : `${total.cells - total.doNotFit} of ${total.cells}`,
+  ];
+  const header = [
+    "table",
+    "task",
+    "method",
+    "seed",
+    "steps",
+    "FLOPs",
+    "peak GiB",
+    "buffer GiB",
+    "hours",
+    "fits",
+  ];
+  const { bufferBytes, memoryBytes, memoryFrom } = room;
+  const facts = [
+    ["Model", model],
+    ["Basis", basis],
+    ["Adapter", adapter ?? "none here: its limits are not held against the cells"],
+    ["Buffer", bufferBytes ? `${bytesText(bufferBytes)}, the largest that the adapter binds` : "not known"],
+    ["Memory", memoryBytes ? `${bytesText(memoryBytes)}, ${memoryFrom}` : "not known: give --memory GIB"],
+    ["Rate", rate ? `${withPrefix(rate, "FLOP/s")}, ${rateFrom}` : "not known: give --rate TFLOPS for hours"],
+  ];
+  return `${columns(facts, [])}
+
+${columns([header, ...rows, last], [3, 4, 5, 6, 7, 8])}
+
+FLOPs are two a multiply-add: every step forward and backward, attention and padding with it, and an evaluation after
+every epoch. Peak is what the planner allots for weights, activations and optimizer, and buffer the largest part of it.
+Hours are those at the full rate; a step reaches about three quarters of a product's (results/costs.md).`;
+}

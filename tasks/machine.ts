@@ -1,0 +1,64 @@
+/** The machine at hand, as far as what a run needs can be held against it. */
+
+import { measureRates } from "../lib/analysis/rates.ts";
+import { type Gpu, NoAdapterError, openGpu } from "../lib/gpu/device.ts";
+import type { TrainingEstimate } from "../lib/train/estimate.ts";
+import { UsageError } from "./usage.ts";
+
+/** What there is room for; undefined where it is not known. */
+export interface Room {
+  /** The largest buffer that the adapter makes and binds. */
+  readonly bufferBytes?: number;
+  /** Memory for all buffers: as given, or the host's where the driver is software; and which of the two. */
+  readonly memoryBytes?: number;
+  readonly memoryFrom?: string;
+}
+
+/** The adapter, or undefined where there is none. */
+export async function findGpu(): Promise<Gpu | undefined> {
+  try {
+    return await openGpu();
+  } catch (error) {
+    if (error instanceof NoAdapterError) return undefined;
+    throw error;
+  }
+}
+
+/** What there is room for; `memory` is `--memory`, in GiB. WebGPU does not tell a GPU's memory. */
+export function roomOf(gpu: Gpu | undefined, memory: string | undefined): Room {
+  const limits = gpu?.device.limits;
+  const bufferBytes = limits && Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  if (memory !== undefined) {
+    return { bufferBytes, memoryBytes: positive("memory", memory) * 2 ** 30, memoryFrom: "--memory" };
+  }
+  if (!gpu?.adapter.software) return { bufferBytes };
+  return {
+    bufferBytes,
+    memoryBytes: Deno.systemMemoryInfo().available,
+    memoryFrom: "the host's that is free",
+  };
+}
+
+/** What there is too little room for; empty where the run fits, as far as is known. */
+export function misfits(
+  { peakBytes, largestBuffer }: Pick<TrainingEstimate, "peakBytes" | "largestBuffer">,
+  { bufferBytes = Infinity, memoryBytes = Infinity }: Room,
+): ("buffer" | "memory")[] {
+  return [
+    ...largestBuffer.bytes > bufferBytes ? ["buffer" as const] : [],
+    ...peakBytes > memoryBytes ? ["memory" as const] : [],
+  ];
+}
+
+/** FLOPs a second as given by `--rate` in TFLOP/s, else as measured; undefined without either. */
+export async function rateOf(gpu: Gpu | undefined, rate: string | undefined): Promise<number | undefined> {
+  if (rate !== undefined) return positive("rate", rate) * 1e12;
+  return gpu && (await measureRates(gpu)).flopsPerSecond;
+}
+
+/** The value of `--name`. Throws a UsageError unless it is above 0. */
+export function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (value > 0 && Number.isFinite(value)) return value;
+  throw new UsageError(`--${name} wants a number above 0, not "${text}"`);
+}

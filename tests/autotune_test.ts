@@ -1,0 +1,362 @@
+/** Every kernel a product may be computed with gives the default's bits, and the autotuner chooses among them as it says. */
+
+import assert from "node:assert/strict";
+import { attach } from "../lib/adapters/attach.ts";
+import { bora } from "../lib/adapters/bora.ts";
+import { type AutotuneOptions, Autotuner, type Contest, type Field } from "../lib/gpu/autotuner.ts";
+import { Gpu, openGpu } from "../lib/gpu/device.ts";
+import { type DeviceTraits, type Kernel, renderKernel } from "../lib/gpu/kernel.ts";
+import { userCachePath } from "../lib/gpu/tuning_cache.ts";
+import { compile } from "../lib/graph/compile.ts";
+import { contestsOf } from "../lib/graph/contests.ts";
+import { Graph, type Tensor } from "../lib/graph/graph.ts";
+import { interpret } from "../lib/graph/interpret.ts";
+import { matmul, type MatmulOptions } from "../lib/graph/ops/matmul.ts";
+import { packedLinear } from "../lib/graph/ops/packed_linear.ts";
+import { fineTune } from "../lib/train/fine_tune.ts";
+import { FrozenWeights } from "../lib/train/weights.ts";
+import { letters, splitOfLetters } from "./support/letters.ts";
+import { fillSources, relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
+import { tinyEncoder } from "./support/tiny_encoder.ts";
+
+const both = { a: "columns", b: "columns", out: "columns" } as const;
+
+/**
+ * Products that between them have every kernel, and every family in every layout; with edges that fill no tile, and every way of
+ * reading. All tiles in all layouts would take minutes to compile.
+ */
+const products: [string, number, number, number, MatmulOptions, RegExp][] = [
+  ["NN", 68, 132, 20, {}, /workgroup 64|subgroup 16/],
+  ["NT", 68, 132, 20, { transposeB: true }, /workgroup 128|subgroup 64|plain 4×4/],
+  ["TN", 68, 132, 19, { transposeA: true }, /workgroup 32|subgroup 16|plain 16/],
+  ["NT in blocks", 36, 68, 12, { transposeB: true, blocks: 2, splits: both }, /workgroup 32/],
+  ["NN, k in chunks", 36, 36, 1100, {}, /workgroup 32/],
+  ["NN of odd extents", 61, 71, 7, {}, /./],
+  ["NT, few columns", 70, 7, 13, { transposeB: true }, /./],
+  ["NT, few columns as vec4", 68, 8, 20, { transposeB: true }, /subgroup 64/],
+  ["TN, few rows", 6, 72, 21, { transposeA: true }, /./],
+  ["TN, few columns", 36, 8, 20, { transposeA: true }, /./],
+];
+
+for (const [name, m, n, k, options, which] of products) {
+  Deno.test(`${name} ${m}×${n}×${k}: every candidate is right, and has the default's bits`, async () => {
+    const { transposeA, transposeB, blocks = 1 } = options;
+    const graph = new Graph();
+    const out = matmul(
+      graph.weight("a", transposeA ? [k, m * blocks] : [m, k * blocks], false),
+      graph.weight("b", transposeB ? [n, k * blocks] : [k, n * blocks], false),
+      {
+        ...options,
+        scale: 0.3,
+        // A bias keeps a gradient with few columns from being computed transposed.
+        bias: transposeA ? undefined : graph.weight("bias", [n * blocks], false),
+        residual: graph.weight("residual", [m, n * blocks], false),
+      },
+    );
+    await checkCandidates(out, which);
+  });
+}
+
+/** Runs `out` with the default and those of its kernels, a GPU's among them, whose name fits `which`. */
+async function checkCandidates(out: Tensor, which: RegExp): Promise<void> {
+  const gpu = await testGpu();
+  const traits: DeviceTraits = { ...gpu.traits, software: false };
+  const values: Values = new Map();
+  fillSources(out.node.graph, values);
+  const [expected] = interpret([out], values);
+  const { bucket, candidates: [first, ...others] } = out.node.op!.variants!(out.node, traits);
+  const chosen = others.filter(({ name }) => which.test(name));
+  assert.ok(chosen.length >= 1);
+  const sources = new Set<string>();
+  let bits: Float64Array | undefined;
+  for (const { name } of [first, ...chosen]) {
+    const choices = new Map([[bucket, name]]);
+    const forced = new Gpu(gpu.device, gpu.device.adapterInfo, { ...traits, choices });
+    sources.add(out.node.op!.dispatches(out.node, false, forced.traits)[0].kernel.code);
+    const [actual] = await runOnGpu(forced, [out], values);
+    assert.ok(relativeError(actual, expected) < 2e-6, name);
+    assert.deepEqual(actual, bits ??= actual, name);
+  }
+  assert.equal(sources.size, 1 + chosen.length, "each was another kernel");
+}
+
+const count = 256;
+
+/** A kernel that writes `value` to each of `count` floats from `first` on, after going round a loop `rounds` times. */
+function writer(value: string, rounds = 0, first = 0): Kernel {
+  const text = `struct Params {
+  rounds: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  var sum = f32(id.x);
+  for (var i = 0u; i < params.rounds + ${rounds}u; i++) {
+    sum = fract(sum * 1.7 + 0.1);
+  }
+  if (id.x >= ${first}u) {
+    out[id.x] = ${value} + min(sum, 0.0);
+  }
+}`;
+  return renderKernel({ name: "writer", text });
+}
+
+/** A contest of the kernels; `made` counts how often it was run. */
+function contestOf(gpu: Gpu, kernels: Readonly<Record<string, Kernel>>, bucket = "writers") {
+  const made = { fields: 0 };
+  const contest: Contest = {
+    bucket,
+    work: 1,
+    kernels: Object.entries(kernels).map(([name, { code }]) => ({ name, code })),
+    field() {
+      made.fields++;
+      const buffer = gpu.createBuffer("out", 4 * count);
+      const result = { buffer, offset: 0, bytes: 4 * count };
+      const candidates = Object.entries(kernels).map(([name, kernel]) => ({
+        name,
+        calls: [{
+          label: name,
+          kernel,
+          params: { rounds: 0 },
+          views: { out: result },
+          grid: [count / 64, 1, 1] as const,
+        }],
+      }));
+      return { candidates, result, [Symbol.dispose]: () => gpu.destroyBuffer(buffer) };
+    },
+  };
+  return { contest, made };
+}
+
+async function tuned(kernels: Readonly<Record<string, Kernel>>, options: AutotuneOptions = {}) {
+  const gpu = await testGpu();
+  const reports: string[] = [];
+  const cache = options.cache ?? `${await Deno.makeTempDir()}/kernels.json`;
+  const tuner = new Autotuner({ report: (line) => reports.push(line), ...options, cache });
+  const { contest, made } = contestOf(gpu, kernels);
+  const before = gpu.memory;
+  await tuner.tune(gpu, [contest]);
+  assert.deepEqual(gpu.memory.buffers, before.buffers, "what it allocates it frees");
+  return { choice: tuner.choices.get("writers"), reports, cache, fields: made.fields };
+}
+
+const [fast, slow] = [writer("1.0"), writer("1.0", 50_000)];
+
+Deno.test("the faster of two kernels is chosen, whichever comes first", async () => {
+  assert.equal((await tuned({ slow, fast })).choice, "fast");
+  assert.equal((await tuned({ fast, slow })).choice, "fast");
+});
+
+Deno.test("a kernel that is wrong in one bit, writes nothing or does not compile is refused, and said to be", async () => {
+  const { choice, reports } = await tuned({
+    slow,
+    wrong: writer("bitcast<f32>(bitcast<u32>(1.0f) + select(0u, 1u, id.x == 200u))"),
+    idle: writer("1.0", 0, count),
+    broken: writer("nonsense"),
+  });
+  assert.equal(choice, "slow");
+  assert.equal(reports.length, 3);
+  assert.match(
+    reports[0],
+    /writers on .*: "wrong" is not used: value 200 is 1\.0000001.*, the default's is 1$/,
+  );
+  assert.match(reports[1], /"idle" is not used: value 0 is 0, the default's is 1/);
+  assert.match(reports[2], /"broken" is not used: Kernel "writer" does not compile/);
+});
+
+Deno.test("what is in the cache is not measured; other source or another bucket is", async () => {
+  const first = await tuned({ slow, fast });
+  assert.equal(first.fields, 1);
+  const { cache } = first;
+  const again = await tuned({ slow, fast }, { cache });
+  assert.deepEqual([again.choice, again.fields], ["fast", 0]);
+  const changed = await tuned({ slow, fast: writer("1.0", 1) }, { cache });
+  assert.equal(changed.fields, 1);
+  const { choices } = JSON.parse(await Deno.readTextFile(cache));
+  const gpu = await testGpu();
+  assert.equal(Object.keys(choices).length, 2);
+  for (const key of Object.keys(choices)) {
+    assert.ok(key.includes(gpu.adapter.name) && key.includes("writers"));
+  }
+});
+
+Deno.test("the budget: what it does not reach keeps its default, and is not written down", async () => {
+  const { choice, fields, cache } = await tuned({ slow, fast }, { seconds: 0 });
+  assert.deepEqual([choice, fields], ["slow", 0]);
+  const stopped = await tuned({ slow, fast }, { seconds: 1e-6, cache });
+  assert.deepEqual([stopped.choice, stopped.fields], ["slow", 1]);
+  assert.equal((await tuned({ slow, fast }, { cache })).choice, "fast");
+
+  const gpu = await testGpu();
+  const tuner = new Autotuner({ seconds: 0.1, cache });
+  const many = Array.from({ length: 50 }, (_, i) => contestOf(gpu, { slow, fast }, `bucket ${i}`));
+  const start = performance.now();
+  await tuner.tune(gpu, many.map(({ contest }) => contest));
+  assert.equal(tuner.choices.size, 50);
+  const run = many.filter(({ made }) => made.fields > 0).length;
+  assert.ok(run >= 1 && run < 50, `${run} contests in ${performance.now() - start} ms`);
+});
+
+Deno.test("contests with more work come first", async () => {
+  const gpu = await testGpu();
+  const order: string[] = [];
+  const contests = [1, 3, 2].map((work) => {
+    const { contest } = contestOf(gpu, { fast, slow }, `bucket ${work}`);
+    return { ...contest, work, field: () => (order.push(contest.bucket), contest.field()) };
+  });
+  await new Autotuner({ cache: `${await Deno.makeTempDir()}/kernels.json` }).tune(gpu, contests);
+  assert.deepEqual(order, ["bucket 3", "bucket 2", "bucket 1"]);
+});
+
+for (
+  const [what, content] of [
+    ["cut short", '{"version": 1, "choi'],
+    ["of another version", '{"version": 0, "choices": {}}'],
+    ["of other types", '{"version": 1, "choices": {"a": 1}}'],
+    ["not text", Uint8Array.of(0xff, 0xfe, 0)],
+  ] as const
+) {
+  Deno.test(`a cache that is ${what} is reported in a line and made anew`, async () => {
+    const cache = `${await Deno.makeTempDir()}/kernels.json`;
+    await Deno.writeFile(cache, typeof content === "string" ? new TextEncoder().encode(content) : content);
+    const { choice, reports } = await tuned({ slow, fast }, { cache });
+    assert.equal(choice, "fast");
+    assert.equal(reports.length, 1);
+    assert.match(reports[0], /^Autotuner: .*kernels\.json.*; starting without it$/);
+    assert.deepEqual((await tuned({ slow, fast }, { cache })).reports, []);
+  });
+}
+
+Deno.test("a cache that cannot be written costs a line", async () => {
+  const { choice, reports } = await tuned({ slow, fast }, { cache: "/dev/null/kernels.json" });
+  assert.equal(choice, "fast");
+  assert.match(reports.join(), /^Autotuner: the choices hold for this run only: /);
+});
+
+Deno.test("tuners that write at once leave a whole file, of 2000 entries at most", async () => {
+  const cache = `${await Deno.makeTempDir()}/kernels.json`;
+  const old = Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`old ${i}`, "slow"]));
+  await Deno.writeTextFile(cache, JSON.stringify({ version: 1, choices: old }));
+  const gpu = await testGpu();
+  await Promise.all(["one", "other"].map((bucket) => {
+    const { contest } = contestOf(gpu, { slow, fast }, bucket);
+    return new Autotuner({ cache, report: assert.fail }).tune(gpu, [contest]);
+  }));
+  const { reports, fields } = await tuned({ slow, fast }, { cache });
+  assert.deepEqual([reports, fields], [[], 1]);
+  const { choices } = JSON.parse(await Deno.readTextFile(cache));
+  assert.equal(Object.keys(choices).length, 2000);
+  assert.ok(!("old 0" in choices) && "old 1999" in choices);
+});
+
+Deno.test("the cache lies in the user's own folder", () => {
+  const before = Deno.env.get("XDG_CACHE_HOME");
+  Deno.env.set("XDG_CACHE_HOME", "/somewhere");
+  try {
+    if (Deno.build.os === "linux") assert.equal(userCachePath(), "/somewhere/bora-webgpu/kernels.json");
+  } finally {
+    if (before === undefined) Deno.env.delete("XDG_CACHE_HOME");
+    else Deno.env.set("XDG_CACHE_HOME", before);
+  }
+});
+
+Deno.test("a tuned program uses what was chosen, has the bits of one that is not, and the next process the same kernels", async () => {
+  const cache = `${await Deno.makeTempDir()}/kernels.json`;
+  const graph = new Graph();
+  // Odd extents, which have few candidates.
+  const x = graph.weight("x", [41, 15], false);
+  const hidden = matmul(x, graph.weight("up", [47, 15], false), { transposeB: true, activation: "tanh" });
+  const out = matmul(hidden, graph.weight("down", [3, 47], false), { transposeB: true });
+  const values: Values = new Map();
+  fillSources(graph, values);
+  const plain = await runOnGpu(await testGpu(), [out], values);
+  const reports: string[] = [];
+  const open = () => openGpu({ autotune: { seconds: 60, cache, report: (line) => reports.push(line) } });
+  using first = await open();
+  assert.deepEqual(await runOnGpu(first, [out], values), plain);
+  const buckets = [...first.tuner!.choices.keys()];
+  assert.equal(buckets.length, 2);
+  using second = await open();
+  assert.deepEqual(await runOnGpu(second, [out], values), plain);
+  assert.deepEqual([...second.tuner!.choices], [...first.tuner!.choices]);
+
+  // Other choices than the tuner's, to see that they reach the program.
+  const file = JSON.parse(await Deno.readTextFile(cache));
+  const last = (bucket: string) =>
+    [hidden, out].map(({ node }) => node.op!.variants!(node, first.traits)).find((v) => v.bucket === bucket)!
+      .candidates.at(-1)!.name;
+  for (const key of Object.keys(file.choices)) {
+    file.choices[key] = last(buckets.find((bucket) => key.includes(bucket))!);
+  }
+  await Deno.writeTextFile(cache, JSON.stringify(file));
+  using third = await open();
+  assert.deepEqual(await runOnGpu(third, [out], values), plain);
+  assert.deepEqual([...third.tuner!.choices.values()], buckets.map(last));
+  const compiled = await compile(third, [out], {
+    label: "third",
+    weights: (name) => bufferOf(third, values, name),
+  });
+  const tiles = compiled.dump().match(/TILE_M=\d+ TILE_N=\d+ GROUP_M=\d+ GROUP_N=\d+/g)!;
+  assert.deepEqual(tiles, [
+    "TILE_M=8 TILE_N=8 GROUP_M=8 GROUP_N=8",
+    "TILE_M=16 TILE_N=4 GROUP_M=8 GROUP_N=1",
+  ]);
+  assert.deepEqual(reports, []);
+});
+
+Deno.test("packed weights: no candidate is refused, the device's own f16 among them", async () => {
+  const gpu = await testGpu();
+  const reports: string[] = [];
+  const traits = { ...gpu.traits, software: false };
+  for (const packing of ["f16", "int8", "int4"] as const) {
+    const graph = new Graph();
+    const values = graph.weight("values", [68, 64], false, packing);
+    const scales = packing === "f16" ? undefined : graph.weight("scales", [68], false);
+    const { node } = packedLinear(graph.weight("x", [20, 64], false), { values, scales });
+    const tuner = new Autotuner({
+      seconds: 60,
+      cache: "/dev/null/none",
+      report: (line) => reports.push(line),
+    });
+    const candidate = new Gpu(gpu.device, gpu.device.adapterInfo, traits);
+    const [contest] = contestsOf(candidate, [node]);
+    const { kernels } = contest;
+    const native = kernels.filter(({ name }) => name.endsWith(", f16")).length;
+    assert.equal(native, packing === "f16" && gpu.traits.f16 ? kernels.length / 2 : 0);
+    // Of each family one: compiling all of them takes long.
+    const names = kernels.map(({ name }) => name).filter((name) =>
+      /^plain 4×4 in 8×16|workgroup 32/.test(name)
+    );
+    await tuner.tune(candidate, [{ ...contest, field: () => onlyOf(contest.field(), names) }]);
+    assert.match(tuner.choices.get(contest.bucket)!, /^(plain|workgroup|subgroup)/);
+  }
+  assert.deepEqual(reports.filter((line) => !line.includes("for this run only")), []);
+});
+
+function onlyOf(field: Field, names: readonly string[]): Field {
+  const candidates = field.candidates.filter(({ name }) => names.includes(name));
+  return { ...field, candidates };
+}
+
+Deno.test("training with a tuner that its budget cuts short gives the same bits", async () => {
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, { r: 2, blocks: 4, dropout: 0.1, target: ["query", "value"] });
+  const options = { learningRate: 1e-2, epochs: 1, batchSize: 4, warmupRatio: 0.1, seed: 1 };
+  const run = async (gpu: Gpu) => {
+    using frozen = FrozenWeights.of(gpu, model);
+    const { epochs, trained } = await fineTune(
+      ...[gpu, model, frozen, adapter, letters, splitOfLetters(14), options] as const,
+    );
+    return { epochs, trained };
+  };
+  const cache = `${await Deno.makeTempDir()}/kernels.json`;
+  using gpu = await openGpu({ autotune: { seconds: 2, cache, report: assert.fail } });
+  assert.deepEqual(await run(gpu), await run(await testGpu()));
+  assert.ok(gpu.tuner!.choices.size > 5, "it had choices to make");
+});
+
+function bufferOf(gpu: Gpu, values: Values, name: string) {
+  const bytes = 4 * values.get(name)!.length;
+  return { buffer: gpu.createBuffer(name, bytes), offset: 0, bytes };
+}

@@ -1,0 +1,221 @@
+/** What a run will take, against what it took and against counts made by hand. */
+
+import assert from "node:assert/strict";
+import { type Adapter, attach } from "../lib/adapters/attach.ts";
+import { bora } from "../lib/adapters/bora.ts";
+import { methodByName } from "../lib/adapters/registry.ts";
+import { publishedSize } from "../lib/data/published_sizes.ts";
+import { families, taskByName } from "../lib/data/registry.ts";
+import type { Split, Task, TaskFamily } from "../lib/data/task.ts";
+import type { Encoder } from "../lib/models/model.ts";
+import { loadUseLite } from "../lib/models/use_lite.ts";
+import { encodeExamples, fineTune, headOf } from "../lib/train/fine_tune.ts";
+import { estimateTraining } from "../lib/train/estimate.ts";
+import { makeBatches } from "../lib/train/batches.ts";
+import type { TrainOptions } from "../lib/train/trainer.ts";
+import { readCells } from "../lib/report/schema.ts";
+import { FrozenWeights } from "../lib/train/weights.ts";
+import { misfits } from "../tasks/machine.ts";
+import { noAdapter, runTask } from "./support/command.ts";
+import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
+import { testGpu } from "./support/ops.ts";
+import { attachPooled } from "./support/pool.ts";
+import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { tinyEncoder } from "./support/tiny_encoder.ts";
+
+const options: TrainOptions = { learningRate: 3e-3, epochs: 2, batchSize: 4, warmupRatio: 0.03, seed: 0 };
+
+/** Runs the cell, checkpoints and all, and asserts that it took what the estimate says. */
+async function assertEstimated(model: Encoder, adapter: Adapter, task: Task, split: Split): Promise<void> {
+  const gpu = await testGpu();
+  using frozen = FrozenWeights.of(gpu, model);
+  gpu.resetPeak();
+  const checkpointing = { path: `${await Deno.makeTempDir()}/checkpoint`, every: 2, cell: "a cell" };
+  const { steps, peakBufferBytes } = await fineTune(
+    ...[gpu, model, frozen, adapter, task, split, options, {}, checkpointing] as const,
+  );
+  const encode = (examples: Split["dev"]) => encodeExamples(model, task, examples);
+  const estimate = await estimateTraining(
+    ...[model, adapter, headOf(task, split.train[0]), encode(split.train)] as const,
+    [split.dev, ...Object.values(split.furtherDev ?? {})].map(encode),
+    options,
+    gpu.traits,
+  );
+  const name = `${task.name}, ${adapter.method.name}`;
+  assert.deepEqual([estimate.steps, estimate.peakBytes], [steps, peakBufferBytes], name);
+}
+
+/** Letters as a task of the given shape: 11 examples to train on, and as many and `further` to evaluate. */
+function letters(shape: Task["shape"], texts: number, further: number): { task: Task; split: Split } {
+  const examples = (count: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      id: `${i}`,
+      texts: Array.from({ length: texts }, (_, t) => "abcdefghijkl".slice(0, 1 + (i + t) % 12)),
+      label: i % 2,
+    }));
+  const task: Task = {
+    ...taskByName("sentiment"),
+    name: `${shape} of ${texts}`,
+    shape,
+    labels: shape === "choice" ? [] : ["0", "1"],
+  };
+  return {
+    task,
+    split: { train: examples(11), dev: examples(11), furtherDev: { further: examples(further) } },
+  };
+}
+
+Deno.test("an estimate has the steps and the bytes of the run, whatever the method and the task's shape", async () => {
+  const model = tinyEncoder();
+  // The predictions of 1,500 examples are more than what a checkpoint reads back.
+  for (const [shape, texts, further] of [["single", 1, 1500], ["pair", 2, 33], ["choice", 4, 33]] as const) {
+    const { task, split } = letters(shape, texts, further);
+    for (const name of ["BoRA", "DoRA", "Full fine-tuning", "Head only"]) {
+      const adapter = attachPooled(model, methodByName(name), ["query", "value"]);
+      await assertEstimated(model, adapter, task, split);
+    }
+  }
+});
+
+Deno.test("an estimate of USE-lite on real texts has the steps and the bytes of the run", async () => {
+  const model = await loadUseLite();
+  const task = taskByName("sentiment");
+  const { train, dev } = await task.load();
+  const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"], dropout: 0.05 });
+  await assertEstimated(model, adapter, task, { train: train.slice(0, 10), dev: dev.slice(0, 6) });
+});
+
+async function estimated(args: readonly string[], env?: Record<string, string>) {
+  const { code, stdout, stderr } = await runTask("reproduce", [
+    ...args,
+    "--estimate",
+    "--json",
+    "--rate",
+    "10",
+  ], env);
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout);
+}
+
+Deno.test("reproduce --estimate: with no weights, no data and no adapter, as counted by hand", async () => {
+  const options = ["--model", "roberta-base", "--profile", "paper", "--task", "RTE", "--seeds", "2"];
+  const memory = ["--memory", "30"];
+  const { cells, total, ...found } = await estimated(["glue", ...options, ...memory], noAdapter);
+  assert.deepEqual([found.model, found.adapter, found.rate], ["roberta-base", undefined, 1e13]);
+  assert.deepEqual(cells.map(({ label, seed }: { label: string; seed: number }) => `${label} ${seed}`), [
+    ...["Head only 0", "LoRA r 8 0", "MELoRA r 8 b 16 0", "BoRA r 8 b 16 0"],
+    ...["Head only 1", "LoRA r 8 1", "MELoRA r 8 b 16 1", "BoRA r 8 b 16 1"],
+  ]);
+  // 2,490 pairs of 320 characters: 76 tokens, padded to 96; one of them, in the last batch, is of 512. So of 277 on dev.
+  const [epochs, batch] = [80, 256];
+  const layers = 12 * (4 * 768 ** 2 + 2 * 768 * 3072);
+  const attention = (length: number) => 12 * 2 * length * 768;
+  const adapters = { "Head only": 0, "LoRA r 8": 12 * 2 * 8 * (768 + 768) };
+  const head = batch * (768 * 768 + 768 * 2);
+  for (const [label, adapter] of Object.entries(adapters)) {
+    const [forwards, backwards] = adapter === 0 ? [1, 0] : [1, 1];
+    const step = (length: number) =>
+      batch * length * (layers * (forwards + backwards) + attention(length) * (forwards + 2 * backwards)) +
+      batch * length * 3 * adapter + 3 * head;
+    const forward = (length: number) => batch * length * (layers + attention(length) + adapter) + head;
+    const flops = 2 * epochs * (9 * step(96) + step(512) + forward(96) + forward(512));
+    const cell = cells.find((cell: { label: string }) => cell.label === label);
+    assert.deepEqual([cell.steps, cell.flops], [epochs * 10, flops], label);
+    assert.ok(Math.abs(cell.hours - flops / 1e13 / 3600) < 1e-9 * cell.hours);
+  }
+  // Activations of 256 texts of 512 tokens: the largest is a feed-forward layer's, in float32.
+  assert.equal(cells[1].largestBuffer.bytes, 256 * 512 * 3072 * 4);
+  assert.deepEqual([cells[0].misfits, cells[1].misfits], [[], ["memory"]]);
+  assert.deepEqual([total.cells, total.steps, total.doNotFit], [8, 8 * 800, 6]);
+  const sum = cells.reduce((total: number, cell: { hours: number }) => total + cell.hours, 0);
+  assert.ok(Math.abs(total.hours - sum) < 1e-9);
+});
+
+Deno.test("reproduce --estimate of folders says what the run then takes", async () => {
+  const folder = await Deno.makeTempDir();
+  const encoder = { ...smallBert, num_hidden_layers: 1 };
+  await writeCheckpoint(`${folder}/encoder`, encoder);
+  await writeGlueTsv(`${folder}/data`, "RTE", await suiteRows("RTE", 70, 20));
+  const sources = ["--model", `${folder}/encoder`, "--data", `${folder}/data`, "--method", "LoRA r 8"];
+  const args = ["glue", "--profile", "smoke", ...sources, "--out", `${folder}/out`];
+  const { cells: [estimate], basis } = await estimated(args);
+  assert.match(basis, /the data's own files, tokens by the model's tokenizer/);
+  const { code, stderr } = await runTask("reproduce", args);
+  assert.equal(code, 0, stderr);
+  const [cell] = await readCells(`${folder}/out/glue.json`);
+  assert.deepEqual([estimate.steps, estimate.peakBytes], [cell.steps, cell.peakBufferBytes]);
+
+  await Deno.remove(`${folder}/encoder/model.safetensors`);
+  const bare = await estimated(args);
+  assert.match(bare.basis, /4\.5 characters a token/);
+  assert.equal(bare.cells[0].steps, cell.steps);
+});
+
+const smallBert = {
+  model_type: "bert",
+  hidden_size: 32,
+  num_attention_heads: 2,
+  intermediate_size: 64,
+  max_position_embeddings: 512,
+  type_vocab_size: 2,
+  vocab_size: 9,
+  hidden_act: "gelu",
+};
+
+Deno.test("reproduce --estimate: the text flags what the adapter cannot bind, and mistakes are named", async () => {
+  const paper = ["glue", "--profile", "paper", "--estimate", "--rate", "1", "--seeds", "1", "--task", "RTE"];
+  const { stdout } = await runTask("reproduce", [
+    ...paper,
+    "--model",
+    "roberta-base",
+    "--method",
+    "LoRA r 8",
+  ]);
+  const [line] = stdout.split("\n").filter((line) => line.startsWith("glue"));
+  const { device: { limits }, adapter } = await testGpu();
+  const bound = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  assert.match(stdout, new RegExp(`^Adapter  ${adapter.name.replace(/[()]/g, "\\$&")}$`, "m"));
+  assert.match(line, /LoRA r 8 +0 +800 +12\.7 PFLOP +\d\d\.\d +1\.50 +3\.5 /);
+  assert.equal(/no: .*buffer/.test(line), 256 * 512 * 3072 * 4 > bound, line);
+  const alone = await runTask("reproduce", ["--list", "--rate", "1"]);
+  assert.deepEqual([alone.code, alone.stderr], [2, "--rate goes with --estimate\n"]);
+  const study = await runTask("reproduce", ["approximation", "--estimate"]);
+  assert.deepEqual([study.code, study.stderr], [
+    2,
+    "approximation is not made of cells; leave --estimate out\n",
+  ]);
+  for (
+    const [args, message] of [
+      [["--model", "gpt-2"], /no folder gpt-2, and an estimate downloads nothing.*roberta-base/],
+      [["--model", "roberta-base", "--memory", "lots"], /--memory wants a number above 0, not "lots"/],
+    ] as const
+  ) {
+    const { code, stderr } = await runTask("reproduce", [...paper, ...args], noAdapter);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, message);
+  }
+});
+
+Deno.test("every task that is read from a folder has a published size", () => {
+  const rows = ({ tasks }: TaskFamily) => tasks.map((task) => publishedSize(task).train);
+  const [glueRows, commonsenseRows] = families.map(rows);
+  assert.equal(glueRows.length, 9);
+  assert.equal(commonsenseRows.reduce((a, b) => a + b), 170_420, "Commonsense170K");
+  assert.throws(() => publishedSize("CB"), /no published size of CB; have CoLA/);
+});
+
+Deno.test("what does not fit: a buffer beyond the limit, memory beyond what there is, nothing where nothing is known", () => {
+  const estimate = { peakBytes: 100, largestBuffer: { label: "arena 0", bytes: 40 } };
+  assert.deepEqual(misfits(estimate, { bufferBytes: 39, memoryBytes: 99 }), ["buffer", "memory"]);
+  assert.deepEqual(misfits(estimate, { bufferBytes: 40, memoryBytes: 100 }), []);
+  assert.deepEqual(misfits(estimate, {}), []);
+});
+
+Deno.test("batches of as many examples as QQP and MNLI have hold each once", () => {
+  const [short, long] = [5, 60].map((length) => ({ texts: [Array<number>(length).fill(0)], label: 0 }));
+  const examples = Array.from({ length: 400_001 }, (_, i) => i % 1000 === 0 ? long : short);
+  const batches = makeBatches(examples, 128, 0, 0);
+  assert.equal(batches.length, Math.ceil(examples.length / 128));
+  assert.equal(new Set(batches.flatMap(({ indices }) => indices)).size, examples.length);
+  assert.deepEqual([...new Set(batches.map(({ length }) => length))].sort(), [64, 8]);
+});

@@ -70,6 +70,10 @@ async function figuresOf(size: string, folder: string): Promise<Sized> {
 
 const mib = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
 
+function cpuSecondsAStep({ stepSeconds, cpusHad }: Sized): number {
+  return cpusHad * stepSeconds.reduce((sum, seconds) => sum + seconds, 0) / stepSeconds.length;
+}
+
 const rows: readonly (readonly [string, (own: Sized) => string])[] = [
   ["weights, f32", ({ weightBytes }) => mib(weightBytes)],
   ["largest tensor", ({ largestTensorBytes }) => mib(largestTensorBytes)],
@@ -87,10 +91,12 @@ const rows: readonly (readonly [string, (own: Sized) => string])[] = [
   ],
   ["of so many tensors", ({ agreement }) => String(agreement.tensors)],
   ["CPUs that the process was given during the steps", ({ cpusHad }) => cpusHad.toFixed(2)],
+  ["CPU time a step, all CPUs together", (own) => `${cpuSecondsAStep(own).toFixed(0)} s`],
   ["load average just before", ({ loadBefore }) => loadBefore.toFixed(1)],
 ];
 
-function pageOf(measured: readonly Sized[]): string {
+/** The page, from the records alone. */
+export function pageOf(measured: readonly Sized[]): string {
   const { adapter, cpus, runtime, system, commit, dirty } = measured[0].environment;
   const header = ["", ...measured.map(({ size }) => titles[size as keyof typeof titles])];
   return `# A training step at RoBERTa's size

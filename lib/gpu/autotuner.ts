@@ -100,8 +100,11 @@ async function keyOf({ adapter, device }: Gpu, { bucket, kernels }: Contest): Pr
   return [...new Set(identity.filter(Boolean)), bucket, (await digestOf(kernels)).slice(0, 16)].join(" | ");
 }
 
-/** Milliseconds of a lap, long enough for the clock: browsers round timestamps to 0.1 ms; a wait for the GPU takes 10 ms. */
-const lapMilliseconds = { timestamps: 2, wall: 100 };
+/**
+ * Milliseconds of a lap: browsers round timestamps to 0.1 ms, and a wait for the GPU takes 10 ms. With laps of 2 ms on a machine
+ * with other work, two of nine choices on llvmpipe were slower than the default by a fifth; with 20, three times, neither was.
+ */
+const lapMilliseconds = { timestamps: 20, wall: 100 };
 const laps = 5;
 /** What takes this many times as long as the fastest is not timed again: the default after a lap, another after two runs or a lap. */
 const hopeless = { default: 2, runs: 2, lap: 1.25 };

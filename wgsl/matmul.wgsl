@@ -129,6 +129,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #end
   }
 
+#if LOW_RANK
+#for i in 0..TILE_M
+  let row_of${i} = row0 + ${i}u;
+#end
+#for q in 0..TILE_N / 4
+  let col_of${q} = col0 + ${4 * q}u;
+#end
+#include "low_rank.wgsl"
+#end
 #for i in 0..TILE_M
 #for q in 0..TILE_N / 4
   store(c${i}_${q}, row0 + ${i}u, col0 + ${4 * q}u, block);

@@ -111,8 +111,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   }
 
 #for i in 0..PER_M
+  let row_of${i} = row0 + (${i / 4 * (TILE_M / PER_M)}u + row_quad) * 4u + ${i % 4}u;
+#end
 #for q in 0..PER_N / 4
-  store(c${i}_${q}, row0 + (${i / 4 * (TILE_M / PER_M)}u + row_quad) * 4u + ${i % 4}u, col0 + (${q * (TILE_N / PER_N)}u + col_quad) * 4u, block);
+  let col_of${q} = col0 + (${q * (TILE_N / PER_N)}u + col_quad) * 4u;
+#end
+#if LOW_RANK
+#include "low_rank.wgsl"
+#end
+
+#for i in 0..PER_M
+#for q in 0..PER_N / 4
+  store(c${i}_${q}, row_of${i}, col_of${q}, block);
 #end
 #end
 }

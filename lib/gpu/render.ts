@@ -12,6 +12,7 @@
  */
 
 import linearIndex from "../../wgsl/include/index.wgsl" with { type: "text" };
+import lowRank from "../../wgsl/include/low_rank.wgsl" with { type: "text" };
 import matmul from "../../wgsl/include/matmul.wgsl" with { type: "text" };
 import randomBits from "../../wgsl/include/random.wgsl" with { type: "text" };
 import workgroupSum from "../../wgsl/include/workgroup_sum.wgsl" with { type: "text" };
@@ -22,6 +23,7 @@ export type Defines = Readonly<Record<string, number>>;
 
 const includes: Readonly<Record<string, string>> = {
   "index.wgsl": linearIndex,
+  "low_rank.wgsl": lowRank,
   "matmul.wgsl": matmul,
   "random.wgsl": randomBits,
   "workgroup_sum.wgsl": workgroupSum,

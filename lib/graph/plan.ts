@@ -5,6 +5,7 @@
  */
 
 import type { DeviceTraits } from "../gpu/kernel.ts";
+import { fuse } from "./fuse.ts";
 import { bytesOf, type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
 
 /** Options of `plan`. */
@@ -32,7 +33,9 @@ export interface Plan {
 
 /** Assigns slots for computing `outputs`, which all stay readable after a run. */
 export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Plan {
-  const nodes = reachable(outputs).filter((node) => node.op !== undefined);
+  const traced = reachable(outputs).filter((node) => node.op !== undefined);
+  // Merged nodes have no tensors between them that could be read back.
+  const nodes = options.noReuse ? traced : fuse(traced, new Set([...outputs, ...options.external ?? []]));
   const { lives, inPlace } = livesOf(nodes, lastUses(nodes, outputs), options);
   const places = options.noReuse ? lives.map((_, i) => i) : placesOf(lives);
   const slotBytes: number[] = [];

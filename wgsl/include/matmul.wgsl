@@ -3,6 +3,7 @@
 // RESIDUAL: 0 none, 1 read from `residual` (laid out as C), 2 added to what C holds. BIAS: 0/1, one value a column.
 // ACTIVATION: 0 none, 1 ReLU, 2 tanh. TRANS_C: 1 stores Cᵀ (without bias): element (row, col) of the product at col·ld_c + row.
 //
+// LOW_RANK: 1 or 2 where an adapter's product is added (include/low_rank.wgsl).
 // WIDTH: columns of C that store() writes, 4 or 1.
 // PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
 // two's complement and times one scale for each 64 values in the order of memory; 4 what 1 is, read as f16 (wants shader-f16).
@@ -27,6 +28,12 @@ struct Params {
   start_a: u32,
   start_b: u32,
   scale: f32,
+#if LOW_RANK
+  rank: u32,
+  ld_v: u32,
+  block_cols: u32,
+  low_rank_scale: f32,
+#end
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -66,6 +73,11 @@ struct Params {
 #else
 @group(0) @binding(5) var<storage, read> residual: array<f32>;
 #end
+#end
+
+#if LOW_RANK
+@group(0) @binding(7) var<storage, read> v: array<vec4f>;
+@group(0) @binding(8) var<storage, read> low: array<vec4f>;
 #end
 
 #if VEC_B

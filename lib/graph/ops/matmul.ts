@@ -161,7 +161,8 @@ function dispatches(
   return productDispatches(attrs, inputs, outputs[0], extra, inPlace, device);
 }
 
-const matmulOp: Op<MatmulAttrs> = {
+/** The op of `matmul`. */
+export const matmulOp: Op<MatmulAttrs> = {
   name: "matmul",
   infer,
   derivative,

@@ -6,7 +6,7 @@ import workgroupText from "../../../wgsl/matmul_workgroup.wgsl" with { type: "te
 import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../gpu/kernel.ts";
 import type { Defines } from "../../gpu/render.ts";
 import type { Dispatch, DType, Spec, Tensor, Variants } from "../graph.ts";
-import { extents, type Layout, layoutOf, type MatmulAttrs } from "./product.ts";
+import { extents, type Layout, layoutOf, type LowRankTerm, type MatmulAttrs } from "./product.ts";
 
 /** How B is stored, as the kernels' PACKING has it; f16 is unpacked by hand, or by the device where it can. */
 const packings: Readonly<Partial<Record<DType, number>>> = { f32: 0, f16: 1, int8: 2, int4: 3 };
@@ -74,8 +74,9 @@ function stepOf({ transposeA, transposeB }: MatmulAttrs): number {
   return transposeA && !transposeB ? 1 : 4;
 }
 
-function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean): Defines {
+function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, term?: LowRankTerm): Defines {
   return {
+    LOW_RANK: term ? (term.transposed ? 1 : 2) : 0,
     BIAS: Number(attrs.hasBias),
     RESIDUAL: attrs.hasResidual ? (inPlace ? 2 : 1) : 0,
     ACTIVATION: attrs.activation === "relu" ? 1 : attrs.activation === "tanh" ? 2 : 0,
@@ -121,7 +122,12 @@ function tiling(
 }
 
 /** The epilogue of a launch that adds its part of k to what the one before left. */
-const addToOutput: Defines = { BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
+const addToOutput: Defines = { LOW_RANK: 0, BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
+
+/** Where the rows and columns of an invocation's tile lie, for a term of low rank. */
+function tileDefines({ LOW_RANK }: Defines, ROWS: number, columns: number, isSpread: boolean): Defines {
+  return LOW_RANK ? { ROWS, QUADS: columns / 4, SPREAD: Number(isSpread) } : {};
+}
 
 /** The kernel for every device, layout and shape. */
 function plain(
@@ -142,6 +148,7 @@ function plain(
         VEC_C: Number(vectors.c),
         TRANS_C: Number(transposeC),
         ...epilogue,
+        ...tileDefines(epilogue, TILE_M, TILE_N, false),
         PACKING: packing,
         WIDTH: 4,
         TILE_M,
@@ -208,6 +215,7 @@ function subgroup(
         VEC_C: Number(TILE_N > 1 && vectors.c),
         TRANS_C: Number(transposeC),
         ...epilogue,
+        ...tileDefines(epilogue, TILE_M, TILE_N, false),
         VEC_A: 1,
         VEC_B: Number(TILE_N > 1 || attrs.transposeB),
         WIDTH: Math.min(4, TILE_N),
@@ -288,6 +296,7 @@ function workgroup(attrs: MatmulAttrs, { m, n, packing }: Problem, tile: Workgro
         VEC_C: 1,
         TRANS_C: 0,
         ...epilogue,
+        ...tileDefines(epilogue, PER_M, PER_N, true),
         WIDTH: 4,
         PACKING: packing,
         TILE_M,
@@ -400,7 +409,7 @@ export function productVariants(
 
 /**
  * The launches of a product of `inputs` [a, b] into `out`, with what else its epilogue reads (`bias`, `residual`, `scales` of a
- * packed b). Throws nothing: shapes were checked when it was traced.
+ * packed b) and, before that, a term of low rank. Throws nothing: shapes were checked when it was traced.
  */
 export function productDispatches(
   attrs: MatmulAttrs,
@@ -409,6 +418,7 @@ export function productDispatches(
   extra: Readonly<Record<string, Tensor>>,
   inPlace: boolean,
   device: DeviceTraits,
+  term?: LowRankTerm,
 ): Dispatch[] {
   const stated = problemOf([left, right], out, attrs);
   const swaps = isTallGradient(attrs, stated);
@@ -418,7 +428,7 @@ export function productDispatches(
   const kChunk = kChunkOf(attrs, problem, device);
   const { bias: _, residual: __, ...more } = extra;
   return Array.from({ length: Math.ceil(k / kChunk) }, (_, chunk): Dispatch => ({
-    kernel: kernel(chunk === 0 ? epilogueDefines(attrs, inPlace) : addToOutput),
+    kernel: kernel(chunk === 0 ? epilogueDefines(attrs, inPlace, term) : addToOutput),
     grid,
     params: {
       m,
@@ -435,7 +445,19 @@ export function productDispatches(
       start_a: chunk * kChunk * (attrs.transposeA ? a.lead : 1),
       start_b: chunk * kChunk * (attrs.transposeB ? 1 : b.lead),
       scale: attrs.scale,
+      ...term && chunk === 0 ? termParams(term, n) : {},
     },
-    bindings: { a: swaps ? right : left, b: swaps ? left : right, c: out, ...chunk === 0 ? extra : more },
+    bindings: {
+      a: swaps ? right : left,
+      b: swaps ? left : right,
+      c: out,
+      ...chunk === 0 ? extra : more,
+      ...term && chunk === 0 ? { v: term.v, low: term.low } : {},
+    },
   }));
+}
+
+function termParams({ v, blocks, scale }: LowRankTerm, n: number): Record<string, number> {
+  const [, width] = v.shape;
+  return { rank: width / blocks, ld_v: width, block_cols: n / blocks, low_rank_scale: scale };
 }

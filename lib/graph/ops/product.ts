@@ -1,6 +1,6 @@
 /** What a block product is: how matrices are cut into blocks, its extents, and the epilogues that follow it. */
 
-import { describe, type Spec } from "../graph.ts";
+import { describe, type Spec, type Tensor } from "../graph.ts";
 
 /** How a matrix is cut into blocks: `whole` is used by every block product. */
 export type Split = "columns" | "rows";
@@ -52,4 +52,15 @@ export function extents(inputs: readonly Spec[], attrs: MatmulAttrs): { m: numbe
     );
   }
   return { m, n, k };
+}
+
+/** A product of low rank that is added to another: C += scale · V L in as many blocks of columns; see `wgsl/include/low_rank.wgsl`. */
+export interface LowRankTerm {
+  /** [m, blocks·rank]. */
+  readonly v: Tensor;
+  /** [n, rank] where `transposed`, else [rank, n]. */
+  readonly low: Tensor;
+  readonly transposed: boolean;
+  readonly blocks: number;
+  readonly scale: number;
 }

@@ -33,6 +33,7 @@ export interface EstimateOptions {
   /** TFLOP/s and GiB. */
   readonly rate?: string;
   readonly memory?: string;
+  readonly recompute: boolean;
   readonly json: boolean;
 }
 
@@ -118,7 +119,7 @@ async function estimatesOf(
     const workload = workloads.get(task) ?? await read(model, { ...task, maxTokens }, profile);
     workloads.set(task, workload);
     const { head, train, dev } = workload;
-    const all = { ...training, warmupRatio, seed: 0 };
+    const all = { ...training, warmupRatio, seed: 0, recompute: options.recompute };
     estimates.set(key, await estimateTraining(model, adapterOf(model, row), head, train, dev, all, traits));
     ticker.step(estimates.size, key);
   }

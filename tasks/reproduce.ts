@@ -48,6 +48,7 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --checkpoint-every N  steps from one checkpoint of the running cell to the next (default: 50): what a stop can cost
   --autotune       time the kernels of the products for 10 seconds at most and take the fastest, which are kept in the user's
                    cache folder; changes no bit of the results
+  --recompute      keep only each layer's input until the backward pass and compute the rest again: less memory, the same bits
   --tune           try the learning-rate grid on a held-out part of train and print the choice
   --list           print the cells and stop
   --estimate       print with each cell its steps, FLOPs, memory and hours, and what does not fit, and stop; wants neither
@@ -74,6 +75,7 @@ function readArguments() {
       resume: { type: "boolean", default: false },
       "checkpoint-every": { type: "string", default: "50" },
       autotune: { type: "boolean", default: false },
+      recompute: { type: "boolean", default: false },
       tune: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
       estimate: { type: "boolean", default: false },
@@ -102,14 +104,16 @@ function readArguments() {
 
 type Arguments = ReturnType<typeof readArguments>;
 
-async function openRun({ profile: profileName, model: source, autotune }: Arguments): Promise<Run> {
+async function openRun(
+  { profile: profileName, model: source, autotune, recompute }: Arguments,
+): Promise<Run> {
   const gpu = await openGpu({ autotune });
   const environment = await describeEnvironment(gpu);
   console.log(
     `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,
   );
   const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
-  return { gpu, model, frozen: FrozenWeights.of(gpu, model), environment, profileName };
+  return { gpu, model, frozen: FrozenWeights.of(gpu, model), environment, profileName, recompute };
 }
 
 /** The cells of an earlier run, or none where there was no run. */

@@ -34,6 +34,8 @@ export interface Run {
   readonly frozen: FrozenWeights;
   readonly environment: Environment;
   readonly profileName: string;
+  /** As in `TrainOptions`; no bit of a cell depends on it. */
+  readonly recompute: boolean;
 }
 
 /** The row's method on the model. Throws what `attach` throws. */
@@ -50,14 +52,14 @@ export async function runCell(
   progress: Progress = {},
   checkpointing?: Checkpointing,
 ): Promise<Cell> {
-  const { gpu, model, frozen, environment, profileName } = run;
+  const { gpu, model, frozen, environment, profileName, recompute } = run;
   const { row, seed, training: { maxTokens, ...training } } = job;
   const task = { ...job.task, maxTokens };
   const target = row.target ?? defaultTarget;
   const adapter = adapterOf(model, row);
   gpu.resetPeak();
   const start = performance.now();
-  const options = { ...training, warmupRatio, seed };
+  const options = { ...training, warmupRatio, seed, recompute };
   const { trained, ...result } = await fineTune(
     gpu,
     model,

@@ -126,6 +126,14 @@ Deno.test("reproduce --estimate: with no weights, no data and no adapter, as cou
   // Activations of 256 texts of 512 tokens: the largest is a feed-forward layer's, in float32.
   assert.equal(cells[1].largestBuffer.bytes, 256 * 512 * 3072 * 4);
   assert.deepEqual([cells[0].misfits, cells[1].misfits], [[], ["memory"]]);
+  const again = await estimated(
+    ["glue", ...options, ...memory, "--method", "LoRA r 8", "--recompute"],
+    noAdapter,
+  );
+  assert.ok(
+    again.cells[0].peakBytes < 0.5 * cells[1].peakBytes,
+    "recompute keeps only what goes into the layers",
+  );
   assert.deepEqual([total.cells, total.steps, total.doNotFit], [8, 8 * 800, 6]);
   const sum = cells.reduce((total: number, cell: { hours: number }) => total + cell.hours, 0);
   assert.ok(Math.abs(total.hours - sum) < 1e-9);

@@ -55,6 +55,7 @@ Deno.test("RoBERTa-base by hand: r 8 on query and value", () => {
     baseForward: base,
     adapterForward: adapter,
     trainingStep: 2 * base + 3 * adapter,
+    passes: 2,
   });
   assert.deepEqual(count(melora), count(lora));
   assert.equal(count(bora).trainable, adapter + layers * 256 * 8); // 344,064

@@ -3,8 +3,6 @@
  * `.jsonl`, an object a line.
  */
 
-// @ts-types="./csv_parse.d.ts"
-import { parse } from "npm:csv-parse@7.0.3/sync";
 import { readText } from "../files.ts";
 import { parseTsv } from "./tsv.ts";
 
@@ -32,7 +30,7 @@ async function readRows(path: string, columns: readonly string[]): Promise<Table
     case "tsv":
       return choose(path, readTsv(path, await Deno.readFile(path)), columns);
     case "csv":
-      return choose(path, readCsv(path, await readText(path)), columns);
+      return choose(path, await readCsv(path, await readText(path)), columns);
     case "jsonl":
       return readJsonLines(path, await readText(path), columns);
     default:
@@ -53,7 +51,8 @@ function readTsv(path: string, bytes: Uint8Array): TableRow[] {
   });
 }
 
-function readCsv(path: string, text: string): TableRow[] {
+async function readCsv(path: string, text: string): Promise<TableRow[]> {
+  const { parse } = await import("./csv.ts");
   const rows: TableRow[] = [];
   const keep = (cells: string[], { lines }: { readonly lines: number }) => {
     rows.push({ where: `${path} line ${lines}`, cells });

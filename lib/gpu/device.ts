@@ -268,7 +268,7 @@ export class Gpu implements Disposable {
       const many = this.#bytesSinceSubmit >= uploadPiece * 4;
       if (++this.#uploadsSinceSubmit < 64 && !many) continue;
       queue.submit([]);
-      if (many) this.#pending.push(queue.onSubmittedWorkDone());
+      if (many) this.#pending.push(queue.onSubmittedWorkDone().then(() => undefined));
       this.#uploadsSinceSubmit = 0;
       this.#bytesSinceSubmit = 0;
     }

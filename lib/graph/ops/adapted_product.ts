@@ -4,7 +4,7 @@
  */
 
 import type { Node, Op } from "../graph.ts";
-import { productDispatches, productVariants } from "./matmul_kernels.ts";
+import { productDispatches, productVariants } from "./product_launches.ts";
 import { matmulOp } from "./matmul.ts";
 import type { LowRankTerm, MatmulAttrs } from "./product.ts";
 

@@ -4,7 +4,7 @@ import type { DeviceTraits } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { columnSum } from "./column_sum.ts";
 import { activationGradient } from "./activation.ts";
-import { productDispatches, productVariants } from "./matmul_kernels.ts";
+import { productDispatches, productVariants } from "./product_launches.ts";
 import { extents, type FusedActivation, layoutOf, type MatmulAttrs, type Split } from "./product.ts";
 
 /** Options of `matmul`. */

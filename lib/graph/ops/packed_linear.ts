@@ -3,7 +3,7 @@
 import type { DeviceTraits } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { columnSum } from "./column_sum.ts";
-import { productDispatches, productVariants } from "./matmul_kernels.ts";
+import { productDispatches, productVariants } from "./product_launches.ts";
 import type { MatmulAttrs } from "./product.ts";
 
 /** Values that share a scale, in the order of memory. */

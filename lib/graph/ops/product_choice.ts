@@ -1,0 +1,187 @@
+/** Which kernels compute a block product on a device, the default first, and which is taken. */
+
+import type { DeviceTraits } from "../../gpu/kernel.ts";
+import type { MatmulAttrs } from "./product.ts";
+import {
+  type Candidate,
+  plain,
+  subgroup,
+  type SubgroupTile,
+  type Tiling,
+  workgroup,
+  type WorkgroupTile,
+} from "./product_kernels.ts";
+import { nativeF16, packings, type Problem, readsAlong } from "./product_problem.ts";
+
+/** Rows of C up to which lanes are better off along its columns. */
+export const few = 16;
+
+/**
+ * Whether lanes had better be shared out over the columns of all blocks than keep to one block's, which are too few for them. On a
+ * longer k the subgroups' fewer loads outweigh a quarter of them idle: at r = 32 and b = 16 they took 0.9 of the time.
+ */
+function isNarrow(n: number, k: number, blocks: number): boolean {
+  return blocks > 1 && n < (k <= 16 ? 128 : 33);
+}
+
+/**
+ * Tile and workgroup by shape, with eight lanes along the columns. llvmpipe spends its time in loads, which a larger tile
+ * in registers shares among more products: at 512×768×768 16×16 ran faster than 16×8 in NN, NT and TN, interleaved.
+ */
+function tiling(
+  m: number,
+  n: number,
+  k: number,
+  blocks: number,
+): Tiling {
+  if (n <= few) {
+    return { TILE_M: m >= 256 ? 8 : 4, TILE_N: 4, GROUP_M: 8, GROUP_N: n <= 4 ? 1 : n <= 8 ? 2 : 4 };
+  }
+  // An adapter's dA: at 8×768×512 TN (and its 16 blocks of 48 columns) 1.3–1.9 times as fast as 4×4 in 4×8, in turn.
+  if (m <= few) return { TILE_M: m <= 4 ? 4 : 8, TILE_N: 8, GROUP_M: m <= 8 ? 1 : 2, GROUP_N: 8 };
+  // An adapter's y and dx in blocks: at 16 blocks of 48 columns, and 24 of 32, the best of 8×4 to 16×16 in 1×8 to 4×8, in turn.
+  if (isNarrow(n, k, blocks)) return { TILE_M: 8, TILE_N: 16, GROUP_M: 1, GROUP_N: 8 };
+  if (m >= 64 && n >= 128) return { TILE_M: 16, TILE_N: 16, GROUP_M: 4, GROUP_N: 8 };
+  if (m >= 64 && n >= 64) return { TILE_M: 16, TILE_N: 8, GROUP_M: 4, GROUP_N: 8 };
+  return { TILE_M: 4, TILE_N: 4, GROUP_M: 4, GROUP_N: 8 };
+}
+
+/**
+ * The tile with which the kernel that broadcasts A within subgroups is the default, where it fits and pays: at 768×1536×512 on
+ * llvmpipe it ran NT and NN twice as fast as the plain one, interleaved; 32×8 was the best or near it of 16×8 to 64×8. A GPU's
+ * wide subgroups would make its tiles too wide.
+ */
+function usualSubgroupTile(
+  attrs: MatmulAttrs,
+  problem: Problem,
+  { subgroupSize }: DeviceTraits,
+): SubgroupTile | undefined {
+  const rows = rowsPerSubgroup(attrs, problem, subgroupSize);
+  const columns = columnsPerLane(attrs, problem, subgroupSize);
+  return readsAlong(attrs, problem) && rows > 0 && columns > 0 ? [rows, columns] : undefined;
+}
+
+/**
+ * Rows of C that a subgroup owns, or 0 where that kernel does not pay. An adapter's dA and dB (as its transpose) have r of them: at
+ * 512 tokens, r = 8 and 16, b = 1 it took 0.87–0.94 and 0.61–0.77 of the plain kernel's time; more in blocks too narrow for the lanes.
+ */
+function rowsPerSubgroup({ transposeA }: MatmulAttrs, { m, n }: Problem, lanes: number): number {
+  if (transposeA && m <= few && n >= lanes * 8) return m <= 8 ? 8 : 16;
+  if (m < 32) return 0;
+  // SwiftShader, of four lanes: at 512×768×768 TN 16 rows took 0.6 of the time of 32, NN and NT more (1.1–1.3).
+  return transposeA && lanes === 4 ? 16 : 32;
+}
+
+/**
+ * Columns of C that a lane of a subgroup owns, or 0 where that kernel does not pay. An adapter's U and dV have r columns: one a
+ * lane, at r = 8 and 512 tokens, took 0.42–0.46 of the time of the plain kernel, in turn.
+ */
+function columnsPerLane(
+  { transposeA, transposeB, blocks }: MatmulAttrs,
+  { n, k, vectors, packing, transposeC }: Problem,
+  lanes: number,
+): number {
+  if (lanes < 4 || lanes > 16) return 0;
+  if (n <= few) return n > lanes / 2 && !transposeA && packing === 0 && (vectors.b || !transposeB) ? 1 : 0;
+  if (!vectors.b || !(vectors.c || transposeC) || isNarrow(n, k, blocks)) return 0;
+  return n > lanes * 4 ? 8 : 4;
+}
+
+/**
+ * Floats of k in one launch of a product whose B is read across k (NN, TN). Its rows lie far apart, and those of one tile's
+ * columns must stay in a core's cache and page table while a band of A passes by. At 768×3072×2048 TN on llvmpipe, one launch
+ * ran at 23 GFLOP/s, chunks of 1024, 768 and 512 in bands of 8 at 33, 38 and 41, interleaved; k up to 1024 is as well whole.
+ */
+const kChunkAcross = 512;
+
+/** How much of k one launch walks, whichever kernel does: the candidates of a product sum in one order, and so to the same bits. */
+export function kChunkOf(attrs: MatmulAttrs, problem: Problem, device: DeviceTraits): number {
+  const { k } = problem;
+  // An activation wants the whole sum.
+  if (attrs.transposeB || attrs.activation || k <= 2 * kChunkAcross) return k;
+  return usualSubgroupTile(attrs, problem, device) ? kChunkAcross : k;
+}
+
+/** The usual tiles of GPUs, in 64 to 256 invocations and 8 to 16 KiB: what every device has. */
+const workgroupTiles: readonly WorkgroupTile[] = [
+  { TILE_M: 32, TILE_N: 32, TILE_K: 32, PER_M: 4, PER_N: 4 },
+  { TILE_M: 64, TILE_N: 64, TILE_K: 32, PER_M: 4, PER_N: 4 },
+  { TILE_M: 128, TILE_N: 128, TILE_K: 16, PER_M: 8, PER_N: 8 },
+];
+
+/** Every kernel that computes the product on the device, the default first. */
+export function candidates(attrs: MatmulAttrs, problem: Problem, device: DeviceTraits): Candidate[] {
+  const usual = usualSubgroupTile(attrs, problem, device);
+  const all = [
+    ...usual ? [subgroup(attrs, problem, device, usual)] : [],
+    ...plainTilings(problem, attrs.blocks).map((tile) => plain(attrs, problem, tile)),
+  ];
+  const { vectors, transposeC } = problem;
+  if (readsAlong(attrs, problem) && vectors.b && (vectors.c || transposeC)) {
+    all.push(...subgroupTiles(attrs, device, problem).map((tile) => subgroup(attrs, problem, device, tile)));
+    if (vectors.c) {
+      all.push(...workgroupTilesOn(device, problem).map((tile) => workgroup(attrs, problem, tile)));
+    }
+  }
+  if (device.f16 && problem.packing === packings.f16) {
+    const native = candidates(attrs, { ...problem, packing: nativeF16 }, device);
+    all.push(...native.map((one) => ({ ...one, name: `${one.name}, f16` })));
+  }
+  return [...new Map(all.map((one) => [one.name, one])).values()];
+}
+
+/**
+ * The default tiling and others. Small ones are for GPUs, which want many invocations; narrow problems want narrow groups; and
+ * with scalar loads a large tile is code that takes long to compile.
+ */
+function plainTilings({ m, n, k, vectors }: Problem, blocks: number): Tiling[] {
+  const usual = tiling(m, n, k, blocks);
+  const { GROUP_M, GROUP_N } = usual;
+  const others = n <= few
+    ? [[4, 4, 64 / GROUP_N, GROUP_N], [8, 4, 32 / GROUP_N, GROUP_N], [16, 4, 8, GROUP_N]]
+    : m <= few
+    ? [[4, 4, GROUP_M, 64 / GROUP_M], [4, 8, GROUP_M, 32 / GROUP_M], [8, 16, GROUP_M, 8]]
+    : [[4, 4, 8, 16], [8, 8, 8, 8], ...vectors.a && vectors.b ? [[16, 8, 4, 8], [16, 16, 4, 8]] : []];
+  return [
+    usual,
+    ...others.map(([TILE_M, TILE_N, GROUP_M, GROUP_N]) => ({ TILE_M, TILE_N, GROUP_M, GROUP_N })),
+  ];
+}
+
+/** Tiles of the kernel for subgroups that are worth a try: a row for each lane to load, and as much of C as fits in registers. */
+function subgroupTiles(
+  { transposeA }: MatmulAttrs,
+  { subgroupSize }: DeviceTraits,
+  { m }: Problem,
+): SubgroupTile[] {
+  if (subgroupSize < 4 || subgroupSize > 32) return [];
+  const tiles: SubgroupTile[] = subgroupSize > 16 ? [[32, 4]] : [[16, 8], [32, 8], [64, 4]];
+  return tiles.filter(([rows]) => 2 * m >= rows || (transposeA && rows === 16));
+}
+
+/**
+ * Tiles in workgroup memory that the problem half fills. To a software driver that memory is like any other: at 512×768×768 TN
+ * they took 2 to 4 times as long as the default on llvmpipe and on SwiftShader, which also takes longest to compile them.
+ */
+function workgroupTilesOn({ software }: DeviceTraits, { m, n }: Problem): readonly WorkgroupTile[] {
+  return software ? [] : workgroupTiles.filter(({ TILE_M, TILE_N }) => 2 * m >= TILE_M && 2 * n >= TILE_N);
+}
+
+/** The candidate that was chosen for products like this one on the device, else the default. */
+export function chosen(attrs: MatmulAttrs, problem: Problem, device: DeviceTraits): Candidate {
+  const all = candidates(attrs, problem, device);
+  const name = device.choices?.get(bucketOf(attrs, problem));
+  return all.find((candidate) => candidate.name === name) ?? all[0];
+}
+
+/** What products are chosen alike by: layout, storage, and extents up to the next power of two. */
+export function bucketOf(
+  { transposeA, transposeB, blocks }: MatmulAttrs,
+  { m, n, k, vectors, packing, transposeC }: Problem,
+): string {
+  const upTo = (extent: number) => 2 ** Math.ceil(Math.log2(extent));
+  const layout = `${transposeA ? "T" : "N"}${transposeB ? "T" : "N"}${transposeC ? "ᵀ" : ""}`;
+  const width = Object.entries(vectors).filter(([, wide]) => wide).map(([name]) => name).join("");
+  const size = [m, n, k].map(upTo).join("×");
+  return `product ${layout} ${size}, ${upTo(blocks)} blocks, vec4 ${width || "none"}, packing ${packing}`;
+}

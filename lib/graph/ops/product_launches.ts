@@ -1,0 +1,106 @@
+/** The launches of a block product, and the kernels that the autotuner may choose among. */
+
+import type { DeviceTraits } from "../../gpu/kernel.ts";
+import type { Defines } from "../../gpu/render.ts";
+import type { Dispatch, Spec, Tensor, Variants } from "../graph.ts";
+import type { LowRankTerm, MatmulAttrs } from "./product.ts";
+import { bucketOf, candidates, chosen, few, kChunkOf } from "./product_choice.ts";
+import { type Problem, problemOf, transposed } from "./product_problem.ts";
+
+/**
+ * Whether to compute Cᵀ = Bᵀ A in place of C = Aᵀ B: an adapter's dB has r columns, and its transpose as many rows, which suit the
+ * plain kernel's lanes.
+ */
+function isTallGradient(
+  { transposeA, transposeB, hasBias, activation }: MatmulAttrs,
+  { m, n }: Problem,
+): boolean {
+  return transposeA && !transposeB && !hasBias && !activation && n <= few && m > few;
+}
+
+function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, term?: LowRankTerm): Defines {
+  return {
+    LOW_RANK: term ? (term.transposed ? 1 : 2) : 0,
+    BIAS: Number(attrs.hasBias),
+    RESIDUAL: attrs.hasResidual ? (inPlace ? 2 : 1) : 0,
+    ACTIVATION: attrs.activation === "relu" ? 1 : attrs.activation === "tanh" ? 2 : 0,
+  };
+}
+
+/** The epilogue of a launch that adds its part of k to what the one before left. */
+const addToOutput: Defines = { LOW_RANK: 0, BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
+
+/** The candidates for a product of `inputs` [a, b] into `out`. */
+export function productVariants(
+  attrs: MatmulAttrs,
+  inputs: readonly Spec[],
+  out: Spec,
+  device: DeviceTraits,
+): Variants {
+  const stated = problemOf(inputs, out, attrs);
+  const problem = isTallGradient(attrs, stated) ? transposed(stated) : stated;
+  const { m, n, k } = problem;
+  return {
+    bucket: bucketOf(attrs, problem),
+    candidates: candidates(attrs, problem, device).map(({ name, kernel }) => ({
+      name,
+      kernel: kernel(addToOutput),
+    })),
+    multiplyAdds: m * n * k * attrs.blocks,
+  };
+}
+
+/**
+ * The launches of a product of `inputs` [a, b] into `out`, with what else its epilogue reads (`bias`, `residual`, `scales` of a
+ * packed b) and, before that, a term of low rank. Throws nothing: shapes were checked when it was traced.
+ */
+export function productDispatches(
+  attrs: MatmulAttrs,
+  [left, right]: readonly Tensor[],
+  out: Tensor,
+  extra: Readonly<Record<string, Tensor>>,
+  inPlace: boolean,
+  device: DeviceTraits,
+  term?: LowRankTerm,
+): Dispatch[] {
+  const stated = problemOf([left, right], out, attrs);
+  const swaps = isTallGradient(attrs, stated);
+  const problem = swaps ? transposed(stated) : stated;
+  const { m, n, k, a, b, c } = problem;
+  const { kernel, grid } = chosen(attrs, problem, device);
+  const kChunk = kChunkOf(attrs, problem, device);
+  const { bias: _, residual: __, ...more } = extra;
+  return Array.from({ length: Math.ceil(k / kChunk) }, (_, chunk): Dispatch => ({
+    kernel: kernel(chunk === 0 ? epilogueDefines(attrs, inPlace, term) : addToOutput),
+    grid,
+    params: {
+      m,
+      n,
+      k: Math.min(kChunk, k - chunk * kChunk),
+      blocks: attrs.blocks,
+      ld_a: a.lead,
+      ld_b: b.lead,
+      ld_c: c.lead,
+      stride_a: a.stride,
+      stride_b: b.stride,
+      stride_c: c.stride,
+      stride_bias: attrs.splits.out === "columns" ? n : 0,
+      start_a: chunk * kChunk * (attrs.transposeA ? a.lead : 1),
+      start_b: chunk * kChunk * (attrs.transposeB ? 1 : b.lead),
+      scale: attrs.scale,
+      ...term && chunk === 0 ? termParams(term, n) : {},
+    },
+    bindings: {
+      a: swaps ? right : left,
+      b: swaps ? left : right,
+      c: out,
+      ...chunk === 0 ? extra : more,
+      ...term && chunk === 0 ? { v: term.v, low: term.low } : {},
+    },
+  }));
+}
+
+function termParams({ v, blocks, scale }: LowRankTerm, n: number): Record<string, number> {
+  const [, width] = v.shape;
+  return { rank: width / blocks, ld_v: width, block_cols: n / blocks, low_rank_scale: scale };
+}

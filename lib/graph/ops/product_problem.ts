@@ -1,0 +1,53 @@
+/** A block product as kernels see it: extents, layouts, how its operands are stored and read. */
+
+import type { DType, Spec } from "../graph.ts";
+import { extents, type Layout, layoutOf, type MatmulAttrs } from "./product.ts";
+
+/** How B is stored, as the kernels' PACKING has it; f16 is unpacked by hand, or by the device where it can. */
+export const packings: Readonly<Partial<Record<DType, number>>> = { f32: 0, f16: 1, int8: 2, int4: 3 };
+export const nativeF16 = 4;
+
+/** A block product: extents, layouts, and which operands can be read and written as vec4. */
+export interface Problem {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly a: Layout;
+  readonly b: Layout;
+  readonly c: Layout;
+  readonly vectors: { readonly a: boolean; readonly b: boolean; readonly c: boolean };
+  readonly packing: number;
+  /** Whether C is stored transposed. */
+  readonly transposeC: boolean;
+}
+
+/** vec4 wherever leading dimension, block stride and contiguous extent are multiples of 4. */
+export function problemOf(inputs: readonly Spec[], out: Spec, attrs: MatmulAttrs): Problem {
+  const { m, n, k } = extents(inputs, attrs);
+  const a = layoutOf(inputs[0], attrs.blocks, attrs.splits.a);
+  const b = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
+  const c = layoutOf(out, attrs.blocks, attrs.splits.out);
+  const aligned = (layout: Layout, extent: number) => layout.lead % 4 + layout.stride % 4 + extent % 4 === 0;
+  const vectors = {
+    a: aligned(a, attrs.transposeA ? m : k),
+    b: aligned(b, attrs.transposeB ? k : n),
+    c: aligned(c, n),
+  };
+  return { m, n, k, a, b, c, vectors, packing: packings[inputs[1].dtype]!, transposeC: false };
+}
+
+/** The problem of Cᵀ = Bᵀ A. */
+export function transposed({ m, n, k, a, b, c, vectors, packing }: Problem): Problem {
+  const own = { a: vectors.b, b: vectors.a, c: false };
+  return { m: n, n: m, k, a: b, b: a, c, vectors: own, packing, transposeC: true };
+}
+
+/** Steps of k: one where both operands are read across k, four where one is read along it as vec4. */
+export function stepOf({ transposeA, transposeB }: MatmulAttrs): number {
+  return transposeA && !transposeB ? 1 : 4;
+}
+
+/** Whether A can be read as the kernels for subgroups and workgroups do, as vec4 and a whole step of k at a time. */
+export function readsAlong(attrs: MatmulAttrs, { k, vectors }: Problem): boolean {
+  return vectors.a && k % stepOf(attrs) === 0 && !(attrs.transposeA && attrs.transposeB);
+}

@@ -1,9 +1,10 @@
-/** An adapter's product in the epilogue of its layer's: which products are merged, and that the result is the two products'. */
+/** Ops merged into one kernel: which are, and that the result is that of the two. */
 
 import assert from "node:assert/strict";
 import { Gpu } from "../lib/gpu/device.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
+import { activate } from "../lib/graph/ops/activation.ts";
 import { add } from "../lib/graph/ops/binary.ts";
 import { matmul } from "../lib/graph/ops/matmul.ts";
 import { plan } from "../lib/graph/plan.ts";
@@ -95,4 +96,37 @@ Deno.test("products stay apart where the first one is read elsewhere, or the sec
     const [, apart] = traced({ ...usual, ...change });
     assert.deepEqual(opsOf([apart]), ["matmul", "matmul"], JSON.stringify(change));
   }
+});
+
+for (const [m, n, k] of [[41, 96, 20], [5, 7, 3]]) {
+  for (const keepsProduct of [true, false]) {
+    const name = `${m}×${n}×${k}, the product ${keepsProduct ? "read elsewhere" : "not kept"}`;
+    Deno.test(`GELU of a product in its kernel: ${name}`, async () => {
+      const graph = new Graph();
+      const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, false);
+      const z = matmul(weight("x", m, k), weight("W", n, k), { transposeB: true, bias: weight("bias", n) });
+      const y = activate("gelu", z);
+      const outputs = keepsProduct ? [add(y, z), z] : [y];
+      assert.deepEqual(opsOf(outputs), ["productGelu", ...keepsProduct ? ["add"] : []]);
+      const values: Values = new Map();
+      fillSources(graph, values);
+      const expected = interpret(outputs, values);
+      const gpu = await testGpu();
+      for (const device of [gpu, new Gpu(gpu.device, gpu.device.adapterInfo)]) {
+        const actual = await runOnGpu(device, outputs, values);
+        outputs.forEach((_, i) => assert.ok(relativeError(actual[i], expected[i]) < 1e-5));
+      }
+    });
+  }
+}
+
+Deno.test("GELU stays apart of a product with an activation or a residual of its own, and of no product", () => {
+  const graph = new Graph();
+  const [x, W, residual] = [[4, 8], [12, 8], [4, 12]].map((shape, i) => graph.weight(`${i}`, shape, false));
+  for (const options of [{ activation: "tanh" }, { residual }] as const) {
+    const z = matmul(x, W, { transposeB: true, ...options });
+    assert.deepEqual(opsOf([activate("gelu", z)]), ["matmul", "activation"]);
+  }
+  assert.deepEqual(opsOf([activate("gelu", add(x, x))]), ["add", "activation"]);
+  assert.deepEqual(opsOf([activate("relu", matmul(x, W, { transposeB: true }))]), ["matmul", "activation"]);
 });

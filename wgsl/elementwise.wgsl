@@ -24,16 +24,7 @@ struct Params {
 
 #include "index.wgsl"
 
-// erf by Abramowitz & Stegun 7.1.26, |error| ≤ 1.5e-7: WGSL has none.
-fn erf(v: Value) -> Value {
-  let t = 1.0 / (1.0 + 0.3275911 * abs(v));
-  let poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-  return sign(v) * (1.0 - poly * exp(-v * v));
-}
-
-fn normal_cdf(v: Value) -> Value {
-  return 0.5 * (1.0 + erf(v * 0.7071067811865476));
-}
+#include "gelu.wgsl"
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -53,7 +44,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   out[i] = tanh(clamp(v, Value(-15.0), Value(15.0)));
 #end
 #if FUNCTION == 2
-  out[i] = v * normal_cdf(v);
+  out[i] = gelu(v);
 #end
 #if FUNCTION == 3
   out[i] = v + y[i];

@@ -16,12 +16,6 @@
 
 #include "matmul.wgsl"
 
-#if WIDTH == 4
-alias Value = vec4f;
-#else
-alias Value = f32;
-#end
-
 @compute @workgroup_size(${SUBGROUP}, 1, 1)
 fn main(
   @builtin(workgroup_id) group: vec3u,

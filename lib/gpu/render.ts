@@ -11,6 +11,7 @@
  * EXPR is integer arithmetic (`+ - * / %`, comparisons, `&& || !`, parentheses) over the defines.
  */
 
+import gelu from "../../wgsl/include/gelu.wgsl" with { type: "text" };
 import linearIndex from "../../wgsl/include/index.wgsl" with { type: "text" };
 import lowRank from "../../wgsl/include/low_rank.wgsl" with { type: "text" };
 import matmul from "../../wgsl/include/matmul.wgsl" with { type: "text" };
@@ -22,6 +23,7 @@ import { evaluateExpression } from "./expression.ts";
 export type Defines = Readonly<Record<string, number>>;
 
 const includes: Readonly<Record<string, string>> = {
+  "gelu.wgsl": gelu,
   "index.wgsl": linearIndex,
   "low_rank.wgsl": lowRank,
   "matmul.wgsl": matmul,

@@ -2,30 +2,42 @@
 
 import type { Node, Tensor } from "./graph.ts";
 import { adaptedProduct } from "./ops/adapted_product.ts";
+import { productGelu } from "./ops/product_gelu.ts";
+
+/** Two nodes made one, which takes the place of `at`. */
+interface Merger {
+  readonly both: Node;
+  readonly at: Node;
+  readonly gone: Node;
+}
 
 /**
- * `nodes`, in an order they can run in, with each product of low rank that is added to another product made one node with it, where
- * nothing else reads the other and it is none of `kept`.
+ * `nodes`, in an order they can run in, with these pairs made one: a product and GELU of it; a product, and one of low rank that is
+ * added to it, where nothing else reads the first and it is none of `kept`.
  */
 export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] {
   const readers = new Map<Tensor, number>();
   for (const tensor of nodes.flatMap(({ inputs }) => inputs)) {
     readers.set(tensor, (readers.get(tensor) ?? 0) + 1);
   }
+  const isReadOnce = (tensor: Tensor) => readers.get(tensor) === 1 && !kept.has(tensor);
   const merged = new Map<Node, Node>();
   const gone = new Set<Node>();
   for (const node of nodes) {
-    const onto = node.inputs.at(-1)!;
-    if (
-      !onto || onto.node.op === undefined || readers.get(onto) !== 1 || kept.has(onto) ||
-      merged.has(onto.node)
-    ) {
-      continue;
-    }
-    const both = adaptedProduct(onto.node, node);
-    if (!both) continue;
-    merged.set(node, both);
-    gone.add(onto.node);
+    const merger = mergerOf(node, isReadOnce);
+    if (!merger || merged.has(merger.gone) || gone.has(merger.at)) continue;
+    merged.set(merger.at, merger.both);
+    gone.add(merger.gone);
   }
   return nodes.filter((node) => !gone.has(node)).map((node) => merged.get(node) ?? node);
+}
+
+/** The merger of a node with the one that computes what it is applied to. */
+function mergerOf(node: Node, isReadOnce: (tensor: Tensor) => boolean): Merger | undefined {
+  const onto = node.inputs.at(-1);
+  if (!onto?.node.op) return undefined;
+  const activated = productGelu(onto.node, node, !isReadOnce(onto));
+  if (activated) return { both: activated, at: onto.node, gone: node };
+  const adapted = isReadOnce(onto) ? adaptedProduct(onto.node, node) : undefined;
+  return adapted && { both: adapted, at: node, gone: onto.node };
 }

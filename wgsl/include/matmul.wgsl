@@ -3,6 +3,7 @@
 // RESIDUAL: 0 none, 1 read from `residual` (laid out as C), 2 added to what C holds. BIAS: 0/1, one value a column.
 // ACTIVATION: 0 none, 1 ReLU, 2 tanh. TRANS_C: 1 stores Cᵀ (without bias): element (row, col) of the product at col·ld_c + row.
 //
+// GELU: 1 stores gelu(C) in its place; 2 stores it beside it, in `activated`.
 // LOW_RANK: 1 or 2 where an adapter's product is added (include/low_rank.wgsl).
 // WIDTH: columns of C that store() writes, 4 or 1.
 // PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
@@ -11,6 +12,12 @@
 
 #if PACKING == 4
 enable f16;
+#end
+
+#if WIDTH == 4
+alias Value = vec4f;
+#else
+alias Value = f32;
 #end
 
 struct Params {
@@ -75,6 +82,13 @@ struct Params {
 #end
 #end
 
+#if GELU == 2
+#if VEC_C
+@group(0) @binding(9) var<storage, read_write> activated: array<vec4f>;
+#else
+@group(0) @binding(9) var<storage, read_write> activated: array<f32>;
+#end
+#end
 #if LOW_RANK
 @group(0) @binding(7) var<storage, read> v: array<vec4f>;
 @group(0) @binding(8) var<storage, read> low: array<vec4f>;
@@ -99,6 +113,10 @@ fn load_b(i: u32) -> vec4f {
   return vec4f(b[i]);
 #end
 }
+#end
+
+#if GELU
+#include "gelu.wgsl"
 #end
 
 fn finish(value: vec4f, col: u32, block: u32) -> vec4f {
@@ -136,8 +154,17 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
 #if RESIDUAL == 2
   v += c[at / 4u];
 #end
+#if GELU == 1
+  v = gelu(v);
+#end
   c[at / 4u] = v;
+#if GELU == 2
+  activated[at / 4u] = gelu(v);
+#end
 #else
+#if GELU
+  let g = gelu(v);
+#end
 #for e in 0..WIDTH
   if (col + ${e}u < params.n) {
 #if RESIDUAL == 1
@@ -146,7 +173,14 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
 #if RESIDUAL == 2
     v[${e}] += c[at + ${e}u * step];
 #end
+#if GELU == 1
+    c[at + ${e}u * step] = g[${e}];
+#else
     c[at + ${e}u * step] = v[${e}];
+#end
+#if GELU == 2
+    activated[at + ${e}u * step] = g[${e}];
+#end
   }
 #end
 #end

@@ -33,7 +33,8 @@ export function activationGradient(name: Activation, value: Tensor, gradient: Te
   return value.node.graph.apply(activationGradientOp, [value, gradient], name)[0];
 }
 
-const activationOp: Op<Activation> = {
+/** The op of `activate`. */
+export const activationOp: Op<Activation> = {
   name: "activation",
   infer: ([x]) => [{ shape: x.shape, dtype: "f32" }],
   derivative: ({ attrs, inputs, outputs }, [gradient]) => [

@@ -64,7 +64,7 @@ const adaptedProductOp: Op<Attrs> = {
       ...(product.hasBias ? { bias: inputs[2] } : {}),
       ...(product.hasResidual && !inPlace ? { residual: inputs.at(-1)! } : {}),
     };
-    return productDispatches(product, inputs, out, extra, inPlace, device, termOf(attrs));
+    return productDispatches(product, inputs, out, extra, inPlace, device, { term: termOf(attrs) });
   },
   variants: ({ attrs: { base }, outputs: [out] }, device) =>
     productVariants(base.attrs, base.inputs, out, device),

@@ -18,8 +18,17 @@ function isTallGradient(
   return transposeA && !transposeB && !hasBias && !activation && n <= few && m > few;
 }
 
-function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, term?: LowRankTerm): Defines {
+/** What another op does to the product in the same kernel. */
+export interface Fused {
+  /** A product that is added, before all else. */
+  readonly term?: LowRankTerm;
+  /** GELU of the result, after all else and without a residual: beside it into this tensor, or in its place. */
+  readonly gelu?: Tensor | "alone";
+}
+
+function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, { term, gelu }: Fused): Defines {
   return {
+    GELU: gelu === undefined ? 0 : gelu === "alone" ? 1 : 2,
     LOW_RANK: term ? (term.transposed ? 1 : 2) : 0,
     BIAS: Number(attrs.hasBias),
     RESIDUAL: attrs.hasResidual ? (inPlace ? 2 : 1) : 0,
@@ -28,7 +37,7 @@ function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, term?: LowRankTer
 }
 
 /** The epilogue of a launch that adds its part of k to what the one before left. */
-const addToOutput: Defines = { LOW_RANK: 0, BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
+const addToOutput: Defines = { GELU: 0, LOW_RANK: 0, BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
 
 /** The candidates for a product of `inputs` [a, b] into `out`. */
 export function productVariants(
@@ -52,7 +61,7 @@ export function productVariants(
 
 /**
  * The launches of a product of `inputs` [a, b] into `out`, with what else its epilogue reads (`bias`, `residual`, `scales` of a
- * packed b) and, before that, a term of low rank. Throws nothing: shapes were checked when it was traced.
+ * packed b) and what is `fused` with it. Throws nothing: shapes were checked when it was traced.
  */
 export function productDispatches(
   attrs: MatmulAttrs,
@@ -61,7 +70,7 @@ export function productDispatches(
   extra: Readonly<Record<string, Tensor>>,
   inPlace: boolean,
   device: DeviceTraits,
-  term?: LowRankTerm,
+  fused: Fused = {},
 ): Dispatch[] {
   const stated = problemOf([left, right], out, attrs);
   const swaps = isTallGradient(attrs, stated);
@@ -71,7 +80,7 @@ export function productDispatches(
   const kChunk = kChunkOf(attrs, problem, device);
   const { bias: _, residual: __, ...more } = extra;
   return Array.from({ length: Math.ceil(k / kChunk) }, (_, chunk): Dispatch => ({
-    kernel: kernel(chunk === 0 ? epilogueDefines(attrs, inPlace, term) : addToOutput),
+    kernel: kernel(chunk === 0 ? epilogueDefines(attrs, inPlace, fused) : addToOutput),
     grid,
     params: {
       m,
@@ -88,19 +97,26 @@ export function productDispatches(
       start_a: chunk * kChunk * (attrs.transposeA ? a.lead : 1),
       start_b: chunk * kChunk * (attrs.transposeB ? 1 : b.lead),
       scale: attrs.scale,
-      ...term && chunk === 0 ? termParams(term, n) : {},
+      ...chunk === 0 ? termParams(fused, n) : {},
     },
     bindings: {
       a: swaps ? right : left,
       b: swaps ? left : right,
       c: out,
-      ...chunk === 0 ? extra : more,
-      ...term && chunk === 0 ? { v: term.v, low: term.low } : {},
+      ...chunk === 0 ? { ...extra, ...fusedBindings(fused) } : more,
     },
   }));
 }
 
-function termParams({ v, blocks, scale }: LowRankTerm, n: number): Record<string, number> {
-  const [, width] = v.shape;
+function termParams({ term }: Fused, n: number): Record<string, number> {
+  if (!term) return {};
+  const { v: { shape: [, width] }, blocks, scale } = term;
   return { rank: width / blocks, ld_v: width, block_cols: n / blocks, low_rank_scale: scale };
+}
+
+function fusedBindings({ term, gelu }: Fused): Record<string, Tensor> {
+  return {
+    ...term ? { v: term.v, low: term.low } : {},
+    ...gelu && gelu !== "alone" ? { activated: gelu } : {},
+  };
 }

@@ -12,6 +12,7 @@ export {
   type AdapterSummary,
   Gpu,
   type MemoryReport,
+  NoAdapterError,
   openGpu,
   type OpenGpuOptions,
 } from "./lib/gpu/device.ts";

@@ -5,18 +5,25 @@
 
 import { parseArgs } from "node:util";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { writeTogether } from "../lib/files.ts";
+import { makeFolder, writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { machineText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import { logSlope } from "../lib/report/statistics.ts";
+import { asUsage, runCommand } from "../tasks/usage.ts";
 import { own, type Runner, type Work } from "./work.ts";
 import { layer } from "./works/adapter_layers.ts";
 import { length, step, vocabulary } from "./works/lora_step.ts";
 import { product } from "./works/products.ts";
 import { shapedEncoder } from "./works/shaped_encoder.ts";
 import { forwardPass } from "./works/forward_pass.ts";
+
+const help = `deno task costs [options]
+
+  --out DIR   where to write costs.md and costs.json (default: results)
+  --help      this text
+`;
 
 /** Laps of every work, in turn, and the milliseconds that one lap is to take about. */
 const [laps, lapMilliseconds] = [9, 400];
@@ -162,20 +169,29 @@ ${table(["measure", "median", "least–greatest", "goal"], rows)}
 `;
 }
 
-const { values: { out } } = parseArgs({ options: { out: { type: "string", default: "results" } } });
-const gpu = await openGpu();
-const environment = await describeEnvironment(gpu);
-const measured: Measured[] = [];
-for (const entry of measuresOf(gpu)) {
-  measured.push(await measure(entry));
-  console.error(`${entry.name}: ${middle(measured.at(-1)!.values).toFixed(3)}`);
+async function main(): Promise<void> {
+  const { values: { out, help: wanted } } = asUsage(() =>
+    parseArgs({
+      options: { out: { type: "string", default: "results" }, help: { type: "boolean", default: false } },
+    })
+  );
+  if (wanted) return console.log(help);
+  const gpu = await openGpu();
+  const environment = await describeEnvironment(gpu);
+  const measured: Measured[] = [];
+  for (const entry of measuresOf(gpu)) {
+    measured.push(await measure(entry));
+    console.error(`${entry.name}: ${middle(measured.at(-1)!.values).toFixed(3)}`);
+  }
+  await makeFolder(out);
+  const page = pageOf(measured, environment);
+  await writeTogether({
+    [`${out}/costs.json`]: `${JSON.stringify({ schemaVersion: 1, environment, measured }, null, 1)}\n`,
+    [`${out}/costs.md`]: page,
+  });
+  console.log(page);
 }
-await Deno.mkdir(out, { recursive: true });
-const page = pageOf(measured, environment);
-await writeTogether({
-  [`${out}/costs.json`]: `${JSON.stringify({ schemaVersion: 1, environment, measured }, null, 1)}\n`,
-  [`${out}/costs.md`]: page,
-});
-console.log(page);
+
+await runCommand(main);
 // The peers, which the works bring with them, would keep the event loop open.
 Deno.exit(0);

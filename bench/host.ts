@@ -6,13 +6,14 @@
 import { parseArgs } from "node:util";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { writeTogether } from "../lib/files.ts";
+import { makeFolder, writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { plan } from "../lib/graph/plan.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { traceStep } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
+import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import {
   type BuildFigures,
   type HostFigures,
@@ -154,24 +155,26 @@ async function measure(label: string, system: System, steps: number): Promise<Ho
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      steps: { type: "string", default: "200" },
-      out: { type: "string", default: "results" },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const { values } = asUsage(() =>
+    parseArgs({
+      options: {
+        steps: { type: "string", default: "200" },
+        out: { type: "string", default: "results" },
+        help: { type: "boolean", default: false },
+      },
+    })
+  );
   if (values.help) return console.log(help);
   const steps = Number(values.steps);
   if (!Number.isInteger(steps) || steps < 2 || steps > 1000) {
-    throw new Error(`--steps wants a whole number from 2 to 1000, not "${values.steps}"`);
+    throw new UsageError(`--steps wants a whole number from 2 to 1000, not "${values.steps}"`);
   }
   using gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   const figures: HostFigures[] = [];
   for (const [label, system] of Object.entries(systems)) figures.push(await measure(label, system, steps));
   const record: HostRecord = { schemaVersion: 1, environment, narrow, figures };
-  await Deno.mkdir(values.out, { recursive: true });
+  await makeFolder(values.out);
   const page = hostPageOf(record);
   await writeTogether({
     [`${values.out}/host.json`]: `${JSON.stringify(record, null, 1)}\n`,
@@ -180,11 +183,6 @@ async function main(): Promise<void> {
   console.log(page);
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error((error as Error).message);
-  Deno.exit(1);
-}
+await runCommand(main);
 // The peers, which the works bring with them, would keep the event loop open.
 Deno.exit(0);

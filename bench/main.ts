@@ -1,11 +1,12 @@
 /** `deno task bench [group…]`: races this library against its peers and writes results/bench.{md,json,svg}. */
 
 import { parseArgs } from "node:util";
-import { writeTogether } from "../lib/files.ts";
+import { makeFolder, writeTogether } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { type BenchRecord, readBench } from "../lib/report/bench_schema.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import type { Environment } from "../lib/report/schema.ts";
+import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import { groups } from "./groups.ts";
 import { chartOf, pageOf } from "./page.ts";
 import { torchVersion } from "./libraries/pytorch.ts";
@@ -45,29 +46,33 @@ async function peersHere(): Promise<{ absent: readonly Library[]; about: string 
 
 function chosenGroups(names: readonly string[]) {
   const unknown = names.find((name) => groups.every((group) => group.name !== name));
-  if (unknown) throw new Error(`no group "${unknown}"; have ${groups.map(({ name }) => name).join(", ")}`);
+  if (unknown) {
+    throw new UsageError(`no group "${unknown}"; have ${groups.map(({ name }) => name).join(", ")}`);
+  }
   return groups.filter(({ name }) => names.length === 0 || names.includes(name));
 }
 
 function lapsOf(text: string): number {
   const laps = Number(text);
   if (Number.isInteger(laps) && laps >= 2 && laps <= 100) return laps;
-  throw new Error(`--laps wants a whole number from 2 to 100, not "${text}"`);
+  throw new UsageError(`--laps wants a whole number from 2 to 100, not "${text}"`);
 }
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      only: { type: "string", default: "" },
-      laps: { type: "string" },
-      like: { type: "string" },
-      alone: { type: "boolean", default: false },
-      autotune: { type: "boolean", default: false },
-      out: { type: "string", default: "results" },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const { values, positionals } = asUsage(() =>
+    parseArgs({
+      allowPositionals: true,
+      options: {
+        only: { type: "string", default: "" },
+        laps: { type: "string" },
+        like: { type: "string" },
+        alone: { type: "boolean", default: false },
+        autotune: { type: "boolean", default: false },
+        out: { type: "string", default: "results" },
+        help: { type: "boolean", default: false },
+      },
+    })
+  );
   if (values.help) return console.log(help);
   const chosen = chosenGroups(positionals);
   const laps = values.laps === undefined ? undefined : lapsOf(values.laps);
@@ -114,7 +119,7 @@ async function write(
   about: string,
   environment: Environment,
 ): Promise<void> {
-  await Deno.mkdir(out, { recursive: true });
+  await makeFolder(out);
   const records: BenchRecord = { schemaVersion: 1, environment, rows };
   await writeTogether({
     [`${out}/bench.json`]: `${JSON.stringify(records, null, 1)}\n`,
@@ -123,11 +128,6 @@ async function write(
   });
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error((error as Error).message);
-  Deno.exit(1);
-}
+await runCommand(main);
 // The peers keep their devices open and with them the event loop.
 Deno.exit(0);

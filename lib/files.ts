@@ -50,6 +50,11 @@ export async function writeFolder(out: string, fill: (folder: string) => Promise
   await syncFolder(folderOf(out));
 }
 
+/** Makes a folder, and those that it lies in, where they are not there. Throws an Error that names it when it cannot be made. */
+export async function makeFolder(path: string): Promise<void> {
+  await naming(path, () => Deno.mkdir(path, { recursive: true }));
+}
+
 /** Throws an Error that says what to do when there is something at `out`. */
 export async function refuseExisting(out: string): Promise<void> {
   if (await isFolder(out) || await isFile(out)) {
@@ -122,16 +127,25 @@ async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
 /** The most that a JSON file, or another that describes a model, may have: the bounds that safetensors' headers have. */
 export const descriptionBounds = { bytes: 100_000_000, levels: 127 };
 
-/** A UTF-8 file of at most so many bytes. Throws an Error that names it when it is larger, none of UTF-8, or no file at all. */
-export async function readText(path: string, most = Infinity): Promise<string> {
-  const { size, isFile } = await Deno.stat(path);
+/** A file of at most so many bytes. Throws an Error that names it when it is larger, or no file; NotFound when nothing is there. */
+export async function readBytes(path: string, most = Infinity): Promise<Uint8Array<ArrayBuffer>> {
+  const found = await statOf(path);
+  if (!found) throw new Deno.errors.NotFound(`there is no file ${path}: check its path`);
   // A device or a pipe has size 0, and may never end.
-  if (!isFile) throw new Error(`${path} is no file: put one in its place`);
-  if (size > most) {
-    throw new Error(`${path} has ${size} bytes, and such a file has ${most} at most: look what it holds`);
+  if (!found.isFile) throw new Error(`${path} is no file: put one in its place`);
+  if (found.size > most) {
+    throw new Error(
+      `${path} has ${found.size} bytes, and such a file has ${most} at most: look what it holds`,
+    );
   }
+  return await Deno.readFile(path);
+}
+
+/** A UTF-8 file of at most so many bytes. Throws what `readBytes` throws, and an Error that names a file that is none of UTF-8. */
+export async function readText(path: string, most = Infinity): Promise<string> {
+  const bytes = await readBytes(path, most);
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await Deno.readFile(path));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     throw new Error(`${path} is not text in UTF-8: download or write it again`, { cause: error });

@@ -19,7 +19,7 @@ export interface Choice {
 
 /** The profile of one table with what the command line changes. */
 export function profileOf({ profiles }: Table, { profile: name, task, method, seeds }: Choice): Profile {
-  const profile = profiles[name];
+  const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (!profile) throw new UsageError(`no profile "${name}"; have ${Object.keys(profiles).join(", ")}`);
   return {
     ...profile,

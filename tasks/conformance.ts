@@ -4,7 +4,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { isFile, writeTogether } from "../lib/files.ts";
+import { isFile, makeFolder, writeTogether } from "../lib/files.ts";
 import { failuresOf, renderConformance } from "../lib/report/conformance_page.ts";
 import {
   type ConformanceRecord,
@@ -82,7 +82,7 @@ async function earlierRecords(path: string): Promise<readonly DriverRecord[]> {
 await runCommand(async () => {
   const options = readArguments();
   if (options.help) return console.log(help);
-  await Deno.mkdir(options.out, { recursive: true });
+  await makeFolder(options.out);
   const [json, page] = ["json", "md"].map((ending) => `${options.out}/conformance.${ending}`);
   const reference = Object.fromEntries(trainingCases.map((own) => [own.name, referenceLosses(own)]));
   let sound = true;

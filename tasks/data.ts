@@ -1,10 +1,18 @@
 /** `deno task data`: every task of the embedded suite: size, label balance, majority baseline. Writes results/data.md. */
 
+import { parseArgs } from "node:util";
 import { tasks } from "../lib/data/registry.ts";
 import type { Example, Task } from "../lib/data/task.ts";
 import { table } from "../lib/report/markdown.ts";
-import { writeWhole } from "../lib/files.ts";
+import { makeFolder, writeWhole } from "../lib/files.ts";
 import { majorityBaseline } from "../lib/train/fine_tune.ts";
+import { asUsage, runCommand } from "./usage.ts";
+
+const help = `deno task data [options]
+
+  --out DIR   where to write data.md (default: results)
+  --help      this text
+`;
 
 /** The share of each label, or for regression the range and the mean. */
 function balanceOf(task: Task, examples: readonly Example[]): string {
@@ -37,15 +45,26 @@ async function rowOf(task: Task): Promise<string[]> {
 }
 
 const header = ["task", "shape", "train", "dev", "labels in train", "labels in dev", "majority", "metrics"];
-const rows = [];
-for (const task of tasks) rows.push(await rowOf(task));
-const page = `# The embedded suite
+
+async function main(): Promise<void> {
+  const { values: { out, help: wanted } } = asUsage(() =>
+    parseArgs({
+      options: { out: { type: "string", default: "results" }, help: { type: "boolean", default: false } },
+    })
+  );
+  if (wanted) return console.log(help);
+  const rows = [];
+  for (const task of tasks) rows.push(await rowOf(task));
+  const page = `# The embedded suite
 
 Real text with labels made by people, from npm packages; written by \`deno task data\`. No lemma or text is on both sides
 of a split. Majority: the score of the commonest label on dev.
 
 ${table(header, rows)}
 `;
-await Deno.mkdir("results", { recursive: true });
-await writeWhole("results/data.md", page);
-console.log(page);
+  await makeFolder(out);
+  await writeWhole(`${out}/data.md`, page);
+  console.log(page);
+}
+
+await runCommand(main);

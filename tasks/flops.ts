@@ -11,7 +11,8 @@ import { type ModelShape, modelShapes, shapeOf } from "../lib/analysis/shapes.ts
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { methodsTable } from "./tables/methods.ts";
 import { table } from "../lib/report/markdown.ts";
-import { writeWhole } from "../lib/files.ts";
+import { makeFolder, writeWhole } from "../lib/files.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task flops [options]
 
@@ -64,20 +65,21 @@ function tableOf(model: ModelShape, target: readonly string[]): string {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    args: Deno.args,
-    options: {
-      model: { type: "string", multiple: true },
-      target: { type: "string", multiple: true, default: ["query", "key", "value"] },
-      out: { type: "string", default: "results" },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const { values } = asUsage(() =>
+    parseArgs({
+      options: {
+        model: { type: "string", multiple: true },
+        target: { type: "string", multiple: true, default: ["query", "key", "value"] },
+        out: { type: "string", default: "results" },
+        help: { type: "boolean", default: false },
+      },
+    })
+  );
   if (values.help) return console.log(help);
   const models = [shapeOf(await loadUseLite()), ...modelShapes];
   for (const name of values.model ?? []) {
     if (models.every((model) => model.name !== name)) {
-      throw new Error(`no model "${name}"; have ${models.map((model) => model.name).join(", ")}`);
+      throw new UsageError(`no model "${name}"; have ${models.map((model) => model.name).join(", ")}`);
     }
   }
   const chosen = models.filter(({ name }) => values.model?.includes(name) ?? true);
@@ -93,14 +95,9 @@ async function main(): Promise<void> {
     "nothing goes back through the trunk.\n",
     ...chosen.map((model) => tableOf(model, values.target)),
   ].join("\n");
-  await Deno.mkdir(values.out, { recursive: true });
+  await makeFolder(values.out);
   await writeWhole(`${values.out}/flops.md`, markdown);
   console.log(`${markdown}\nWrote ${values.out}/flops.md`);
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error((error as Error).message);
-  Deno.exit(1);
-}
+await runCommand(main);

@@ -4,11 +4,12 @@
  */
 
 import { parseArgs } from "node:util";
+import { makeFolder } from "../lib/files.ts";
 import { type Cell, cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
 import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { tables } from "./tables/registry.ts";
 import type { Table } from "./tables/table.ts";
-import { runCommand } from "./usage.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task report DIR… [--out DIR]
 
@@ -68,12 +69,14 @@ function merged(found: readonly Found[]): Cell[] {
 }
 
 async function main(): Promise<void> {
-  const { values: { out, help: wanted }, positionals: folders } = parseArgs({
-    allowPositionals: true,
-    options: { out: { type: "string", default: "results" }, help: { type: "boolean", default: false } },
-  });
+  const { values: { out, help: wanted }, positionals: folders } = asUsage(() =>
+    parseArgs({
+      allowPositionals: true,
+      options: { out: { type: "string", default: "results" }, help: { type: "boolean", default: false } },
+    })
+  );
   if (wanted) return console.log(help);
-  if (folders.length === 0) throw new Error(`no folder given\n\n${help}`);
+  if (folders.length === 0) throw new UsageError(`no folder given\n\n${help}`);
   const sets: { table: Table; cells: Cell[] }[] = [];
   for (const table of tables) {
     if (isStudy(table)) continue;
@@ -83,7 +86,7 @@ async function main(): Promise<void> {
   if (sets.length === 0) {
     throw new Error(`no table's cells in ${folders.join(", ")}: give the folders that --out named`);
   }
-  await Deno.mkdir(out, { recursive: true });
+  await makeFolder(out);
   for (const { table, cells } of sets) {
     await writeCells(`${out}/${table.name}.json`, cells);
     await writeReport(table, cells, `${out}/${table.name}`);

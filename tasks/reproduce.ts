@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { families, tasks } from "../lib/data/registry.ts";
 import type { Split } from "../lib/data/task.ts";
-import { naming, writeWhole } from "../lib/files.ts";
+import { makeFolder, writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
@@ -260,7 +260,7 @@ async function main(): Promise<void> {
   );
   if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
   if (values.list) return plans.forEach((plan) => plan.list());
-  await naming(values.out, () => Deno.mkdir(values.out, { recursive: true }));
+  await makeFolder(values.out);
   // Before anything is read that another run may be about to change.
   using locks = new DisposableStack();
   for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));

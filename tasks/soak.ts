@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { sentiment } from "../lib/data/sentiment.ts";
-import { writeTogether } from "../lib/files.ts";
+import { makeFolder, writeTogether } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
@@ -65,7 +65,7 @@ async function main(): Promise<void> {
       `step ${step}, ${seconds.toFixed(0)} s: ${resident} MiB resident, ${buffers} MiB of GPU buffers`,
     );
   });
-  await Deno.mkdir(out, { recursive: true });
+  await makeFolder(out);
   await writeTogether({
     [`${out}/soak.json`]: `${JSON.stringify({ schemaVersion: 1, environment, plan, ...result }, null, 1)}\n`,
     [`${out}/soak.md`]: pageOf(result, plan, environment),

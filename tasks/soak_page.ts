@@ -40,7 +40,7 @@ export interface Verdict {
 }
 
 /** The first quarter of the steps is warm-up. */
-export function afterWarmUp(samples: readonly Sample[]): Sample[] {
+function afterWarmUp(samples: readonly Sample[]): Sample[] {
   return samples.filter(({ step }) => step > samples.at(-1)!.step / 4);
 }
 

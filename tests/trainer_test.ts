@@ -227,6 +227,21 @@ Deno.test("an epoch beyond the planned steps is refused", async () => {
   await assert.rejects(() => trainer.epoch(1), /all 1 epochs have been run: plan more/);
 });
 
+Deno.test("a trainer that has been disposed of says so", async () => {
+  const trainer = await trainerFor(heads.single);
+  await trainer.epoch(0);
+  trainer[Symbol.dispose]();
+  for (
+    const use of [
+      () => trainer.epoch(1),
+      () => trainer.predict(examplesFor(heads.single)),
+      () => trainer.weights(),
+    ]
+  ) {
+    await assert.rejects(use, /this trainer has been disposed of/);
+  }
+});
+
 Deno.test("the best weights come back bit for bit", async () => {
   using trainer = await trainerFor(heads.single);
   await trainer.epoch(0);

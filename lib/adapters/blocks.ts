@@ -3,7 +3,7 @@
 import type { LinearModule } from "../models/model.ts";
 
 /** Numbers of blocks that divide both extents of an m×n weight, ascending. */
-export function validBlocks(m: number, n: number): number[] {
+function validBlocks(m: number, n: number): number[] {
   return Array.from({ length: Math.min(m, n) }, (_, i) => i + 1).filter((b) => m % b === 0 && n % b === 0);
 }
 

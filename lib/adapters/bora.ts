@@ -40,7 +40,7 @@ export const boraDefaults: BoraOptions = { ...blockDefaults, sigmaFan: "br" };
 export const paperSigma: SigmaMap = { exp: true, norm: true };
 
 /** σ of one layer: b×b×r. */
-export function sigmaSpec(module: LinearModule, { r, blocks, sigmaFan }: BoraOptions): ParameterSpec {
+function sigmaSpec(module: LinearModule, { r, blocks, sigmaFan }: BoraOptions): ParameterSpec {
   const b = resolveBlocks(module, blocks);
   const fan = { br: b * r, r, n: module.n }[sigmaFan];
   if (fan === undefined) throw new Error(`sigmaFan "${sigmaFan}": use "br", "r" or "n"`);

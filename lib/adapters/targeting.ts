@@ -100,7 +100,7 @@ function targetNames({ linears }: Targeted): string {
 }
 
 /** True for the module's target-module name and for ends of its path. */
-export function isNamed({ path, target }: LinearModule, name: string): boolean {
+function isNamed({ path, target }: LinearModule, name: string): boolean {
   return target === name || isEndOfPath(path, name);
 }
 

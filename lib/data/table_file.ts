@@ -3,7 +3,7 @@
  * `.jsonl`, an object a line.
  */
 
-import { readText } from "../files.ts";
+import { readBytes, readText } from "../files.ts";
 import { parseTsv } from "./tsv.ts";
 
 /** One record. */
@@ -28,7 +28,7 @@ export async function readTable(path: string, columns: readonly string[]): Promi
 async function readRows(path: string, columns: readonly string[]): Promise<TableRow[]> {
   switch (path.match(/\.(tsv|csv|jsonl)$/i)?.[1].toLowerCase()) {
     case "tsv":
-      return choose(path, readTsv(path, await Deno.readFile(path)), columns);
+      return choose(path, readTsv(path, await readBytes(path)), columns);
     case "csv":
       return choose(path, await readCsv(path, await readText(path)), columns);
     case "jsonl":

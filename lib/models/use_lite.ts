@@ -57,7 +57,7 @@ export async function loadUseLite(options?: PackageOptions): Promise<Encoder> {
 }
 
 /** ids [texts, length], lengths [texts] → sentence vectors [texts, 512]. */
-export function traceUseLite(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor {
+function traceUseLite(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor {
   let x = embedding(ids, tracer.weight("embedding.weight"), tracer.constant("positions"), 2);
   for (const i of layers.keys()) x = tracer.graph.scope(`layer.${i}`, () => layer(tracer, i, x, lengths));
   return tracer.linear("pooler", meanPool(x, lengths), { activation: "tanh" });

@@ -147,6 +147,7 @@ export class Trainer implements Disposable {
    * gradient is not finite.
    */
   async epoch(epoch: number, onStep?: (step: number) => unknown): Promise<StepRecord[]> {
+    this.#refuseDisposed();
     const { batchSize, seed, epochs } = this.options;
     const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
     const done = this.#stepsOfEpoch(this.#step);
@@ -204,6 +205,7 @@ export class Trainer implements Disposable {
 
   /** Predictions of every example: `[class scores]`, `[value]`, or `[option scores]`. One read-back in all. */
   async predict(examples: readonly Encoded[]): Promise<Float32Array[]> {
+    this.#refuseDisposed();
     const batches = makeBatches(examples, this.options.batchSize, 0, 0);
     const values = this.head.outputs * (this.head.shape === "choice" ? this.head.texts - 1 : 1);
     const bytes = this.options.batchSize * values * 4;
@@ -239,6 +241,7 @@ export class Trainer implements Disposable {
    * it goes, the adapted layers' weights as well.
    */
   async weights(): Promise<Map<string, Weight>> {
+    this.#refuseDisposed();
     const shapes = allStartingWeights(this.model, this.adapter, this.head, this.options.seed);
     const trained = [...await this.trainable.read()].map(
       ([name, data]): [string, Weight] => [name, { shape: shapes.get(name)!.shape, data }],
@@ -304,6 +307,12 @@ export class Trainer implements Disposable {
   /** Text of the planned training program for texts of `length` tokens. */
   async dump(length: number): Promise<string> {
     return (await this.#program(length, true)).compiled.dump();
+  }
+
+  #refuseDisposed(): void {
+    if (this.#owned.disposed) {
+      throw new Error("this trainer has been disposed of: take what is wanted of it before its scope ends");
+    }
   }
 
   async #program(length: number, training: boolean): Promise<StepProgram> {

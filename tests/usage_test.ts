@@ -1,0 +1,46 @@
+/** Every command that is a program of its own: a mistake on its command line ends it with 2 and a line, not a stack. */
+
+import assert from "node:assert/strict";
+import { makeFolder, readText } from "../lib/files.ts";
+import { profileOf } from "../tasks/cells.ts";
+import { firstTable } from "../tasks/tables/first.ts";
+import configuration from "../deno.json" with { type: "json" };
+
+const root = new URL("..", import.meta.url);
+
+Deno.test("every deno task refuses an option that it has not with exit code 2, and prints no stack", async () => {
+  const commands = Object.values(configuration.tasks).map(({ command }) => command.split(" "));
+  const programs = commands.filter(([, verb]) => verb === "run").map(([, ...args]) => args);
+  assert.ok(programs.length > 10);
+  for (const args of programs) {
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [...args, "--nonsense"],
+      cwd: root,
+      env: { NO_COLOR: "1" },
+    }).output();
+    const text = new TextDecoder().decode(stderr);
+    assert.match(text, /Unknown option '--nonsense'/, args.at(-1));
+    assert.doesNotMatch(text, /^ +at /m, args.at(-1));
+    assert.equal(code, 2, args.at(-1));
+  }
+});
+
+Deno.test("a profile is no property that every object has", () => {
+  assert.throws(
+    () => profileOf(firstTable, { profile: "toString", shard: "1/1" }),
+    /no profile "toString"; have/,
+  );
+});
+
+Deno.test("a file that is not there, and a folder where a file is, are named with what to do", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const error = await readText(`${folder}/config.json`).then(() => undefined, (error) => error);
+    assert.ok(error instanceof Deno.errors.NotFound);
+    assert.equal(error.message, `there is no file ${folder}/config.json: check its path`);
+    await Deno.writeTextFile(`${folder}/results`, "");
+    await assert.rejects(() => makeFolder(`${folder}/results`), /results cannot be written .*another folder/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

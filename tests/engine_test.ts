@@ -48,7 +48,10 @@ Deno.test("templates: #if, #else, #for, nesting, and errors with the line", () =
   assert.throws(() => render("a\n#if 1\nb\n", {}), /line 2: "#if 1" has no #end/);
   assert.throws(() => render("a\n#end\n", {}), /line 2: "#end" without/);
   assert.throws(() => render("x\n${N}\n", {}), /line 2: unknown name "N"/);
-  assert.throws(() => render('#include "no.wgsl"\n', {}), /line 1: no include "no.wgsl"; have gelu.wgsl, index.wgsl/);
+  assert.throws(
+    () => render('#include "no.wgsl"\n', {}),
+    /line 1: no include "no.wgsl"; have gelu.wgsl, index.wgsl/,
+  );
   assert.throws(() => render("#loop\n", {}), /line 1: unknown directive #loop/);
 });
 

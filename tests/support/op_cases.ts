@@ -22,9 +22,12 @@ import { lookup } from "../../lib/graph/ops/lookup.ts";
 import { matmul } from "../../lib/graph/ops/matmul.ts";
 import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
 import type { Split } from "../../lib/graph/ops/product.ts";
+import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
+import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../../lib/graph/ops/scale_columns.ts";
 import { softmaxRows } from "../../lib/graph/ops/softmax_rows.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
+import { swiglu } from "../../lib/graph/ops/swiglu.ts";
 
 /** An op, or a few, on one shape. */
 export interface OpCase {
@@ -160,6 +163,20 @@ const layerNorms = [[1, 1], [3, 7], [33, 65], [8, 256]].map(([rows, cols]): OpCa
     ),
 }));
 
+// The last two pass their own input on as well: its gradient is added in the kernel.
+const rmsNorms = ([[1, 1, false], [3, 7, false], [33, 65, true], [8, 256, true]] as const).map((
+  [rows, cols, residual],
+): OpCase => ({
+  family: "rmsNorm",
+  name: `rmsNorm ${rows}×${cols}${residual ? " beside its input" : ""}`,
+  tolerance,
+  trace: (graph) => {
+    const x = graph.weight("x", [rows, cols], true);
+    const y = rmsNorm(x, graph.weight("gamma", [cols], true), 1e-2);
+    return residual ? add(x, y) : y;
+  },
+}));
+
 const attentions = [[1, 1, 1, 4], [2, 5, 3, 8], [3, 17, 2, 16], [2, 33, 1, 64], [2, 9, 1, 128]].map((
   [batch, length, heads, width],
 ): OpCase => ({
@@ -173,6 +190,37 @@ const attentions = [[1, 1, 1, 4], [2, 5, 3, 8], [3, 17, 2, 16], [2, 33, 1, 64], 
     return attention(q, k, v, graph.input("lengths", [batch], "u32"), { heads, scale: width ** -0.5 });
   },
 }));
+
+const rotations = ([[1, 1, 1, 2], [2, 5, 3, 6], [3, 9, 2, 16]] as const).map((
+  [texts, length, heads, width],
+): OpCase => ({
+  family: "rotary",
+  name: `rotary ${texts}×${length}, ${heads} heads of ${width}`,
+  tolerance,
+  values: { table: [...rotaryTable(length + 1, width, 100).data] },
+  trace: (graph) =>
+    rotary(
+      graph.weight("x", [texts * length, heads * width], true),
+      graph.weight("table", [length + 1, width], false),
+      length,
+    ),
+}));
+
+const swiglus = [[1, 1], [5, 7], [9, 32]].map(([rows, width]): OpCase => ({
+  family: "swiglu",
+  name: `swiglu ${rows}×${width}`,
+  tolerance,
+  trace: (graph) =>
+    swiglu(graph.weight("gate", [rows, width], true), graph.weight("up", [rows, width], true)),
+}));
+
+const hugeGates: OpCase = {
+  family: "swiglu",
+  name: "swiglu stays finite for gates of ±1e4",
+  tolerance,
+  values: { gate: [1e4, -1e4], up: [1, 1] },
+  trace: (graph) => swiglu(graph.weight("gate", [1, 2], false), graph.weight("up", [1, 2], false)),
+};
 
 const embeddings = [[1, 1, 1, 1], [3, 5, 7, 4], [4, 16, 32, 50]].map((
   [batch, length, width, vocabulary],
@@ -383,7 +431,9 @@ export const opCases: readonly OpCase[] = [
   ...mixes,
   ...sigmas,
   ...attentions,
+  ...rotations,
   ...layerNorms,
+  ...rmsNorms,
   ...embeddings,
   ...lookups,
   ...firstTokens,
@@ -394,6 +444,8 @@ export const opCases: readonly OpCase[] = [
   ...squaredErrors,
   ...dropouts,
   ...activations,
+  ...swiglus,
+  hugeGates,
   addAndMultiply,
   ...columns,
   hugeRow,

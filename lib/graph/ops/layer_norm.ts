@@ -44,7 +44,7 @@ function params({ inputs: [x], attrs }: Node<Attrs>) {
  * Lanes that share a row: a small subgroup's, whose barriers cost a software driver nothing, or else 32. Eight lanes for 32 and
  * vec4 for f32 made 512×768 on llvmpipe 2.5 times as fast (forward 2.5, backward 2.4), interleaved.
  */
-function lanesOf({ subgroupSize }: DeviceTraits): number {
+export function lanesOf({ subgroupSize }: DeviceTraits): number {
   return subgroupSize >= 4 && subgroupSize <= 16 ? subgroupSize : workgroup;
 }
 

@@ -4,14 +4,26 @@ import assert from "node:assert/strict";
 import { Gpu } from "../lib/gpu/device.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
+import { attention } from "../lib/graph/ops/attention.ts";
 import { add } from "../lib/graph/ops/binary.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
 import { gate } from "../lib/graph/ops/gate.ts";
 import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
 import { matmul } from "../lib/graph/ops/matmul.ts";
+import { rmsNorm } from "../lib/graph/ops/rms_norm.ts";
+import { rotary, rotaryTable } from "../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
+import { swiglu } from "../lib/graph/ops/swiglu.ts";
 import { opCases } from "./support/op_cases.ts";
-import { checkOp, fillSources, relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
+import {
+  checkOp,
+  fillSources,
+  randomValues,
+  relativeError,
+  runOnGpu,
+  testGpu,
+  type Values,
+} from "./support/ops.ts";
 
 for (const op of opCases) Deno.test(op.name, () => checkOp(op));
 
@@ -98,6 +110,54 @@ Deno.test("matmul names both shapes when they do not fit, and the blocks when th
   );
 });
 
+Deno.test("causal attention is attention over the tokens so far, a shared key head the same as copies of it", () => {
+  const [length, heads, kvHeads, width] = [5, 4, 2, 4];
+  const graph = new Graph();
+  const q = graph.input("q", [length, heads * width]);
+  const lengths = graph.input("lengths", [1], "u32");
+  const [k, v, wideK, wideV] = ["k", "v", "wide k", "wide v"].map((name, i) =>
+    graph.input(name, [length, (i < 2 ? kvHeads : heads) * width])
+  );
+  const values: Values = new Map();
+  for (const name of ["k", "v"]) {
+    const shared = randomValues(name, length * kvHeads * width);
+    const copied = Float64Array.from({ length: length * heads * width }, (_, at) => {
+      const head = Math.floor(at / width);
+      return shared[Math.floor(head / (heads / kvHeads)) * width + at % width];
+    });
+    values.set(name, shared).set(`wide ${name}`, copied);
+  }
+  fillSources(graph, values);
+  const run = (output: ReturnType<typeof attention>, tokens: number) =>
+    interpret([output], new Map(values).set("lengths", Float64Array.of(tokens)))[0];
+  const causal = run(attention(q, k, v, lengths, { heads, kvHeads, causal: true, scale: 0.5 }), length);
+  const whole = attention(q, wideK, wideV, lengths, { heads, scale: 0.5 });
+  for (let token = 0; token < length; token++) {
+    const [from, to] = [token * heads * width, (token + 1) * heads * width];
+    assert.deepEqual(causal.subarray(from, to), run(whole, token + 1).subarray(from, to));
+  }
+});
+
+Deno.test("rotary pairs the halves of a head, and products of turned rows depend on their distance only", () => {
+  const [length, headDim] = [6, 8];
+  const graph = new Graph();
+  const turned = rotary(graph.input("x", [length, headDim]), graph.input("table", [length, headDim]), length);
+  const turn = (row: readonly number[]) => {
+    const x = Float64Array.from({ length: length * headDim }, (_, at) => row[at % headDim]);
+    const table = Float64Array.from(rotaryTable(length, headDim).data);
+    return interpret([turned], new Map([["x", x], ["table", table]]))[0];
+  };
+  const at = (rows: Float64Array, place: number) => rows.subarray(place * headDim, (place + 1) * headDim);
+  const unit = at(turn([1, 0, 0, 0, 0, 0, 0, 0]), 1);
+  assert.ok(relativeError(unit, [Math.cos(1), 0, 0, 0, Math.sin(1), 0, 0, 0]) < 1e-6);
+  const last = at(turn([0, 0, 0, 1, 0, 0, 0, 0]), 5);
+  assert.ok(relativeError(last, [0, 0, 0, Math.cos(0.005), 0, 0, 0, Math.sin(0.005)]) < 1e-6);
+  const [q, k] = ["q", "k"].map((name) => turn([...randomValues(name, headDim)]));
+  const product = (m: number, n: number) => at(q, m).reduce((sum, value, i) => sum + value * at(k, n)[i], 0);
+  assert.ok(Math.abs(product(3, 1) - product(5, 3)) < 1e-6);
+  assert.ok(Math.abs(product(3, 1) - product(1, 3)) > 1e-2);
+});
+
 Deno.test("an empty dimension is refused", () => {
   const graph = new Graph();
   assert.throws(() => add(graph.input("a", [0, 3]), graph.input("b", [0, 3])), /shape \[0,3\] has an empty/);
@@ -119,6 +179,28 @@ Deno.test("dropout drops its rate, differently every step and stream", async () 
   assert.ok(Math.abs(share - 0.3) < 0.02, `${share} dropped`);
   const same = (p: Float64Array, q: Float64Array) => p.filter((value, i) => value === q[i]).length / p.length;
   assert.ok(same(a, b) < 0.65 && same(a, c) < 0.65);
+});
+
+Deno.test("a decoder's ops name what does not fit", () => {
+  const graph = new Graph();
+  const x = graph.input("x", [4, 6]);
+  const lengths = graph.input("lengths", [1], "u32");
+  const attend = (kvHeads: number, k: number) => () =>
+    attention(
+      graph.input("q", [4, 24]),
+      graph.input(`k ${k}`, [4, k]),
+      graph.input(`v ${k}`, [4, k]),
+      lengths,
+      { heads: 6, kvHeads, scale: 1 },
+    );
+  assert.throws(attend(4, 16), /6 query heads cannot share 4 key heads/);
+  assert.throws(attend(2, 16), /k \[4, 16\] f32 .* are not the 2 heads of 4 that q \[4, 24\]/);
+  assert.throws(() => rmsNorm(x, graph.input("gamma", [4]), 1), /\[4\] f32 does not fit .* \[4, 6\]/);
+  assert.throws(() => swiglu(x, graph.input("up", [4, 5])), /\[4, 6\] f32 and \[4, 5\] f32 differ/);
+  assert.throws(() => rotary(x, graph.input("four", [4, 4]), 4), /\[4, 6\] f32 are not heads of 4/);
+  assert.throws(() => rotary(x, graph.input("odd", [4, 3]), 4), /heads of 3, an even size/);
+  assert.throws(() => rotary(x, graph.input("table", [2, 6]), 4), /texts of 4 tokens .* \[2, 6\]/);
+  assert.throws(() => rotary(x, graph.input("long", [8, 6]), 3), /is not texts of 3 tokens/);
 });
 
 Deno.test("the new ops name what does not fit", () => {

@@ -1,19 +1,22 @@
 // Masked multi-head attention without a tokens×tokens tensor in memory (online softmax, Milakov & Gimelshein 2018;
-// backward from the row's log-sum-exp, Dao et al. 2022). q, k, v, o are (batch·length)×(heads·HEAD_DIM), row-major;
-// `lengths` holds each text's number of real tokens, which lie first; keys past it are not attended to.
+// backward from the row's log-sum-exp, Dao et al. 2022). q and o are (batch·length)×(heads·HEAD_DIM), k and v
+// (batch·length)×(kv_heads·HEAD_DIM), row-major; heads/kv_heads neighbouring query heads share a key head (grouped-query attention,
+// Ainslie et al. 2023). `lengths` holds each text's number of real tokens, which lie first; keys past it are not attended to, nor,
+// when CAUSAL is 1, keys past the query's own place.
 //
 // PASS 0, one invocation a query row i:  o_i = Σ_j p_ij v_j,  p_ij = softmax_j(scale · q_i·k_j);  lse_i = log Σ_j exp(…)
 // PASS 1, one invocation a query row i:  δ_i = do_i·o_i, stored beside lse_i in `rows`
 // PASS 2, one invocation a query row i:  dq_i = scale Σ_j p_ij (do_i·v_j − δ_i) k_j
-// PASS 3, one invocation a key row j:    dv_j = Σ_i p_ij do_i,  dk_j = scale Σ_i p_ij (do_i·v_j − δ_i) q_i
+// PASS 3, one invocation a key row j:    dv_j = Σ_i p_ij do_i,  dk_j = scale Σ_i p_ij (do_i·v_j − δ_i) q_i, over all its query heads
 //
-// Grid: x over rows (WORKGROUP a group), y over heads, z over the batch. lse and rows are batch×heads×length.
+// Grid: x over rows (WORKGROUP a group), y over query heads (PASS 3: key heads), z over the batch. lse and rows are batch×heads×length.
 // Each invocation keeps its rows in registers; sums run in order of j or i: same bits every run.
 // PASS 1 is one of its own because a kernel may bind 8 storage buffers at WebGPU's default limits: PASS 3 binds them all.
 
 struct Params {
   length: u32,
   heads: u32,
+  kv_heads: u32,
   scale: f32,
 }
 
@@ -45,9 +48,9 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> d_v: array<vec4f>;
 #end
 
-// Index of the first vec4 of token `row` of this head.
-fn at(batch: u32, head: u32, row: u32) -> u32 {
-  return ((batch * params.length + row) * params.heads + head) * ${HEAD_DIM / 4}u;
+// Index of the first vec4 of token `row` of head `head` of `heads`.
+fn at(batch: u32, heads: u32, head: u32, row: u32) -> u32 {
+  return ((batch * params.length + row) * heads + head) * ${HEAD_DIM / 4}u;
 }
 
 @compute @workgroup_size(${WORKGROUP})
@@ -58,9 +61,20 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (row >= params.length) {
     return;
   }
-  let own = at(batch, head, row);
+#if PASS == 3
+  let own = at(batch, params.kv_heads, head, row);
+  let shared_by = params.heads / params.kv_heads;
+#else
+  let own = at(batch, params.heads, head, row);
   let stat0 = (batch * params.heads + head) * params.length;
-#if PASS != 1
+#end
+#if PASS == 0 || PASS == 2
+  let kv_head = head * params.kv_heads / params.heads;
+#end
+#if CAUSAL && (PASS == 0 || PASS == 2)
+  let keys = min(lengths[batch], row + 1u);
+#end
+#if PASS == 3 || (!CAUSAL && PASS != 1)
   let keys = lengths[batch];
 #end
 
@@ -72,7 +86,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var top = -3.0e38;
   var total = 0.0;
   for (var j = 0u; j < keys; j++) {
-    let other = at(batch, head, j);
+    let other = at(batch, params.kv_heads, kv_head, j);
     var dots = vec4f(0.0);
 #for c in 0..HEAD_DIM / 4
     dots = fma(q${c}, k[other + ${c}u], dots);
@@ -109,7 +123,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #end
   let own_row = rows[stat0 + row];
   for (var j = 0u; j < keys; j++) {
-    let other = at(batch, head, j);
+    let other = at(batch, params.kv_heads, kv_head, j);
     var dots = vec4f(0.0);
     var dps = vec4f(0.0);
 #for c in 0..HEAD_DIM / 4
@@ -135,21 +149,28 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var dv${c} = vec4f(0.0);
 #end
   if (row < keys) {
-    for (var i = 0u; i < params.length; i++) {
-      let other = at(batch, head, i);
-      let row_i = rows[stat0 + i];
-      var dots = vec4f(0.0);
-      var dps = vec4f(0.0);
-#for c in 0..HEAD_DIM / 4
-      dots = fma(k${c}, q[other + ${c}u], dots);
-      dps = fma(v${c}, d_o[other + ${c}u], dps);
+    for (var q_head = head * shared_by; q_head < (head + 1u) * shared_by; q_head++) {
+      let stat0 = (batch * params.heads + q_head) * params.length;
+#if CAUSAL
+      for (var i = row; i < params.length; i++) {
+#else
+      for (var i = 0u; i < params.length; i++) {
 #end
-      let p = exp(dots.x + dots.y + dots.z + dots.w - row_i.x);
-      let ds = p * (dps.x + dps.y + dps.z + dps.w - row_i.y) * params.scale;
+        let other = at(batch, params.heads, q_head, i);
+        let row_i = rows[stat0 + i];
+        var dots = vec4f(0.0);
+        var dps = vec4f(0.0);
 #for c in 0..HEAD_DIM / 4
-      dk${c} = fma(vec4f(ds), q[other + ${c}u], dk${c});
-      dv${c} = fma(vec4f(p), d_o[other + ${c}u], dv${c});
+        dots = fma(k${c}, q[other + ${c}u], dots);
+        dps = fma(v${c}, d_o[other + ${c}u], dps);
 #end
+        let p = exp(dots.x + dots.y + dots.z + dots.w - row_i.x);
+        let ds = p * (dps.x + dps.y + dps.z + dps.w - row_i.y) * params.scale;
+#for c in 0..HEAD_DIM / 4
+        dk${c} = fma(vec4f(ds), q[other + ${c}u], dk${c});
+        dv${c} = fma(vec4f(p), d_o[other + ${c}u], dv${c});
+#end
+      }
     }
   }
 #for c in 0..HEAD_DIM / 4

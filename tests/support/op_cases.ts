@@ -191,6 +191,25 @@ const attentions = [[1, 1, 1, 4], [2, 5, 3, 8], [3, 17, 2, 16], [2, 33, 1, 64], 
   },
 }));
 
+/** Causal and not, each key head shared by several query heads and not. */
+const decoderAttentions = ([
+  [1, 1, 1, 1, 4, true],
+  [2, 7, 2, 2, 8, true],
+  [2, 19, 6, 2, 16, true],
+  [2, 5, 4, 1, 64, false],
+] as const).map(([batch, length, heads, kvHeads, width, causal]): OpCase => ({
+  family: "attention",
+  name: `${causal ? "causal " : ""}attention ${batch}×${length}, ${heads} heads on ${kvHeads} of ${width}`,
+  tolerance,
+  values: { lengths: range(batch, (b) => Math.max(1, length - 2 * b)) },
+  trace: (graph) => {
+    const q = graph.weight("q", [batch * length, heads * width], true);
+    const [k, v] = ["k", "v"].map((name) => graph.weight(name, [batch * length, kvHeads * width], true));
+    const lengths = graph.input("lengths", [batch], "u32");
+    return attention(q, k, v, lengths, { heads, kvHeads, causal, scale: width ** -0.5 });
+  },
+}));
+
 const rotations = ([[1, 1, 1, 2], [2, 5, 3, 6], [3, 9, 2, 16]] as const).map((
   [texts, length, heads, width],
 ): OpCase => ({
@@ -431,6 +450,7 @@ export const opCases: readonly OpCase[] = [
   ...mixes,
   ...sigmas,
   ...attentions,
+  ...decoderAttentions,
   ...rotations,
   ...layerNorms,
   ...rmsNorms,

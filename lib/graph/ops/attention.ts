@@ -1,4 +1,7 @@
-/** Masked multi-head attention and its gradients, without a tokens×tokens tensor in memory. */
+/**
+ * Masked multi-head attention and its gradients, without a tokens×tokens tensor in memory; causal and with grouped queries (Ainslie
+ * et al. 2023) where asked for, as decoders have it.
+ */
 
 import text from "../../../wgsl/attention.wgsl" with { type: "text" };
 import { type Grid, renderKernel } from "../../gpu/kernel.ts";
@@ -8,22 +11,37 @@ interface Attrs {
   readonly batch: number;
   readonly length: number;
   readonly heads: number;
+  readonly kvHeads: number;
+  readonly causal: boolean;
+  readonly scale: number;
+}
+
+/** What `attention` is told beside its tensors. */
+export interface AttentionOptions {
+  /** Heads of the queries. */
+  readonly heads: number;
+  /** Heads of the keys and values, each shared by `heads / kvHeads` neighbouring query heads; default `heads`. */
+  readonly kvHeads?: number;
+  /** Whether a token attends to itself and those before it only; default false. */
+  readonly causal?: boolean;
+  /** Factor of the products, such as headDim^−½. */
   readonly scale: number;
 }
 
 /**
  * softmax(scale · q kᵀ) v for each head, over the first `lengths[b]` tokens of each text.
- * q, k, v and the result: [batch·length, heads·headDim]; lengths: [batch] u32, each ≥ 1; headDim a multiple of 4.
+ * q and the result: [batch·length, heads·headDim]; k and v: [batch·length, kvHeads·headDim]; lengths: [batch] u32, each ≥ 1;
+ * headDim a multiple of 4. Throws an Error naming the shapes when they do not fit.
  */
 export function attention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   lengths: Tensor,
-  options: { heads: number; scale: number },
+  { heads, kvHeads = heads, causal = false, scale }: AttentionOptions,
 ): Tensor {
   const batch = lengths.shape[0];
-  const attrs = { ...options, batch, length: q.shape[0] / batch };
+  const attrs = { batch, length: q.shape[0] / batch, heads, kvHeads, causal, scale };
   return q.node.graph.apply(attentionOp, [q, k, v, lengths], attrs)[0];
 }
 
@@ -34,8 +52,16 @@ function headDim(spec: Spec, { heads }: Attrs): number {
 function infer(inputs: readonly Spec[], attrs: Attrs): void {
   const [q, k, v] = inputs;
   const width = headDim(q, attrs);
-  if (k.shape.join() !== q.shape.join() || v.shape.join() !== q.shape.join()) {
-    throw new Error(`q ${describe(q)}, k ${describe(k)} and v ${describe(v)} differ`);
+  if (attrs.heads % attrs.kvHeads !== 0) {
+    throw new Error(`${attrs.heads} query heads cannot share ${attrs.kvHeads} key heads evenly`);
+  }
+  const expected = [q.shape[0], attrs.kvHeads * width].join();
+  if (k.shape.join() !== expected || v.shape.join() !== expected) {
+    throw new Error(
+      `k ${describe(k)} and v ${describe(v)} are not the ${attrs.kvHeads} heads of ${width} that q ${
+        describe(q)
+      } wants`,
+    );
   }
   if (width % 4 !== 0) {
     throw new Error(`head size ${q.shape[1]}/${attrs.heads} = ${width} is not a multiple of 4`);
@@ -53,20 +79,22 @@ function forEachWeight(
   visit: (p: number, rowI: number, rowJ: number, stat: number, lse: number) => void,
 ): void {
   const width = headDim(spec, attrs);
-  const offset = (b: number, h: number, row: number) => ((b * attrs.length + row) * attrs.heads + h) * width;
+  const offset = (heads: number, b: number, h: number, row: number) =>
+    ((b * attrs.length + row) * heads + h) * width;
   for (let b = 0; b < attrs.batch; b++) {
     for (let h = 0; h < attrs.heads; h++) {
       for (let i = 0; i < attrs.length; i++) {
+        const rowI = offset(attrs.heads, b, h, i);
+        const shared = Math.floor(h * attrs.kvHeads / attrs.heads);
+        const rowJ = (j: number) => offset(attrs.kvHeads, b, shared, j);
         const scores = Array.from(
-          { length: lengths[b] },
-          (_, j) => attrs.scale * dot(q, offset(b, h, i), k, offset(b, h, j), width),
+          { length: attrs.causal ? Math.min(lengths[b], i + 1) : lengths[b] },
+          (_, j) => attrs.scale * dot(q, rowI, k, rowJ(j), width),
         );
         const top = Math.max(...scores);
         const lse = top + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - top), 0));
         const stat = (b * attrs.heads + h) * attrs.length + i;
-        scores.forEach((score, j) =>
-          visit(Math.exp(score - lse), offset(b, h, i), offset(b, h, j), stat, lse)
-        );
+        scores.forEach((score, j) => visit(Math.exp(score - lse), rowI, rowJ(j), stat, lse));
       }
     }
   }
@@ -94,11 +122,17 @@ const workgroup = 16;
 
 function dispatch(pass: number, node: Node<Attrs>, bindings: Dispatch["bindings"]): Dispatch {
   const { attrs, inputs } = node;
-  const defines = { PASS: pass, HEAD_DIM: headDim(inputs[0], attrs), WORKGROUP: workgroup };
-  const grid: Grid = [Math.ceil(attrs.length / workgroup), attrs.heads, attrs.batch];
+  const defines = {
+    PASS: pass,
+    HEAD_DIM: headDim(inputs[0], attrs),
+    CAUSAL: Number(attrs.causal),
+    WORKGROUP: workgroup,
+  };
+  const heads = pass === 3 ? attrs.kvHeads : attrs.heads;
+  const grid: Grid = [Math.ceil(attrs.length / workgroup), heads, attrs.batch];
   return {
     kernel: renderKernel({ name: "attention", text }, defines),
-    params: { length: attrs.length, heads: attrs.heads, scale: attrs.scale },
+    params: { length: attrs.length, heads: attrs.heads, kv_heads: attrs.kvHeads, scale: attrs.scale },
     bindings,
     grid,
   };
@@ -142,8 +176,8 @@ const attentionGradientOp: Op<Attrs> = {
   name: "attentionGradient",
   infer(inputs, attrs) {
     infer(inputs, attrs);
-    const same: Spec = { shape: inputs[0].shape, dtype: "f32" };
-    return [same, same, same, { shape: [...statistics(attrs).shape, 2], dtype: "f32" }];
+    const [dQ, dK, dV] = inputs.map(({ shape }): Spec => ({ shape, dtype: "f32" }));
+    return [dQ, dK, dV, { shape: [...statistics(attrs).shape, 2], dtype: "f32" }];
   },
   evaluate(values, { inputs, outputs, attrs }) {
     const [q, k, v, , o, , dO] = values;

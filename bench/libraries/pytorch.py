@@ -22,6 +22,26 @@ def sum_of_arrays(inputs):
     return lambda: [inputs["a"] + inputs["b"]]
 
 
+def rotate(x, table):
+    """Rows of texts, [texts, heads, length, size of a head], turned by their places."""
+    cosine, sine = table.chunk(2, -1)
+    first, second = x.chunk(2, -1)
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), -1)
+
+
+def attend_causally(q, k, v, table, texts, heads, kvHeads):
+    tokens, width = q.shape
+    q, k, v = (x.view(texts, tokens // texts, -1, width // heads).transpose(1, 2) for x in (q, k, v))
+    q, k = rotate(q, table), rotate(k, table)
+    k, v = (x.repeat_interleave(heads // kvHeads, 1) for x in (k, v))
+    if hasattr(F, "scaled_dot_product_attention"):
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    else:
+        ahead = torch.full((q.shape[2], q.shape[2]), -math.inf).triu(1)
+        mixed = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[3]) + ahead, -1) @ v
+    return mixed.transpose(1, 2).reshape(tokens, width)
+
+
 def attend(q, k, v, texts, heads):
     tokens, width = q.shape
     q, k, v = (x.view(texts, tokens // texts, heads, width // heads).transpose(1, 2) for x in (q, k, v))
@@ -97,6 +117,29 @@ def encode(w, ids, texts, layers, heads, epsilon, scale):
     return linear("head", x.view(texts, -1, x.shape[1]).mean(1))
 
 
+def decode(w, ids, texts, layers, heads, kvHeads, epsilon, scale):
+    """The class scores of the decoder of `works/shaped_decoder.ts`; `scale` is the adapters' α/r."""
+
+    def linear(path, x):
+        y = F.linear(x, w[f"{path}.weight"])
+        if f"{path}.A" not in w:
+            return y
+        return y + scale * F.linear(F.linear(x, w[f"{path}.A"]), w[f"{path}.B"])
+
+    def norm(path, x):
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * w[f"{path}.weight"]
+
+    x = w["embedding.weight"][ids]
+    for i in range(layers):
+        at = f"layer.{i}."
+        normal = norm(at + "attention.norm", x)
+        q, k, v = (linear(at + name, normal) for name in ("query", "key", "value"))
+        h = linear(at + "output", attend_causally(q, k, v, w["rotary"], texts, heads, kvHeads)) + x
+        inside = norm(at + "ffn.norm", h)
+        x = linear(at + "down", F.silu(linear(at + "gate", inside)) * linear(at + "up", inside)) + h
+    return F.linear(norm("norm", x).view(texts, -1, x.shape[1]).mean(1), w["head.weight"], w["head.bias"])
+
+
 def encoder(inputs, ids, shape):
     ids = torch.tensor(ids)
 
@@ -109,13 +152,14 @@ def encoder(inputs, ids, shape):
 
 def lora_step(inputs, ids, labels, shape, trainable, rate, steps, beta1, beta2, epsilon):
     ids, labels = torch.tensor(ids), torch.tensor(labels)
+    scores = decode if "kvHeads" in shape else encode
     own = [inputs[name].requires_grad_() for name in trainable]
     optimizer = torch.optim.AdamW(own, rate, (beta1, beta2), epsilon, weight_decay=0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (steps - step) / steps)
 
     def once():
         optimizer.zero_grad()
-        loss = F.cross_entropy(encode(inputs, ids, **shape), labels)
+        loss = F.cross_entropy(scores(inputs, ids, **shape), labels)
         loss.backward()
         optimizer.step()
         schedule.step()

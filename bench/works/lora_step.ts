@@ -1,6 +1,6 @@
 /**
- * A LoRA training step on layers of RoBERTa-base's shape: forward, backward and AdamW, each library with its own autograd. 8 texts
- * of 64 tokens; r = 8 on query and value; post-LN layers, mean pooling, a linear head.
+ * A LoRA training step on layers of RoBERTa-base's and of LLaMA's shape: forward, backward and AdamW, each library with its own
+ * autograd. 8 texts of 64 tokens; r = 8 on query and value, of LLaMA on key too, as in the paper; mean pooling, a linear head.
  */
 
 import { attach, type AttachOptions } from "../../lib/adapters/attach.ts";
@@ -9,7 +9,7 @@ import { methodByName } from "../../lib/adapters/registry.ts";
 import { startingWeights } from "../../lib/adapters/starting_weights.ts";
 import { initialise } from "../../lib/adapters/initialise.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
-import type { Weight } from "../../lib/models/model.ts";
+import type { Encoder, Weight } from "../../lib/models/model.ts";
 import type { Encoded } from "../../lib/train/batches.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
 import { headParameters, type HeadShape } from "../../lib/train/step.ts";
@@ -21,7 +21,9 @@ import { forwardOnly, peers } from "../peers.ts";
 import type { Group, Runner, Ways, Work } from "../work.ts";
 import { jaxCrossEntropy, oneHot, tfjsCrossEntropy } from "./cross_entropy.ts";
 import { epsilon as layerNormEpsilon } from "./layer_norm.ts";
+import { jaxDecoderScores, tfjsDecoderScores } from "./peer_decoders.ts";
 import { jaxScores, positionsOf, scale, tfjsScores } from "./peer_encoders.ts";
+import { rmsEpsilon, shapedDecoder } from "./shaped_decoder.ts";
 import { type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
 
 export const [texts, length, vocabulary, classes] = [8, 64, 1000, 4];
@@ -39,7 +41,47 @@ export const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i)
   texts: [Array.from({ length }, (_, j) => (i * 131 + j * 17) % vocabulary)],
 }));
 
-const adaptedNames = ["query", "value"];
+/** A model that is trained, and how the peers compute its class scores. */
+interface Trainee {
+  readonly model: Encoder & { readonly layers: number };
+  /** Where the adapters are. */
+  readonly target: readonly string[];
+  /** Tokens that a token attends to, on average. */
+  readonly attended: number;
+  tfjsScores(weights: ReadonlyMap<string, tf.Tensor>, ids: tf.Tensor1D): tf.Tensor;
+  /** Consumes none of the weights, among which are the ids and `jaxConstants`. */
+  jaxScores(weights: Arrays): JaxArray;
+  readonly jaxConstants: Readonly<Record<string, Weight>>;
+  /** What `pytorch.py` is told beside the number of texts. */
+  readonly torch: object;
+}
+
+function encoderTrainee(model: ShapedEncoder): Trainee {
+  const { layers, heads } = model;
+  return {
+    model,
+    target: ["query", "value"],
+    attended: length,
+    tfjsScores: (weights, ids) => tfjsScores(model, weights, ids, { texts, length }),
+    jaxScores: (weights) => jaxScores(model, weights, { texts, length }),
+    jaxConstants: { placed: positionsOf(model, length) },
+    torch: { layers, heads, epsilon: layerNormEpsilon },
+  };
+}
+
+function decoderTrainee(decoderLayers: number): Trainee {
+  const model = shapedDecoder(decoderLayers, vocabulary, length);
+  const { layers, heads, kvHeads } = model;
+  return {
+    model,
+    target: ["query", "key", "value"],
+    attended: (length + 1) / 2,
+    tfjsScores: (weights, ids) => tfjsDecoderScores(model, weights, ids, { texts, length }),
+    jaxScores: (weights) => jaxDecoderScores(model, weights, { texts, length }),
+    jaxConstants: { rotary: model.constants.get("rotary")! },
+    torch: { layers, heads, kvHeads, epsilon: rmsEpsilon },
+  };
+}
 
 /** The losses that the libraries are compared by. */
 async function firstLosses(next: () => Promise<number>): Promise<Float32Array[]> {
@@ -48,9 +90,14 @@ async function firstLosses(next: () => Promise<number>): Promise<Float32Array[]>
   return [Float32Array.from(losses)];
 }
 
-function ourStep(gpu: Gpu, model: ShapedEncoder, method: Method, options: object): () => Promise<Runner> {
+function ourStep(
+  gpu: Gpu,
+  { model, target }: Trainee,
+  method: Method,
+  options: object,
+): () => Promise<Runner> {
   return () => {
-    const adapter = attach(model, method, { ...options, target: adaptedNames } as AttachOptions);
+    const adapter = attach(model, method, { ...options, target } as AttachOptions);
     const trainer = new Trainer(gpu, model, adapter, head, examples, {
       learningRate,
       epochs: steps,
@@ -71,12 +118,8 @@ function ourStep(gpu: Gpu, model: ShapedEncoder, method: Method, options: object
 }
 
 /** The trainable tensors at their start, as this library draws them. */
-function trainableOf(model: ShapedEncoder): Map<string, Weight> {
-  const adapter = attach(
-    model,
-    methodByName("LoRA"),
-    { r: 8, alpha: 16, target: adaptedNames } as AttachOptions,
-  );
+function trainableOf({ model, target }: Trainee): Map<string, Weight> {
+  const adapter = attach(model, methodByName("LoRA"), { r: 8, alpha: 16, target } as AttachOptions);
   const own = [...headParameters(model, head)].map(
     ([name, spec]): [string, Weight] => [name, initialise(name, spec, 0)],
   );
@@ -91,19 +134,20 @@ function schedule(step: number): [rate: number, c1: number, c2: number] {
 const hot = oneHot(examples.map(({ label }) => label), classes);
 export const ids: readonly number[] = examples.flatMap(({ texts: [text] }) => text);
 
-function tfjsStep(model: ShapedEncoder, backend: TfjsBackend): () => Promise<Runner> {
+function tfjsStep(trainee: Trainee, backend: TfjsBackend): () => Promise<Runner> {
   return async () => {
     await useTfjs(backend);
+    const { model } = trainee;
     const toTensor = ({ data, shape }: Weight) => tf.tensor(data, [...shape]);
     const frozen = new Map([...model.weights, ...model.constants].map(([name, w]) => [name, toTensor(w)]));
     // Named by tfjs: it has one name space for all backends.
-    const variables = new Map([...trainableOf(model)].map(([name, w]) => [name, tf.variable(toTensor(w))]));
+    const variables = new Map([...trainableOf(trainee)].map(([name, w]) => [name, tf.variable(toTensor(w))]));
     const moments = new Map(
       [...variables].map(([name, v]) => [name, [0, 1].map(() => tf.variable(tf.zerosLike(v)))]),
     );
     const [tokenIds, labels] = [tf.tensor1d([...ids], "int32"), toTensor(hot)];
     const weights = new Map<string, tf.Tensor>([...frozen, ...variables]);
-    const forward = () => tfjsCrossEntropy(tfjsScores(model, weights, tokenIds, { texts, length }), labels);
+    const forward = () => tfjsCrossEntropy(trainee.tfjsScores(weights, tokenIds), labels);
     let step = 0;
     const once = (): tf.Scalar =>
       tf.tidy(() => {
@@ -137,25 +181,25 @@ function tfjsStep(model: ShapedEncoder, backend: TfjsBackend): () => Promise<Run
 
 type Arrays = Record<string, JaxArray>;
 
-function jaxStep(model: ShapedEncoder): () => Promise<Runner> {
+function jaxStep(trainee: Trainee): () => Promise<Runner> {
   return async () => {
     await openJax();
     const np = jax.numpy;
+    const fixed = [...trainee.model.weights, ...Object.entries(trainee.jaxConstants)];
     const frozen: Arrays = {
-      ...Object.fromEntries([...model.weights].map(([name, w]) => [name, jaxArray(w)])),
-      placed: jaxArray(positionsOf(model, length)),
+      ...Object.fromEntries(fixed.map(([name, w]) => [name, jaxArray(w)])),
       ids: np.array(Int32Array.from(ids), { dtype: np.int32 }),
       hot: jaxArray(hot),
     };
     let trainable: Arrays = Object.fromEntries(
-      [...trainableOf(model)].map(([name, w]) => [name, jaxArray(w)]),
+      [...trainableOf(trainee)].map(([name, w]) => [name, jaxArray(w)]),
     );
     const zeros = () =>
       Object.fromEntries(Object.entries(trainable).map(([name, a]) => [name, np.zerosLike(a.ref)]));
     let [m, v] = [zeros(), zeros()];
     const lossAndGradients = jax.jit((trainable: Arrays, frozen: Arrays) =>
       jax.valueAndGrad((own: Arrays) =>
-        jaxCrossEntropy(jaxScores(model, { ...frozen, ...own }, { texts, length }), frozen.hot.ref)
+        jaxCrossEntropy(trainee.jaxScores({ ...frozen, ...own }), frozen.hot.ref)
       )(trainable)
     );
     const update = jax.jit((w: JaxArray, g: JaxArray, m: JaxArray, v: JaxArray, numbers: JaxArray) => {
@@ -194,16 +238,16 @@ function jaxStep(model: ShapedEncoder): () => Promise<Runner> {
   };
 }
 
-function torchStep(model: ShapedEncoder): Promise<Runner> {
-  const trainable = trainableOf(model);
-  const shape = { texts, layers: model.layers, heads: model.heads, epsilon: layerNormEpsilon, scale };
+function torchStep(trainee: Trainee): Promise<Runner> {
+  const { model } = trainee;
+  const trainable = trainableOf(trainee);
   return torchRunner(
     "lora_step",
     Object.fromEntries([...model.weights, ...model.constants, ...trainable]),
     {
       ids,
       labels: examples.map(({ label }) => label),
-      shape,
+      shape: { texts, scale, ...trainee.torch },
       trainable: [...trainable.keys()],
       ...{ rate: learningRate, steps, beta1, beta2, epsilon },
     },
@@ -211,10 +255,10 @@ function torchStep(model: ShapedEncoder): Promise<Runner> {
   );
 }
 
-const peerSteps = (model: ShapedEncoder): Ways => ({
-  ...tfjsWays((backend) => tfjsStep(model, backend)()),
-  "jax-js": jaxStep(model),
-  "PyTorch": () => torchStep(model),
+const peerSteps = (trainee: Trainee): Ways => ({
+  ...tfjsWays((backend) => tfjsStep(trainee, backend)()),
+  "jax-js": jaxStep(trainee),
+  "PyTorch": () => torchStep(trainee),
 });
 
 const loraCannot = {
@@ -225,20 +269,27 @@ const boraCannot = Object.fromEntries(Object.keys(peers).map((peer) => [peer, "h
 
 /** A training step of `method` on the layers of `model`; of LoRA in every library. */
 export function step(gpu: Gpu, model: ShapedEncoder, label: string, method: string, options: object): Work {
-  const adapter = attach(model, methodByName(method), { ...options, target: adaptedNames } as AttachOptions);
+  return stepOf(gpu, encoderTrainee(model), label, method, options);
+}
+
+function stepOf(gpu: Gpu, trainee: Trainee, label: string, method: string, options: object): Work {
+  const { model, target, attended } = trainee;
+  const adapter = attach(model, methodByName(method), { ...options, target } as AttachOptions);
   const costs = adapter.modules.map(({ module, options }) => adapter.method.cost(module, options));
   const perToken = costs.reduce((sum, { forward, backward }) => sum + forward + backward, 0);
   // Nothing is trained below the first layer's query, key and value, so their inputs need no gradient, nor do their
   // adapters' (n·r each).
-  const unneeded = 3 * model.width ** 2 + 2 * model.width * 8;
-  const attention = 3 * 2 * length * model.width * model.layers;
+  const unneeded = model.linears
+    .filter(({ path }) => /^layer\.0\.(query|key|value)$/.test(path))
+    .reduce((sum, { m, n }) => sum + m * n, target.length * model.width * 8);
+  const attention = 3 * 2 * attended * model.width * model.layers;
   return {
     name: `${label}, ${model.layers} layer${model.layers > 1 ? "s" : ""}`,
     flops: 2 * tokens * (2 * model.multiplyAddsPerToken + perToken + attention - unneeded),
     bytes: 4 * model.multiplyAddsPerToken,
     ways: {
-      "this library": ourStep(gpu, model, methodByName(method), options),
-      ...(method === "LoRA" ? peerSteps(model) : {}),
+      "this library": ourStep(gpu, trainee, methodByName(method), options),
+      ...(method === "LoRA" ? peerSteps(trainee) : {}),
     },
     cannot: method === "LoRA" ? loraCannot : boraCannot,
   };
@@ -246,14 +297,17 @@ export function step(gpu: Gpu, model: ShapedEncoder, label: string, method: stri
 
 export const loraStep: Group = {
   name: "steps",
-  title: "A training step on layers of RoBERTa-base's shape, 8 texts of 64 tokens",
+  title: "A training step on layers of RoBERTa-base's and of LLaMA's shape, 8 texts of 64 tokens",
   works: (gpu) => {
-    const model = shapedEncoder(1, vocabulary, length);
-    const bora = { r: 8, alpha: 16 };
+    const encoder = encoderTrainee(shapedEncoder(1, vocabulary, length));
+    const decoder = decoderTrainee(2);
+    const [lora, bora] = [{ r: 8, alpha: 16 }, { r: 8, alpha: 16, blocks: 16 }];
     return [
-      step(gpu, model, "LoRA r 8", "LoRA", { r: 8, alpha: 16 }),
-      step(gpu, model, "BoRA r 8 b 16", "BoRA", { ...bora, blocks: 16 }),
-      step(gpu, model, 'BoRA r 8 b "auto" (24)', "BoRA", { ...bora, blocks: "auto" }),
+      stepOf(gpu, encoder, "LoRA r 8", "LoRA", lora),
+      stepOf(gpu, encoder, "BoRA r 8 b 16", "BoRA", bora),
+      stepOf(gpu, encoder, 'BoRA r 8 b "auto" (24)', "BoRA", { ...lora, blocks: "auto" }),
+      stepOf(gpu, decoder, "LLaMA's shape, LoRA r 8", "LoRA", lora),
+      stepOf(gpu, decoder, "LLaMA's shape, BoRA r 8 b 16", "BoRA", bora),
     ];
   },
 };

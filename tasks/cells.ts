@@ -9,7 +9,7 @@ import { UsageError } from "./usage.ts";
 /** What of a table is asked for. */
 export interface Choice {
   readonly profile: string;
-  /** Tasks and labels of rows in place of the profile's. */
+  /** Tasks, and labels or methods of rows, in place of the profile's. */
   readonly task?: readonly string[];
   readonly method?: readonly string[];
   readonly seeds?: string;
@@ -17,14 +17,24 @@ export interface Choice {
   readonly shard: string;
 }
 
+/** Whether `--method name` asks for the row. */
+export function isNamed({ label, method }: Row, name: string): boolean {
+  return label === name || method === name;
+}
+
 /** The profile of one table with what the command line changes. */
-export function profileOf({ profiles }: Table, { profile: name, task, method, seeds }: Choice): Profile {
+export function profileOf(
+  { profiles, rows }: Table,
+  { profile: name, task, method, seeds }: Choice,
+): Profile {
   const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (!profile) throw new UsageError(`no profile "${name}"; have ${Object.keys(profiles).join(", ")}`);
   return {
     ...profile,
     tasks: task ?? profile.tasks,
-    rows: method ?? profile.rows,
+    rows: method
+      ? rows.filter((row) => method.some((name) => isNamed(row, name))).map(({ label }) => label)
+      : profile.rows,
     seeds: seeds === undefined ? profile.seeds : Number(seeds),
   };
 }

@@ -10,14 +10,16 @@ import type { Split } from "../lib/data/task.ts";
 import { makeFolder, writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
+import type { Encoder } from "../lib/models/model.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { type Cell, cellKey, readCells, writeCells } from "../lib/report/schema.ts";
 import { checkpointedCell } from "../lib/train/cell_checkpoint.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
-import { jobsOf, type PlannedJob, profileOf, sample, shardOf, tasksOf } from "./cells.ts";
+import { isNamed, jobsOf, type PlannedJob, profileOf, rowsOf, sample, shardOf, tasksOf } from "./cells.ts";
 import { type AskedTable, printEstimates } from "./estimate.ts";
 import { lockFor } from "./lock.ts";
+import { atSizes } from "./sizes.ts";
 import { appendLog } from "./step_log.ts";
 import { Ticker } from "./ticker.ts";
 import { trainingOf } from "./training.ts";
@@ -26,7 +28,7 @@ import { asUsage, runCommand, UsageError } from "./usage.ts";
 import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { adapterOf, defaultTarget, type Job, type Run, runCell } from "./run_cell.ts";
 import { tableByName, tables } from "./tables/registry.ts";
-import type { Profile, Study, Table } from "./tables/table.ts";
+import type { Profile, Row, Study, Table } from "./tables/table.ts";
 
 const help = `deno task reproduce [table…] [options]
 
@@ -39,7 +41,9 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --data DIR       the folder of the data sets that glue and commonsense read
   --task NAME      only this task (repeatable): ${tasks.map(({ name }) => name).join(", ")}
                    with --data: ${families.flatMap(({ tasks }) => tasks).join(", ")}
-  --method LABEL   only this row (repeatable); --list prints them
+  --method NAME    only the rows of this label or method (repeatable); --list prints the labels
+  --r R            every row at this rank, at its own α/r and learning rate (repeatable)
+  --b B            every row that has blocks at this number of them, or auto (repeatable)
   --seeds N        seeds 0 … N−1 instead of the profile's
   --shard I/N      only the I-th of N parts of the cells, for N machines, each with its own --out, which deno task report
                    merges; or one after the other into one --out, with --resume
@@ -69,6 +73,8 @@ function readArguments() {
       data: { type: "string" },
       task: { type: "string", multiple: true },
       method: { type: "string", multiple: true },
+      r: { type: "string", multiple: true },
+      b: { type: "string", multiple: true },
       seeds: { type: "string" },
       shard: { type: "string", default: "1/1" },
       out: { type: "string", default: "results" },
@@ -95,9 +101,11 @@ function readArguments() {
   for (const name of ["rate", "memory", "json"] as const) {
     if (values[name] && !values.estimate) throw new UsageError(`--${name} goes with --estimate`);
   }
-  for (const label of values.method ?? []) {
-    const labels = chosen.flatMap((table) => isStudy(table) ? [] : table.rows.map((row) => row.label));
-    if (!labels.includes(label)) throw new UsageError(`no system "${label}"; have ${labels.join(", ")}`);
+  for (const name of values.method ?? []) {
+    const rows = chosen.flatMap((table) => isStudy(table) ? [] : table.rows);
+    if (!rows.some((row) => isNamed(row, name))) {
+      throw new UsageError(`no system "${name}"; have ${rows.map(({ label }) => label).join(", ")}`);
+    }
   }
   return { ...values, tables: chosen };
 }
@@ -156,6 +164,11 @@ function exitOnSignal(checkpoint: string): Disposable {
   return listeners;
 }
 
+/** The options of the row's method on the model, defaults and all. Throws what `attach` throws. */
+function optionsOn(model: Encoder, row: Row): Cell["options"] {
+  return { ...adapterOf(model, row).options } as Cell["options"];
+}
+
 /** Throws when an earlier run's cells were made in another way: a row must not average the two. */
 function refuseForeign(
   done: readonly Cell[],
@@ -166,6 +179,8 @@ function refuseForeign(
 ): void {
   for (const cell of done) {
     const row = table.rows.find(({ label }) => label === cell.label);
+    // Another --r or --b than now.
+    if (!row && table.rows.some(({ method }) => method === cell.method)) continue;
     if (!row) {
       throw new Error(`${table.name}.json holds "${cell.label}", which is no row of it: move the file away`);
     }
@@ -177,7 +192,7 @@ function refuseForeign(
       model: run.model.name,
       // A task that is not run again keeps what it had.
       learningRate: job?.training.learningRate ?? cell.learningRate,
-      options: { ...adapterOf(run.model, row).options } as Cell["options"],
+      options: optionsOn(run.model, row),
       target: [...row.target ?? defaultTarget],
       trainExamples: split?.train.length ?? cell.trainExamples,
       devExamples: split?.dev.length ?? cell.devExamples,
@@ -207,6 +222,8 @@ async function reproduce(
     ...job,
     training: trainingOf(profile, job.row, job.task, run.model),
   }));
+  // Before any cell is run: a b that does not divide stops the run here.
+  const optionsOf = new Map(rowsOf(table, profile).map((row) => [row, optionsOn(run.model, row)]));
   refuseForeign(done, run, table, jobs, splits);
   const path = `${out}/${table.name}`;
   const log = `${path}.log.jsonl`;
@@ -224,7 +241,7 @@ async function reproduce(
       task: job.task.name,
       model: run.model.name,
       label: job.row.label,
-      options: { ...adapterOf(run.model, job.row).options } as Cell["options"],
+      options: optionsOf.get(job.row)!,
       target: [...job.row.target ?? defaultTarget],
       seed: job.seed,
       learningRate: job.training.learningRate,
@@ -279,8 +296,10 @@ interface Plan {
   run(run: Run): Promise<void>;
 }
 
-function planOf(table: Table, values: Arguments): Plan {
-  const profile = asUsage(() => profileOf(table, values));
+function planOf(asked: Table, values: Arguments): Plan {
+  const { table, profile } = asUsage(() =>
+    atSizes({ table: asked, profile: profileOf(asked, values) }, values)
+  );
   // An estimate does without the files.
   const data = values.data ?? (values.estimate ? "" : undefined);
   const tasks = asUsage(() => tasksOf(table, profile, data));
@@ -308,11 +327,12 @@ function planOf(table: Table, values: Arguments): Plan {
   };
 }
 
-function checkStudy(study: Study, { profile, tune, shard, out }: Arguments): Plan {
+function checkStudy(study: Study, { profile, tune, shard, r, b, out }: Arguments): Plan {
   if (!study.profiles.includes(profile)) {
     throw new UsageError(`no profile "${profile}"; have ${study.profiles.join(", ")}`);
   }
   if (tune) throw new UsageError(`${study.name} tunes its own learning rates; leave --tune out`);
+  if (r || b) throw new UsageError(`${study.name} has its own ranks and blocks; leave --r and --b out`);
   if (shard !== "1/1") throw new UsageError(`${study.name} is not made of cells; leave --shard out`);
   return {
     list: () => console.log(`${study.name} / ${study.title}`),

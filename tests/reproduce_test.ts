@@ -138,6 +138,49 @@ Deno.test("reproduce rank: an analysis table holds its spectra, and says which r
   assert.match(page, /\| BoRA r 8 b 16 +\| .*\| +128 \| +yes \|/);
 });
 
+Deno.test("reproduce --r --b: rows at other sizes, at their own α/r and learning rate, beside those of an earlier run", async () => {
+  const out = await Deno.makeTempDir();
+  const at = (...sizes: string[]) =>
+    task(
+      "reproduce",
+      "--profile",
+      "smoke",
+      "--method",
+      "LoRA r 8",
+      "--method",
+      "BoRA",
+      ...sizes,
+      "--out",
+      out,
+    );
+  const plain = await at();
+  assert.equal(plain.code, 0, plain.stderr);
+  const { code, stderr } = await at("--r", "4", "--r", "8", "--b", "32", "--resume");
+  assert.equal(code, 0, stderr);
+  const cells = await readCells(`${out}/first-table.json`);
+  const sizes = cells.map(({ label, options: { r, alpha, blocks } }) => ({ label, r, alpha, blocks }));
+  assert.deepEqual(sizes, [
+    { label: "LoRA r 8", r: 8, alpha: 16, blocks: undefined },
+    { label: "BoRA r 8 b 16", r: 8, alpha: 16, blocks: 16 },
+    { label: "LoRA r 4", r: 4, alpha: 8, blocks: undefined },
+    { label: "BoRA r 4 b 32", r: 4, alpha: 8, blocks: 32 },
+    { label: "BoRA r 8 b 32", r: 8, alpha: 16, blocks: 32 },
+  ]);
+  // r(m + n) for LoRA and r(m + n + b²) for BoRA, of each of USE-lite's two queries and two values, 512 × 256.
+  const parameters = Object.fromEntries(cells.map((cell) => [cell.label, cell.adapterParameters]));
+  assert.equal(parameters["LoRA r 4"], parameters["LoRA r 8"] / 2);
+  assert.equal(parameters["BoRA r 8 b 32"], 4 * 8 * (512 + 256 + 32 * 32));
+  const rates = Object.fromEntries(cells.map((cell) => [cell.label, cell.learningRate]));
+  assert.equal(rates["LoRA r 4"], rates["LoRA r 8"]);
+  assert.equal(rates["BoRA r 4 b 32"], rates["BoRA r 8 b 16"]);
+  const page = await Deno.readTextFile(`${out}/first-table.md`);
+  for (const { label } of cells) assert.match(page, new RegExp(`\\| ${label} +\\|`));
+
+  const uneven = await at("--b", "7");
+  assert.equal(uneven.code, 1);
+  assert.match(uneven.stderr, /blocks 7 do not divide .*use 4 or 8/);
+});
+
 Deno.test("reproduce: a damaged result file is named and left alone", async () => {
   const out = await Deno.makeTempDir();
   await Deno.writeTextFile(`${out}/first-table.json`, '{"half": ');
@@ -165,6 +208,9 @@ Deno.test("reproduce and flops: a mistake on the command line lists what there i
       ["reproduce", ["--shard", "3/2"], /--shard wants I\/N with 1 ≤ I ≤ N, such as 2\/4, not "3\/2"/],
       ["reproduce", ["approximation", "--shard", "1/2"], /not made of cells; leave --shard out/],
       ["report", [], /no folder given/],
+      ["reproduce", ["--r", "0"], /--r wants a whole number from 1, not "0"/],
+      ["reproduce", ["--b", "half"], /--b wants a whole number from 1, or "auto", not "half"/],
+      ["reproduce", ["approximation", "--r", "4"], /its own ranks and blocks; leave --r and --b out/],
       ["reproduce", ["--seeds", "0"], /--seeds wants a whole number from 1, not "0"/],
       ["reproduce", ["--checkpoint-every", "0"], /--checkpoint-every wants a whole number from 1, not "0"/],
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],

@@ -197,6 +197,10 @@ const decoderAttentions = ([
   [2, 7, 2, 2, 8, true],
   [2, 19, 6, 2, 16, true],
   [2, 5, 4, 1, 64, false],
+  // Whole and broken tiles of the kernel for subgroups: 8 or 16 rows by 16 or 32, widths that 4 and 8 lanes divide.
+  [2, 37, 2, 1, 32, true],
+  [1, 67, 2, 2, 64, true],
+  [2, 35, 2, 2, 32, false],
 ] as const).map(([batch, length, heads, kvHeads, width, causal]): OpCase => ({
   family: "attention",
   name: `${causal ? "causal " : ""}attention ${batch}×${length}, ${heads} heads on ${kvHeads} of ${width}`,

@@ -1,0 +1,80 @@
+/** README.md and the pages it leads to: what they name is there, and what is there they name. (Their examples: url_import_test.) */
+
+import assert from "node:assert/strict";
+import config from "../deno.json" with { type: "json" };
+import * as library from "../mod.ts";
+import { methods } from "../lib/adapters/registry.ts";
+
+const root = new URL("..", import.meta.url);
+const paths = ["README.md", "SECURITY.md", "lib/adapters/PEFT.md"];
+const pages = await Promise.all(
+  paths.map(async (path) => ({ path, text: await Deno.readTextFile(new URL(path, root)) })),
+);
+const [{ text: readme }] = pages;
+
+/** GitHub's anchors of a page's headings. */
+function anchors(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading.toLowerCase().replaceAll(/[^\w\- ]/g, "").replaceAll(" ", "-")
+  );
+}
+
+async function exists(url: URL): Promise<boolean> {
+  try {
+    await Deno.stat(url);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+Deno.test("every link of the pages leads somewhere, and every file in backticks is there", async () => {
+  for (const { path, text } of pages) {
+    const links = [...text.matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link);
+    assert.ok(links.length > 0 || path.endsWith("PEFT.md"), `${path} has no links: is this pattern right?`);
+    for (const link of links) {
+      const url = new URL(link, new URL(path, root));
+      const anchor = decodeURIComponent(url.hash.slice(1));
+      url.hash = "";
+      assert.ok(await exists(url), `${path}: ${link}`);
+      if (anchor) assert.ok(anchors(await Deno.readTextFile(url)).includes(anchor), `${path}: ${link}`);
+    }
+    for (const [, file] of text.matchAll(/\b((?:lib|tasks|tests|bench|wgsl|results)\/[\w./-]*)/g)) {
+      if (!file.includes("NAME")) assert.ok(await exists(new URL(file, root)), `${path}: ${file}`);
+    }
+  }
+});
+
+Deno.test("the README has every command of deno.json, and no other", () => {
+  const named = [...readme.matchAll(/\bdeno task ([a-z]+)/g)].map(([, task]) => task);
+  assert.deepEqual([...new Set(named)].toSorted(), Object.keys(config.tasks).toSorted());
+});
+
+Deno.test("the README links every page of results/", () => {
+  for (const { name } of Deno.readDirSync(new URL("results/", root))) {
+    if (!name.endsWith(".md")) continue;
+    const link = `| [${name.slice(0, -3)}](results/${name}) `;
+    assert.ok(readme.includes(link), `the README's table of results lacks ${name}`);
+  }
+});
+
+Deno.test("the README's table has every exported method, and says of each whether it merges", () => {
+  const rows = [...readme.matchAll(/^\| (`[^|]+`) +\|[^|]+\| (yes|no|–) +\|$/gm)];
+  const said = new Map(
+    rows.flatMap(([, names, merges]) => [...names.matchAll(/`(\w+)`/g)].map(([, name]) => [name, merges])),
+  );
+  const expected = Object.entries(library).flatMap(([name, value]): [string, string][] => {
+    const method = methods.find((method) => method === value);
+    return method ? [[name, !method.peft ? "–" : method.mergeable ? "yes" : "no"]] : [];
+  });
+  assert.equal(expected.length, methods.length);
+  assert.deepEqual(said, new Map(expected));
+});
+
+Deno.test("the README's own pages are published with it", () => {
+  const { include } = config.publish;
+  for (const path of paths) {
+    assert.ok(include.some((entry) => entry === path || entry.endsWith("/") && path.startsWith(entry)), path);
+  }
+});

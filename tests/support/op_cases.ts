@@ -356,7 +356,9 @@ const sigmas = [[1, 1], [3, 5], [4, 8], [16, 8]].flatMap(([b, r]) =>
   }))
 );
 
-const mixes = [[1, 1, 1], [7, 3, 5], [33, 4, 8], [65, 16, 4]].map(([tokens, b, r]): OpCase => ({
+const mixes = [[1, 1, 1], [7, 3, 5], [33, 4, 8], [65, 16, 4], [17, 24, 8], [3, 32, 12], [2, 40, 4]].map((
+  [tokens, b, r],
+): OpCase => ({
   family: "boraMix",
   name: `boraMix ${tokens} tokens, b=${b} r=${r}`,
   tolerance,

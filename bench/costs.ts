@@ -8,9 +8,9 @@ import { methodByName } from "../lib/adapters/registry.ts";
 import { makeFolder, writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
-import { machineText, table } from "../lib/report/markdown.ts";
+import { originText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
-import { logSlope } from "../lib/report/statistics.ts";
+import { logSlope, median } from "../lib/report/statistics.ts";
 import { asUsage, runCommand } from "../tasks/usage.ts";
 import { own, type Runner, type Work } from "./work.ts";
 import { layer } from "./works/adapter_layers.ts";
@@ -146,13 +146,10 @@ async function measure({ name, goal, works, value }: Measure): Promise<Measured>
   return { name, goal, works: works.map((work) => work.name), milliseconds, values };
 }
 
-const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1];
-
 function pageOf(measured: readonly Measured[], environment: Environment): string {
-  const { commit, dirty } = environment;
   const rows = measured.map(({ name, goal, values }) => [
     name,
-    middle(values).toFixed(2),
+    median(values).toFixed(2),
     `${Math.min(...values).toFixed(2)}–${Math.max(...values).toFixed(2)}`,
     goal,
   ]);
@@ -161,9 +158,7 @@ function pageOf(measured: readonly Measured[], environment: Environment): string
 \`deno task costs\`: this library against itself, forward and backward, the works of a line in turn: the median of ${laps} laps, and
 the least and greatest. Slopes are those of log time over log counted work: 1 where time grows as the count does.
 
-Machine: ${machineText(environment)}. Commit ${commit.slice(0, 10)}${
-    dirty ? " with uncommitted changes" : ""
-  }.
+${originText(environment)}
 
 ${table(["measure", "median", "least–greatest", "goal"], rows)}
 `;
@@ -181,7 +176,7 @@ async function main(): Promise<void> {
   const measured: Measured[] = [];
   for (const entry of measuresOf(gpu)) {
     measured.push(await measure(entry));
-    console.error(`${entry.name}: ${middle(measured.at(-1)!.values).toFixed(3)}`);
+    console.error(`${entry.name}: ${median(measured.at(-1)!.values).toFixed(3)}`);
   }
   await makeFolder(out);
   const page = pageOf(measured, environment);

@@ -11,6 +11,7 @@ import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { plan } from "../lib/graph/plan.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
+import { median } from "../lib/report/statistics.ts";
 import { traceStep } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
@@ -19,7 +20,6 @@ import {
   type HostFigures,
   hostPageOf,
   type HostRecord,
-  middle,
   type ReplayFigures,
 } from "./host_page.ts";
 import { Stopwatch } from "./stopwatch.ts";
@@ -150,7 +150,7 @@ async function measure(label: string, system: System, steps: number): Promise<Ho
   const build = await built(shapedEncoder(layers, vocabulary, length), system);
   console.error(`${label}: built in ${build.total.toFixed(0)} ms`);
   const replay = await replayed(shapedEncoder(layers, vocabulary, length, narrow), system, steps);
-  console.error(`${label}: ${middle(replay.step).toFixed(2)} ms a step`);
+  console.error(`${label}: ${median(replay.step).toFixed(2)} ms a step`);
   return { label, build, replay };
 }
 

@@ -1,7 +1,8 @@
 /** The figures of `deno task host`, and the page of them. */
 
-import { machineText, table } from "../lib/report/markdown.ts";
+import { originText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
+import { median } from "../lib/report/statistics.ts";
 
 /** Of building the program of a step at full width; milliseconds. */
 export interface BuildFigures {
@@ -47,11 +48,9 @@ export interface HostRecord {
 /** Milliseconds a step, and seconds a build, that are to be kept. */
 const [stepGoal, buildGoal] = [1, 3];
 
-const share = (values: readonly number[], part: number) =>
-  values.toSorted((a, b) => a - b)[Math.floor(part * (values.length - 1))];
-
-/** The median. */
-export const middle = (values: readonly number[]): number => share(values, 0.5);
+/** The 95th percentile. */
+const nearlyMost = (values: readonly number[]) =>
+  values.toSorted((a, b) => a - b)[Math.floor(0.95 * (values.length - 1))];
 
 /** Milliseconds a step outside those three: JavaScript and its calls to record the dispatches. */
 function ownTime({ step, upload, finish, submit }: ReplayFigures): number[] {
@@ -59,7 +58,7 @@ function ownTime({ step, upload, finish, submit }: ReplayFigures): number[] {
 }
 
 const spread = (values: readonly number[]) =>
-  `${middle(values).toFixed(2)} (${share(values, 0.95).toFixed(2)})`;
+  `${median(values).toFixed(2)} (${nearlyMost(values).toFixed(2)})`;
 
 function stepTable({ figures, narrow }: HostRecord): string {
   const header = [
@@ -117,14 +116,11 @@ ${table(header, rows)}`;
 
 /** The record as a page. */
 export function hostPageOf(record: HostRecord): string {
-  const { commit, dirty } = record.environment;
   return `# The host's side
 
 \`deno task host\`: a training step on 12 layers of RoBERTa-base's shape, 8 texts of 64 tokens, as JavaScript sees it.
 
-Machine: ${machineText(record.environment)}. Commit ${commit.slice(0, 10)}${
-    dirty ? " with uncommitted changes" : ""
-  }.
+${originText(record.environment)}
 
 ## A step
 

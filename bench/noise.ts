@@ -12,6 +12,7 @@ import type { ComparedRow } from "../lib/report/compare.ts";
 import { countsOf } from "../lib/report/compare_page.ts";
 import { machineText, table } from "../lib/report/markdown.ts";
 import { readResultJson } from "../lib/report/schema.ts";
+import { median } from "../lib/report/statistics.ts";
 
 const reruns = 21;
 const works = ["products", "--only", "128×768×768", "--alone", "--laps", "15"];
@@ -96,7 +97,7 @@ export function rowsOf(
 function pageOf(records: readonly BenchRecord[]): string {
   const [{ environment, rows }] = records;
   const spread = rows.map(({ name }, i) => {
-    const medians = records.map(({ rows }) => rows[i].measured[0].milliseconds.toSorted((a, b) => a - b)[7]);
+    const medians = records.map(({ rows }) => median(rows[i].measured[0].milliseconds));
     return [name, Math.min(...medians).toPrecision(3), Math.max(...medians).toPrecision(3)];
   });
   const verdicts = (pairs: Pairs, threshold?: number) =>

@@ -1,14 +1,12 @@
 /** The bench as a page: every group's table, and a chart of the ratios to the peers. */
 
 import { ratioChart } from "../lib/report/chart.ts";
-import { machineText, table } from "../lib/report/markdown.ts";
+import { originText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
+import { median } from "../lib/report/statistics.ts";
 import type { Measured, Row } from "./race.ts";
 import { headOf, onWebGpu } from "./peers.ts";
 import { own } from "./work.ts";
-
-const sorted = (values: readonly number[]) => values.toSorted((x, y) => x - y);
-const median = (values: readonly number[]) => sorted(values)[Math.floor(values.length / 2)];
 
 const ofLibrary = ({ measured }: Row, library: string) => measured.find((entry) => entry.library === library);
 
@@ -98,7 +96,6 @@ export function pageOf(rows: readonly Row[], about: string, environment: Environ
   const sections = [...titles].map(([name, title]) =>
     `## ${title}\n\n${groupTable(rows.filter(({ group }) => group === name), roofline)}`
   );
-  const { commit, dirty } = environment;
   return `# Speed
 
 \`deno task bench\`: f32, one adapter, the libraries in turn on each piece of work. Their results were compared first.
@@ -113,9 +110,7 @@ the ratio within a lap. A peer that runs on the CPU says so, and does not count 
 
 ${about}
 
-Machine: ${machineText(environment)}. Commit ${commit.slice(0, 10)}${
-    dirty ? " with uncommitted changes" : ""
-  }.
+${originText(environment)}
 
 ![how many times as long the peers take](bench.svg)
 

@@ -1,7 +1,7 @@
 /** Whether a soak's figures stay flat, and the page that says so. */
 
 import { curveChart } from "../lib/report/chart.ts";
-import { table } from "../lib/report/markdown.ts";
+import { originText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import { slope } from "../lib/report/statistics.ts";
 import type { Sample, Soak, SoakPlan } from "./soak_run.ts";
@@ -71,7 +71,6 @@ export function pageOf(
   { batchSizes, stepsATurn }: SoakPlan,
   environment: Environment,
 ): string {
-  const { adapter, cpus, system, runtime, commit, dirty } = environment;
   const { step, seconds } = samples.at(-1)!;
   const rows = verdictsOn(samples).map(({ measure, first, last, most, growth, flat }) => [
     measure.name,
@@ -92,9 +91,7 @@ sentiment. Trainers of batch size ${
 written, a run of its own goes on from it and predicts to the same bits, and is freed; then the process is looked at.
 Padded lengths of the batches, and steps of each: ${lengths.join(", ")}.
 
-Machine: ${adapter}, ${cpus} CPUs, ${system}, ${runtime}. Commit ${commit.slice(0, 10)}${
-    dirty ? " with uncommitted changes" : ""
-  }. ${Math.round(seconds)} s.
+${originText(environment)} ${Math.round(seconds)} s.
 
 The first quarter of the steps is warm-up and left out. Growth is the slope of a line fitted by least squares to the rest, in
 1,000 steps; a figure is flat when that is below its bound. On a software driver the GPU's buffers are part of resident memory. V8's figures are those after a collection of

@@ -8,6 +8,7 @@ import { markdownTable } from "npm:markdown-table@3.0.4";
 import { writeTogether, writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
+import { originText } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import { appendLog } from "../tasks/step_log.ts";
 import { type Fault, faults } from "./support/faults/registry.ts";
@@ -41,7 +42,6 @@ async function see({ message, provoke, ...fault }: Fault, scene: Scene, place: n
 }
 
 function pageOf(seen: readonly Seen[], environment: Environment): string {
-  const { adapter, cpus, system, runtime, commit, dirty } = environment;
   const rows = seen.map(({ name, provoked, code, after }) => [name, provoked, String(code), after]);
   const messages = seen.filter(({ message }) => message !== "").map(({ name, message }) =>
     `**${name}**\n\n\`\`\`\n${message}\n\`\`\``
@@ -53,9 +53,7 @@ What a user sees when something goes wrong, and what is on the disk afterwards: 
 \`deno task reproduce glue --resume\` over a tiny BERT that has finished one row of its table and is training the other one;
 "no folder" is what \`--out\` named. … is the folder of the test.
 
-Machine: ${adapter}, ${cpus} CPUs, ${system}, ${runtime}. Commit ${commit.slice(0, 10)}${
-    dirty ? " with uncommitted changes" : ""
-  }.
+${originText(environment)}
 
 ${markdownTable([["fault", "provoked by", "exit code", "on the disk afterwards"], ...rows])}
 

@@ -5,8 +5,8 @@ import type { Cell } from "../lib/report/schema.ts";
 import { writeWhole } from "../lib/files.ts";
 import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
-import { renderMarkdown } from "../lib/report/markdown.ts";
-import { intervalOf, logSlope, pairedDifference } from "../lib/report/statistics.ts";
+import { originText, renderMarkdown } from "../lib/report/markdown.ts";
+import { intervalOf, logSlope, median, pairedDifference } from "../lib/report/statistics.ts";
 import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
 import { scoresBySeed } from "../lib/report/scores.ts";
 import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
@@ -100,6 +100,29 @@ Deno.test("Student's interval: 95 % of (1, 2, 3, 4) is 2.5 ± 3.182·0.6455", ()
   assert.equal(intervalOf([7]).halfWidth, undefined);
   assert.equal(intervalOf([7, 7]).halfWidth, undefined, "two that agree are not certain");
   assert.throws(() => intervalOf([]), /no values/);
+});
+
+Deno.test("a median is the middle value, or the mean of the two in the middle, whatever the order", () => {
+  assert.equal(median([40, 9, 100]), 40);
+  assert.equal(median([8, 100, 9, 10]), 9.5);
+  assert.throws(() => median([]), /no values/);
+});
+
+Deno.test("a page's origin: the driver where it was found, the commit in ten digits, changes that it does not hold", () => {
+  const { environment } = cell();
+  const here = {
+    ...environment,
+    adapter: "a",
+    cpus: 2,
+    system: "s",
+    runtime: "r",
+    commit: "0123456789abcdef",
+  };
+  assert.equal(originText({ ...here, dirty: false }), "Machine: a, 2 CPUs, s, r. Commit 0123456789.");
+  assert.equal(
+    originText({ ...here, driver: "d", dirty: true }),
+    "Machine: a, d, 2 CPUs, s, r. Commit 0123456789 with uncommitted changes.",
+  );
 });
 
 Deno.test("the slope of logs is the power that a value grows by", () => {

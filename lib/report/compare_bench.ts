@@ -8,7 +8,7 @@
 import type { BenchRecord } from "./bench_schema.ts";
 import { type ComparedRow, type Comparison, onlyIn } from "./compare.ts";
 import { judge } from "./judge.ts";
-import { type Estimate, halfWidthOf, pairedEstimate, welchEstimate } from "./statistics.ts";
+import { type Estimate, halfWidthOf, median, pairedEstimate, welchEstimate } from "./statistics.ts";
 
 /** Per cent that a time must change by. */
 export const defaultPercent = 10;
@@ -115,12 +115,6 @@ function estimateOf(pair: Pair): Estimate | undefined {
   }
   const [a, b] = [before, after].map((runs) => runs.map(median));
   return a.length === b.length ? pairedEstimate(b.map((value, i) => value - a[i])) : welchEstimate(b, a);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((x, y) => x - y);
-  const middle = sorted.length / 2;
-  return (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;
 }
 
 /** A lap of more runs spreads its one wait over more of them: the times of two such laps differ by themselves. */

@@ -18,6 +18,16 @@ export function machineText({ adapter, driver, cpus, system, runtime }: Environm
   return [adapter, ...driver === undefined ? [] : [driver], `${cpus} CPUs`, system, runtime].join(", ");
 }
 
+/** The commit in ten digits, and whether files differed from it. */
+function commitText({ commit, dirty }: Environment): string {
+  return commit.slice(0, 10) + (dirty ? " with uncommitted changes" : "");
+}
+
+/** Where a page's figures come from, as sentences: `Machine: …. Commit 0123456789.` */
+export function originText(environment: Environment): string {
+  return `Machine: ${machineText(environment)}. Commit ${commitText(environment)}.`;
+}
+
 /** What takes no room on a page or a terminal but changes what is seen there: controls, and turns of the text's direction. */
 const unseen = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
 
@@ -95,11 +105,7 @@ ${everyMetric(cells)}
 
 /** The commits that the cells were run at. */
 function commits(cells: readonly Cell[]): string {
-  const names = new Set(
-    cells.map(({ environment: { commit, dirty } }) =>
-      commit.slice(0, 10) + (dirty ? " with uncommitted changes" : "")
-    ),
-  );
+  const names = new Set(cells.map(({ environment }) => commitText(environment)));
   return `Commit ${[...names].join(", ")}.`;
 }
 

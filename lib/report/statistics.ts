@@ -1,4 +1,4 @@
-/** Means with intervals, over seeds or over samples of time, and tests of their differences. */
+/** Medians, means with intervals, over seeds or over samples of time, and tests of their differences. */
 
 import jstat from "npm:jstat@1.9.6";
 
@@ -16,6 +16,14 @@ export function intervalOf(values: readonly number[]): Interval {
   const mean = values.reduce((sum, value) => sum + value, 0) / n;
   if (n < 3) return { mean, halfWidth: undefined };
   return { mean, halfWidth: jstat.studentt.inv(0.975, n - 1) * standardError(values, mean) };
+}
+
+/** The middle value; of an even number of them the mean of the two in the middle. Throws an Error when there is no value. */
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new Error("no values");
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;
 }
 
 /** A difference as it is estimated from samples: its standard error, and the degrees of freedom of that. */

@@ -11,7 +11,7 @@ import { taskByName } from "../../lib/data/registry.ts";
 import { writeWhole } from "../../lib/files.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";
 import { scatterChart } from "../../lib/report/chart.ts";
-import { machineText, table } from "../../lib/report/markdown.ts";
+import { originText, table } from "../../lib/report/markdown.ts";
 import { fineTune } from "../../lib/train/fine_tune.ts";
 import { fitUpdate } from "../../lib/train/fit_update.ts";
 import { type Run, warmupRatio } from "../run_cell.ts";
@@ -174,9 +174,9 @@ linear decay, best of the learning rates ${
     }; relative error is of squares. ΔW* comes from full
 fine-tuning USE-lite on ${examples} examples of supersense (2 epochs, learning rate 0.001), and from a random matrix.
 
-Profile \`${profileName}\`. Machine: ${machineText(environment)}. Commit ${environment.commit.slice(0, 10)}${
-      environment.dirty ? " with uncommitted changes" : ""
-    }. The ${fits.length} fits took ${minutes.toFixed(0)} minutes.
+Profile \`${profileName}\`. ${originText(environment)} The ${fits.length} fits took ${
+      minutes.toFixed(0)
+    } minutes.
 
 **The paper:** blocks raise the rank of ΔW from r to b·r for b²r parameters more, so BoRA expresses more than LoRA of its size.
 

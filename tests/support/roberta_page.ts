@@ -9,7 +9,7 @@
 
 import { parseArgs } from "node:util";
 import { isFile, writeTogether } from "../../lib/files.ts";
-import { table } from "../../lib/report/markdown.ts";
+import { originText, table } from "../../lib/report/markdown.ts";
 import type { Environment } from "../../lib/report/schema.ts";
 
 /** What `roberta_base.ts` prints. */
@@ -97,17 +97,15 @@ const rows: readonly (readonly [string, (own: Sized) => string])[] = [
 
 /** The page, from the records alone. */
 export function pageOf(measured: readonly Sized[]): string {
-  const { adapter, cpus, runtime, system, commit, dirty } = measured[0].environment;
+  const { environment } = measured[0];
   const header = ["", ...measured.map(({ size }) => titles[size as keyof typeof titles])];
   return `# A training step at RoBERTa's size
 
 \`deno run -A tests/support/roberta_page.ts\`: a seeded random checkpoint in the layout that transformers writes, loaded by \`loadEncoder\`;
 LoRA, r = 8 on q and v, a batch of 8 texts of 128 tokens, AdamW. Each size in a process of its own.
 
-Machine: ${adapter}, ${cpus} CPUs, ${system}, ${runtime}. Commit ${commit.slice(0, 10)}${
-    dirty ? " with uncommitted changes" : ""
-  }. A software driver computes on the CPUs, so
-the steps are as slow as the CPUs that the process was given: others used the machine where these are fewer than ${cpus}.
+${originText(environment)} A software driver computes on the CPUs, so
+the steps are as slow as the CPUs that the process was given: others used the machine where these are fewer than ${environment.cpus}.
 
 Host is the process's resident memory. GPU buffers, which a software driver keeps in the same process, are subtracted from the two
 maxima. PyTorch is \`tests/fixtures/bert_reference.py\` (plain torch, float64): logits, loss and every gradient of one step, for

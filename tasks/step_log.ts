@@ -12,7 +12,11 @@ export function appendLog(path: string, cell: string, records: readonly StepReco
   const log = existsSync(path) ? Deno.readTextFileSync(path) : "";
   const whole = log.slice(0, log.lastIndexOf("\n") + 1);
   if (whole !== log) Deno.truncateSync(path, new TextEncoder().encode(whole).length);
-  let known = lines.length;
-  while (!whole.endsWith(lines.slice(0, known).join(""))) known--;
-  Deno.writeTextFileSync(path, lines.slice(known).join(""), { append: true });
+  Deno.writeTextFileSync(path, lines.slice(knownAtEnd(whole, lines)).join(""), { append: true });
+}
+
+/** How many of `lines`, from the first, the log ends with: no two of a cell's lines are alike, so its last line says. */
+function knownAtEnd(log: string, lines: readonly string[]): number {
+  const known = lines.findIndex((line) => log.endsWith(line)) + 1;
+  return log.endsWith(lines.slice(0, known).join("")) ? known : 0;
 }

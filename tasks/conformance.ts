@@ -11,7 +11,7 @@ import {
   type DriverRecord,
   readConformance,
 } from "../lib/report/conformance_schema.ts";
-import { referenceLosses, trainingCases } from "../tests/support/conformance.ts";
+import { referenceLosses, trainingCases } from "./conformance/run.ts";
 import { type Driver, drivers, recordsWith } from "./conformance/drivers.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 

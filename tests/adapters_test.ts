@@ -22,17 +22,16 @@ import { boraMix, boraSigma } from "../lib/graph/ops/bora.ts";
 import { expand, project } from "../lib/adapters/block_products.ts";
 import type { Weight } from "../lib/models/model.ts";
 import { headParameters, type HeadShape, traceStep } from "../lib/train/step.ts";
+import { checkByDifferences, testGpu } from "./support/ops.ts";
+import { attachPooled, pool } from "./support/pool.ts";
 import {
-  checkByDifferences,
   fillSources,
   randomValues,
   relativeError,
   runOnGpu,
-  testGpu,
   type Values,
-} from "./support/ops.ts";
-import { attachPooled, pool } from "./support/pool.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+} from "../tasks/conformance/op_errors.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const model = tinyEncoder();
 const target = ["query", "value", "ffn_in"];

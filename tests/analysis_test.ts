@@ -9,7 +9,7 @@ import type { Method } from "../lib/adapters/method.ts";
 import { melora } from "../lib/adapters/melora.ts";
 import { countMethod } from "../lib/analysis/counts.ts";
 import { modelShapes } from "../lib/analysis/shapes.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const shapeOf = (name: string) => modelShapes.find((shape) => shape.name === name)!;
 const qkv = ["query", "key", "value"];

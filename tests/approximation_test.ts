@@ -5,9 +5,10 @@ import { lora } from "../lib/adapters/lora.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { bestLowRankError, singularValues } from "../lib/analysis/spectrum.ts";
 import { fitUpdate } from "../lib/train/fit_update.ts";
-import { randomValues, testGpu } from "./support/ops.ts";
+import { testGpu } from "./support/ops.ts";
+import { randomValues } from "../tasks/conformance/op_errors.ts";
 import { attachPooled } from "./support/pool.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const model = tinyEncoder();
 const size = 16;

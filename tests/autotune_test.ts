@@ -16,8 +16,9 @@ import { packedLinear } from "../lib/graph/ops/packed_linear.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
-import { fillSources, relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
+import { fillSources, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const both = { a: "columns", b: "columns", out: "columns" } as const;
 

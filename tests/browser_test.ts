@@ -8,7 +8,7 @@ import { loadUseLite } from "../lib/models/use_lite.ts";
 import { demo } from "../tasks/browser/demo.ts";
 import { contestants, makeCourse, trainSideBySide } from "../tasks/browser/side_by_side.ts";
 import { serveSite } from "../tasks/browser/site.ts";
-import { browserTest, ChromiumPage } from "./support/chromium.ts";
+import { ChromiumPage, executablePath } from "../tasks/browser/chromium.ts";
 import { testGpu } from "./support/ops.ts";
 
 /**
@@ -38,6 +38,12 @@ function pixelsOf(page: ChromiumPage["page"], colours: readonly (readonly number
       pixels.filter((pixel) => colour.every((value, i) => pixel[i] === value)).length
     );
   }, colours);
+}
+
+/** A test that needs Chromium; ignored, and says why, where there is none. */
+function browserTest(name: string, body: () => Promise<void>): void {
+  if (!executablePath) console.log(`ignored: "${name}" needs Chromium (Debian: apt-get install chromium)`);
+  Deno.test({ name, ignore: !executablePath, fn: body });
 }
 
 browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them", async () => {

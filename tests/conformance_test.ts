@@ -12,9 +12,9 @@ import {
 import { add } from "../lib/graph/ops/binary.ts";
 import { drivers, recordsWith } from "../tasks/conformance/drivers.ts";
 import { runTask } from "./support/command.ts";
-import { runCase } from "./support/conformance.ts";
-import { defaultLimits } from "./support/default_limits.ts";
-import type { OpCase } from "./support/op_cases.ts";
+import { runCase } from "../tasks/conformance/run.ts";
+import { defaultLimits } from "../tasks/conformance/default_limits.ts";
+import type { OpCase } from "../tasks/conformance/op_cases.ts";
 import { testGpu } from "./support/ops.ts";
 
 const double: OpCase = {

@@ -17,8 +17,9 @@ import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { linear } from "../lib/graph/ops/matmul.ts";
 import { dumpPlan, plan } from "../lib/graph/plan.ts";
 import { headParameters, traceStep } from "../lib/train/step.ts";
-import { fillSources, runOnGpu, testGpu, type Values } from "./support/ops.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
+import { fillSources, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 /** A training step of the tiny encoder with BoRA: the loss and every gradient. */
 function tracedStep() {

@@ -21,7 +21,7 @@ import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { testGpu } from "./support/ops.ts";
 import { attachPooled } from "./support/pool.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 3e-3, epochs: 2, batchSize: 4, warmupRatio: 0.03, seed: 0 };
 

@@ -17,7 +17,8 @@ import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
 import { cases } from "./support/bert_reference.ts";
 import { runTask } from "./support/command.ts";
-import { relativeError, testGpu } from "./support/ops.ts";
+import { testGpu } from "./support/ops.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { bytesIn, type CheckpointOptions, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 
 const task = (name: string, ...args: string[]) => runTask(name, args);

@@ -8,7 +8,8 @@ import { activate } from "../lib/graph/ops/activation.ts";
 import { add } from "../lib/graph/ops/binary.ts";
 import { matmul } from "../lib/graph/ops/matmul.ts";
 import { plan } from "../lib/graph/plan.ts";
-import { fillSources, relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
+import { testGpu } from "./support/ops.ts";
+import { fillSources, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 
 interface Case {
   readonly m: number;

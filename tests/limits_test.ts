@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { plainDevice, renderKernel } from "../lib/gpu/kernel.ts";
 import { plan } from "../lib/graph/plan.ts";
-import { runTraining, trainingCases } from "./support/conformance.ts";
-import { defaultLimits, limitsOf, openAtDefaultLimits } from "./support/default_limits.ts";
-import { opCases } from "./support/op_cases.ts";
-import { traceCase } from "./support/ops.ts";
+import { runTraining, trainingCases } from "../tasks/conformance/run.ts";
+import { defaultLimits, limitsOf, openAtDefaultLimits } from "../tasks/conformance/default_limits.ts";
+import { opCases } from "../tasks/conformance/op_cases.ts";
+import { traceCase } from "../tasks/conformance/op_errors.ts";
 
 const gpu = await openAtDefaultLimits((await navigator.gpu.requestAdapter())!);
 

@@ -14,16 +14,15 @@ import { rmsNorm } from "../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryTable } from "../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
 import { swiglu } from "../lib/graph/ops/swiglu.ts";
-import { opCases } from "./support/op_cases.ts";
+import { opCases } from "../tasks/conformance/op_cases.ts";
 import {
-  checkOp,
   fillSources,
   randomValues,
   relativeError,
   runOnGpu,
-  testGpu,
   type Values,
-} from "./support/ops.ts";
+} from "../tasks/conformance/op_errors.ts";
+import { checkOp, testGpu } from "./support/ops.ts";
 
 for (const op of opCases) Deno.test(op.name, () => checkOp(op));
 

@@ -17,8 +17,9 @@ import type { Encoded } from "../lib/train/batches.ts";
 import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
-import { randomValues, relativeError, scalarOf, testGpu, type Values } from "./support/ops.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
+import { randomValues, relativeError, scalarOf, type Values } from "../tasks/conformance/op_errors.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const packings = ["f16", "int8", "int4"] as const;
 

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import reference from "./fixtures/peft_reference.json" with { type: "json" };
-import { relativeError } from "./support/ops.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { probed, referenceAdapters } from "./support/peft_reference.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const model = tinyEncoder();
 const adapters = referenceAdapters(model);

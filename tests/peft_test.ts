@@ -19,9 +19,10 @@ import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import type { Encoded } from "../lib/train/batches.ts";
 import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { relativeError, testGpu } from "./support/ops.ts";
+import { testGpu } from "./support/ops.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { attachPooled } from "./support/pool.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const model = tinyEncoder();
 const target = ["query", "ffn_in"];

@@ -6,8 +6,9 @@ import { methodByName, methods } from "../lib/adapters/registry.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import fixture from "./fixtures/pytorch_steps.json" with { type: "json" };
-import { relativeError, testGpu } from "./support/ops.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 type Tensors = Readonly<Record<string, number[]>>;
 

@@ -17,7 +17,7 @@ import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const model = tinyEncoder();
 const options: TrainOptions = { learningRate: 1e-2, epochs: 2, batchSize: 4, warmupRatio: 0.1, seed: 1 };

@@ -20,7 +20,8 @@ import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { type Case, cases, encoded, errorsOf, loraOptions, trainerFor } from "./support/bert_reference.ts";
-import { relativeError, testGpu } from "./support/ops.ts";
+import { testGpu } from "./support/ops.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
 import {
   bytesIn,
   type CheckpointOptions,

@@ -24,7 +24,7 @@ import { runTask } from "./support/command.ts";
 import { commit, FakeHub, model as hubModel } from "./support/fake_hub.ts";
 import { parquetBytes } from "./support/glue_folders.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const config = fixture.cases.RoBERTa.config;
 

@@ -6,7 +6,7 @@ import { bora } from "../lib/adapters/bora.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { verdictsOn } from "../tasks/soak_page.ts";
 import { type Sample, soak } from "../tasks/soak_run.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const counted = ["GPU buffers, bytes", "GPU buffers", "pipelines", "open files"];
 

@@ -12,8 +12,9 @@ import { type Encoded, makeBatches } from "../lib/train/batches.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
 import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { relativeError, testGpu } from "./support/ops.ts";
-import { tinyEncoder } from "./support/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0.1, seed: 1 };
 const heads: Record<string, HeadShape> = {

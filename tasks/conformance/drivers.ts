@@ -3,9 +3,9 @@
 import type { AdapterSummary } from "../../lib/gpu/device.ts";
 import { isFile } from "../../lib/files.ts";
 import type { DriverRecord, DriverRun } from "../../lib/report/conformance_schema.ts";
-import { ChromiumPage, executablePath } from "../../tests/support/chromium.ts";
-import { runConformance } from "../../tests/support/conformance.ts";
-import { openAtDefaultLimits } from "../../tests/support/default_limits.ts";
+import { ChromiumPage, executablePath } from "../browser/chromium.ts";
+import { runConformance } from "./run.ts";
+import { openAtDefaultLimits } from "./default_limits.ts";
 
 /** What a driver's process gives. */
 export interface Conformed {
@@ -77,7 +77,7 @@ async function inDawn(): Promise<Conformed> {
 }
 
 async function inChromium(): Promise<Conformed> {
-  const entry = new URL("../../tests/support/conformance_in_browser.ts", import.meta.url);
+  const entry = new URL("./in_browser.ts", import.meta.url);
   await using chromium = await ChromiumPage.open({ entry });
   const conformed = await chromium.call<Omit<Conformed, "runtime">>("conform");
   return { ...conformed, runtime: `Chromium ${chromium.page.context().browser()!.version()}` };

@@ -8,7 +8,8 @@ import type { Encoded } from "../../lib/train/batches.ts";
 import type { HeadShape } from "../../lib/train/step.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
 import fixture from "../fixtures/bert_reference.json" with { type: "json" };
-import { relativeError, testGpu } from "./ops.ts";
+import { testGpu } from "./ops.ts";
+import { relativeError } from "../../tasks/conformance/op_errors.ts";
 import { seeded } from "./seeded_checkpoint.ts";
 
 /** A checkpoint, a batch, and what PyTorch makes of them. */

@@ -10,7 +10,7 @@ import { writeWhole } from "../../lib/files.ts";
 import { writeSafetensors } from "../../lib/models/safetensors.ts";
 import { fineTune } from "../../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../../lib/train/weights.ts";
-import { tinyEncoder } from "./tiny_encoder.ts";
+import { tinyEncoder } from "../../tasks/conformance/tiny_encoder.ts";
 import { letters, splitOfLetters } from "./letters.ts";
 
 const [folder] = Deno.args;

@@ -1,151 +1,16 @@
-/**
- * How every op is tested: GPU against the float64 interpreter, the interpreter's gradients against finite differences. Nothing
- * here needs Deno: `deno task conformance` runs it in Chromium as well.
- */
+/** How every op is tested: GPU against the float64 interpreter, the interpreter's gradients against finite differences. */
 
 import { type Gpu, openGpu } from "../../lib/gpu/device.ts";
-import { compile } from "../../lib/graph/compile.ts";
-import { grad } from "../../lib/graph/grad.ts";
-import { Graph, sizeOf, type Tensor } from "../../lib/graph/graph.ts";
+import type { Tensor } from "../../lib/graph/graph.ts";
 import { detachedValues, interpret } from "../../lib/graph/interpret.ts";
-import { multiply } from "../../lib/graph/ops/binary.ts";
-import { meanSquaredError } from "../../lib/graph/ops/losses.ts";
-import { streamOf, uniform } from "../../lib/graph/random.ts";
-import type { OpCase } from "./op_cases.ts";
+import type { OpCase } from "../../tasks/conformance/op_cases.ts";
+import { opErrors, traceCase, type Values } from "../../tasks/conformance/op_errors.ts";
 
 let shared: Promise<Gpu> | undefined;
 
 /** One device a test process: opening one costs more than most tests. */
 export function testGpu(): Promise<Gpu> {
   return shared ??= openGpu();
-}
-
-/** Values of the sources, by name, rounded to f32 so that GPU and interpreter start from the same numbers. */
-export type Values = Map<string, Float64Array>;
-
-/** Uniform values in (−bound, bound), reproducible from `name`. */
-export function randomValues(name: string, size: number, bound = 1): Float64Array {
-  return Float64Array.from(uniform(7, streamOf(name), size, bound));
-}
-
-/** Values for every source that has none yet: f32 sources random by name. */
-export function fillSources(graph: Graph, values: Values): void {
-  for (const { source, name, outputs: [tensor] } of graph.nodes) {
-    if (source && !values.has(name)) values.set(name, randomValues(name, sizeOf(tensor)));
-  }
-}
-
-/** The values of `outputs` from the GPU. */
-export async function runOnGpu(
-  gpu: Gpu,
-  outputs: readonly Tensor[],
-  values: Values,
-  noReuse = false,
-): Promise<Float64Array[]> {
-  const upload = (name: string, dtype: string, buffer: GPUBuffer) => {
-    const data = values.get(name)!;
-    gpu.upload(buffer, dtype === "u32" ? Uint32Array.from(data) : Float32Array.from(data));
-  };
-  const weights = new Map<string, GPUBuffer>();
-  const compiled = await compile(gpu, outputs, {
-    label: "test",
-    noReuse,
-    weights: (name) => {
-      const bytes = values.get(name)!.length * 4;
-      const buffer = weights.get(name) ?? gpu.createBuffer(name, bytes);
-      weights.set(name, buffer);
-      return { buffer, offset: 0, bytes };
-    },
-  });
-  for (const node of outputs[0].node.graph.nodes) {
-    const buffer = weights.get(node.name) ?? compiled.inputs.get(node.name)?.buffer;
-    if (node.source && buffer) upload(node.name, node.outputs[0].dtype, buffer);
-  }
-  compiled.program.replay();
-  const results = [];
-  for (const tensor of outputs) {
-    const { buffer, offset, bytes } = compiled.view(tensor);
-    results.push(Float64Array.from(new Float32Array(await gpu.read(buffer, bytes, offset))));
-  }
-  return results;
-}
-
-/**
- * Largest |a − b| relative to the largest |b|: an error bound where small entries cancel. `floor` is the scale below
- * which a tensor counts as zero: some gradients (a key's bias under softmax) are exactly 0 and hold only rounding.
- */
-export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>, floor = 1e-30): number {
-  if (actual.length !== expected.length) {
-    throw new Error(`${actual.length} values, expected ${expected.length}`);
-  }
-  let scale = floor;
-  let worst = 0;
-  for (let i = 0; i < expected.length; i++) {
-    if (!Number.isFinite(actual[i])) throw new Error(`value ${i} is ${actual[i]}, expected ${expected[i]}`);
-    scale = Math.max(scale, Math.abs(expected[i]));
-    worst = Math.max(worst, Math.abs(actual[i] - expected[i]));
-  }
-  return worst / scale;
-}
-
-/** A scalar that weighs every entry of `output` differently, so that no gradient error can hide. */
-export function scalarOf(graph: Graph, output: Tensor): Tensor {
-  const rows = sizeOf(output);
-  const projected = multiply(output, graph.input("probe", output.shape));
-  return meanSquaredError(
-    projected,
-    graph.input("probe target", [rows]),
-    graph.input("probe weight", [rows]),
-  );
-}
-
-/** A case traced with its gradients and all its sources' values. */
-interface TracedCase {
-  /** The output, or the scalar of it that is differentiated. */
-  readonly loss: Tensor;
-  readonly targets: readonly Tensor[];
-  /** The output under test, and the gradient of each target. */
-  readonly outputs: readonly Tensor[];
-  readonly values: Values;
-}
-
-/** `op` as a graph. */
-export function traceCase(op: OpCase): TracedCase {
-  const graph = new Graph();
-  const output = op.trace(graph);
-  const loss = output.shape.join() === "1" ? output : scalarOf(graph, output);
-  const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
-  const gradients = targets.length > 0 ? grad([loss], targets) : [];
-  const given = Object.entries(op.values ?? {}).map(([name, data]) =>
-    [name, Float64Array.from(data)] as const
-  );
-  const values: Values = new Map([
-    ["probe weight", new Float64Array(sizeOf(output)).fill(1)],
-    ...given,
-  ]);
-  fillSources(graph, values);
-  return { loss, targets, outputs: [output, ...gradients], values };
-}
-
-/** How far a tensor of a case is from float64. */
-export interface TensorError {
-  /** `forward`, or `gradient of` a source. */
-  readonly tensor: string;
-  /** See `relativeError`. */
-  readonly error: number;
-}
-
-/**
- * Errors of the output and every gradient on the GPU against the interpreter's.
- * @throws Error when a value is not finite, and what compiling throws.
- */
-export async function opErrors(gpu: Gpu, { targets, outputs, values }: TracedCase): Promise<TensorError[]> {
-  const expected = interpret(outputs, values);
-  const actual = await runOnGpu(gpu, outputs, values);
-  return outputs.map((tensor, i) => ({
-    tensor: `${i === 0 ? "forward" : `gradient of ${targets[i - 1].node.name}`} [${tensor.shape}]`,
-    error: relativeError(actual[i], expected[i]),
-  }));
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import type { AdapterSummary } from "../../lib/gpu/device.ts";
 import type { DriverRun } from "../../lib/report/conformance_schema.ts";
-import { runConformance } from "./conformance.ts";
+import { runConformance } from "./run.ts";
 import { openAtDefaultLimits } from "./default_limits.ts";
 
 /** Runs everything on the browser's adapter. */

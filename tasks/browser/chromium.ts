@@ -2,7 +2,7 @@
 
 import { type Browser, chromium, type Page } from "npm:playwright-core@1.65.1";
 import { existsSync } from "node:fs";
-import { serveSite, type Site, type SiteOptions } from "../../tasks/browser/site.ts";
+import { serveSite, type Site, type SiteOptions } from "./site.ts";
 
 const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
@@ -17,12 +17,6 @@ const args = [
   "--enable-features=Vulkan",
   "--use-webgpu-adapter=swiftshader",
 ];
-
-/** A test that needs Chromium; ignored, and says why, where there is none. */
-export function browserTest(name: string, body: () => Promise<void>): void {
-  if (!executablePath) console.log(`ignored: "${name}" needs Chromium (Debian: apt-get install chromium)`);
-  Deno.test({ name, ignore: !executablePath, fn: body });
-}
 
 /**
  * A page of a site of its own. Everything is closed by `await using`.

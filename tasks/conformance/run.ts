@@ -15,7 +15,7 @@ import { Trainer, type TrainOptions } from "../../lib/train/trainer.ts";
 import { limitsOf } from "./default_limits.ts";
 import { lossesInFloat64 } from "./float64_training.ts";
 import { type OpCase, opCases } from "./op_cases.ts";
-import { opErrors, relativeError, traceCase } from "./ops.ts";
+import { opErrors, relativeError, traceCase } from "./op_errors.ts";
 import { tinyEncoder } from "./tiny_encoder.ts";
 
 /** A short run of the trainer. */

@@ -21,6 +21,7 @@ import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { testGpu } from "./support/ops.ts";
 import { attachPooled } from "./support/pool.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { tinyBert } from "./support/tiny_bert.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 3e-3, epochs: 2, batchSize: 4, warmupRatio: 0.03, seed: 0 };
@@ -141,8 +142,7 @@ Deno.test("reproduce --estimate: with no weights, no data and no adapter, as cou
 
 Deno.test("reproduce --estimate of folders says what the run then takes", async () => {
   const folder = await Deno.makeTempDir();
-  const encoder = { ...smallBert, num_hidden_layers: 1 };
-  await writeCheckpoint(`${folder}/encoder`, encoder);
+  await writeCheckpoint(`${folder}/encoder`, tinyBert);
   await writeGlueTsv(`${folder}/data`, "RTE", await suiteRows("RTE", 70, 20));
   const sources = ["--model", `${folder}/encoder`, "--data", `${folder}/data`, "--method", "LoRA r 8"];
   const args = ["glue", "--profile", "smoke", ...sources, "--out", `${folder}/out`];
@@ -158,17 +158,6 @@ Deno.test("reproduce --estimate of folders says what the run then takes", async 
   assert.match(bare.basis, /4\.5 characters a token/);
   assert.equal(bare.cells[0].steps, cell.steps);
 });
-
-const smallBert = {
-  model_type: "bert",
-  hidden_size: 32,
-  num_attention_heads: 2,
-  intermediate_size: 64,
-  max_position_embeddings: 512,
-  type_vocab_size: 2,
-  vocab_size: 9,
-  hidden_act: "gelu",
-};
 
 Deno.test("reproduce --estimate: the text flags what the adapter cannot bind, and mistakes are named", async () => {
   const paper = ["glue", "--profile", "paper", "--estimate", "--rate", "1", "--seeds", "1", "--task", "RTE"];

@@ -4,22 +4,18 @@ import assert from "node:assert/strict";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { runTask } from "./support/command.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { tinyBert } from "./support/tiny_bert.ts";
 import { metricsOnly, readCells } from "../lib/report/schema.ts";
 
 const task = (name: string, ...args: string[]) => runTask(name, args);
 
 /** MiniLM-L6's shape (384 wide, 12 heads, 1536 inside), two layers of it, over a few words. */
 const miniLm = {
-  model_type: "bert",
+  ...tinyBert,
   hidden_size: 384,
   num_hidden_layers: 2,
   num_attention_heads: 12,
   intermediate_size: 1536,
-  max_position_embeddings: 512,
-  type_vocab_size: 2,
-  vocab_size: 9,
-  hidden_act: "gelu",
-  layer_norm_eps: 1e-12,
 };
 
 const smoke = ["--profile", "smoke", "--method", "BoRA r 8 b 16"];

@@ -17,6 +17,7 @@ import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { tinyBert } from "./support/tiny_bert.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const model = tinyEncoder();
@@ -201,20 +202,6 @@ Deno.test("kill -9 at 20 random moments, resumed each time: metrics and adapter 
     assert.deepEqual(await Deno.readFile(`${killed}/${name}`), await Deno.readFile(`${whole}/${name}`), name);
   }
 });
-
-/** A BERT of one layer over a few words: its command lines take seconds. */
-const tinyBert = {
-  model_type: "bert",
-  hidden_size: 64,
-  num_hidden_layers: 1,
-  num_attention_heads: 2,
-  intermediate_size: 64,
-  max_position_embeddings: 512,
-  type_vocab_size: 2,
-  vocab_size: 9,
-  hidden_act: "gelu",
-  layer_norm_eps: 1e-12,
-};
 
 Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, of a run that was not stopped", async () => {
   const folder = await Deno.makeTempDir();

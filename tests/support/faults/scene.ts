@@ -5,20 +5,7 @@ import { metricsOnly, readCells } from "../../../lib/report/schema.ts";
 import { outputOf, startTask, type Surroundings } from "../command.ts";
 import { suiteRows, writeGlueTsv } from "../glue_folders.ts";
 import { writeCheckpoint } from "../seeded_checkpoint.ts";
-
-/** A BERT of one layer over a few words: its command lines take seconds. */
-const tinyBert = {
-  model_type: "bert",
-  hidden_size: 64,
-  num_hidden_layers: 1,
-  num_attention_heads: 2,
-  intermediate_size: 64,
-  max_position_embeddings: 512,
-  type_vocab_size: 2,
-  vocab_size: 9,
-  hidden_act: "gelu",
-  layer_norm_eps: 1e-12,
-};
+import { tinyBert } from "../tiny_bert.ts";
 
 const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
 

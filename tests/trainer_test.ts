@@ -3,15 +3,19 @@
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { taskByName } from "../lib/data/registry.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import { linear } from "../lib/graph/ops/matmul.ts";
 import type { Encoder } from "../lib/models/model.ts";
+import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { type Encoded, makeBatches } from "../lib/train/batches.ts";
+import { fineTune } from "../lib/train/fine_tune.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
 import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
+import { FrozenWeights } from "../lib/train/weights.ts";
 import { testGpu } from "./support/ops.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
@@ -125,6 +129,13 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ warmupRatio: 2 }, /warmupRatio is 2: use a share/],
     [{ seed: -1 }, /seed is -1/],
     [{ beta2: 1 }, /beta2 is 1/],
+    [{ epochs: undefined }, /epochs is undefined: use a whole number from 1/],
+    [{ warmupRatio: "0.1" as unknown as number }, /warmupRatio is 0\.1: use a share/],
+    [{ recompute: 1 as unknown as boolean }, /recompute is 1: use true or false/],
+    [
+      { learningrate: 1e-3 } as Partial<TrainOptions>,
+      /the trainer has no option "learningrate"; it has learningRate, epochs, .*maxNorm$/,
+    ],
   ];
   for (const [changes, message] of cases) {
     await assert.rejects(() => trainerFor(heads.single, tinyEncoder(), changes), message);
@@ -144,7 +155,47 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
   assert.throws(withExamples(heads.choice, [choice]), /label 3 is not one of 0 … 2/);
   assert.throws(withExamples(heads.pair, [one]), /example 0 has 1 texts; the head takes 2/);
   assert.throws(withExamples(heads.single, [{ texts: [[]], label: 0 }]), /example 0 has an empty text/);
+  for (const id of [11, -1, 1.5, NaN]) {
+    assert.throws(
+      withExamples(heads.single, [one, { texts: [[1, id]], label: 0 }]),
+      new RegExp(`example 1: token ${id} is not one of tiny's 0 … 10: .*use this model's tokenize`),
+    );
+  }
+  assert.throws(
+    withExamples(heads.single, [{ texts: [Array<number>(17).fill(1)], label: 0 }]),
+    /example 0 has 17 tokens; tiny has positions for 16: cut it/,
+  );
   assert.equal(gpu.memory.buffers, before);
+});
+
+Deno.test("fineTune without examples to train on, or to evaluate on, is refused before anything is trained", async () => {
+  const [gpu, model, task] = [await testGpu(), tinyEncoder(), taskByName("sentiment")];
+  const adapter = attach(model, bora, { r: 2, blocks: 4, target: ["query"] });
+  using frozen = FrozenWeights.of(gpu, model);
+  const some = [{ id: "a", texts: ["abc"], label: 1 }];
+  for (
+    const [split, message] of [
+      [{ train: [], dev: some }, /no training examples/],
+      [{ train: some, dev: [] }, /no examples to evaluate on: hold some of train out/],
+      [{ train: some, dev: some, furtherDev: { b: [] } }, /no examples to evaluate on/],
+    ] as const
+  ) {
+    const trained = () => fineTune(gpu, model, frozen, adapter, task, split, options);
+    await assert.rejects(trained, message);
+  }
+});
+
+Deno.test("texts that the model cannot take are refused before they are predicted, and no text is no mistake", async () => {
+  using trainer = await trainerFor(heads.single);
+  const foreign = [{ texts: [[1, 11]], label: 0 }];
+  await assert.rejects(() => trainer.prepare(foreign), /example 0: token 11 is not one of tiny's/);
+  await assert.rejects(() => trainer.predict(foreign), /example 0: token 11 is not one of tiny's/);
+  using adapted = new AdaptedModel(await testGpu(), tinyEncoder());
+  await assert.rejects(
+    () => adapted.predict(heads.single, foreign),
+    /example 0: token 11 is not one of tiny's/,
+  );
+  assert.deepEqual(await trainer.predict([]), []);
 });
 
 Deno.test("an allocation that fails half-way leaves nothing behind", async () => {

@@ -25,6 +25,7 @@ const model: Encoder = {
   linears: [{ path, target: path, m: width, n: width }],
   width,
   multiplyAddsPerToken: width * width,
+  vocabulary: 1,
   tokenize: () => [0],
   trace: () => {
     throw new Error("a layer alone is not an encoder");

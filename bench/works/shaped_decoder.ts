@@ -85,6 +85,8 @@ export function shapedDecoder(layers: number, vocabulary: number, length: number
     ]),
     constants: new Map([["rotary", rotaryTable(length, headDim, theta)]]),
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    vocabulary,
+    maxTokens: length,
     tokenize: () => [0],
     trace(tracer, ids, lengths) {
       let x = lookup(ids, tracer.weight("embedding.weight"));

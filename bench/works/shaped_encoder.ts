@@ -73,6 +73,8 @@ export function shapedEncoder(
     ]),
     constants: new Map([["positions", randomInput("positions", [length, width], 0.5)]]),
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    vocabulary,
+    maxTokens: length,
     tokenize: () => [0],
     trace(tracer, ids, lengths) {
       let x = embedding(ids, tracer.weight("embedding.weight"), tracer.constant("positions"), 1);

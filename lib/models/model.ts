@@ -95,6 +95,8 @@ export interface Encoder {
   readonly width: number;
   /** Multiply-adds of one token through the linear layers (attention's own products, which grow with length, left out). */
   readonly multiplyAddsPerToken: number;
+  /** Rows of its table of tokens: every id is below. */
+  readonly vocabulary: number;
   /** Tokens of the longest sequence that the model has positions for, where it has a table of them. */
   readonly maxTokens?: number;
   /** Head of the tasks this model is trained for; one linear layer named `head` where absent. */

@@ -42,6 +42,7 @@ export function configuredEncoder(
     width: config.width,
     // BERT's pooler, once a text, is not counted.
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    vocabulary: config.vocabulary,
     maxTokens: config.positions - config.firstPosition,
     head: config.head,
     trace: (tracer, ids, lengths) => traceBert(config, tracer, ids, lengths),

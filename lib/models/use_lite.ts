@@ -51,6 +51,8 @@ export async function loadUseLite(options?: PackageOptions): Promise<Encoder> {
     width: 512,
     // The 256 → 512 layer on the residual of layer 0 cannot take an adapter but costs all the same.
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 256 * 512),
+    vocabulary: weights.get("embedding.weight")!.shape[0],
+    maxTokens,
     tokenize: (text, maxTokens) => tokenizer.encode(text).slice(0, maxTokens),
     trace: traceUseLite,
   };

@@ -12,6 +12,7 @@ import { compile } from "../graph/compile.ts";
 import { denseWeight, type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import type { PackedWeight } from "../models/packing.ts";
 import { batchInputs, type Encoded, makeBatches } from "./batches.ts";
+import { checkTexts } from "./checks.ts";
 import { mergedWeight } from "./merge_weight.ts";
 import { type HeadShape, traceStep } from "./step.ts";
 import { FrozenWeights } from "./weights.ts";
@@ -194,9 +195,10 @@ export class AdaptedModel implements Disposable {
 
   /**
    * Predictions of every example under the active adapter and its head: `[class scores]`, `[value]` or `[option scores]`.
-   * @throws Error when the adapter's weights hold no head.
+   * @throws Error when the adapter's weights hold no head, or that names the first example whose texts the model cannot take.
    */
   async predict(head: HeadShape, examples: readonly Encoded[]): Promise<Float32Array[]> {
+    checkTexts(this.model, head, examples);
     const bare = attach(this.model, headOnly, { target: "all-linear" });
     const { adapter, weights } = this.active === undefined
       ? { adapter: bare, weights: this.#headOfActive() }

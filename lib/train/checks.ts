@@ -5,53 +5,94 @@ import type { Encoder } from "../models/model.ts";
 import { type HeadShape, sequencesOf } from "./step.ts";
 import type { TrainOptions } from "./trainer.ts";
 
-/** Throws an Error that names the option and what it wants. */
-export function checkTrainOptions(options: TrainOptions): void {
-  const check = (
-    name: Exclude<keyof TrainOptions, "recompute">,
-    fits: (value: number) => boolean,
-    wanted: string,
-  ) => {
-    const value = options[name];
-    if (value !== undefined && !fits(value)) throw new Error(`${name} is ${value}: use ${wanted}`);
-  };
-  const wholeFrom1 = (value: number) => Number.isSafeInteger(value) && value >= 1;
-  check("epochs", wholeFrom1, "a whole number from 1");
-  check("batchSize", wholeFrom1, "a whole number from 1");
-  check("accumulationSteps", wholeFrom1, "a whole number from 1");
-  check("learningRate", (value) => Number.isFinite(value) && value >= 0, "a number from 0");
-  check("warmupRatio", (value) => value >= 0 && value <= 1, "a share of the steps, from 0 to 1");
-  check(
-    "seed",
+/** What a value of an option must be, and how that is said. */
+interface Rule {
+  readonly fits: (value: unknown) => boolean;
+  readonly wanted: string;
+}
+
+const number = (fits: (value: number) => boolean, wanted: string): Rule => ({
+  fits: (value) => typeof value === "number" && fits(value),
+  wanted,
+});
+const wholeFrom1 = number((value) => Number.isSafeInteger(value) && value >= 1, "a whole number from 1");
+const from0 = (wanted: string) => number((value) => Number.isFinite(value) && value >= 0, wanted);
+const decay = number((value) => value >= 0 && value < 1, "a number in [0, 1)");
+
+/** The options that have no default. */
+const needed = {
+  learningRate: from0("a number from 0"),
+  epochs: wholeFrom1,
+  batchSize: wholeFrom1,
+  warmupRatio: number((value) => value >= 0 && value <= 1, "a share of the steps, from 0 to 1"),
+  seed: number(
     (value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32,
     "a whole number below 2³²",
-  );
-  check("beta1", (value) => value >= 0 && value < 1, "a number in [0, 1)");
-  check("beta2", (value) => value >= 0 && value < 1, "a number in [0, 1)");
-  check("epsilon", (value) => Number.isFinite(value) && value > 0, "a number above 0");
-  check("weightDecay", (value) => Number.isFinite(value) && value >= 0, "a number from 0");
-  check("maxNorm", (value) => Number.isFinite(value) && value >= 0, "a number from 0; 0 never clips");
+  ),
+};
+
+const rules: Readonly<Record<keyof TrainOptions, Rule>> = {
+  ...needed,
+  accumulationSteps: wholeFrom1,
+  recompute: { fits: (value) => typeof value === "boolean", wanted: "true or false" },
+  beta1: decay,
+  beta2: decay,
+  epsilon: number((value) => Number.isFinite(value) && value > 0, "a number above 0"),
+  weightDecay: from0("a number from 0"),
+  maxNorm: from0("a number from 0; 0 never clips"),
+};
+
+/** Throws an Error that names the option and what it wants, or what options there are. */
+export function checkTrainOptions(options: TrainOptions): void {
+  const unknown = Object.keys(options).find((name) => !(name in rules));
+  if (unknown !== undefined) {
+    throw new Error(`the trainer has no option "${unknown}"; it has ${Object.keys(rules).join(", ")}`);
+  }
+  for (const [name, { fits, wanted }] of Object.entries(rules)) {
+    const value = options[name as keyof TrainOptions];
+    if (value === undefined ? name in needed : !fits(value)) {
+      throw new Error(`${name} is ${value}: use ${wanted}`);
+    }
+  }
 }
 
 /** Throws an Error that names the first example which the head cannot be trained on. */
 export function checkExamples(model: Encoder, head: HeadShape, examples: readonly Encoded[]): void {
   if (examples.length === 0) throw new Error("no training examples");
+  checkTexts(model, head, examples);
   const classes = head.shape === "choice" ? head.texts - 1 : head.outputs;
-  for (const [i, { label, texts }] of examples.entries()) {
-    if (texts.length !== sequencesOf(model, head)) {
-      throw new Error(`example ${i} has ${texts.length} texts; the head takes ${sequencesOf(model, head)}`);
-    }
-    if (texts.some((text) => text.length === 0)) throw new Error(`example ${i} has an empty text`);
-    const longest = Math.max(...texts.map((text) => text.length));
-    if (longest > (model.maxTokens ?? Infinity)) {
-      throw new Error(
-        `example ${i} has ${longest} tokens; ${model.name} has positions for ${model.maxTokens}`,
-      );
-    }
+  for (const [i, { label }] of examples.entries()) {
     if (head.objective === "regression") {
       if (!Number.isFinite(label)) throw new Error(`example ${i}: its value ${label} is not a finite number`);
     } else if (!(Number.isInteger(label) && label >= 0 && label < classes)) {
       throw new Error(`example ${i}: label ${label} is not one of 0 … ${classes - 1}`);
+    }
+  }
+}
+
+/** Throws an Error that names the first example whose texts the model and the head cannot take. */
+export function checkTexts(model: Encoder, head: HeadShape, examples: readonly Encoded[]): void {
+  const { name, vocabulary, maxTokens = Infinity } = model;
+  const isToken = (id: number) => Number.isInteger(id) && id >= 0 && id < vocabulary;
+  for (const [i, { texts }] of examples.entries()) {
+    if (texts.length !== sequencesOf(model, head)) {
+      throw new Error(`example ${i} has ${texts.length} texts; the head takes ${sequencesOf(model, head)}`);
+    }
+    for (const text of texts) {
+      if (text.length === 0) throw new Error(`example ${i} has an empty text`);
+      if (text.length > maxTokens) {
+        throw new Error(
+          `example ${i} has ${text.length} tokens; ${name} has positions for ${maxTokens}: cut it`,
+        );
+      }
+      if (!text.every(isToken)) {
+        throw new Error(
+          `example ${i}: token ${text.find((id) => !isToken(id))} is not one of ${name}'s 0 … ${
+            vocabulary - 1
+          }: ` +
+            `another model's tokenizer made it; use this model's tokenize`,
+        );
+      }
     }
   }
 }

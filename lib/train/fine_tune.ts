@@ -84,8 +84,9 @@ export function encodeExamples(model: Encoder, task: Task, examples: readonly Ex
  * set's, such as `accuracy mismatched`. With `checkpointing`, a run that was stopped goes on where its last checkpoint is, to the
  * same bits.
  *
- * @throws Error when the checkpoint is damaged or another run's (the file is left as it is), DivergedError when a loss or
- * gradient is not finite.
+ * @throws Error when an option or an example cannot be trained with, when the split has no examples to train or to evaluate on,
+ * and when the checkpoint is damaged or another run's (the file is left as it is); DivergedError when a loss or gradient is not
+ * finite.
  *
  * @example
  * ```ts
@@ -114,6 +115,10 @@ export async function fineTune(
   progress: Progress = {},
   checkpointing?: Checkpointing,
 ): Promise<FineTuned> {
+  if (split.train.length === 0) throw new Error("no training examples");
+  if ([split.dev, ...Object.values(split.furtherDev ?? {})].some((set) => set.length === 0)) {
+    throw new Error("no examples to evaluate on: hold some of train out");
+  }
   const head = headOf(task, split.train[0]);
   const train = encodeExamples(model, task, split.train);
   const dev = Object.entries({ "": split.dev, ...split.furtherDev }).map(([part, examples]): DevSet => ({

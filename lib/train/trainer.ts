@@ -15,7 +15,7 @@ import type { Encoder, Weight } from "../models/model.ts";
 import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
 import { type Batch, batchInputs, bucketOf, type Encoded, makeBatches } from "./batches.ts";
-import { checkExamples, checkTrainOptions } from "./checks.ts";
+import { checkExamples, checkTexts, checkTrainOptions } from "./checks.ts";
 import {
   describeRun,
   type Notes,
@@ -126,8 +126,12 @@ export class Trainer implements Disposable {
     this.#owned = owned.move();
   }
 
-  /** Compiles the programs of every text length in the training and dev examples, longest first. */
+  /**
+   * Compiles the programs of every text length in the training and dev examples, longest first.
+   * @throws Error that names the first dev example whose texts the model cannot take.
+   */
   async prepare(dev: readonly Encoded[], onProgram?: (done: number, total: number) => void): Promise<void> {
+    checkTexts(this.model, this.head, dev);
     const lengthsOf = (examples: readonly Encoded[]) =>
       [...new Set(examples.map(bucketOf))].sort((a, b) => b - a);
     const jobs = [
@@ -203,9 +207,13 @@ export class Trainer implements Disposable {
     this.#accumulator?.step(this.options.seed, this.#step);
   }
 
-  /** Predictions of every example: `[class scores]`, `[value]`, or `[option scores]`. One read-back in all. */
+  /**
+   * Predictions of every example: `[class scores]`, `[value]`, or `[option scores]`. One read-back in all.
+   * @throws Error that names the first example whose texts the model cannot take.
+   */
   async predict(examples: readonly Encoded[]): Promise<Float32Array[]> {
     this.#refuseDisposed();
+    checkTexts(this.model, this.head, examples);
     const batches = makeBatches(examples, this.options.batchSize, 0, 0);
     const values = this.head.outputs * (this.head.shape === "choice" ? this.head.texts - 1 : 1);
     const bytes = this.options.batchSize * values * 4;

@@ -39,6 +39,8 @@ export function tinyEncoder(): Encoder {
     linears,
     width,
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    vocabulary,
+    maxTokens: positions,
     tokenize: (text, maxTokens) =>
       [...text].map((letter) => letter.charCodeAt(0) % vocabulary).slice(0, maxTokens),
     trace(tracer, ids, lengths) {

@@ -1,0 +1,181 @@
+/** Runs the cells of one table that are asked for, one after the other, so that a run that is stopped can go on. */
+
+import { existsSync } from "node:fs";
+import type { Split } from "../../lib/data/task.ts";
+import { writeWhole } from "../../lib/files.ts";
+import type { Encoder } from "../../lib/models/model.ts";
+import { type Cell, cellKey, readCells, writeCells } from "../../lib/report/schema.ts";
+import { checkpointedCell } from "../../lib/train/cell_checkpoint.ts";
+import { type PlannedJob, rowsOf, sample } from "../cells.ts";
+import { inOrder, settingsText, writeReport } from "../report_table.ts";
+import { adapterOf, defaultTarget, type Job, type Run, runCell } from "../run_cell.ts";
+import { appendLog } from "../step_log.ts";
+import type { Profile, Row, Table } from "../tables/table.ts";
+import { Ticker } from "../ticker.ts";
+import { trainingOf } from "../training.ts";
+
+/** The cells of an earlier run, or none where there was no run. */
+export async function finishedCells(path: string): Promise<Cell[]> {
+  try {
+    return await readCells(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+/**
+ * Removes the checkpoint that no cell goes on from: any without `--resume`, else a finished cell's, left where a run was stopped
+ * between writing the cell and removing it.
+ */
+async function removeSpent(checkpoint: string, resume: boolean, done: readonly Cell[]): Promise<void> {
+  if (!existsSync(checkpoint)) return;
+  const isSpent = async () => {
+    const owner = await checkpointedCell(checkpoint);
+    return done.some((cell) => cellKey(cell) === owner);
+  };
+  if (!resume || await isSpent()) await Deno.remove(checkpoint);
+}
+
+/** Ends the process with a line that says how to go on, until disposed of. */
+function exitOnSignal(checkpoint: string): Disposable {
+  const signals = { SIGINT: 130, SIGTERM: 143 } as const;
+  const listeners = new DisposableStack();
+  for (const [name, code] of Object.entries(signals)) {
+    const signal = name as keyof typeof signals;
+    const exit = () => {
+      const from = existsSync(checkpoint) ? "the last checkpoint" : "the last finished cell";
+      console.error(`\nStopped. The same command with --resume goes on from ${from}.`);
+      Deno.exit(code);
+    };
+    Deno.addSignalListener(signal, exit);
+    listeners.defer(() => Deno.removeSignalListener(signal, exit));
+  }
+  return listeners;
+}
+
+/** The options of the row's method on the model, defaults and all. Throws what `attach` throws. */
+function optionsOn(model: Encoder, row: Row): Cell["options"] {
+  return { ...adapterOf(model, row).options } as Cell["options"];
+}
+
+/** A cell that is ready to be run. */
+interface ReadyJob extends Job {
+  readonly split: Split;
+  /** Of the cell it comes to. */
+  readonly key: string;
+  /** On the terminal. */
+  readonly name: string;
+}
+
+/** The planned jobs with their data and keys. Throws, before any is run, where one of them cannot be: a b that does not divide. */
+async function readyJobs(
+  run: Run,
+  table: Table,
+  profile: Profile,
+  planned: readonly PlannedJob[],
+): Promise<ReadyJob[]> {
+  const splits = new Map<string, Split>();
+  for (const task of new Set(planned.map(({ task }) => task))) {
+    splits.set(task.name, await sample(task, profile));
+  }
+  const optionsOf = new Map(rowsOf(table, profile).map((row) => [row, optionsOn(run.model, row)]));
+  return planned.map((job) => {
+    const { task, row, seed } = job;
+    const training = trainingOf(profile, row, task, run.model);
+    const split = splits.get(task.name)!;
+    const key = cellKey({
+      profile: run.profileName,
+      task: task.name,
+      model: run.model.name,
+      label: row.label,
+      options: optionsOf.get(row)!,
+      target: [...row.target ?? defaultTarget],
+      seed,
+      learningRate: training.learningRate,
+      trainExamples: split.train.length,
+      devExamples: split.dev.length,
+    });
+    return { ...job, training, split, key, name: `${task.name}, ${row.label}, seed ${seed}` };
+  });
+}
+
+/** Throws when an earlier run's cells were made in another way: a row must not average the two. */
+function refuseForeign(done: readonly Cell[], run: Run, table: Table, jobs: readonly ReadyJob[]): void {
+  for (const cell of done) {
+    const row = table.rows.find(({ label }) => label === cell.label);
+    // Another --r or --b than now.
+    if (!row && table.rows.some(({ method }) => method === cell.method)) continue;
+    if (!row) {
+      throw new Error(`${table.name}.json holds "${cell.label}", which is no row of it: move the file away`);
+    }
+    const ofTask = jobs.filter(({ task }) => task.name === cell.task);
+    const split = ofTask.at(0)?.split;
+    const theirs = settingsText(cell);
+    const own = settingsText({
+      profile: run.profileName,
+      model: run.model.name,
+      // A task that is not run again keeps what it had.
+      learningRate: ofTask.find((job) => job.row === row)?.training.learningRate ?? cell.learningRate,
+      options: optionsOn(run.model, row),
+      target: [...row.target ?? defaultTarget],
+      trainExamples: split?.train.length ?? cell.trainExamples,
+      devExamples: split?.dev.length ?? cell.devExamples,
+    });
+    if (own !== theirs) {
+      throw new Error(
+        `${table.name}.json holds "${cell.label}" with ${theirs}, this run has ${own}: move the file away, or use another --out`,
+      );
+    }
+  }
+}
+
+/** Where a table's cells are written, and how. */
+export interface RunFiles {
+  /** The folder. */
+  readonly out: string;
+  /** Whether an earlier run's checkpoint and log are gone on with. */
+  readonly resume: boolean;
+  /** Steps from one checkpoint to the next. */
+  readonly every: number;
+}
+
+/** Runs the cells that `done` does not hold, writing every finished cell at once and checkpoints of the running one. */
+export async function runCells(
+  run: Run,
+  table: Table,
+  profile: Profile,
+  planned: readonly PlannedJob[],
+  done: readonly Cell[],
+  { out, resume, every }: RunFiles,
+): Promise<void> {
+  const jobs = await readyJobs(run, table, profile, planned);
+  refuseForeign(done, run, table, jobs);
+  const path = `${out}/${table.name}`;
+  const log = `${path}.log.jsonl`;
+  const checkpoint = `${path}.checkpoint`;
+  await removeSpent(checkpoint, resume, done);
+  if (!resume) await writeWhole(log, "");
+  using _ = exitOnSignal(checkpoint);
+  let cells = [...done];
+  const ticker = new Ticker(jobs.length);
+  for (const [i, { key, name, split, ...job }] of jobs.entries()) {
+    const known = cells.find((finished) => cellKey(finished) === key);
+    const cell = known ?? await runCell(run, table, job, split, {
+      onStep: (step, steps) => ticker.step(i + step / steps, name),
+      onEpoch: (records) => appendLog(log, key, records),
+    }, { path: checkpoint, every, cell: key });
+    cells = inOrder([...cells.filter((other) => other !== known), cell], table);
+    await writeCells(`${path}.json`, cells);
+    // Not before the cell is written: a stop between the two leaves what `removeSpent` removes.
+    if (!known) await Deno.remove(checkpoint);
+    ticker.step(i + 1, name);
+    ticker.cell(name, resultText(cell));
+  }
+  ticker.stop();
+  await writeReport(table, cells, path);
+}
+
+function resultText({ headline, last, times }: Cell): string {
+  return `${headline} ${(100 * last[headline]).toFixed(1)}, ${times.wallSeconds.toFixed(0)} s`;
+}

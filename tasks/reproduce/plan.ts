@@ -1,0 +1,80 @@
+/** What `deno task reproduce` does with one table. */
+
+import { existsSync } from "node:fs";
+import type { Cell } from "../../lib/report/schema.ts";
+import { jobsOf, profileOf, shardOf, tasksOf } from "../cells.ts";
+import type { AskedTable } from "../estimate.ts";
+import { isStudy } from "../report_table.ts";
+import type { Run } from "../run_cell.ts";
+import { atSizes } from "../sizes.ts";
+import type { Study, Table } from "../tables/table.ts";
+import { tune } from "../tune.ts";
+import { asUsage, UsageError } from "../usage.ts";
+import type { Arguments } from "./arguments.ts";
+import { finishedCells, runCells } from "./cells_run.ts";
+
+/** A table as the command line asks for it. */
+export interface Plan {
+  list(): void;
+  /** What is to be estimated. Throws a UsageError where it is not made of cells. */
+  asked(): AskedTable;
+  /** Reads what an earlier run left, before anything is run. */
+  prepare(): Promise<void>;
+  run(run: Run): Promise<void>;
+}
+
+/** The plan of a table, or of a study. Throws a UsageError for what it cannot be asked for. */
+export function planOf(table: Table | Study, values: Arguments): Plan {
+  return isStudy(table) ? planOfStudy(table, values) : planOfTable(table, values);
+}
+
+function planOfTable(asked: Table, values: Arguments): Plan {
+  const { table, profile } = asUsage(() =>
+    atSizes({ table: asked, profile: profileOf(asked, values) }, values)
+  );
+  // An estimate does without the files.
+  const data = values.data ?? (values.estimate ? "" : undefined);
+  const tasks = asUsage(() => tasksOf(table, profile, data));
+  const shard = shardOf(values);
+  const jobs = jobsOf(table, profile, tasks, shard);
+  let done: Cell[] = [];
+  return {
+    list() {
+      for (const { task, row, seed } of jobs) {
+        console.log(`${table.name} / ${task.name} / ${row.label} / seed ${seed}`);
+      }
+    },
+    asked: () => ({ table, profile, jobs }),
+    async prepare() {
+      const path = `${values.out}/${table.name}.json`;
+      if (values.resume) done = await finishedCells(path);
+      else if (shard[1] > 1 && !values.tune && existsSync(path)) {
+        throw new UsageError(
+          `${path} may hold another part's cells, and --shard would replace them: add --resume to keep them, or use another --out`,
+        );
+      }
+    },
+    run(run) {
+      if (values.tune) return tune(run, table, profile, tasks);
+      const { out, resume, "checkpoint-every": every } = values;
+      return runCells(run, table, profile, jobs, done, { out, resume, every: Number(every) });
+    },
+  };
+}
+
+function planOfStudy(study: Study, { profile, tune, shard, r, b, out }: Arguments): Plan {
+  if (!study.profiles.includes(profile)) {
+    throw new UsageError(`no profile "${profile}"; have ${study.profiles.join(", ")}`);
+  }
+  if (tune) throw new UsageError(`${study.name} tunes its own learning rates; leave --tune out`);
+  if (r || b) throw new UsageError(`${study.name} has its own ranks and blocks; leave --r and --b out`);
+  if (shard !== "1/1") throw new UsageError(`${study.name} is not made of cells; leave --shard out`);
+  return {
+    list: () => console.log(`${study.name} / ${study.title}`),
+    asked() {
+      throw new UsageError(`${study.name} is not made of cells; leave --estimate out`);
+    },
+    prepare: () => Promise.resolve(),
+    run: (run) => study.run(run, out),
+  };
+}

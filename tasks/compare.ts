@@ -7,7 +7,7 @@ import { compareBenches, defaultPercent, leastRuns } from "../lib/report/compare
 import { compareCells, defaultPoints } from "../lib/report/compare_cells.ts";
 import { comparePage, countsOf } from "../lib/report/compare_page.ts";
 import { readResults, type Results } from "../lib/report/results.ts";
-import { printable } from "./usage.ts";
+import { asUsageAsync, runCommand } from "./usage.ts";
 
 const help = `deno task compare BASE HEAD [options]
 
@@ -76,12 +76,9 @@ function compareResults(base: Results, head: Results, threshold: number | undefi
   ];
 }
 
-async function main(): Promise<number> {
+async function main(): Promise<void> {
   const options = readArguments();
-  if (options.help) {
-    console.log(help);
-    return 0;
-  }
+  if (options.help) return console.log(help);
   const [base, head] = [await readResults(options.base), await readResults(options.head)];
   for (const path of [...base.leftOut, ...head.leftOut]) console.error(`left out, of another kind: ${path}`);
   const comparisons = compareResults(base, head, options.threshold);
@@ -90,12 +87,8 @@ async function main(): Promise<number> {
   if (options.out) await writeWhole(options.out, page);
   if (options.summary) await Deno.writeTextFile(options.summary, page, { append: true });
   for (const { title, rows } of comparisons) console.error(`${title}: ${countsOf(rows)}`);
-  return comparisons.some(({ rows }) => rows.some(({ verdict }) => verdict === "worse")) ? 1 : 0;
+  if (comparisons.some(({ rows }) => rows.some(({ verdict }) => verdict === "worse"))) Deno.exitCode = 1;
 }
 
-try {
-  Deno.exit(await main());
-} catch (error) {
-  console.error(`${printable((error as Error).message)}\n(deno task compare --help says what it takes)`);
-  Deno.exit(2);
-}
+// 1 is kept for what is worse: whatever hinders the comparison ends it with 2.
+await runCommand(() => asUsageAsync(main));

@@ -7,14 +7,14 @@ import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { readOwnTask } from "../lib/data/own_task.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { isFile, isFolder, writeFolder } from "../lib/files.ts";
+import { refuseExisting, writeFolder } from "../lib/files.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { type EpochScores, fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { defaultTarget, warmupRatio } from "./run_cell.ts";
 import { lockFor } from "./lock.ts";
-import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
+import { asUsage, asUsageAsync, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
@@ -139,9 +139,7 @@ async function main(): Promise<void> {
   const options = optionsOf(values);
   const maxTokens = countOf(values, "max-tokens", 3);
   asUsage(() => methodByName(values.method));
-  if (await isFolder(out) || await isFile(out)) {
-    throw new UsageError(`${out} exists: move it away, or name another folder`);
-  }
+  await asUsageAsync(() => refuseExisting(out));
   using _ = await lockFor(out);
   const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const model = await loadEncoder(source);

@@ -12,6 +12,15 @@ export function asUsage<T>(body: () => T): T {
   }
 }
 
+/** The same for a body that waits. */
+export async function asUsageAsync<T>(body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    throw new UsageError((error as Error).message, { cause: error });
+  }
+}
+
 /** `text` without what a terminal takes for orders, but for line feeds and tabs: it may quote a stranger's file. */
 export function printable(text: string): string {
   return text.replaceAll(/(?![\n\t])\p{Cc}/gu, "\ufffd");

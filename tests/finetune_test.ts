@@ -225,7 +225,7 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
     assert.equal(mixture.code, 0, mixture.stderr);
     const merge = ["--model", base, "--adapter", adapter, "--out"];
     await refused(1, /HydraLoRA cannot be merged/, "merge", ...merge, merged);
-    await refused(1, /base exists: move it away/, "merge", ...merge, base);
+    await refused(2, /base exists: move it away/, "merge", ...merge, base);
     await refused(2, /--model, --adapter and --out/, "merge", "--model", base);
     await refused(2, /adapter exists: move it away/, "finetune", ...columns, "--out", adapter);
     await refused(2, /--text is missing/, "finetune", "--model", base, "--train", data);

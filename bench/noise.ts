@@ -5,13 +5,12 @@
 
 import { parseArgs } from "node:util";
 import * as v from "npm:valibot@1.5.0";
-import { fitting, writeTogether } from "../lib/files.ts";
+import { fitting, readAnyJson, writeTogether } from "../lib/files.ts";
 import { type BenchRecord, benchSchema, readBench } from "../lib/report/bench_schema.ts";
 import { compareBenches } from "../lib/report/compare_bench.ts";
 import type { ComparedRow } from "../lib/report/compare.ts";
 import { countsOf } from "../lib/report/compare_page.ts";
 import { machineText, table } from "../lib/report/markdown.ts";
-import { readResultJson } from "../lib/report/schema.ts";
 import { median } from "../lib/report/statistics.ts";
 
 const reruns = 21;
@@ -22,7 +21,7 @@ const schema = v.object({ schemaVersion: v.literal(1), runs: v.array(benchSchema
 
 /** The recorded runs. Throws an Error that names the file and what is wrong. */
 export async function readNoise(file: string): Promise<BenchRecord[]> {
-  return fitting(file, schema, await readResultJson(file)).runs;
+  return fitting(file, schema, await readAnyJson(file, "run bench/noise.ts without --page")).runs;
 }
 
 /** One run after the other, each in a process of its own, the first one's number of runs a lap in all. */

@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import type { Cell } from "../lib/report/schema.ts";
 import { writeWhole } from "../lib/files.ts";
+import { readBench } from "../lib/report/bench_schema.ts";
+import { readResults } from "../lib/report/results.ts";
 import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
 import { originText, renderMarkdown } from "../lib/report/markdown.ts";
@@ -73,6 +75,22 @@ Deno.test("a write that fails leaves the old file whole", async () => {
   await Deno.mkdir(`${path}.part`);
   await assert.rejects(() => writeWhole(path, "new"));
   assert.equal(await Deno.readTextFile(path), "old");
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a result file that is cut short is named, with what makes one of its kind again", async () => {
+  const folder = await Deno.makeTempDir();
+  for (
+    const [name, read, advice] of [
+      ["glue.json", readCells, /make it again \(reproduce: run without --resume\)/],
+      ["bench.json", readBench, /run deno task bench again/],
+      ["any.json", readResults, /make it again, or take it out of the folder/],
+    ] as const
+  ) {
+    await Deno.writeTextFile(`${folder}/${name}`, '{"half": ');
+    const refused = new RegExp(`${name} is not JSON, or is cut short: .*: ${advice.source}$`);
+    await assert.rejects(read(`${folder}/${name}`), refused);
+  }
   await Deno.remove(folder, { recursive: true });
 });
 

@@ -16,7 +16,7 @@ import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Weight } from "../lib/models/model.ts";
 import { escapeMarkdown } from "../lib/report/markdown.ts";
-import { type Cell, readCells, readResultJson } from "../lib/report/schema.ts";
+import { type Cell, readCells } from "../lib/report/schema.ts";
 import { isStudy } from "../tasks/report_table.ts";
 import { tableByName, tables } from "../tasks/tables/registry.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
@@ -193,7 +193,7 @@ const described: Readonly<Record<string, (folder: string) => Promise<unknown>>> 
   "vocab.txt": readTokenizer,
   "adapter_config.json": (folder) => loadAdapter(folder, tinyEncoder()),
   "labels.json": (folder) => readLabels(folder, 2),
-  "first-table.json": (folder) => readResultJson(`${folder}/first-table.json`),
+  "first-table.json": (folder) => readCells(`${folder}/first-table.json`),
 };
 
 /** A folder in which `name` is the file that is read. */

@@ -1,8 +1,8 @@
 /** The record of `deno task bench`, as written to `bench.json`. */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting } from "../files.ts";
-import { environmentSchema, readResultJson } from "./schema.ts";
+import { fitting, readAnyJson } from "../files.ts";
+import { environmentSchema } from "./schema.ts";
 
 const milliseconds = v.pipe(v.array(v.pipe(v.number(), v.finite(), v.gtValue(0))), v.readonly());
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
@@ -55,5 +55,5 @@ export type BenchRecord = v.InferOutput<typeof benchSchema>;
 
 /** Reads a bench.json. Throws an Error that names the file, the row and the field that is wrong. */
 export async function readBench(path: string): Promise<BenchRecord> {
-  return fitting(path, benchSchema, await readResultJson(path));
+  return fitting(path, benchSchema, await readAnyJson(path, "run deno task bench again"));
 }

@@ -1,9 +1,9 @@
 /** Result files of any kind, alone or in folders. */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting } from "../files.ts";
+import { fitting, readAnyJson } from "../files.ts";
 import { type BenchRecord, benchSchema } from "./bench_schema.ts";
-import { type Cell, cellSchema, readResultJson } from "./schema.ts";
+import { type Cell, cellSchema } from "./schema.ts";
 
 /** Everything that was found. */
 export interface Results {
@@ -25,7 +25,7 @@ export async function readResults(path: string): Promise<Results> {
   const benches: BenchRecord[] = [];
   const leftOut: string[] = [];
   for (const file of paths) {
-    const json = await readResultJson(file);
+    const json = await readAnyJson(file, "make it again, or take it out of the folder");
     if (Array.isArray(json)) cells.push(...fitting(file, v.array(cellSchema), json));
     else if (isBench(json)) benches.push(fitting(file, benchSchema, json));
     else leftOut.push(file);

@@ -92,14 +92,12 @@ export function cellKey(cell: CellIdentity): string {
   );
 }
 
+/** What to do about a results file that is damaged. */
+const cellsAdvice = "make it again (reproduce: run without --resume)";
+
 /** Reads a results file. Throws an Error that names the file, the record and the field that is wrong. */
 export async function readCells(path: string): Promise<Cell[]> {
-  return fitting(path, v.array(cellSchema), await readResultJson(path));
-}
-
-/** What a result file holds, of whichever kind. Throws an Error that names the file when it is damaged. */
-export async function readResultJson(path: string): Promise<unknown> {
-  return await readAnyJson(path, "make it again (reproduce: run without --resume)");
+  return fitting(path, v.array(cellSchema), await readAnyJson(path, cellsAdvice));
 }
 
 /** Writes a results file, cells in the order given. */

@@ -4,6 +4,7 @@
  */
 
 import { parseArgs } from "node:util";
+import type { Method } from "../lib/adapters/method.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
 import { makeFolder, writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
@@ -16,7 +17,7 @@ import { own, type Runner, type Work } from "./work.ts";
 import { layer } from "./works/adapter_layers.ts";
 import { length, step, vocabulary } from "./works/lora_step.ts";
 import { product } from "./works/products.ts";
-import { shapedEncoder } from "./works/shaped_encoder.ts";
+import { type ShapedEncoder, shapedEncoder } from "./works/shaped_encoder.ts";
 import { forwardPass } from "./works/forward_pass.ts";
 
 const help = `deno task costs [options]
@@ -44,32 +45,33 @@ function growth(name: string, works: readonly Work[]): Measure {
   return { name, goal: "0.9–1.1", works, value: (times) => logSlope(works.map(({ flops }) => flops), times) };
 }
 
-function measuresOf(gpu: Gpu): Measure[] {
-  const [lora, bora] = [methodByName("LoRA"), methodByName("BoRA")];
-  const two = shapedEncoder(2, vocabulary, length);
-  const stepOf = (label: string, method: string, options: object, model = two) =>
-    step(gpu, model, label, method, { r: 8, alpha: 16, ...options });
-  const loraStep = stepOf("LoRA r 8", "LoRA", {});
-  const alone = (method = bora, options: object = { blocks: 16 }, r = 8, tokens = 512) =>
-    layer(gpu, { label: method.name, method, options: { r, alpha: 2 * r, ...options } }, true, tokens / 8);
-  const whole = (tokens: number) =>
-    layer(gpu, { label: "BoRA", method: bora, options: { r: 8, alpha: 16, blocks: 16 } }, false, tokens / 8);
-  const loraAlone = alone(lora, {});
+const [lora, bora] = [methodByName("LoRA"), methodByName("BoRA")];
+
+/** A training step of r = 8. */
+const stepOf = (gpu: Gpu, model: ShapedEncoder, label: string, method: string, options: object = {}) =>
+  step(gpu, model, label, method, { r: 8, alpha: 16, ...options });
+
+/** An adapter without the frozen product of its layer. */
+const alone = (gpu: Gpu, method: Method, options: object, r = 8, tokens = 512) =>
+  layer(gpu, { label: method.name, method, options: { r, alpha: 2 * r, ...options } }, true, tokens / 8);
+
+/** BoRA's step and its adapter alone, at two numbers of blocks, against LoRA's. */
+function againstLora(gpu: Gpu, model: ShapedEncoder): Measure[] {
+  const loraStep = stepOf(gpu, model, "LoRA r 8", "LoRA");
+  const loraAlone = alone(gpu, lora, {});
   const inWork = (work: Work) => (times: readonly number[]) => ratio(times) / (work.flops / loraAlone.flops);
-  const gemm = product(gpu, "NT", 512, 3072, 768);
-  const rate = ({ flops }: Work, time: number) => flops / time;
-  const [b16, auto] = [alone(), alone(bora, { blocks: "auto" })];
+  const [b16, auto] = [alone(gpu, bora, { blocks: 16 }), alone(gpu, bora, { blocks: "auto" })];
   return [
     {
       name: "BoRA r 8 b 16 step ÷ LoRA r 8 step",
       goal: "≤ 1.03",
-      works: [loraStep, stepOf("BoRA r 8 b 16", "BoRA", { blocks: 16 })],
+      works: [loraStep, stepOf(gpu, model, "BoRA r 8 b 16", "BoRA", { blocks: 16 })],
       value: ratio,
     },
     {
       name: 'BoRA r 8 b "auto" (24) step ÷ LoRA r 8 step',
       goal: "≤ 1.08",
-      works: [loraStep, stepOf('BoRA r 8 b "auto"', "BoRA", { blocks: "auto" })],
+      works: [loraStep, stepOf(gpu, model, 'BoRA r 8 b "auto"', "BoRA", { blocks: "auto" })],
       value: ratio,
     },
     {
@@ -84,6 +86,15 @@ function measuresOf(gpu: Gpu): Measure[] {
       works: [loraAlone, auto],
       value: inWork(auto),
     },
+  ];
+}
+
+/** A step against the best product, and merged inference against the bare model's. */
+function againstProductsAndBare(gpu: Gpu, model: ShapedEncoder): Measure[] {
+  const gemm = product(gpu, "NT", 512, 3072, 768);
+  const loraStep = stepOf(gpu, model, "LoRA r 8", "LoRA");
+  const rate = ({ flops }: Work, time: number) => flops / time;
+  return [
     {
       name: "LoRA step's rate ÷ the rate of a product (NT 512×3072×768)",
       goal: "≥ 0.80",
@@ -93,24 +104,37 @@ function measuresOf(gpu: Gpu): Measure[] {
     {
       name: "inference with merged weights ÷ with the bare model's",
       goal: "1.00",
-      works: [forwardPass(gpu, two, "bare"), forwardPass(gpu, two, "merged")],
+      works: [forwardPass(gpu, model, "bare"), forwardPass(gpu, model, "merged")],
       value: ratio,
     },
+  ];
+}
+
+/** How time grows with tokens, r, b and layers. */
+function growths(gpu: Gpu): Measure[] {
+  const whole = (tokens: number) =>
+    layer(gpu, { label: "BoRA", method: bora, options: { r: 8, alpha: 16, blocks: 16 } }, false, tokens / 8);
+  return [
     growth("slope over tokens 512 … 4096 (BoRA layer)", [512, 1024, 2048, 4096].map(whole)),
     // At small r and b an adapter's time is that of reading x and G, which grows with neither.
     growth(
       "slope over r 64 … 512 (BoRA b 16 alone, 2048 tokens)",
-      [64, 128, 256, 512].map((r) => alone(bora, { blocks: 16 }, r, 2048)),
+      [64, 128, 256, 512].map((r) => alone(gpu, bora, { blocks: 16 }, r, 2048)),
     ),
     growth(
       "slope over b 48 … 192 (BoRA r 8 alone, 2048 tokens)",
-      [48, 96, 192].map((blocks) => alone(bora, { blocks }, 8, 2048)),
+      [48, 96, 192].map((blocks) => alone(gpu, bora, { blocks }, 8, 2048)),
     ),
     growth(
       "slope over layers 1, 2, 4 (LoRA step)",
-      [1, 2, 4].map((layers) => stepOf("LoRA", "LoRA", {}, shapedEncoder(layers, vocabulary, length))),
+      [1, 2, 4].map((layers) => stepOf(gpu, shapedEncoder(layers, vocabulary, length), "LoRA", "LoRA")),
     ),
   ];
+}
+
+function measuresOf(gpu: Gpu): Measure[] {
+  const two = shapedEncoder(2, vocabulary, length);
+  return [...againstLora(gpu, two), ...againstProductsAndBare(gpu, two), ...growths(gpu)];
 }
 
 /** A measure and its value in every lap. */

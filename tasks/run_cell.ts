@@ -10,7 +10,7 @@ import type { Gpu } from "../lib/gpu/device.ts";
 import type { Encoder, Weight } from "../lib/models/model.ts";
 import type { Cell, Environment } from "../lib/report/schema.ts";
 import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
-import { fineTune, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
+import { fineTune, type FineTuned, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
 import type { FrozenWeights } from "../lib/train/weights.ts";
 import type { Training } from "./protocols/protocol.ts";
 import type { Row, Table } from "./tables/table.ts";
@@ -52,25 +52,35 @@ export async function runCell(
   progress: Progress = {},
   checkpointing?: Checkpointing,
 ): Promise<Cell> {
-  const { gpu, model, frozen, environment, profileName, recompute } = run;
-  const { row, seed, training: { maxTokens, ...training } } = job;
-  const task = { ...job.task, maxTokens };
-  const target = row.target ?? defaultTarget;
-  const adapter = adapterOf(model, row);
+  const { gpu, model, frozen, recompute } = run;
+  const { seed, training: { maxTokens, ...training } } = job;
+  const adapter = adapterOf(model, job.row);
   gpu.resetPeak();
   const start = performance.now();
-  const options = { ...training, warmupRatio, seed, recompute };
-  const { trained, ...result } = await fineTune(
+  const result = await fineTune(
     gpu,
     model,
     frozen,
     adapter,
-    task,
+    { ...job.task, maxTokens },
     split,
-    options,
+    { ...training, warmupRatio, seed, recompute },
     progress,
     checkpointing,
   );
+  return cellOf(run, table, job, split, adapter, result, (performance.now() - start) / 1000);
+}
+
+/** The record of what training gave. */
+function cellOf(
+  { model, environment, profileName }: Run,
+  table: Table,
+  { task, row, seed, training }: Job,
+  split: Split,
+  adapter: Adapter,
+  result: FineTuned,
+  wallSeconds: number,
+): Cell {
   return {
     schemaVersion: 1,
     table: table.name,
@@ -80,7 +90,7 @@ export async function runCell(
     label: row.label,
     method: adapter.method.name,
     options: { ...adapter.options } as Cell["options"],
-    target: [...target],
+    target: [...row.target ?? defaultTarget],
     seed,
     learningRate: training.learningRate,
     epochs: [...result.epochs],
@@ -99,10 +109,10 @@ export async function runCell(
     times: {
       compileSeconds: result.compileSeconds,
       trainSeconds: result.trainSeconds,
-      wallSeconds: (performance.now() - start) / 1000,
+      wallSeconds,
     },
     peakBufferBytes: result.peakBufferBytes,
-    ...(table.spectra ? { spectra: spectraOf(model, adapter, trained) } : {}),
+    ...(table.spectra ? { spectra: spectraOf(model, adapter, result.trained) } : {}),
     environment,
   };
 }

@@ -181,6 +181,16 @@ function tfjsStep(trainee: Trainee, backend: TfjsBackend): () => Promise<Runner>
 
 type Arrays = Record<string, JaxArray>;
 
+/** One tensor's step of AdamW; `numbers` are those of `schedule`. */
+const jaxAdamW = () =>
+  jax.jit((w: JaxArray, g: JaxArray, m: JaxArray, v: JaxArray, numbers: JaxArray) => {
+    const [rate, c1, c2] = [0, 1, 2].map((i) => numbers.ref.slice(i));
+    const newM = m.mul(beta1).add(g.ref.mul(1 - beta1));
+    const newV = v.mul(beta2).add(g.ref.mul(g).mul(1 - beta2));
+    const change = newM.ref.div(c1).div(jax.numpy.sqrt(newV.ref.div(c2)).add(epsilon));
+    return [w.sub(change.mul(rate)), newM, newV];
+  });
+
 function jaxStep(trainee: Trainee): () => Promise<Runner> {
   return async () => {
     await openJax();
@@ -202,13 +212,7 @@ function jaxStep(trainee: Trainee): () => Promise<Runner> {
         jaxCrossEntropy(trainee.jaxScores({ ...frozen, ...own }), frozen.hot.ref)
       )(trainable)
     );
-    const update = jax.jit((w: JaxArray, g: JaxArray, m: JaxArray, v: JaxArray, numbers: JaxArray) => {
-      const [rate, c1, c2] = [0, 1, 2].map((i) => numbers.ref.slice(i));
-      const newM = m.mul(beta1).add(g.ref.mul(1 - beta1));
-      const newV = v.mul(beta2).add(g.ref.mul(g).mul(1 - beta2));
-      const change = newM.ref.div(c1).div(np.sqrt(newV.ref.div(c2)).add(epsilon));
-      return [w.sub(change.mul(rate)), newM, newV];
-    });
+    const update = jaxAdamW();
     let step = 0;
     const refs = (arrays: Arrays) =>
       Object.fromEntries(Object.entries(arrays).map(([name, a]) => [name, a.ref]));

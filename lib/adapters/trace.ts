@@ -43,23 +43,33 @@ interface BaseOptions {
   readonly residual?: Tensor;
 }
 
+/** The model's own layer at `path`, dense or packed. */
+function baseLayer(
+  { graph, weight }: Pick<Tracer, "graph" | "weight">,
+  model: Encoder,
+  path: string,
+  x: Tensor,
+  { activation, ...options }: BaseOptions,
+): Tensor {
+  const name = `${path}.weight`;
+  const packed = model.packed?.get(name);
+  if (!packed) return linear(x, weight(name), { activation, ...options });
+  const { shape, packing, scales } = packed;
+  const y = packedLinear(x, {
+    values: graph.weight(name, shape, false, packing),
+    scales: scales && graph.weight(scalesOf(name), [scales.length], false),
+  }, options);
+  return activation ? activate(activation, y) : y;
+}
+
 /** Traces models with `adapter` in place. */
 export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: TraceContext): Tracer {
   const byPath = new Map(adapter.modules.map((adapted) => [adapted.module.path, adapted]));
   const weight = (name: string) =>
     graph.weight(name, denseWeight(model, name).shape, adapter.trainedBase.has(name));
   const biasOf = (path: string) => model.weights.has(`${path}.bias`) ? weight(`${path}.bias`) : undefined;
-  const baseLayer = (path: string, x: Tensor, { activation, ...options }: BaseOptions) => {
-    const name = `${path}.weight`;
-    const packed = model.packed?.get(name);
-    if (!packed) return linear(x, weight(name), { activation, ...options });
-    const { shape, packing, scales } = packed;
-    const y = packedLinear(x, {
-      values: graph.weight(name, shape, false, packing),
-      scales: scales && graph.weight(scalesOf(name), [scales.length], false),
-    }, options);
-    return activation ? activate(activation, y) : y;
-  };
+  const base = (path: string, x: Tensor, options: BaseOptions) =>
+    baseLayer({ graph, weight }, model, path, x, options);
   const siteOf = (adapted: AdaptedModule, x: Tensor, residual?: Tensor): Site => {
     const rate = adapted.options.dropout ?? 0;
     const { path } = adapted.module;
@@ -74,7 +84,7 @@ export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: 
       },
       bias,
       residual,
-      base: () => baseLayer(path, x, { bias, residual }),
+      base: () => base(path, x, { bias, residual }),
       parameters: tracedParameters(graph, adapter, adapted),
       lengths: context.lengths,
       addLoss: context.addLoss ?? (() => {}),
@@ -91,9 +101,7 @@ export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: 
     linear: (path, x, { activation, residual } = {}) =>
       graph.scope(path, () => {
         const adapted = byPath.get(path);
-        if (!adapted) {
-          return baseLayer(path, x, { bias: biasOf(path), activation, residual });
-        }
+        if (!adapted) return base(path, x, { bias: biasOf(path), activation, residual });
         const y = adapter.method.forward(siteOf(adapted, x, residual));
         return activation ? activate(activation, y) : y;
       }),

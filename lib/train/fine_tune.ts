@@ -130,12 +130,36 @@ export async function fineTune(
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
+  const { epochs, trainSeconds } = await runEpochs(trainer, task, dev, options.epochs, progress, checkpoint);
+  const best = epochs.reduce((a, b) => b.metrics[task.metrics[0]] > a.metrics[task.metrics[0]] ? b : a);
+  return {
+    epochs,
+    best: best.metrics,
+    last: epochs.at(-1)!.metrics,
+    headParameters: headSize(model, head),
+    steps: trainer.steps,
+    compileSeconds,
+    trainSeconds,
+    peakBufferBytes: gpu.memory.peakBytes,
+    trained: await trainer.weights(),
+  };
+}
+
+/** Trains and evaluates the epochs that the checkpoint does not hold, and gives the results of all. */
+async function runEpochs(
+  trainer: Trainer,
+  task: Task,
+  dev: readonly DevSet[],
+  planned: number,
+  progress: Progress,
+  checkpoint: CellCheckpoint | undefined,
+): Promise<Pick<FineTuned, "epochs" | "trainSeconds">> {
   const epochs: EpochScores[] = [...checkpoint?.saved?.epochs ?? []];
   let trainSeconds = checkpoint?.saved?.trainSeconds ?? 0;
-  for (let epoch = epochs.length; epoch < options.epochs; epoch++) {
+  for (let epoch = epochs.length; epoch < planned; epoch++) {
     const started = performance.now();
     const secondsNow = () => trainSeconds + (performance.now() - started) / 1000;
-    const lastStep = (epoch + 1) * trainer.steps / options.epochs;
+    const lastStep = (epoch + 1) * trainer.steps / planned;
     const records = await trainer.epoch(epoch, async (step) => {
       progress.onStep?.(step, trainer.steps);
       // The last step's comes after the evaluation, with the epoch's result in it.
@@ -149,18 +173,7 @@ export async function fineTune(
     progress.onScores?.(epochs.at(-1)!);
     await checkpoint?.save({ epochs, trainSeconds });
   }
-  const best = epochs.reduce((a, b) => b.metrics[task.metrics[0]] > a.metrics[task.metrics[0]] ? b : a);
-  return {
-    epochs,
-    best: best.metrics,
-    last: epochs.at(-1)!.metrics,
-    headParameters: headSize(model, head),
-    steps: trainer.steps,
-    compileSeconds,
-    trainSeconds,
-    peakBufferBytes: gpu.memory.peakBytes,
-    trained: await trainer.weights(),
-  };
+  return { epochs, trainSeconds };
 }
 
 /** Examples that are evaluated, and what is put behind the names of their metrics. */

@@ -5,7 +5,7 @@ import { constantWeights, startingWeights } from "../adapters/starting_weights.t
 import { tracedParameters } from "../adapters/trace.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
-import { compile } from "../graph/compile.ts";
+import { compile, type CompiledGraph } from "../graph/compile.ts";
 import { grad } from "../graph/grad.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";
 import { meanSquaredError } from "../graph/ops/losses.ts";
@@ -59,25 +59,7 @@ export async function fitUpdate(
   update: Float64Array,
   { learningRate, steps, seed }: FitOptions,
 ): Promise<number> {
-  const { path, m, n } = adapter.modules[0].module;
-  const W = model.weights.get(`${path}.weight`)!;
-  const base = W.data;
-  const shape = [n, m];
-  const goal = transposed(update.map((value, i) => value + base[i]), m, n);
-  using frozen = new FrozenWeights(
-    gpu,
-    new Map<string, Weight>([
-      ...constantWeights(model, adapter),
-      [`${path}.weight`, W],
-      ["unit vectors", {
-        shape: [n, n],
-        data: Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0)),
-      }],
-      ["transposed weight", { shape, data: transposed(W.data, m, n) }],
-      ["goal", { shape, data: goal }],
-      ["ones", { shape, data: new Float32Array(m * n).fill(1) }],
-    ]),
-  );
+  using frozen = new FrozenWeights(gpu, frozenOf(model, adapter, update));
   using trainable = new TrainableWeights(gpu, startingWeights(model, adapter, seed));
   // The updates are small and so are the gradients: Adam's usual ε would outweigh them.
   // The step after the last one changes nothing and finds the error that is left.
@@ -101,14 +83,45 @@ export async function fitUpdate(
     destinations,
     epilogue: (view) => optimizer.calls(view(loss), view(clock)),
   });
+  const left = await lastLoss(gpu, compiled, optimizer, seed, rates.length);
+  return left * update.length / update.reduce((sum, value) => sum + value * value, 0);
+}
+
+/** All that the traced fit reads and does not train, by name. */
+function frozenOf(model: Encoder, adapter: Adapter, update: Float64Array): Map<string, Weight> {
+  const { path, m, n } = adapter.modules[0].module;
+  const weight = model.weights.get(`${path}.weight`)!;
+  // Read from its file, where it lies in one, once.
+  const base = weight.data;
+  const shape = [n, m];
+  return new Map<string, Weight>([
+    ...constantWeights(model, adapter),
+    [`${path}.weight`, weight],
+    ["unit vectors", {
+      shape: [n, n],
+      data: Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0)),
+    }],
+    ["transposed weight", { shape, data: transposed(base, m, n) }],
+    ["goal", { shape, data: transposed(update.map((value, i) => value + base[i]), m, n) }],
+    ["ones", { shape, data: new Float32Array(m * n).fill(1) }],
+  ]);
+}
+
+/** Runs all steps and gives the last one's loss. */
+async function lastLoss(
+  gpu: Gpu,
+  { inputs, program }: CompiledGraph,
+  optimizer: AdamW,
+  seed: number,
+  steps: number,
+): Promise<number> {
   let left = NaN;
-  for (const step of rates.keys()) {
-    gpu.upload(compiled.inputs.get("clock")!.buffer, Uint32Array.of(seed, step));
-    compiled.program.replay();
-    const done = step + 1;
-    if (done % optimizer.capacity === 0 || done === rates.length) {
+  for (let done = 1; done <= steps; done++) {
+    gpu.upload(inputs.get("clock")!.buffer, Uint32Array.of(seed, done - 1));
+    program.replay();
+    if (done % optimizer.capacity === 0 || done === steps) {
       left = (await optimizer.read(done)).at(-1)!.loss;
     }
   }
-  return left * m * n / update.reduce((sum, value) => sum + value * value, 0);
+  return left;
 }

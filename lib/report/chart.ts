@@ -65,10 +65,24 @@ export function parameterChart(title: string, cells: readonly Cell[]): Promise<s
   });
 }
 
+/** A row of the chart by its name, in the order of the data. */
+const rowAxis = {
+  field: "row",
+  type: "nominal",
+  sort: null,
+  axis: { title: null, labelLimit: 240 },
+} as const;
+
+/** A colour a series, in the order of the data. */
+const seriesColour = (scheme: "tableau10" | "tableau20") =>
+  ({ field: "series", type: "nominal", sort: null, scale: { scheme } }) as const;
+
+/** A legend that names every series, however many. */
+const seriesLegend = (title: string) => ({ title, symbolLimit: 0, labelLimit: 240 });
+
 /** Mean score of every row with its seeds as dots. */
 export function barChart(title: string, cells: readonly Cell[]): Promise<string> {
   const values = cells.map((cell) => ({ row: cell.label, score: 100 * cell.last[cell.headline] }));
-  const y = { field: "row", type: "nominal", sort: null, axis: { title: null, labelLimit: 240 } } as const;
   const x = { type: "quantitative", scale: { zero: false }, axis: { title: "score on dev, %" } } as const;
   return toSvg({
     width: 520,
@@ -79,11 +93,11 @@ export function barChart(title: string, cells: readonly Cell[]): Promise<string>
     layer: [
       {
         mark: { type: "tick", thickness: 3, size: 18, color: "#0072B2" },
-        encoding: { y, x: { ...x, field: "score", aggregate: "mean" } },
+        encoding: { y: rowAxis, x: { ...x, field: "score", aggregate: "mean" } },
       },
       {
         mark: { type: "point", filled: true, size: 30, color: "#D55E00", opacity: 0.6 },
-        encoding: { y, x: { ...x, field: "score" } },
+        encoding: { y: rowAxis, x: { ...x, field: "score" } },
       },
     ],
   });
@@ -94,7 +108,6 @@ export function ratioChart(
   title: string,
   values: readonly { readonly row: string; readonly series: string; readonly ratio: number }[],
 ): Promise<string> {
-  const y = { field: "row", type: "nominal", sort: null, axis: { title: null, labelLimit: 240 } } as const;
   return toSvg({
     width: 520,
     height: { step: 14 },
@@ -105,20 +118,14 @@ export function ratioChart(
         data: { values: [...values] },
         mark: { type: "point", filled: true, size: 60, opacity: 1 },
         encoding: {
-          y,
+          y: rowAxis,
           x: {
             field: "ratio",
             type: "quantitative",
             scale: { type: "log" },
             axis: { title: "times as long" },
           },
-          color: {
-            field: "series",
-            type: "nominal",
-            sort: null,
-            scale: { scheme: "tableau10" },
-            title: null,
-          },
+          color: { ...seriesColour("tableau10"), title: null },
         },
       },
       {
@@ -170,13 +177,7 @@ export function curveChart(
         scale: { zero: false, type: axes.logY ? "log" : "linear" },
         axis: { title: axes.y, ...(axes.logY ? { format: "~g" } : {}) },
       },
-      color: {
-        field: "series",
-        type: "nominal",
-        sort: null,
-        scale: { scheme: "tableau10" },
-        legend: { title: axes.series, symbolLimit: 0, labelLimit: 240 },
-      },
+      color: { ...seriesColour("tableau10"), legend: seriesLegend(axes.series) },
     },
   });
 }
@@ -216,13 +217,7 @@ export function scatterChart(
         encoding: {
           x,
           y,
-          color: {
-            field: "series",
-            type: "nominal",
-            sort: null,
-            scale: { scheme: "tableau20" },
-            legend: { title: axes.series, symbolLimit: 0, labelLimit: 240 },
-          },
+          color: { ...seriesColour("tableau20"), legend: seriesLegend(axes.series) },
           shape: { field: "series", type: "nominal", sort: null },
         },
       },

@@ -80,11 +80,18 @@ async function main(): Promise<void> {
   const gpu = await openGpu({ autotune: values.autotune });
   const environment = await describeEnvironment(gpu);
   const yardstick = await yardstickRunner(gpu);
-  const { absent, about } = await peersHere();
+  const { absent, about } = values.alone ? { absent: [], about: "Without its peers." } : await peersHere();
   const leftOut = (library: Library) => library !== own && (values.alone || absent.includes(library));
   const rows: Row[] = [];
-  for (const group of chosen) {
-    for (const work of group.works(gpu).filter(({ name }) => name.includes(values.only))) {
+  const asked = chosen.map((group) => ({
+    group,
+    works: group.works(gpu).filter(({ name }) => name.includes(values.only)),
+  }));
+  if (asked.every(({ works }) => works.length === 0)) {
+    throw new UsageError(`no work of ${chosen.map(({ name }) => name).join(", ")} holds "${values.only}"`);
+  }
+  for (const { group, works } of asked) {
+    for (const work of works) {
       const slow = tooLong(rows.filter((row) => row.group === group.name), work);
       const entered = {
         ...work,

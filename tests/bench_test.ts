@@ -349,3 +349,12 @@ Deno.test("the host's page: medians, what is neither uploading nor submitting, a
   );
   assert.match(page, /\| LoRA \| 1\.50 \| 10 \| 20 \| 30 \| 17 \|/);
 });
+
+Deno.test("deno task bench: --only that no work's name holds is a mistake on the command line", async () => {
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", "bench/main.ts", "skinny", "--only", "nothing"],
+    cwd: new URL("..", import.meta.url),
+  }).output();
+  assert.equal(code, 2);
+  assert.match(new TextDecoder().decode(stderr), /no work of skinny holds "nothing"/);
+});

@@ -186,7 +186,7 @@ Deno.test("reproduce: a damaged result file is named and left alone", async () =
   assert.equal(await Deno.readTextFile(`${out}/first-table.json`), '{"half": ');
 });
 
-Deno.test("reproduce and flops: a mistake on the command line lists what there is", async () => {
+Deno.test("reproduce, report and flops: a mistake on the command line lists what there is", async () => {
   for (
     const [name, args, message] of [
       ["reproduce", ["--profile", "huge"], /no profile "huge"; have smoke, default, full/],

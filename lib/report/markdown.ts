@@ -110,8 +110,9 @@ function commits(cells: readonly Cell[]): string {
 }
 
 function wholeTime(cells: readonly Cell[]): string {
-  const minutes = cells.reduce((sum, { times }) => sum + times.wallSeconds, 0) / 60;
-  return `The ${cells.length} cells took ${minutes.toFixed(0)} minutes.`;
+  const seconds = cells.reduce((sum, { times }) => sum + times.wallSeconds, 0);
+  const time = seconds < 120 ? `${seconds.toFixed(0)} seconds` : `${(seconds / 60).toFixed(0)} minutes`;
+  return `The ${cells.length} cells took ${time}.`;
 }
 
 /** Where the adapters sit, when all rows agree. */

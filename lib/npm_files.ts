@@ -16,7 +16,8 @@ export interface PackageOptions {
  */
 export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
   if (packages !== undefined) return new URL(path, new URL(`${packages}`.replace(/\/?$/, "/")));
-  const resolved = new URL(import.meta.resolve(`npm:${path}`));
+  const { resolve } = import.meta;
+  const resolved = new URL(resolve(`npm:${path}`));
   if (resolved.protocol !== "npm:") return resolved;
   throw new Error(
     `${path} is a file of an npm package, and there is no npm cache here: pass { packages: "https://…/" }, ` +

@@ -107,3 +107,27 @@ Deno.test("deno task doctor: text for people; with no adapter what to install, a
   assert.deepEqual([wrong.code, wrong.stdout], [2, ""]);
   assert.match(wrong.stderr, /--memory wants a number above 0, not "0"/);
 });
+
+Deno.test("a run outside a checkout, or without git, says so in the commit's place", async () => {
+  const folder = await Deno.makeTempDir();
+  const module = import.meta.resolve("../lib/report/environment.ts");
+  const commitWith = async (path: string) => {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "eval",
+        `import { describeEnvironment } from "${module}";
+         const { commit, dirty } = await describeEnvironment({ adapter: { name: "a", vendor: "0", software: false } });
+         console.log(commit, dirty);`,
+      ],
+      cwd: folder,
+      env: { PATH: path },
+    }).output();
+    return new TextDecoder().decode(stdout).trim();
+  };
+  try {
+    assert.equal(await commitWith(Deno.env.get("PATH")!), "unknown (git finds none here) false");
+    assert.equal(await commitWith(folder), "unknown (no git) false");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

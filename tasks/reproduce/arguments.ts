@@ -70,7 +70,7 @@ const parse = () => parseArgs({ args: Deno.args, allowPositionals: true, options
 type Values = ReturnType<typeof parse>["values"];
 
 /** What is asked for: the options by name, and the tables, each once. */
-export type Arguments = Values & { readonly tables: readonly (Table | Study)[] };
+export type Arguments = Values & { readonly out: string; readonly tables: readonly (Table | Study)[] };
 
 /** The command line's arguments. Throws an Error that says which of them is a mistake, and what there is. */
 export function readArguments(): Arguments {

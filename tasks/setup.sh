@@ -7,6 +7,8 @@ set -eu
 cd "$(dirname "$0")/.."
 deno_version=2.9.6
 driver_packages="libvulkan1 mesa-vulkan-drivers"
+on_certificates="If the message above is about certificates: apt-get install -y ca-certificates, or name your proxy's own in \
+NODE_EXTRA_CA_CERTS (npm) and DENO_CERT (Deno); then run this again."
 left=""
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -25,7 +27,8 @@ install_deno() {
   folder="$(npm prefix --global)"
   [ -w "$folder" ] || folder="$HOME/.local"
   say "installing Deno $deno_version with npm in $folder: 40 MB to download, some seconds"
-  npm install --global --prefix "$folder" --no-audit --no-fund --no-update-notifier --loglevel=error "deno@$deno_version"
+  npm install --global --prefix "$folder" --no-audit --no-fund --no-update-notifier --loglevel=error "deno@$deno_version" ||
+    fail "npm could not fetch Deno. $on_certificates"
   has_deno && return
   export PATH="$folder/bin:$PATH"
   leave "export PATH=\"$folder/bin:\$PATH\"    # and in ~/.profile, for later"
@@ -60,6 +63,6 @@ if [ -n "$left" ]; then
   fail "this is left to you, in this order:$left"
 fi
 say "fetching the npm packages, tests and benches' among them: 620 MB in Deno's cache, a minute or some, once"
-deno cache mod.ts tasks/*.ts tests/*_test.ts
+deno cache mod.ts tasks/*.ts tests/*_test.ts || fail "Deno could not fetch the packages. $on_certificates"
 say "ready: $(deno --version | head -n 1)"
 deno run --allow-all tasks/doctor.ts

@@ -58,6 +58,17 @@ Deno.test("set-up refuses an old Deno where there is no npm to install a new one
   assert.equal(code, 1);
 });
 
+Deno.test("set-up that cannot fetch Deno says what to do about certificates", async () => {
+  const { code, stderr } = await setUp({
+    npm: '[ "$1" = prefix ] && echo /nowhere && exit\necho "npm ERR! self-signed certificate" >&2; exit 1',
+  });
+  assert.match(
+    stderr,
+    /^npm ERR!.*\nsetup: npm could not fetch Deno\. If .* certificates: .* NODE_EXTRA_CA_CERTS .*\n$/,
+  );
+  assert.equal(code, 1);
+});
+
 Deno.test("a command that opens an adapter prints nothing of its own where XDG_RUNTIME_DIR is not set", async () => {
   const { XDG_RUNTIME_DIR: _, ...env } = Deno.env.toObject();
   const { stderr } = await new Deno.Command(Deno.execPath(), {

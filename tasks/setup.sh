@@ -49,7 +49,7 @@ install_driver() {
   elif [ "$(id -u)" != 0 ]; then
     leave "apt-get update && $install    # as root"
   else
-    say "no Vulkan adapter found: installing a software driver with apt-get ($driver_packages), a minute or some"
+    say "no Vulkan adapter found: installing a software driver with apt-get ($driver_packages), a minute or more"
     export DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes
     apt-get update
     $install
@@ -62,7 +62,7 @@ if [ -n "$left" ]; then
   leave "sh tasks/setup.sh"
   fail "this is left to you, in this order:$left"
 fi
-say "fetching the npm packages, tests and benches' among them: 620 MB in Deno's cache, a minute or some, once"
+say "fetching the npm packages, tests and benches' among them: 620 MB in Deno's cache, a minute or more, once"
 deno cache mod.ts tasks/*.ts tests/*_test.ts || fail "Deno could not fetch the packages. $on_certificates"
 say "ready: $(deno --version | head -n 1)"
 deno run --allow-all tasks/doctor.ts

@@ -16,6 +16,7 @@ export interface PackageOptions {
  */
 export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
   if (packages !== undefined) return new URL(path, new URL(`${packages}`.replace(/\/?$/, "/")));
+  // Not called on import.meta: `deno publish` warns of calls with a computed name, lest an import map be meant; npm: wants none.
   const { resolve } = import.meta;
   const resolved = new URL(resolve(`npm:${path}`));
   if (resolved.protocol !== "npm:") return resolved;

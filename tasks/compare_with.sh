@@ -10,7 +10,6 @@ commit=$1
 out=$2
 shift 2
 rounds=5
-export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd)

@@ -1,49 +1,68 @@
 #!/bin/sh
-# Makes a machine ready: Deno, the npm dependencies, and, only where WebGPU finds no adapter, a software Vulkan driver.
-# Idempotent; needs root only when something must be installed system-wide, and says then exactly what to run.
+# Makes a machine ready: Deno, a software Vulkan driver where WebGPU finds no adapter, and the npm packages.
+# Idempotent. What it may not do itself it names all at once, before the long downloads, and stops.
 #
 #     sh tasks/setup.sh && deno task reproduce
 set -eu
 cd "$(dirname "$0")/.."
 deno_version=2.9.6
-export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
+driver_packages="libvulkan1 mesa-vulkan-drivers"
+on_certificates="If the message above is about certificates: apt-get install -y ca-certificates, or name your proxy's own in \
+NODE_EXTRA_CA_CERTS (npm) and DENO_CERT (Deno); then run this again."
+left=""
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+leave() { left="$left
+    $*"; }
+
+has_deno() {
+  command -v deno >/dev/null 2>&1 &&
+    deno eval 'const [a, b] = Deno.version.deno.split(".").map(Number); Deno.exit(a > 2 || a === 2 && b >= 9 ? 0 : 1)'
+}
 
 install_deno() {
-  command -v npm >/dev/null 2>&1 || fail "neither deno nor npm is here. Install Node.js with npm, or Deno $deno_version, and run this again."
-  if [ -w "$(npm prefix -g)" ]; then
-    say "installing Deno $deno_version with npm"
-    npm install --global --no-audit --no-fund --loglevel=error "deno@$deno_version"
-  else
-    say "npm's global folder is not writable; installing Deno $deno_version under $HOME/.local"
-    npm install --global --prefix "$HOME/.local" --no-audit --no-fund --loglevel=error "deno@$deno_version"
-  fi
-  if ! command -v deno >/dev/null 2>&1; then
-    folder="$(npm prefix -g)/bin"
-    [ -x "$folder/deno" ] || folder="$HOME/.local/bin"
-    fail "Deno is installed, but not on your PATH. Run:  export PATH=\"$folder:\$PATH\"  and then this again."
-  fi
+  command -v npm >/dev/null 2>&1 ||
+    fail "neither Deno 2.9 or later nor npm is here. Install Node.js with npm, or Deno $deno_version, and run this again."
+  folder="$(npm prefix --global)"
+  [ -w "$folder" ] || folder="$HOME/.local"
+  say "installing Deno $deno_version with npm in $folder: 40 MB to download, some seconds"
+  npm install --global --prefix "$folder" --no-audit --no-fund --no-update-notifier --loglevel=error "deno@$deno_version" ||
+    fail "npm could not fetch Deno. $on_certificates"
+  has_deno && return
+  export PATH="$folder/bin:$PATH"
+  leave "export PATH=\"$folder/bin:\$PATH\"    # and in ~/.profile, for later"
+}
+
+# On Linux only Vulkan counts: Deno also finds OpenGL drivers, where VK_DRIVER_FILES chooses nothing and which are not tested.
+has_adapter() {
+  backend=""
+  [ "$(uname -s)" != Linux ] || backend=vulkan
+  DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-$backend}" deno eval \
+    'Deno.exit(await navigator.gpu?.requestAdapter() ? 0 : 1)' >/dev/null 2>&1
 }
 
 install_driver() {
-  packages="libvulkan1 mesa-vulkan-drivers"
-  say "no Vulkan adapter found; a software Vulkan driver will do (packages $packages)"
-  command -v apt-get >/dev/null 2>&1 || fail "this is no Debian system: install a Vulkan driver (Mesa's lavapipe) and run this again."
-  [ "$(id -u)" = 0 ] || fail "run as root, then this again:  apt-get update && apt-get install -y $packages"
-  apt-get update -qq
-  # shellcheck disable=SC2086 -- two packages
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+  install="apt-get install -y --no-install-recommends $driver_packages"
+  if ! command -v apt-get >/dev/null 2>&1; then
+    leave "# from your system's packages: the Vulkan loader and a driver, such as Mesa's lavapipe"
+  elif [ "$(id -u)" != 0 ]; then
+    leave "apt-get update && $install    # as root"
+  else
+    say "no Vulkan adapter found: installing a software driver with apt-get ($driver_packages), a minute or more"
+    export DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes
+    apt-get update
+    $install
+  fi
 }
 
-command -v deno >/dev/null 2>&1 || install_deno
-say "fetching npm dependencies"
-deno cache --quiet mod.ts tasks/*.ts tests/*_test.ts
-# On Linux only Vulkan counts: Deno also finds OpenGL drivers, where VK_DRIVER_FILES chooses nothing and which are not tested.
-backend=""
-[ "$(uname -s)" != Linux ] || backend=vulkan
-DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-$backend}" deno eval \
-  'Deno.exit(await navigator.gpu?.requestAdapter() ? 0 : 1)' >/dev/null 2>&1 || install_driver
+has_deno || install_deno
+has_adapter || install_driver
+if [ -n "$left" ]; then
+  leave "sh tasks/setup.sh"
+  fail "this is left to you, in this order:$left"
+fi
+say "fetching the npm packages, tests and benches' among them: 620 MB in Deno's cache, a minute or more, once"
+deno cache mod.ts tasks/*.ts tests/*_test.ts || fail "Deno could not fetch the packages. $on_certificates"
 say "ready: $(deno --version | head -n 1)"
 deno run --allow-all tasks/doctor.ts

@@ -1,6 +1,7 @@
 /** `deno task reproduce --tune`: chooses the learning rates of a table's rows. */
 
 import type { Split, Task } from "../lib/data/task.ts";
+import { commitText } from "../lib/report/markdown.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
 import { rowsOf, sample } from "./cells.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
@@ -32,7 +33,7 @@ export async function tune(run: Run, table: Table, profile: Profile, [task]: rea
   const chosenBy =
     `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ${split.train.length} examples, ` +
     `${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
-    `${environment.adapter}, commit ${environment.commit.slice(0, 10)}`;
+    `${environment.adapter}, commit ${commitText(environment)}`;
   console.log(JSON.stringify({ chosenBy, grid: learningRates.grid, rates, heldOutScores: scores }, null, 2));
 }
 

@@ -1,5 +1,7 @@
 /** Mistakes on a command line, told from everything else that can go wrong. */
 
+import "./quiet_driver.ts";
+
 /** A mistake on the command line. */
 export class UsageError extends Error {}
 

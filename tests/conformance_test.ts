@@ -91,7 +91,7 @@ Deno.test("the page: a row an op with its worst share, a column a driver, and wh
   assert.deepEqual(cellsOf(page, "softmaxRows"), ["1", "0", "0.000", "**1 failed**", "–", "–"]);
   assert.deepEqual(cellsOf(page, "LoRA"), ["2", "1e-5", "0.100", "**1 failed**", "–", "–"]);
   assert.deepEqual(cellsOf(page, "1"), ["0.5000000", "0.5000000", "–", "–", "–"]);
-  assert.deepEqual(cellsOf(page, "commit"), ["0123456789", "0123456789 and changes", "–", "–"]);
+  assert.deepEqual(cellsOf(page, "commit"), ["0123456789", "0123456789 with uncommitted changes", "–", "–"]);
   assert.deepEqual(cellsOf(page, "`maxStorageBuffersPerShaderStage`"), ["8", "8", "–", "–"]);
   assert.match(page, /^ {4}matmul 1: forward \[1\] off by 1\.0e-2, allowed 0\.00002$/m);
   assert.match(page, /^ {4}matmul 2: does not compile:\n {6}\| line 3 \| \*$/m);

@@ -107,3 +107,27 @@ Deno.test("deno task doctor: text for people; with no adapter what to install, a
   assert.deepEqual([wrong.code, wrong.stdout], [2, ""]);
   assert.match(wrong.stderr, /--memory wants a number above 0, not "0"/);
 });
+
+Deno.test("a run where git fails, or is not installed, says so in the commit's place", async () => {
+  const folder = await Deno.makeTempDir();
+  const module = import.meta.resolve("../lib/report/environment.ts");
+  const commitHere = async () => {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "eval",
+        `import { describeEnvironment } from "${module}";
+         const { commit, dirty } = await describeEnvironment({ adapter: { name: "a", vendor: "0", software: false } });
+         console.log(commit, dirty);`,
+      ],
+      env: { PATH: folder },
+    }).output();
+    return new TextDecoder().decode(stdout).trim();
+  };
+  try {
+    assert.equal(await commitHere(), "unknown (no git) false");
+    await Deno.writeTextFile(`${folder}/git`, "#!/bin/sh\nexit 128\n", { mode: 0o755 });
+    assert.equal(await commitHere(), "unknown (git finds none here) false");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

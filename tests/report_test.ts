@@ -7,7 +7,7 @@ import { readBench } from "../lib/report/bench_schema.ts";
 import { readResults } from "../lib/report/results.ts";
 import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
-import { originText, renderMarkdown } from "../lib/report/markdown.ts";
+import { commitText, originText, renderMarkdown } from "../lib/report/markdown.ts";
 import { intervalOf, logSlope, median, pairedDifference } from "../lib/report/statistics.ts";
 import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
 import { scoresBySeed } from "../lib/report/scores.ts";
@@ -280,4 +280,11 @@ Deno.test("metrics, against values worked out by hand", () => {
 Deno.test("decide takes the highest score, or the value itself", () => {
   assert.equal(decide("classification", Float32Array.of(0.1, 2, -3)), 1);
   assert.equal(decide("regression", Float32Array.of(-1.5)), -1.5);
+});
+
+Deno.test("a page has the commit in ten digits, or in full the reason why it is not known", () => {
+  const commit = "0123456789".repeat(4);
+  assert.equal(commitText({ commit, dirty: false }), "0123456789");
+  assert.equal(commitText({ commit, dirty: true }), "0123456789 with uncommitted changes");
+  assert.equal(commitText({ commit: "unknown (no git)", dirty: false }), "unknown (no git)");
 });

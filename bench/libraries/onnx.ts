@@ -87,6 +87,9 @@ export type OnnxWork = (graph: OnnxGraph) => readonly string[];
 
 /** A runner of a work in ONNX Runtime. */
 export async function onnxRunner(inputs: Readonly<Record<string, Input>>, work: OnnxWork): Promise<Runner> {
+  if (import.meta.resolve(runtime).startsWith("npm:")) {
+    console.error("onnxruntime-node is not here yet: fetching 288 MB, once");
+  }
   const { InferenceSession, Tensor }: typeof onnxRuntime = await import(runtime);
   const graph = new OnnxGraph();
   const outputs = work(graph);

@@ -7,7 +7,7 @@ import type {
   DriverRun,
   TrainingResult,
 } from "./conformance_schema.ts";
-import { table } from "./markdown.ts";
+import { commitText, table } from "./markdown.ts";
 
 /** A driver that was run. */
 type Ran = Extract<DriverRecord, { run: DriverRun }>;
@@ -101,10 +101,7 @@ function environmentTable(record: ConformanceRecord, ran: readonly Ran[]): strin
     [["adapter"], ({ environment }) => environment.adapter],
     [["runtime"], ({ environment }) => environment.runtime],
     [["machine"], ({ environment: { system, cpus } }) => `${system}, ${cpus} CPUs`],
-    [
-      ["commit"],
-      ({ environment: { commit, dirty } }) => `${commit.slice(0, 10)}${dirty ? " and changes" : ""}`,
-    ],
+    [["commit"], ({ environment }) => commitText(environment)],
     [["compiler of WGSL"], ({ compiler }) => compiler],
     [["lanes of a subgroup that kernels use"], ({ run }) => String(run.subgroupSize)],
     ...limits.map((limit) =>

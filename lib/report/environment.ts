@@ -17,19 +17,26 @@ export async function describeEnvironment(
     runtime: `Deno ${Deno.version.deno}${tuner ? ", autotuned" : ""}`,
     system: `${Deno.build.os} ${Deno.build.arch}`,
     cpus: navigator.hardwareConcurrency,
-    commit: await git(["rev-parse", "HEAD"]) ?? "unknown",
-    // Results that are being written are no change to the code that writes them.
-    dirty: (await git(["status", "--porcelain", "--", ":!results"]) ?? "") !== "",
+    ...await readCommit(),
   };
 }
 
-/** Output of a git command; undefined outside a checkout (a tarball is a fine place to run from). */
-async function git(args: string[]): Promise<string | undefined> {
+/** The commit, or why it is not known: a tarball, or a machine without git, is a fine place to run from. */
+async function readCommit(): Promise<Pick<Environment, "commit" | "dirty">> {
   try {
-    const { success, stdout } = await new Deno.Command("git", { args, stderr: "null" }).output();
-    return success ? new TextDecoder().decode(stdout).trim() : undefined;
+    const head = await git(["rev-parse", "HEAD"]);
+    if (head === undefined) return { commit: "unknown (git finds none here)", dirty: false };
+    // Results that are being written are no change to the code that writes them.
+    const changes = await git(["status", "--porcelain", "--", ":!results"]);
+    return { commit: head, dirty: changes !== "" };
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound) return { commit: "unknown (no git)", dirty: false };
     throw error;
   }
+}
+
+/** Output of a git command; undefined where it fails. */
+async function git(args: string[]): Promise<string | undefined> {
+  const { success, stdout } = await new Deno.Command("git", { args, stderr: "null" }).output();
+  return success ? new TextDecoder().decode(stdout).trim() : undefined;
 }

@@ -18,9 +18,9 @@ export function machineText({ adapter, driver, cpus, system, runtime }: Environm
   return [adapter, ...driver === undefined ? [] : [driver], `${cpus} CPUs`, system, runtime].join(", ");
 }
 
-/** The commit in ten digits, and whether files differed from it. */
-function commitText({ commit, dirty }: Environment): string {
-  return commit.slice(0, 10) + (dirty ? " with uncommitted changes" : "");
+/** The commit in short, such as `0123456789 with uncommitted changes`; or why it is not known. */
+export function commitText({ commit, dirty }: Pick<Environment, "commit" | "dirty">): string {
+  return commit.replace(/^([0-9a-f]{10})[0-9a-f]+$/, "$1") + (dirty ? " with uncommitted changes" : "");
 }
 
 /** Where a page's figures come from, as sentences: `Machine: …. Commit 0123456789.` */

@@ -16,7 +16,7 @@ export const environmentSchema = v.object({
   runtime: v.string(),
   system: v.string(),
   cpus: count,
-  /** Commit of this repository, and whether files differed from it. */
+  /** Commit of this repository, or why it is not known; and whether files differed from it. */
   commit: v.string(),
   dirty: v.boolean(),
 });

@@ -34,7 +34,7 @@ export interface Driver {
 /** The process's variables for the first of these files that there is: the Vulkan loader then knows no other driver. */
 async function onVulkanDriver(places: readonly string[]): Promise<Record<string, string> | undefined> {
   for (const path of places) {
-    if (await isFile(path)) return { VK_DRIVER_FILES: path, XDG_RUNTIME_DIR: "/tmp" };
+    if (await isFile(path)) return { VK_DRIVER_FILES: path };
   }
   return undefined;
 }

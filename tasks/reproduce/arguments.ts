@@ -26,7 +26,7 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --seeds N        seeds 0 … N−1 instead of the profile's
   --shard I/N      only the I-th of N parts of the cells, for N machines, each with its own --out, which deno task report
                    merges; or one after the other into one --out, with --resume
-  --out DIR        where to write (default: results)
+  --out DIR        where to write (default: results, whose files are the default profile's; results/NAME of another one)
   --resume         keep the finished cells of DIR's files, go on with the one that was stopped, and run the rest
   --checkpoint-every N  steps from one checkpoint of the running cell to the next (default: 50): what a stop can cost
   --autotune       time the kernels of the products for 10 seconds at most and take the fastest, which are kept in the user's
@@ -52,7 +52,7 @@ const options = {
   b: { type: "string", multiple: true },
   seeds: { type: "string" },
   shard: { type: "string", default: "1/1" },
-  out: { type: "string", default: "results" },
+  out: { type: "string" },
   resume: { type: "boolean", default: false },
   "checkpoint-every": { type: "string", default: "50" },
   autotune: { type: "boolean", default: false },
@@ -70,7 +70,7 @@ const parse = () => parseArgs({ args: Deno.args, allowPositionals: true, options
 type Values = ReturnType<typeof parse>["values"];
 
 /** What is asked for: the options by name, and the tables, each once. */
-export type Arguments = Values & { readonly tables: readonly (Table | Study)[] };
+export type Arguments = Values & { readonly out: string; readonly tables: readonly (Table | Study)[] };
 
 /** The command line's arguments. Throws an Error that says which of them is a mistake, and what there is. */
 export function readArguments(): Arguments {
@@ -80,7 +80,7 @@ export function readArguments(): Arguments {
   checkNumbers(values);
   checkModes(values);
   checkMethods(values, chosen);
-  return { ...values, tables: chosen };
+  return { ...values, out: values.out ?? folderOf(values.profile), tables: chosen };
 }
 
 function checkNumbers(values: Values): void {
@@ -111,4 +111,9 @@ function checkMethods({ method: names = [] }: Values, chosen: readonly (Table | 
   if (unknown !== undefined) {
     throw new UsageError(`no system "${unknown}"; have ${rows.map(({ label }) => label).join(", ")}`);
   }
+}
+
+/** Where a profile's results go: a quick look must not replace the tables that the repository holds. */
+function folderOf(profile: string): string {
+  return profile === "default" ? "results" : `results/${profile}`;
 }

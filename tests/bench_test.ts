@@ -352,7 +352,7 @@ Deno.test("the host's page: medians, what is neither uploading nor submitting, a
 
 Deno.test("deno task bench: --only that no work's name holds is a mistake on the command line", async () => {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", "bench/main.ts", "skinny", "--only", "nothing"],
+    args: ["task", "--quiet", "bench", "skinny", "--only", "nothing"],
     cwd: new URL("..", import.meta.url),
   }).output();
   assert.equal(code, 2);

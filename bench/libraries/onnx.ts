@@ -7,7 +7,10 @@ import type { Input, Runner } from "../work.ts";
 
 const { AttributeProto, ModelProto, TensorProto } = proto.onnx;
 
-/** Not for the compiler to see: checking the bench must not fetch its 288 MB. Its types are those of onnxruntime-common. */
+/**
+ * Not for the compiler to see: checking the bench must not fetch its 288 MB, nor must whoever else reads deno.lock, so that
+ * `deno task bench` has a lock of its own, bench/deno.lock. Its types are those of onnxruntime-common.
+ */
 const runtime = ["npm:onnxruntime-node", "1.30.0"].join("@");
 
 /** An operator's attribute: a whole number, a real one where the name is known to want one, or a list of whole numbers. */

@@ -6,6 +6,7 @@
 
 import type { DeviceTraits } from "../gpu/kernel.ts";
 import { fuse } from "./fuse.ts";
+import { fuseShared } from "./fuse_shared.ts";
 import { bytesOf, type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
 
 /** Options of `plan`. */
@@ -35,7 +36,8 @@ export interface Plan {
 export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Plan {
   const traced = reachable(outputs).filter((node) => node.op !== undefined);
   // Merged nodes have no tensors between them that could be read back.
-  const nodes = options.noReuse ? traced : fuse(traced, new Set([...outputs, ...options.external ?? []]));
+  const kept = new Set([...outputs, ...options.external ?? []]);
+  const nodes = options.noReuse ? traced : fuseShared(fuse(traced, kept));
   const { lives, inPlace } = livesOf(nodes, lastUses(nodes, outputs), options);
   const places = options.noReuse ? lives.map((_, i) => i) : placesOf(lives);
   const slotBytes: number[] = [];

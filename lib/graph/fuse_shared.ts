@@ -1,0 +1,53 @@
+/** Merges an adapter's small products that read the same x, those of a layer's queries, keys and values, before buffers are planned. */
+
+import type { Node, Tensor } from "./graph.ts";
+import { mostProducts, sharedProducts, type Sharing, sharingOf } from "./ops/shared_products.ts";
+
+/** Products that become one, by their steps among the nodes. */
+interface Group {
+  readonly sharing: Sharing;
+  readonly steps: number[];
+}
+
+/** `nodes`, in an order they can run in, with two or three products that one kernel computes made one. */
+export function fuseShared(nodes: readonly Node[]): Node[] {
+  const merged = new Map<number, Node>();
+  const gone = new Set<number>();
+  for (const { sharing, steps } of groupsOf(nodes)) {
+    if (steps.length < 2) continue;
+    for (const step of steps) gone.add(step);
+    merged.set(steps.at(sharing.place === "first" ? 0 : -1)!, sharedProducts(steps.map((at) => nodes[at])));
+  }
+  return nodes.flatMap((node, step) => merged.get(step) ?? (gone.has(step) ? [] : [node]));
+}
+
+function groupsOf(nodes: readonly Node[]): Group[] {
+  const madeAt = new Map<Tensor, number>();
+  const firstReadAt = new Map<Tensor, number>();
+  nodes.forEach(({ inputs, outputs }, step) => {
+    for (const tensor of outputs) madeAt.set(tensor, step);
+    for (const tensor of inputs) if (!firstReadAt.has(tensor)) firstReadAt.set(tensor, step);
+  });
+  /** Whether the node at `step` can be computed with the group, where that is computed. */
+  const canJoin = ({ sharing: { place }, steps }: Group, step: number) =>
+    place === "first"
+      ? nodes[step].inputs.every((tensor) => (madeAt.get(tensor) ?? -1) < steps[0])
+      : steps.every((own) => (firstReadAt.get(nodes[own].outputs[0]) ?? Infinity) > step);
+  const groups: Group[] = [];
+  nodes.forEach((node, step) => {
+    const sharing = sharingOf(node);
+    if (!sharing) return;
+    const group = groups.findLast((other) =>
+      other.sharing.x === sharing.x && other.sharing.form === sharing.form
+    );
+    // A product that is computed again for the backward pass begins the group of that pass.
+    const isNew = group?.steps.every((own) => !isSame(nodes[own], node));
+    if (group && isNew && group.steps.length < mostProducts && canJoin(group, step)) group.steps.push(step);
+    else groups.push({ sharing, steps: [step] });
+  });
+  return groups;
+}
+
+function isSame({ inputs }: Node, other: Node): boolean {
+  return inputs.every((tensor, i) => tensor === other.inputs[i]);
+}

@@ -1,0 +1,96 @@
+/** The launches of products that have one operand in common. */
+
+import gradientText from "../../../wgsl/shared_gradient.wgsl" with { type: "text" };
+import projectionText from "../../../wgsl/shared_projection.wgsl" with { type: "text" };
+import { type DeviceTraits, renderKernel } from "../../gpu/kernel.ts";
+import type { Dispatch, Node, Tensor } from "../graph.ts";
+import type { MatmulAttrs } from "./product.ts";
+import { kChunkOf } from "./product_choice.ts";
+import { problemOf } from "./product_problem.ts";
+
+type Product = Node<MatmulAttrs>;
+
+/** Lanes of a subgroup where its broadcasts pay, else 0: a wider one has more lanes than an adapter has columns. */
+function lanesOf({ subgroupSize }: DeviceTraits): number {
+  return subgroupSize >= 4 && subgroupSize <= 16 ? subgroupSize : 0;
+}
+
+/** `a0`, `u0`, `a1`, …: what each product reads and writes beside x. */
+function bindingsOf(products: readonly Product[], own: 0 | 1, read: string, written: string) {
+  return Object.fromEntries(
+    products.flatMap(({ inputs, outputs }, p): [string, Tensor][] => [
+      [`${read}${p}`, inputs[own]],
+      [`${written}${p}`, outputs[0]],
+    ]),
+  );
+}
+
+/**
+ * U_p = x A_pᵀ. A tile's rows of x serve all products from registers: on 512×768 at r = 8, in 1, 16 and 24 blocks, two took 0.67–0.84
+ * and three 0.50–0.73 of the time they take apart (llvmpipe, in turn); with the product chosen by the grid's z, whose x
+ * comes from the cache again, they took 0.92–1.30.
+ */
+export function projectionLaunch(products: readonly Product[], device: DeviceTraits): Dispatch {
+  const [{ attrs, inputs, outputs }] = products;
+  const { m, n, k } = problemOf(inputs, outputs[0], attrs);
+  const SUBGROUP = lanesOf(device);
+  // Of 8, 16 and 32 rows to a subgroup 32 were the fastest or near it.
+  const TILE_M = SUBGROUP === 0 ? 4 : m < 32 ? 16 : 32;
+  const LANES = SUBGROUP || 8;
+  const GROUPS = SUBGROUP ? 1 : 8;
+  return {
+    kernel: renderKernel({ name: "shared_projection", text: projectionText }, {
+      PRODUCTS: products.length,
+      SUBGROUP,
+      LANES,
+      GROUPS,
+      TILE_M,
+    }),
+    params: { m, n, k, blocks: attrs.blocks },
+    bindings: { x: inputs[0], ...bindingsOf(products, 1, "a", "u") },
+    grid: [Math.ceil(m / TILE_M / GROUPS), Math.ceil(n / LANES), attrs.blocks],
+  };
+}
+
+/**
+ * dA_p = dU_pᵀ x, summed over the rows of x in the pieces that one product alone is summed in, and so to the same bits. At the shapes
+ * above two took 0.53–0.67 and three 0.54–0.59 of the time they take apart; with one row of dU a load in place of four, 0.63–0.89.
+ * On SwiftShader dA took 0.83–0.96, and U 0.44–0.57.
+ */
+export function gradientLaunches(products: readonly Product[], device: DeviceTraits): Dispatch[] {
+  const [{ attrs, inputs, outputs }] = products;
+  const problem = problemOf(inputs, outputs[0], attrs);
+  const { m, n, k } = problem;
+  const { blocks } = attrs;
+  const piece = kChunkOf(attrs, problem, device);
+  const tile = gradientTile(m, n, [k, piece], lanesOf(device));
+  const { SUBGROUP, LANES, TILE_M, TILE_N } = tile;
+  const columns = Math.ceil(n / TILE_N);
+  return Array.from({ length: Math.ceil(k / piece) }, (_, i): Dispatch => ({
+    kernel: renderKernel({ name: "shared_gradient", text: gradientText }, {
+      PRODUCTS: products.length,
+      ADD: Number(i > 0),
+      ...tile,
+    }),
+    params: { m, n, k: Math.min(piece, k - i * piece), blocks, start: i * piece },
+    bindings: { x: inputs[1], ...bindingsOf(products, 0, "g", "c") },
+    grid: SUBGROUP
+      ? [Math.ceil(columns / LANES), m / TILE_M, blocks]
+      : [Math.ceil(columns * blocks / LANES), m / TILE_M, 1],
+  }));
+}
+
+function gradientTile(m: number, n: number, sums: readonly number[], lanes: number) {
+  const TILE_M = m % 8 === 0 ? 8 : 4;
+  // Blocks that would leave half of a subgroup idle had better share it.
+  const SUBGROUP = n > 2 * lanes ? lanes : 0;
+  const isStep = (step: number) => step * TILE_M / 4 <= SUBGROUP && sums.every((rows) => rows % step === 0);
+  return {
+    SUBGROUP,
+    LANES: SUBGROUP || 32,
+    TILE_M,
+    // At 48 columns to a block 8 leave as many lanes idle as 4; at 32 half of them.
+    TILE_N: SUBGROUP > 0 && n >= 8 * SUBGROUP ? 8 : 4,
+    K_STEP: [4, 2].find(isStep) ?? 1,
+  };
+}

@@ -1,0 +1,104 @@
+/**
+ * Two or three products that have one operand in common, in one kernel that reads it once: U_p = x A_pᵀ of an adapter on a layer's
+ * queries, keys and values, and their dA_p = dU_pᵀ x. No model traces it; `fuseShared` makes it.
+ */
+
+import type { DeviceTraits } from "../../gpu/kernel.ts";
+import type { Dispatch, Node, Op, Tensor, Variants } from "../graph.ts";
+import { matmulOp } from "./matmul.ts";
+import { extents, type MatmulAttrs } from "./product.ts";
+import { few } from "./product_choice.ts";
+import { gradientLaunches, projectionLaunch } from "./shared_product_kernels.ts";
+
+/** More would bind more than the eight buffers that every device has. */
+export const mostProducts = 3;
+
+/** What products must agree in to be computed together. */
+export interface Sharing {
+  /** The operand that all read. */
+  readonly x: Tensor;
+  /** Layout and extents. */
+  readonly form: string;
+  /**
+   * Where they are computed: projections with the first, as the others' A is there; gradients with the last, as then all dU are.
+   * Either way x's last reader stays where it was.
+   */
+  readonly place: "first" | "last";
+}
+
+/** As what `node` can be computed together with others; undefined where no kernel does. */
+export function sharingOf(node: Node): Sharing | undefined {
+  if (node.op !== matmulOp) return undefined;
+  const attrs: MatmulAttrs = node.attrs;
+  const { transposeA, transposeB, blocks, splits, scale, activation, hasBias, hasResidual } = attrs;
+  const isPlain = scale === 1 && !activation && !hasBias && !hasResidual;
+  const inColumns = [splits.a, splits.b, splits.out].every((split) => blocks === 1 || split === "columns");
+  const isFloat = node.inputs.every(({ dtype }) => dtype === "f32");
+  if (!isPlain || !inColumns || !isFloat || transposeA === transposeB) return undefined;
+  const { m, n, k } = extents(node.inputs, attrs);
+  if (transposeB) {
+    const fits = n <= few && k % 4 === 0;
+    return fits ? { x: node.inputs[0], form: `NT ${n}, ${blocks} blocks`, place: "first" } : undefined;
+  }
+  const fits = m <= few && m % 4 === 0 && n % 4 === 0;
+  return fits ? { x: node.inputs[1], form: `TN ${m}, ${blocks} blocks`, place: "last" } : undefined;
+}
+
+interface Attrs {
+  readonly products: readonly Node<MatmulAttrs>[];
+}
+
+/** One node in place of products of one `Sharing`, with the outputs of all. */
+export function sharedProducts(products: readonly Node<MatmulAttrs>[]): Node<Attrs> {
+  return {
+    ...products[0],
+    op: sharedProductsOp,
+    name: products.map(({ name }) => name).join(" + "),
+    inputs: [...new Set(products.flatMap(({ inputs }) => inputs))],
+    outputs: products.flatMap(({ outputs }) => outputs),
+    attrs: { products },
+  };
+}
+
+function togetherOn({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): Dispatch[] {
+  return products[0].attrs.transposeB
+    ? [projectionLaunch(products, device)]
+    : gradientLaunches(products, device);
+}
+
+function apartOn({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): Dispatch[] {
+  return products.flatMap((product) => [...matmulOp.dispatches(product, false, device)]);
+}
+
+/** Alike in what each product is chosen by, and in their number. */
+function bucketOf({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): string {
+  return `${products.length} of one operand, ${matmulOp.variants!(products[0], device).bucket}`;
+}
+
+function variants(node: Node<Attrs>, device: DeviceTraits): Variants {
+  const { attrs: { products } } = node;
+  return {
+    bucket: bucketOf(node, device),
+    candidates: [
+      { name: "together", kernel: togetherOn(node, device)[0].kernel },
+      { name: "apart", kernel: apartOn(node, device)[0].kernel },
+    ],
+    multiplyAdds: products.length * matmulOp.variants!(products[0], device).multiplyAdds,
+  };
+}
+
+const sharedProductsOp: Op<Attrs> = {
+  name: "sharedProducts",
+  infer: (_, { products }) => products.flatMap(({ outputs }) => outputs),
+  evaluate(inputs, { inputs: tensors, attrs: { products } }) {
+    const values = new Map(tensors.map((tensor, i) => [tensor, inputs[i]]));
+    return products.flatMap((product) =>
+      matmulOp.evaluate(product.inputs.map((tensor) => values.get(tensor)!), product)
+    );
+  },
+  dispatches(node, _, device) {
+    const isApart = device.choices?.get(bucketOf(node, device)) === "apart";
+    return isApart ? apartOn(node, device) : togetherOn(node, device);
+  },
+  variants,
+};

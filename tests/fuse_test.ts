@@ -1,15 +1,24 @@
 /** Ops merged into one kernel: which are, and that the result is that of the two. */
 
 import assert from "node:assert/strict";
+import { mixedProjection, paperSigma } from "../lib/adapters/bora.ts";
+import { expand, project } from "../lib/adapters/block_products.ts";
 import { Gpu } from "../lib/gpu/device.ts";
+import { grad } from "../lib/graph/grad.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
 import { activate } from "../lib/graph/ops/activation.ts";
-import { add } from "../lib/graph/ops/binary.ts";
+import { add, multiply } from "../lib/graph/ops/binary.ts";
 import { matmul } from "../lib/graph/ops/matmul.ts";
 import { plan } from "../lib/graph/plan.ts";
 import { testGpu } from "./support/ops.ts";
-import { fillSources, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
+import {
+  fillSources,
+  relativeError,
+  runOnGpu,
+  scalarOf,
+  type Values,
+} from "../tasks/conformance/op_errors.ts";
 
 interface Case {
   readonly m: number;
@@ -130,4 +139,166 @@ Deno.test("GELU stays apart of a product with an activation or a residual of its
   }
   assert.deepEqual(opsOf([activate("gelu", add(x, x))]), ["add", "activation"]);
   assert.deepEqual(opsOf([activate("relu", matmul(x, W, { transposeB: true }))]), ["matmul", "activation"]);
+});
+
+interface Adapted {
+  readonly method: "LoRA" | "BoRA";
+  readonly tokens: number;
+  readonly width: number;
+  readonly r: number;
+  readonly blocks: number;
+  readonly modules: number;
+  /** Shared products in the step: U, and dA where the rank can be read as vec4. */
+  readonly shared: number;
+}
+
+/** The modules' products multiplied together, and the gradients of all that feeds them. */
+function adaptedModules(graph: Graph, { method, tokens, width, r, blocks, modules }: Adapted): Tensor[] {
+  const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, true);
+  const own = weight("x", tokens, width);
+  const x = multiply(own, own);
+  const outputs = Array.from({ length: modules }, (_, p) => {
+    const [A, B] = [weight(`A${p}`, r, width), weight(`B${p}`, width, r)];
+    const v = method === "LoRA"
+      ? project(x, A, 1)
+      : mixedProjection(x, A, weight(`sigma${p}`, blocks, blocks, r), paperSigma);
+    return expand(v, B, blocks, 0.7, matmul(x, weight(`W${p}`, width, width), { transposeB: true }));
+  });
+  const loss = scalarOf(graph, outputs.reduce((product, output) => multiply(product, output)));
+  const targets = graph.nodes.filter(({ source }) => source === "trainable").map(({ outputs }) => outputs[0]);
+  return [loss, ...grad([loss], targets)];
+}
+
+/** Kernel launches of a step with fused nodes and without. */
+function launches(outputs: readonly Tensor[], { traits }: Gpu, noReuse: boolean): number {
+  const { nodes, inPlace } = plan(outputs, { noReuse });
+  return nodes.flatMap((node) => node.op!.dispatches(node, inPlace.has(node), traits)).length;
+}
+
+const layers: readonly Adapted[] = [
+  { method: "LoRA", tokens: 41, width: 96, r: 8, blocks: 1, modules: 2, shared: 2 },
+  { method: "LoRA", tokens: 18, width: 20, r: 6, blocks: 1, modules: 3, shared: 1 },
+  { method: "BoRA", tokens: 35, width: 72, r: 4, blocks: 6, modules: 2, shared: 2 },
+  { method: "BoRA", tokens: 44, width: 120, r: 12, blocks: 3, modules: 3, shared: 2 },
+];
+
+for (const layer of layers) {
+  const { method, tokens, width, r, blocks, modules, shared } = layer;
+  const name = `${method} on ${modules} modules, ${tokens}×${width}, r ${r} in ${blocks} blocks`;
+  Deno.test(`a layer's modules read x once: ${name}`, async () => {
+    const gpu = await testGpu();
+    const graph = new Graph();
+    const outputs = adaptedModules(graph, layer);
+    assert.equal(opsOf(outputs).filter((op) => op === "sharedProducts").length, shared);
+    const others = opsOf(outputs).filter((op) => op === "adaptedProduct").length;
+    const fewer = shared * (modules - 1) + others;
+    assert.equal(launches(outputs, gpu, false), launches(outputs, gpu, true) - fewer);
+    const values: Values = new Map();
+    fillSources(graph, values);
+    const expected = interpret(outputs, values);
+    const apart = await runOnGpu(gpu, outputs, values, true);
+    for (const device of [gpu, new Gpu(gpu.device, gpu.device.adapterInfo)]) {
+      const actual = await runOnGpu(device, outputs, values);
+      outputs.forEach((_, i) => {
+        assert.ok(relativeError(actual[i], expected[i]) < 2e-5, `output ${i} against float64`);
+        assert.ok(relativeError(actual[i], apart[i]) < 2e-5, `output ${i} against the products apart`);
+      });
+    }
+  });
+}
+
+interface Shared {
+  readonly form: "U" | "dA";
+  readonly tokens: number;
+  readonly width: number;
+  readonly r: number;
+  readonly blocks: number;
+  readonly modules: number;
+}
+
+const columns = { a: "columns", b: "columns", out: "columns" } as const;
+
+/** U_p = x A_pᵀ, or dA_p = dU_pᵀ x. */
+function smallProducts(graph: Graph, { form, tokens, width, r, blocks, modules }: Shared): Tensor[] {
+  const x = graph.weight("x", [tokens, width], false);
+  return Array.from({ length: modules }, (_, p) => {
+    if (form === "U") return project(x, graph.weight(`A${p}`, [r, width], false), blocks);
+    const dU = graph.weight(`dU${p}`, [tokens, blocks * r], false);
+    return matmul(dU, x, { transposeA: true, blocks, splits: columns });
+  });
+}
+
+const shared: readonly Shared[] = [
+  { form: "U", tokens: 77, width: 96, r: 8, blocks: 1, modules: 2 },
+  { form: "U", tokens: 5, width: 60, r: 1, blocks: 5, modules: 3 },
+  { form: "U", tokens: 33, width: 144, r: 16, blocks: 12, modules: 3 },
+  { form: "dA", tokens: 77, width: 96, r: 8, blocks: 1, modules: 2 },
+  { form: "dA", tokens: 44, width: 144, r: 8, blocks: 3, modules: 3 },
+  { form: "dA", tokens: 42, width: 96, r: 12, blocks: 12, modules: 3 },
+  // Summed in pieces.
+  { form: "dA", tokens: 1100, width: 100, r: 16, blocks: 1, modules: 2 },
+];
+
+for (const entry of shared) {
+  const { form, tokens, width, r, blocks, modules } = entry;
+  const name = `${modules} ${form}, ${tokens}×${width}, r ${r} in ${blocks} blocks`;
+  Deno.test(`products that share x, to the bits of each alone: ${name}`, async () => {
+    const graph = new Graph();
+    const outputs = smallProducts(graph, entry);
+    const { nodes: [node, ...others], slots } = plan(outputs);
+    assert.deepEqual([node.op!.name, others], ["sharedProducts", []]);
+    assert.equal(new Set(outputs.map((output) => slots.get(output))).size, modules, "slots");
+    const values: Values = new Map();
+    fillSources(graph, values);
+    const inputs = node.inputs.map((tensor) => values.get(tensor.node.name)!);
+    assert.deepEqual(node.op!.evaluate(inputs, node), interpret(outputs, values));
+    const gpu = await testGpu();
+    const { bucket } = node.op!.variants!(node, gpu.traits);
+    const choices = new Map([[bucket, "apart"]]);
+    const plain = new Gpu(gpu.device, gpu.device.adapterInfo);
+    const chosen = new Gpu(gpu.device, gpu.device.adapterInfo, { ...gpu.traits, choices });
+    for (const device of [gpu, plain]) {
+      assert.equal(launches(outputs, device, true), modules * launches(outputs, device, false));
+      const apart = await runOnGpu(device, outputs, values, true);
+      assert.deepEqual(await runOnGpu(device, outputs, values), apart);
+      assert.ok(relativeError(apart[0], interpret(outputs, values)[0]) < 1e-5);
+    }
+    assert.equal(launches(outputs, chosen, false), launches(outputs, chosen, true));
+  });
+}
+
+Deno.test("products that share x stay apart where they differ, or one wants what another gives; four are three and one", () => {
+  const graph = new Graph();
+  const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, false);
+  const [x, other, bias] = [weight("x", 40, 40), weight("other", 40, 40), weight("bias", 8)];
+  const [A, A1, A2, A3] = [0, 1, 2, 3].map((p) => weight(`A${p}`, 8, 40));
+  const [dU, dU1] = [0, 1].map((p) => weight(`dU${p}`, 40, 8));
+  const gradient = (left: Tensor, right = x) => matmul(left, right, { transposeA: true });
+  const U = project(x, A, 1);
+  const apart: [string, () => Tensor][] = [
+    ["another x", () => project(other, A1, 1)],
+    ["another rank", () => project(x, weight("narrow", 4, 40), 1)],
+    ["more blocks", () => project(x, A1, 2)],
+    ["a scale", () => matmul(x, A1, { transposeB: true, scale: 2 })],
+    ["a bias", () => matmul(x, A1, { transposeB: true, bias })],
+    ["an activation", () => matmul(x, A1, { transposeB: true, activation: "relu" })],
+    ["another form", () => gradient(dU)],
+  ];
+  for (const [what, trace] of apart) assert.deepEqual(opsOf([U, trace()]), ["matmul", "matmul"], what);
+  const later = project(x, activate("relu", gradient(U)), 1);
+  assert.ok(!opsOf([U, later]).includes("sharedProducts"), "a projection by what another one gives");
+  const dA = gradient(dU);
+  const ofdA = gradient(activate("relu", project(x, dA, 1)));
+  assert.ok(!opsOf([dA, ofdA]).includes("sharedProducts"), "a gradient of what another one gives");
+  assert.deepEqual(opsOf([dA, gradient(dU1)]), ["sharedProducts"]);
+  const four = [A, A1, A2, A3].map((own) => project(other, own, 1));
+  assert.deepEqual(opsOf(four), ["sharedProducts", "matmul"]);
+});
+
+Deno.test("a projection that is computed again for the backward pass is shared with those of its own pass", () => {
+  const graph = new Graph();
+  const [x, A, B] = ["x", "A", "B"].map((name) => graph.weight(name, [8, 40], false));
+  const twice = [A, B, A, B].map((own) => project(x, own, 1));
+  const { nodes } = plan(twice);
+  assert.deepEqual(nodes.map(({ outputs }) => outputs), [twice.slice(0, 2), twice.slice(2)]);
 });

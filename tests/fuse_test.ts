@@ -283,8 +283,13 @@ Deno.test("products that share x stay apart where they differ, or one wants what
     ["a bias", () => matmul(x, A1, { transposeB: true, bias })],
     ["an activation", () => matmul(x, A1, { transposeB: true, activation: "relu" })],
     ["another form", () => gradient(dU)],
+    ["another type", () => project(x, graph.weight("half", [8, 40], false, "f16"), 1)],
   ];
   for (const [what, trace] of apart) assert.deepEqual(opsOf([U, trace()]), ["matmul", "matmul"], what);
+  const rows = { ...columns, b: "rows" } as const;
+  const [high, high1] = ["high", "high1"].map((name) => weight(name, 16, 20));
+  const byRows = [high, high1].map((own) => matmul(x, own, { transposeB: true, blocks: 2, splits: rows }));
+  assert.deepEqual(opsOf(byRows), ["matmul", "matmul"], "blocks of rows");
   const later = project(x, activate("relu", gradient(U)), 1);
   assert.ok(!opsOf([U, later]).includes("sharedProducts"), "a projection by what another one gives");
   const dA = gradient(dU);
@@ -295,7 +300,7 @@ Deno.test("products that share x stay apart where they differ, or one wants what
   assert.deepEqual(opsOf(four), ["sharedProducts", "matmul"]);
 });
 
-Deno.test("a projection that is computed again for the backward pass is shared with those of its own pass", () => {
+Deno.test("a product of one x that is computed again for the backward pass is shared with those of its own pass", () => {
   const graph = new Graph();
   const [x, A, B] = ["x", "A", "B"].map((name) => graph.weight(name, [8, 40], false));
   const twice = [A, B, A, B].map((own) => project(x, own, 1));

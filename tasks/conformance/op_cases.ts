@@ -49,7 +49,8 @@ const tolerance = 2e-5;
 const letters = (transposeA: boolean, transposeB: boolean) =>
   `${transposeA ? "T" : "N"}${transposeB ? "T" : "N"}`;
 
-const range = (length: number, value: (i: number) => number) => Array.from({ length }, (_, i) => value(i));
+const range = <Value>(length: number, value: (i: number) => Value) =>
+  Array.from({ length }, (_, i) => value(i));
 
 // 36×100 and 100×36 fill no tile of the kernel for subgroups (32 rows, 8 columns a lane), which wants multiples of 4;
 // 68×132 fills none of the widest tile of the plain one (16×16 in 4×8 lanes).
@@ -128,6 +129,22 @@ const blockProducts = blockSizes.map(([what, rows, n, k, blocks, splits]): OpCas
       scale: 2,
       residual: graph.weight("residual", [rows, n * blocks], true),
     });
+  },
+}));
+
+// One kernel reads x for all of them, and one for the gradients of all A.
+const shared = [[2, 41, 40, 4, 1], [3, 36, 96, 8, 4]].map(([modules, rows, width, r, blocks]): OpCase => ({
+  family: "shared products",
+  name: `shared products: ${modules} of one x, ${blocks} blocks, ${rows} tokens`,
+  tolerance,
+  trace: (graph) => {
+    const x = graph.weight("x", [rows, width], true);
+    return range(
+      modules,
+      (p) =>
+        matmul(x, graph.weight(`A${p}`, [r, width], true), { transposeB: true, blocks, splits: project }),
+    )
+      .reduce((product, u) => multiply(product, u));
   },
 }));
 
@@ -453,6 +470,7 @@ export const opCases: readonly OpCase[] = [
   ...longSums,
   ...epilogues,
   ...blockProducts,
+  ...shared,
   ...mixes,
   ...sigmas,
   ...attentions,

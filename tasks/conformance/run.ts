@@ -45,10 +45,17 @@ function packedCase(packing: Packing): TrainingCase {
   return { name: `BoRA on ${packing} weights`, model: packed, adapter: withBora(packed), options };
 }
 
-/** The runs: the two methods, BoRA with five steps of two batches, and BoRA on each kind of packed weights. */
+/** The runs: the two methods, BoRA without dropout, with two batches a step, and on each kind of packed weights. */
 export const trainingCases: readonly TrainingCase[] = [
   { name: "LoRA", model, adapter: attach(model, lora, attached), options },
   { name: "BoRA", model, adapter: withBora(model), options },
+  // Then an attention's layers read one x, and share the kernels that do.
+  {
+    name: "BoRA without dropout",
+    model,
+    adapter: attach(model, bora, { ...attached, blocks: 4, dropout: 0 }),
+    options,
+  },
   {
     name: "BoRA, 2 batches a step",
     model,

@@ -40,7 +40,7 @@ Deno.test("every link of the pages leads somewhere, and every file in backticks 
       assert.ok(await exists(url), `${path}: ${link}`);
       if (anchor) assert.ok(anchors(await Deno.readTextFile(url)).includes(anchor), `${path}: ${link}`);
     }
-    for (const [, file] of text.matchAll(/\b((?:lib|tasks|tests|bench|wgsl|results)\/[\w./-]*)/g)) {
+    for (const [, file] of text.matchAll(/\b((?:lib|tasks|tests|bench|wgsl)\/[\w./-]*)/g)) {
       if (!file.includes("NAME")) assert.ok(await exists(new URL(file, root)), `${path}: ${file}`);
     }
   }

@@ -94,11 +94,9 @@ function checkNumbers(values: Values): void {
 
 /** What is done instead of running the cells, and the options that only one of these has. */
 function checkModes(values: Values): void {
-  const modes = (["tune", "list", "estimate"] as const).filter((name) => values[name]);
-  if (modes.length > 1) {
-    throw new UsageError(
-      `${modes.map((name) => `--${name}`).join(" and ")} each ask for something else: give one of them`,
-    );
+  const shown = (["list", "estimate"] as const).find((name) => values[name]);
+  if (shown && values.tune) {
+    throw new UsageError(`--tune runs what --${shown} would only print: give one of them`);
   }
   for (const name of ["rate", "memory", "json"] as const) {
     if (values[name] && !values.estimate) throw new UsageError(`--${name} goes with --estimate`);

@@ -118,12 +118,12 @@ function growths(gpu: Gpu): Measure[] {
     growth("slope over tokens 512 … 4096 (BoRA layer)", [512, 1024, 2048, 4096].map(whole)),
     // At small r and b an adapter's time is that of reading x and G, which grows with neither.
     growth(
-      "slope over r 64 … 512 (BoRA b 16 alone, 2048 tokens)",
-      [64, 128, 256, 512].map((r) => alone(gpu, bora, { blocks: 16 }, r, 2048)),
+      "slope over r 128 … 512 (BoRA b 16 alone, 2048 tokens)",
+      [128, 256, 512].map((r) => alone(gpu, bora, { blocks: 16 }, r, 2048)),
     ),
     growth(
-      "slope over b 48 … 192 (BoRA r 8 alone, 2048 tokens)",
-      [48, 96, 192].map((blocks) => alone(gpu, bora, { blocks }, 8, 2048)),
+      "slope over b 192 … 768 (BoRA r 8 alone, 512 tokens)",
+      [192, 384, 768].map((blocks) => alone(gpu, bora, { blocks })),
     ),
     growth(
       "slope over layers 1, 2, 4 (LoRA step)",

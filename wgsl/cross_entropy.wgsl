@@ -35,6 +35,8 @@ struct Params {
 #end
 
 #if PASS == 0
+var<workgroup> tops: array<f32, ${WORKGROUP}>;
+
 @compute @workgroup_size(${WORKGROUP})
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -46,10 +48,16 @@ fn main(
     return;
   }
   let base = row * params.classes;
-  // Every invocation finds the row's maximum itself: a maximum has no rounding, so any order gives the same bits.
-  var top = logits[base];
-  for (var c = 1u; c < params.classes; c++) {
-    top = max(top, logits[base + c]);
+  var own_top = logits[base];
+  for (var c = lane; c < params.classes; c += ${WORKGROUP}u) {
+    own_top = max(own_top, logits[base + c]);
+  }
+  tops[lane] = own_top;
+  workgroupBarrier();
+  // A maximum has no rounding: any order gives the same bits.
+  var top = tops[0];
+  for (var i = 1u; i < ${WORKGROUP}u; i++) {
+    top = max(top, tops[i]);
   }
   var sum = 0.0;
   for (var c = lane; c < params.classes; c += ${WORKGROUP}u) {

@@ -4,6 +4,7 @@ import crossEntropyText from "../../../wgsl/cross_entropy.wgsl" with { type: "te
 import squaredErrorText from "../../../wgsl/mean_squared_error.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { lanesOf } from "./layer_norm.ts";
 
 const scalar: Spec = { shape: [1], dtype: "f32" };
 const workgroup = 64;
@@ -26,16 +27,17 @@ function sum(values: Float64Array): number {
 }
 
 function entropyDispatch(
-  pass: number,
+  pass: 0 | 1 | 2,
   [logits, labels]: readonly Tensor[],
   bindings: Dispatch["bindings"],
   grid: Dispatch["grid"],
+  lanes: number = workgroup,
 ): Dispatch {
   const { rows, classes } = extents(logits, labels);
   return {
     kernel: renderKernel({ name: "cross_entropy", text: crossEntropyText }, {
       PASS: pass,
-      WORKGROUP: workgroup,
+      WORKGROUP: lanes,
     }),
     params: { rows, classes },
     bindings,
@@ -76,10 +78,11 @@ const crossEntropyOp: Op<undefined> = {
     const rowLoss = lse.map((value, i) => weights[i] * (value - logits[i * classes + labels[i]]));
     return [Float64Array.of(sum(rowLoss) / sum(weights)), lse, rowLoss, Float64Array.of(sum(weights))];
   },
-  dispatches({ inputs, outputs: [loss, lse, row_loss, total] }) {
+  dispatches({ inputs, outputs: [loss, lse, row_loss, total] }, _, device) {
     const [logits, labels, weights] = inputs;
+    const rows = { logits, labels, weights, lse, row_loss };
     return [
-      entropyDispatch(0, inputs, { logits, labels, weights, lse, row_loss }, linearGrid(sizeOf(labels), 1)),
+      entropyDispatch(0, inputs, rows, linearGrid(sizeOf(labels), 1), lanesOf(device)),
       entropyDispatch(1, inputs, { weights, row_loss, loss, total }, [1, 1, 1]),
     ];
   },

@@ -13,42 +13,12 @@
 // Grid: x over own rows (ROWS a group), y over query heads (PASS 3: key heads), z over the batch. lse and rows are batch×heads×length.
 // Sums run in order of j or i in each lane, totals over lanes at the end: same bits every run.
 
-struct Params {
-  length: u32,
-  heads: u32,
-  kv_heads: u32,
-  scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<vec4f>;
-@group(0) @binding(2) var<storage, read> k: array<vec4f>;
-@group(0) @binding(3) var<storage, read> v: array<vec4f>;
-@group(0) @binding(4) var<storage, read> lengths: array<u32>;
-#if PASS == 0
-@group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> lse: array<f32>;
-#else
-@group(0) @binding(5) var<storage, read> rows: array<vec2f>;
-@group(0) @binding(6) var<storage, read> d_o: array<vec4f>;
-#end
-#if PASS == 2
-@group(0) @binding(7) var<storage, read_write> d_q: array<vec4f>;
-#end
-#if PASS == 3
-@group(0) @binding(7) var<storage, read_write> d_k: array<vec4f>;
-@group(0) @binding(8) var<storage, read_write> d_v: array<vec4f>;
-#end
+#include "attention.wgsl"
 
 var<workgroup> weights: array<vec4f, ${SUBGROUP * ROWS}>;
 #if PASS == 3
 var<workgroup> slopes: array<vec4f, ${SUBGROUP * ROWS}>;
 #end
-
-// Index of the first vec4 of token `row` of head `head` of `heads`.
-fn at(batch: u32, heads: u32, head: u32, row: u32) -> u32 {
-  return ((batch * params.length + row) * heads + head) * ${HEAD_DIM / 4}u;
-}
 
 @compute @workgroup_size(${SUBGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {

@@ -11,6 +11,7 @@
  * EXPR is integer arithmetic (`+ - * / %`, comparisons, `&& || !`, parentheses) over the defines.
  */
 
+import attention from "../../wgsl/include/attention.wgsl" with { type: "text" };
 import gelu from "../../wgsl/include/gelu.wgsl" with { type: "text" };
 import linearIndex from "../../wgsl/include/index.wgsl" with { type: "text" };
 import lowRank from "../../wgsl/include/low_rank.wgsl" with { type: "text" };
@@ -23,6 +24,7 @@ import { evaluateExpression } from "./expression.ts";
 export type Defines = Readonly<Record<string, number>>;
 
 const includes: Readonly<Record<string, string>> = {
+  "attention.wgsl": attention,
   "gelu.wgsl": gelu,
   "index.wgsl": linearIndex,
   "low_rank.wgsl": lowRank,

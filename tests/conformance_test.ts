@@ -101,6 +101,15 @@ Deno.test("the page: a row an op with its worst share, a column a driver, and wh
   assert.equal(failuresOf(failing).length, 4);
 });
 
+Deno.test("a driver's record that is older than an op and a run has neither of them on the page", () => {
+  const cases = passing.cases.filter(({ family }) => family !== "softmaxRows");
+  const older = { ...record.drivers[0], name: "older", run: { ...passing, cases, training: [] } };
+  const page = renderConformance({ ...record, drivers: [record.drivers[0], older] });
+  assert.deepEqual(cellsOf(page, "softmaxRows"), ["1", "0", "0.000", "–"]);
+  assert.deepEqual(cellsOf(page, "LoRA"), ["2", "1e-5", "0.100", "–"]);
+  assert.deepEqual(cellsOf(page, "1"), ["0.5000000", "0.5000000", "–"]);
+});
+
 Deno.test("a run without any driver still gives a page that says how to get one", () => {
   const page = renderConformance({ ...record, drivers: record.drivers.slice(2, 3) });
   assert.match(page, /absent was not here\. Install it\./);

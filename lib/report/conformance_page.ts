@@ -27,8 +27,9 @@ export function failuresOf({ cases, training }: DriverRun): string[] {
   });
 }
 
-/** The worst of several results, as a share of the tolerance, or how many failed. */
+/** The worst of several results, as a share of the tolerance, or how many failed; "–" where an older record has none of them. */
 function cellOf(results: readonly (CaseResult | TrainingResult)[]): string {
+  if (results.length === 0) return "–";
   const shares = results.map(shareOf);
   const failed = shares.filter((share) => share > 1).length;
   return failed > 0 ? `**${failed} failed**` : Math.max(...shares).toFixed(3);
@@ -68,15 +69,16 @@ function allowedIn(results: readonly (CaseResult | TrainingResult)[]): string {
   );
 }
 
-const trainingOf = ({ run }: Ran, name: string) => run.training.find((own) => own.name === name)!;
+/** The driver's run of that name; none where its record is older than the run. */
+const trainingOf = ({ run }: Ran, name: string) => run.training.filter((own) => own.name === name);
 
 function trainingTable(record: ConformanceRecord, ran: readonly Ran[]): string {
   return matrix(
     record,
     ["run", "steps", "allowed"],
     Object.entries(record.reference).map(([name, losses]) => [
-      [name, String(losses.length), allowedIn(ran.map((driver) => trainingOf(driver, name)))],
-      (driver) => cellOf([trainingOf(driver, name)]),
+      [name, String(losses.length), allowedIn(ran.flatMap((driver) => trainingOf(driver, name)))],
+      (driver) => cellOf(trainingOf(driver, name)),
     ]),
   );
 }
@@ -88,8 +90,8 @@ function lossTable(record: ConformanceRecord, name: string): string {
     record.reference[name].map((loss, step) => [
       [String(step), loss.toFixed(7)],
       (driver) => {
-        const result = trainingOf(driver, name);
-        return "losses" in result ? result.losses[step].toFixed(7) : "–";
+        const [result] = trainingOf(driver, name);
+        return result && "losses" in result ? result.losses[step].toFixed(7) : "–";
       },
     ]),
   );

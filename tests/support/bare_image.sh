@@ -50,7 +50,7 @@ cp -a "$work/base" "$work/deno"
 cp "$(deno eval 'console.log(Deno.execPath())')" "$work/deno/usr/local/bin/deno"
 
 node_row=$(row node "node $(in_image node 'node --version') and npm $(in_image node 'npm --version')")
-deno_row=$(row deno "$(in_image deno 'deno --version' | head -n 1 | cut -d '(' -f 1)")
+deno_row=$(row deno "$(in_image deno 'deno --version' | awk 'NR == 1 { print $1, $2 }')")
 cat > "$repository/results/bare-image.md" <<PAGE
 # In a bare image
 

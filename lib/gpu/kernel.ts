@@ -49,6 +49,14 @@ export interface DeviceTraits {
   readonly choices?: ReadonlyMap<string, string>;
 }
 
+/**
+ * Lanes of a subgroup that had better share what they load, by broadcasts, or 0. A software driver has few lanes and spends its time
+ * in loads; a GPU's wide subgroups have more lanes than a tile or an adapter has columns.
+ */
+export function sharingLanes({ subgroupSize }: DeviceTraits): number {
+  return subgroupSize >= 4 && subgroupSize <= 16 ? subgroupSize : 0;
+}
+
 /** A device of which nothing is known but what all of them have. */
 export const plainDevice: DeviceTraits = { subgroupSize: 0 };
 

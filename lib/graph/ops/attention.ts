@@ -5,7 +5,7 @@
 
 import text from "../../../wgsl/attention.wgsl" with { type: "text" };
 import subgroupText from "../../../wgsl/attention_subgroup.wgsl" with { type: "text" };
-import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../gpu/kernel.ts";
+import { type DeviceTraits, type Grid, type Kernel, renderKernel, sharingLanes } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 
 interface Attrs {
@@ -135,16 +135,17 @@ interface PassKernel {
  * 12 heads of 64, on llvmpipe (8 lanes) it took 0.25 of that one's time for 8 texts of 64 tokens and 0.20 for 2 of 512, in turn; on
  * SwiftShader (4 lanes) 0.36. Two rows a lane: one took 1.2–1.3 times as long, four 0.85 and 1.4 for texts of 16.
  */
-function kernelOf(pass: Pass, { attrs, inputs }: Node<Attrs>, { subgroupSize }: DeviceTraits): PassKernel {
+function kernelOf(pass: Pass, { attrs, inputs }: Node<Attrs>, device: DeviceTraits): PassKernel {
+  const lanes = sharingLanes(device);
   const width = headDim(inputs[0], attrs);
   const defines = { PASS: pass, HEAD_DIM: width, CAUSAL: Number(attrs.causal) };
-  const VECS = width / 4 / subgroupSize;
-  if (pass === 1 || subgroupSize < 4 || subgroupSize > 16 || !Number.isInteger(VECS) || VECS > 4) {
+  const VECS = width / 4 / lanes;
+  if (pass === 1 || lanes === 0 || !Number.isInteger(VECS) || VECS > 4) {
     const kernel = renderKernel({ name: "attention", text }, { ...defines, WORKGROUP: workgroup });
     return { kernel, rows: workgroup };
   }
-  const rows = 2 * subgroupSize;
-  const shared = { ...defines, SUBGROUP: subgroupSize, ROWS: rows, VECS };
+  const rows = 2 * lanes;
+  const shared = { ...defines, SUBGROUP: lanes, ROWS: rows, VECS };
   return { kernel: renderKernel({ name: "attention_subgroup", text: subgroupText }, shared), rows };
 }
 

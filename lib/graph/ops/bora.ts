@@ -3,7 +3,14 @@
 import mixText from "../../../wgsl/bora_mix.wgsl" with { type: "text" };
 import subgroupMixText from "../../../wgsl/bora_mix_subgroup.wgsl" with { type: "text" };
 import sigmaText from "../../../wgsl/bora_sigma.wgsl" with { type: "text" };
-import { type DeviceTraits, type Grid, type Kernel, linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import {
+  type DeviceTraits,
+  type Grid,
+  type Kernel,
+  linearGrid,
+  renderKernel,
+  sharingLanes,
+} from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
 
 /** Which parts of Σ = exp(σ / Mav(σ)) are in force; the paper's ablations drop one each. */
@@ -127,14 +134,15 @@ function mixDispatch(
   pass: Pass,
   diagonal: Tensor,
   tokens: number,
-  { subgroupSize }: DeviceTraits,
+  device: DeviceTraits,
   bindings: Dispatch["bindings"],
 ): Dispatch[] {
   const [blocks, , r] = diagonal.shape;
   const width = r % 4 === 0 ? 4 : 1;
   const size: MixSize = { tokens, blocks, ranks: r / width };
-  const shares = subgroupSize >= 4 && subgroupSize <= 16 && blocks % subgroupSize === 0 && width === 4;
-  const launch = shares ? subgroupMix(pass, subgroupSize, size) : plainMix(pass, width, size);
+  const lanes = sharingLanes(device);
+  const shares = lanes > 0 && blocks % lanes === 0 && width === 4;
+  const launch = shares ? subgroupMix(pass, lanes, size) : plainMix(pass, width, size);
   return [{ ...launch, params: { ...size }, bindings }];
 }
 

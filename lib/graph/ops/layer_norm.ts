@@ -2,7 +2,7 @@
 
 import text from "../../../wgsl/layer_norm.wgsl" with { type: "text" };
 import parametersText from "../../../wgsl/layer_norm_parameters.wgsl" with { type: "text" };
-import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import { type DeviceTraits, linearGrid, renderKernel, sharingLanes } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 
 interface Attrs {
@@ -44,8 +44,8 @@ function params({ inputs: [x], attrs }: Node<Attrs>) {
  * Lanes that share a row: a small subgroup's, whose barriers cost a software driver nothing, or else 32. Eight lanes for 32 and
  * vec4 for f32 made 512×768 on llvmpipe 2.5 times as fast (forward 2.5, backward 2.4), interleaved.
  */
-export function lanesOf({ subgroupSize }: DeviceTraits): number {
-  return subgroupSize >= 4 && subgroupSize <= 16 ? subgroupSize : workgroup;
+export function lanesOf(device: DeviceTraits): number {
+  return sharingLanes(device) || workgroup;
 }
 
 /** A launch with a workgroup a row. */

@@ -1,6 +1,6 @@
 /** Which kernels compute a block product on a device, the default first, and which is taken. */
 
-import type { DeviceTraits } from "../../gpu/kernel.ts";
+import { type DeviceTraits, sharingLanes } from "../../gpu/kernel.ts";
 import type { MatmulAttrs } from "./product.ts";
 import {
   type Candidate,
@@ -54,10 +54,11 @@ function tiling(
 function usualSubgroupTile(
   attrs: MatmulAttrs,
   problem: Problem,
-  { subgroupSize }: DeviceTraits,
+  device: DeviceTraits,
 ): SubgroupTile | undefined {
-  const rows = rowsPerSubgroup(attrs, problem, subgroupSize);
-  const columns = columnsPerLane(attrs, problem, subgroupSize);
+  const lanes = sharingLanes(device);
+  const rows = rowsPerSubgroup(attrs, problem, lanes);
+  const columns = columnsPerLane(attrs, problem, lanes);
   return readsAlong(attrs, problem) && rows > 0 && columns > 0 ? [rows, columns] : undefined;
 }
 
@@ -81,7 +82,7 @@ function columnsPerLane(
   { n, k, vectors, packing, transposeC }: Problem,
   lanes: number,
 ): number {
-  if (lanes < 4 || lanes > 16) return 0;
+  if (lanes === 0) return 0;
   if (n <= few) return n > lanes / 2 && !transposeA && packing === 0 && (vectors.b || !transposeB) ? 1 : 0;
   if (!vectors.b || !(vectors.c || transposeC) || isNarrow(n, k, blocks)) return 0;
   return n > lanes * 4 ? 8 : 4;

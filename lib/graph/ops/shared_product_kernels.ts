@@ -2,18 +2,13 @@
 
 import gradientText from "../../../wgsl/shared_gradient.wgsl" with { type: "text" };
 import projectionText from "../../../wgsl/shared_projection.wgsl" with { type: "text" };
-import { type DeviceTraits, renderKernel } from "../../gpu/kernel.ts";
+import { type DeviceTraits, renderKernel, sharingLanes } from "../../gpu/kernel.ts";
 import type { Dispatch, Node, Tensor } from "../graph.ts";
 import type { MatmulAttrs } from "./product.ts";
 import { kChunkOf } from "./product_choice.ts";
 import { problemOf } from "./product_problem.ts";
 
 type Product = Node<MatmulAttrs>;
-
-/** Lanes of a subgroup where its broadcasts pay, else 0: a wider one has more lanes than an adapter has columns. */
-function lanesOf({ subgroupSize }: DeviceTraits): number {
-  return subgroupSize >= 4 && subgroupSize <= 16 ? subgroupSize : 0;
-}
 
 /** `a0`, `u0`, `a1`, …: what each product reads and writes beside x. */
 function bindingsOf(products: readonly Product[], own: 0 | 1, read: string, written: string) {
@@ -33,7 +28,7 @@ function bindingsOf(products: readonly Product[], own: 0 | 1, read: string, writ
 export function projectionLaunch(products: readonly Product[], device: DeviceTraits): Dispatch {
   const [{ attrs, inputs, outputs }] = products;
   const { m, n, k } = problemOf(inputs, outputs[0], attrs);
-  const SUBGROUP = lanesOf(device);
+  const SUBGROUP = sharingLanes(device);
   // Of 8, 16 and 32 rows to a subgroup 32 were the fastest or near it.
   const TILE_M = SUBGROUP === 0 ? 4 : m < 32 ? 16 : 32;
   const LANES = SUBGROUP || 8;
@@ -63,7 +58,7 @@ export function gradientLaunches(products: readonly Product[], device: DeviceTra
   const { m, n, k } = problem;
   const { blocks } = attrs;
   const piece = kChunkOf(attrs, problem, device);
-  const tile = gradientTile(m, n, [k, piece], lanesOf(device));
+  const tile = gradientTile(m, n, [k, piece], sharingLanes(device));
   const { SUBGROUP, LANES, TILE_M, TILE_N } = tile;
   const columns = Math.ceil(n / TILE_N);
   return Array.from({ length: Math.ceil(k / piece) }, (_, i): Dispatch => ({

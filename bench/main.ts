@@ -85,10 +85,10 @@ async function main(): Promise<void> {
   const { absent, about } = values.alone ? { absent: [], about: "Without its peers." } : await peersHere();
   const leftOut = (library: Library) => library !== own && (values.alone || absent.includes(library));
   const rows: Row[] = [];
-  const asked = chosen.map((group) => ({
+  const asked = await Promise.all(chosen.map(async (group) => ({
     group,
-    works: group.works(gpu).filter(({ name }) => name.includes(values.only)),
-  }));
+    works: (await group.works(gpu)).filter(({ name }) => name.includes(values.only)),
+  })));
   if (asked.every(({ works }) => works.length === 0)) {
     throw new UsageError(`no work of ${chosen.map(({ name }) => name).join(", ")} holds "${values.only}"`);
   }

@@ -10,7 +10,7 @@ const runs = 10;
 const gpu = await openGpu();
 
 for (const { name: group, works } of groups) {
-  for (const { name, ways } of works(gpu)) {
+  for (const { name, ways } of await works(gpu)) {
     const way = ways[own]!;
     Deno.bench({
       name: `${group}: ${name}, ${runs} runs`,

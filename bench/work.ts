@@ -61,5 +61,5 @@ export interface Work {
 export interface Group {
   readonly name: string;
   readonly title: string;
-  works(gpu: Gpu): readonly Work[];
+  works(gpu: Gpu): readonly Work[] | Promise<readonly Work[]>;
 }

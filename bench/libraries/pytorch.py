@@ -117,6 +117,30 @@ def encode(w, ids, texts, layers, heads, epsilon, scale):
     return linear("head", x.view(texts, -1, x.shape[1]).mean(1))
 
 
+def encode_use_lite(w, ids, texts, layers, heads, epsilon, scale, isUseLite):
+    """The class scores of USE-lite, `lib/models/use_lite.ts`; `scale` is the adapters' α/r."""
+
+    def linear(path, x):
+        y = F.linear(x, w[f"{path}.weight"], w[f"{path}.bias"])
+        if f"{path}.A" not in w:
+            return y
+        return y + scale * F.linear(F.linear(x, w[f"{path}.A"]), w[f"{path}.B"])
+
+    def norm(path, x):
+        return F.layer_norm(x, x.shape[-1:], w[f"{path}.weight"], w[f"{path}.bias"], epsilon)
+
+    words = 2 * w["embedding.weight"][ids].view(texts, -1, w["embedding.weight"].shape[1])
+    x = (words + w["positions"][: words.shape[1]]).flatten(0, 1)
+    for i in range(layers):
+        at = f"layer.{i}."
+        normal = norm(at + "attention.norm", x)
+        q, k, v = (linear(f"{at}attention.{name}", normal) for name in ("query", "key", "value"))
+        residual = x if i else linear(at + "residual", x)
+        h = linear(at + "attention.output", attend(q, k, v, texts, heads)) + residual
+        x = linear(at + "ffn.out", F.relu(linear(at + "ffn.in", norm(at + "ffn.norm", h)))) + h
+    return linear("head", torch.tanh(linear("pooler", x.view(texts, -1, x.shape[1]).mean(1))))
+
+
 def decode(w, ids, texts, layers, heads, kvHeads, epsilon, scale):
     """The class scores of the decoder of `works/shaped_decoder.ts`; `scale` is the adapters' α/r."""
 
@@ -152,7 +176,7 @@ def encoder(inputs, ids, shape):
 
 def lora_step(inputs, ids, labels, shape, trainable, rate, steps, beta1, beta2, epsilon):
     ids, labels = torch.tensor(ids), torch.tensor(labels)
-    scores = decode if "kvHeads" in shape else encode
+    scores = decode if "kvHeads" in shape else encode_use_lite if "isUseLite" in shape else encode
     own = [inputs[name].requires_grad_() for name in trainable]
     optimizer = torch.optim.AdamW(own, rate, (beta1, beta2), epsilon, weight_decay=0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (steps - step) / steps)

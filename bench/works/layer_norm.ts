@@ -2,7 +2,7 @@
 
 import { layerNorm as ourLayerNorm } from "../../lib/graph/ops/layer_norm.ts";
 import { dopplerRunner } from "../libraries/doppler.ts";
-import { jax, jaxRunner } from "../libraries/jax.ts";
+import { jax, type JaxArray, jaxRunner } from "../libraries/jax.ts";
 import { type OnnxGraph, onnxRunner } from "../libraries/onnx.ts";
 import { ourRunner } from "../libraries/ours.ts";
 import { torchRunner } from "../libraries/pytorch.ts";
@@ -13,15 +13,15 @@ const width = 768;
 export const epsilon = 1e-5;
 
 /** γ (x − μ) / √(variance + ε) + β in tfjs. */
-export function tfjsLayerNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor): tf.Tensor {
+export function tfjsLayerNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, added = epsilon): tf.Tensor {
   const { mean, variance } = tf.moments(x, -1, true);
-  const normal = tf.div(tf.sub(x, mean), tf.sqrt(tf.add(variance, epsilon)));
+  const normal = tf.div(tf.sub(x, mean), tf.sqrt(tf.add(variance, added)));
   return tf.add(tf.mul(normal, gamma), beta);
 }
 
 /** The same in jax-js; consumes its arguments. */
-export function jaxLayerNorm(x: jax.numpy.Array, gamma: jax.numpy.Array, beta: jax.numpy.Array) {
-  return jax.nn.standardize(x, -1, { epsilon }).mul(gamma).add(beta);
+export function jaxLayerNorm(x: JaxArray, gamma: JaxArray, beta: JaxArray, added = epsilon): JaxArray {
+  return jax.nn.standardize(x, -1, { epsilon: added }).mul(gamma).add(beta);
 }
 
 /** The same in ONNX. */

@@ -1,6 +1,6 @@
 /**
- * A LoRA training step on layers of RoBERTa-base's and of LLaMA's shape: forward, backward and AdamW, each library with its own
- * autograd. 8 texts of 64 tokens; r = 8 on query and value, of LLaMA on key too, as in the paper; mean pooling, a linear head.
+ * A LoRA training step on USE-lite and on layers of RoBERTa-base's and of LLaMA's shape: forward, backward and AdamW, each library
+ * with its own autograd. 8 texts of 64 tokens; r = 8 on the layers that `trainees.ts` names; mean pooling, a linear head.
  */
 
 import { attach, type AttachOptions } from "../../lib/adapters/attach.ts";
@@ -9,7 +9,7 @@ import { methodByName } from "../../lib/adapters/registry.ts";
 import { startingWeights } from "../../lib/adapters/starting_weights.ts";
 import { initialise } from "../../lib/adapters/initialise.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
-import type { Encoder, Weight } from "../../lib/models/model.ts";
+import type { Weight } from "../../lib/models/model.ts";
 import type { Encoded } from "../../lib/train/batches.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
 import { headParameters, type HeadShape } from "../../lib/train/step.ts";
@@ -20,11 +20,9 @@ import { tf, type TfjsBackend, tfjsWays, useTfjs } from "../libraries/tfjs.ts";
 import { forwardOnly, peers } from "../peers.ts";
 import type { Group, Runner, Ways, Work } from "../work.ts";
 import { jaxCrossEntropy, oneHot, tfjsCrossEntropy } from "./cross_entropy.ts";
-import { epsilon as layerNormEpsilon } from "./layer_norm.ts";
-import { jaxDecoderScores, tfjsDecoderScores } from "./peer_decoders.ts";
-import { jaxScores, positionsOf, scale, tfjsScores } from "./peer_encoders.ts";
-import { rmsEpsilon, shapedDecoder } from "./shaped_decoder.ts";
+import { scale } from "./peer_encoders.ts";
 import { type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
+import { decoderTrainee, encoderTrainee, type Trainee, useLiteTrainee } from "./trainees.ts";
 
 export const [texts, length, vocabulary, classes] = [8, 64, 1000, 4];
 const tokens = texts * length;
@@ -40,48 +38,6 @@ export const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i)
   label: i % classes,
   texts: [Array.from({ length }, (_, j) => (i * 131 + j * 17) % vocabulary)],
 }));
-
-/** A model that is trained, and how the peers compute its class scores. */
-interface Trainee {
-  readonly model: Encoder & { readonly layers: number };
-  /** Where the adapters are. */
-  readonly target: readonly string[];
-  /** Tokens that a token attends to, on average. */
-  readonly attended: number;
-  tfjsScores(weights: ReadonlyMap<string, tf.Tensor>, ids: tf.Tensor1D): tf.Tensor;
-  /** Consumes none of the weights, among which are the ids and `jaxConstants`. */
-  jaxScores(weights: Arrays): JaxArray;
-  readonly jaxConstants: Readonly<Record<string, Weight>>;
-  /** What `pytorch.py` is told beside the number of texts. */
-  readonly torch: object;
-}
-
-function encoderTrainee(model: ShapedEncoder): Trainee {
-  const { layers, heads } = model;
-  return {
-    model,
-    target: ["query", "value"],
-    attended: length,
-    tfjsScores: (weights, ids) => tfjsScores(model, weights, ids, { texts, length }),
-    jaxScores: (weights) => jaxScores(model, weights, { texts, length }),
-    jaxConstants: { placed: positionsOf(model, length) },
-    torch: { layers, heads, epsilon: layerNormEpsilon },
-  };
-}
-
-function decoderTrainee(decoderLayers: number): Trainee {
-  const model = shapedDecoder(decoderLayers, vocabulary, length);
-  const { layers, heads, kvHeads } = model;
-  return {
-    model,
-    target: ["query", "key", "value"],
-    attended: (length + 1) / 2,
-    tfjsScores: (weights, ids) => tfjsDecoderScores(model, weights, ids, { texts, length }),
-    jaxScores: (weights) => jaxDecoderScores(model, weights, { texts, length }),
-    jaxConstants: { rotary: model.constants.get("rotary")! },
-    torch: { layers, heads, kvHeads, epsilon: rmsEpsilon },
-  };
-}
 
 /** The losses that the libraries are compared by. */
 async function firstLosses(next: () => Promise<number>): Promise<Float32Array[]> {
@@ -273,23 +229,19 @@ const boraCannot = Object.fromEntries(Object.keys(peers).map((peer) => [peer, "h
 
 /** A training step of `method` on the layers of `model`; of LoRA in every library. */
 export function step(gpu: Gpu, model: ShapedEncoder, label: string, method: string, options: object): Work {
-  return stepOf(gpu, encoderTrainee(model), label, method, options);
+  return stepOf(gpu, encoderTrainee(model, { texts, length }), label, method, options);
 }
 
 function stepOf(gpu: Gpu, trainee: Trainee, label: string, method: string, options: object): Work {
-  const { model, target, attended } = trainee;
+  const { model, layers, target, attention, untrainedBelow } = trainee;
   const adapter = attach(model, methodByName(method), { ...options, target } as AttachOptions);
   const costs = adapter.modules.map(({ module, options }) => adapter.method.cost(module, options));
   const perToken = costs.reduce((sum, { forward, backward }) => sum + forward + backward, 0);
-  // Nothing is trained below the first layer's query, key and value, so their inputs need no gradient, nor do their
-  // adapters' (n·r each).
-  const unneeded = model.linears
-    .filter(({ path }) => /^layer\.0\.(query|key|value)$/.test(path))
-    .reduce((sum, { m, n }) => sum + m * n, target.length * model.width * 8);
-  const attention = 3 * 2 * attended * model.width * model.layers;
+  // Nothing is trained below the first layer's adapters either, so they have no gradient of their input (n·r each).
+  const unneeded = untrainedBelow + target.length * model.linears[0].n * 8;
   return {
-    name: `${label}, ${model.layers} layer${model.layers > 1 ? "s" : ""}`,
-    flops: 2 * tokens * (2 * model.multiplyAddsPerToken + perToken + attention - unneeded),
+    name: `${label}, ${layers} layer${layers > 1 ? "s" : ""}`,
+    flops: 2 * tokens * (2 * model.multiplyAddsPerToken + perToken + 3 * attention - unneeded),
     bytes: 4 * model.multiplyAddsPerToken,
     ways: {
       "this library": ourStep(gpu, trainee, methodByName(method), options),
@@ -301,10 +253,13 @@ function stepOf(gpu: Gpu, trainee: Trainee, label: string, method: string, optio
 
 export const loraStep: Group = {
   name: "steps",
-  title: "A training step on layers of RoBERTa-base's and of LLaMA's shape, 8 texts of 64 tokens",
-  works: (gpu) => {
-    const encoder = encoderTrainee(shapedEncoder(1, vocabulary, length));
-    const decoder = decoderTrainee(2);
+  title:
+    "A training step on USE-lite and on layers of RoBERTa-base's and of LLaMA's shape, 8 texts of 64 tokens",
+  works: async (gpu) => {
+    const batch = { texts, length };
+    const encoder = encoderTrainee(shapedEncoder(1, vocabulary, length), batch);
+    const decoder = decoderTrainee(2, vocabulary, batch);
+    const useLite = await useLiteTrainee(batch);
     const [lora, bora] = [{ r: 8, alpha: 16 }, { r: 8, alpha: 16, blocks: 16 }];
     return [
       stepOf(gpu, encoder, "LoRA r 8", "LoRA", lora),
@@ -312,6 +267,8 @@ export const loraStep: Group = {
       stepOf(gpu, encoder, 'BoRA r 8 b "auto" (24)', "BoRA", { ...lora, blocks: "auto" }),
       stepOf(gpu, decoder, "LLaMA's shape, LoRA r 8", "LoRA", lora),
       stepOf(gpu, decoder, "LLaMA's shape, BoRA r 8 b 16", "BoRA", bora),
+      stepOf(gpu, useLite, "USE-lite, LoRA r 8", "LoRA", lora),
+      stepOf(gpu, useLite, "USE-lite, BoRA r 8 b 16", "BoRA", bora),
     ];
   },
 };

@@ -1,0 +1,92 @@
+/** The models whose training steps are raced, and how the peers compute their class scores. */
+
+import type { Encoder, Weight } from "../../lib/models/model.ts";
+import { loadUseLite } from "../../lib/models/use_lite.ts";
+import type { JaxArray } from "../libraries/jax.ts";
+import type { tf } from "../libraries/tfjs.ts";
+import { epsilon } from "./layer_norm.ts";
+import { jaxDecoderScores, tfjsDecoderScores } from "./peer_decoders.ts";
+import { type BatchShape, jaxScores, positionsOf, tfjsScores } from "./peer_encoders.ts";
+import { jaxUseLiteScores, tfjsUseLiteScores, useLiteShape } from "./peer_use_lite.ts";
+import { rmsEpsilon, shapedDecoder } from "./shaped_decoder.ts";
+import type { ShapedEncoder } from "./shaped_encoder.ts";
+
+/** A model that is trained, and how the peers compute its class scores. */
+export interface Trainee {
+  readonly model: Encoder;
+  readonly layers: number;
+  /** Where the adapters are. */
+  readonly target: readonly string[];
+  /** Multiply-adds of all layers' attention, forward, a token. */
+  readonly attention: number;
+  /** Multiply-adds of the layers, a token, whose input needs no gradient since nothing is trained below them. */
+  readonly untrainedBelow: number;
+  tfjsScores(weights: ReadonlyMap<string, tf.Tensor>, ids: tf.Tensor1D): tf.Tensor;
+  /** Consumes none of the weights, among which are the ids and `jaxConstants`. */
+  jaxScores(weights: Record<string, JaxArray>): JaxArray;
+  readonly jaxConstants: Readonly<Record<string, Weight>>;
+  /** What `pytorch.py` is told beside the number of texts. */
+  readonly torch: object;
+}
+
+/** Multiply-adds of the first layer's query, key and value. */
+function firstProjections({ linears }: Encoder): number {
+  return linears
+    .filter(({ path }) => /^layer\.0\.(attention\.)?(query|key|value)$/.test(path))
+    .reduce((sum, { m, n }) => sum + m * n, 0);
+}
+
+/** An encoder of RoBERTa-base's shape, adapters on query and value. */
+export function encoderTrainee(model: ShapedEncoder, batch: BatchShape): Trainee {
+  const { layers, heads, width } = model;
+  return {
+    model,
+    layers,
+    target: ["query", "value"],
+    attention: 2 * batch.length * width * layers,
+    untrainedBelow: firstProjections(model),
+    tfjsScores: (weights, ids) => tfjsScores(model, weights, ids, batch),
+    jaxScores: (weights) => jaxScores(model, weights, batch),
+    jaxConstants: { placed: positionsOf(model, batch.length) },
+    torch: { layers, heads, epsilon },
+  };
+}
+
+/** A decoder of LLaMA's shape, adapters on query, key and value, as in the paper. */
+export function decoderTrainee(layers: number, vocabulary: number, batch: BatchShape): Trainee {
+  const model = shapedDecoder(layers, vocabulary, batch.length);
+  const { heads, kvHeads, width } = model;
+  return {
+    model,
+    layers,
+    target: ["query", "key", "value"],
+    // A token attends to half of the others on average.
+    attention: (batch.length + 1) * width * layers,
+    untrainedBelow: firstProjections(model),
+    tfjsScores: (weights, ids) => tfjsDecoderScores(model, weights, ids, batch),
+    jaxScores: (weights) => jaxDecoderScores(model, weights, batch),
+    jaxConstants: { rotary: model.constants.get("rotary")! },
+    torch: { layers, heads, kvHeads, epsilon: rmsEpsilon },
+  };
+}
+
+/** The embedded suite's encoder, adapters on query and value. */
+export async function useLiteTrainee(batch: BatchShape): Promise<Trainee> {
+  const model = await loadUseLite();
+  const inputs = model.linears.filter(({ target }) => target === "query").map(({ n }) => n);
+  const { shape: [, width], data } = model.constants.get("positions")!;
+  const { shape: [m, n] } = model.weights.get("layer.0.residual.weight")!;
+  return {
+    model,
+    layers: useLiteShape.layers,
+    target: ["query", "value"],
+    attention: 2 * batch.length * inputs.reduce((sum, input) => sum + input, 0),
+    untrainedBelow: firstProjections(model) + m * n,
+    tfjsScores: (weights, ids) => tfjsUseLiteScores(weights, ids, batch),
+    jaxScores: (weights) => jaxUseLiteScores(weights, batch),
+    jaxConstants: {
+      placed: { shape: [batch.length, width], data: data.slice(0, batch.length * width) },
+    },
+    torch: { ...useLiteShape, isUseLite: true },
+  };
+}

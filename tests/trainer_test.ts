@@ -10,7 +10,7 @@ import { Graph } from "../lib/graph/graph.ts";
 import { linear } from "../lib/graph/ops/matmul.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import { type Encoded, makeBatches } from "../lib/train/batches.ts";
+import { batchInputs, type Encoded, inputArrays, makeBatches } from "../lib/train/batches.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
 import type { HeadShape } from "../lib/train/step.ts";
@@ -331,6 +331,20 @@ Deno.test("batches: every example once, one batch not full, lengths that hold th
   assert.notDeepEqual(makeBatches(examples, 4, 3, 1), batches);
   assert.notDeepEqual(makeBatches(examples, 4, 4, 2), batches);
 });
+
+for (const [name, head] of Object.entries(heads)) {
+  Deno.test(`${name}: nothing of a batch is left in the arrays that the next one is written into`, () => {
+    const model = tinyEncoder();
+    const second = (i: number) => Array.from({ length: head.texts }, () => i % 2 ? 1 : undefined);
+    const examples = examplesFor(head).map((example, i) => ({ ...example, seconds: second(i) }));
+    const arrays = inputArrays(model, head, 4, 12);
+    for (const indices of [[11, 15, 7, 3], [0, 4], [20, 1, 2]]) {
+      const batch = { length: 12, indices };
+      const fresh = batchInputs(model, head, 4, batch, examples);
+      assert.deepEqual(batchInputs(model, head, 4, batch, examples, arrays), fresh);
+    }
+  });
+}
 
 Deno.test("the schedule warms up linearly and decays to nearly 0", () => {
   assert.deepEqual(linearSchedule(4, 0), [1, 0.75, 0.5, 0.25]);

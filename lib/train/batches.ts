@@ -61,38 +61,56 @@ function longestOf(examples: readonly Encoded[], indices: readonly number[]): nu
   return Math.max(...indices.map((index) => bucketOf(examples[index])));
 }
 
-/** The inputs of a step, by name, for a batch of `size` rows: missing rows repeat the first one with weight 0. */
+/** The inputs of a step, by name. */
+export type BatchInputs = Readonly<
+  & Record<"ids" | "places" | "types" | "lengths" | "labels", Uint32Array<ArrayBuffer>>
+  & Record<"targets" | "weights", Float32Array<ArrayBuffer>>
+>;
+
+/** Arrays for the inputs of batches of `size` examples whose texts are up to `length` long. */
+export function inputArrays(model: Encoder, head: HeadShape, size: number, length: number): BatchInputs {
+  const sequences = size * sequencesOf(model, head);
+  return {
+    ids: new Uint32Array(sequences * length),
+    places: Uint32Array.from({ length: sequences * length }, (_, i) => i % length),
+    types: new Uint32Array(sequences * length),
+    lengths: new Uint32Array(sequences),
+    labels: new Uint32Array(size),
+    targets: new Float32Array(size),
+    weights: new Float32Array(size),
+  };
+}
+
+/**
+ * The inputs of a step for a batch of `size` rows: missing rows repeat the first one with weight 0. Who runs many batches passes
+ * the same arrays again, so that a step asks for no memory.
+ */
 export function batchInputs(
   model: Encoder,
   head: HeadShape,
   size: number,
   { length, indices }: Batch,
   examples: readonly Encoded[],
-) {
-  const rows = Array.from({ length: size }, (_, row) => examples[indices[row] ?? indices[0]]);
+  into: BatchInputs = inputArrays(model, head, size, length),
+): BatchInputs {
+  const { ids, types, lengths, labels, targets, weights } = into;
   const perExample = sequencesOf(model, head);
   const placeOf = model.tokenizePair
     ? (row: number, t: number) => row * perExample + t
     : (row: number, t: number) => t === 0 ? row : size + row * (perExample - 1) + t - 1;
-  const ids = new Uint32Array(size * perExample * length);
-  const types = new Uint32Array(ids.length);
-  const lengths = new Uint32Array(size * perExample);
-  rows.forEach(({ texts, seconds }, row) =>
+  ids.fill(0);
+  types.fill(0);
+  for (let row = 0; row < size; row++) {
+    const { texts, seconds, label } = examples[indices[row] ?? indices[0]];
     texts.forEach((text, t) => {
       const at = placeOf(row, t);
       ids.set(text, at * length);
       types.fill(1, at * length + (seconds?.[t] ?? text.length), at * length + text.length);
       lengths[at] = text.length;
-    })
-  );
-  const labels = rows.map(({ label }) => label);
-  return {
-    ids,
-    places: ids.map((_, i) => i % length),
-    types,
-    lengths,
-    labels: Uint32Array.from(labels),
-    targets: Float32Array.from(labels),
-    weights: Float32Array.from(rows, (_, row) => row < indices.length ? 1 : 0),
-  };
+    });
+    labels[row] = label;
+    targets[row] = label;
+    weights[row] = row < indices.length ? 1 : 0;
+  }
+  return into;
 }

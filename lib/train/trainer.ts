@@ -14,7 +14,15 @@ import { sizeOf, type Tensor } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
-import { type Batch, batchInputs, bucketOf, type Encoded, makeBatches } from "./batches.ts";
+import {
+  type Batch,
+  type BatchInputs,
+  batchInputs,
+  bucketOf,
+  type Encoded,
+  inputArrays,
+  makeBatches,
+} from "./batches.ts";
 import { checkExamples, checkTexts, checkTrainOptions } from "./checks.ts";
 import {
   describeRun,
@@ -46,10 +54,11 @@ export interface TrainOptions extends Partial<AdamWOptions> {
   readonly seed: number;
 }
 
-/** One compiled step and the place of its predictions. */
+/** One compiled step, the place of its predictions, and the arrays that its inputs are written from. */
 interface StepProgram {
   readonly compiled: CompiledGraph;
   readonly predictions: Tensor;
+  readonly arrays: BatchInputs & { readonly clock: Uint32Array<ArrayBuffer> };
 }
 
 /**
@@ -198,10 +207,10 @@ export class Trainer implements Disposable {
   /** One optimizer step on one batch, or on the mean of several. */
   async #runStep(batches: readonly Batch[]): Promise<void> {
     for (const [i, batch] of batches.entries()) {
-      const { compiled } = await this.#program(batch.length, true);
-      this.#upload(compiled, batch, this.examples);
+      const program = await this.#program(batch.length, true);
+      this.#upload(program, batch, this.examples);
       this.#accumulator?.begin(i, batches.length);
-      compiled.program.replay();
+      program.compiled.program.replay();
       this.#batch++;
     }
     this.#accumulator?.step(this.options.seed, this.#step);
@@ -223,8 +232,9 @@ export class Trainer implements Disposable {
       (own) => this.gpu.destroyBuffer(own),
     );
     for (const [i, batch] of batches.entries()) {
-      const { compiled, predictions } = await this.#program(batch.length, false);
-      this.#upload(compiled, batch, examples);
+      const program = await this.#program(batch.length, false);
+      const { compiled, predictions } = program;
+      this.#upload(program, batch, examples);
       compiled.program.replay([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
     }
     const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
@@ -334,7 +344,12 @@ export class Trainer implements Disposable {
   }
 
   async #compile(label: string, length: number, training: boolean): Promise<StepProgram> {
-    const shape = { examples: this.options.batchSize, length };
+    const { batchSize, seed } = this.options;
+    const shape = { examples: batchSize, length };
+    const arrays = {
+      ...inputArrays(this.model, this.head, batchSize, length),
+      clock: Uint32Array.of(seed, 0),
+    };
     const { graph, predictions, losses, loss, clock } = traceStep(
       this.model,
       this.adapter,
@@ -350,7 +365,7 @@ export class Trainer implements Disposable {
     };
     if (!training) {
       const compiled = await compile(this.gpu, [predictions], { label, weights, arena: this.#arena });
-      return { compiled, predictions };
+      return { compiled, predictions, arrays };
     }
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
     const accumulator = await this.#accumulatorIfNeeded();
@@ -366,7 +381,7 @@ export class Trainer implements Disposable {
       epilogue: (view) =>
         accumulator ? [accumulator.call(view(loss))] : this.#optimizer.calls(view(loss), view(clock)),
     });
-    return { compiled, predictions };
+    return { compiled, predictions, arrays };
   }
 
   async #accumulatorIfNeeded(): Promise<Accumulator | undefined> {
@@ -377,13 +392,12 @@ export class Trainer implements Disposable {
   }
 
   /** Writes a batch into a program's inputs. */
-  #upload({ inputs }: CompiledGraph, batch: Batch, examples: readonly Encoded[]): void {
-    const { batchSize, seed } = this.options;
-    const data = {
-      ...batchInputs(this.model, this.head, batchSize, batch, examples),
-      clock: Uint32Array.of(seed, this.#batch),
-    };
-    for (const [name, { buffer }] of inputs) this.gpu.upload(buffer, data[name as keyof typeof data]);
+  #upload({ compiled, arrays }: StepProgram, batch: Batch, examples: readonly Encoded[]): void {
+    batchInputs(this.model, this.head, this.options.batchSize, batch, examples, arrays);
+    arrays.clock[1] = this.#batch;
+    for (const [name, { buffer }] of compiled.inputs) {
+      this.gpu.upload(buffer, arrays[name as keyof typeof arrays]);
+    }
   }
 
   /** Frees everything the run has allocated. */

@@ -38,6 +38,21 @@ fn main(
   var a_at${p} = (a0 + min(row0 + ${p * SUBGROUP}u + lane, params.m - 1u) * params.ld_a) / 4u;
 #end
 #end
+#if PACKING == 5
+  // B's next four along k, or its next row, lie beside the last ones until a panel ends.
+#if TRANS_B
+#for j in 0..TILE_N
+  var b_at${j} = min(col0 + ${j}u, params.n - 1u) * ${PANEL / 4}u;
+#end
+  let to_panel = (params.stride_b - ${PANEL}u) / 4u;
+#else
+#for q in 0..TILE_N / 4
+  let column${q} = min(col0 + ${4 * q}u, params.n - 4u);
+  var b_at${q} = (column${q} / ${PANEL}u * params.stride_b + column${q} % ${PANEL}u) / 4u;
+#end
+  let b_step = ${PANEL / 4}u;
+#end
+#else
 #if TRANS_B
 #for j in 0..TILE_N
   var b_at${j} = (b0 + min(col0 + ${j}u, params.n - 1u) * params.ld_b) / 4u;
@@ -47,6 +62,7 @@ fn main(
   var b_at${q} = (b0 + min(col0 + ${4 * q}u, params.n - ${WIDTH}u)) / ${WIDTH}u;
 #end
   let b_step = params.ld_b / ${WIDTH}u;
+#end
 #end
 #if TRANS_A
   let a_step = params.ld_a / 4u;
@@ -66,8 +82,19 @@ fn main(
 #end
 #if TRANS_B
 #for j in 0..TILE_N
+#if PACKING == 5
+    let bt${j} = b[b_at${j}];
+#else
     let bt${j} = load_b(b_at${j});
+#end
     b_at${j} += 1u;
+#end
+#if PACKING == 5
+    if (k % ${PANEL}u == ${PANEL - 4}u) {
+#for j in 0..TILE_N
+      b_at${j} += to_panel;
+#end
+    }
 #end
 #for e in 0..4
 #if WIDTH == 4
@@ -81,7 +108,7 @@ fn main(
 #else
 #for e in 0..K_STEP
 #for q in 0..TILE_N / WIDTH
-#if WIDTH == 4
+#if WIDTH == 4 && PACKING != 5
     let b${e}_${q} = load_b(b_at${q});
 #else
     let b${e}_${q} = b[b_at${q}];

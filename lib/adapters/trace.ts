@@ -1,11 +1,12 @@
 /** Tracing a model with an adapter in place. */
 
-import type { Graph, Tensor } from "../graph/graph.ts";
+import type { DType, Graph, Tensor } from "../graph/graph.ts";
 import { activate } from "../graph/ops/activation.ts";
 import { dropout } from "../graph/ops/dropout.ts";
 import { linear } from "../graph/ops/matmul.ts";
 import type { FusedActivation } from "../graph/ops/product.ts";
 import { packedLinear } from "../graph/ops/packed_linear.ts";
+import { rowMajor } from "../graph/ops/row_major.ts";
 import { denseWeight, type Encoder, scalesOf, type Tracer } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
 import type { Site } from "./method.ts";
@@ -18,6 +19,8 @@ export interface TraceContext {
   readonly lengths: Tensor;
   /** [2] u32, seed and step; turns adapter dropout on. */
   readonly clock?: Tensor;
+  /** How the base's weights lie on the GPU, by name; f32 row by row where absent. */
+  readonly storage?: (name: string) => DType;
   /** Receives what a method adds to the training loss. */
   readonly addLoss?: (loss: Tensor) => void;
 }
@@ -45,7 +48,7 @@ interface BaseOptions {
 
 /** The model's own layer at `path`, dense or packed. */
 function baseLayer(
-  { graph, weight }: Pick<Tracer, "graph" | "weight">,
+  { graph, stored }: { readonly graph: Graph; readonly stored: (name: string) => Tensor },
   model: Encoder,
   path: string,
   x: Tensor,
@@ -53,7 +56,7 @@ function baseLayer(
 ): Tensor {
   const name = `${path}.weight`;
   const packed = model.packed?.get(name);
-  if (!packed) return linear(x, weight(name), { activation, ...options });
+  if (!packed) return linear(x, stored(name), { activation, ...options });
   const { shape, packing, scales } = packed;
   const y = packedLinear(x, {
     values: graph.weight(name, shape, false, packing),
@@ -65,11 +68,17 @@ function baseLayer(
 /** Traces models with `adapter` in place. */
 export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: TraceContext): Tracer {
   const byPath = new Map(adapter.modules.map((adapted) => [adapted.module.path, adapted]));
-  const weight = (name: string) =>
-    graph.weight(name, denseWeight(model, name).shape, adapter.trainedBase.has(name));
+  const stored = (name: string) => {
+    const dtype = context.storage?.(name) ?? "f32";
+    return graph.weight(name, denseWeight(model, name).shape, adapter.trainedBase.has(name), dtype);
+  };
+  const weight = (name: string) => {
+    const tensor = stored(name);
+    return tensor.dtype === "f32" ? tensor : rowMajor(tensor);
+  };
   const biasOf = (path: string) => model.weights.has(`${path}.bias`) ? weight(`${path}.bias`) : undefined;
   const base = (path: string, x: Tensor, options: BaseOptions) =>
-    baseLayer({ graph, weight }, model, path, x, options);
+    baseLayer({ graph, stored }, model, path, x, options);
   const siteOf = (adapted: AdaptedModule, x: Tensor, residual?: Tensor): Site => {
     const rate = adapted.options.dropout ?? 0;
     const { path } = adapted.module;

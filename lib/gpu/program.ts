@@ -15,6 +15,8 @@ export interface BufferView {
   readonly offset: number;
   /** How many. */
   readonly bytes: number;
+  /** Whether they are a matrix in panels (see `graph/panels.ts`). */
+  readonly inPanels?: boolean;
 }
 
 /** One dispatch with everything it needs, by the WGSL's own names. */

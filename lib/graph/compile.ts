@@ -123,6 +123,11 @@ export async function compile(
         }] wants ${bytes}`,
       );
     }
+    const inPanels = node.outputs[0].dtype === "f32 in panels";
+    if (inPanels !== (source.inPanels ?? false)) {
+      const [lies, wanted] = inPanels ? ["row by row", "in panels"] : ["in panels", "row by row"];
+      throw new Error(`${label}: "${node.name}" lies ${lies}, and the graph reads it ${wanted}`);
+    }
     sources.set(node, source);
   }
   const view = (tensor: Tensor): BufferView => {

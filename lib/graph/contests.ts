@@ -59,7 +59,9 @@ function fill(gpu: Gpu, buffer: GPUBuffer, dtype: DType): void {
 }
 
 function patternOf(dtype: DType): Uint32Array {
-  if (dtype === "f32") return new Uint32Array(uniform(0, 0, patternLength, 1).buffer);
+  if (dtype === "f32" || dtype === "f32 in panels") {
+    return new Uint32Array(uniform(0, 0, patternLength, 1).buffer);
+  }
   const bits = Uint32Array.from({ length: patternLength }, (_, i) => randomBits(0, 0, 0, i));
   // Of a half's exponent the highest bit is left out: below 2, subnormals among them, and neither infinite nor NaN.
   return dtype === "f16" ? bits.map((word) => word & 0xbfff_bfff) : bits;

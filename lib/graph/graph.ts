@@ -6,10 +6,17 @@
 import type { DeviceTraits, Grid, Kernel } from "../gpu/kernel.ts";
 
 /** Element type of a tensor. Whatever an op computes is f32; the narrow types are how frozen weights may be stored. */
-export type DType = "f32" | "u32" | "f16" | "int8" | "int4";
+export type DType = "f32" | "u32" | "f32 in panels" | "f16" | "int8" | "int4";
 
 /** Bytes of an element on the GPU. */
-const bytesOfType: Readonly<Record<DType, number>> = { f32: 4, u32: 4, f16: 2, int8: 1, int4: 0.5 };
+const bytesOfType: Readonly<Record<DType, number>> = {
+  f32: 4,
+  u32: 4,
+  "f32 in panels": 4,
+  f16: 2,
+  int8: 1,
+  int4: 0.5,
+};
 
 /** Shape and element type. */
 export interface Spec {

@@ -4,7 +4,7 @@ import type { Adapter } from "../adapters/attach.ts";
 import { tracer } from "../adapters/trace.ts";
 import { type ParameterSpec, zeros } from "../adapters/method.ts";
 import type { Task } from "../data/task.ts";
-import { Graph, type Tensor } from "../graph/graph.ts";
+import { type DType, Graph, type Tensor } from "../graph/graph.ts";
 import { add } from "../graph/ops/binary.ts";
 import { compareFeatures } from "../graph/ops/compare_features.ts";
 import { crossEntropy, meanSquaredError } from "../graph/ops/losses.ts";
@@ -77,6 +77,7 @@ export function traceStep(
   head: HeadShape,
   { examples, length }: StepShape,
   training: boolean,
+  storage?: (name: string) => DType,
 ): TracedStep {
   const graph = new Graph();
   const texts = examples * sequencesOf(model, head);
@@ -88,6 +89,7 @@ export function traceStep(
   const context = {
     lengths,
     clock: training ? clock : undefined,
+    storage,
     addLoss: (term: Tensor) => extra.push(term),
   };
   const pooled = model.trace(tracer(graph, model, adapter, context), ids, lengths);

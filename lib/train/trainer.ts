@@ -356,6 +356,7 @@ export class Trainer implements Disposable {
       this.head,
       shape,
       training,
+      (name) => this.trainable.view(name) ?? this.#ownBase?.view(name) ? "f32" : this.#frozen.storage(name),
     );
     const weights = (name: string): BufferView => {
       const view = this.trainable.view(name) ?? this.#ownBase?.view(name) ?? this.#constants.view(name) ??

@@ -1,8 +1,10 @@
 /** Where a training run's weights lie: frozen ones a buffer each, trainable ones in one flat buffer with their gradients. */
 
 import type { Gpu } from "../gpu/device.ts";
+import { sharingLanes } from "../gpu/kernel.ts";
 import type { BufferView } from "../gpu/program.ts";
-import { sizeOf } from "../graph/graph.ts";
+import { type DType, sizeOf } from "../graph/graph.ts";
+import { fitsPanels, toPanels } from "../graph/panels.ts";
 import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
 import { isInPieces, PieceRoom } from "../models/stored_weight.ts";
 
@@ -21,33 +23,59 @@ export class FrozenWeights implements Disposable {
    * Uploads `weights`. All buffers are made first: where staging memory and buffers are of one kind, as a software driver's are,
    * buffers made in between settle in the staging memory that has just been freed, and the next piece needs new.
    */
-  constructor(gpu: Gpu, weights: Iterable<readonly [string, { readonly data: Stored }]>) {
+  constructor(
+    gpu: Gpu,
+    weights: Iterable<readonly [string, { readonly data: Stored }]>,
+    /** Shapes of those that shall lie in panels. */
+    inPanels: ReadonlyMap<string, readonly number[]> = new Map(),
+  ) {
     using buffers = new DisposableStack();
     const own = new Map(weights);
     for (const [name, weight] of own) {
       const bytes = isInPieces(weight) ? weight.bytes : weight.data.byteLength;
       const buffer = buffers.adopt(gpu.createBuffer(name, bytes), (own) => gpu.destroyBuffer(own));
-      this.#views.set(name, { buffer, offset: 0, bytes });
+      this.#views.set(name, { buffer, offset: 0, bytes, inPanels: inPanels.has(name) });
     }
     const room = new PieceRoom();
     for (const [name, weight] of own) {
       const { buffer } = this.#views.get(name)!;
       let at = 0;
+      const shape = inPanels.get(name);
       for (const piece of isInPieces(weight) ? weight.pieces(room) : [weight.data]) {
-        gpu.upload(buffer, piece, at);
+        if (shape) {
+          toPanels(
+            piece as Float32Array<ArrayBuffer>,
+            at / 4,
+            shape,
+            (run, place) => gpu.upload(buffer, run, 4 * place),
+          );
+        } else gpu.upload(buffer, piece, at);
         at += piece.byteLength;
       }
     }
     this.#buffers = buffers.move();
   }
 
-  /** A model's weights and constants; packed ones as their words, and their scales under `scalesOf` their name. */
-  static of(gpu: Gpu, { weights, constants, packed = new Map() }: Encoder): FrozenWeights {
+  /**
+   * A model's weights and constants; packed ones as their words, and their scales under `scalesOf` their name. On software drivers
+   * linear layers' weights lie in panels where their shape allows it (see `storage`).
+   */
+  static of(gpu: Gpu, { weights, constants, linears, packed = new Map() }: Encoder): FrozenWeights {
     const words = [...packed].flatMap(([name, { words, scales }]): [string, { data: Stored }][] => [
       [name, { data: words }],
       ...scales ? [[scalesOf(name), { data: scales }] as [string, { data: Stored }]] : [],
     ]);
-    return new FrozenWeights(gpu, [...weights, ...constants, ...words]);
+    // A GPU's workgroups load B a tile at a time, from wherever its rows lie.
+    const inPanels = gpu.traits.software && sharingLanes(gpu.traits) > 0
+      ? linears.map(({ path, m, n }): [string, readonly number[]] => [`${path}.weight`, [m, n]])
+        .filter(([name, shape]) => weights.has(name) && fitsPanels(shape))
+      : [];
+    return new FrozenWeights(gpu, [...weights, ...constants, ...words], new Map(inPanels));
+  }
+
+  /** How `name` lies on the GPU, which a graph that reads it must be told. */
+  storage(name: string): DType {
+    return this.#views.get(name)?.inPanels ? "f32 in panels" : "f32";
   }
 
   /** Where `name` lies, if it is here. */

@@ -23,6 +23,7 @@ import { matmul } from "../../lib/graph/ops/matmul.ts";
 import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
 import type { Split } from "../../lib/graph/ops/product.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
+import { rowMajor } from "../../lib/graph/ops/row_major.ts";
 import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../../lib/graph/ops/scale_columns.ts";
 import { softmaxRows } from "../../lib/graph/ops/softmax_rows.ts";
@@ -146,6 +147,36 @@ const shared = [[2, 41, 40, 4, 1], [3, 36, 96, 8, 4]].map(([modules, rows, width
     )
       .reduce((product, u) => multiply(product, u));
   },
+}));
+
+// W's rows fill no tile, one shape is large enough for the kernel for subgroups both ways, and in one more k is long.
+const panelProducts = [[1, 4, 128], [37, 132, 256], [70, 68, 384], [33, 1100, 128]].map((
+  [tokens, m, n],
+): OpCase => ({
+  family: "product with a weight in panels",
+  name: `product with a weight in panels ${tokens}×${m}×${n}`,
+  tolerance,
+  trace: (graph) =>
+    matmul(
+      graph.weight("x", [tokens, n], true),
+      graph.weight("W", [m, n], false, "f32 in panels"),
+      {
+        transposeB: true,
+        bias: graph.weight("bias", [m], true),
+        residual: graph.weight("residual", [tokens, m], true),
+      },
+    ),
+}));
+
+const rowMajors = [[1, 128], [13, 384]].map((shape): OpCase => ({
+  family: "weight out of panels",
+  name: `weight out of panels ${shape.join("×")}`,
+  tolerance,
+  trace: (graph) =>
+    multiply(
+      rowMajor(graph.weight("W", shape, false, "f32 in panels")),
+      graph.weight("other", shape, true),
+    ),
 }));
 
 const activations = (["relu", "tanh", "gelu"] as Activation[]).flatMap((name) =>
@@ -469,6 +500,8 @@ export const opCases: readonly OpCase[] = [
   ...products,
   ...longSums,
   ...epilogues,
+  ...panelProducts,
+  ...rowMajors,
   ...blockProducts,
   ...shared,
   ...mixes,

@@ -3,8 +3,9 @@
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { compile } from "../../lib/graph/compile.ts";
 import { grad } from "../../lib/graph/grad.ts";
-import { Graph, sizeOf, type Tensor } from "../../lib/graph/graph.ts";
+import { Graph, type Node, sizeOf, type Tensor } from "../../lib/graph/graph.ts";
 import { interpret } from "../../lib/graph/interpret.ts";
+import { toPanels } from "../../lib/graph/panels.ts";
 import { multiply } from "../../lib/graph/ops/binary.ts";
 import { meanSquaredError } from "../../lib/graph/ops/losses.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";
@@ -32,10 +33,16 @@ export async function runOnGpu(
   values: Values,
   noReuse = false,
 ): Promise<Float64Array[]> {
-  const upload = (name: string, dtype: string, buffer: GPUBuffer) => {
+  const upload = ({ name, outputs: [{ dtype, shape }] }: Node, buffer: GPUBuffer) => {
     const data = values.get(name)!;
+    if (dtype === "f32 in panels") {
+      return toPanels(Float32Array.from(data), 0, shape, (run, at) => gpu.upload(buffer, run, 4 * at));
+    }
     gpu.upload(buffer, dtype === "u32" ? Uint32Array.from(data) : Float32Array.from(data));
   };
+  const sources = new Map(
+    outputs[0].node.graph.nodes.filter(({ source }) => source).map((node) => [node.name, node]),
+  );
   const weights = new Map<string, GPUBuffer>();
   const compiled = await compile(gpu, outputs, {
     label: "test",
@@ -44,12 +51,13 @@ export async function runOnGpu(
       const bytes = values.get(name)!.length * 4;
       const buffer = weights.get(name) ?? gpu.createBuffer(name, bytes);
       weights.set(name, buffer);
-      return { buffer, offset: 0, bytes };
+      const inPanels = sources.get(name)!.outputs[0].dtype === "f32 in panels";
+      return { buffer, offset: 0, bytes, inPanels };
     },
   });
   for (const node of outputs[0].node.graph.nodes) {
     const buffer = weights.get(node.name) ?? compiled.inputs.get(node.name)?.buffer;
-    if (node.source && buffer) upload(node.name, node.outputs[0].dtype, buffer);
+    if (node.source && buffer) upload(node, buffer);
   }
   compiled.program.replay();
   const results = [];

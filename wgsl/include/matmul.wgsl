@@ -7,7 +7,8 @@
 // LOW_RANK: 1 or 2 where an adapter's product is added (include/low_rank.wgsl).
 // WIDTH: columns of C that store() writes, 4 or 1.
 // PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
-// two's complement and times one scale for each 64 values in the order of memory; 4 what 1 is, read as f16 (wants shader-f16).
+// two's complement and times one scale for each 64 values in the order of memory; 4 what 1 is, read as f16 (wants shader-f16);
+// 5 f32 in panels of PANEL columns, stride_b apart (lib/graph/panels.ts).
 // load_b(i) is the i-th vec4 of B.
 
 #if PACKING == 4
@@ -48,6 +49,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
 #else
 @group(0) @binding(1) var<storage, read> a: array<f32>;
+#end
+#if PACKING == 5
+@group(0) @binding(2) var<storage, read> b: array<vec4f>;
 #end
 #if PACKING == 0
 #if VEC_B
@@ -111,6 +115,11 @@ fn load_b(i: u32) -> vec4f {
 #end
 #if PACKING == 4
   return vec4f(b[i]);
+#end
+#if PACKING == 5
+  let quads = params.ld_b / 4u;
+  let quad = i % quads;
+  return b[quad / ${PANEL / 4}u * (params.stride_b / 4u) + i / quads * ${PANEL / 4}u + quad % ${PANEL / 4}u];
 #end
 }
 #end

@@ -57,6 +57,9 @@ export function linear(x: Tensor, weight: Tensor, options: Omit<MatmulOptions, "
 
 function infer(inputs: readonly Spec[], attrs: MatmulAttrs): readonly Spec[] {
   const { m, n } = extents(inputs, attrs);
+  if (inputs[1].dtype === "f32 in panels" && (attrs.blocks > 1 || attrs.transposeA)) {
+    throw new Error(`${describe(inputs[1])} can only be multiplied whole, from the right`);
+  }
   const out: Spec = {
     shape: attrs.splits.out === "rows" ? [m * attrs.blocks, n] : [m, n * attrs.blocks],
     dtype: "f32",

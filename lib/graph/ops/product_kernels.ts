@@ -6,7 +6,8 @@ import workgroupText from "../../../wgsl/matmul_workgroup.wgsl" with { type: "te
 import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../gpu/kernel.ts";
 import type { Defines } from "../../gpu/render.ts";
 import type { MatmulAttrs } from "./product.ts";
-import { type Problem, stepOf } from "./product_problem.ts";
+import { panelWidth } from "../panels.ts";
+import { packings, type Problem, stepOf } from "./product_problem.ts";
 
 /** A kernel that computes the product, and the grid that covers it. */
 export interface Candidate {
@@ -19,6 +20,11 @@ export interface Candidate {
 /** Where the rows and columns of an invocation's tile lie, for a term of low rank. */
 function tileDefines({ LOW_RANK }: Defines, ROWS: number, columns: number, isSpread: boolean): Defines {
   return LOW_RANK ? { ROWS, QUADS: columns / 4, SPREAD: Number(isSpread) } : {};
+}
+
+/** How B is stored. */
+function storageDefines(PACKING: number): Defines {
+  return PACKING === packings["f32 in panels"] ? { PACKING, PANEL: panelWidth } : { PACKING };
 }
 
 /** A plain kernel's tile an invocation, and invocations a workgroup, along rows and columns. */
@@ -49,7 +55,7 @@ export function plain(
         TRANS_C: Number(transposeC),
         ...epilogue,
         ...tileDefines(epilogue, TILE_M, TILE_N, false),
-        PACKING: packing,
+        ...storageDefines(packing),
         WIDTH: 4,
         TILE_M,
         TILE_N,
@@ -98,7 +104,7 @@ export function subgroup(
         VEC_A: 1,
         VEC_B: Number(TILE_N > 1 || attrs.transposeB),
         WIDTH: Math.min(4, TILE_N),
-        PACKING: packing,
+        ...storageDefines(packing),
         TILE_M,
         TILE_N,
         K_STEP: stepOf(attrs),
@@ -136,7 +142,7 @@ export function workgroup(attrs: MatmulAttrs, { m, n, packing }: Problem, tile: 
         ...epilogue,
         ...tileDefines(epilogue, PER_M, PER_N, true),
         WIDTH: 4,
-        PACKING: packing,
+        ...storageDefines(packing),
         TILE_M,
         TILE_N,
         TILE_K,

@@ -1,10 +1,17 @@
 /** A block product as kernels see it: extents, layouts, how its operands are stored and read. */
 
 import type { DType, Spec } from "../graph.ts";
+import { panelWidth } from "../panels.ts";
 import { extents, type Layout, layoutOf, type MatmulAttrs } from "./product.ts";
 
 /** How B is stored, as the kernels' PACKING has it; f16 is unpacked by hand, or by the device where it can. */
-export const packings: Readonly<Partial<Record<DType, number>>> = { f32: 0, f16: 1, int8: 2, int4: 3 };
+export const packings: Readonly<Partial<Record<DType, number>>> = {
+  f32: 0,
+  f16: 1,
+  int8: 2,
+  int4: 3,
+  "f32 in panels": 5,
+};
 export const nativeF16 = 4;
 
 /** A block product: extents, layouts, and which operands can be read and written as vec4. */
@@ -25,7 +32,11 @@ export interface Problem {
 export function problemOf(inputs: readonly Spec[], out: Spec, attrs: MatmulAttrs): Problem {
   const { m, n, k } = extents(inputs, attrs);
   const a = layoutOf(inputs[0], attrs.blocks, attrs.splits.a);
-  const b = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
+  const rowMajor = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
+  // One block only: from panel to panel.
+  const b = inputs[1].dtype === "f32 in panels"
+    ? { ...rowMajor, stride: rowMajor.rows * panelWidth }
+    : rowMajor;
   const c = layoutOf(out, attrs.blocks, attrs.splits.out);
   const aligned = (layout: Layout, extent: number) => layout.lead % 4 + layout.stride % 4 + extent % 4 === 0;
   const vectors = {

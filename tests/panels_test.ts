@@ -1,0 +1,164 @@
+/** Weights in panels: where each value lies, that every kernel finds it there, and that training on them is training. */
+
+import assert from "node:assert/strict";
+import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
+import { methodByName } from "../lib/adapters/registry.ts";
+import { Gpu } from "../lib/gpu/device.ts";
+import { sharingLanes } from "../lib/gpu/kernel.ts";
+import { compile } from "../lib/graph/compile.ts";
+import { Graph } from "../lib/graph/graph.ts";
+import { linear, matmul } from "../lib/graph/ops/matmul.ts";
+import { productVariants } from "../lib/graph/ops/product_launches.ts";
+import { rowMajor } from "../lib/graph/ops/row_major.ts";
+import { fitsPanels, panelWidth, toPanels } from "../lib/graph/panels.ts";
+import type { Encoder, Weight } from "../lib/models/model.ts";
+import { Trainer } from "../lib/train/trainer.ts";
+import { FrozenWeights } from "../lib/train/weights.ts";
+import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
+import { interpret } from "../lib/graph/interpret.ts";
+import { examples, head, length, vocabulary } from "../bench/works/lora_step.ts";
+import { shapedEncoder } from "../bench/works/shaped_encoder.ts";
+import { testGpu } from "./support/ops.ts";
+
+Deno.test("each value is written once and to its place, whatever the pieces it comes in", () => {
+  const [rows, columns] = [7, 3 * panelWidth];
+  const values = Float32Array.from({ length: rows * columns }, (_, i) => i + 1);
+  const expected = new Float32Array(values.length);
+  values.forEach((value, i) => {
+    const [row, column] = [Math.floor(i / columns), i % columns];
+    const panel = Math.floor(column / panelWidth);
+    expected[(panel * rows + row) * panelWidth + column % panelWidth] = value;
+  });
+  for (const length of [1, 5, 127, 128, 383, 384, 385, 1000, values.length]) {
+    const found = new Float32Array(values.length);
+    let written = 0;
+    for (let from = 0; from < values.length; from += length) {
+      toPanels(values.slice(from, from + length), from, [rows, columns], (run, at) => {
+        found.set(run, at);
+        written += run.length;
+      });
+    }
+    assert.deepEqual(found, expected, `pieces of ${length}`);
+    assert.equal(written, values.length, `pieces of ${length}`);
+  }
+  assert.deepEqual([[4, 128], [6, 128], [4, 192], [768, 3072]].map(fitsPanels), [true, false, false, true]);
+});
+
+/** x Wᵀ and dY W, with W in panels or not. */
+function traced(transposeB: boolean, dtype: "f32" | "f32 in panels", [tokens, m, n]: readonly number[]) {
+  const graph = new Graph();
+  const x = graph.weight("x", [tokens, transposeB ? n : m], false);
+  return matmul(x, graph.weight("W", [m, n], false, dtype), { transposeB });
+}
+
+for (const [transposeB, name] of [[true, "y = x Wᵀ"], [false, "dx = dY W"]] as const) {
+  Deno.test(`${name}: panels change no bit, in a kernel of each family`, async () => {
+    const shape = [70, 132, 256] as const;
+    const [tokens, m, n] = shape;
+    const values: Values = new Map([
+      ["x", randomValues("x", tokens * (transposeB ? n : m))],
+      ["W", randomValues("W", m * n)],
+    ]);
+    const gpu = await testGpu();
+    const [expected] = await runOnGpu(gpu, [traced(transposeB, "f32", shape)], values);
+    const product = traced(transposeB, "f32 in panels", shape);
+    assert.ok(relativeError(expected, interpret([product], values)[0]) < 1e-5);
+    // A GPU's kernels are among the candidates of no software driver.
+    const traits = { ...gpu.traits, software: false };
+    const { attrs, inputs } = product.node;
+    const { bucket, candidates } = productVariants(attrs, inputs, product, traits);
+    const families = ["subgroup", "plain", "workgroup"].map((family) =>
+      candidates.find((candidate) => candidate.name.startsWith(family))?.name
+    ).filter((found) => found !== undefined);
+    assert.ok(families.length >= (sharingLanes(gpu.traits) > 0 ? 3 : 2), `${families}`);
+    for (const family of families) {
+      const choosing = { ...traits, choices: new Map([[bucket, family]]) };
+      const device = new Gpu(gpu.device, gpu.device.adapterInfo, choosing);
+      assert.deepEqual((await runOnGpu(device, [product], values))[0], expected, family);
+    }
+  });
+}
+
+Deno.test("panels are multiplied whole and from the right, and read by nothing that does not know of them", async () => {
+  const graph = new Graph();
+  const W = graph.weight("W", [128, 128], false, "f32 in panels");
+  const x = graph.weight("x", [128, 128], false);
+  assert.throws(
+    () => matmul(x, W, { blocks: 2, splits: { a: "columns", b: "rows", out: "columns" } }),
+    /f32 in panels can only be multiplied whole/,
+  );
+  assert.throws(() => matmul(x, W, { transposeA: true }), /f32 in panels can only be multiplied whole/);
+  assert.throws(() => rowMajor(x), /\[128, 128\] f32 is not in panels/);
+  const gpu = await testGpu();
+  const data = Float32Array.from(randomValues("W", 128 * 128));
+  for (
+    const [inPanels, message] of [
+      [["W", "x"], /test: "x" lies in panels, and the graph reads it row by row/],
+      [[], /test: "W" lies row by row, and the graph reads it in panels/],
+    ] as const
+  ) {
+    const shapes = new Map(inPanels.map((name) => [name, [128, 128]]));
+    using frozen = new FrozenWeights(gpu, [["W", { data }], ["x", { data }]], shapes);
+    const weights = (name: string) => frozen.view(name)!;
+    await assert.rejects(() => compile(gpu, [linear(x, W)], { label: "test", weights }), message);
+  }
+});
+
+/** Of 12 heads. */
+const width = 384;
+
+/** The losses of two steps on an encoder 384 wide, with the model's weights as `frozen` has them. */
+async function losses(gpu: Gpu, model: Encoder, method: string, options: object, frozen?: FrozenWeights) {
+  const adapter = attach(
+    model,
+    methodByName(method),
+    { ...options, target: ["query", "value"] } as AttachOptions,
+  );
+  const training = { learningRate: 1e-2, epochs: 2, batchSize: examples.length, warmupRatio: 0, seed: 0 };
+  using trainer = new Trainer(gpu, model, adapter, head, examples, training, frozen);
+  return [...await trainer.epoch(0), ...await trainer.epoch(1)].map((
+    { loss, gradientNorm },
+  ) => [loss, gradientNorm]);
+}
+
+for (
+  const [method, options] of Object.entries({
+    "LoRA": { r: 8 },
+    "BoRA": { r: 4, blocks: 8 },
+    // These compute with W itself, ReLoRA with its own, full fine-tuning trains it.
+    "DoRA": { r: 4 },
+    "HiRA": { r: 4 },
+    "ReLoRA": { r: 4, every: 1, restartWarmup: 0 },
+    "Full fine-tuning": {},
+  })
+) {
+  Deno.test(`${method}: training on weights in panels is training on the same weights`, async () => {
+    const gpu = await testGpu();
+    const model = shapedEncoder(2, vocabulary, length, width);
+    const all = [...model.weights, ...model.constants] as [string, Weight][];
+    const shapes = model.linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const);
+    using rows = new FrozenWeights(gpu, all);
+    using panels = new FrozenWeights(gpu, all, new Map(shapes));
+    assert.equal(panels.storage("layer.0.query.weight"), "f32 in panels");
+    assert.equal(rows.storage("layer.0.query.weight"), "f32");
+    const expected = (await losses(gpu, model, method, options, rows)).flat();
+    const found = (await losses(gpu, model, method, options, panels)).flat();
+    // Rows by row, a long k is summed in parts.
+    found.forEach((value, i) =>
+      assert.ok(Math.abs(value / expected[i] - 1) < 1e-5, `${found}, not ${expected}`)
+    );
+    assert.notEqual(expected[0], expected[2]);
+  });
+}
+
+Deno.test("a software driver whose lanes share loads keeps linear layers' weights in panels, and no other device", async () => {
+  const gpu = await testGpu();
+  const model = shapedEncoder(1, vocabulary, length, width);
+  const storageOn = (traits: Gpu["traits"]) => {
+    using frozen = FrozenWeights.of(new Gpu(gpu.device, gpu.device.adapterInfo, traits), model);
+    return ["layer.0.query.weight", "embedding.weight"].map((name) => frozen.storage(name));
+  };
+  assert.deepEqual(storageOn({ subgroupSize: 8, software: true }), ["f32 in panels", "f32"]);
+  assert.deepEqual(storageOn({ subgroupSize: 8 }), ["f32", "f32"]);
+  assert.deepEqual(storageOn({ subgroupSize: 0, software: true }), ["f32", "f32"]);
+});

@@ -7,7 +7,7 @@ import { Gpu } from "../lib/gpu/device.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
-import { activate } from "../lib/graph/ops/activation.ts";
+import { activate, type Activation, activationGradient } from "../lib/graph/ops/activation.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
 import { matmul } from "../lib/graph/ops/matmul.ts";
 import { plan } from "../lib/graph/plan.ts";
@@ -108,7 +108,7 @@ Deno.test("products stay apart where the first one is read elsewhere, or the sec
   }
 });
 
-for (const [m, n, k] of [[41, 96, 20], [5, 7, 3]]) {
+for (const [m, n, k] of [[41, 96, 20], [41, 12, 20], [5, 7, 3]]) {
   for (const keepsProduct of [true, false]) {
     const name = `${m}×${n}×${k}, the product ${keepsProduct ? "read elsewhere" : "not kept"}`;
     Deno.test(`GELU of a product in its kernel: ${name}`, async () => {
@@ -139,6 +139,55 @@ Deno.test("GELU stays apart of a product with an activation or a residual of its
   }
   assert.deepEqual(opsOf([activate("gelu", add(x, x))]), ["add", "activation"]);
   assert.deepEqual(opsOf([activate("relu", matmul(x, W, { transposeB: true }))]), ["matmul", "activation"]);
+});
+
+/** G·W ⊙ f′(value), as the gradient of a layer under an activation. */
+function throughActivation(of: Activation, [m, n, k]: readonly number[], inPanels = false): [Tensor, Tensor] {
+  const graph = new Graph();
+  const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, false);
+  const W = graph.weight("W", [k, n], false, inPanels ? "f32 in panels" : "f32");
+  const product = matmul(weight("G", m, k), W, { scale: 0.7 });
+  return [product, activationGradient(of, weight("value", m, n), product)];
+}
+
+for (const  of of["relu", "tanh", "gelu"] as const) {
+  for (
+    const [[m, n, k], inPanels] of [
+      [[41, 96, 20], false],
+      [[41, 12, 20], false],
+      [[5, 7, 3], false],
+      [[37, 128, 900], true],
+    ] as const
+  ) {
+    const name = `${of}, ${m}×${n}×${k}${inPanels ? ", in panels" : ""}`;
+    Deno.test(`a product times an activation's derivative, in its kernel: ${name}`, async () => {
+      const [, dz] = throughActivation(of, [m, n, k], inPanels);
+      assert.deepEqual(opsOf([dz]), ["productSlope"]);
+      const values: Values = new Map();
+      fillSources(dz.node.graph, values);
+      const [expected] = interpret([dz], values);
+      const gpu = await testGpu();
+      for (const device of [gpu, new Gpu(gpu.device, gpu.device.adapterInfo)]) {
+        const [actual] = await runOnGpu(device, [dz], values);
+        assert.ok(relativeError(actual, expected) < 1e-5);
+      }
+    });
+  }
+}
+
+Deno.test("a product stays apart of an activation's derivative where another reads it, or its k is summed in parts", () => {
+  const [product, dz] = throughActivation("gelu", [4, 8, 12]);
+  assert.deepEqual(opsOf([dz, product]), ["matmul", "activationGradient"]);
+  const [read, other] = throughActivation("gelu", [4, 8, 12]);
+  assert.deepEqual(opsOf([add(other, read)]), ["matmul", "activationGradient", "add"]);
+  const [, long] = throughActivation("gelu", [4, 8, 1100]);
+  assert.deepEqual(opsOf([long]), ["matmul", "activationGradient"]);
+  const [asValue] = throughActivation("gelu", [4, 8, 12]);
+  assert.deepEqual(opsOf([activationGradient("gelu", asValue, add(asValue, asValue))]), [
+    "matmul",
+    "add",
+    "activationGradient",
+  ]);
 });
 
 interface Adapted {

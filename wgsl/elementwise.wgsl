@@ -59,6 +59,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   out[i] = y[i] * (1.0 - v * v);
 #end
 #if FUNCTION == 7
-  out[i] = y[i] * (normal_cdf(v) + v * 0.3989422804014327 * exp(-0.5 * v * v));
+  out[i] = y[i] * gelu_slope(v);
 #end
 }

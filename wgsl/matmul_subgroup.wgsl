@@ -48,7 +48,7 @@ fn main(
 #else
 #for q in 0..TILE_N / 4
   let column${q} = min(col0 + ${4 * q}u, params.n - 4u);
-  var b_at${q} = (column${q} / ${PANEL}u * params.stride_b + column${q} % ${PANEL}u) / 4u;
+  var b_at${q} = (column${q} / ${PANEL}u * params.stride_b + params.start_b / params.ld_b * ${PANEL}u + column${q} % ${PANEL}u) / 4u;
 #end
   let b_step = ${PANEL / 4}u;
 #end

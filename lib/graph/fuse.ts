@@ -3,6 +3,7 @@
 import type { Node, Tensor } from "./graph.ts";
 import { adaptedProduct } from "./ops/adapted_product.ts";
 import { productGelu } from "./ops/product_gelu.ts";
+import { productSlope } from "./ops/product_slope.ts";
 
 /** Two nodes made one, which takes the place of `at`. */
 interface Merger {
@@ -12,8 +13,9 @@ interface Merger {
 }
 
 /**
- * `nodes`, in an order they can run in, with these pairs made one: a product and GELU of it; a product, and one of low rank that is
- * added to it, where nothing else reads the first and it is none of `kept`.
+ * `nodes`, in an order they can run in, with these pairs made one: a product and GELU of it; and, where nothing else reads the first
+ * and it is none of `kept`, a product and one of low rank that is added to it, and a product and its product with an activation's
+ * derivative.
  */
 export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] {
   const readers = new Map<Tensor, number>();
@@ -38,6 +40,7 @@ function mergerOf(node: Node, isReadOnce: (tensor: Tensor) => boolean): Merger |
   if (!onto?.node.op) return undefined;
   const activated = productGelu(onto.node, node, !isReadOnce(onto));
   if (activated) return { both: activated, at: onto.node, gone: node };
-  const adapted = isReadOnce(onto) ? adaptedProduct(onto.node, node) : undefined;
-  return adapted && { both: adapted, at: node, gone: onto.node };
+  if (!isReadOnce(onto)) return undefined;
+  const both = adaptedProduct(onto.node, node) ?? productSlope(onto.node, node);
+  return both && { both, at: node, gone: onto.node };
 }

@@ -14,3 +14,8 @@ fn normal_cdf(v: Value) -> Value {
 fn gelu(v: Value) -> Value {
   return v * normal_cdf(v);
 }
+
+// Its derivative, Φ(x) + x·φ(x).
+fn gelu_slope(v: Value) -> Value {
+  return normal_cdf(v) + v * 0.3989422804014327 * exp(-0.5 * v * v);
+}

@@ -4,6 +4,8 @@
 // ACTIVATION: 0 none, 1 ReLU, 2 tanh. TRANS_C: 1 stores Cᵀ (without bias): element (row, col) of the product at col·ld_c + row.
 //
 // GELU: 1 stores gelu(C) in its place; 2 stores it beside it, in `activated`.
+// SLOPE: 0 none, else C times an activation's derivative, read off `slope_at`, laid out as C: 1 ReLU's and 2 tanh's off their output,
+// 3 GELU's off its input.
 // LOW_RANK: 1 or 2 where an adapter's product is added (include/low_rank.wgsl).
 // WIDTH: columns of C that store() writes, 4 or 1.
 // PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
@@ -93,6 +95,13 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> activated: array<f32>;
 #end
 #end
+#if SLOPE
+#if VEC_C
+@group(0) @binding(10) var<storage, read> slope_at: array<vec4f>;
+#else
+@group(0) @binding(10) var<storage, read> slope_at: array<f32>;
+#end
+#end
 #if LOW_RANK
 @group(0) @binding(7) var<storage, read> v: array<vec4f>;
 @group(0) @binding(8) var<storage, read> low: array<vec4f>;
@@ -124,8 +133,22 @@ fn load_b(i: u32) -> vec4f {
 }
 #end
 
-#if GELU
+#if GELU || SLOPE == 3
 #include "gelu.wgsl"
+#end
+
+#if SLOPE
+fn slope(v: Value) -> Value {
+#if SLOPE == 1
+  return select(Value(0.0), Value(1.0), v > Value(0.0));
+#end
+#if SLOPE == 2
+  return 1.0 - v * v;
+#end
+#if SLOPE == 3
+  return gelu_slope(v);
+#end
+}
 #end
 
 fn finish(value: vec4f, col: u32, block: u32) -> vec4f {
@@ -166,13 +189,28 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
 #if GELU == 1
   v = gelu(v);
 #end
+#if SLOPE
+  v *= slope(slope_at[at / 4u]);
+#end
   c[at / 4u] = v;
 #if GELU == 2
   activated[at / 4u] = gelu(v);
 #end
 #else
-#if GELU
+#if GELU && WIDTH == 4
   let g = gelu(v);
+#end
+#if GELU && WIDTH == 1
+  let g = vec4f(gelu(v.x));
+#end
+#if SLOPE
+  // Past the last column nothing is stored.
+#if WIDTH == 4
+  let last_at = at + (params.n - 1u - col) * step;
+  v *= slope(vec4f(slope_at[at], slope_at[min(at + step, last_at)], slope_at[min(at + 2u * step, last_at)], slope_at[min(at + 3u * step, last_at)]));
+#else
+  v *= slope(slope_at[at]);
+#end
 #end
 #for e in 0..WIDTH
   if (col + ${e}u < params.n) {

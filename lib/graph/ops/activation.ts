@@ -44,7 +44,8 @@ export const activationOp: Op<Activation> = {
   dispatches: ({ attrs, inputs, outputs }) => elementwise(attrs, outputs[0], inputs[0]),
 };
 
-const activationGradientOp: Op<Activation> = {
+/** The op of `activationGradient`. */
+export const activationGradientOp: Op<Activation> = {
   name: "activationGradient",
   infer([value, gradient]) {
     sameShape(value, gradient);

@@ -4,6 +4,7 @@ import type { DeviceTraits } from "../../gpu/kernel.ts";
 import type { Defines } from "../../gpu/render.ts";
 import type { Dispatch, Spec, Tensor, Variants } from "../graph.ts";
 import type { LowRankTerm, MatmulAttrs } from "./product.ts";
+import type { Activation } from "./activation.ts";
 import { bucketOf, candidates, chosen, few, kChunkOf } from "./product_choice.ts";
 import { type Problem, problemOf, transposed } from "./product_problem.ts";
 
@@ -24,10 +25,16 @@ export interface Fused {
   readonly term?: LowRankTerm;
   /** GELU of the result, after all else and without a residual: beside it into this tensor, or in its place. */
   readonly gelu?: Tensor | "alone";
+  /** An activation's derivative that the result is multiplied by, read off `at` (see `activationGradient`). */
+  readonly slope?: { readonly of: Activation; readonly at: Tensor };
 }
 
-function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, { term, gelu }: Fused): Defines {
+/** As include/matmul.wgsl numbers them. */
+const slopes: Readonly<Record<Activation, number>> = { relu: 1, tanh: 2, gelu: 3 };
+
+function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, { term, gelu, slope }: Fused): Defines {
   return {
+    SLOPE: slope ? slopes[slope.of] : 0,
     GELU: gelu === undefined ? 0 : gelu === "alone" ? 1 : 2,
     LOW_RANK: term ? (term.transposed ? 1 : 2) : 0,
     BIAS: Number(attrs.hasBias),
@@ -37,7 +44,7 @@ function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, { term, gelu }: F
 }
 
 /** The epilogue of a launch that adds its part of k to what the one before left. */
-const addToOutput: Defines = { GELU: 0, LOW_RANK: 0, BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
+const addToOutput: Defines = { SLOPE: 0, GELU: 0, LOW_RANK: 0, BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
 
 /** The candidates for a product of `inputs` [a, b] into `out`. */
 export function productVariants(
@@ -114,8 +121,9 @@ function termParams({ term }: Fused, n: number): Record<string, number> {
   return { rank: width / blocks, ld_v: width, block_cols: n / blocks, low_rank_scale: scale };
 }
 
-function fusedBindings({ term, gelu }: Fused): Record<string, Tensor> {
+function fusedBindings({ term, gelu, slope }: Fused): Record<string, Tensor> {
   return {
+    ...slope ? { slope_at: slope.at } : {},
     ...term ? { v: term.v, low: term.low } : {},
     ...gelu && gelu !== "alone" ? { activated: gelu } : {},
   };

@@ -126,7 +126,10 @@ export async function compile(
     const inPanels = node.outputs[0].dtype === "f32 in panels";
     if (inPanels !== (source.inPanels ?? false)) {
       const [lies, wanted] = inPanels ? ["row by row", "in panels"] : ["in panels", "row by row"];
-      throw new Error(`${label}: "${node.name}" lies ${lies}, and the graph reads it ${wanted}`);
+      throw new Error(
+        `${label}: "${node.name}" lies ${lies}, and the graph reads it ${wanted}: ` +
+          "trace it as the dtype that FrozenWeights.storage gives",
+      );
     }
     sources.set(node, source);
   }

@@ -150,7 +150,7 @@ const shared = [[2, 41, 40, 4, 1], [3, 36, 96, 8, 4]].map(([modules, rows, width
 }));
 
 // W's rows fill no tile, one shape is large enough for the kernel for subgroups both ways, and in one more k is long.
-const panelProducts = [[1, 4, 128], [37, 132, 256], [70, 68, 384], [33, 1100, 128]].map((
+const panelProducts = [[1, 4, 64], [37, 132, 128], [70, 68, 192], [33, 1100, 64]].map((
   [tokens, m, n],
 ): OpCase => ({
   family: "product with a weight in panels",
@@ -168,7 +168,7 @@ const panelProducts = [[1, 4, 128], [37, 132, 256], [70, 68, 384], [33, 1100, 12
     ),
 }));
 
-const rowMajors = [[1, 128], [13, 384]].map((shape): OpCase => ({
+const rowMajors = [[1, 64], [13, 192]].map((shape): OpCase => ({
   family: "weight out of panels",
   name: `weight out of panels ${shape.join("×")}`,
   tolerance,

@@ -150,7 +150,7 @@ async function main(): Promise<void> {
       (regression ? "" : `; classes ${printable(task.labels.join(", "))}`),
   );
   using gpu = await openGpu();
-  using frozen = FrozenWeights.of(gpu, model);
+  using frozen = FrozenWeights.forTraining(gpu, model);
   const { trained } = await fineTune(gpu, model, frozen, adapter, task, split, options, {
     onScores: printScores,
   });

@@ -25,7 +25,7 @@ async function openRun(
     `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,
   );
   const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
-  return { gpu, model, frozen: FrozenWeights.of(gpu, model), environment, profileName, recompute };
+  return { gpu, model, frozen: FrozenWeights.forTraining(gpu, model), environment, profileName, recompute };
 }
 
 async function main(): Promise<void> {

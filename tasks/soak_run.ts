@@ -108,7 +108,7 @@ export async function soak(
   onSample: (sample: Sample) => void = () => {},
 ): Promise<Soak> {
   using owned = new DisposableStack();
-  const frozen = owned.use(FrozenWeights.of(gpu, model));
+  const frozen = owned.use(FrozenWeights.forTraining(gpu, model));
   const folder = await Deno.makeTempDir();
   owned.defer(() => Deno.removeSync(folder, { recursive: true }));
   const entrants = batchSizes.map((batchSize) => {

@@ -167,7 +167,23 @@ for (const  of of["relu", "tanh", "gelu"] as const) {
       fillSources(dz.node.graph, values);
       const [expected] = interpret([dz], values);
       const gpu = await testGpu();
-      for (const device of [gpu, new Gpu(gpu.device, gpu.device.adapterInfo)]) {
+      const { bucket, candidates } = plan([dz]).nodes[0].op!.variants!(plan([dz]).nodes[0], {
+        subgroupSize: 8,
+      });
+      // Compiling it takes long: only once.
+      const workgroup = candidates.find(({ name }) =>
+        of === "gelu" && n === 96 && name.startsWith("workgroup")
+      );
+      const choices = new Map(workgroup ? [[bucket, workgroup.name]] : []);
+      for (
+        const device of [
+          gpu,
+          new Gpu(gpu.device, gpu.device.adapterInfo),
+          ...workgroup
+            ? [new Gpu(gpu.device, gpu.device.adapterInfo, { ...gpu.traits, software: false, choices })]
+            : [],
+        ]
+      ) {
         const [actual] = await runOnGpu(device, [dz], values);
         assert.ok(relativeError(actual, expected) < 1e-5);
       }

@@ -95,7 +95,7 @@ Deno.test("an epoch that was stopped in its midst is run before another", async 
 
 async function cell(checkpointing?: Checkpointing, progress: Progress = {}, changes: Partial<Split> = {}) {
   const gpu = await testGpu();
-  using frozen = FrozenWeights.of(gpu, model);
+  using frozen = FrozenWeights.forTraining(gpu, model);
   const split = { ...splitOfLetters(14), ...changes };
   const { epochs, best, last, steps, trained } = await fineTune(
     ...[gpu, model, frozen, adapter, letters, split, options, progress, checkpointing] as const,

@@ -9,7 +9,7 @@
 // scalar with a zero guard otherwise. Rows and columns past the edge are clamped on load and not stored.
 // Grid: x over the blocks' columns, y over rows. Lanes go on from one block's columns to the next block's: narrow blocks leave none
 // idle. Accumulation is in f32, in order of k: same bits every run.
-// The bindings and RESIDUAL, BIAS, ACTIVATION and PACKING are those of include/matmul.wgsl.
+// The bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING are those of include/matmul.wgsl.
 
 #include "matmul.wgsl"
 

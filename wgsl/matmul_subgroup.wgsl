@@ -12,7 +12,7 @@
 // Grid: x over rows, y over columns, z over blocks. Workgroups run in bands of BAND row tiles, down the rows of a band and
 // then to its next columns: those that follow each other read the same columns of B, and a band's rows of A stay in cache.
 // Accumulation is in f32, in order of k: same bits every run, and the same as matmul.wgsl's over the same k.
-// The bindings and RESIDUAL, BIAS, ACTIVATION and PACKING are those of include/matmul.wgsl.
+// The bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING are those of include/matmul.wgsl.
 
 #include "matmul.wgsl"
 

@@ -9,7 +9,7 @@
 // an invocation owns PER_M×PER_N, in quads that lie TILE_M / PER_M and TILE_N / PER_N quads apart, so that neighbours read
 // neighbouring words. Rows and columns past the edge are clamped on load and not stored; past k there are zeros.
 // Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k: the bits of matmul.wgsl.
-// The bindings and RESIDUAL, BIAS, ACTIVATION and PACKING are those of include/matmul.wgsl.
+// The bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING are those of include/matmul.wgsl.
 
 #include "matmul.wgsl"
 

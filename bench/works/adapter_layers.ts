@@ -82,6 +82,7 @@ export function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean
             parameters: tracedParameters(graph, adapter, adapted),
             lengths: graph.input("lengths", [texts], "u32"),
             base: () => alone ? base : linear(x, W),
+            product: () => alone ? base : linear(x, W),
             addLoss: () => {},
           });
           const loss = sumOfSquares(y, 1);

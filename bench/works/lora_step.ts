@@ -237,7 +237,7 @@ function stepOf(gpu: Gpu, trainee: Trainee, label: string, method: string, optio
   const adapter = attach(model, methodByName(method), { ...options, target } as AttachOptions);
   const costs = adapter.modules.map(({ module, options }) => adapter.method.cost(module, options));
   const perToken = costs.reduce((sum, { forward, backward }) => sum + forward + backward, 0);
-  // Nothing is trained below the first layer's adapters either, so they have no gradient of their input (n·r each).
+  // Nothing is trained below the first layer's adapters, so that they have no gradient of their input (n·r each).
   const unneeded = untrainedBelow + target.length * model.linears[0].n * 8;
   return {
     name: `${label}, ${layers} layer${layers > 1 ? "s" : ""}`,

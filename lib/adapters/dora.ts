@@ -13,7 +13,6 @@
 import { multiply } from "../graph/ops/binary.ts";
 import { detachedInverseColumnNorm } from "../graph/ops/column_norm.ts";
 import { swapAxes } from "../graph/ops/layout.ts";
-import { linear } from "../graph/ops/matmul.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
 import type { Weight } from "../models/model.ts";
 import { identitySpec } from "./identity.ts";
@@ -53,7 +52,7 @@ export function decomposed<O extends AdapterOptions>(
     }),
     forward(site) {
       const norm = detachedInverseColumnNorm(transposedWeight(inner, site));
-      const z = inner.forward({ ...site, base: () => linear(site.x, site.weight) });
+      const z = inner.forward({ ...site, base: site.product });
       const c = multiply(site.parameters.magnitude, norm);
       return scaleColumns(z, c, { shift: site.bias, residual: site.residual });
     },

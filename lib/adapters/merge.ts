@@ -38,6 +38,7 @@ export function tracedMerge(
       parameters: tracedParameters(graph, adapter, adapted),
       lengths: graph.input("lengths", [1], "u32"),
       base: () => linear(identity, weight),
+      product: () => linear(identity, weight),
       addLoss: () => {},
     }));
   return swapAxes(transposed, { p: n, q: m, width: 1 }, [m, n]);

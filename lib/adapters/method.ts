@@ -86,6 +86,8 @@ export interface Site<O extends AdapterOptions = AdapterOptions> {
   readonly lengths: Tensor;
   /** W x + bias + residual, the layer without its adapter: [tokens, m]. */
   base(): Tensor;
+  /** W x alone: [tokens, m]. */
+  product(): Tensor;
   /** Adds a scalar [1] to the training loss. */
   addLoss(loss: Tensor): void;
 }

@@ -72,9 +72,12 @@ export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: 
     const dtype = context.storage?.(name) ?? "f32";
     return graph.weight(name, denseWeight(model, name).shape, adapter.trainedBase.has(name), dtype);
   };
+  const rows = new Map<Tensor, Tensor>();
   const weight = (name: string) => {
     const tensor = stored(name);
-    return tensor.dtype === "f32" ? tensor : rowMajor(tensor);
+    if (tensor.dtype === "f32") return tensor;
+    if (!rows.has(tensor)) rows.set(tensor, rowMajor(tensor));
+    return rows.get(tensor)!;
   };
   const biasOf = (path: string) => model.weights.has(`${path}.bias`) ? weight(`${path}.bias`) : undefined;
   const base = (path: string, x: Tensor, options: BaseOptions) =>
@@ -94,6 +97,7 @@ export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: 
       bias,
       residual,
       base: () => base(path, x, { bias, residual }),
+      product: () => base(path, x, {}),
       parameters: tracedParameters(graph, adapter, adapted),
       lengths: context.lengths,
       addLoss: context.addLoss ?? (() => {}),

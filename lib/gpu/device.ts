@@ -150,7 +150,7 @@ export class Gpu implements Disposable {
   /** What became of the allocations since the last `settled`. */
   #pending: Promise<Error | undefined>[] = [];
   #uploadsSinceSubmit = 0;
-  #bytesSinceSubmit = 0;
+  #bytesSinceWait = 0;
   #closed = false;
 
   /** Wraps `device`; prefer `openGpu`. */
@@ -264,13 +264,14 @@ export class Gpu implements Disposable {
     for (let at = 0; at < data.length; at += uploadPiece) {
       const size = Math.min(uploadPiece, data.length - at);
       queue.writeBuffer(buffer, offset + at * 4, data, at, size);
-      this.#bytesSinceSubmit += size * 4;
-      const many = this.#bytesSinceSubmit >= uploadPiece * 4;
+      this.#bytesSinceWait += size * 4;
+      const many = this.#bytesSinceWait >= uploadPiece * 4;
       if (++this.#uploadsSinceSubmit < 64 && !many) continue;
       queue.submit([]);
-      if (many) this.#pending.push(queue.onSubmittedWorkDone().then(() => undefined));
       this.#uploadsSinceSubmit = 0;
-      this.#bytesSinceSubmit = 0;
+      if (!many) continue;
+      this.#pending.push(queue.onSubmittedWorkDone().then(() => undefined));
+      this.#bytesSinceWait = 0;
     }
   }
 

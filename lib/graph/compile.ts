@@ -128,7 +128,7 @@ export async function compile(
       const [lies, wanted] = inPanels ? ["row by row", "in panels"] : ["in panels", "row by row"];
       throw new Error(
         `${label}: "${node.name}" lies ${lies}, and the graph reads it ${wanted}: ` +
-          "trace it as the dtype that FrozenWeights.storage gives",
+          "use FrozenWeights.of, or trace it as the dtype that it has there",
       );
     }
     sources.set(node, source);

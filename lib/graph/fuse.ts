@@ -14,8 +14,8 @@ interface Merger {
 
 /**
  * `nodes`, in an order they can run in, with these pairs made one: a product and GELU of it; and, where nothing else reads the first
- * and it is none of `kept`, a product and one of low rank that is added to it, and a product and its product with an activation's
- * derivative.
+ * and it is none of `kept`, a product and one of low rank that is added to it, or a product and the activation's derivative that
+ * multiplies it.
  */
 export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] {
   const readers = new Map<Tensor, number>();

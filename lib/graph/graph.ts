@@ -5,7 +5,7 @@
 
 import type { DeviceTraits, Grid, Kernel } from "../gpu/kernel.ts";
 
-/** Element type of a tensor. Whatever an op computes is f32; the narrow types are how frozen weights may be stored. */
+/** Element type of a tensor. Whatever an op computes is f32; the other types but u32 are how frozen weights may be stored. */
 export type DType = "f32" | "u32" | "f32 in panels" | "f16" | "int8" | "int4";
 
 /** Bytes of an element on the GPU. */
@@ -102,6 +102,8 @@ export interface Op<A> {
   dispatches(node: Node<A>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[];
   /** @internal What `dispatches` chooses among by `device.choices`; absent where there is one way only. */
   variants?(node: Node<A>, device: DeviceTraits): Variants;
+  /** Index of the input that may lie in panels (see `panels.ts`); none where absent. */
+  readonly panelInput?: number;
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
 }
@@ -170,7 +172,10 @@ export class Graph {
   /** Applies `op`. Throws what its shape rule throws, with the module path. */
   apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
     const name = this.#scope;
-    for (const { shape } of inputs) {
+    for (const [i, { shape, dtype }] of inputs.entries()) {
+      if (dtype === "f32 in panels" && i !== op.panelInput) {
+        throw new Error(`${op.name} at "${name}" reads [${shape}] row by row, and it lies in panels`);
+      }
       if (shape.some((extent) => !Number.isInteger(extent) || extent < 1)) {
         throw new Error(`${op.name} at "${name}": shape [${shape}] has an empty or fractional dimension`);
       }

@@ -207,15 +207,7 @@ export class AdaptedModel implements Disposable {
     const results: Float32Array[] = [];
     for (const batch of makeBatches(examples, batchSize, 0, 0)) {
       const shape = { examples: batchSize, length: batch.length };
-      const storage = (name: string) => own.view(name) ? "f32" : this.#base.storage(name);
-      const { predictions } = traceStep(
-        this.model,
-        this.#merged ? bare : adapter,
-        head,
-        shape,
-        false,
-        storage,
-      );
+      const { predictions } = traceStep(this.model, this.#merged ? bare : adapter, head, shape, false);
       const views = (name: string): BufferView => {
         const view = own.view(name) ?? this.#base.view(name);
         if (!view) throw new Error(`no weight "${name}": train the adapter with this head first`);

@@ -94,7 +94,7 @@ export function encodeExamples(model: Encoder, task: Task, examples: readonly Ex
  *
  * using gpu = await openGpu();
  * const model = await loadUseLite();
- * using frozen = FrozenWeights.of(gpu, model);
+ * using frozen = FrozenWeights.forTraining(gpu, model);
  * const task = taskByName("sentiment");
  * const { train, dev } = await task.load();
  * const adapter = attach(model, lora, { r: 8, target: ["query", "value"] });

@@ -41,6 +41,7 @@ function traceFit(adapter: Adapter): { graph: Graph; loss: Tensor; clock: Tensor
     parameters: tracedParameters(graph, adapter, adapted),
     lengths: graph.input("lengths", [1], "u32"),
     base: () => constant("transposed weight", [n, m]),
+    product: () => constant("transposed weight", [n, m]),
     addLoss: () => {},
   });
   const loss = meanSquaredError(y, constant("goal", [n * m]), constant("ones", [n * m]));

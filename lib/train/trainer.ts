@@ -34,7 +34,7 @@ import {
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
 import { linearSchedule } from "./schedule.ts";
 import { headParameters, type HeadShape, traceStep } from "./step.ts";
-import { FrozenWeights, TrainableWeights } from "./weights.ts";
+import { FrozenWeights, storageOf, TrainableWeights } from "./weights.ts";
 
 /** What a run is trained with. */
 export interface TrainOptions extends Partial<AdamWOptions> {
@@ -119,7 +119,7 @@ export class Trainer implements Disposable {
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;
     using owned = new DisposableStack();
-    this.#frozen = frozen ?? owned.use(FrozenWeights.of(gpu, model));
+    this.#frozen = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
     this.#constants = owned.use(new FrozenWeights(gpu, constantWeights(model, adapter)));
     this.#ownBase = adapter.method.restarts && owned.use(new RestartableBase(gpu, model, adapter));
     const starting = allStartingWeights(model, adapter, head, options.seed);
@@ -356,11 +356,10 @@ export class Trainer implements Disposable {
       this.head,
       shape,
       training,
-      (name) => this.trainable.view(name) ?? this.#ownBase?.view(name) ? "f32" : this.#frozen.storage(name),
+      (name) => storageOf(this.#viewOf(name)),
     );
     const weights = (name: string): BufferView => {
-      const view = this.trainable.view(name) ?? this.#ownBase?.view(name) ?? this.#constants.view(name) ??
-        this.#frozen.view(name);
+      const view = this.#viewOf(name);
       if (!view) throw new Error(`no weight "${name}"`);
       return view;
     };
@@ -383,6 +382,12 @@ export class Trainer implements Disposable {
         accumulator ? [accumulator.call(view(loss))] : this.#optimizer.calls(view(loss), view(clock)),
     });
     return { compiled, predictions, arrays };
+  }
+
+  /** Where a weight lies: a trained one before the run's own base, and that before the model's. */
+  #viewOf(name: string): BufferView | undefined {
+    return this.trainable.view(name) ?? this.#ownBase?.view(name) ?? this.#constants.view(name) ??
+      this.#frozen.view(name);
   }
 
   async #accumulatorIfNeeded(): Promise<Accumulator | undefined> {

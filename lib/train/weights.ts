@@ -14,6 +14,20 @@ const alignment = 64;
 /** What lies in a buffer: values, or the words of packed ones. */
 type Stored = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
+/** A model's weights, constants and packed words, by name. */
+function allOf({ weights, constants, packed = new Map() }: Encoder): [string, { readonly data: Stored }][] {
+  const words = [...packed].flatMap(([name, { words, scales }]): [string, { data: Stored }][] => [
+    [name, { data: words }],
+    ...scales ? [[scalesOf(name), { data: scales }] as [string, { data: Stored }]] : [],
+  ]);
+  return [...weights, ...constants, ...words];
+}
+
+/** How what lies at `view` lies there, for the graph that reads it; f32 row by row where there is nothing. */
+export function storageOf(view: BufferView | undefined): DType {
+  return view?.inPanels ? "f32 in panels" : "f32";
+}
+
 /** Weights that do not change from step to step, on the GPU: a model's, which several runs may share, or others. */
 export class FrozenWeights implements Disposable {
   readonly #views = new Map<string, BufferView>();
@@ -31,6 +45,9 @@ export class FrozenWeights implements Disposable {
   ) {
     using buffers = new DisposableStack();
     const own = new Map(weights);
+    for (const [name, shape] of inPanels) {
+      if (!fitsPanels(shape)) throw new Error(`"${name}" is [${shape}], which cannot lie in panels`);
+    }
     for (const [name, weight] of own) {
       const bytes = isInPieces(weight) ? weight.bytes : weight.data.byteLength;
       const buffer = buffers.adopt(gpu.createBuffer(name, bytes), (own) => gpu.destroyBuffer(own));
@@ -56,26 +73,21 @@ export class FrozenWeights implements Disposable {
     this.#buffers = buffers.move();
   }
 
-  /**
-   * A model's weights and constants; packed ones as their words, and their scales under `scalesOf` their name. On software drivers
-   * linear layers' weights lie in panels where their shape allows it (see `storage`).
-   */
-  static of(gpu: Gpu, { weights, constants, linears, packed = new Map() }: Encoder): FrozenWeights {
-    const words = [...packed].flatMap(([name, { words, scales }]): [string, { data: Stored }][] => [
-      [name, { data: words }],
-      ...scales ? [[scalesOf(name), { data: scales }] as [string, { data: Stored }]] : [],
-    ]);
-    // A GPU's workgroups load B a tile at a time, from wherever its rows lie.
-    const inPanels = gpu.traits.software && sharingLanes(gpu.traits) > 0
-      ? linears.map(({ path, m, n }): [string, readonly number[]] => [`${path}.weight`, [m, n]])
-        .filter(([name, shape]) => weights.has(name) && fitsPanels(shape))
-      : [];
-    return new FrozenWeights(gpu, [...weights, ...constants, ...words], new Map(inPanels));
+  /** A model's weights and constants; packed ones as their words, and their scales under `scalesOf` their name. */
+  static of(gpu: Gpu, model: Encoder): FrozenWeights {
+    return new FrozenWeights(gpu, allOf(model));
   }
 
-  /** How `name` lies on the GPU, which a graph that reads it must be told. */
-  storage(name: string): DType {
-    return this.#views.get(name)?.inPanels ? "f32 in panels" : "f32";
+  /**
+   * The same for training runs: on software drivers the linear layers' weights lie in panels where their shape allows it, and a graph
+   * that reads them must be told (see `storageOf`). A GPU's workgroups load a tile at a time, from wherever its rows lie.
+   */
+  static forTraining(gpu: Gpu, model: Encoder): FrozenWeights {
+    const { linears, weights } = model;
+    const wantsPanels = gpu.traits.software && sharingLanes(gpu.traits) > 0;
+    const shapes = linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const)
+      .filter(([name, shape]) => wantsPanels && weights.has(name) && fitsPanels(shape));
+    return new FrozenWeights(gpu, allOf(model), new Map(shapes));
   }
 
   /** Where `name` lies, if it is here. */

@@ -90,7 +90,7 @@ export function adaptersOf({ model }: Course): Adapter[] {
 export async function trainSideBySide(gpu: Gpu, course: Course, watch: Watch = {}): Promise<Finish[]> {
   const { model, head, train, dev, batchSize, epochs } = course;
   using owned = new DisposableStack();
-  const frozen = owned.use(FrozenWeights.of(gpu, model));
+  const frozen = owned.use(FrozenWeights.forTraining(gpu, model));
   const trainers = adaptersOf(course).map((adapter, i) => {
     const { learningRate } = contestants[i];
     const options = { learningRate, epochs, batchSize, warmupRatio: 0.03, seed: 0 };

@@ -150,7 +150,7 @@ const shared = [[2, 41, 40, 4, 1], [3, 36, 96, 8, 4]].map(([modules, rows, width
 }));
 
 // W's rows fill no tile, one shape is large enough for the kernel for subgroups both ways, and in one more k is long.
-const panelProducts = [[1, 4, 64], [37, 132, 128], [70, 68, 192], [33, 1100, 64]].map((
+const panelProducts = [[1, 4, 64], [37, 132, 128], [70, 68, 192], [33, 1100, 128]].map((
   [tokens, m, n],
 ): OpCase => ({
   family: "product with a weight in panels",

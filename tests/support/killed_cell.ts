@@ -16,7 +16,7 @@ import { letters, splitOfLetters } from "./letters.ts";
 const [folder] = Deno.args;
 using gpu = await openGpu();
 const model = tinyEncoder();
-using frozen = FrozenWeights.of(gpu, model);
+using frozen = FrozenWeights.forTraining(gpu, model);
 const adapter = attach(model, bora, { r: 2, blocks: 4, dropout: 0.1, target: ["query", "value"] });
 const options = { learningRate: 1e-2, epochs: 8, batchSize: 1, warmupRatio: 0.1, seed: 1 };
 const { trained, epochs, best, last } = await fineTune(

@@ -17,7 +17,7 @@ if (import.meta.main) {
   using gpu = await openGpu();
   const { residentBytes } = processStatus();
   const model = await loadEncoder(Deno.args[0]);
-  using _frozen = FrozenWeights.of(gpu, model);
+  using _frozen = FrozenWeights.forTraining(gpu, model);
   await gpu.settled();
   const gpuBytes = gpu.memory.bytes;
   const grown = processStatus().peakResidentBytes - residentBytes;

@@ -68,7 +68,7 @@ async function measure(gpu: Gpu, folder: string): Promise<Omit<RobertaFigures, "
   const afterFiles = processStatus();
   let uploaded: FrozenWeights | undefined;
   const uploadSeconds = await secondsOf(async () => {
-    uploaded = FrozenWeights.of(gpu, model);
+    uploaded = FrozenWeights.forTraining(gpu, model);
     await gpu.settled();
   });
   using frozen = uploaded!;

@@ -11,7 +11,7 @@
 // PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
 // two's complement and times one scale for each 64 values in the order of memory; 4 what 1 is, read as f16 (wants shader-f16);
 // 5 f32 in panels of PANEL columns, stride_b apart (lib/graph/panels.ts).
-// load_b(i) is the i-th vec4 of B.
+// load_b(i) is the i-th vec4 of B, row by row.
 
 #if PACKING == 4
 enable f16;
@@ -138,15 +138,15 @@ fn load_b(i: u32) -> vec4f {
 #end
 
 #if SLOPE
-fn slope(v: Value) -> Value {
+fn times_slope(gradient: Value, at: Value) -> Value {
 #if SLOPE == 1
-  return select(Value(0.0), Value(1.0), v > Value(0.0));
+  return select(Value(0.0), gradient, at > Value(0.0));
 #end
 #if SLOPE == 2
-  return 1.0 - v * v;
+  return gradient * (1.0 - at * at);
 #end
 #if SLOPE == 3
-  return gelu_slope(v);
+  return gradient * gelu_slope(at);
 #end
 }
 #end
@@ -190,7 +190,7 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
   v = gelu(v);
 #end
 #if SLOPE
-  v *= slope(slope_at[at / 4u]);
+  v = times_slope(v, slope_at[at / 4u]);
 #end
   c[at / 4u] = v;
 #if GELU == 2
@@ -207,9 +207,9 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
   // Past the last column nothing is stored.
 #if WIDTH == 4
   let last_at = at + (params.n - 1u - col) * step;
-  v *= slope(vec4f(slope_at[at], slope_at[min(at + step, last_at)], slope_at[min(at + 2u * step, last_at)], slope_at[min(at + 3u * step, last_at)]));
+  v = times_slope(v, vec4f(slope_at[at], slope_at[min(at + step, last_at)], slope_at[min(at + 2u * step, last_at)], slope_at[min(at + 3u * step, last_at)]));
 #else
-  v *= slope(slope_at[at]);
+  v = vec4f(times_slope(v.x, slope_at[at]));
 #end
 #end
 #for e in 0..WIDTH

@@ -2,6 +2,7 @@
 
 import type { DeviceTraits } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { fitsPanels } from "../panels.ts";
 import { columnSum } from "./column_sum.ts";
 import { activationGradient } from "./activation.ts";
 import { productDispatches, productVariants } from "./product_launches.ts";
@@ -57,8 +58,11 @@ export function linear(x: Tensor, weight: Tensor, options: Omit<MatmulOptions, "
 
 function infer(inputs: readonly Spec[], attrs: MatmulAttrs): readonly Spec[] {
   const { m, n } = extents(inputs, attrs);
-  if (inputs[1].dtype === "f32 in panels" && (attrs.blocks > 1 || attrs.transposeA)) {
-    throw new Error(`${describe(inputs[1])} can only be multiplied whole, from the right`);
+  const isAsPanelsWant = attrs.blocks === 1 && !attrs.transposeA && fitsPanels(inputs[1].shape);
+  if (inputs[1].dtype === "f32 in panels" && !isAsPanelsWant) {
+    throw new Error(
+      `${describe(inputs[1])}: wants one block, A not transposed, and a shape that fits panels`,
+    );
   }
   const out: Spec = {
     shape: attrs.splits.out === "rows" ? [m * attrs.blocks, n] : [m, n * attrs.blocks],
@@ -167,6 +171,7 @@ function dispatches(
 /** The op of `matmul`. */
 export const matmulOp: Op<MatmulAttrs> = {
   name: "matmul",
+  panelInput: 1,
   infer,
   derivative,
   accumulate,

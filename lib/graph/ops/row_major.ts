@@ -14,6 +14,7 @@ export function rowMajor(panels: Tensor): Tensor {
 
 const rowMajorOp: Op<undefined> = {
   name: "rowMajor",
+  panelInput: 0,
   infer([panels]) {
     if (panels.dtype !== "f32 in panels") throw new Error(`${describe(panels)} is not in panels`);
     return [{ shape: panels.shape, dtype: "f32" }];

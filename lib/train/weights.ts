@@ -56,18 +56,13 @@ export class FrozenWeights implements Disposable {
     const room = new PieceRoom();
     for (const [name, weight] of own) {
       const { buffer } = this.#views.get(name)!;
-      let at = 0;
       const shape = inPanels.get(name);
+      const upload = (values: Stored, at: number) => gpu.upload(buffer, values, 4 * at);
+      let at = 0;
       for (const piece of isInPieces(weight) ? weight.pieces(room) : [weight.data]) {
-        if (shape) {
-          toPanels(
-            piece as Float32Array<ArrayBuffer>,
-            at / 4,
-            shape,
-            (run, place) => gpu.upload(buffer, run, 4 * place),
-          );
-        } else gpu.upload(buffer, piece, at);
-        at += piece.byteLength;
+        if (shape) toPanels(piece as Float32Array<ArrayBuffer>, at, shape, upload);
+        else upload(piece, at);
+        at += piece.length;
       }
     }
     this.#buffers = buffers.move();

@@ -29,7 +29,7 @@ const options: TrainOptions = { learningRate: 3e-3, epochs: 2, batchSize: 4, war
 /** Runs the cell, checkpoints and all, and asserts that it took what the estimate says. */
 async function assertEstimated(model: Encoder, adapter: Adapter, task: Task, split: Split): Promise<void> {
   const gpu = await testGpu();
-  using frozen = FrozenWeights.of(gpu, model);
+  using frozen = FrozenWeights.forTraining(gpu, model);
   gpu.resetPeak();
   const checkpointing = { path: `${await Deno.makeTempDir()}/checkpoint`, every: 2, cell: "a cell" };
   const { steps, peakBufferBytes } = await fineTune(

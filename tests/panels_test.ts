@@ -10,7 +10,7 @@ import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
 import { linear, matmul } from "../lib/graph/ops/matmul.ts";
 import { productVariants } from "../lib/graph/ops/product_launches.ts";
-import { rowMajor } from "../lib/graph/ops/row_major.ts";
+import { rowMajor } from "../lib/graph/ops/layout.ts";
 import { fitsPanels, panelWidth, toPanels } from "../lib/graph/panels.ts";
 import type { Encoder, Weight } from "../lib/models/model.ts";
 import { Trainer } from "../lib/train/trainer.ts";

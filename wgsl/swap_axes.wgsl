@@ -1,5 +1,12 @@
-// out[t, j, i, c] = x[t, i, j, c] for x of rows×p×q×width, `size` floats in all. One invocation an element of out, grid
-// folded by linearGrid. COPY: out = x as it lies (a reshape that could not take over its input's buffer).
+// out[t, j, i, c] = x[t, i, j, c] for x of rows×p×q×width, `size` values of WIDTH floats in all (4 where `width` is a multiple of it,
+// else 1). One invocation a value of out, grid folded by linearGrid. COPY: out = x as it lies (a reshape that could not take over its
+// input's buffer).
+
+#if WIDTH == 4
+alias Value = vec4f;
+#else
+alias Value = f32;
+#end
 
 struct Params {
   size: u32,
@@ -9,8 +16,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<Value>;
+@group(0) @binding(2) var<storage, read_write> out: array<Value>;
 
 #include "index.wgsl"
 

@@ -6,7 +6,7 @@ import { dropout } from "../graph/ops/dropout.ts";
 import { linear } from "../graph/ops/matmul.ts";
 import type { FusedActivation } from "../graph/ops/product.ts";
 import { packedLinear } from "../graph/ops/packed_linear.ts";
-import { rowMajor } from "../graph/ops/row_major.ts";
+import { rowMajor } from "../graph/ops/layout.ts";
 import { denseWeight, type Encoder, scalesOf, type Tracer } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
 import type { Site } from "./method.ts";

@@ -3,6 +3,7 @@
 import text from "../../../wgsl/swap_axes.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { panelWidth } from "../panels.ts";
 
 /** x in another shape, row-major: free where nothing reads x afterwards. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
@@ -16,6 +17,11 @@ export function swapAxes(
   shape: readonly number[],
 ): Tensor {
   return x.node.graph.apply(swapAxesOp, [x], { ...axes, shape })[0];
+}
+
+/** A frozen weight that lies in panels, row by row, for methods that compute with W itself: [m, n] → [m, n]; it has no gradient. */
+export function rowMajor(panels: Tensor): Tensor {
+  return panels.node.graph.apply(rowMajorOp, [panels], undefined)[0];
 }
 
 interface Shaped {
@@ -36,12 +42,16 @@ function reshaped(x: Spec, { shape }: Shaped): Spec[] {
 
 const workgroup = 64;
 
-function dispatch(x: Tensor, out: Tensor, axes?: Axes): Dispatch {
+/** `axes` of x swapped, or without them x as it lies. */
+function dispatch(x: Tensor, out: Tensor, axes?: Omit<Axes, "shape">): Dispatch {
+  const { p, q, width } = axes ?? { p: 1, q: 1, width: sizeOf(x) };
+  const WIDTH = width % 4 === 0 ? 4 : 1;
+  const size = sizeOf(x) / WIDTH;
   return {
-    kernel: renderKernel({ name: "swap_axes", text }, { COPY: Number(!axes), WORKGROUP: workgroup }),
-    params: { size: sizeOf(x), p: axes?.p ?? 1, q: axes?.q ?? 1, width: axes?.width ?? 1 },
+    kernel: renderKernel({ name: "swap_axes", text }, { COPY: Number(!axes), WIDTH, WORKGROUP: workgroup }),
+    params: { size, p, q, width: width / WIDTH },
     bindings: { x, out },
-    grid: linearGrid(sizeOf(x), workgroup),
+    grid: linearGrid(size, workgroup),
   };
 }
 
@@ -74,4 +84,20 @@ const swapAxesOp: Op<Axes> = {
     })];
   },
   dispatches: ({ inputs: [x], outputs: [out], attrs }) => [dispatch(x, out, attrs)],
+};
+
+const rowMajorOp: Op<undefined> = {
+  name: "rowMajor",
+  panelInput: 0,
+  infer([panels]) {
+    if (panels.dtype !== "f32 in panels") throw new Error(`${describe(panels)} is not in panels`);
+    return [{ shape: panels.shape, dtype: "f32" }];
+  },
+  derivative: () => [undefined],
+  // What lies in panels on the GPU is row-major elsewhere.
+  evaluate: ([panels]) => [panels],
+  dispatches({ inputs: [panels], outputs: [out] }) {
+    const [rows, columns] = out.shape;
+    return [dispatch(panels, out, { p: columns / panelWidth, q: rows, width: panelWidth })];
+  },
 };

@@ -95,14 +95,22 @@ def adamw(inputs, rate, beta1, beta2, epsilon, maxNorm):
     return once
 
 
-def encode(w, ids, texts, layers, heads, epsilon, scale):
-    """The class scores of the encoder of `works/shaped_encoder.ts`; `scale` is the adapters' α/r."""
+def adapted_linear(w, scale):
+    """The layer at a path, with its bias and its adapter where it has them."""
 
     def linear(path, x):
-        y = F.linear(x, w[f"{path}.weight"], w[f"{path}.bias"])
+        y = F.linear(x, w[f"{path}.weight"], w.get(f"{path}.bias"))
         if f"{path}.A" not in w:
             return y
         return y + scale * F.linear(F.linear(x, w[f"{path}.A"]), w[f"{path}.B"])
+
+    return linear
+
+
+def encode(w, ids, texts, layers, heads, epsilon, scale):
+    """The class scores of the encoder of `works/shaped_encoder.ts`; `scale` is the adapters' α/r."""
+
+    linear = adapted_linear(w, scale)
 
     def norm(path, x):
         return F.layer_norm(x, x.shape[-1:], w[f"{path}.weight"], w[f"{path}.bias"], epsilon)
@@ -117,14 +125,10 @@ def encode(w, ids, texts, layers, heads, epsilon, scale):
     return linear("head", x.view(texts, -1, x.shape[1]).mean(1))
 
 
-def encode_use_lite(w, ids, texts, layers, heads, epsilon, scale, isUseLite):
+def encode_use_lite(w, ids, texts, layers, heads, epsilon, scale):
     """The class scores of USE-lite, `lib/models/use_lite.ts`; `scale` is the adapters' α/r."""
 
-    def linear(path, x):
-        y = F.linear(x, w[f"{path}.weight"], w[f"{path}.bias"])
-        if f"{path}.A" not in w:
-            return y
-        return y + scale * F.linear(F.linear(x, w[f"{path}.A"]), w[f"{path}.B"])
+    linear = adapted_linear(w, scale)
 
     def norm(path, x):
         return F.layer_norm(x, x.shape[-1:], w[f"{path}.weight"], w[f"{path}.bias"], epsilon)
@@ -144,11 +148,7 @@ def encode_use_lite(w, ids, texts, layers, heads, epsilon, scale, isUseLite):
 def decode(w, ids, texts, layers, heads, kvHeads, epsilon, scale):
     """The class scores of the decoder of `works/shaped_decoder.ts`; `scale` is the adapters' α/r."""
 
-    def linear(path, x):
-        y = F.linear(x, w[f"{path}.weight"])
-        if f"{path}.A" not in w:
-            return y
-        return y + scale * F.linear(F.linear(x, w[f"{path}.A"]), w[f"{path}.B"])
+    linear = adapted_linear(w, scale)
 
     def norm(path, x):
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * w[f"{path}.weight"]
@@ -161,7 +161,7 @@ def decode(w, ids, texts, layers, heads, kvHeads, epsilon, scale):
         h = linear(at + "output", attend_causally(q, k, v, w["rotary"], texts, heads, kvHeads)) + x
         inside = norm(at + "ffn.norm", h)
         x = linear(at + "down", F.silu(linear(at + "gate", inside)) * linear(at + "up", inside)) + h
-    return F.linear(norm("norm", x).view(texts, -1, x.shape[1]).mean(1), w["head.weight"], w["head.bias"])
+    return linear("head", norm("norm", x).view(texts, -1, x.shape[1]).mean(1))
 
 
 def encoder(inputs, ids, shape):
@@ -174,9 +174,9 @@ def encoder(inputs, ids, shape):
     return once
 
 
-def lora_step(inputs, ids, labels, shape, trainable, rate, steps, beta1, beta2, epsilon):
+def lora_step(inputs, ids, labels, scores, shape, trainable, rate, steps, beta1, beta2, epsilon):
     ids, labels = torch.tensor(ids), torch.tensor(labels)
-    scores = decode if "kvHeads" in shape else encode_use_lite if "isUseLite" in shape else encode
+    scores = {own.__name__: own for own in (encode, encode_use_lite, decode)}[scores]
     own = [inputs[name].requires_grad_() for name in trainable]
     optimizer = torch.optim.AdamW(own, rate, (beta1, beta2), epsilon, weight_decay=0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (steps - step) / steps)

@@ -207,7 +207,8 @@ function torchStep(trainee: Trainee): Promise<Runner> {
     {
       ids,
       labels: examples.map(({ label }) => label),
-      shape: { texts, scale, ...trainee.torch },
+      scores: trainee.torch.scores,
+      shape: { texts, scale, ...trainee.torch.shape },
       trainable: [...trainable.keys()],
       ...{ rate: learningRate, steps, beta1, beta2, epsilon },
     },

@@ -3,7 +3,7 @@
 import { jax, type JaxArray } from "../libraries/jax.ts";
 import type { OnnxGraph } from "../libraries/onnx.ts";
 import { tf } from "../libraries/tfjs.ts";
-import type { Weight } from "../../lib/models/model.ts";
+import type { Encoder, Weight } from "../../lib/models/model.ts";
 import { jaxAttention, onnxAttention, tfjsAttention } from "./attention.ts";
 import { jaxLayerNorm, onnxLayerNorm, tfjsLayerNorm } from "./layer_norm.ts";
 import type { ShapedEncoder } from "./shaped_encoder.ts";
@@ -18,8 +18,34 @@ export interface BatchShape {
 export const scale = 2;
 
 /** The first `length` positions. */
-export function positionsOf({ constants, width }: ShapedEncoder, length: number): Weight {
-  return { shape: [length, width], data: constants.get("positions")!.data.slice(0, length * width) };
+export function positionsOf({ constants }: Encoder, length: number): Weight {
+  const { shape: [, width], data } = constants.get("positions")!;
+  return { shape: [length, width], data: data.slice(0, length * width) };
+}
+
+/** The layer at a path, with its adapter where it has one, in tfjs. */
+export function tfjsLinear(weights: ReadonlyMap<string, tf.Tensor>) {
+  const w = (name: string) => weights.get(name)!;
+  return (path: string, x: tf.Tensor): tf.Tensor => {
+    const y = tf.add(tf.matMul(x, w(`${path}.weight`), false, true), w(`${path}.bias`));
+    if (!weights.has(`${path}.A`)) return y;
+    const u = tf.matMul(x, w(`${path}.A`), false, true);
+    return tf.add(y, tf.mul(tf.matMul(u, w(`${path}.B`), false, true), scale));
+  };
+}
+
+/** The same in jax-js; consumes x. */
+export function jaxLinear(weights: Readonly<Record<string, JaxArray>>) {
+  const np = jax.numpy;
+  const w = (name: string) => weights[name].ref;
+  return (path: string, x: JaxArray): JaxArray => {
+    const y = np.matmul(x.ref, w(`${path}.weight`).transpose()).add(w(`${path}.bias`));
+    if (!(`${path}.A` in weights)) {
+      x.dispose();
+      return y;
+    }
+    return y.add(np.matmul(np.matmul(x, w(`${path}.A`).transpose()), w(`${path}.B`).transpose()).mul(scale));
+  };
 }
 
 /** Class scores in tfjs, from the ids of all texts. */
@@ -30,12 +56,7 @@ export function tfjsScores(
   { texts, length }: BatchShape,
 ): tf.Tensor {
   const w = (name: string) => weights.get(name)!;
-  const linear = (path: string, x: tf.Tensor) => {
-    const y = tf.add(tf.matMul(x, w(`${path}.weight`), false, true), w(`${path}.bias`));
-    if (!weights.has(`${path}.A`)) return y;
-    const u = tf.matMul(x, w(`${path}.A`), false, true);
-    return tf.add(y, tf.mul(tf.matMul(u, w(`${path}.B`), false, true), scale));
-  };
+  const linear = tfjsLinear(weights);
   const norm = (path: string, x: tf.Tensor) => tfjsLayerNorm(x, w(`${path}.weight`), w(`${path}.bias`));
   const gelu = (x: tf.Tensor) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
   const words = tf.reshape(tf.gather(w("embedding.weight"), ids), [texts, length, model.width]);
@@ -59,14 +80,7 @@ export function jaxScores(
 ): JaxArray {
   const np = jax.numpy;
   const w = (name: string) => weights[name].ref;
-  const linear = (path: string, x: JaxArray) => {
-    const y = np.matmul(x.ref, w(`${path}.weight`).transpose()).add(w(`${path}.bias`));
-    if (!(`${path}.A` in weights)) {
-      x.dispose();
-      return y;
-    }
-    return y.add(np.matmul(np.matmul(x, w(`${path}.A`).transpose()), w(`${path}.B`).transpose()).mul(scale));
-  };
+  const linear = jaxLinear(weights);
   const norm = (path: string, x: JaxArray) => jaxLayerNorm(x, w(`${path}.weight`), w(`${path}.bias`));
   const words = np.take(w("embedding.weight"), w("ids"), 0).reshape([texts, length, model.width]);
   let x = norm("embedding.norm", words.add(w("placed")).reshape([texts * length, model.width]));

@@ -4,7 +4,7 @@ import { jax, type JaxArray } from "../libraries/jax.ts";
 import { tf } from "../libraries/tfjs.ts";
 import { jaxAttention, tfjsAttention } from "./attention.ts";
 import { jaxLayerNorm, tfjsLayerNorm } from "./layer_norm.ts";
-import { type BatchShape, scale } from "./peer_encoders.ts";
+import { type BatchShape, jaxLinear, tfjsLinear } from "./peer_encoders.ts";
 
 /** What the peers are told of the model. */
 export const useLiteShape = { layers: 2, heads: 4, epsilon: 1e-6 } as const;
@@ -17,12 +17,7 @@ export function tfjsUseLiteScores(
   { texts, length }: BatchShape,
 ): tf.Tensor {
   const w = (name: string) => weights.get(name)!;
-  const linear = (path: string, x: tf.Tensor) => {
-    const y = tf.add(tf.matMul(x, w(`${path}.weight`), false, true), w(`${path}.bias`));
-    if (!weights.has(`${path}.A`)) return y;
-    const u = tf.matMul(x, w(`${path}.A`), false, true);
-    return tf.add(y, tf.mul(tf.matMul(u, w(`${path}.B`), false, true), scale));
-  };
+  const linear = tfjsLinear(weights);
   const norm = (path: string, x: tf.Tensor) =>
     tfjsLayerNorm(x, w(`${path}.weight`), w(`${path}.bias`), epsilon);
   const words = tf.mul(tf.reshape(tf.gather(w("embedding.weight"), ids), [texts, length, -1]), 2);
@@ -48,14 +43,7 @@ export function jaxUseLiteScores(
 ): JaxArray {
   const np = jax.numpy;
   const w = (name: string) => weights[name].ref;
-  const linear = (path: string, x: JaxArray) => {
-    const y = np.matmul(x.ref, w(`${path}.weight`).transpose()).add(w(`${path}.bias`));
-    if (!(`${path}.A` in weights)) {
-      x.dispose();
-      return y;
-    }
-    return y.add(np.matmul(np.matmul(x, w(`${path}.A`).transpose()), w(`${path}.B`).transpose()).mul(scale));
-  };
+  const linear = jaxLinear(weights);
   const norm = (path: string, x: JaxArray) =>
     jaxLayerNorm(x, w(`${path}.weight`), w(`${path}.bias`), epsilon);
   const words = np.take(w("embedding.weight"), w("ids"), 0).reshape([texts, length, -1]).mul(2);

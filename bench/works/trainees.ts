@@ -25,8 +25,8 @@ export interface Trainee {
   /** Consumes none of the weights, among which are the ids and `jaxConstants`. */
   jaxScores(weights: Record<string, JaxArray>): JaxArray;
   readonly jaxConstants: Readonly<Record<string, Weight>>;
-  /** What `pytorch.py` is told beside the number of texts. */
-  readonly torch: object;
+  /** The function of `pytorch.py` that computes the scores, and what it is told beside the number of texts. */
+  readonly torch: { readonly scores: "encode" | "encode_use_lite" | "decode"; readonly shape: object };
 }
 
 /** Multiply-adds of the first layer's query, key and value. */
@@ -48,7 +48,7 @@ export function encoderTrainee(model: ShapedEncoder, batch: BatchShape): Trainee
     tfjsScores: (weights, ids) => tfjsScores(model, weights, ids, batch),
     jaxScores: (weights) => jaxScores(model, weights, batch),
     jaxConstants: { placed: positionsOf(model, batch.length) },
-    torch: { layers, heads, epsilon },
+    torch: { scores: "encode", shape: { layers, heads, epsilon } },
   };
 }
 
@@ -66,7 +66,7 @@ export function decoderTrainee(layers: number, vocabulary: number, batch: BatchS
     tfjsScores: (weights, ids) => tfjsDecoderScores(model, weights, ids, batch),
     jaxScores: (weights) => jaxDecoderScores(model, weights, batch),
     jaxConstants: { rotary: model.constants.get("rotary")! },
-    torch: { layers, heads, kvHeads, epsilon: rmsEpsilon },
+    torch: { scores: "decode", shape: { layers, heads, kvHeads, epsilon: rmsEpsilon } },
   };
 }
 
@@ -74,7 +74,6 @@ export function decoderTrainee(layers: number, vocabulary: number, batch: BatchS
 export async function useLiteTrainee(batch: BatchShape): Promise<Trainee> {
   const model = await loadUseLite();
   const inputs = model.linears.filter(({ target }) => target === "query").map(({ n }) => n);
-  const { shape: [, width], data } = model.constants.get("positions")!;
   const { shape: [m, n] } = model.weights.get("layer.0.residual.weight")!;
   return {
     model,
@@ -84,9 +83,7 @@ export async function useLiteTrainee(batch: BatchShape): Promise<Trainee> {
     untrainedBelow: firstProjections(model) + m * n,
     tfjsScores: (weights, ids) => tfjsUseLiteScores(weights, ids, batch),
     jaxScores: (weights) => jaxUseLiteScores(weights, batch),
-    jaxConstants: {
-      placed: { shape: [batch.length, width], data: data.slice(0, batch.length * width) },
-    },
-    torch: { ...useLiteShape, isUseLite: true },
+    jaxConstants: { placed: positionsOf(model, batch.length) },
+    torch: { scores: "encode_use_lite", shape: useLiteShape },
   };
 }

@@ -205,6 +205,18 @@ Deno.test("speed: works of other laps, and works that one side lacks, are named"
   assert.throws(() => compareBenches(base, benches(1, 1, { works: 0 })), /no work of one bench/);
 });
 
+Deno.test("speed: a work that few of a side's runs have gets no verdict of its own, and the others keep theirs", () => {
+  const quiet = { machine: 0, works: 3 };
+  const base = benches(1, 5, quiet);
+  const short = slowed(benches(2, 5, quiet), 1.3).map(({ rows, ...rest }, run) => ({
+    ...rest,
+    rows: rows.slice(0, run < 2 ? 3 : 2),
+  }));
+  const comparison = compareBenches(base, short);
+  assert.deepEqual(verdicts(comparison), ["worse", "worse", "cannot tell"]);
+  assert.match(comparison.notes.join("\n"), /No verdict: with fewer than 3 runs on a side/);
+});
+
 Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower kernel does", async () => {
   const records = await readNoise(results("compare-noise"));
   assert.equal(records.length, 21);

@@ -65,12 +65,12 @@ export function compareBenches(
   const names = [...before.keys()].filter((name) => after.has(name));
   if (names.length === 0) throw new Error("no work of one bench is in the other");
   const pairs = names.map((name): Pair => ({ name, base: before.get(name)!, head: after.get(name)! }));
-  const byRuns = Math.min(base.length, head.length) >= leastRuns;
+  const byRuns = pairs.every(hasEnoughRuns);
   const percent = threshold ?? defaultPercent;
-  const tells = byRuns || threshold !== undefined;
+  const tells = (pair: Pair) => hasEnoughRuns(pair) || threshold !== undefined;
   const estimates = pairs.map(estimateOf);
   const judged = judge(
-    estimates.map((estimate) => ({ estimate: tells ? estimate : undefined })),
+    estimates.map((estimate, i) => ({ estimate: tells(pairs[i]) ? estimate : undefined })),
     Math.log1p(percent / 100),
     -1,
   );
@@ -88,12 +88,17 @@ export function compareBenches(
     },
     rows: pairs.map((pair, i) => ({ ...rowOf(pair, estimates[i]), ...judged[i] })),
     notes: [
-      ...tells ? [] : [fewRuns],
+      ...pairs.every(tells) ? [] : [fewRuns],
       ...otherLaps(pairs),
       ...onlyIn("base", before.keys(), after.keys()),
       ...onlyIn("head", after.keys(), before.keys()),
     ],
   };
+}
+
+/** Whether a run is a sample of this work. A folder may hold runs of other works, which do not count. */
+function hasEnoughRuns({ base, head }: Pair): boolean {
+  return Math.min(base.milliseconds.length, head.milliseconds.length) >= leastRuns;
 }
 
 function hasYardsticks({ base, head }: Pair): boolean {
@@ -109,7 +114,7 @@ function logarithms({ milliseconds, yardsticks }: Laps, relative: boolean): numb
 
 function estimateOf(pair: Pair): Estimate | undefined {
   const [before, after] = [pair.base, pair.head].map((laps) => logarithms(laps, hasYardsticks(pair)));
-  if (Math.min(before.length, after.length) < leastRuns) {
+  if (!hasEnoughRuns(pair)) {
     const [a, b] = [before.flat(), after.flat()];
     return Math.min(a.length, b.length) < 2 ? undefined : welchEstimate(b, a);
   }

@@ -6,13 +6,11 @@
 import { parseArgs } from "node:util";
 import type { Method } from "../lib/adapters/method.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { makeFolder, writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
-import { originText, table } from "../lib/report/markdown.ts";
-import type { Environment } from "../lib/report/schema.ts";
 import { logSlope, median } from "../lib/report/statistics.ts";
 import { asUsage, runCommand } from "../tasks/usage.ts";
+import { costsPage, type Measured } from "./costs_page.ts";
 import { own, type Runner, type Work } from "./work.ts";
 import { layer } from "./works/adapter_layers.ts";
 import { length, step, vocabulary } from "./works/lora_step.ts";
@@ -137,16 +135,6 @@ function measuresOf(gpu: Gpu): Measure[] {
   return [...againstLora(gpu, two), ...againstProductsAndBare(gpu, two), ...growths(gpu)];
 }
 
-/** A measure and its value in every lap. */
-interface Measured {
-  readonly name: string;
-  readonly goal: string;
-  readonly works: readonly string[];
-  /** Milliseconds a run, a list a work, one entry a lap. */
-  readonly milliseconds: readonly (readonly number[])[];
-  readonly values: readonly number[];
-}
-
 async function timed(runner: Runner, runs: number): Promise<number> {
   const start = performance.now();
   await runner.lap(runs);
@@ -170,24 +158,6 @@ async function measure({ name, goal, works, value }: Measure): Promise<Measured>
   return { name, goal, works: works.map((work) => work.name), milliseconds, values };
 }
 
-function pageOf(measured: readonly Measured[], environment: Environment): string {
-  const rows = measured.map(({ name, goal, values }) => [
-    name,
-    median(values).toFixed(2),
-    `${Math.min(...values).toFixed(2)}–${Math.max(...values).toFixed(2)}`,
-    goal,
-  ]);
-  return `# What an adapter costs
-
-\`deno task costs\`: this library against itself, forward and backward, the works of a line in turn: the median of ${laps} laps, and
-the least and greatest. Slopes are those of log time over log counted work: 1 where time grows as the count does.
-
-${originText(environment)}
-
-${table(["measure", "median", "least–greatest", "goal"], rows)}
-`;
-}
-
 async function main(): Promise<void> {
   const { values: { out, help: wanted } } = asUsage(() =>
     parseArgs({
@@ -202,13 +172,7 @@ async function main(): Promise<void> {
     measured.push(await measure(entry));
     console.error(`${entry.name}: ${median(measured.at(-1)!.values).toFixed(3)}`);
   }
-  await makeFolder(out);
-  const page = pageOf(measured, environment);
-  await writeTogether({
-    [`${out}/costs.json`]: `${JSON.stringify({ schemaVersion: 1, environment, measured }, null, 1)}\n`,
-    [`${out}/costs.md`]: page,
-  });
-  console.log(page);
+  console.log(await costsPage.write(out, { schemaVersion: 1, environment, measured }));
 }
 
 await runCommand(main);

@@ -6,7 +6,6 @@
 import { parseArgs } from "node:util";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { makeFolder, writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { plan } from "../lib/graph/plan.ts";
@@ -15,13 +14,7 @@ import { median } from "../lib/report/statistics.ts";
 import { traceStep } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
-import {
-  type BuildFigures,
-  type HostFigures,
-  hostPageOf,
-  type HostRecord,
-  type ReplayFigures,
-} from "./host_page.ts";
+import { type BuildFigures, type HostFigures, hostPage, type ReplayFigures } from "./host_page.ts";
 import { Stopwatch } from "./stopwatch.ts";
 import { examples, head, length, texts, vocabulary } from "./works/lora_step.ts";
 import { type ShapedEncoder, shapedEncoder } from "./works/shaped_encoder.ts";
@@ -173,14 +166,7 @@ async function main(): Promise<void> {
   const environment = await describeEnvironment(gpu);
   const figures: HostFigures[] = [];
   for (const [label, system] of Object.entries(systems)) figures.push(await measure(label, system, steps));
-  const record: HostRecord = { schemaVersion: 1, environment, narrow, figures };
-  await makeFolder(values.out);
-  const page = hostPageOf(record);
-  await writeTogether({
-    [`${values.out}/host.json`]: `${JSON.stringify(record, null, 1)}\n`,
-    [`${values.out}/host.md`]: page,
-  });
-  console.log(page);
+  console.log(await hostPage.write(values.out, { schemaVersion: 1, environment, narrow, figures }));
 }
 
 await runCommand(main);

@@ -1,49 +1,56 @@
 /** The figures of `deno task host`, and the page of them. */
 
+import * as v from "npm:valibot@1.5.0";
 import { originText, table } from "../lib/report/markdown.ts";
-import type { Environment } from "../lib/report/schema.ts";
+import { definePage } from "../lib/report/page.ts";
+import { environmentSchema } from "../lib/report/schema.ts";
 import { median } from "../lib/report/statistics.ts";
 
+const finite = v.pipe(v.number(), v.finite());
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const laps = v.pipe(v.array(finite), v.minLength(1));
+
 /** Of building the program of a step at full width; milliseconds. */
-export interface BuildFigures {
-  readonly trace: number;
-  readonly differentiate: number;
-  readonly planning: number;
+const buildSchema = v.object({
+  trace: finite,
+  differentiate: finite,
+  planning: finite,
   /** The whole build, pipelines and bind groups included. */
-  readonly total: number;
+  total: finite,
   /** Of the graph, AdamW's left out. */
-  readonly dispatches: number;
-  readonly pipelines: number;
-}
+  dispatches: count,
+  pipelines: count,
+});
 
 /** Of replaying a narrow program; milliseconds, an entry a step. */
-export interface ReplayFigures {
-  readonly dispatches: number;
+const replaySchema = v.object({
+  dispatches: count,
   /** From the end of one step's wait for the GPU to the next step's end: all the trainer does but that wait. */
-  readonly step: readonly number[];
+  step: laps,
   /** Of it, in the driver's layer: the queue's `writeBuffer`, the encoder's `finish`, the queue's `submit`. */
-  readonly upload: readonly number[];
-  readonly finish: readonly number[];
-  readonly submit: readonly number[];
+  upload: laps,
+  finish: laps,
+  submit: laps,
   /** Bytes of V8's heap after as many steps, garbage collected, over those before. */
-  readonly heapGrowth: number;
-}
+  heapGrowth: finite,
+});
 
-/** Of one adapter. */
-export interface HostFigures {
-  readonly label: string;
-  readonly build: BuildFigures;
-  readonly replay: ReplayFigures;
-}
+const figuresSchema = v.object({ label: v.string(), build: buildSchema, replay: replaySchema });
 
-/** A run of `deno task host`. */
-export interface HostRecord {
-  readonly schemaVersion: 1;
-  readonly environment: Environment;
+const hostSchema = v.object({
+  schemaVersion: v.literal(1),
+  environment: environmentSchema,
   /** The width of the replayed program. */
-  readonly narrow: number;
-  readonly figures: readonly HostFigures[];
-}
+  narrow: count,
+  figures: v.pipe(v.array(figuresSchema), v.minLength(1)),
+});
+
+export type BuildFigures = v.InferOutput<typeof buildSchema>;
+export type ReplayFigures = v.InferOutput<typeof replaySchema>;
+/** Of one adapter. */
+export type HostFigures = v.InferOutput<typeof figuresSchema>;
+/** A run of `deno task host`. */
+export type HostRecord = v.InferOutput<typeof hostSchema>;
 
 /** Milliseconds of JavaScript a step, and seconds a build, that are to be kept. */
 const [scriptGoal, buildGoal] = [1, 3];
@@ -131,3 +138,5 @@ ${stepTable(record)}
 ${buildTable(record)}
 `;
 }
+
+export const hostPage = definePage("host", hostSchema, (record) => ({ ".md": hostPageOf(record) }));

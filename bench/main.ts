@@ -1,14 +1,12 @@
 /** `deno task bench [group…]`: races this library against its peers and writes results/bench.{md,json,svg}. */
 
 import { parseArgs } from "node:util";
-import { makeFolder, writeTogether } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { type BenchRecord, readBench } from "../lib/report/bench_schema.ts";
+import { readBench } from "../lib/report/bench_schema.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
-import type { Environment } from "../lib/report/schema.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import { groups } from "./groups.ts";
-import { chartOf, pageOf } from "./page.ts";
+import { benchPage } from "./page.ts";
 import { torchVersion } from "./libraries/pytorch.ts";
 import { type Peer, peers } from "./peers.ts";
 import { race, type Row, tooLong } from "./race.ts";
@@ -85,6 +83,7 @@ async function main(): Promise<void> {
   const { absent, about } = values.alone ? { absent: [], about: "Without its peers." } : await peersHere();
   const leftOut = (library: Library) => library !== own && (values.alone || absent.includes(library));
   const rows: Row[] = [];
+  let page = "";
   const asked = await Promise.all(chosen.map(async (group) => ({
     group,
     works: (await group.works(gpu)).filter(({ name }) => name.includes(values.only)),
@@ -108,9 +107,12 @@ async function main(): Promise<void> {
       );
       console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
     }
-    if (rows.length > 0) await write(values.out, rows, about, environment);
+    // After every group: a run that is cut short leaves what it has.
+    if (rows.length > 0) {
+      page = await benchPage.write(values.out, { schemaVersion: 1, environment, about, rows });
+    }
   }
-  console.log(pageOf(rows, about, environment));
+  console.log(page);
 }
 
 /** The entries of all libraries but those left out. */
@@ -119,22 +121,6 @@ function without<T>(
   leftOut: (library: Library) => boolean,
 ) {
   return Object.fromEntries(Object.entries(entries).filter(([library]) => !leftOut(library as Library)));
-}
-
-/** The rows so far as results/bench.{json,svg,md}: a run that is cut short leaves what it has. */
-async function write(
-  out: string,
-  rows: readonly Row[],
-  about: string,
-  environment: Environment,
-): Promise<void> {
-  await makeFolder(out);
-  const records: BenchRecord = { schemaVersion: 1, environment, rows };
-  await writeTogether({
-    [`${out}/bench.json`]: `${JSON.stringify(records, null, 1)}\n`,
-    [`${out}/bench.svg`]: await chartOf(rows),
-    [`${out}/bench.md`]: pageOf(rows, about, environment),
-  });
 }
 
 await runCommand(main);

@@ -1,12 +1,15 @@
 /** The bench as a page: every group's table, and a chart of the ratios to the peers. */
 
 import { ratioChart } from "../lib/report/chart.ts";
+import { type BenchRecord, benchSchema } from "../lib/report/bench_schema.ts";
 import { originText, table } from "../lib/report/markdown.ts";
-import type { Environment } from "../lib/report/schema.ts";
+import { definePage } from "../lib/report/page.ts";
 import { median } from "../lib/report/statistics.ts";
-import type { Measured, Row } from "./race.ts";
 import { headOf, onWebGpu } from "./peers.ts";
 import { own } from "./work.ts";
+
+type Row = BenchRecord["rows"][number];
+type Measured = Row["measured"][number];
 
 const ofLibrary = ({ measured }: Row, library: string) => measured.find((entry) => entry.library === library);
 
@@ -90,7 +93,7 @@ function groupTable(rows: readonly Row[], roofline: Roofline | undefined): strin
 }
 
 /** The page of all rows that were run. */
-export function pageOf(rows: readonly Row[], about: string, environment: Environment): string {
+export function markdownOf({ rows, about, environment }: BenchRecord): string {
   const roofline = rooflineOf(rows);
   const titles = new Map(rows.map(({ group, title }) => [group, title]));
   const sections = [...titles].map(([name, title]) =>
@@ -108,9 +111,11 @@ the ratio within a lap. A peer that runs on the CPU says so, and does not count 
       : ""
   }
 
-${about}
+${
+    about === undefined ? "" : `${about}
 
-${originText(environment)}
+`
+  }${originText(environment)}
 
 ![how many times as long the peers take](bench.svg)
 
@@ -119,7 +124,7 @@ ${sections.join("\n\n")}
 }
 
 /** Every ratio to a peer on WebGPU. */
-export function chartOf(rows: readonly Row[]): Promise<string> {
+function chartOf(rows: readonly Row[]): Promise<string> {
   return ratioChart(
     "How many times as long the peers on WebGPU take",
     rows.flatMap((row) =>
@@ -133,3 +138,8 @@ export function chartOf(rows: readonly Row[]): Promise<string> {
     ),
   );
 }
+
+export const benchPage = definePage("bench", benchSchema, async (record) => ({
+  ".md": markdownOf(record),
+  ".svg": await chartOf(record.rows),
+}));

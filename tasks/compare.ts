@@ -12,11 +12,13 @@ import { asUsageAsync, runCommand } from "./usage.ts";
 const help = `deno task compare BASE HEAD [options]
 
 BASE and HEAD are result files, or folders of them: cells of deno task reproduce, or bench.json of deno task bench.
-Exits 0, 1 when a row is worse, 2 when there is nothing to compare.
+Exits 0, 1 when a row is worse or BASE has one that HEAD lacks, 2 when there is nothing to compare.
 
   --threshold N    what counts: points of accuracy (default ${defaultPoints}), or per cent of time (default ${defaultPercent}; with
                    fewer than ${leastRuns} runs of the bench on a side there is no verdict unless you name one)
+  --allow-missing  rows that HEAD lacks are no failure
   --format FORMAT  markdown, or github: also into the step summary that $GITHUB_STEP_SUMMARY names (default: markdown)
+  --json           prints JSON in place of the page
   --out FILE       write the page here too
   --help           this text
 
@@ -32,7 +34,9 @@ function readArguments() {
     allowPositionals: true,
     options: {
       threshold: { type: "string" },
+      "allow-missing": { type: "boolean", default: false },
       format: { type: "string", default: "markdown" },
+      json: { type: "boolean", default: false },
       out: { type: "string" },
       help: { type: "boolean", default: false },
     },
@@ -56,15 +60,29 @@ function readArguments() {
     head: positionals[1],
     threshold,
     summary,
+    allowMissing: values["allow-missing"],
+    json: values.json,
     out: values.out,
   };
 }
 
-/** Whatever kinds both sides have. */
-function compareResults(base: Results, head: Results, threshold: number | undefined): Comparison[] {
+/** Whatever kinds both sides have. Throws an Error where they have none, and where HEAD lacks one that BASE has. */
+function compareResults(
+  base: Results,
+  head: Results,
+  { threshold, allowMissing }: { readonly threshold: number | undefined; readonly allowMissing: boolean },
+): Comparison[] {
   const cells = base.cells.length > 0 && head.cells.length > 0;
   const benches = base.benches.length > 0 && head.benches.length > 0;
   if (!cells && !benches) throw new Error("one of the two holds accuracy, the other speed");
+  const lacking = base.cells.length > 0 && !cells
+    ? "accuracy"
+    : base.benches.length > 0 && !benches
+    ? "speed"
+    : "";
+  if (lacking !== "" && !allowMissing) {
+    throw new Error(`BASE holds ${lacking} and HEAD none: add it, or compare the rest with --allow-missing`);
+  }
   if (cells && benches && threshold !== undefined) {
     throw new Error(
       "both hold accuracy and speed, and --threshold cannot mean both: compare one kind at a time",
@@ -81,13 +99,19 @@ async function main(): Promise<void> {
   if (options.help) return console.log(help);
   const [base, head] = [await readResults(options.base), await readResults(options.head)];
   for (const path of [...base.leftOut, ...head.leftOut]) console.error(`left out, of another kind: ${path}`);
-  const comparisons = compareResults(base, head, options.threshold);
+  const comparisons = compareResults(base, head, options);
   const page = comparePage(comparisons, options.base, options.head);
-  console.log(page);
+  console.log(options.json ? JSON.stringify(comparisons, null, 1) : page);
   if (options.out) await writeWhole(options.out, page);
   if (options.summary) await Deno.writeTextFile(options.summary, page, { append: true });
-  for (const { title, rows } of comparisons) console.error(`${title}: ${countsOf(rows)}`);
-  if (comparisons.some(({ rows }) => rows.some(({ verdict }) => verdict === "worse"))) Deno.exitCode = 1;
+  for (const { title, rows, missing } of comparisons) {
+    console.error(
+      `${title}: ${countsOf(rows)}${missing.length > 0 ? `, ${missing.length} missing in HEAD` : ""}`,
+    );
+    const failed = rows.some(({ verdict }) => verdict === "worse") ||
+      missing.length > 0 && !options.allowMissing;
+    if (failed) Deno.exitCode = 1;
+  }
 }
 
 // 1 is kept for what is worse: whatever hinders the comparison ends it with 2.

@@ -4,13 +4,9 @@
  */
 
 import { parseArgs } from "node:util";
-import { isFile, makeFolder, writeTogether } from "../lib/files.ts";
-import { failuresOf, renderConformance } from "../lib/report/conformance_page.ts";
-import {
-  type ConformanceRecord,
-  type DriverRecord,
-  readConformance,
-} from "../lib/report/conformance_schema.ts";
+import { isFile } from "../lib/files.ts";
+import { conformancePage, failuresOf } from "../lib/report/conformance_page.ts";
+import { type DriverRecord, readConformance } from "../lib/report/conformance_schema.ts";
 import { referenceLosses, trainingCases } from "./conformance/run.ts";
 import { type Driver, drivers, recordsWith } from "./conformance/drivers.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
@@ -82,8 +78,7 @@ async function earlierRecords(path: string): Promise<readonly DriverRecord[]> {
 await runCommand(async () => {
   const options = readArguments();
   if (options.help) return console.log(help);
-  await makeFolder(options.out);
-  const [json, page] = ["json", "md"].map((ending) => `${options.out}/conformance.${ending}`);
+  const json = `${options.out}/conformance.json`;
   const reference = Object.fromEntries(trainingCases.map((own) => [own.name, referenceLosses(own)]));
   let sound = true;
   for (const driver of options.chosen) {
@@ -92,12 +87,8 @@ await runCommand(async () => {
     console.log(`${driver.name}: ${lineOf(own)}`);
     sound &&= passed(own);
     const records = recordsWith(own, await earlierRecords(json));
-    const record: ConformanceRecord = { schemaVersion: 1, reference, drivers: records };
-    await writeTogether({
-      [json]: `${JSON.stringify(record, null, 1)}\n`,
-      [page]: renderConformance(record),
-    });
+    await conformancePage.write(options.out, { schemaVersion: 1, reference, drivers: records });
   }
-  console.log(`Wrote ${page}`);
+  console.log(`Wrote ${options.out}/conformance.md`);
   if (!sound) throw new Error("something failed: the page says what");
 });

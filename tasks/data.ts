@@ -1,70 +1,61 @@
-/** `deno task data`: every task of the embedded suite: size, label balance, majority baseline. Writes results/data.md. */
+/** `deno task data`: every task of the embedded suite: size, label balance, majority baseline. Writes results/data.{md,json}. */
 
 import { parseArgs } from "node:util";
 import { tasks } from "../lib/data/registry.ts";
 import type { Example, Task } from "../lib/data/task.ts";
-import { table } from "../lib/report/markdown.ts";
-import { makeFolder, writeWhole } from "../lib/files.ts";
 import { majorityBaseline } from "../lib/train/fine_tune.ts";
+import { dataPage, type LabelFacts, type TaskFacts } from "./pages/data.ts";
 import { asUsage, runCommand } from "./usage.ts";
 
 const help = `deno task data [options]
 
-  --out DIR   where to write data.md (default: results)
+  --out DIR   where to write data.md and data.json (default: results)
+  --json      prints JSON in place of the page
   --help      this text
 `;
 
-/** The share of each label, or for regression the range and the mean. */
-function balanceOf(task: Task, examples: readonly Example[]): string {
+/** How often each label occurs, or for numbers the range and the mean. */
+function labelsOf({ objective }: Task, examples: readonly Example[]): LabelFacts {
   const labels = examples.map(({ label }) => label);
-  if (task.objective === "regression") {
-    const mean = labels.reduce((sum, label) => sum + label, 0) / labels.length;
-    return `${Math.min(...labels)} … ${Math.max(...labels)}, mean ${mean.toFixed(2)}`;
+  if (objective !== "regression") {
+    const counts = [...Map.groupBy(labels, (label) => label).values()].map(({ length }) => length);
+    return { counts: counts.toSorted((a, b) => b - a) };
   }
-  const counts = new Map<number, number>();
-  for (const label of labels) counts.set(label, (counts.get(label) ?? 0) + 1);
-  const shares = [...counts.values()].sort((a, b) => b - a).map((count) => 100 * count / labels.length);
-  if (shares.length > 4) {
-    return `${shares.length} labels, ${shares[0].toFixed(1)} … ${shares.at(-1)!.toFixed(1)} %`;
-  }
-  return `${shares.map((share) => share.toFixed(1)).join(" / ")} %`;
+  const mean = labels.reduce((sum, label) => sum + label, 0) / labels.length;
+  return { least: Math.min(...labels), most: Math.max(...labels), mean };
 }
 
-async function rowOf(task: Task): Promise<string[]> {
+async function factsOf(task: Task): Promise<TaskFacts> {
+  const { name, shape, objective, metrics } = task;
   const { train, dev } = await task.load();
-  return [
-    task.name,
-    task.shape,
-    train.length.toLocaleString("en-US"),
-    dev.length.toLocaleString("en-US"),
-    balanceOf(task, train),
-    balanceOf(task, dev),
-    task.objective === "regression" ? "0" : (100 * majorityBaseline(task, dev)).toFixed(1),
-    task.metrics.join(", "),
-  ];
+  return {
+    name,
+    shape,
+    train: train.length,
+    dev: dev.length,
+    labelsInTrain: labelsOf(task, train),
+    labelsInDev: labelsOf(task, dev),
+    majority: objective === "regression" ? 0 : majorityBaseline(task, dev),
+    metrics: [...metrics],
+  };
 }
-
-const header = ["task", "shape", "train", "dev", "labels in train", "labels in dev", "majority", "metrics"];
 
 async function main(): Promise<void> {
-  const { values: { out, help: wanted } } = asUsage(() =>
+  const { values: { out, json, help: wanted } } = asUsage(() =>
     parseArgs({
-      options: { out: { type: "string", default: "results" }, help: { type: "boolean", default: false } },
+      options: {
+        out: { type: "string", default: "results" },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
     })
   );
   if (wanted) return console.log(help);
-  const rows = [];
-  for (const task of tasks) rows.push(await rowOf(task));
-  const page = `# The embedded suite
-
-Real text with labels made by people, from npm packages; written by \`deno task data\`. No lemma or text is on both sides
-of a split. Majority: the score of the commonest label on dev.
-
-${table(header, rows)}
-`;
-  await makeFolder(out);
-  await writeWhole(`${out}/data.md`, page);
-  console.log(page);
+  const facts: TaskFacts[] = [];
+  for (const task of tasks) facts.push(await factsOf(task));
+  const record = { schemaVersion: 1, tasks: facts } as const;
+  const page = await dataPage.write(out, record);
+  console.log(json ? JSON.stringify(record, null, 1) : page);
 }
 
 await runCommand(main);

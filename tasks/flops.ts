@@ -1,24 +1,24 @@
 /**
  * `deno task flops`: trainable parameters and multiply-adds a token of every system against LoRA, for USE-lite and,
- * from their configurations alone, the paper's models. Writes results/flops.md. `--help` lists the options.
+ * from their configurations alone, the paper's models. Writes results/flops.{md,json}. `--help` lists the options.
  */
 
 import { parseArgs } from "node:util";
 import { methodByName } from "../lib/adapters/registry.ts";
 import { firstSystems, type System } from "../lib/adapters/systems.ts";
-import { type Count, countMethod } from "../lib/analysis/counts.ts";
+import { countMethod } from "../lib/analysis/counts.ts";
 import { type ModelShape, modelShapes, shapeOf } from "../lib/analysis/shapes.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { methodsTable } from "./tables/methods.ts";
-import { table } from "../lib/report/markdown.ts";
-import { makeFolder, writeWhole } from "../lib/files.ts";
+import { flopsPage, type ModelCounts } from "./pages/flops.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task flops [options]
 
   --model NAME     only this model (repeatable): USE-lite, ${modelShapes.map(({ name }) => name).join(", ")}
   --target NAME    target modules (repeatable; default query, key and value)
-  --out DIR        where to write flops.md (default: results)
+  --out DIR        where to write flops.md and flops.json (default: results)
+  --json           prints JSON in place of the page
   --help           this text
 `;
 
@@ -35,33 +35,15 @@ const counted: readonly System[] = [
   { label: 'BoRA r 8 b "auto"', method: "BoRA", options: { r: 8, alpha: 16, blocks: "auto" } },
 ];
 
-const integer = (value: number) => value.toLocaleString("en-US");
-const ratio = (value: number, digits: number) => Number.isFinite(value) ? value.toFixed(digits) : "–";
-
-function tableOf(model: ModelShape, target: readonly string[]): string {
-  const count = ({ method, options }: System) =>
-    countMethod(model, methodByName(method), options, { target }, tokens);
-  const lora = count(firstSystems.find(({ label }) => label === "LoRA r 8")!);
-  const row = (system: System, own: Count) => [
-    system.label,
-    integer(own.trainable),
-    ratio(own.trainable / lora.trainable, 2),
-    integer(own.adapterForward),
-    ratio((own.baseForward + own.adapterForward) / (lora.baseForward + lora.adapterForward), 4),
-    ratio(own.trainingStep / lora.trainingStep, 4),
-  ];
-  const header = [
-    "system",
-    "trainable parameters",
-    "÷ LoRA r 8",
-    "adapter multiply-adds",
-    "forward ÷ LoRA r 8",
-    "training step ÷ LoRA r 8",
-  ];
-  const aligned = table(header, counted.map((system) => row(system, count(system))));
-  return `## ${model.name}\n\n${integer(model.parameters)} parameters; base forward ${
-    integer(lora.baseForward)
-  } multiply-adds a token.\n\n${aligned}\n`;
+function countsOn(model: ModelShape, target: readonly string[]): ModelCounts {
+  return {
+    name: model.name,
+    parameters: model.parameters,
+    systems: counted.map(({ label, method, options }) => ({
+      label,
+      ...countMethod(model, methodByName(method), options, { target }, tokens),
+    })),
+  };
 }
 
 async function main(): Promise<void> {
@@ -71,6 +53,7 @@ async function main(): Promise<void> {
         model: { type: "string", multiple: true },
         target: { type: "string", multiple: true, default: ["query", "key", "value"] },
         out: { type: "string", default: "results" },
+        json: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
     })
@@ -83,21 +66,15 @@ async function main(): Promise<void> {
     }
   }
   const chosen = models.filter(({ name }) => values.model?.includes(name) ?? true);
-  const markdown = [
-    "# Parameters and multiply-adds\n",
-    `Counted from shapes by \`deno task flops\`: adapters on ${
-      values.target.join(", ")
-    }, r = 8. Multiply-adds are per ` +
-    "token through the linear layers (one multiply-add is two FLOPs; the paper counts it as one); attention's own " +
-    "products, which grow with length and are the same for every system, and the language-model head are left out. A " +
-    `training step counts 2mn for a frozen layer, 3mn for a trained one and an adapter's products forward and backward; ` +
-    `what is done once a step (norms, products of weights) is shared by ${tokens} tokens. Where only the head is trained, ` +
-    "nothing goes back through the trunk.\n",
-    ...chosen.map((model) => tableOf(model, values.target)),
-  ].join("\n");
-  await makeFolder(values.out);
-  await writeWhole(`${values.out}/flops.md`, markdown);
-  console.log(`${markdown}\nWrote ${values.out}/flops.md`);
+  const record = {
+    schemaVersion: 1,
+    target: values.target,
+    tokens,
+    reference: "LoRA r 8",
+    models: chosen.map((model) => countsOn(model, values.target)),
+  } as const;
+  const page = await flopsPage.write(values.out, record);
+  console.log(values.json ? JSON.stringify(record, null, 1) : `${page}\nWrote ${values.out}/flops.md`);
 }
 
 await runCommand(main);

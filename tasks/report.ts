@@ -1,21 +1,25 @@
 /**
- * `deno task report DIR…`: merges the cells that shards or machines wrote (`reproduce --shard i/n --out DIR`) into one set of
- * tables. `--help` says how.
+ * `deno task report [DIR…]`: makes every page anew from its record, and merges the cells that shards or machines wrote
+ * (`reproduce --shard i/n --out DIR`) into one set of tables. `--help` says how.
  */
 
 import { parseArgs } from "node:util";
-import { makeFolder } from "../lib/files.ts";
+import { makeFolder, readText, writeTogether } from "../lib/files.ts";
+import { named, type Page } from "../lib/report/page.ts";
 import { type Cell, cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
+import { recordsIn } from "./pages/records.ts";
 import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { tables } from "./tables/registry.ts";
 import type { Table } from "./tables/table.ts";
-import { asUsage, runCommand, UsageError } from "./usage.ts";
+import { asUsage, runCommand } from "./usage.ts";
 
-const help = `deno task report DIR… [--out DIR]
+const help = `deno task report [DIR…] [options]
 
-Merges the result files of several folders, table by table, and writes the tables anew. A cell that two folders have must
-have the same scores in both; cells of one row and task must have been made in one way.
+Makes every page anew from the records in folders, and in the folders in them; nothing is measured. Of several folders the cells
+of one table are merged: a cell that two folders have must have the same scores in both, and cells of one row and task must
+have been made in one way. Any other record may be in one of the folders only.
 
+  DIR         what reproduce, bench and the other commands wrote (default: results)
   --out DIR   where to write (default: results)
   --help      this text
 `;
@@ -24,20 +28,6 @@ have the same scores in both; cells of one row and task must have been made in o
 interface Found {
   readonly cell: Cell;
   readonly path: string;
-}
-
-/** The cells of a table in every folder that has it. */
-async function foundIn(folders: readonly string[], table: Table): Promise<Found[]> {
-  const found: Found[] = [];
-  for (const folder of folders) {
-    const path = `${folder}/${table.name}.json`;
-    try {
-      found.push(...(await readCells(path)).map((cell) => ({ cell, path })));
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-  return found;
 }
 
 /** One cell a key. Throws an Error that names both files where two disagree, or where a row would mix two experiments. */
@@ -68,28 +58,47 @@ function merged(found: readonly Found[]): Cell[] {
   return [...byKey.values()].map(({ cell }) => cell);
 }
 
+/** Writes the one record that is not made of cells, unless it lies there, and its page. */
+async function writePage(page: Page, paths: readonly string[], to: string): Promise<void> {
+  const [path, other] = paths;
+  if (other) throw new Error(`${path} and ${other} cannot be merged: leave one of them out`);
+  const files = await page.rendered(path);
+  const record = { [`${to}.json`]: await readText(path) };
+  await makeFolder(to.replace(/\/[^/]*$/, ""));
+  await writeTogether({ ...record, ...named(files, to) });
+  console.log(`Wrote ${to}.md`);
+}
+
+/** Writes a table's cells of all paths, and its page. */
+async function writeTable(table: Table, paths: readonly string[], to: string): Promise<void> {
+  const found = await Promise.all(
+    paths.map(async (path) => (await readCells(path)).map((cell): Found => ({ cell, path }))),
+  );
+  const cells = inOrder(merged(found.flat()), table);
+  await makeFolder(to.replace(/\/[^/]*$/, ""));
+  await writeCells(`${to}.json`, cells);
+  await writeReport(table, cells, to);
+}
+
 async function main(): Promise<void> {
-  const { values: { out, help: wanted }, positionals: folders } = asUsage(() =>
+  const { values: { out, help: wanted }, positionals } = asUsage(() =>
     parseArgs({
       allowPositionals: true,
       options: { out: { type: "string", default: "results" }, help: { type: "boolean", default: false } },
     })
   );
   if (wanted) return console.log(help);
-  if (folders.length === 0) throw new UsageError(`no folder given\n\n${help}`);
-  const sets: { table: Table; cells: Cell[] }[] = [];
-  for (const table of tables) {
-    if (isStudy(table)) continue;
-    const found = await foundIn(folders, table);
-    if (found.length > 0) sets.push({ table, cells: inOrder(merged(found), table) });
+  const folders = positionals.length > 0 ? positionals : ["results"];
+  const records = (await Promise.all(folders.map((folder) => recordsIn(folder)))).flat();
+  if (records.length === 0) {
+    throw new Error(`no record of a page in ${folders.join(", ")}: give the folders that --out named`);
   }
-  if (sets.length === 0) {
-    throw new Error(`no table's cells in ${folders.join(", ")}: give the folders that --out named`);
-  }
-  await makeFolder(out);
-  for (const { table, cells } of sets) {
-    await writeCells(`${out}/${table.name}.json`, cells);
-    await writeReport(table, cells, `${out}/${table.name}`);
+  for (const [place, own] of Map.groupBy(records, ({ place }) => place)) {
+    const [{ page }] = own;
+    const paths = own.map(({ path }) => path);
+    const table = tables.find(({ name }) => name === page.name);
+    if (table && !isStudy(table)) await writeTable(table, paths, `${out}/${place}`);
+    else await writePage(page, paths, `${out}/${place}`);
   }
 }
 

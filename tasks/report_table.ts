@@ -1,8 +1,10 @@
 /** From finished cells to a table's files. */
 
-import { writeWhole } from "../lib/files.ts";
+import * as v from "npm:valibot@1.5.0";
+import { writeTogether } from "../lib/files.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
-import type { Cell } from "../lib/report/schema.ts";
+import { definePage, named, type Page, type PageFiles } from "../lib/report/page.ts";
+import { type Cell, cellSchema } from "../lib/report/schema.ts";
 import type { Study, Table } from "./tables/table.ts";
 
 /** True for what runs and reports itself. */
@@ -41,8 +43,23 @@ function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
   return missing > 0 ? `${missing} of ${rows.length} rows were not run.` : finding!.here(cells);
 }
 
+/** The page of a table's cells. */
+export function tablePage(table: Table): Page<Cell[]> {
+  return definePage(
+    table.name,
+    v.pipe(v.array(cellSchema), v.minLength(1)),
+    (cells) => filesOf(table, cells),
+  );
+}
+
 /** Writes `<path>.md` and its charts, from the cells alone. */
 export async function writeReport(table: Table, cells: readonly Cell[], path: string): Promise<void> {
+  const files = await filesOf(table, cells);
+  await writeTogether(named(files, path));
+  console.log(`\n${files[".md"]}\nWrote ${path}.md, .json and .svg`);
+}
+
+async function filesOf(table: Table, cells: readonly Cell[]): Promise<PageFiles> {
   const charts = table.charts(cells);
   const shown = escapedRecord(cells);
   const images = charts.map(({ name, caption }) => `![${caption}](${table.name}${name}.svg)`);
@@ -52,7 +69,7 @@ export async function writeReport(table: Table, cells: readonly Cell[], path: st
     ...images,
   ];
   const markdown = renderMarkdown(table.title, shown, table.reference, sections, table.data?.setting);
-  for (const { name, svg } of charts) await writeWhole(`${path}${name}.svg`, await svg());
-  await writeWhole(`${path}.md`, markdown);
-  console.log(`\n${markdown}\nWrote ${path}.md, .json and .svg`);
+  const drawn: Record<string, string> = {};
+  for (const { name, svg } of charts) drawn[`${name}.svg`] = await svg();
+  return { ...drawn, ".md": markdown };
 }

@@ -7,12 +7,11 @@ import { parseArgs } from "node:util";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { sentiment } from "../lib/data/sentiment.ts";
-import { makeFolder, writeTogether } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
-import { chartOf, pageOf, verdictsOn } from "./soak_page.ts";
+import { soakPage, verdictsOn } from "./soak_page.ts";
 import { soak } from "./soak_run.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
@@ -65,12 +64,7 @@ async function main(): Promise<void> {
       `step ${step}, ${seconds.toFixed(0)} s: ${resident} MiB resident, ${buffers} MiB of GPU buffers`,
     );
   });
-  await makeFolder(out);
-  await writeTogether({
-    [`${out}/soak.json`]: `${JSON.stringify({ schemaVersion: 1, environment, plan, ...result }, null, 1)}\n`,
-    [`${out}/soak.md`]: pageOf(result, plan, environment),
-    [`${out}/soak.svg`]: await chartOf(result.samples),
-  });
+  await soakPage.write(out, { schemaVersion: 1, environment, plan, ...result });
   const growing = verdictsOn(result.samples).filter(({ flat }) => !flat).map(({ measure }) => measure.name);
   if (growing.length > 0) throw new Error(`these grow: ${growing.join(", ")}; see ${out}/soak.md`);
 }

@@ -1,10 +1,41 @@
 /** Whether a soak's figures stay flat, and the page that says so. */
 
+import * as v from "npm:valibot@1.5.0";
 import { curveChart } from "../lib/report/chart.ts";
 import { originText, table } from "../lib/report/markdown.ts";
-import type { Environment } from "../lib/report/schema.ts";
+import { definePage } from "../lib/report/page.ts";
+import { environmentSchema } from "../lib/report/schema.ts";
 import { slope } from "../lib/report/statistics.ts";
-import type { Sample, Soak, SoakPlan } from "./soak_run.ts";
+import type { Sample } from "./soak_run.ts";
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const seconds = v.pipe(v.number(), v.finite(), v.minValue(0));
+
+const soakSchema = v.object({
+  schemaVersion: v.literal(1),
+  environment: environmentSchema,
+  plan: v.object({ batchSizes: v.pipe(v.array(count), v.readonly()), stepsATurn: count, turnsEach: count }),
+  samples: v.pipe(
+    v.array(v.object({
+      step: count,
+      seconds,
+      residentBytes: count,
+      heapBytes: count,
+      externalBytes: count,
+      gpuBytes: count,
+      buffers: count,
+      pipelines: count,
+      openFiles: count,
+      threads: count,
+    })),
+    v.minLength(2),
+    v.readonly(),
+  ),
+  stepsOfLength: v.pipe(v.record(v.string(), count), v.readonly()),
+});
+
+/** A run of `deno task soak`. */
+export type SoakRecord = v.InferOutput<typeof soakSchema>;
 
 /** One of the figures, and by how much it may grow in 1,000 steps. */
 interface Measure {
@@ -65,12 +96,8 @@ function amount({ bytes }: Measure, value: number, digits = 1): string {
   return bytes ? `${(value / mib).toFixed(digits)} MiB` : value.toFixed(value % 1 === 0 ? 0 : 2);
 }
 
-/** The page; its chart is soak.svg. */
-export function pageOf(
-  { samples, stepsOfLength }: Soak,
-  { batchSizes, stepsATurn }: SoakPlan,
-  environment: Environment,
-): string {
+function markdownOf({ samples, stepsOfLength, plan, environment }: SoakRecord): string {
+  const { batchSizes, stepsATurn } = plan;
   const { step, seconds } = samples.at(-1)!;
   const rows = verdictsOn(samples).map(({ measure, first, last, most, growth, flat }) => [
     measure.name,
@@ -104,7 +131,7 @@ ${table(["", "first", "last", "most", "growth in 1,000 steps", "bound", "verdict
 }
 
 /** Memory over all the steps, the warm-up among them. */
-export function chartOf(samples: readonly Sample[]): Promise<string> {
+function chartOf(samples: readonly Sample[]): Promise<string> {
   const points = measures.slice(0, 4).flatMap(({ name, of }) =>
     samples.map((sample) => ({ x: sample.step, y: of(sample) / mib, series: name }))
   );
@@ -114,3 +141,8 @@ export function chartOf(samples: readonly Sample[]): Promise<string> {
     points,
   );
 }
+
+export const soakPage = definePage("soak", soakSchema, async (record) => ({
+  ".md": markdownOf(record),
+  ".svg": await chartOf(record.samples),
+}));

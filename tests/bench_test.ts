@@ -7,7 +7,7 @@ import { hostPageOf } from "../bench/host_page.ts";
 import { OnnxGraph } from "../bench/libraries/onnx.ts";
 import { endTorch, torchRunner, torchVersion } from "../bench/libraries/pytorch.ts";
 import { tf, tfjsRunner } from "../bench/libraries/tfjs.ts";
-import { pageOf, ratioTo, ratioToBetter, rooflineOf } from "../bench/page.ts";
+import { markdownOf, ratioTo, ratioToBetter, rooflineOf } from "../bench/page.ts";
 import { race, type Row, tooLong } from "../bench/race.ts";
 import type { Runner, Work } from "../bench/work.ts";
 
@@ -192,7 +192,10 @@ Deno.test("the page: medians, ratios within laps, the roofline, and why a peer i
     commit: "0123456789abcdef",
     dirty: false,
   };
-  const page = pageOf(rows, "Peers: three.", environment).replaceAll(/ +/g, " ");
+  const page = markdownOf({ schemaVersion: 1, rows, about: "Peers: three.", environment }).replaceAll(
+    / +/g,
+    " ",
+  );
   assert.match(
     page,
     /\| NT \| 50\.0 \(40\.0–100\) \| 40\.0 \| 80 % \| 4\.0× \| 200 \(4\.0×\) \| its result is off by 0\.75 \| 25\.0 \(0\.50×\) \|/,

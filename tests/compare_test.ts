@@ -1,7 +1,8 @@
 /** `deno task compare`: its statistics, its verdicts on injected regressions and on noise alone, its page and its exit codes. */
 
 import assert from "node:assert/strict";
-import { pairsOf, readNoise, rowsOf, slowed, stretchesOf } from "../bench/noise.ts";
+import { readJson } from "../lib/files.ts";
+import { noiseSchema, pairsOf, rowsOf, slowed, stretchesOf } from "../bench/noise_page.ts";
 import { normals } from "./support/noise.ts";
 import type { BenchRecord } from "../lib/report/bench_schema.ts";
 import { compareBenches } from "../lib/report/compare_bench.ts";
@@ -218,7 +219,7 @@ Deno.test("speed: a work that few of a side's runs have gets no verdict of its o
 });
 
 Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower kernel does", async () => {
-  const records = await readNoise(results("compare-noise"));
+  const records = (await readJson(results("compare-noise"), noiseSchema)).runs;
   assert.equal(records.length, 21);
   for (const pairs of [pairsOf(records), stretchesOf(records)]) {
     const alarms = rowsOf(pairs).filter(({ verdict }) => verdict === "worse" || verdict === "better");
@@ -234,7 +235,7 @@ Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower ker
 });
 
 Deno.test("speed: a kernel 1.15 times as slow is found in a real machine's noise, given enough runs in turn", async () => {
-  const records = await readNoise(results("compare-noise"));
+  const records = (await readJson(results("compare-noise"), noiseSchema)).runs;
   const draw = normals(3);
   const resampled = () =>
     Array.from({ length: 40 }, () => records[Math.floor(Math.abs(draw() * 1e3)) % records.length]);
@@ -276,15 +277,21 @@ Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is noth
   const write = (name: string, json: unknown) =>
     Deno.writeTextFile(`${folder}/${name}.json`, JSON.stringify(json));
   await write("head", shifted(cells, () => -20));
+  const kept = cells.filter(({ label }) => label !== "DoRA r 8");
+  assert.ok(kept.length > 0 && kept.length < cells.length);
+  await write("fewer", kept);
   await write("other", { a: 1 });
   await write("damaged", [{ schemaVersion: 1 }]);
   const summary = `${folder}/summary.md`;
   await Deno.writeTextFile(summary, "before\n");
   const base = results("methods");
-  const [folders, same, worse] = await Promise.all([
+  const [folders, same, worse, fewer, allowed, more] = await Promise.all([
     compare(["results", "results"]),
     compare([base, base, "--out", `${folder}/page.md`]),
     compare([base, `${folder}/head.json`, "--format", "github"], { GITHUB_STEP_SUMMARY: summary }),
+    compare([base, `${folder}/fewer.json`]),
+    compare([base, `${folder}/fewer.json`, "--allow-missing", "--json"]),
+    compare([`${folder}/fewer.json`, base]),
   ]);
   assert.equal(folders.code, 0, folders.error);
   assert.match(folders.error, /left out, of another kind: results\/approximation\.json/);
@@ -295,8 +302,18 @@ Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is noth
   assert.equal(await Deno.readTextFile(`${folder}/page.md`), same.out.replace(/\n$/, ""));
   assert.equal(worse.code, 1, worse.error);
   assert.equal(await Deno.readTextFile(summary), `before\n${worse.out.replace(/\n$/, "")}`);
+  assert.equal(fewer.code, 1, fewer.error);
+  assert.match(fewer.error, /Accuracy: 27 same, 3 missing in HEAD/);
+  assert.match(fewer.out, /\*\*Missing in head:\*\* [^\n]*DoRA r 8[^\n]* seed 2\./);
+  assert.equal(allowed.code, 0, allowed.error);
+  const [{ missing, rows }] = JSON.parse(allowed.out);
+  assert.equal(missing.length, 3);
+  assert.ok(rows.every(({ verdict }: ComparedRow) => verdict === "same"));
+  assert.equal(more.code, 0, more.error);
+  assert.match(more.out, /Only in head: /);
   for (
     const [args, message] of [
+      [["results", results("bench")], /BASE holds accuracy and HEAD none: .*--allow-missing/],
       [[base], /BASE and HEAD are wanted, not 1/],
       [[base, base, "--threshold", "some"], /--threshold wants a number from 0, not "some"/],
       [[base, base, "--format", "html"], /no format "html"; have markdown, github/],

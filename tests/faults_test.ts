@@ -4,22 +4,15 @@
  */
 
 import assert from "node:assert/strict";
-import { markdownTable } from "npm:markdown-table@3.0.4";
-import { writeTogether, writeWhole } from "../lib/files.ts";
+import { readJson, writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
-import { originText } from "../lib/report/markdown.ts";
-import type { Environment } from "../lib/report/schema.ts";
+import { faultsPage, faultsSchema, type Seen } from "../tasks/pages/faults.ts";
 import { appendLog } from "../tasks/step_log.ts";
 import { type Fault, faults } from "./support/faults/registry.ts";
 import { type Ended, Scene } from "./support/faults/scene.ts";
 
-/** A fault with the message that its user saw. */
-interface Seen extends Omit<Fault, "message" | "provoke"> {
-  readonly message: string;
-}
-
-const results = new URL("../results/", import.meta.url).pathname;
+const results = new URL("../results", import.meta.url).pathname;
 const update = Deno.args.includes("--update");
 
 /** Faults that are provoked at a time. */
@@ -41,30 +34,6 @@ async function see({ message, provoke, ...fault }: Fault, scene: Scene, place: n
   return { ...fault, message: seen };
 }
 
-function pageOf(seen: readonly Seen[], environment: Environment): string {
-  const rows = seen.map(({ name, provoked, code, after }) => [name, provoked, String(code), after]);
-  const messages = seen.filter(({ message }) => message !== "").map(({ name, message }) =>
-    `**${name}**\n\n\`\`\`\n${message}\n\`\`\``
-  );
-  return `# Faults
-
-What a user sees when something goes wrong, and what is on the disk afterwards: written by
-\`deno test -A tests/faults_test.ts -- --update\`, which provokes every fault in the real commands. Most rows are of a
-\`deno task reproduce glue --resume\` over a tiny BERT that has finished one row of its table and is training the other one;
-"no folder" is what \`--out\` named. … is the folder of the test.
-
-${originText(environment)}
-
-${markdownTable([["fault", "provoked by", "exit code", "on the disk afterwards"], ...rows])}
-
-## What the user sees
-
-Nothing where a fault is not listed here.
-
-${messages.join("\n\n")}
-`;
-}
-
 Deno.test("every fault ends in its message and exit code, and loses nothing that was written", async (t) => {
   const scene = await Scene.create();
   const waiting = [...faults.entries()];
@@ -82,21 +51,16 @@ Deno.test("every fault ends in its message and exit code, and loses nothing that
   if (!update || faults.some((_, place) => !seen[place])) return;
   using gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
-  const records = { schemaVersion: 1, environment, faults: seen };
-  await writeTogether({
-    [`${results}faults.json`]: `${JSON.stringify(records, null, 1)}\n`,
-    [`${results}faults.md`]: pageOf(seen, environment),
-  });
+  await faultsPage.write(results, { schemaVersion: 1, environment, faults: seen });
 });
 
-Deno.test("results/faults.md is of these faults (deno test -A tests/faults_test.ts -- --update)", async () => {
-  const written = JSON.parse(await Deno.readTextFile(`${results}faults.json`));
+Deno.test("results/faults.json is of these faults (deno test -A tests/faults_test.ts -- --update)", async () => {
+  const written = await readJson(`${results}/faults.json`, faultsSchema);
   const known = ({ name, provoked, code, after }: Omit<Seen, "message">) => ({ name, provoked, code, after });
   assert.deepEqual(written.faults.map(known), faults.map(known));
   for (const [i, { message }] of faults.entries()) {
     if (message) assert.match(written.faults[i].message, message);
   }
-  assert.equal(await Deno.readTextFile(`${results}faults.md`), pageOf(written.faults, written.environment));
 });
 
 Deno.test("a file is on the disk before it is renamed, and its name thereafter", async () => {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import config from "../deno.json" with { type: "json" };
 import * as library from "../mod.ts";
 import { methods } from "../lib/adapters/registry.ts";
+import { recordsIn } from "../tasks/pages/records.ts";
 
 const root = new URL("..", import.meta.url);
 const paths = ["README.md", "SECURITY.md", "lib/adapters/PEFT.md"];
@@ -17,6 +18,14 @@ function anchors(text: string): string[] {
   return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
     heading.toLowerCase().replaceAll(/[^\w\- ]/g, "").replaceAll(" ", "-")
   );
+}
+
+/** Files of a folder and the folders in it, by where they lie in it. */
+async function* walk(folder: string, place = ""): AsyncIterable<string> {
+  for await (const { name, isDirectory } of Deno.readDir(`${folder}/${place}`)) {
+    if (isDirectory) yield* walk(folder, `${place}${name}/`);
+    else yield place + name;
+  }
 }
 
 async function exists(url: URL): Promise<boolean> {
@@ -49,6 +58,19 @@ Deno.test("every link of the pages leads somewhere, and every file in backticks 
 Deno.test("the README has every command of deno.json, and no other", () => {
   const named = [...readme.matchAll(/\bdeno task ([a-z]+)/g)].map(([, task]) => task);
   assert.deepEqual([...new Set(named)].toSorted(), Object.keys(config.tasks).toSorted());
+});
+
+Deno.test("every page and chart of results/ is what its record comes to (deno task report makes them anew)", async () => {
+  const results = new URL("results", root).pathname;
+  const shown = new Set<string>();
+  for (const { page, place, path } of await recordsIn(results)) {
+    for (const [end, text] of Object.entries(await page.rendered(path))) {
+      shown.add(place + end);
+      assert.equal(await Deno.readTextFile(`${results}/${place}${end}`), text, `results/${place}${end}`);
+    }
+  }
+  const files = await Array.fromAsync(walk(results));
+  assert.deepEqual(files.filter((path) => /\.(md|svg)$/.test(path)).toSorted(), [...shown].toSorted());
 });
 
 Deno.test("the README links every page of results/", () => {

@@ -47,6 +47,8 @@ const rowSchema = v.pipe(
 export const benchSchema = v.object({
   schemaVersion: v.literal(1),
   environment: environmentSchema,
+  /** Which peers there were, in a sentence or two. Absent as a row's `runs` is. */
+  about: v.optional(v.string()),
   rows: v.pipe(v.array(rowSchema), v.readonly()),
 });
 

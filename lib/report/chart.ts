@@ -174,7 +174,7 @@ export function curveChart(
         field: "y",
         aggregate: "mean",
         type: "quantitative",
-        scale: { zero: false, type: axes.logY ? "log" : "linear" },
+        scale: axes.logY ? { type: "log" } : { type: "linear", zero: false },
         axis: { title: axes.y, ...(axes.logY ? { format: "~g" } : {}) },
       },
       color: { ...seriesColour("tableau10"), legend: seriesLegend(axes.series) },

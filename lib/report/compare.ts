@@ -19,12 +19,18 @@ export interface Comparison {
   readonly method: string;
   readonly environments: { readonly base: readonly Environment[]; readonly head: readonly Environment[] };
   readonly rows: readonly ComparedRow[];
-  /** What else the reader should know: rows that only one side has, settings that differ. */
+  /** What base has and head lacks: a row that is gone may be one that was worse. */
+  readonly missing: readonly string[];
+  /** What else the reader should know: what only head has, settings that differ. */
   readonly notes: readonly string[];
 }
 
-/** Names of what only one of the two has. */
-export function onlyIn(side: "base" | "head", own: Iterable<string>, other: Iterable<string>): string[] {
-  const names = [...new Set(own).difference(new Set(other))];
-  return names.length === 0 ? [] : [`Only in ${side}: ${names.join("; ")}.`];
+/** Names of what the other one lacks. */
+export function lackedBy(other: Iterable<string>, own: Iterable<string>): string[] {
+  return [...new Set(own).difference(new Set(other))];
+}
+
+/** A note on what only head has. */
+export function onlyInHead(names: readonly string[]): string[] {
+  return names.length === 0 ? [] : [`Only in head: ${names.join("; ")}.`];
 }

@@ -6,7 +6,7 @@
  */
 
 import type { BenchRecord } from "./bench_schema.ts";
-import { type ComparedRow, type Comparison, onlyIn } from "./compare.ts";
+import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compare.ts";
 import { judge } from "./judge.ts";
 import { type Estimate, halfWidthOf, median, pairedEstimate, welchEstimate } from "./statistics.ts";
 
@@ -87,11 +87,11 @@ export function compareBenches(
       head: head.map(({ environment }) => environment),
     },
     rows: pairs.map((pair, i) => ({ ...rowOf(pair, estimates[i]), ...judged[i] })),
+    missing: lackedBy(after.keys(), before.keys()),
     notes: [
       ...pairs.every(tells) ? [] : [fewRuns],
       ...otherLaps(pairs),
-      ...onlyIn("base", before.keys(), after.keys()),
-      ...onlyIn("head", after.keys(), before.keys()),
+      ...onlyInHead(lackedBy(before.keys(), after.keys())),
     ],
   };
 }

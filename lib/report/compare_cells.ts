@@ -1,6 +1,6 @@
 /** Accuracy against accuracy: the cells of two sets of runs, paired over what both have, seed by seed. */
 
-import { type ComparedRow, type Comparison, onlyIn } from "./compare.ts";
+import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compare.ts";
 import { judge } from "./judge.ts";
 import { type Cell, metricsOnly } from "./schema.ts";
 import { type Estimate, halfWidthOf, pairedEstimate } from "./statistics.ts";
@@ -72,12 +72,8 @@ export function compareCells(
       head: pairs.map(({ head }) => head.environment),
     },
     rows: groups.map((group, i) => ({ ...rowOf(group, estimates[i]), ...judged[i] })),
-    notes: [
-      identical(pairs),
-      ...settings(pairs),
-      ...onlyIn("base", own.keys(), other.keys()),
-      ...onlyIn("head", other.keys(), own.keys()),
-    ],
+    missing: lackedBy(other.keys(), own.keys()),
+    notes: [identical(pairs), ...settings(pairs), ...onlyInHead(lackedBy(own.keys(), other.keys()))],
   };
 }
 

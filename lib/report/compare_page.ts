@@ -20,7 +20,7 @@ export function comparePage(comparisons: readonly Comparison[], base: string, he
   return `# ${escapeMarkdown(base)} → ${escapeMarkdown(head)}\n\n${sections}\n`;
 }
 
-function section({ title, method, environments, rows, notes }: Comparison): string {
+function section({ title, method, environments, rows, missing, notes }: Comparison): string {
   const sorted = rows.toSorted((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict));
   const body = table(
     ["row", "base", "head", "difference (95 %)", "p", "verdict"],
@@ -33,9 +33,10 @@ function section({ title, method, environments, rows, notes }: Comparison): stri
       verdict === "worse" || verdict === "better" ? `**${verdict}**` : verdict,
     ]),
   );
+  const gone = missing.length === 0 ? "" : `**Missing in head:** ${escapeMarkdown(missing.join("; "))}.\n\n`;
   return `## ${title}: ${countsOf(rows)}
 
-${environmentTable(environments)}
+${gone}${environmentTable(environments)}
 
 ${body}
 

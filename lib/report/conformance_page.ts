@@ -1,13 +1,15 @@
 /** The conformance of drivers as a page: a row an op, a column a driver. */
 
-import type {
-  CaseResult,
-  ConformanceRecord,
-  DriverRecord,
-  DriverRun,
-  TrainingResult,
+import {
+  type CaseResult,
+  type ConformanceRecord,
+  conformanceSchema,
+  type DriverRecord,
+  type DriverRun,
+  type TrainingResult,
 } from "./conformance_schema.ts";
 import { commitText, table } from "./markdown.ts";
+import { definePage } from "./page.ts";
 
 /** A driver that was run. */
 type Ran = Extract<DriverRecord, { run: DriverRun }>;
@@ -161,3 +163,7 @@ The devices were opened without asking for any limit, so that these are the ones
 ${environmentTable(record, ran)}
 `;
 }
+
+export const conformancePage = definePage("conformance", conformanceSchema, (record) => ({
+  ".md": renderConformance(record),
+}));

@@ -48,7 +48,7 @@ const driverSchema = v.intersect([
   ]),
 ]);
 
-const conformanceSchema = v.object({
+export const conformanceSchema = v.object({
   schemaVersion: v.literal(1),
   /** The losses in float64, by the training run's name. */
   reference: v.record(v.string(), v.array(finite)),

@@ -40,7 +40,8 @@ function isBench(json: unknown): boolean {
   return typeof json === "object" && json !== null && "rows" in json && "environment" in json;
 }
 
-async function jsonFiles(folder: string): Promise<string[]> {
+/** Every `.json` file of a folder and the folders in it, in order. */
+export async function jsonFiles(folder: string): Promise<string[]> {
   const found: string[] = [];
   for (const { name, isDirectory, isFile } of await Array.fromAsync(Deno.readDir(folder))) {
     if (isDirectory) found.push(...await jsonFiles(`${folder}/${name}`));

@@ -5,17 +5,15 @@
  */
 
 import { attachSystem, type System } from "../../lib/adapters/systems.ts";
-import { spectrumOf, svdOptimum } from "../../lib/analysis/spectrum.ts";
+import { spectrumOf } from "../../lib/analysis/spectrum.ts";
 import { interpretedUpdates } from "../../lib/analysis/updates.ts";
 import { taskByName } from "../../lib/data/registry.ts";
-import { writeWhole } from "../../lib/files.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";
-import { scatterChart } from "../../lib/report/chart.ts";
-import { originText, table } from "../../lib/report/markdown.ts";
 import { fineTune } from "../../lib/train/fine_tune.ts";
 import { fitUpdate } from "../../lib/train/fit_update.ts";
 import { type Run, warmupRatio } from "../run_cell.ts";
 import { suiteBatchSize } from "../training.ts";
+import { approximationPage, type Fit, title } from "./approximation_page.ts";
 import type { Study } from "./table.ts";
 
 const layer = "layer.0.attention.query";
@@ -49,16 +47,6 @@ const systems: readonly System[] = [
   { label: "VeRA r 256", method: "VeRA", options: { r: 256 } },
   { label: "RandLoRA r 32", method: "RandLoRA", options: { r: 32, alpha: 640 } },
 ];
-
-/** One fit: the best of the learning rates. */
-interface Fit {
-  readonly goal: string;
-  readonly label: string;
-  readonly parameters: number;
-  readonly learningRate: number;
-  readonly relativeError: number;
-  readonly seconds: number;
-}
 
 interface Goal {
   readonly name: string;
@@ -103,53 +91,11 @@ async function fitBest(run: Run, goal: Goal, system: System, steps: number): Pro
   return { goal: goal.name, label: system.label, parameters: adapter.trainableParameters, ...best, seconds };
 }
 
-/** One goal's table and chart. */
-async function writeGoal(goal: Goal, fits: readonly Fit[], out: string): Promise<string> {
-  const { singularValues, effectiveRank } = spectrumOf(goal.values, size, size);
-  const optimum = (parameters: number) => svdOptimum(singularValues, size, size, parameters).error;
-  const rows = fits.toSorted((a, b) => a.relativeError - b.relativeError).map((fit) => [
-    fit.label,
-    fit.parameters.toLocaleString("en-US"),
-    fit.relativeError.toFixed(4),
-    optimum(fit.parameters).toFixed(4),
-    String(fit.learningRate),
-  ]);
-  const file = `approximation-${goal.slug}.svg`;
-  const curve = Array.from({ length: 64 }, (_, i) => (i + 1) * 2 * size)
-    .map((parameters) => ({ x: parameters, y: optimum(parameters) }));
-  const points = fits.map((fit) => ({
-    x: fit.parameters,
-    y: fit.relativeError,
-    series: fit.label.replace(/ (r|\d+×).*/, ""),
-  }));
-  const axes = { x: "trainable parameters", y: "relative error ‖ΔW − ΔW*‖² / ‖ΔW*‖²", series: "method" };
-  await writeWhole(`${out}/${file}`, await scatterChart(`Fitting ${goal.name}`, axes, points, curve));
-  const norm = Math.sqrt(goal.values.reduce((sum, value) => sum + value * value, 0));
-  return `## ${goal.name}
-
-‖ΔW*‖_F = ${norm.toPrecision(3)}; ${effectiveRank} singular values above 0.005.
-
-${table(["method", "parameters", "relative error", "SVD of as many parameters", "learning rate"], rows)}
-
-![relative error against parameters, and the SVD optimum](${file})
-`;
-}
-
-/** BoRA against LoRA and GraLoRA where their numbers of parameters are nearest. */
-function findingOf(goals: readonly Goal[], fits: readonly Fit[]): string {
-  return goals.map(({ name }) => {
-    const error = (label: string) =>
-      fits.find((fit) => fit.goal === name && fit.label === label)!.relativeError.toFixed(4);
-    return `on ${name} BoRA r 8 b 16 (6,144 parameters) leaves ${error("BoRA r 8 b 16")}, LoRA r 8 (4,096) ${
-      error("LoRA r 8")
-    } and LoRA r 16 (8,192) ${error("LoRA r 16")}, GraLoRA r 8 b 8 (4,096) ${error("GraLoRA r 8 b 8")}`;
-  }).join("; ");
-}
-
 export const approximationStudy: Study = {
-  name: "approximation",
-  title: "Fitting one update: expressiveness by parameters",
+  name: approximationPage.name,
+  title,
   profiles: ["smoke", "default", "full"],
+  page: approximationPage,
   async run(run, out) {
     const [steps, examples] = { smoke: [20, 64], default: [300, 320], full: [2000, 4000] }[run.profileName]!;
     const goals = await goalsOf(run, examples);
@@ -160,32 +106,22 @@ export const approximationStudy: Study = {
         console.log(`${goal.slug}, ${system.label}: ${fits.at(-1)!.relativeError.toFixed(4)}`);
       }
     }
-    const { environment, profileName } = run;
-    const parts = [];
-    for (const goal of goals) {
-      parts.push(await writeGoal(goal, fits.filter((fit) => fit.goal === goal.name), out));
-    }
-    const minutes = fits.reduce((sum, { seconds }) => sum + seconds, 0) / 60;
-    const page = `# ${this.title}
-
-Each method is fitted to ΔW* of ${layer} (${size}×${size}) by ${steps} AdamW steps on ‖ΔW − ΔW*‖²_F from its own fresh start,
-linear decay, best of the learning rates ${
-      learningRates.join(", ")
-    }; relative error is of squares. ΔW* comes from full
-fine-tuning USE-lite on ${examples} examples of supersense (2 epochs, learning rate 0.001), and from a random matrix.
-
-Profile \`${profileName}\`. ${originText(environment)} The ${fits.length} fits took ${
-      minutes.toFixed(0)
-    } minutes.
-
-**The paper:** blocks raise the rank of ΔW from r to b·r for b²r parameters more, so BoRA expresses more than LoRA of its size.
-
-**Here:** ${findingOf(goals, fits)}.
-
-${parts.join("\n")}`;
-    const records = { schemaVersion: 1, table: this.name, profile: profileName, environment, steps, fits };
-    await writeWhole(`${out}/approximation.json`, `${JSON.stringify(records, null, 1)}\n`);
-    await writeWhole(`${out}/approximation.md`, page);
+    const page = await approximationPage.write(out, {
+      schemaVersion: 2,
+      table: "approximation",
+      profile: run.profileName,
+      environment: run.environment,
+      layer,
+      size,
+      steps,
+      examples,
+      learningRates,
+      goals: goals.map(({ name, slug, values }) => {
+        const { singularValues, effectiveRank, sumOfSquares } = spectrumOf(values, size, size);
+        return { name, slug, singularValues: [...singularValues], effectiveRank, sumOfSquares };
+      }),
+      fits,
+    });
     console.log(`\n${page}\nWrote ${out}/approximation.md, .json and .svg`);
   },
 };

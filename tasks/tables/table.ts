@@ -1,6 +1,7 @@
 /** What a table of `deno task reproduce` is. To add one: a file here that exports a `Table`, and a line in `registry.ts`. */
 
 import type { System } from "../../lib/adapters/systems.ts";
+import type { Page } from "../../lib/report/page.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import type { Protocol } from "../protocols/protocol.ts";
 import type { Run } from "../run_cell.ts";
@@ -56,6 +57,8 @@ export interface Study {
   readonly title: string;
   /** Profiles it knows. */
   readonly profiles: readonly string[];
+  /** Of its record. */
+  readonly page: Page;
   /** Runs it and writes its files into `out`. */
   run(run: Run, out: string): Promise<void>;
 }

@@ -1,0 +1,51 @@
+/** How long a newcomer waits: the record that `tests/support/bare_image.sh` makes, and its page. */
+
+import * as v from "npm:valibot@1.5.0";
+import { table } from "../../lib/report/markdown.ts";
+import { definePage } from "../../lib/report/page.ts";
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+const bareImageSchema = v.object({
+  schemaVersion: v.literal(1),
+  /** Of Debian, its code name. */
+  release: v.string(),
+  cpus: count,
+  commit: v.string(),
+  /** What else the machine did. */
+  beside: v.optional(v.string()),
+  images: v.array(v.object({
+    has: v.string(),
+    setupSeconds: count,
+    reproduceSeconds: count,
+  })),
+});
+
+function markdownOf(
+  { release, cpus, commit, beside, images }: v.InferOutput<typeof bareImageSchema>,
+): string {
+  const rows = images.map(({ has, setupSeconds, reproduceSeconds }) => {
+    const all = setupSeconds + reproduceSeconds;
+    return [
+      has,
+      String(setupSeconds),
+      String(reproduceSeconds),
+      `${Math.floor(all / 60)} min ${all % 60} s`,
+    ];
+  });
+  const header = ["image has", "sh tasks/setup.sh, s", "deno task reproduce, s", "from clone to first table"];
+  return `# In a bare image
+
+\`bash tests/support/bare_image.sh\`: a clone of this repository and the README's first command, as root, in Debian's smallest image
+(debootstrap's minbase of ${release}, in a chroot) with nothing added but what the row names. Set-up fetches the rest: Deno where it is
+missing, a software Vulkan driver, the npm packages.
+
+${table(header, rows)}
+
+Machine: ${cpus} CPUs. Commit ${commit}.
+${beside === undefined ? "" : `\n${beside}\n`}`;
+}
+
+export const bareImagePage = definePage("bare-image", bareImageSchema, (record) => ({
+  ".md": markdownOf(record),
+}));

@@ -1,0 +1,34 @@
+/**
+ * Every kind of page that `results/` may hold. To add one: a file that defines it (see `lib/report/page.ts`) and a line here; a
+ * table of `deno task reproduce` is here by being in `tasks/tables/registry.ts`.
+ */
+
+import { costsPage } from "../../bench/costs_page.ts";
+import { hostPage } from "../../bench/host_page.ts";
+import { noisePage } from "../../bench/noise_page.ts";
+import { benchPage } from "../../bench/page.ts";
+import { conformancePage } from "../../lib/report/conformance_page.ts";
+import type { Page } from "../../lib/report/page.ts";
+import { isStudy, tablePage } from "../report_table.ts";
+import { soakPage } from "../soak_page.ts";
+import { tables } from "../tables/registry.ts";
+import { bareImagePage } from "./bare_image.ts";
+import { dataPage } from "./data.ts";
+import { faultsPage } from "./faults.ts";
+import { flopsPage } from "./flops.ts";
+import { robertaPage } from "./roberta_base.ts";
+
+export const pages: readonly Page[] = [
+  ...tables.map((table) => isStudy(table) ? table.page : tablePage(table)),
+  flopsPage,
+  dataPage,
+  benchPage,
+  costsPage,
+  hostPage,
+  noisePage,
+  robertaPage,
+  soakPage,
+  conformancePage,
+  faultsPage,
+  bareImagePage,
+];

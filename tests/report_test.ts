@@ -12,6 +12,7 @@ import { intervalOf, logSlope, median, pairedDifference } from "../lib/report/st
 import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
 import { scoresBySeed } from "../lib/report/scores.ts";
 import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
+import { runTask } from "./support/command.ts";
 
 function cell(changes: Partial<Cell> = {}): Cell {
   return {
@@ -280,6 +281,30 @@ Deno.test("metrics, against values worked out by hand", () => {
 Deno.test("decide takes the highest score, or the value itself", () => {
   assert.equal(decide("classification", Float32Array.of(0.1, 2, -3)), 1);
   assert.equal(decide("regression", Float32Array.of(-1.5)), -1.5);
+});
+
+Deno.test("deno task report makes a page anew in place, and refuses two records that it cannot merge", async () => {
+  const folder = await Deno.makeTempDir();
+  const record = new URL("../results/costs.json", import.meta.url);
+  for (const part of ["one/here", "two/here"]) {
+    await Deno.mkdir(`${folder}/${part}`, { recursive: true });
+    await Deno.copyFile(record, `${folder}/${part}/costs.json`);
+  }
+  const before = await Deno.readTextFile(`${folder}/one/here/costs.json`);
+  const { code, stderr } = await runTask("report", [`${folder}/one/`, "--out", `${folder}/one`]);
+  assert.equal(code, 0, stderr);
+  assert.equal(await Deno.readTextFile(`${folder}/one/here/costs.json`), before);
+  const page = await Deno.readTextFile(new URL("../results/costs.md", import.meta.url));
+  assert.equal(await Deno.readTextFile(`${folder}/one/here/costs.md`), page);
+  const two = await runTask("report", [`${folder}/one`, `${folder}/two`, "--out", `${folder}/both`]);
+  assert.equal(two.code, 1);
+  assert.match(two.stderr, /one\/here\/costs\.json and .*two\/here\/costs\.json cannot be merged/);
+  await Deno.writeTextFile(`${folder}/one/here/costs.json`, before.replace('"goal"', '"gaol"'));
+  const damaged = await runTask("report", [`${folder}/one`, "--out", `${folder}/one`]);
+  assert.equal(damaged.code, 1);
+  assert.match(damaged.stderr, /costs\.json: measured\.0\.goal: /);
+  assert.equal(await Deno.readTextFile(`${folder}/one/here/costs.md`), page, "the page stays");
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("a page has the commit in ten digits, or in full the reason why it is not known", () => {

@@ -112,7 +112,10 @@ Deno.test("reproduce --shard: the merged parts are the whole; what does not belo
   const mixed = await task("report", at("one"), at("two"), "--out", at("merged"));
   assert.match(mixed.stderr, /LoRA r 8 was made in two ways: .*"trainExamples":160.*"trainExamples":7/);
   assert.equal(metricsOnly(await cellsOf("merged")), metricsOnly(whole), "nothing is overwritten");
-  assert.match((await task("report", at("nowhere"))).stderr, /no table's cells in .*nowhere/);
+  assert.match(
+    (await task("report", at("nowhere"))).stderr,
+    /nowhere is no folder: give one that --out of another command named/,
+  );
 });
 
 Deno.test("reproduce rank: an analysis table holds its spectra, and says which rows were not run", async () => {
@@ -203,7 +206,7 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       ["reproduce", ["glue", "--data", "nowhere"], /nowhere has no CoLA: neither CoLA\/train.tsv/],
       ["reproduce", ["--shard", "3/2"], /--shard wants I\/N with 1 ≤ I ≤ N, such as 2\/4, not "3\/2"/],
       ["reproduce", ["approximation", "--shard", "1/2"], /not made of cells; leave --shard out/],
-      ["report", [], /no folder given/],
+      ["report", ["--in", "results"], /Unknown option '--in'/],
       ["reproduce", ["--r", "0"], /--r wants a whole number from 1, not "0"/],
       ["reproduce", ["--b", "half"], /--b wants a whole number from 1, or "auto", not "half"/],
       ["reproduce", ["approximation", "--r", "4"], /its own ranks and blocks; leave --r and --b out/],

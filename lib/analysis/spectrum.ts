@@ -20,7 +20,7 @@ export interface Spectrum {
 /**
  * Singular values of the row-major rows×cols `matrix`, descending, min(rows, cols) of them. Each is within
  * about max(rows, cols) · ε · σ₁ of the exact one, so values below that, which may come out as 0, say
- * nothing. 768×768 takes two to three seconds on one core at full rank, 0.4 s at rank 128.
+ * nothing. It takes seconds at 768×768.
  * @throws Error when the matrix is empty, has another length than rows · cols, or holds NaN or an infinity.
  */
 export function singularValues(matrix: Float64Array, rows: number, cols: number): Float64Array {

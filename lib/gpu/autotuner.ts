@@ -101,8 +101,8 @@ async function keyOf({ adapter, device }: Gpu, { bucket, kernels }: Contest): Pr
 }
 
 /**
- * Milliseconds of a lap: browsers round timestamps to 0.1 ms, and a wait for the GPU takes 10 ms. With laps of 2 ms on a machine
- * with other work, two of nine choices on llvmpipe were slower than the default by a fifth; with 20, three times, neither was.
+ * Milliseconds of a lap: browsers round timestamps to 0.1 ms, a wait for the GPU takes 10 ms, and on a machine with other work short
+ * laps choose kernels that are slower than the default.
  */
 const lapMilliseconds = { timestamps: 20, wall: 100 };
 const laps = 5;

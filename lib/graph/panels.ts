@@ -2,8 +2,7 @@
  * Matrices in panels of columns: a panel's rows lie one after another, as does a panel after the one before. A product that walks
  * down B's columns (dx = dY W) finds its next row beside the last one, not a whole row of the matrix on, in another page of memory;
  * one that walks along its rows (y = x Wᵀ) still finds 256 bytes in a row. How a training run keeps its frozen weights on a
- * software driver: at 512×768×768, 512×3072×768 and 512×768×3072 on llvmpipe NN took 0.80–0.83 of the time, NT 0.95–1.03, in turn
- * (with panels of 128 columns NN 0.87–0.92; of 384, NN 0.88–0.97 and NT 0.92–1.24; of 32, NT 1.06–1.09 times that of 64).
+ * software driver.
  */
 
 /** Columns of a panel. */

@@ -1,5 +1,6 @@
 /** The records in folders of results. */
 
+import { isFolder } from "../../lib/files.ts";
 import type { Page } from "../../lib/report/page.ts";
 import { jsonFiles } from "../../lib/report/results.ts";
 import { pages } from "./registry.ts";
@@ -12,9 +13,15 @@ export interface FoundRecord {
   readonly path: string;
 }
 
-/** The records in `folder` and the folders in it, by their names' order; files of other names are passed over. */
+/**
+ * The records in `folder` and the folders in it, by their names' order; files of other names are passed over. Throws an Error when
+ * it is no folder.
+ */
 export async function recordsIn(folder: string): Promise<FoundRecord[]> {
   const root = folder.replace(/\/+$/, "");
+  if (!await isFolder(root)) {
+    throw new Error(`${root} is no folder: give one that --out of another command named`);
+  }
   const found = (await jsonFiles(root)).flatMap((path) => {
     const place = path.slice(root.length + 1, -".json".length);
     const page = pages.find(({ name }) => name === place.replace(/^.*\//, ""));

@@ -13,6 +13,7 @@ import { isStudy, tablePage } from "../report_table.ts";
 import { soakPage } from "../soak_page.ts";
 import { tables } from "../tables/registry.ts";
 import { bareImagePage } from "./bare_image.ts";
+import { choicesPages } from "./choices.ts";
 import { dataPage } from "./data.ts";
 import { faultsPage } from "./faults.ts";
 import { flopsPage } from "./flops.ts";
@@ -31,4 +32,5 @@ export const pages: readonly Page[] = [
   conformancePage,
   faultsPage,
   bareImagePage,
+  ...choicesPages,
 ];

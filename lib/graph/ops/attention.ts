@@ -130,11 +130,7 @@ interface PassKernel {
   readonly rows: number;
 }
 
-/**
- * The kernel whose lanes share their loads where small subgroups divide the head's width, else the one with a row an invocation. At
- * 12 heads of 64, on llvmpipe (8 lanes) it took 0.25 of that one's time for 8 texts of 64 tokens and 0.20 for 2 of 512, in turn; on
- * SwiftShader (4 lanes) 0.36. Two rows a lane: one took 1.2–1.3 times as long, four 0.85 and 1.4 for texts of 16.
- */
+/** The kernel whose lanes share their loads where small subgroups divide the head's width, else the one with a row an invocation. */
 function kernelOf(pass: Pass, { attrs, inputs }: Node<Attrs>, device: DeviceTraits): PassKernel {
   const lanes = sharingLanes(device);
   const width = headDim(inputs[0], attrs);

@@ -18,15 +18,15 @@ export const few = 16;
 
 /**
  * Whether lanes had better be shared out over the columns of all blocks than keep to one block's, which are too few for them. On a
- * longer k the subgroups' fewer loads outweigh a quarter of them idle: at r = 32 and b = 16 they took 0.9 of the time.
+ * longer k the subgroups' fewer loads outweigh a quarter of them idle.
  */
 function isNarrow(n: number, k: number, blocks: number): boolean {
   return blocks > 1 && n < (k <= 16 ? 128 : 33);
 }
 
 /**
- * Tile and workgroup by shape, with eight lanes along the columns. llvmpipe spends its time in loads, which a larger tile
- * in registers shares among more products: at 512×768×768 16×16 ran faster than 16×8 in NN, NT and TN, interleaved.
+ * Tile and workgroup by shape, with eight lanes along the columns. A software driver spends its time in loads, which a larger tile
+ * in registers shares among more products.
  */
 function tiling(
   m: number,
@@ -37,9 +37,9 @@ function tiling(
   if (n <= few) {
     return { TILE_M: m >= 256 ? 8 : 4, TILE_N: 4, GROUP_M: 8, GROUP_N: n <= 4 ? 1 : n <= 8 ? 2 : 4 };
   }
-  // An adapter's dA: at 8×768×512 TN (and its 16 blocks of 48 columns) 1.3–1.9 times as fast as 4×4 in 4×8, in turn.
+  // An adapter's dA.
   if (m <= few) return { TILE_M: m <= 4 ? 4 : 8, TILE_N: 8, GROUP_M: m <= 8 ? 1 : 2, GROUP_N: 8 };
-  // An adapter's y and dx in blocks: at 16 blocks of 48 columns, and 24 of 32, the best of 8×4 to 16×16 in 1×8 to 4×8, in turn.
+  // An adapter's y and dx in blocks.
   if (isNarrow(n, k, blocks)) return { TILE_M: 8, TILE_N: 16, GROUP_M: 1, GROUP_N: 8 };
   if (m >= 64 && n >= 128) return { TILE_M: 16, TILE_N: 16, GROUP_M: 4, GROUP_N: 8 };
   if (m >= 64 && n >= 64) return { TILE_M: 16, TILE_N: 8, GROUP_M: 4, GROUP_N: 8 };
@@ -47,9 +47,8 @@ function tiling(
 }
 
 /**
- * The tile with which the kernel that broadcasts A within subgroups is the default, where it fits and pays: at 768×1536×512 on
- * llvmpipe it ran NT and NN twice as fast as the plain one, interleaved; 32×8 was the best or near it of 16×8 to 64×8. A GPU's
- * wide subgroups would make its tiles too wide.
+ * The tile with which the kernel that broadcasts A within subgroups is the default, where it fits and pays. A GPU's wide subgroups
+ * would make its tiles too wide.
  */
 function usualSubgroupTile(
   attrs: MatmulAttrs,
@@ -63,19 +62,19 @@ function usualSubgroupTile(
 }
 
 /**
- * Rows of C that a subgroup owns, or 0 where that kernel does not pay. An adapter's dA and dB (as its transpose) have r of them: at
- * 512 tokens, r = 8 and 16, b = 1 it took 0.87–0.94 and 0.61–0.77 of the plain kernel's time; more in blocks too narrow for the lanes.
+ * Rows of C that a subgroup owns, or 0 where that kernel does not pay. An adapter's dA and dB (as its transpose) have r of them, for
+ * which it pays but in blocks too narrow for the lanes.
  */
 function rowsPerSubgroup({ transposeA }: MatmulAttrs, { m, n }: Problem, lanes: number): number {
   if (transposeA && m <= few && n >= lanes * 8) return m <= 8 ? 8 : 16;
   if (m < 32) return 0;
-  // SwiftShader, of four lanes: at 512×768×768 TN 16 rows took 0.6 of the time of 32, NN and NT more (1.1–1.3).
+  // SwiftShader has four lanes.
   return transposeA && lanes === 4 ? 16 : 32;
 }
 
 /**
- * Columns of C that a lane of a subgroup owns, or 0 where that kernel does not pay. An adapter's U and dV have r columns: one a
- * lane, at r = 8 and 512 tokens, took 0.42–0.46 of the time of the plain kernel, in turn.
+ * Columns of C that a lane of a subgroup owns, or 0 where that kernel does not pay. An adapter's U and dV have r columns:
+ * one a lane.
  */
 function columnsPerLane(
   { transposeA, transposeB, blocks }: MatmulAttrs,
@@ -90,16 +89,11 @@ function columnsPerLane(
 
 /**
  * Floats of k in one launch of a product whose B is read across k (NN, TN). Its rows lie far apart, and those of one tile's
- * columns must stay in a core's cache and page table while a band of A passes by. At 768×3072×2048 TN on llvmpipe, one launch
- * ran at 23 GFLOP/s, chunks of 1024, 768 and 512 in bands of 8 at 33, 38 and 41, interleaved; k up to 1024 is as well whole.
+ * columns must stay in a core's cache and page table while a band of A passes by; k up to twice as long is as well whole.
  */
 const kChunkAcross = 512;
 
-/**
- * The same with B in panels, where the rows that are read one after another lie so, and what must stay in cache is A: a step of two
- * layers of RoBERTa-base's shape took 0.91 of the time of one on row-major weights (0.84–0.99: six processes, five steps in turn in
- * each), with k whole 0.92.
- */
+/** The same with B in panels, where the rows that are read one after another lie so, and what must stay in cache is A. */
 const kChunkInPanels = 1024;
 
 /** Whether the product may be computed in several launches, each of a part of k: what follows the whole sum is then no epilogue. */
@@ -170,10 +164,7 @@ function subgroupTiles(
   return tiles.filter(([rows]) => 2 * m >= rows || (transposeA && rows === 16));
 }
 
-/**
- * Tiles in workgroup memory that the problem half fills. To a software driver that memory is like any other: at 512×768×768 TN
- * they took 2 to 4 times as long as the default on llvmpipe and on SwiftShader, which also takes longest to compile them.
- */
+/** Tiles in workgroup memory that the problem half fills. To a software driver that memory is like any other, and they are slow. */
 function workgroupTilesOn({ software }: DeviceTraits, { m, n }: Problem): readonly WorkgroupTile[] {
   return software ? [] : workgroupTiles.filter(({ TILE_M, TILE_N }) => 2 * m >= TILE_M && 2 * n >= TILE_N);
 }

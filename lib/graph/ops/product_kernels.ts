@@ -73,8 +73,7 @@ export function plain(
 
 /**
  * Row tiles that share the columns of B in cache, before the next columns are read. In NN what a tile reads of B lies in as many
- * places as k is long, and is slow to come: at 512×3072×768 on llvmpipe bands of 4 and 16 took 1.15 and 0.97 of the time of 8, in
- * turn, and 0.94–0.97 at 512×768×768. In NT and TN 4, 8 and 16 differed by less or were worse.
+ * places as k is long, and is slow to come: more row tiles had better share it.
  */
 function bandOf({ transposeA, transposeB }: MatmulAttrs): number {
   return transposeA || transposeB ? 8 : 16;

@@ -20,16 +20,11 @@ function bindingsOf(products: readonly Product[], own: 0 | 1, read: string, writ
   );
 }
 
-/**
- * U_p = x A_pᵀ. A tile's rows of x serve all products from registers: on 512×768 at r = 8, in 1, 16 and 24 blocks, two took 0.67–0.84
- * and three 0.50–0.73 of the time they take apart (llvmpipe, in turn); with the product chosen by the grid's z, whose x
- * comes from the cache again, they took 0.92–1.30.
- */
+/** U_p = x A_pᵀ. A tile's rows of x serve all products from registers; chosen by the grid's z they would come from the cache again. */
 export function projectionLaunch(products: readonly Product[], device: DeviceTraits): Dispatch {
   const [{ attrs, inputs, outputs }] = products;
   const { m, n, k } = problemOf(inputs, outputs[0], attrs);
   const SUBGROUP = sharingLanes(device);
-  // Of 8, 16 and 32 rows to a subgroup 32 were the fastest or near it.
   const TILE_M = SUBGROUP === 0 ? 4 : m < 32 ? 16 : 32;
   const LANES = SUBGROUP || 8;
   const GROUPS = SUBGROUP ? 1 : 8;
@@ -47,11 +42,7 @@ export function projectionLaunch(products: readonly Product[], device: DeviceTra
   };
 }
 
-/**
- * dA_p = dU_pᵀ x, summed over the rows of x in the pieces that one product alone is summed in, and so to the same bits. At the shapes
- * above two took 0.53–0.67 and three 0.54–0.59 of the time they take apart; with one row of dU a load in place of four, 0.63–0.89.
- * On SwiftShader dA took 0.83–0.96, and U 0.44–0.57.
- */
+/** dA_p = dU_pᵀ x, summed over the rows of x in the pieces that one product alone is summed in, and so to the same bits. */
 export function gradientLaunches(products: readonly Product[], device: DeviceTraits): Dispatch[] {
   const [{ attrs, inputs, outputs }] = products;
   const problem = problemOf(inputs, outputs[0], attrs);

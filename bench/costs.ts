@@ -6,12 +6,13 @@
 import { parseArgs } from "node:util";
 import type { Method } from "../lib/adapters/method.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { makeFolder, writeTogether } from "../lib/files.ts";
+import { writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { originText, table } from "../lib/report/markdown.ts";
 import type { Environment } from "../lib/report/schema.ts";
 import { logSlope, median } from "../lib/report/statistics.ts";
+import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand } from "../tasks/usage.ts";
 import { own, type Runner, type Work } from "./work.ts";
 import { layer } from "./works/adapter_layers.ts";
@@ -195,6 +196,7 @@ async function main(): Promise<void> {
     })
   );
   if (wanted) return console.log(help);
+  const folder = await outputFolder(out);
   const gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   const measured: Measured[] = [];
@@ -202,11 +204,10 @@ async function main(): Promise<void> {
     measured.push(await measure(entry));
     console.error(`${entry.name}: ${median(measured.at(-1)!.values).toFixed(3)}`);
   }
-  await makeFolder(out);
   const page = pageOf(measured, environment);
   await writeTogether({
-    [`${out}/costs.json`]: `${JSON.stringify({ schemaVersion: 1, environment, measured }, null, 1)}\n`,
-    [`${out}/costs.md`]: page,
+    [`${folder}/costs.json`]: `${JSON.stringify({ schemaVersion: 1, environment, measured }, null, 1)}\n`,
+    [`${folder}/costs.md`]: page,
   });
   console.log(page);
 }

@@ -6,7 +6,7 @@
 import { parseArgs } from "node:util";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { makeFolder, writeTogether } from "../lib/files.ts";
+import { writeTogether } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { plan } from "../lib/graph/plan.ts";
@@ -14,6 +14,7 @@ import { describeEnvironment } from "../lib/report/environment.ts";
 import { median } from "../lib/report/statistics.ts";
 import { traceStep } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
+import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import {
   type BuildFigures,
@@ -169,16 +170,16 @@ async function main(): Promise<void> {
   if (!Number.isInteger(steps) || steps < 2 || steps > 1000) {
     throw new UsageError(`--steps wants a whole number from 2 to 1000, not "${values.steps}"`);
   }
+  const out = await outputFolder(values.out);
   using gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   const figures: HostFigures[] = [];
   for (const [label, system] of Object.entries(systems)) figures.push(await measure(label, system, steps));
   const record: HostRecord = { schemaVersion: 1, environment, narrow, figures };
-  await makeFolder(values.out);
   const page = hostPageOf(record);
   await writeTogether({
-    [`${values.out}/host.json`]: `${JSON.stringify(record, null, 1)}\n`,
-    [`${values.out}/host.md`]: page,
+    [`${out}/host.json`]: `${JSON.stringify(record, null, 1)}\n`,
+    [`${out}/host.md`]: page,
   });
   console.log(page);
 }

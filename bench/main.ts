@@ -1,11 +1,12 @@
 /** `deno task bench [group…]`: races this library against its peers and writes results/bench.{md,json,svg}. */
 
 import { parseArgs } from "node:util";
-import { makeFolder, writeTogether } from "../lib/files.ts";
+import { writeTogether } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { type BenchRecord, readBench } from "../lib/report/bench_schema.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import type { Environment } from "../lib/report/schema.ts";
+import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import { groups } from "./groups.ts";
 import { chartOf, pageOf } from "./page.ts";
@@ -79,6 +80,7 @@ async function main(): Promise<void> {
   const chosen = chosenGroups(positionals);
   const laps = values.laps === undefined ? undefined : lapsOf(values.laps);
   const like = values.like === undefined ? [] : (await readBench(values.like)).rows;
+  const out = await outputFolder(values.out);
   const gpu = await openGpu({ autotune: values.autotune });
   const environment = await describeEnvironment(gpu);
   const yardstick = await yardstickRunner(gpu);
@@ -108,7 +110,7 @@ async function main(): Promise<void> {
       );
       console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
     }
-    if (rows.length > 0) await write(values.out, rows, about, environment);
+    if (rows.length > 0) await write(out, rows, about, environment);
   }
   console.log(pageOf(rows, about, environment));
 }
@@ -128,7 +130,6 @@ async function write(
   about: string,
   environment: Environment,
 ): Promise<void> {
-  await makeFolder(out);
   const records: BenchRecord = { schemaVersion: 1, environment, rows };
   await writeTogether({
     [`${out}/bench.json`]: `${JSON.stringify(records, null, 1)}\n`,

@@ -4,7 +4,7 @@
  */
 
 import { parseArgs } from "node:util";
-import { isFile, makeFolder, writeTogether } from "../lib/files.ts";
+import { isFile, writeTogether } from "../lib/files.ts";
 import { failuresOf, renderConformance } from "../lib/report/conformance_page.ts";
 import {
   type ConformanceRecord,
@@ -13,6 +13,7 @@ import {
 } from "../lib/report/conformance_schema.ts";
 import { referenceLosses, trainingCases } from "./conformance/run.ts";
 import { type Driver, drivers, recordsWith } from "./conformance/drivers.ts";
+import { outputFolder } from "./output.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task conformance [options]
@@ -82,8 +83,8 @@ async function earlierRecords(path: string): Promise<readonly DriverRecord[]> {
 await runCommand(async () => {
   const options = readArguments();
   if (options.help) return console.log(help);
-  await makeFolder(options.out);
-  const [json, page] = ["json", "md"].map((ending) => `${options.out}/conformance.${ending}`);
+  const out = await outputFolder(options.out);
+  const [json, page] = ["json", "md"].map((ending) => `${out}/conformance.${ending}`);
   const reference = Object.fromEntries(trainingCases.map((own) => [own.name, referenceLosses(own)]));
   let sound = true;
   for (const driver of options.chosen) {

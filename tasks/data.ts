@@ -4,8 +4,9 @@ import { parseArgs } from "node:util";
 import { tasks } from "../lib/data/registry.ts";
 import type { Example, Task } from "../lib/data/task.ts";
 import { table } from "../lib/report/markdown.ts";
-import { makeFolder, writeWhole } from "../lib/files.ts";
+import { writeWhole } from "../lib/files.ts";
 import { majorityBaseline } from "../lib/train/fine_tune.ts";
+import { outputFolder } from "./output.ts";
 import { asUsage, runCommand } from "./usage.ts";
 
 const help = `deno task data [options]
@@ -53,6 +54,7 @@ async function main(): Promise<void> {
     })
   );
   if (wanted) return console.log(help);
+  const folder = await outputFolder(out);
   const rows = [];
   for (const task of tasks) rows.push(await rowOf(task));
   const page = `# The embedded suite
@@ -62,8 +64,7 @@ of a split. Majority: the score of the commonest label on dev.
 
 ${table(header, rows)}
 `;
-  await makeFolder(out);
-  await writeWhole(`${out}/data.md`, page);
+  await writeWhole(`${folder}/data.md`, page);
   console.log(page);
 }
 

@@ -11,7 +11,8 @@ import { type ModelShape, modelShapes, shapeOf } from "../lib/analysis/shapes.ts
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { methodsTable } from "./tables/methods.ts";
 import { table } from "../lib/report/markdown.ts";
-import { makeFolder, writeWhole } from "../lib/files.ts";
+import { writeWhole } from "../lib/files.ts";
+import { outputFolder } from "./output.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task flops [options]
@@ -95,9 +96,9 @@ async function main(): Promise<void> {
     "nothing goes back through the trunk.\n",
     ...chosen.map((model) => tableOf(model, values.target)),
   ].join("\n");
-  await makeFolder(values.out);
-  await writeWhole(`${values.out}/flops.md`, markdown);
-  console.log(`${markdown}\nWrote ${values.out}/flops.md`);
+  const out = await outputFolder(values.out);
+  await writeWhole(`${out}/flops.md`, markdown);
+  console.log(`${markdown}\nWrote ${out}/flops.md`);
 }
 
 await runCommand(main);

@@ -4,11 +4,11 @@
  */
 
 import { parseArgs } from "node:util";
-import { makeFolder } from "../lib/files.ts";
 import { type Cell, cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
 import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { tables } from "./tables/registry.ts";
 import type { Table } from "./tables/table.ts";
+import { outputFolder } from "./output.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task report DIR… [--out DIR]
@@ -86,10 +86,10 @@ async function main(): Promise<void> {
   if (sets.length === 0) {
     throw new Error(`no table's cells in ${folders.join(", ")}: give the folders that --out named`);
   }
-  await makeFolder(out);
+  const folder = await outputFolder(out);
   for (const { table, cells } of sets) {
-    await writeCells(`${out}/${table.name}.json`, cells);
-    await writeReport(table, cells, `${out}/${table.name}`);
+    await writeCells(`${folder}/${table.name}.json`, cells);
+    await writeReport(table, cells, `${folder}/${table.name}`);
   }
 }
 

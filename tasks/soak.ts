@@ -7,13 +7,14 @@ import { parseArgs } from "node:util";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { sentiment } from "../lib/data/sentiment.ts";
-import { makeFolder, writeTogether } from "../lib/files.ts";
+import { writeTogether } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
 import { chartOf, pageOf, verdictsOn } from "./soak_page.ts";
 import { soak } from "./soak_run.ts";
+import { outputFolder } from "./output.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const [batchSizes, stepsATurn] = [[4, 3, 2, 1], 25];
@@ -48,6 +49,7 @@ function readArguments() {
 async function main(): Promise<void> {
   const { steps, out, help: wanted } = asUsage(readArguments);
   if (wanted) return console.log(help);
+  const folder = await outputFolder(out);
   const gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   const model = await loadUseLite();
@@ -65,14 +67,15 @@ async function main(): Promise<void> {
       `step ${step}, ${seconds.toFixed(0)} s: ${resident} MiB resident, ${buffers} MiB of GPU buffers`,
     );
   });
-  await makeFolder(out);
   await writeTogether({
-    [`${out}/soak.json`]: `${JSON.stringify({ schemaVersion: 1, environment, plan, ...result }, null, 1)}\n`,
-    [`${out}/soak.md`]: pageOf(result, plan, environment),
-    [`${out}/soak.svg`]: await chartOf(result.samples),
+    [`${folder}/soak.json`]: `${
+      JSON.stringify({ schemaVersion: 1, environment, plan, ...result }, null, 1)
+    }\n`,
+    [`${folder}/soak.md`]: pageOf(result, plan, environment),
+    [`${folder}/soak.svg`]: await chartOf(result.samples),
   });
   const growing = verdictsOn(result.samples).filter(({ flat }) => !flat).map(({ measure }) => measure.name);
-  if (growing.length > 0) throw new Error(`these grow: ${growing.join(", ")}; see ${out}/soak.md`);
+  if (growing.length > 0) throw new Error(`these grow: ${growing.join(", ")}; see ${folder}/soak.md`);
 }
 
 await runCommand(main);

@@ -78,7 +78,7 @@ Deno.test("finetune on a .csv, then merge: the merged folder's logits are those 
       ...columns,
       ...briefly,
       "--out",
-      adapter,
+      `${folder}/none/../adapter/`,
     );
     assert.equal(trained.code, 0, trained.stderr);
     assert.match(trained.stdout, /^36 examples to train on, 4 to evaluate on; classes land, sea$/m);
@@ -86,7 +86,7 @@ Deno.test("finetune on a .csv, then merge: the merged folder's logits are those 
       trained.stdout.match(/^epoch \d: loss [\d.]+, accuracy [\d.]+, macroF1 [\d.]+$/gm)?.length,
       2,
     );
-    const made = await task("merge", "--model", base, "--adapter", adapter, "--out", merged);
+    const made = await task("merge", "--model", base, "--adapter", adapter, "--out", `${merged}/`);
     assert.equal(made.code, 0, made.stderr);
 
     const gpu = await testGpu();

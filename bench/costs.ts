@@ -9,6 +9,7 @@ import { methodByName } from "../lib/adapters/registry.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { logSlope, median } from "../lib/report/statistics.ts";
+import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand } from "../tasks/usage.ts";
 import { costsPage, type Measured } from "./costs_page.ts";
 import { own, type Runner, type Work } from "./work.ts";
@@ -165,6 +166,7 @@ async function main(): Promise<void> {
     })
   );
   if (wanted) return console.log(help);
+  const folder = await outputFolder(out);
   const gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   const measured: Measured[] = [];
@@ -172,7 +174,7 @@ async function main(): Promise<void> {
     measured.push(await measure(entry));
     console.error(`${entry.name}: ${median(measured.at(-1)!.values).toFixed(3)}`);
   }
-  console.log(await costsPage.write(out, { schemaVersion: 1, environment, measured }));
+  console.log(await costsPage.write(folder, { schemaVersion: 1, environment, measured }));
 }
 
 await runCommand(main);

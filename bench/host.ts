@@ -13,6 +13,7 @@ import { describeEnvironment } from "../lib/report/environment.ts";
 import { median } from "../lib/report/statistics.ts";
 import { traceStep } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
+import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import { type BuildFigures, type HostFigures, hostPage, type ReplayFigures } from "./host_page.ts";
 import { Stopwatch } from "./stopwatch.ts";
@@ -162,11 +163,12 @@ async function main(): Promise<void> {
   if (!Number.isInteger(steps) || steps < 2 || steps > 1000) {
     throw new UsageError(`--steps wants a whole number from 2 to 1000, not "${values.steps}"`);
   }
+  const out = await outputFolder(values.out);
   using gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   const figures: HostFigures[] = [];
   for (const [label, system] of Object.entries(systems)) figures.push(await measure(label, system, steps));
-  console.log(await hostPage.write(values.out, { schemaVersion: 1, environment, narrow, figures }));
+  console.log(await hostPage.write(out, { schemaVersion: 1, environment, narrow, figures }));
 }
 
 await runCommand(main);

@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { openGpu } from "../lib/gpu/device.ts";
 import { readBench } from "../lib/report/bench_schema.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
+import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import { groups } from "./groups.ts";
 import { benchPage } from "./page.ts";
@@ -77,6 +78,7 @@ async function main(): Promise<void> {
   const chosen = chosenGroups(positionals);
   const laps = values.laps === undefined ? undefined : lapsOf(values.laps);
   const like = values.like === undefined ? [] : (await readBench(values.like)).rows;
+  const out = await outputFolder(values.out);
   const gpu = await openGpu({ autotune: values.autotune });
   const environment = await describeEnvironment(gpu);
   const yardstick = await yardstickRunner(gpu);
@@ -109,7 +111,7 @@ async function main(): Promise<void> {
     }
     // After every group: a run that is cut short leaves what it has.
     if (rows.length > 0) {
-      page = await benchPage.write(values.out, { schemaVersion: 1, environment, about, rows });
+      page = await benchPage.write(out, { schemaVersion: 1, environment, about, rows });
     }
   }
   console.log(page);

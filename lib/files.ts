@@ -50,6 +50,11 @@ export async function writeFolder(out: string, fill: (folder: string) => Promise
   await syncFolder(folderOf(out));
 }
 
+/** Makes the folders that a file or folder to be written at `path` lies in. Throws what `makeFolder` throws. */
+export async function makeParents(path: string): Promise<void> {
+  await makeFolder(folderOf(path));
+}
+
 /** Makes a folder, and those that it lies in, where they are not there. Throws an Error that names it when it cannot be made. */
 export async function makeFolder(path: string): Promise<void> {
   await naming(path, () => Deno.mkdir(path, { recursive: true }));
@@ -148,8 +153,16 @@ export async function readText(path: string, most = Infinity): Promise<string> {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw new Error(`${path} is not text in UTF-8: download or write it again`, { cause: error });
+    const where = `line ${badLine(bytes)}`;
+    throw new Error(`${path} is not text in UTF-8 (${where}): download or write it again`, { cause: error });
   }
+}
+
+/** The line, from 1, of the first bytes that are no UTF-8. */
+function badLine(bytes: Uint8Array): number {
+  const mended = new TextEncoder().encode(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes));
+  const at = bytes.findIndex((byte, i) => byte !== mended[i]);
+  return new TextDecoder().decode(bytes.subarray(0, at)).split(/\r\n|\r|\n/).length;
 }
 
 /** A JSON file that fits `schema`. Throws an Error that names it, and the field that does not fit. */

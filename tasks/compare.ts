@@ -7,6 +7,7 @@ import { compareBenches, defaultPercent, leastRuns } from "../lib/report/compare
 import { compareCells, defaultPoints } from "../lib/report/compare_cells.ts";
 import { comparePage, countsOf } from "../lib/report/compare_page.ts";
 import { readResults, type Results } from "../lib/report/results.ts";
+import { outputFile } from "./output.ts";
 import { asUsageAsync, runCommand } from "./usage.ts";
 
 const help = `deno task compare BASE HEAD [options]
@@ -97,12 +98,13 @@ function compareResults(
 async function main(): Promise<void> {
   const options = readArguments();
   if (options.help) return console.log(help);
+  const out = options.out === undefined ? undefined : await outputFile(options.out);
   const [base, head] = [await readResults(options.base), await readResults(options.head)];
   for (const path of [...base.leftOut, ...head.leftOut]) console.error(`left out, of another kind: ${path}`);
   const comparisons = compareResults(base, head, options);
   const page = comparePage(comparisons, options.base, options.head);
   console.log(options.json ? JSON.stringify(comparisons, null, 1) : page);
-  if (options.out) await writeWhole(options.out, page);
+  if (out !== undefined) await writeWhole(out, page);
   if (options.summary) await Deno.writeTextFile(options.summary, page, { append: true });
   for (const { title, rows, missing } of comparisons) {
     console.error(

@@ -9,6 +9,7 @@ import { conformancePage, failuresOf } from "../lib/report/conformance_page.ts";
 import { type DriverRecord, readConformance } from "../lib/report/conformance_schema.ts";
 import { referenceLosses, trainingCases } from "./conformance/run.ts";
 import { type Driver, drivers, recordsWith } from "./conformance/drivers.ts";
+import { outputFolder } from "./output.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task conformance [options]
@@ -78,7 +79,8 @@ async function earlierRecords(path: string): Promise<readonly DriverRecord[]> {
 await runCommand(async () => {
   const options = readArguments();
   if (options.help) return console.log(help);
-  const json = `${options.out}/conformance.json`;
+  const out = await outputFolder(options.out);
+  const json = `${out}/conformance.json`;
   const reference = Object.fromEntries(trainingCases.map((own) => [own.name, referenceLosses(own)]));
   let sound = true;
   for (const driver of options.chosen) {
@@ -87,8 +89,8 @@ await runCommand(async () => {
     console.log(`${driver.name}: ${lineOf(own)}`);
     sound &&= passed(own);
     const records = recordsWith(own, await earlierRecords(json));
-    await conformancePage.write(options.out, { schemaVersion: 1, reference, drivers: records });
+    await conformancePage.write(out, { schemaVersion: 1, reference, drivers: records });
   }
-  console.log(`Wrote ${options.out}/conformance.md`);
+  console.log(`Wrote ${out}/conformance.md`);
   if (!sound) throw new Error("something failed: the page says what");
 });

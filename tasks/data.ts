@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { tasks } from "../lib/data/registry.ts";
 import type { Example, Task } from "../lib/data/task.ts";
 import { majorityBaseline } from "../lib/train/fine_tune.ts";
+import { outputFolder } from "./output.ts";
 import { dataPage, type LabelFacts, type TaskFacts } from "./pages/data.ts";
 import { asUsage, runCommand } from "./usage.ts";
 
@@ -51,10 +52,11 @@ async function main(): Promise<void> {
     })
   );
   if (wanted) return console.log(help);
+  const folder = await outputFolder(out);
   const facts: TaskFacts[] = [];
   for (const task of tasks) facts.push(await factsOf(task));
   const record = { schemaVersion: 1, tasks: facts } as const;
-  const page = await dataPage.write(out, record);
+  const page = await dataPage.write(folder, record);
   console.log(json ? JSON.stringify(record, null, 1) : page);
 }
 

@@ -7,14 +7,15 @@ import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { readOwnTask } from "../lib/data/own_task.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { refuseExisting, writeFolder } from "../lib/files.ts";
+import { writeFolder } from "../lib/files.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { type EpochScores, fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { defaultTarget, warmupRatio } from "./run_cell.ts";
 import { lockFor } from "./lock.ts";
-import { asUsage, asUsageAsync, printable, runCommand, UsageError } from "./usage.ts";
+import { newFolder } from "./output.ts";
+import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
@@ -132,14 +133,14 @@ function printScores({ epoch, trainLoss, metrics }: EpochScores): void {
 async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
-  const [source, train, text, label, out] = (["model", "train", "text", "label", "out"] as const).map((
+  const [source, train, text, label, wanted] = (["model", "train", "text", "label", "out"] as const).map((
     name,
   ) => required(values, name));
   const { dev, pair, regression } = values;
   const options = optionsOf(values);
   const maxTokens = countOf(values, "max-tokens", 3);
   asUsage(() => methodByName(values.method));
-  await asUsageAsync(() => refuseExisting(out));
+  const out = await newFolder(wanted);
   using _ = await lockFor(out);
   const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const model = await loadEncoder(source);

@@ -10,6 +10,7 @@ import { countMethod } from "../lib/analysis/counts.ts";
 import { type ModelShape, modelShapes, shapeOf } from "../lib/analysis/shapes.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { methodsTable } from "./tables/methods.ts";
+import { outputFolder } from "./output.ts";
 import { flopsPage, type ModelCounts } from "./pages/flops.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
@@ -66,6 +67,7 @@ async function main(): Promise<void> {
     }
   }
   const chosen = models.filter(({ name }) => values.model?.includes(name) ?? true);
+  const out = await outputFolder(values.out);
   const record = {
     schemaVersion: 1,
     target: values.target,
@@ -73,8 +75,8 @@ async function main(): Promise<void> {
     reference: "LoRA r 8",
     models: chosen.map((model) => countsOn(model, values.target)),
   } as const;
-  const page = await flopsPage.write(values.out, record);
-  console.log(values.json ? JSON.stringify(record, null, 1) : `${page}\nWrote ${values.out}/flops.md`);
+  const page = await flopsPage.write(out, record);
+  console.log(values.json ? JSON.stringify(record, null, 1) : `${page}\nWrote ${out}/flops.md`);
 }
 
 await runCommand(main);

@@ -1,14 +1,15 @@
 /** One run at a time writes a result: a lock that the system lets go of with its process, however that ends. */
 
-import { naming, readText, writeAll } from "../lib/files.ts";
+import { makeParents, naming, readText, writeAll } from "../lib/files.ts";
 
 /**
  * Takes the lock of what is about to be written at `path`: the file `<path>.lock`, which says who holds it. A file that a killed
- * run left behind is taken over; it is removed when the lock is disposed of.
+ * run left behind is taken over, folders that are not there are made; it is removed when the lock is disposed of.
  * @throws Error naming the process and the host when another run holds it, and when the file cannot be made.
  */
 export async function lockFor(path: string): Promise<Disposable> {
   const lock = `${path}.lock`;
+  await makeParents(lock);
   while (true) {
     using opened = new DisposableStack();
     const file = opened.use(

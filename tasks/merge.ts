@@ -1,11 +1,11 @@
 /** `deno task merge`: an encoder with an adapter merged in, as a folder that transformers loads. `--help` lists the options. */
 
 import { parseArgs } from "node:util";
-import { refuseExisting } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { lockFor } from "./lock.ts";
-import { asUsage, asUsageAsync, runCommand, UsageError } from "./usage.ts";
+import { newFolder } from "./output.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task merge --model SOURCE --adapter DIR --out DIR
 
@@ -31,12 +31,12 @@ function readArguments() {
 }
 
 async function main(): Promise<void> {
-  const { model, adapter, out, help: wantsHelp } = asUsage(readArguments);
+  const { model, adapter, out: wanted, help: wantsHelp } = asUsage(readArguments);
   if (wantsHelp) return console.log(help);
-  if (model === undefined || adapter === undefined || out === undefined) {
+  if (model === undefined || adapter === undefined || wanted === undefined) {
     throw new UsageError("--model, --adapter and --out are all needed; see --help");
   }
-  await asUsageAsync(() => refuseExisting(out));
+  const out = await newFolder(wanted);
   using _ = await lockFor(out);
   using gpu = await openGpu();
   await writeMergedModel(gpu, model, adapter, out);

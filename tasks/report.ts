@@ -4,9 +4,10 @@
  */
 
 import { parseArgs } from "node:util";
-import { makeFolder, readText, writeTogether } from "../lib/files.ts";
+import { makeParents, readText, writeTogether } from "../lib/files.ts";
 import { named, type Page } from "../lib/report/page.ts";
 import { type Cell, cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
+import { outputFolder } from "./output.ts";
 import { recordsIn } from "./pages/records.ts";
 import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
 import { tables } from "./tables/registry.ts";
@@ -64,7 +65,7 @@ async function writePage(page: Page, paths: readonly string[], to: string): Prom
   if (other) throw new Error(`${path} and ${other} cannot be merged: leave one of them out`);
   const files = await page.rendered(path);
   const record = { [`${to}.json`]: await readText(path) };
-  await makeFolder(to.replace(/\/[^/]*$/, ""));
+  await makeParents(to);
   await writeTogether({ ...record, ...named(files, to) });
   console.log(`Wrote ${to}.md`);
 }
@@ -75,7 +76,7 @@ async function writeTable(table: Table, paths: readonly string[], to: string): P
     paths.map(async (path) => (await readCells(path)).map((cell): Found => ({ cell, path }))),
   );
   const cells = inOrder(merged(found.flat()), table);
-  await makeFolder(to.replace(/\/[^/]*$/, ""));
+  await makeParents(to);
   await writeCells(`${to}.json`, cells);
   await writeReport(table, cells, to);
 }
@@ -93,12 +94,13 @@ async function main(): Promise<void> {
   if (records.length === 0) {
     throw new Error(`no record of a page in ${folders.join(", ")}: give the folders that --out named`);
   }
+  const folder = await outputFolder(out);
   for (const [place, own] of Map.groupBy(records, ({ place }) => place)) {
     const [{ page }] = own;
     const paths = own.map(({ path }) => path);
     const table = tables.find(({ name }) => name === page.name);
-    if (table && !isStudy(table)) await writeTable(table, paths, `${out}/${place}`);
-    else await writePage(page, paths, `${out}/${place}`);
+    if (table && !isStudy(table)) await writeTable(table, paths, `${folder}/${place}`);
+    else await writePage(page, paths, `${folder}/${place}`);
   }
 }
 

@@ -11,6 +11,7 @@ import { describeEnvironment } from "../lib/report/environment.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { printEstimates } from "./estimate.ts";
 import { lockFor } from "./lock.ts";
+import { plainPath } from "./output.ts";
 import { type Arguments, help, readArguments } from "./reproduce/arguments.ts";
 import { planOf } from "./reproduce/plan.ts";
 import type { Run } from "./run_cell.ts";
@@ -29,8 +30,9 @@ async function openRun(
 }
 
 async function main(): Promise<void> {
-  const values = asUsage(readArguments);
-  if (values.help) return console.log(help);
+  const given = asUsage(readArguments);
+  if (given.help) return console.log(help);
+  const values = { ...given, out: await plainPath(given.out) };
   const plans = values.tables.map((table) => planOf(table, values));
   if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
   if (values.list) return plans.forEach((plan) => plan.list());

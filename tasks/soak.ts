@@ -13,6 +13,7 @@ import { describeEnvironment } from "../lib/report/environment.ts";
 import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
 import { soakPage, verdictsOn } from "./soak_page.ts";
 import { soak } from "./soak_run.ts";
+import { outputFolder } from "./output.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const [batchSizes, stepsATurn] = [[4, 3, 2, 1], 25];
@@ -47,6 +48,7 @@ function readArguments() {
 async function main(): Promise<void> {
   const { steps, out, help: wanted } = asUsage(readArguments);
   if (wanted) return console.log(help);
+  const folder = await outputFolder(out);
   const gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   const model = await loadUseLite();
@@ -64,9 +66,9 @@ async function main(): Promise<void> {
       `step ${step}, ${seconds.toFixed(0)} s: ${resident} MiB resident, ${buffers} MiB of GPU buffers`,
     );
   });
-  await soakPage.write(out, { schemaVersion: 1, environment, plan, ...result });
+  await soakPage.write(folder, { schemaVersion: 1, environment, plan, ...result });
   const growing = verdictsOn(result.samples).filter(({ flat }) => !flat).map(({ measure }) => measure.name);
-  if (growing.length > 0) throw new Error(`these grow: ${growing.join(", ")}; see ${out}/soak.md`);
+  if (growing.length > 0) throw new Error(`these grow: ${growing.join(", ")}; see ${folder}/soak.md`);
 }
 
 await runCommand(main);

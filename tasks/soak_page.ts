@@ -5,6 +5,7 @@ import { curveChart } from "../lib/report/chart.ts";
 import { originText, table } from "../lib/report/markdown.ts";
 import { definePage } from "../lib/report/page.ts";
 import { environmentSchema } from "../lib/report/schema.ts";
+import { recordOf } from "../lib/record_schema.ts";
 import { slope } from "../lib/report/statistics.ts";
 import type { Sample } from "./soak_run.ts";
 
@@ -31,7 +32,7 @@ const soakSchema = v.object({
     v.minLength(2),
     v.readonly(),
   ),
-  stepsOfLength: v.pipe(v.record(v.string(), count), v.readonly()),
+  stepsOfLength: recordOf(count),
 });
 
 /** A run of `deno task soak`. */

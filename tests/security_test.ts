@@ -22,6 +22,7 @@ import { tableByName, tables } from "../tasks/tables/registry.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
 import { runTask } from "./support/command.ts";
 import { commit, FakeHub, model as hubModel } from "./support/fake_hub.ts";
+import { readParquet } from "../lib/data/parquet_file.ts";
 import { parquetBytes } from "./support/glue_folders.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
@@ -292,6 +293,26 @@ Deno.test("parquet: files, footers and pages beyond the bounds are refused by na
     await refused(/is not readable as parquet/);
     await Deno.writeFile(path, withHugePage(whole));
     await refused(/a page unpacks to 10737418\d\d bytes, and 268435456 are the most/);
+  }));
+
+Deno.test("a parquet file that is made to hang its reader is refused by name when its time is over", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/t.parquet`;
+    const rows = Array.from(
+      { length: 40 },
+      (_, i) => ({ texts: [`a ${i % 3}`, "b"], written: "entailment", id: i % 2 }),
+    );
+    const file = parquetBytes("RTE", "train", rows, "UNCOMPRESSED");
+    const columns = ["sentence1", "sentence2", "label", "idx"];
+    await Deno.writeFile(path, file);
+    assert.equal((await readParquet(path, columns)).rows.length, 40);
+    // The second page's header with the fields of another, and a size that leads back: found by changing bytes at random.
+    [file[109], file[161]] = [0x25, 0xff];
+    await Deno.writeFile(path, file);
+    await assert.rejects(
+      () => readParquet(path, columns, 3),
+      ({ message }: Error) => message.startsWith(path) && /takes longer than 3 seconds/.test(message),
+    );
   }));
 
 /** The file with its last page's header saying that it unpacks to 1 GiB; as many bytes as that takes go from its data. */

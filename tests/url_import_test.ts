@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 
+import { parquetBytes } from "./support/glue_folders.ts";
+
 const root = new URL("..", import.meta.url);
 
 /** The repository's files on a port of this machine, and every path that was asked for. */
@@ -76,6 +78,32 @@ Deno.test("the README's library examples run from a URL, with the permissions th
   assert.ok(server.asked.includes("/mod.ts") && server.asked.includes("/wgsl/matmul.wgsl"));
   const saved = [...Deno.readDirSync(`${folder}/adapter`)].map(({ name }) => name).toSorted();
   assert.deepEqual(saved, ["adapter_config.json", "adapter_model.safetensors"]);
+  await server.shutdown();
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a parquet file's thread starts from a URL, with leave to import from it and to read the file and the packages", async () => {
+  const server = serveRepository();
+  const host = `127.0.0.1:${server.addr.port}`;
+  const folder = await Deno.makeTempDir();
+  const packages = await linkPackages(`${folder}/cache`);
+  const rows = [{ texts: ["a", "b"], written: "entailment", id: 0 }];
+  await Deno.writeFile(`${folder}/t.parquet`, parquetBytes("RTE", "dev", rows));
+  await Deno.writeTextFile(
+    `${folder}/read.ts`,
+    `import { readParquet } from "http://${host}/lib/data/parquet_file.ts";
+    console.log((await readParquet("t.parquet", ["sentence1"])).rows[0].sentence1);`,
+  );
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "--no-config", "--no-lock", "--no-prompt", "--quiet", `--allow-import=${host}`],
+      ...[`--allow-read=./t.parquet,${packages}`, "read.ts"],
+    ],
+    cwd: folder,
+    env: { DENO_DIR: `${folder}/cache`, NO_COLOR: "1" },
+  }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  assert.equal(new TextDecoder().decode(stdout), "a\n");
   await server.shutdown();
   await Deno.remove(folder, { recursive: true });
 });

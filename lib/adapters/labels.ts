@@ -8,13 +8,14 @@
 import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
 import { isFile, readJson, writeWhole } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
 
 const fileName = "labels.json";
 
 const labelsSchema: v.GenericSchema<unknown, Labels> = v.object({
   problem_type: v.picklist(["regression", "single_label_classification"]),
-  id2label: v.record(v.string(), v.string()),
-  label2id: v.record(v.string(), v.number()),
+  id2label: recordOf(v.string()),
+  label2id: recordOf(v.number()),
 });
 
 /** By transformers' names. */

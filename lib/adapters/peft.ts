@@ -6,6 +6,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { readJson, writeTogether } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import {
   encodeSafetensors,
@@ -70,8 +71,8 @@ const configSchema = v.looseObject({
   base_model_name_or_path: v.optional(v.nullable(v.string())),
   target_modules: v.optional(v.nullable(v.union([v.string(), v.array(v.string())]))),
   layers_to_transform: v.optional(v.nullable(v.union([v.number(), v.array(v.number())]))),
-  rank_pattern: v.optional(v.nullable(v.record(v.string(), v.number()))),
-  alpha_pattern: v.optional(v.nullable(v.record(v.string(), v.number()))),
+  rank_pattern: v.optional(v.nullable(recordOf(v.number()))),
+  alpha_pattern: v.optional(v.nullable(recordOf(v.number()))),
   modules_to_save: v.optional(v.nullable(v.array(v.string()))),
   bias: v.optional(v.string()),
   lora_bias: v.optional(v.boolean()),

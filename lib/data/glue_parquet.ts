@@ -1,9 +1,8 @@
 /** GLUE as the hub's data set `nyu-mll/glue` ships it: one folder a task, its splits in parquet files. */
 
-import { parquetMetadata, parquetReadObjects, parquetSchema } from "npm:hyparquet@1.31.5";
-import { compressors } from "npm:hyparquet-compressors@1.1.2";
 import type { GlueEntry } from "./glue_tasks.ts";
 import type { GlueRow } from "./glue_tsv.ts";
+import { type ParquetAnswer, readParquet } from "./parquet_file.ts";
 
 /**
  * The rows of `split` (train, validation, test, validation_matched, …) in `folder`, from all its shards
@@ -18,8 +17,7 @@ export async function readGlueParquet(
 ): Promise<GlueRow[]> {
   const rows: GlueRow[] = [];
   for (const path of await shardsOf(folder, split)) {
-    const file = await asDamage(path, () => readBounded(path));
-    for (const [i, row] of (await readRows(entry, file, path)).entries()) {
+    for (const [i, row] of (await readRows(entry, path)).entries()) {
       rows.push(glueRow(entry, row, `${path} row ${i}`, labelled));
     }
   }
@@ -46,68 +44,23 @@ function fiveDigits(n: number): string {
   return String(n).padStart(5, "0");
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** The most bytes of a file, its footer and one page unpacked: far beyond GLUE's, so that no file asks for all of the memory. */
-const most = { file: 2 ** 30, footer: 2 ** 24, page: 2 ** 28 };
-
-/** The library's, which unpack as much as a page's header says. */
-const boundedCompressors = Object.fromEntries(
-  Object.entries(compressors).map(([codec, unpack]) => [
-    codec,
-    (bytes: Uint8Array, size: number) => {
-      if (size <= most.page) return unpack(bytes, size);
-      throw new Error(`a page unpacks to ${size} bytes, and ${most.page} are the most`);
-    },
-  ]),
-);
-
-/** Throws for a file, or a footer by what the file's end says, that is beyond the bounds. */
-async function readBounded(path: string): Promise<ArrayBuffer> {
-  const { size } = await Deno.stat(path);
-  if (size > most.file) throw new Error(`it has ${size} bytes, and ${most.file} are the most`);
-  const { buffer } = await Deno.readFile(path);
-  const footer = size < 8 ? 0 : new DataView(buffer).getUint32(size - 8, true);
-  if (footer > most.footer) {
-    throw new Error(`its footer has ${footer} bytes, and ${most.footer} are the most`);
-  }
-  return buffer;
-}
-
-async function readRows(
-  entry: GlueEntry,
-  file: ArrayBuffer,
-  path: string,
-): Promise<Record<string, unknown>[]> {
+async function readRows(entry: GlueEntry, path: string): Promise<ParquetAnswer["rows"]> {
   const columns = [...entry.hubTexts, "label", "idx"];
-  const metadata = await asDamage(path, () => parquetMetadata(file));
-  const present = parquetSchema(metadata).children.map(({ element }) => element.name);
+  const { present, rows } = await readParquet(path, columns);
   const missing = columns.filter((name) => !present.includes(name));
-  if (missing.length > 0) {
-    throw new Error(
-      `${path} has no column ${missing.join(", ")} (it has ${present.join(", ")}): ` +
-        `take the files of ${entry.hub} in nyu-mll/glue`,
-    );
-  }
-  const parsers = { stringFromBytes: (bytes: Uint8Array) => bytes && utf8.decode(bytes) };
-  return await asDamage(
-    path,
-    () => parquetReadObjects({ file, metadata, columns, compressors: boundedCompressors, parsers }),
+  if (missing.length === 0) return rows;
+  throw new Error(
+    `${path} has no column ${missing.join(", ")} (it has ${present.join(", ")}): ` +
+      `take the files of ${entry.hub} in nyu-mll/glue`,
   );
 }
 
-/** `body`'s result; what the library throws at a damaged file is given the file's name. */
-async function asDamage<T>(path: string, body: () => T | Promise<T>): Promise<T> {
-  try {
-    return await body();
-  } catch (cause) {
-    throw new Error(`${path} is not readable as parquet: ${(cause as Error).message}: download it again`, {
-      cause,
-    });
-  }
-}
-
-function glueRow(entry: GlueEntry, row: Record<string, unknown>, where: string, labelled: boolean): GlueRow {
+function glueRow(
+  entry: GlueEntry,
+  row: Readonly<Record<string, unknown>>,
+  where: string,
+  labelled: boolean,
+): GlueRow {
   const texts = entry.hubTexts.map((name) => {
     const text = row[name];
     if (typeof text !== "string" || (text.trim() === "" && !entry.damaged)) {

@@ -89,9 +89,13 @@ function labelled({ where, cells }: TableRow, columns: readonly string[]): Label
 
 function classesOf(rows: readonly Labelled[]): string[] {
   const names = [...new Set(rows.map(({ label }) => label))];
-  return names.every((name) => /^-?\d+$/.test(name))
-    ? names.toSorted((a, b) => Number(a) - Number(b))
-    : names.toSorted();
+  const sorted = names.toSorted();
+  if (!names.every((name) => /^-?\d+$/.test(name))) return sorted;
+  const sizes = new Map(names.map((name) => [name, BigInt(name)]));
+  // 1 and 01 are two names of one size.
+  return sorted.toSorted((a, b) =>
+    sizes.get(a)! < sizes.get(b)! ? -1 : Number(sizes.get(a)! > sizes.get(b)!)
+  );
 }
 
 function classIn(labels: readonly string[], { where, label }: Labelled, train: string): number {
@@ -102,10 +106,15 @@ function classIn(labels: readonly string[], { where, label }: Labelled, train: s
   );
 }
 
+/** Decimal digits with what Python's `float` takes beside them; and float32, in which the loss is computed, must hold the number. */
 function numberOf({ where, label }: Labelled): number {
-  const value = Number(label);
-  if (Number.isFinite(value)) return value;
-  throw new Error(`${where} has the label ${JSON.stringify(label)}: regression wants a number`);
+  const isDecimal = /^\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*$/i.test(label);
+  if (isDecimal && Number.isFinite(Math.fround(Number(label)))) return Number(label);
+  throw new Error(
+    `${where} has the label ${
+      JSON.stringify(label)
+    }: regression wants a number, such as -1.5, that float32 can hold`,
+  );
 }
 
 /** The last tenth as dev; the cut is moved towards the beginning where it would part equal texts. */

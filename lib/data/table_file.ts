@@ -1,10 +1,11 @@
 /**
- * Columns of tables that users bring: `.tsv` as GLUE ships it (see `tsv.ts`), `.csv` (RFC 4180), both with a header, and
- * `.jsonl`, an object a line.
+ * Columns of tables that users bring: `.csv`, and `.tsv` without quoting as GLUE ships it, both with a header and read as Python's
+ * `csv` does (see `delimited.ts`); and `.jsonl`, an object a line. A byte-order mark is dropped, lines of white space are left out.
  */
 
-import { readBytes, readText } from "../files.ts";
-import { parseTsv } from "./tsv.ts";
+import { readText } from "../files.ts";
+import { type DelimitedRow, parseDelimited } from "./delimited.ts";
+import { type JsonFields, NoObjectError, parseFields } from "./json_fields.ts";
 
 /** One record. */
 export interface TableRow {
@@ -15,7 +16,8 @@ export interface TableRow {
 }
 
 /**
- * Reads `columns` of the file at `path`. Numbers and booleans of a `.jsonl` come as JSON writes them.
+ * Reads `columns` of the file at `path`. Numbers and booleans of a `.jsonl` come as they are written there: all digits
+ * of 12345678901234567890, and 1.0 as another text than 1.
  * @throws Error naming the file, and the line where there is one, for another extension, text that is not UTF-8, a broken
  * record, a column that is missing or there twice, and a file without records.
  */
@@ -26,70 +28,47 @@ export async function readTable(path: string, columns: readonly string[]): Promi
 }
 
 async function readRows(path: string, columns: readonly string[]): Promise<TableRow[]> {
-  switch (path.match(/\.(tsv|csv|jsonl)$/i)?.[1].toLowerCase()) {
-    case "tsv":
-      return choose(path, readTsv(path, await readBytes(path)), columns);
-    case "csv":
-      return choose(path, await readCsv(path, await readText(path)), columns);
-    case "jsonl":
-      return readJsonLines(path, await readText(path), columns);
-    default:
-      throw new Error(`${path} is no table that can be read here: its name must end in .tsv, .csv or .jsonl`);
+  const kind = path.match(/\.(tsv|csv|jsonl)$/i)?.[1].toLowerCase();
+  if (kind === undefined) {
+    throw new Error(`${path} is no table that can be read here: its name must end in .tsv, .csv or .jsonl`);
   }
-}
-
-function readTsv(path: string, bytes: Uint8Array): TableRow[] {
-  const { rows } = parseTsv(bytes, path);
-  return rows.map(({ line, cells }) => {
-    const where = `${path} line ${line}`;
-    if (cells.length !== rows[0].cells.length) {
-      throw new Error(
-        `${where} has ${cells.length} cells, and the header ${rows[0].cells.length}: mend the row`,
-      );
-    }
-    return { where, cells };
-  });
-}
-
-async function readCsv(path: string, text: string): Promise<TableRow[]> {
-  const { parse } = await import("./csv.ts");
-  const rows: TableRow[] = [];
-  const keep = (cells: string[], { lines }: { readonly lines: number }) => {
-    rows.push({ where: `${path} line ${lines}`, cells });
-    return null;
-  };
-  try {
-    parse(text, { skip_empty_lines: true, on_record: keep });
-  } catch (error) {
-    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
-  }
-  return rows;
+  const text = await readText(path);
+  if (kind === "jsonl") return readJsonLines(path, text, columns);
+  const dialect = kind === "csv" ? { delimiter: ",", quoting: true } : { delimiter: "\t", quoting: false };
+  return choose(path, parseDelimited(text, dialect, path), columns);
 }
 
 /** The rows under the header, which is the first. */
 function choose(
   path: string,
-  [header, ...rows]: readonly TableRow[],
+  [header, ...rows]: readonly DelimitedRow[],
   columns: readonly string[],
 ): TableRow[] {
   if (!header) throw new Error(`${path}: the file is empty: write a header and records`);
+  const where = `${path} line ${header.line}`;
   const places = columns.map((name) => {
     const at = header.cells.indexOf(name);
     if (at < 0) {
-      throw new Error(
-        `${header.where} has no column ${quote(name)}; it has ${header.cells.map(quote).join(", ")}`,
-      );
+      throw new Error(`${where} has no column ${quote(name)}; it has ${header.cells.map(quote).join(", ")}`);
     }
     if (header.cells.lastIndexOf(name) !== at) {
-      throw new Error(`${header.where} has the column ${quote(name)} twice: rename one`);
+      throw new Error(`${where} has the column ${quote(name)} twice: rename one`);
     }
     return at;
   });
-  return rows.map(({ where, cells }) => ({ where, cells: places.map((at) => cells[at]) }));
+  return rows.map(({ line, cells }) => {
+    const where = `${path} line ${line}`;
+    if (cells.length !== header.cells.length) {
+      throw new Error(
+        `${where} has ${cells.length} cells, and the header ${header.cells.length}: mend the row`,
+      );
+    }
+    return { where, cells: places.map((at) => cells[at]) };
+  });
 }
 
 function readJsonLines(path: string, text: string, columns: readonly string[]): TableRow[] {
-  return text.split("\n").flatMap((line, i) => {
+  return text.split(/\r\n|\r|\n/).flatMap((line, i) => {
     if (line.trim() === "") return [];
     const where = `${path} line ${i + 1}`;
     const record = parseRecord(line, where);
@@ -97,29 +76,24 @@ function readJsonLines(path: string, text: string, columns: readonly string[]): 
   });
 }
 
-function parseRecord(line: string, where: string): Readonly<Record<string, unknown>> {
-  let json: unknown;
+function parseRecord(line: string, where: string): JsonFields {
   try {
-    json = JSON.parse(line);
+    return parseFields(line);
   } catch (error) {
+    if (error instanceof NoObjectError) {
+      throw new Error(`${where} is no JSON object: write one a line, such as {"text": "…", "label": "…"}`);
+    }
     throw new Error(`${where} is not JSON: ${(error as Error).message}`, { cause: error });
   }
-  if (json === null || typeof json !== "object" || Array.isArray(json)) {
-    throw new Error(`${where} is no JSON object: write one a line, such as {"text": "…", "label": "…"}`);
-  }
-  return json as Readonly<Record<string, unknown>>;
 }
 
-function textOf(record: Readonly<Record<string, unknown>>, name: string, where: string): string {
-  if (!Object.hasOwn(record, name)) {
-    throw new Error(`${where} has no ${quote(name)}; it has ${Object.keys(record).map(quote).join(", ")}`);
+function textOf(record: JsonFields, name: string, where: string): string {
+  const value = record.get(name);
+  if (!value) {
+    throw new Error(`${where} has no ${quote(name)}; it has ${[...record.keys()].map(quote).join(", ")}`);
   }
-  const value = record[name];
-  if (typeof value === "string") return value;
-  if (typeof value === "number" || typeof value === "boolean") return String(value);
-  throw new Error(
-    `${where}: ${quote(name)} is ${JSON.stringify(value)}: write a string, a number or a boolean`,
-  );
+  if (value.isString || !/^(null|[{[])/.test(value.text)) return value.text;
+  throw new Error(`${where}: ${quote(name)} is ${value.text}: write a string, a number or a boolean`);
 }
 
 function quote(text: string): string {

@@ -2,6 +2,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
 
 /** `bora-webgpu/kernels.json` in the user's cache folder; undefined where there is none, as in a browser. */
 export function userCachePath(): string | undefined {
@@ -18,7 +19,7 @@ export function userCachePath(): string | undefined {
 /** The oldest go first. */
 const mostEntries = 2000;
 
-const schema = v.object({ version: v.literal(1), choices: v.record(v.string(), v.string()) });
+const schema = v.object({ version: v.literal(1), choices: recordOf(v.string()) });
 
 /** Names of kernels by key. A file that cannot be read or written costs its content and a line in the report, nothing else. */
 export class TuningCache {

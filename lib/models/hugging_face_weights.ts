@@ -2,6 +2,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
 import { readSafetensorsHeader, type TensorPlace } from "./safetensors.ts";
 
 const single = "model.safetensors";
@@ -9,7 +10,7 @@ const index = "model.safetensors.index.json";
 
 /** File names, so that no index leads out of its folder. */
 const indexSchema = v.looseObject({
-  weight_map: v.record(v.string(), v.pipe(v.string(), v.regex(/^[\w.-]+$/))),
+  weight_map: recordOf(v.pipe(v.string(), v.regex(/^[\w.-]+$/))),
 });
 
 /**

@@ -2,6 +2,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { readJson } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
 import { environmentSchema } from "./schema.ts";
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
@@ -25,7 +26,7 @@ const trainingSchema = v.intersect([
 
 const runSchema = v.object({
   /** What the device was opened with, by WebGPU's names. */
-  limits: v.record(v.string(), count),
+  limits: recordOf(count),
   /** Lanes of a subgroup that kernels share loads in; 0: they do not. */
   subgroupSize: count,
   seconds: size,
@@ -51,7 +52,7 @@ const driverSchema = v.intersect([
 export const conformanceSchema = v.object({
   schemaVersion: v.literal(1),
   /** The losses in float64, by the training run's name. */
-  reference: v.record(v.string(), v.array(finite)),
+  reference: recordOf(v.array(finite)),
   drivers: v.array(driverSchema),
 });
 

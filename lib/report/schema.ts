@@ -2,10 +2,11 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { fitting, readAnyJson, writeWhole } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
-const metrics = v.record(v.string(), finite);
+const metrics = recordOf(finite);
 
 /** Where a run took place. */
 export const environmentSchema = v.object({
@@ -30,7 +31,7 @@ export const cellSchema = v.object({
   /** Name in tables, such as `LoRA r 8`, and what it stands for. */
   label: v.string(),
   method: v.string(),
-  options: v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
+  options: recordOf(v.union([v.string(), v.number(), v.boolean()])),
   target: v.array(v.string()),
   seed: count,
   learningRate: finite,

@@ -44,7 +44,7 @@ const rules: Readonly<Record<keyof TrainOptions, Rule>> = {
 
 /** Throws an Error that names the option and what it wants, or what options there are. */
 export function checkTrainOptions(options: TrainOptions): void {
-  const unknown = Object.keys(options).find((name) => !(name in rules));
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(rules, name));
   if (unknown !== undefined) {
     throw new Error(`the trainer has no option "${unknown}"; it has ${Object.keys(rules).join(", ")}`);
   }

@@ -9,6 +9,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
 import { isFile, readJson, refuseExisting, writeFolder, writeWhole } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
 import { loadEncoder, locateEncoder, trunkNames } from "../models/load_encoder.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
@@ -76,7 +77,7 @@ async function configWith(
 ): Promise<Record<string, unknown>> {
   const path = `${folder}/config.json`;
   const { classifier } = await readEncoderConfig(path);
-  const config = await readJson(path, v.record(v.string(), v.unknown()));
+  const config = await readJson(path, recordOf(v.unknown()));
   const labels = await readLabels(adapter, outputs);
   return { ...config, architectures: [classifier], num_labels: outputs, ...labels };
 }

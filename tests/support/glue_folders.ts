@@ -194,7 +194,7 @@ export function parquetBytes(
   name: string,
   file: string,
   rows: readonly Row[],
-  codec: "SNAPPY" | "ZSTD" = "SNAPPY",
+  codec: "SNAPPY" | "ZSTD" | "UNCOMPRESSED" = "SNAPPY",
   firstIdx = 0,
 ): Uint8Array {
   const labels = rows.map(({ id }) => file.startsWith("test") ? -1 : id);

@@ -1,0 +1,44 @@
+/** One JSON object, with its numbers as they are written: JSON.parse rounds them to float64. */
+
+/** The value of each key: a string's text, or what is written in the place of another value. */
+export type JsonFields = ReadonlyMap<string, { readonly text: string; readonly isString: boolean }>;
+
+const string = String.raw`"[^"\\]*(?:\\.[^"\\]*)*"`;
+const tokens = new RegExp(String.raw`${string}|[{}[\],:]|[^\s{}[\],:"]+`, "g");
+
+/** Reads an object. Throws an Error for what is no JSON, no object, has a key twice, or half a surrogate pair. */
+export function parseFields(json: string): JsonFields {
+  const value: unknown = JSON.parse(json);
+  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new NoObjectError();
+  const fields = new Map<string, { text: string; isString: boolean }>();
+  let depth = 0;
+  let key: string | undefined;
+  let begin = 0;
+  let last = "";
+  for (const { 0: token, index } of json.matchAll(tokens)) {
+    const ends = depth === 1 && (token === "," || token === "}");
+    if (ends && key !== undefined) {
+      if (fields.has(key)) throw new Error(`it has the key ${JSON.stringify(key)} twice`);
+      const written = json.slice(begin, index).trim();
+      const isString = written.startsWith('"');
+      fields.set(key, { text: isString ? textOf(written) : written, isString });
+      key = undefined;
+    } else if (depth === 1 && token === ":") {
+      key = textOf(last);
+      begin = index + 1;
+    }
+    if (token === "{" || token === "[") depth++;
+    else if (token === "}" || token === "]") depth--;
+    last = token;
+  }
+  return fields;
+}
+
+/** What is written is another kind of JSON. */
+export class NoObjectError extends Error {}
+
+function textOf(written: string): string {
+  const text = JSON.parse(written) as string;
+  if (!text.isWellFormed()) throw new Error(`it has half a surrogate pair in ${JSON.stringify(text)}`);
+  return text;
+}

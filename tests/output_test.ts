@@ -1,0 +1,67 @@
+/** Where commands write: a slash at the end, folders that are not there, and `..` are taken alike by all of them. */
+
+import assert from "node:assert/strict";
+import { lockFor } from "../tasks/lock.ts";
+import { newFolder, outputFile, outputFolder } from "../tasks/output.ts";
+
+async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.realPath(await Deno.makeTempDir());
+  try {
+    await use(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+const namesIn = (folder: string) => [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
+
+Deno.test("a path is the same with slashes at its end, with . and with .. through folders that are not there", () =>
+  withFolder(async (folder) => {
+    for (
+      const out of [
+        "new/out",
+        "new/out/",
+        "new//out//",
+        "./new/./out/.",
+        "none/../new/out",
+        "none/../new/out/",
+      ]
+    ) {
+      for (const placeOf of [outputFolder, newFolder]) {
+        assert.equal(await placeOf(`${folder}/${out}`), `${folder}/new/out`, out);
+        if (placeOf === outputFolder) await Deno.remove(`${folder}/new/out`);
+      }
+      assert.deepEqual(namesIn(folder), ["new"], out);
+      assert.deepEqual(namesIn(`${folder}/new`), [], out);
+      await Deno.remove(`${folder}/new`);
+    }
+    assert.equal(await outputFile(`${folder}/a/../b/page.md`), `${folder}/b/page.md`);
+    assert.deepEqual(namesIn(folder), ["b"]);
+  }));
+
+Deno.test("what .. leads to is what the system says where the folder before it is a link", () =>
+  withFolder(async (folder) => {
+    await Deno.mkdir(`${folder}/far/inner`, { recursive: true });
+    await Deno.symlink(`${folder}/far/inner`, `${folder}/link`);
+    assert.equal(await outputFolder(`${folder}/link/../out`), `${folder}/far/out`);
+  }));
+
+Deno.test("paths that cannot be written to are refused with what is wrong", () =>
+  withFolder(async (folder) => {
+    await Deno.writeTextFile(`${folder}/file`, "");
+    await assert.rejects(() => outputFolder(""), /--out is empty/);
+    await assert.rejects(() => outputFolder(`${folder}/file/out`), /file.* cannot be written/);
+    await assert.rejects(() => newFolder(`${folder}/file/`), /file exists: move it away/);
+    await assert.rejects(() => outputFile(`${folder}/`), /is a folder's path: name a file in it/);
+    await assert.rejects(() => outputFile(`${folder}/new/`), /is a folder's path: name a file in it/);
+  }));
+
+Deno.test("a lock makes the folders it lies in", () =>
+  withFolder(async (folder) => {
+    {
+      using _ = await lockFor(`${folder}/a/b/out`);
+      assert.deepEqual(namesIn(`${folder}/a/b`), ["out.lock"]);
+      await assert.rejects(() => lockFor(`${folder}/a/b/out`), /another run is writing/);
+    }
+    assert.deepEqual(namesIn(`${folder}/a/b`), []);
+  }));

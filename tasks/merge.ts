@@ -5,7 +5,7 @@ import { refuseExisting } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { lockFor } from "./lock.ts";
-import { asUsage, asUsageAsync, runCommand, UsageError } from "./usage.ts";
+import { asUsage, asUsageAsync, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task merge --model SOURCE --adapter DIR --out DIR
 
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
   await asUsageAsync(() => refuseExisting(out));
   using _ = await lockFor(out);
   using gpu = await openGpu();
-  await writeMergedModel(gpu, model, adapter, out);
+  await writeMergedModel(gpu, model, adapter, out, (line) => console.error(printable(line)));
   console.log(`merged: ${out}`);
 }
 

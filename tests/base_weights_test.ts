@@ -146,6 +146,8 @@ Deno.test("other values in the same form are refused on every way in, and no fol
     await assert.rejects(() => told(adapter, nudged(model, bias)), oneWeight);
     const more = new Map([...model.weights, ["bert.more", model.weights.get(bias)!] as const]);
     await assert.rejects(() => told(adapter, { ...model, weights: more }), oneWeight);
+    await saveOn({ ...model, weights: more }, adapter);
+    await assert.rejects(() => told(adapter, model), oneWeight);
   }));
 
 Deno.test("another form of a model is a doubt that is told: F16 and BF16 of F32; the same values in F32 again are none", () =>
@@ -272,6 +274,7 @@ Deno.test("a table that lies in parts has one digest, in whatever order they are
     await writeCheckpoint(folder, tinyBert);
     const name = "bert.embeddings.position_embeddings.weight";
     const expected = digestOfValues(seeded(name, [512, 64]));
+    const model = await loadEncoder(folder);
     const place = (await readTensorPlaces(folder)).get(name)!;
     const cuts = [[0, 100], [100, 101], [101, 512]] as const;
     for (const order of [[0, 1, 2], [2, 1, 0], [1, 0], [0], []]) {
@@ -279,5 +282,10 @@ Deno.test("a table that lies in parts has one digest, in whatever order they are
       const parts = cuts.map((rows) => new StoredWeight(place, rows, digest));
       for (const part of order) assert.equal(parts[part].data.length, (cuts[part][1] - cuts[part][0]) * 64);
       for (const part of parts) assert.equal(part.digest(new PieceRoom()), expected, `${order}`);
+      const weights = new Map(parts.map((part, i) => [`${name}[${cuts[i].join(":")}]`, part]));
+      assert.deepEqual([...fingerprintsOf({ ...model, weights })], [[name, {
+        sha256: expected,
+        dtype: "F32",
+      }]]);
     }
   }));

@@ -233,7 +233,7 @@ Deno.test("a folder that does not say its base is loaded with a word about it, w
       assert.deepEqual(await told(folder, model), []);
     }
     for (
-      const [wrong, message] of [["{", /base_weights: /], [
+      const [wrong, message] of [["{", /base_weights: file: is no JSON: save the/], [
         '{"a":"F32 5"}',
         /base_weights: a: is no dtype/,
       ]] as const

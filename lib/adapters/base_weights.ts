@@ -13,15 +13,17 @@ import { tableOf } from "../models/stored_weight.ts";
 
 const key = "base_weights";
 
+const again = "save the adapter again";
+
 /** By the weight's name: its dtype, its packing if it has one, and its digest, such as `F32 int8 5df6e0e2…`. */
 const keptSchema = v.pipe(
   v.string(),
-  v.parseJson(),
+  v.parseJson({}, `is no JSON: ${again}`),
   v.record(
     v.string(),
     v.pipe(
       v.string(),
-      v.regex(/^[A-Z]+\d+ ((f16|int8|int4) )?[0-9a-f]{64}$/, "is no dtype with a SHA-256"),
+      v.regex(/^[A-Z]+\d+ ((f16|int8|int4) )?[0-9a-f]{64}$/, `is no dtype with a SHA-256: ${again}`),
       v.transform((text): WeightFingerprint => {
         const [dtype, ...rest] = text.split(" ");
         const [sha256, packing] = rest.toReversed();

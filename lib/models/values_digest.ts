@@ -45,7 +45,7 @@ export class PassingDigest {
     this.#hash = undefined;
   }
 
-  /** The digest, once all have been taken. */
+  /** The digest. Throws an Error before all values have been taken. */
   get value(): string {
     if (this.#hash) throw new Error(`${this.#taken} of ${this.size} values have passed`);
     return this.#digest;

@@ -10,8 +10,8 @@ import { asUsage, asUsageAsync, printable, runCommand, UsageError } from "./usag
 const help = `deno task merge --model SOURCE --adapter DIR --out DIR
 
 Writes the encoder with the adapter and its head merged in: a folder that transformers'
-AutoModelForSequenceClassification loads without PEFT. The base's other weights stay as they are, bit for bit, and so
-does its config.json, but for the head's labels where the adapter has a labels.json.
+AutoModelForSequenceClassification loads without PEFT. The base's other weights stay as they are, bit for bit. Its
+config.json stays as PEFT's own merge keeps it; labels.json counts before its labels where the adapter has one.
 
   --model SOURCE   the encoder that the adapter was trained on: a folder, or an id of the Hugging Face hub; it is known
                    by the values of its weights, not by its name or path

@@ -73,11 +73,10 @@ export function checkBase(
   const names = new Set([...before.keys(), ...now.keys()]).difference(new Set([...replaced].map(tableOf)));
   const others = [...names].filter((name) => areOtherValues(before.get(name), now.get(name)));
   if (others.length > 0) {
+    const differ = `${others.length} of ${names.size} weights differ, such as "${others[0]}"`;
     throw new Error(
-      `${path}: the adapter was trained on other values than "${model.name}" has (${ofBase}): ${others.length} of ${names.size} ` +
-        `weights differ, such as "${
-          others[0]
-        }": load the model that it was trained on, or train an adapter on this one`,
+      `${path}: the adapter was trained on other values than "${model.name}" has (${ofBase}): ${differ}: ` +
+        `load the model that it was trained on, or train an adapter on this one`,
     );
   }
   const [form] = [...names].filter((name) => isOtherForm(before.get(name)!, now.get(name)!));

@@ -203,8 +203,6 @@ export async function loadAdapter(
       throw new Error(`${path}: "${key}" is [${place.shape}], not [${shape}]: r, blocks or the base differ`);
     }
   }
-  const replaced = [...places.keys()].map((key) => names.get(key)!.name);
-  checkBase({ path, metadata, baseName: config.base_model_name_or_path, replaced }, model, report);
   const weights = new Map<string, Weight>();
   for (const [key, tensor] of (await readSafetensors(path)).tensors) {
     const { name } = names.get(key)!;
@@ -212,6 +210,8 @@ export async function loadAdapter(
     if (!data.every(Number.isFinite)) throw new Error(`${path}: "${key}" holds values that are not finite`);
     weights.set(name, { shape: tensor.shape, data });
   }
+  const baseName = config.base_model_name_or_path;
+  checkBase({ path, metadata, baseName, replaced: weights.keys() }, model, report);
   return { adapter, weights };
 }
 

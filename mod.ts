@@ -85,6 +85,7 @@ export { interpretedUpdates, type Update } from "./lib/analysis/updates.ts";
 export { type Spectrum, spectrumOf } from "./lib/analysis/spectrum.ts";
 export type { Encoder, HeadLayout, LinearModule, PairTokens, Tracer, Weight } from "./lib/models/model.ts";
 export { type PackedWeight, type Packing, packModel } from "./lib/models/packing.ts";
+export type { WeightFingerprint } from "./lib/models/fingerprint.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
 export { loadEncoder } from "./lib/models/load_encoder.ts";
 export type { PackageOptions } from "./lib/npm_files.ts";

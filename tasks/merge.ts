@@ -5,14 +5,16 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
-import { asUsage, runCommand, UsageError } from "./usage.ts";
+import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task merge --model SOURCE --adapter DIR --out DIR
 
 Writes the encoder with the adapter and its head merged in: a folder that transformers'
-AutoModelForSequenceClassification loads without PEFT. The base's other weights stay as they are, bit for bit.
+AutoModelForSequenceClassification loads without PEFT. The base's other weights stay as they are, bit for bit. Its
+config.json stays as PEFT's own merge keeps it; labels.json counts before its labels where the adapter has one.
 
-  --model SOURCE   the encoder that the adapter was trained on: a folder, or an id of the Hugging Face hub
+  --model SOURCE   the encoder that the adapter was trained on: a folder, or an id of the Hugging Face hub; it is known
+                   by the values of its weights, not by its name or path
   --adapter DIR    what deno task finetune, saveAdapter or PEFT wrote
   --out DIR        a folder that does not exist yet
   --help           this text
@@ -39,7 +41,7 @@ async function main(): Promise<void> {
   const out = await newFolder(wanted);
   using _ = await lockFor(out);
   using gpu = await openGpu();
-  await writeMergedModel(gpu, model, adapter, out);
+  await writeMergedModel(gpu, model, adapter, out, (line) => console.error(printable(line)));
   console.log(`merged: ${out}`);
 }
 

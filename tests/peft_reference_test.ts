@@ -46,6 +46,9 @@ for (const [name, { files, probes }] of Object.entries(reference.written)) {
     for (const [file, text] of Object.entries(files)) {
       await Deno.writeFile(`${folder}/${file}`, Uint8Array.fromBase64(text));
     }
-    checkProbes(probed(model, await loadAdapter(folder, model)), probes as Record<string, number[]>);
+    const lines: string[] = [];
+    const loaded = await loadAdapter(folder, model, undefined, (line) => lines.push(line));
+    checkProbes(probed(model, loaded), probes as Record<string, number[]>);
+    assert.match(lines.join("\n"), /^.*adapter_model\.safetensors does not say which values its base had.*$/);
   });
 }

@@ -89,7 +89,7 @@ Deno.test("a LoRA, a DoRA and a GraLoRA folder have PEFT's keys, shapes and sett
     );
     const headKeys = ["base_model.model.head.bias", "base_model.model.head.weight"];
     assert.deepEqual([...tensors.keys()].toSorted(), [...keys, ...headKeys].toSorted());
-    assert.deepEqual(metadata, { format: "pt" });
+    assert.deepEqual(Object.keys(metadata), ["format", "base_weights"]);
     const config = JSON.parse(await Deno.readTextFile(`${folder}/adapter_config.json`));
     assert.deepEqual(Object.keys(config), Object.keys(config).toSorted());
     assert.equal(config.r, 4);
@@ -229,10 +229,6 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
     await writeSafetensors(path, tensors);
   };
   const key = "base_model.model.query.bora_A.weight";
-  await refused(
-    edit({ base_model_name_or_path: "roberta-base" }),
-    /made for "roberta-base", this model is "tiny"/,
-  );
   await refused(edit({ peft_type: "LOHA" }), /no method for peft_type "LOHA".*have LORA/s);
   await refused(edit({ target_modules: ["q_proj"] }), /no target module "q_proj"; it has query/);
   await refused(edit({ target_modules: null }), /target_modules is missing/);

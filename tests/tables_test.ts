@@ -120,7 +120,7 @@ Deno.test("classes with the names of JavaScript's own keys come through labels.j
   withFolder(async (folder) => {
     const names = ["__proto__", "constructor", "prototype", "toString"];
     await writeLabels(folder, await ownTask(folder, names));
-    const { id2label, label2id } = await readLabels(folder, names.length);
+    const { id2label, label2id } = (await readLabels(folder, names.length))!;
     assert.deepEqual(Object.values(id2label), names);
     assert.deepEqual(Object.entries(label2id), names.map((name, id) => [name, id]));
     await Deno.writeTextFile(

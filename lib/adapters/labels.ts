@@ -35,20 +35,24 @@ export async function writeLabels(folder: string, { objective, labels }: Task): 
 }
 
 /**
- * Reads them; where there is no file, as in a folder of PEFT's, transformers' own names for so many outputs.
+ * Reads them; none where there is no file, as in a folder of PEFT's.
  * @throws Error naming the file when it is malformed, or not for a head of so many outputs.
  */
-export async function readLabels(folder: string, outputs: number): Promise<Labels> {
+export async function readLabels(folder: string, outputs: number): Promise<Labels | undefined> {
   const path = `${folder}/${fileName}`;
-  if (!await isFile(path)) {
-    return labelsFrom(Array.from({ length: outputs }, (_, i) => `LABEL_${i}`), outputs === 1);
-  }
+  if (!await isFile(path)) return undefined;
   const labels = await readJson(path, labelsSchema);
   const ids = Object.keys(labels.id2label);
   if (ids.length !== outputs || ids.some((id) => !(Number(id) < outputs))) {
     throw new Error(`${path}: id2label has the ids ${ids.join(", ")}, and the head has ${outputs} outputs`);
   }
   return labels;
+}
+
+/** transformers' own names for so many outputs. */
+export function unnamedLabels(outputs: number): Pick<Labels, "id2label" | "label2id"> {
+  const { id2label, label2id } = labelsFrom(Array.from({ length: outputs }, (_, i) => `LABEL_${i}`), false);
+  return { id2label, label2id };
 }
 
 function labelsFrom(names: readonly string[], isRegression: boolean): Labels {

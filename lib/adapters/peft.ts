@@ -15,6 +15,7 @@ import {
   toFloat32,
 } from "../models/safetensors.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
+import { baseMetadata, checkBase } from "./base_weights.ts";
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { methods } from "./registry.ts";
@@ -90,7 +91,8 @@ export interface SavedAdapter {
 
 /**
  * Writes `adapter` with its trained `weights` (those of `Trainer.weights`, the head's among them) into `folder`, each file
- * beside and renamed.
+ * beside and renamed. Digests of the model's weights go with them, so that `loadAdapter` knows the base again: those of the values
+ * that were read first, as they went to the GPU; what has not been read yet is read now.
  * @throws Error when a tensor of the adapter is missing, or the method has no adapter to save.
  *
  * @example
@@ -127,7 +129,7 @@ export async function saveAdapter(
   );
   await Deno.mkdir(folder, { recursive: true });
   await writeTogether({
-    [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors),
+    [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors, baseMetadata(model)),
     [`${folder}/adapter_config.json`]: `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
   });
 }
@@ -139,8 +141,13 @@ export function checkSavable(model: Encoder, adapter: Adapter): void {
 
 /**
  * Reads an adapter for `model`, of one of `known` methods: pass `[...methods, mine]` where it may be of your own.
- * @throws Error naming the file and what is wrong: another base, an unknown method or target, missing or extra keys, wrong
- * shapes or element types, values that are not finite. Nothing is attached then.
+ *
+ * The base is known by the values of its weights, whatever their path and files: the folder says which it was trained on, where
+ * this library wrote it. `report` is told, in a line, when it does not, or when the model is stored in another form (F16 for F32,
+ * packed). A model whose weights have not been read yet is read once for that.
+ *
+ * @throws Error naming the file and what is wrong: a base with other values, an unknown method or target, missing or extra keys,
+ * wrong shapes or element types, values that are not finite. Nothing is attached then.
  *
  * @example
  * ```ts
@@ -165,13 +172,10 @@ export async function loadAdapter(
   folder: string,
   model: Encoder,
   known: readonly Method[] = methods,
+  report: (line: string) => void = console.warn,
 ): Promise<SavedAdapter> {
   const configPath = `${folder}/adapter_config.json`;
   const config = await readJson(configPath, configSchema);
-  const base = config.base_model_name_or_path;
-  if (base && lastPart(base) !== lastPart(model.name)) {
-    throw new Error(`${configPath}: the adapter was made for "${base}", this model is "${model.name}"`);
-  }
   const method = methodOf(configPath, config, known);
   const adapter = attach(
     model,
@@ -179,7 +183,7 @@ export async function loadAdapter(
     { ...optionsOf(configPath, method, config), ...targetingOf(configPath, model, config) } as AttachOptions,
   );
   const path = `${folder}/adapter_model.safetensors`;
-  const { places } = await readSafetensorsHeader(path);
+  const { metadata, places } = await readSafetensorsHeader(path);
   const names = namesByKey(model, adapter, config);
   const missing = [...names].filter(([key, { required }]) => required && !places.has(key)).map(([key]) =>
     key
@@ -207,12 +211,9 @@ export async function loadAdapter(
     if (!data.every(Number.isFinite)) throw new Error(`${path}: "${key}" holds values that are not finite`);
     weights.set(name, { shape: tensor.shape, data });
   }
+  const baseName = config.base_model_name_or_path;
+  checkBase({ path, metadata, baseName, replaced: weights.keys() }, model, report);
   return { adapter, weights };
-}
-
-/** `roberta-base` of a hub's id and of the folder that a copy lies in: an adapter's base may have been loaded from either. */
-function lastPart(name: string): string | undefined {
-  return name.split(/[/\\]/).findLast((part) => part !== "");
 }
 
 /** JSON.stringify's list of keys: sorted, as PEFT writes them, those of nested objects included. */

@@ -10,6 +10,7 @@ import type { Encoder, Weight } from "./model.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { StoredWeight, tableParts } from "./stored_weight.ts";
 import { configuredEncoder } from "./unloaded_encoder.ts";
+import { PassingDigest } from "./values_digest.ts";
 
 /**
  * Loads the encoder in the folder `source`, or, where there is no such folder, the hub's model of this id (see
@@ -107,9 +108,10 @@ function storedWeights(
 /** A tensor under its name, or a table's parts under theirs. */
 function storedAs(name: string, place: TensorPlace, isTable: boolean): [string, Weight][] {
   if (!isTable) return [[name, new StoredWeight(place)]];
+  const digest = new PassingDigest(place.shape[0] * place.shape[1]);
   return tableParts(name, place.shape).map((
     part,
-  ) => [part.name, new StoredWeight(place, [part.from, part.to])]);
+  ) => [part.name, new StoredWeight(place, [part.from, part.to], digest)]);
 }
 
 /** The trunk's tensors by their names without the prefix. */

@@ -1,6 +1,7 @@
 /** Weights in fewer bits: f16, or int8 and int4 with one scale for each 64 values (symmetric, to nearest). */
 
 import { groupSize } from "../graph/ops/packed_linear.ts";
+import { fingerprintOf, type WeightFingerprint } from "./fingerprint.ts";
 import type { Encoder, Weight } from "./model.ts";
 
 /** How a packed weight is stored. */
@@ -16,6 +17,8 @@ export interface PackedWeight {
   readonly words: Uint32Array<ArrayBuffer>;
   /** One for each 64 values; none with f16. */
   readonly scales: Float32Array<ArrayBuffer> | undefined;
+  /** What tells the weight that it was packed from; none in a browser. */
+  readonly origin: WeightFingerprint | undefined;
 }
 
 /** The largest whole number that is used of either sign: 127, 7. */
@@ -25,7 +28,8 @@ const most = { int8: 127, int4: 7 } as const;
  * `weight` packed.
  * @throws Error when its extents are not multiples of 4, its size is none of 64, or a value does not fit f16.
  */
-export function pack(name: string, { shape, data }: Weight, packing: Packing): PackedWeight {
+export function pack(name: string, weight: Weight, packing: Packing): PackedWeight {
+  const { shape, data } = weight;
   if (shape.length !== 2 || shape.some((extent) => extent % 4 !== 0) || data.length % groupSize !== 0) {
     throw new Error(
       `"${name}" is [${shape}]: packing wants a matrix of multiples of 4, ${groupSize} values at a time`,
@@ -36,7 +40,8 @@ export function pack(name: string, { shape, data }: Weight, packing: Packing): P
     if (!halves.every(Number.isFinite)) {
       throw new Error(`"${name}" holds values beyond f16's 65504: pack it as int8`);
     }
-    return { shape, packing, words: new Uint32Array(halves.buffer), scales: undefined };
+    const words = new Uint32Array(halves.buffer);
+    return { shape, packing, words, scales: undefined, origin: fingerprintOf(weight) };
   }
   const scales = Float32Array.from(
     { length: data.length / groupSize },
@@ -54,7 +59,7 @@ export function pack(name: string, { shape, data }: Weight, packing: Packing): P
   for (let i = 0; i < data.length; i++) {
     words[Math.floor(i / perWord)] |= (whole(i) & (2 ** bits - 1)) << (i % perWord * bits);
   }
-  return { shape, packing, words, scales };
+  return { shape, packing, words, scales, origin: fingerprintOf(weight) };
 }
 
 /** The values that a packed weight stands for. */

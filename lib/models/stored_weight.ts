@@ -1,7 +1,8 @@
 /** Weights that stay in their file until they are asked for, so that a model need not fit into the host's memory. */
 
 import type { Weight } from "./model.ts";
-import { bytesOfDtype, type TensorPlace, toFloat32 } from "./safetensors.ts";
+import { bytesOfDtype, type SafetensorsDtype, type TensorPlace, toFloat32 } from "./safetensors.ts";
+import { PassingDigest } from "./values_digest.ts";
 
 /** Values that are read and converted at a time. */
 const pieceLength = 2 ** 20;
@@ -44,19 +45,44 @@ export class PieceRoom {
 export class StoredWeight implements WeightInPieces {
   readonly shape: readonly number[];
   readonly #place: TensorPlace;
-  readonly #begin: number;
+  readonly #digest: PassingDigest;
+  /** Place of the first value in the tensor. */
+  readonly #first: number;
 
-  /** Rows `from` to `to` (not included), by default all. */
-  constructor(place: TensorPlace, [from, to]: readonly [number, number] = [0, place.shape[0]]) {
+  /** Rows `from` to `to` (not included), by default all; parts of one tensor share its `digest`. */
+  constructor(
+    place: TensorPlace,
+    [from, to]: readonly [number, number] = [0, place.shape[0]],
+    digest: PassingDigest = new PassingDigest(sizeOf(place)),
+  ) {
     const [, ...row] = place.shape;
     this.shape = [to - from, ...row];
     this.#place = place;
-    this.#begin = place.begin + from * row.reduce((a, b) => a * b, 1) * bytesOfDtype(place.dtype);
+    this.#digest = digest;
+    this.#first = from * row.reduce((a, b) => a * b, 1);
+  }
+
+  /** How the values are stored. */
+  get dtype(): SafetensorsDtype {
+    return this.#place.dtype;
   }
 
   /** Bytes of the values, as float32. */
   get bytes(): number {
-    return 4 * this.shape.reduce((a, b) => a * b, 1);
+    return 4 * sizeOf(this);
+  }
+
+  /**
+   * Digest (see `digestOfValues`) of the whole tensor, also where this is a part of it: of the values as they were read for the
+   * first time. Those that have not been read yet are read now. Throws what `pieces` throws.
+   */
+  digest(room: PieceRoom): string {
+    const { taken } = this.#digest;
+    if (taken < sizeOf(this.#place)) {
+      const whole = new StoredWeight(this.#place, [0, this.#place.shape[0]], this.#digest);
+      for (const _ of whole.#piecesFrom(taken, room));
+    }
+    return this.#digest.value;
   }
 
   /** All values. Throws what `pieces` throws. */
@@ -75,15 +101,19 @@ export class StoredWeight implements WeightInPieces {
    * @throws what opening the file throws, and Error when it has become shorter, its dtype is none that holds floats, or a value is
    * not finite: kernels need not let a NaN through, so it might never show in the loss.
    */
-  *pieces(
+  pieces(
     room: PieceRoom = new PieceRoom(Math.min(pieceLength, this.bytes / 4)),
   ): Generator<Float32Array<ArrayBuffer>> {
-    const { name, origin, dtype } = this.#place;
+    return this.#piecesFrom(0, room);
+  }
+
+  *#piecesFrom(first: number, room: PieceRoom): Generator<Float32Array<ArrayBuffer>> {
+    const { name, origin, dtype, begin } = this.#place;
     const size = bytesOfDtype(dtype);
     const count = this.bytes / 4;
     using file = Deno.openSync(origin);
-    file.seekSync(this.#begin, Deno.SeekMode.Start);
-    for (let at = 0; at < count; at += pieceLength) {
+    file.seekSync(begin + size * (this.#first + first), Deno.SeekMode.Start);
+    for (let at = first; at < count; at += pieceLength) {
       const length = Math.min(pieceLength, count - at);
       const data = room.bytes.subarray(0, length * size);
       for (let filled = 0; filled < data.length;) {
@@ -104,9 +134,14 @@ export class StoredWeight implements WeightInPieces {
           `${origin}: tensor "${name}" holds values that are not finite: download or save the file again`,
         );
       }
+      this.#digest.take(this.#first + at, values);
       yield values;
     }
   }
+}
+
+function sizeOf({ shape }: { readonly shape: readonly number[] }): number {
+  return shape.reduce((a, b) => a * b, 1);
 }
 
 /** Whether all are: 0 · ∞ and 0 · NaN are NaN, and so is any sum with one (ten times as fast as `every(Number.isFinite)`). */
@@ -136,7 +171,15 @@ export function tableParts(name: string, [rows, n]: readonly number[]): TablePar
   });
 }
 
+/** What the name of a part ends in. */
+const partOf = /\[\d+:\d+\]$/;
+
 /** True for the name of one of several parts. */
 export function isTablePart(name: string): boolean {
-  return /\[\d+:\d+\]$/.test(name);
+  return partOf.test(name);
+}
+
+/** The name of the table that a part is of; other names as they are. */
+export function tableOf(name: string): string {
+  return name.replace(partOf, "");
 }

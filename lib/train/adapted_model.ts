@@ -86,11 +86,16 @@ export class AdaptedModel implements Disposable {
   }
 
   /**
-   * Reads an adapter folder (PEFT's layout) as `name`, of one of `known` methods. Throws what `loadAdapter` throws; nothing is
-   * added then.
+   * Reads an adapter folder (PEFT's layout) as `name`, of one of `known` methods; `report` is told what `loadAdapter` tells it.
+   * Throws what `loadAdapter` throws; nothing is added then.
    */
-  async load(name: string, folder: string, known?: readonly Method[]): Promise<void> {
-    const { adapter, weights } = await loadAdapter(folder, this.model, known);
+  async load(
+    name: string,
+    folder: string,
+    known?: readonly Method[],
+    report?: (line: string) => void,
+  ): Promise<void> {
+    const { adapter, weights } = await loadAdapter(folder, this.model, known, report);
     this.add(name, adapter, weights);
   }
 

@@ -1,19 +1,18 @@
 /** An encoder's folder with an adapter and its head merged in, as transformers loads it without PEFT. */
 
-import * as v from "npm:valibot@1.5.0";
-import { readLabels } from "../adapters/labels.ts";
 import { checkMergeable } from "../adapters/merge.ts";
 import { loadAdapter, type SavedAdapter } from "../adapters/peft.ts";
+import { methods } from "../adapters/registry.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
-import { isFile, readJson, refuseExisting, writeFolder, writeWhole } from "../files.ts";
-import { recordOf } from "../record_schema.ts";
+import { isFile, refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import { loadEncoder, locateEncoder, trunkNames } from "../models/load_encoder.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
 import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_writer.ts";
+import { mergedConfig } from "./merge_config.ts";
 import { mergedWeight } from "./merge_weight.ts";
 import { FrozenWeights } from "./weights.ts";
 
@@ -31,29 +30,32 @@ const tokenizerFiles = [
 
 /**
  * Merges the adapter of the folder `adapter` into the encoder `model` (a folder or a hub's id) and writes `out`, a folder that
- * transformers loads as `…ForSequenceClassification`: the tokenizer's files, `config.json` with the labels, and
+ * transformers loads as `…ForSequenceClassification`: the tokenizer's files, `config.json` (see `mergedConfig`), and
  * `model.safetensors` with the base's tensors under their names and in their dtypes. Adapted weights are computed in float32 and
  * rounded to their dtype, as is the head; all other bytes are the base's. A bare trunk's names get the prefix they have in a model
  * with a head. Tensors go from file to file one at a time.
  *
- * `out` is written beside and renamed.
+ * `out` is written beside and renamed. `report` is told what `loadAdapter` tells it of the base.
  * @throws Error, leaving no `out`, when it exists, the method cannot be merged, the adapter has no head, and what `loadEncoder`
  * and `loadAdapter` throw.
  */
-export async function writeMergedModel(gpu: Gpu, model: string, adapter: string, out: string): Promise<void> {
+export async function writeMergedModel(
+  gpu: Gpu,
+  model: string,
+  adapter: string,
+  out: string,
+  report?: (line: string) => void,
+): Promise<void> {
   await refuseExisting(out);
   const { folder } = await locateEncoder(model);
   const encoder = await loadEncoder(model);
-  const saved = await loadAdapter(adapter, encoder);
+  const saved = await loadAdapter(adapter, encoder, methods, report);
   checkMergeable(saved.adapter.method);
   const head = headOf(encoder, saved, adapter);
-  const config = await configWith(
-    folder,
-    adapter,
-    head.get(`${headLayoutOf(encoder).projection}.weight`)!.shape[0],
-  );
+  const [outputs] = head.get(`${headLayoutOf(encoder).projection}.weight`)!.shape;
+  const config = await mergedConfig(folder, adapter, outputs);
   await writeFolder(out, async (part) => {
-    await writeWhole(`${part}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
+    await writeWhole(`${part}/config.json`, config);
     for (const name of tokenizerFiles) {
       if (await isFile(`${folder}/${name}`)) await Deno.copyFile(`${folder}/${name}`, `${part}/${name}`);
     }
@@ -67,19 +69,6 @@ function headOf(encoder: Encoder, { weights }: SavedAdapter, adapter: string): M
   const head = [...weights].filter(([name]) => name.startsWith(`${module}.`));
   if (head.length > 0) return new Map(head);
   throw new Error(`${adapter} has no head: train it with one, PEFT by task_type="SEQ_CLS"`);
-}
-
-/** The base's `config.json`, made that of a model with a head of so many outputs. */
-async function configWith(
-  folder: string,
-  adapter: string,
-  outputs: number,
-): Promise<Record<string, unknown>> {
-  const path = `${folder}/config.json`;
-  const { classifier } = await readEncoderConfig(path);
-  const config = await readJson(path, recordOf(v.unknown()));
-  const labels = await readLabels(adapter, outputs);
-  return { ...config, architectures: [classifier], num_labels: outputs, ...labels };
 }
 
 async function writeWeights(

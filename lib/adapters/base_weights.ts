@@ -1,0 +1,102 @@
+/**
+ * Which base an adapter was trained on, kept as the fingerprint of each of the base's weights in the `__metadata__` of
+ * `adapter_model.safetensors`. PEFT reads past it, and it can neither be lost apart from the adapter's weights nor stay behind
+ * when they are written anew, as a file beside them would.
+ */
+
+import * as v from "npm:valibot@1.5.0";
+import { fitting } from "../files.ts";
+import { fingerprintsOf, type WeightFingerprint } from "../models/fingerprint.ts";
+import type { Encoder } from "../models/model.ts";
+import type { Packing } from "../models/packing.ts";
+import { tableOf } from "../models/stored_weight.ts";
+
+const key = "base_weights";
+
+const again = "save the adapter again";
+
+/** By the weight's name: its dtype, its packing if it has one, and its digest, such as `F32 int8 5df6e0e2…`. */
+const keptSchema = v.pipe(
+  v.string(),
+  v.parseJson({}, `is no JSON: ${again}`),
+  v.record(
+    v.string(),
+    v.pipe(
+      v.string(),
+      v.regex(/^[A-Z]+\d+ ((f16|int8|int4) )?[0-9a-f]{64}$/, `is no dtype with a SHA-256: ${again}`),
+      v.transform((text): WeightFingerprint => {
+        const [dtype, ...rest] = text.split(" ");
+        const [sha256, packing] = rest.toReversed();
+        return { sha256, dtype, packing: packing as Packing | undefined };
+      }),
+    ),
+  ),
+);
+
+/** What is written into an adapter's `__metadata__`. Reads those of the model's weights that have not been read yet. */
+export function baseMetadata(model: Encoder): Record<string, string> {
+  const kept = [...fingerprintsOf(model)].map(([name, { dtype, packing, sha256 }]) => [
+    name,
+    [dtype, ...packing ? [packing] : [], sha256].join(" "),
+  ]);
+  return { [key]: JSON.stringify(Object.fromEntries(kept)) };
+}
+
+/** An adapter's file, as far as it tells the base. */
+export interface AdapterFile {
+  readonly path: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The base's name when the adapter was saved, if it says one. */
+  readonly baseName: string | null | undefined;
+  /** Names of the base's weights that the file has values of its own for. */
+  readonly replaced: Iterable<string>;
+}
+
+/**
+ * Compares `model` with the base that an adapter was trained on, and tells `report` where it can't be known that they are the
+ * same: the file says nothing of its base, or the model is in another form (a dtype, a packing).
+ * @throws Error when the model has other values in a form that was the base's too, or other weights; those that the adapter
+ * replaces may be any.
+ */
+export function checkBase(
+  { path, metadata, baseName, replaced }: AdapterFile,
+  model: Encoder,
+  report: (line: string) => void,
+): void {
+  const ofBase = baseName ? `its base was called ${JSON.stringify(baseName)}` : "its base has no name";
+  if (metadata[key] === undefined) {
+    const what = "does not say which values its base had, as folders that PEFT wrote do not";
+    return report(`${path} ${what} (${ofBase}): make sure that "${model.name}" is the same model`);
+  }
+  const before = new Map(Object.entries(fitting(`${path}: ${key}`, keptSchema, metadata[key])));
+  const now = fingerprintsOf(model);
+  const names = new Set([...before.keys(), ...now.keys()]).difference(new Set([...replaced].map(tableOf)));
+  const others = [...names].filter((name) => areOtherValues(before.get(name), now.get(name)));
+  if (others.length > 0) {
+    const differ = `${others.length} of ${names.size} weights differ, such as "${others[0]}"`;
+    throw new Error(
+      `${path}: the adapter was trained on other values than "${model.name}" has (${ofBase}): ${differ}: ` +
+        `load the model that it was trained on, or train an adapter on this one`,
+    );
+  }
+  const [form] = [...names].filter((name) => isOtherForm(before.get(name)!, now.get(name)!));
+  if (form !== undefined) {
+    const forms = `"${form}" was ${formOf(before.get(form)!)} and is ${formOf(now.get(form)!)}`;
+    report(
+      `${path}: the adapter was trained on another form of its base than "${model.name}" has (${ofBase}): ${forms}; ` +
+        `make sure that it is the same model, and expect results that differ by rounding`,
+    );
+  }
+}
+
+function areOtherValues(before: WeightFingerprint | undefined, now: WeightFingerprint | undefined): boolean {
+  return !before || !now || before.dtype === now.dtype && before.sha256 !== now.sha256;
+}
+
+function isOtherForm(before: WeightFingerprint, now: WeightFingerprint): boolean {
+  return before.sha256 !== now.sha256 || before.packing !== now.packing;
+}
+
+function formOf({ dtype, packing }: WeightFingerprint): string {
+  return packing ? `${dtype} packed as ${packing}` : dtype;
+}

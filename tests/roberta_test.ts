@@ -128,7 +128,7 @@ async function vectorOf(model: Encoder, ids: readonly number[]): Promise<Float32
   const vector = model.trace(tracer(graph, model, adapter, { lengths }), input, lengths);
   using frozen = FrozenWeights.of(gpu, model);
   using compiled = await compile(gpu, [vector], { label: "vector", weights: (name) => frozen.view(name)! });
-  const inputs = { ids, lengths: [ids.length], places: ids.keys(), types: ids.map(() => 0) };
+  const inputs = { ids, lengths: [ids.length], places: model.placesOf!(ids), types: ids.map(() => 0) };
   for (const [name, { buffer }] of compiled.inputs) {
     gpu.upload(buffer, Uint32Array.from(inputs[name as keyof typeof inputs]));
   }

@@ -108,9 +108,11 @@ export interface Encoder {
    * are sequences of their own, and the head compares their vectors.
    */
   tokenizePair?(first: string, second: string, maxTokens: number): PairTokens;
+  /** The place of each token of a text, as `trace` takes it; counted from 0 where the model says nothing. */
+  placesOf?(ids: readonly number[]): number[];
   /**
    * ids [texts, length] u32 and lengths [texts] u32 → [texts, width]. Two more inputs of the graph are there to be asked for,
-   * both [texts, length] u32: `places`, each token's place in its text, and `types`, 1 from `PairTokens.second` on, else 0.
+   * both [texts, length] u32: `places`, what `placesOf` gives, and `types`, 1 from `PairTokens.second` on, else 0.
    */
   trace(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor;
 }

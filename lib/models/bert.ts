@@ -24,6 +24,9 @@ import { tableParts } from "./stored_weight.ts";
 /** Name of the tokens' table, after the prefix; it may lie in parts (see `tableParts`). */
 export const tokenTable = "embeddings.word_embeddings.weight";
 
+/** Name of the pooler's layer, after the prefix. */
+export const poolerLayer = "pooler.dense";
+
 /** Names of the other two. */
 const tables = {
   positions: "embeddings.position_embeddings.weight",
@@ -78,7 +81,7 @@ export function weightShapes(config: EncoderConfig): Map<string, readonly number
       ...norm(`encoder.layer.${i}.attention.output.LayerNorm`),
       ...norm(`encoder.layer.${i}.output.LayerNorm`),
     ]).flat(),
-    ...pooler ? linear("pooler.dense", width, width) : [],
+    ...pooler ? linear(poolerLayer, width, width) : [],
   ]);
 }
 
@@ -91,7 +94,7 @@ export function traceBert(config: EncoderConfig, tracer: Tracer, ids: Tensor, le
     x = tracer.graph.scope(path, () => layer(config, tracer, path, x, lengths));
   }
   const first = tracer.graph.scope(prefix, () => firstToken(x, lengths.shape[0]));
-  return pooler ? tracer.linear(`${prefix}.pooler.dense`, first, { activation: "tanh" }) : first;
+  return pooler ? tracer.linear(`${prefix}.${poolerLayer}`, first, { activation: "tanh" }) : first;
 }
 
 /**

@@ -91,6 +91,11 @@ export interface Encoder {
   readonly constants: ReadonlyMap<string, Weight>;
   /** The layers an adapter can attach to. */
   readonly linears: readonly LinearModule[];
+  /**
+   * Paths of layers whose weights the checkpoint lacks: they are drawn, alike at every load. No adapter attaches to them; each
+   * trains them whole and saves them, as if they were among its `modulesToSave`.
+   */
+  readonly fresh?: readonly string[];
   /** Width of the vector a text becomes. */
   readonly width: number;
   /** Multiply-adds of one token through the linear layers (attention's own products, which grow with length, left out). */

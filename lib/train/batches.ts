@@ -105,7 +105,9 @@ export function batchInputs(
     texts.forEach((text, t) => {
       const at = placeOf(row, t);
       ids.set(text, at * length);
-      if (model.placesOf) places.fill(0, at * length, (at + 1) * length).set(model.placesOf(text), at * length);
+      if (model.placesOf) {
+        places.fill(0, at * length, (at + 1) * length).set(model.placesOf(text), at * length);
+      }
       types.fill(1, at * length + (seconds?.[t] ?? text.length), at * length + text.length);
       lengths[at] = text.length;
     });

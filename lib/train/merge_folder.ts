@@ -3,6 +3,7 @@
 import * as v from "npm:valibot@1.5.0";
 import { readLabels } from "../adapters/labels.ts";
 import { checkMergeable } from "../adapters/merge.ts";
+import { moduleOf } from "../adapters/names.ts";
 import { loadAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -102,10 +103,12 @@ async function writeWeights(
     const source = change ? valuesAs(place, change) : { ...place, pieces: () => bytesAt(place) };
     return isBare ? { ...source, name: `${prefix}.${name}` } : source;
   });
-  // The head is stored as the layers under it are.
+  // The head, and a pooler that the base lacks, are stored as the layers under them are.
   const layer = `${saved.adapter.modules[0].module.path}.weight`;
   const { dtype } = places.get([...trunk.keys()].find((name) => `${prefix}.${trunk.get(name)}` === layer)!)!;
-  const ofHead = [...head].map(([name, { shape, data }]) =>
+  const { fresh = [] } = encoder;
+  const lacking = [...saved.weights].filter(([name]) => fresh.includes(moduleOf(name)));
+  const ofHead = [...lacking, ...head].map(([name, { shape, data }]) =>
     valuesAs({ name, dtype, shape }, () => Promise.resolve(data))
   );
   await writeTensors(path, [...ofBase, ...ofHead]);

@@ -169,6 +169,14 @@ function storedAs(name: string, place: TensorPlace, isTable: boolean): [string, 
 /** The trunk's tensors by their names without the prefix. */
 function trunkOf(prefix: string, places: ReadonlyMap<string, TensorPlace>): Map<string, TensorPlace> {
   const names = [...trunkNames(prefix, [...places.keys()])];
+  const [own, both] = [...Map.groupBy(names, ([, own]) => own)].find(([, both]) => both.length > 1) ?? [];
+  if (own && both) {
+    throw new Error(
+      `${places.get(both[0][0])!.origin}: "${both[0][0]}" and "${
+        both[1][0]
+      }" are both "${own}": take one of them out`,
+    );
+  }
   return new Map(names.map(([name, own]) => [own, places.get(name)!]));
 }
 

@@ -126,7 +126,7 @@ function wordsOf(error: unknown): string {
 
 function ofFile(error: Error): string {
   return error.message.includes("No such file")
-    ? "there is no such file: fetch its package anew"
+    ? "No such file: fetch its package anew"
     : error.message;
 }
 

@@ -126,7 +126,7 @@ Deno.test("an npm package's file that is not there, on a server or in the cache,
   const folder = await Deno.makeTempDir();
   await assert.rejects(
     () => fetchBytes(new URL(`file://${folder}/none`)),
-    /none cannot be read: there is no such file: fetch its package anew/,
+    /none cannot be read: No such file: fetch its package anew/,
   );
   await Deno.remove(folder);
   await assert.rejects(

@@ -61,7 +61,7 @@ export async function* steadily(
       yield value;
     }
   } finally {
-    // What is not read to its end is not to be sent any more; what broke has nothing left to cancel.
+    // What is not read to its end need not be sent any more. A stream that broke has thrown its error above.
     await reader.cancel().catch(() => {});
   }
 }
@@ -125,16 +125,25 @@ function wordsOf(error: unknown): string {
 }
 
 function ofFile(error: Error): string {
-  return error.message.includes("No such file")
-    ? "No such file: fetch its package anew"
-    : error.message;
+  return error.message.includes("No such file") ? "No such file: fetch its package anew" : error.message;
 }
 
-/** What a server says of its refusal, if it is short. */
-async function words(response: Response): Promise<string> {
-  const text = await response.text().catch(() => "");
+/** What a server says of its refusal, if it is short and comes whole. */
+async function words({ body }: Response): Promise<string> {
+  if (!body) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for await (const piece of steadily(body)) {
+      text += decoder.decode(piece, { stream: true });
+      if (text.length > 1000) return "";
+    }
+  } catch {
+    // The status says more than that its explanation broke off.
+    return "";
+  }
   const said = text.match(/^\s*\{\s*"(?:error|message)"\s*:\s*("(?:[^"\\\p{Cc}]|\\.)*")/u)?.[1];
-  return said && said.length <= 300 ? ` (${said})` : "";
+  return said ? ` (${said})` : "";
 }
 
 /** What to do about a status. */
@@ -142,6 +151,6 @@ function advice(status: number): string {
   if (status === 407) return "the proxy wants a name and a password: write them into HTTPS_PROXY";
   if (status === 429) return "too many requests came from here: wait some minutes, and run again";
   if (status >= 500) return "the server is in trouble, not your network: run again later";
-  if (status === 401 || status === 403) return "it wants to know who asks, or does not let you";
+  if (status === 401 || status === 403) return "it gives this to some only: ask those who run it";
   return status === 404 ? "there is nothing of this name: check it" : "check the address";
 }

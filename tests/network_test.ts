@@ -134,3 +134,22 @@ Deno.test("an npm package's file that is not there, on a server or in the cache,
     /models\.invalid\/a cannot be read: the network is missing/,
   );
 });
+
+Deno.test("a refusal's own words are shown where they are short and come whole", async () => {
+  const bodies: Record<string, BodyInit> = {
+    "/said": JSON.stringify({ error: 'no "b" here' }),
+    "/page": "<html>404</html>",
+    "/endless": new ReadableStream({
+      pull: (controller) => controller.enqueue(new Uint8Array(500).fill(123)),
+    }),
+  };
+  await using server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {} },
+    ({ url }) => new Response(bodies[new URL(url).pathname], { status: 404 }),
+  );
+  const rejected = (path: string, message: RegExp) =>
+    assert.rejects(() => request(`http://127.0.0.1:${server.addr.port}${path}`), message);
+  await rejected("/said", /answered 404 Not Found \("no \\"b\\" here"\): there is nothing/);
+  await rejected("/page", /answered 404 Not Found: there is nothing/);
+  await rejected("/endless", /answered 404 Not Found: there is nothing/);
+});

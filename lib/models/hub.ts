@@ -73,7 +73,7 @@ export async function downloadModel(
 /** Fetches what of the model's files is not there yet, and links to them. */
 async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promise<string> {
   const accessToken = Deno.env.get("HF_TOKEN");
-  const remote = { repo: id, hubUrl, accessToken, fetch: hubRequest(accessToken !== undefined) };
+  const remote = { repo: id, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken)) };
   const { commit, entries } = await listing(remote);
   const snapshot = `${storage}/snapshots/${commit}`;
   for (const folder of [snapshot, `${storage}/blobs`, `${storage}/refs`]) {

@@ -5,8 +5,9 @@
  *     u64 N, little-endian | N bytes: a JSON object in UTF-8, padded with spaces | data
  *
  * The object maps names to { dtype, shape, data_offsets: [begin, end] }, offsets into the data, and may map
- * `__metadata__` to an object of strings, or to null, which is read as if it were not there. Tensors are row-major and little-endian, and cover the data without
- * overlap or hole. WebGPU's hosts are little-endian, so typed arrays hold the same bytes as the file.
+ * `__metadata__` to an object of strings, or to null, which is read as if it were not there. Tensors are row-major and
+ * little-endian, and cover the data without overlap or hole. WebGPU's hosts are little-endian, so typed arrays hold the
+ * same bytes as the file.
  */
 
 import { descriptionBounds, writeWhole } from "../files.ts";

@@ -211,7 +211,7 @@ export async function loadAdapter(
 
 /** What to do about keys that are missing because neither the base nor the adapter holds a layer; nothing where it is not so. */
 function adviceOnFresh({ fresh = [] }: Encoder, missing: readonly string[]): string {
-  const lost = fresh.find((path) => missing.some((key) => moduleOf(key) === prefix + path));
+  const lost = fresh.find((path) => missing.some((key) => isEndOfPath(moduleOf(key), path)));
   if (!lost) return "";
   return `: the base was saved without ${lost}, and the adapter without the one that it was trained on: use the base that has it, ` +
     `or train anew with "${lost.slice(lost.indexOf(".") + 1)}" in modules_to_save`;

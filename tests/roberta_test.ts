@@ -118,7 +118,7 @@ async function widenTable(folder: string, rows: number, used: readonly number[])
   await Deno.writeTextFile(`${folder}/config.json`, JSON.stringify({ ...roberta, vocab_size: rows }));
 }
 
-/** What the trunk makes of one text. */
+/** What the trunk makes of one text, each of its tokens counted. */
 async function vectorOf(model: Encoder, ids: readonly number[]): Promise<Float32Array> {
   const gpu = await testGpu();
   const graph = new Graph();
@@ -128,7 +128,7 @@ async function vectorOf(model: Encoder, ids: readonly number[]): Promise<Float32
   const vector = model.trace(tracer(graph, model, adapter, { lengths }), input, lengths);
   using frozen = FrozenWeights.of(gpu, model);
   using compiled = await compile(gpu, [vector], { label: "vector", weights: (name) => frozen.view(name)! });
-  const inputs = { ids, lengths: [ids.length], places: ids.keys(), types: ids.map(() => 0) };
+  const inputs = { ids, lengths: [ids.length], places: ids.map((_, t) => 2 + t), types: ids.map(() => 0) };
   for (const [name, { buffer }] of compiled.inputs) {
     gpu.upload(buffer, Uint32Array.from(inputs[name as keyof typeof inputs]));
   }
@@ -333,7 +333,7 @@ Deno.test("a configuration that does not fit is refused by field", async () => {
     ],
     [
       { model_type: "bert", type_vocab_size: 1 },
-      /lacks 39 tensors of this bert model, such as "bert\.embeddings\.word_embeddings\.weight"/,
+      /lacks 39 tensors of this bert model, such as "bert\.embeddings\.word_embeddings\.weight": the names in the file begin with "roberta\." rather than "bert\.": config\.json is of another model/,
     ],
   ];
   for (const [change, message] of changes) {
@@ -391,6 +391,38 @@ Deno.test("a checkpoint that is not whole is refused by file and tensor", async 
   await sharded(index({ a: "../config.json" }), /index\.json: weight_map\.a: /);
   await sharded(index({}), /lacks 37 tensors/);
 });
+
+Deno.test("names that begin otherwise than the model's are refused with how they begin, and two of one meaning", async () => {
+  const rejected = (rename: (name: string) => string, message: RegExp) =>
+    withCheckpoint(roberta, { rename }, (folder) => assert.rejects(() => loadEncoder(folder), message));
+  const parallel =
+    /lacks 37 tensors of .*: the names in the file begin with "module\.(roberta\.)?" rather than "roberta\.": it was saved from inside DataParallel; save model\.module/;
+  await rejected((name) => `module.${name}`, parallel);
+  await rejected((name) => name.replace("roberta", "module"), parallel);
+  await rejected(
+    (name) => `base_model.model.${name}`,
+    /the names in the file begin with "base_model\.model\.roberta\." rather than "roberta\.": .*save it by itself/,
+  );
+  const gamma = { name: "roberta.embeddings.LayerNorm.gamma", shape: [32] };
+  await withCheckpoint(roberta, { extra: [gamma] }, (folder) =>
+    assert.rejects(
+      () => loadEncoder(folder),
+      /model\.safetensors: "roberta\.embeddings\.LayerNorm\.weight" and "roberta\.embeddings\.LayerNorm\.gamma" are both "embeddings\.LayerNorm\.weight": take one/,
+    ));
+});
+
+Deno.test("heads, a pooler and buffers beside a RoBERTa's trunk are passed over", () =>
+  withCheckpoint(roberta, {
+    extra: [
+      { name: "lm_head.layer_norm.weight", shape: [32] },
+      { name: "classifier.out_proj.weight", shape: [3, 32] },
+      { name: "roberta.pooler.dense.weight", shape: [32, 32] },
+      { name: "roberta.embeddings.position_ids", shape: [1, 40] },
+    ],
+  }, async (folder) => {
+    const expected = await withCheckpoint(roberta, {}, weightsIn);
+    assert.deepEqual(await weightsIn(folder), expected);
+  }));
 
 Deno.test("whole numbers are no weights, and a file cut short after loading is noticed when a weight is read", async () => {
   const bias = "roberta.embeddings.LayerNorm.bias";

@@ -5,7 +5,7 @@ import type { Encoder } from "../models/model.ts";
 import type { AdapterOptions, Method, ParameterSpec } from "./method.ts";
 import { fullName } from "./names.ts";
 import { resolveOptions } from "./options.ts";
-import { type AdaptedModule, adaptedModules, type Targeting, trainedNames } from "./targeting.ts";
+import { type AdaptedModule, adaptedModules, type Targeting, trainedNames, withFresh } from "./targeting.ts";
 
 /** Options of `attach`: the method's hyper-parameters and where it goes. */
 export type AttachOptions<O extends AdapterOptions = AdapterOptions> = Targeting & Partial<O>;
@@ -58,7 +58,8 @@ export function attach<O extends AdapterOptions>(
   method: Method<O>,
   options: AttachOptions<O>,
 ): Adapter {
-  const { target, layers, rankPattern, alphaPattern, modulesToSave, ...own } = options;
+  const { target, layers, rankPattern, alphaPattern, modulesToSave: saved, ...own } = options;
+  const modulesToSave = withFresh(model, saved);
   const targeting = { target, layers, rankPattern, alphaPattern, modulesToSave };
   const resolved = resolveOptions(method, own);
   if (model.packed && (method.trainsBase || method.restarts)) {

@@ -195,7 +195,7 @@ export async function loadAdapter(
     throw new Error(
       `${path} does not fit ${method.name} on ${model.name}: missing [${list(missing)}], not expected [${
         list(extra)
-      }]`,
+      }]${adviceOnFresh(model, missing)}`,
     );
   }
   for (const [key, place] of places) {
@@ -214,6 +214,14 @@ export async function loadAdapter(
   const baseName = config.base_model_name_or_path;
   checkBase({ path, metadata, baseName, replaced: weights.keys() }, model, report);
   return { adapter, weights };
+}
+
+/** What to do about keys that are missing because neither the base nor the adapter holds a layer; nothing where it is not so. */
+function adviceOnFresh({ fresh = [] }: Encoder, missing: readonly string[]): string {
+  const lost = fresh.find((path) => missing.some((key) => isEndOfPath(moduleOf(key), path)));
+  if (!lost) return "";
+  return `: the base was saved without ${lost}, and the adapter without the one that it was trained on: use the base that has it, ` +
+    `or train anew with "${lost.slice(lost.indexOf(".") + 1)}" in modules_to_save`;
 }
 
 /** JSON.stringify's list of keys: sorted, as PEFT writes them, those of nested objects included. */
@@ -297,13 +305,16 @@ function configOf(
 
 /**
  * PEFT's `target_modules`: names that are ends of paths as they are; whole paths where a regular expression, layer numbers
- * or this library's own names chose the layers, so that PEFT and `loadAdapter` choose the same ones.
+ * or this library's own names chose the layers, so that PEFT and `loadAdapter` choose the same ones; these too where a name is
+ * also that of a layer that is trained whole.
  */
-function targetModules({ targeting: { target, layers }, modules }: Adapter): string[] {
+function targetModules({ targeting: { target, layers }, modules, trainedBase }: Adapter): string[] {
   const paths = modules.map(({ module }) => module.path);
-  const areEnds = Array.isArray(target) && !layers &&
-    paths.every((path) => target.some((name) => isEndOfPath(path, name)));
-  return [...new Set(areEnds ? target : paths)].toSorted();
+  const ends: readonly string[] = Array.isArray(target) ? target : [];
+  const isNamed = (path: string) => ends.some((name) => isEndOfPath(path, name));
+  const areEnds = !layers && paths.every(isNamed) &&
+    ![...trainedBase].some((name) => isNamed(moduleOf(name)));
+  return [...new Set(areEnds ? ends : paths)].toSorted();
 }
 
 /** PEFT's `rank_pattern` and `alpha_pattern`, where not empty: a key that fits one layer only for each that differs. */

@@ -157,6 +157,18 @@ function layerOf(path: string): number {
   return Number(`.${path}`.match(/.*\.[^.]*\.(\d+)\./)?.[1] ?? -1);
 }
 
+/** `modulesToSave` with the model's fresh layers that are not among them, by the names that they have after the trunk's. */
+export function withFresh(
+  { fresh = [] }: Pick<Encoder, "fresh">,
+  modulesToSave: readonly string[] | undefined,
+): readonly string[] | undefined {
+  const isSaved = (path: string): boolean =>
+    modulesToSave?.some((module) => isEndOfPath(path, module)) ||
+    (path.includes(".") && isSaved(moduleOf(path)));
+  const added = fresh.filter((path) => !isSaved(path)).map((path) => path.slice(path.indexOf(".") + 1));
+  return added.length > 0 ? [...modulesToSave ?? [], ...added] : modulesToSave;
+}
+
 /**
  * Names of the base's weights that are trained: all where the method trains the base, else those of `modulesToSave`.
  * @throws Error when one of these is not there or is adapted as well.

@@ -2,7 +2,7 @@
  * BERT (Devlin et al. 2019) and RoBERTa (Liu et al. 2019), post-LN encoders that differ in their positions, their pooler and
  * their marks. For one sequence of T tokens, E, P and S the tables of tokens, positions and types:
  *
- *     x⁰ = LN(E[ids] + P[first position + t] + S[types])                     T×d
+ *     x⁰ = LN(E[ids] + P[places] + S[types])                                 T×d
  *     hˡ = LN(xˡ + W_o·MHA(xˡ) + b_o),   scores scaled by head size^−½
  *     xˡ⁺¹ = LN(hˡ + W₂·gelu(W₁·hˡ + b₁) + b₂)                               T×d
  *     the vector: x_0 of the last layer (RoBERTa), tanh(W_p·x_0 + b_p) (BERT)
@@ -23,6 +23,9 @@ import { tableParts } from "./stored_weight.ts";
 
 /** Name of the tokens' table, after the prefix; it may lie in parts (see `tableParts`). */
 export const tokenTable = "embeddings.word_embeddings.weight";
+
+/** Name of the pooler's layer, after the prefix. */
+export const poolerLayer = "pooler.dense";
 
 /** Names of the other two. */
 const tables = {
@@ -78,7 +81,7 @@ export function weightShapes(config: EncoderConfig): Map<string, readonly number
       ...norm(`encoder.layer.${i}.attention.output.LayerNorm`),
       ...norm(`encoder.layer.${i}.output.LayerNorm`),
     ]).flat(),
-    ...pooler ? linear("pooler.dense", width, width) : [],
+    ...pooler ? linear(poolerLayer, width, width) : [],
   ]);
 }
 
@@ -91,17 +94,26 @@ export function traceBert(config: EncoderConfig, tracer: Tracer, ids: Tensor, le
     x = tracer.graph.scope(path, () => layer(config, tracer, path, x, lengths));
   }
   const first = tracer.graph.scope(prefix, () => firstToken(x, lengths.shape[0]));
-  return pooler ? tracer.linear(`${prefix}.pooler.dense`, first, { activation: "tanh" }) : first;
+  return pooler ? tracer.linear(`${prefix}.${poolerLayer}`, first, { activation: "tanh" }) : first;
+}
+
+/**
+ * Rows of the table of positions that a text's tokens take: one after the other from the first position on. A padding token that
+ * is written in a text of RoBERTa's takes the row before that one, and is not counted (transformers'
+ * `create_position_ids_from_input_ids`); BERT counts it like any other.
+ */
+export function placesOf({ firstPosition }: EncoderConfig, ids: readonly number[]): number[] {
+  // The padding token's id where the family's positions begin after it; −1, which is no token's, where they begin at 0.
+  const padding = firstPosition - 1;
+  let next = firstPosition;
+  return ids.map((id) => id === padding ? padding : next++);
 }
 
 function embed(config: EncoderConfig, tracer: Tracer, ids: Tensor): Tensor {
   const at = (name: string) => `${config.prefix}.${name}`;
   const input = (name: string) => tracer.graph.input(name, ids.shape, "u32");
   const types = lookup(input("types"), tracer.weight(at(tables.types)));
-  let x = lookup(input("places"), tracer.weight(at(tables.positions)), {
-    firstRow: -config.firstPosition,
-    onto: types,
-  });
+  let x = lookup(input("places"), tracer.weight(at(tables.positions)), { onto: types });
   for (const { name, from } of tableParts(at(tokenTable), [config.vocabulary, config.width])) {
     x = lookup(ids, tracer.weight(name), { firstRow: from, onto: x });
   }

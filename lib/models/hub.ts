@@ -6,6 +6,8 @@
 import type { Hash } from "node:crypto";
 import { downloadFile, HUB_URL, type ListFileEntry, listFiles, modelInfo } from "npm:@huggingface/hub@2.17.5";
 import { isFile, readText, writeWhole } from "../files.ts";
+import { RefusedRequest, request, steadily } from "../network.ts";
+import { readIndex } from "./hugging_face_weights.ts";
 
 /** Where models come from and where they are kept. */
 export interface HubOptions {
@@ -14,6 +16,9 @@ export interface HubOptions {
   /** Default: the Python library's (see above). */
   readonly cacheFolder?: string;
 }
+
+/** Sets of files that make a tokenizer, by preference. */
+const tokenizers = [["tokenizer.json"], ["vocab.json", "merges.txt"], ["vocab.txt"]];
 
 /** What an encoder's folder may hold beside its weights. */
 const descriptions = [
@@ -26,6 +31,7 @@ const descriptions = [
 ];
 
 const weights = "model.safetensors";
+const index = `${weights}.index.json`;
 const shards = /^model(-\d+-of-\d+\.safetensors|\.safetensors\.index\.json)$/;
 
 /** Ids such as `roberta-base` or `FacebookAI/roberta-base`. */
@@ -35,8 +41,9 @@ export function isHubId(text: string): boolean {
 
 /**
  * The folder of model `id`, as its main branch was when it was first fetched: a snapshot that is in the cache whole is used
- * without asking the hub. Only the files that an encoder needs are fetched, the weights last, each checked by size and hash. A
- * download that breaks off goes on from there the next time. `HF_TOKEN` in the environment opens private and gated models.
+ * without asking the hub; what one lacks, such as a shard that its index names, is fetched. Only the files that an encoder needs
+ * are fetched, the weights last, each checked by size and hash. A download that breaks off goes on from there the next time.
+ * `HF_TOKEN` in the environment opens private and gated models.
  * @throws Error naming the model or the file and what to do.
  */
 export async function downloadModel(
@@ -44,18 +51,29 @@ export async function downloadModel(
   { hubUrl = HUB_URL, cacheFolder }: HubOptions = {},
 ): Promise<string> {
   const storage = `${cacheFolder ?? pythonsCache()}/models--${id.replaceAll("/", "--")}`;
-  const cached = await cachedSnapshot(storage);
-  if (cached) return cached;
+  const before = await cachedSnapshot(storage);
+  if (before?.isWhole) return before.folder;
   await Deno.mkdir(storage, { recursive: true });
   using lock = await Deno.create(`${storage}/.lock`);
   await lock.lock(true);
   // Another process may have fetched it while this one waited.
-  return await cachedSnapshot(storage) ?? await fetchSnapshot(id, hubUrl, storage);
+  const cached = await cachedSnapshot(storage);
+  if (cached?.isWhole) return cached.folder;
+  try {
+    return await fetchSnapshot(id, hubUrl, storage);
+  } catch (error) {
+    if (!cached) throw error;
+    const { message } = error as Error;
+    throw new Error(`${cached.folder} lacks ${cached.lacks}, and the hub does not give it: ${message}`, {
+      cause: error,
+    });
+  }
 }
 
 /** Fetches what of the model's files is not there yet, and links to them. */
 async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promise<string> {
-  const remote = { repo: id, hubUrl, accessToken: Deno.env.get("HF_TOKEN") };
+  const accessToken = Deno.env.get("HF_TOKEN");
+  const remote = { repo: id, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken)) };
   const { commit, entries } = await listing(remote);
   const snapshot = `${storage}/snapshots/${commit}`;
   for (const folder of [snapshot, `${storage}/blobs`, `${storage}/refs`]) {
@@ -64,11 +82,22 @@ async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promi
   await writeWhole(`${storage}/refs/main`, commit);
   for (const entry of entries) {
     const hash = hashOf(entry);
+    const path = `${snapshot}/${entry.path}`;
+    if (await isFile(path)) continue;
     await fetchBlob({ ...remote, revision: commit }, entry, `${storage}/blobs/${hash}`);
-    const link = `${snapshot}/${entry.path}`;
-    if (!await isFile(link)) await Deno.symlink(`../../blobs/${hash}`, link);
+    await removeLink(path);
+    await Deno.symlink(`../../blobs/${hash}`, path);
   }
   return snapshot;
+}
+
+/** Removes a link to a blob that was not there, if there is one. */
+async function removeLink(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 /** What may name a snapshot's folder. */
@@ -84,23 +113,71 @@ function pythonsCache(): string {
   return env("HF_HUB_CACHE") ?? `${home}/hub`;
 }
 
-/** The snapshot in the cache, if there is one with weights: they come last. */
-async function cachedSnapshot(storage: string): Promise<string | undefined> {
+/** A snapshot in the cache: whole, or the first file that it lacks. */
+type Snapshot =
+  & { readonly folder: string }
+  & ({ readonly isWhole: true } | { readonly isWhole: false; readonly lacks: string });
+
+/** The snapshot in the cache of the main branch, if there is one. */
+async function cachedSnapshot(storage: string): Promise<Snapshot | undefined> {
   if (!await isFile(`${storage}/refs/main`)) return undefined;
   const commit = (await readText(`${storage}/refs/main`, 1000)).trim();
   if (!isCommit(commit)) return undefined;
-  const snapshot = `${storage}/snapshots/${commit}`;
-  const has = async (names: readonly string[]) =>
-    (await Promise.all(names.map((name) => isFile(`${snapshot}/${name}`)))).includes(true);
-  const described = await has(["config.json"]) && await has(["tokenizer.json", "merges.txt", "vocab.txt"]);
-  return described && await has([weights, `${weights}.index.json`]) ? snapshot : undefined;
+  const folder = `${storage}/snapshots/${commit}`;
+  // Links to blobs that are not there are no files.
+  const lacking = async (names: readonly string[]) => {
+    const found = await Promise.all(names.map((name) => isFile(`${folder}/${name}`)));
+    return names.filter((_, i) => !found[i]);
+  };
+  const inShards = (await lacking([weights])).length > 0 && (await lacking([index])).length === 0;
+  const ofWeights = inShards ? [...(await readIndex(`${folder}/${index}`)).keys()] : [weights];
+  const ofTokenizers = await Promise.all(tokenizers.map(lacking));
+  const ofTokenizer = ofTokenizers.some((own) => own.length === 0)
+    ? []
+    : ofTokenizers.find((own, i) => own.length < tokenizers[i].length) ?? tokenizers[0];
+  const [lacks] = [...await lacking(["config.json"]), ...ofTokenizer, ...await lacking(ofWeights)];
+  return lacks === undefined ? { folder, isWhole: true } : { folder, isWhole: false, lacks };
 }
 
 interface Remote {
   readonly repo: string;
   readonly hubUrl: string;
   readonly accessToken: string | undefined;
+  readonly fetch: typeof fetch;
   readonly revision?: string;
+}
+
+/** `request`, whose refusals say what they mean on the hub for one who has a token or none. */
+function hubRequest(hasToken: boolean): typeof fetch {
+  return async (url, init) => {
+    try {
+      return await request(url, init);
+    } catch (error) {
+      const advice = error instanceof RefusedRequest ? adviceOn(error.status, hasToken) : undefined;
+      if (!(error instanceof RefusedRequest) || !advice) throw error;
+      throw new Error(`${error.answer}: ${advice}`, { cause: error });
+    }
+  };
+}
+
+/** What to do about the hub's statuses that depend on who asks. */
+function adviceOn(status: number, hasToken: boolean): string | undefined {
+  switch (status) {
+    case 401:
+      return hasToken
+        ? "it does not take the token in HF_TOKEN: make a new one, or take it away for a public model"
+        : "there is no public model of this name: check it; for a private or gated model set HF_TOKEN";
+    case 403:
+      return hasToken
+        ? "the account of HF_TOKEN may not read this model: ask for access on its page, with a token that may read gated models"
+        : "the model is gated: ask for access on its page, and set HF_TOKEN";
+    case 404:
+      return "there is no such model or file: check the name; for a private model set HF_TOKEN";
+    case 429:
+      return hasToken
+        ? undefined
+        : "too many requests came from here: wait some minutes, or set HF_TOKEN, which is allowed more";
+  }
 }
 
 /** The commit of the main branch, and the files to fetch from it in their order. */
@@ -110,13 +187,12 @@ async function listing(remote: Remote): Promise<{ commit: string; entries: ListF
     try {
       return await answer();
     } catch (error) {
-      throw new Error(
-        `cannot find "${repo}", which is no folder here, on ${hubUrl}: ${
-          (error as Error).message
-        }. Check the name; ` +
-          `for a private or gated model set HF_TOKEN`,
-        { cause: error },
-      );
+      const message = error instanceof SyntaxError
+        ? `it answers with something else than a hub does, such as a page of a proxy's or one to log in on: open it in a browser`
+        : (error as Error).message;
+      throw new Error(`"${repo}" is no folder here, and ${hubUrl} does not give it: ${message}`, {
+        cause: error,
+      });
     }
   };
   const { sha: commit } = await asked(() => modelInfo({ ...remote, name: repo, additionalFields: ["sha"] }));
@@ -154,9 +230,10 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
   // Imported here so that a bundle for browsers, which have no such module, loads.
   const { createHash } = await import("node:crypto");
   const hash = entry.lfs ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
-  let at = await hashSoFar(file, hash);
+  const begin = await hashSoFar(file, hash);
+  let at = begin;
   try {
-    for await (const chunk of await chunksFrom(remote, entry.path, at, size)) {
+    for await (const chunk of steadily(await chunksFrom(remote, entry.path, at, size))) {
       hash.update(chunk);
       for (let written = 0; written < chunk.length;) written += await file.write(chunk.subarray(written));
       at += chunk.length;
@@ -164,10 +241,11 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
       if (at > size) break;
     }
   } catch (error) {
-    const what = `broke off at byte ${at} of ${size}: run again to go on from there`;
-    throw new Error(`the download of ${where} ${what} (${(error as Error).message ?? error})`, {
-      cause: error,
-    });
+    const message = (error as Error).message ?? error;
+    const what = at === begin
+      ? `${where} cannot be fetched: ${message}`
+      : `the download of ${where} broke off at byte ${at} of ${size}: run again to go on from there (${message})`;
+    throw new Error(what, { cause: error });
   }
   if (at < size) {
     throw new Error(
@@ -199,7 +277,7 @@ async function chunksFrom(
   path: string,
   at: number,
   size: number,
-): Promise<AsyncIterable<Uint8Array>> {
+): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
   if (at >= size) return ReadableStream.from([]);
   // Over plain HTTP: byte ranges are all that going on takes.
   const blob = await downloadFile({ ...remote, path, xet: false });

@@ -59,6 +59,8 @@ export interface EncoderConfig extends Family {
   readonly positions: number;
   readonly firstPosition: number;
   readonly types: number;
+  /** Standard deviation of weights before any training. */
+  readonly initializerRange: number;
 }
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(1));
@@ -75,6 +77,7 @@ const configSchema = v.looseObject({
   vocab_size: count,
   max_position_embeddings: count,
   type_vocab_size: v.optional(count, 2),
+  initializer_range: v.optional(v.pipe(v.number(), v.gtValue(0)), 0.02),
   pad_token_id: v.optional(v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0)))),
   position_embedding_type: v.optional(v.string(), "absolute"),
   is_decoder: v.optional(v.boolean(), false),
@@ -130,5 +133,6 @@ function checkedConfig(path: string, config: v.InferOutput<typeof configSchema>)
     vocabulary: config.vocab_size,
     positions: config.max_position_embeddings,
     types: config.type_vocab_size,
+    initializerRange: config.initializer_range,
   };
 }

@@ -13,6 +13,12 @@ const indexSchema = v.looseObject({
   weight_map: recordOf(v.pipe(v.string(), v.regex(/^[\w.-]+$/))),
 });
 
+/** The tensors' names by the file that an index says they are in. Throws an Error that names what is wrong with the index. */
+export async function readIndex(path: string): Promise<Map<string, string[]>> {
+  const { weight_map } = await readJson(path, indexSchema);
+  return Map.groupBy(Object.keys(weight_map), (name) => weight_map[name]);
+}
+
 /**
  * Every tensor of the checkpoint in `folder`, by its name there.
  * @throws Error naming the file when there is none, a file breaks the format, or a shard lacks what the index says it holds.
@@ -27,9 +33,8 @@ export async function readTensorPlaces(folder: string): Promise<Map<string, Tens
       `${folder} holds neither ${single} nor ${index}: save the model with save_pretrained(…, safe_serialization=True)`,
     );
   }
-  const { weight_map } = await readJson(path, indexSchema);
   const found = new Map<string, TensorPlace>();
-  for (const [shard, names] of Map.groupBy(Object.keys(weight_map), (name) => weight_map[name])) {
+  for (const [shard, names] of await readIndex(path)) {
     const shardPath = `${folder}/${shard}`;
     if (!await isFile(shardPath)) {
       throw new Error(`${path} names ${shard}, and there is no such file: download it`);

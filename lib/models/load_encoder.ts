@@ -1,6 +1,7 @@
 /** Encoders from folders as transformers' `save_pretrained` writes them, or from the hub. */
 
-import { tokenTable, weightShapes } from "./bert.ts";
+import { streamOf, uniform } from "../graph/random.ts";
+import { poolerLayer, tokenTable, weightShapes } from "./bert.ts";
 import type { HubOptions } from "./hub.ts";
 import { type EncoderConfig, readEncoderConfig } from "./hugging_face_config.ts";
 import { readTokenizer } from "./hugging_face_tokenizer.ts";
@@ -22,11 +23,18 @@ import { PassingDigest } from "./values_digest.ts";
  * Pairs of texts are one sequence, and the head is that of `…ForSequenceClassification`: dense, tanh and projection for
  * RoBERTa, a projection after the trunk's own pooler for BERT. A head in the checkpoint is not read.
  *
+ * A BERT that was saved without its pooler gets a fresh one, as in transformers, and `report` is told so in a line; it is trained
+ * and saved with every adapter (see `Encoder.fresh`).
+ *
  * @throws Error naming the file, the field or the tensor that is missing, malformed or of another shape than `config.json` says.
  */
-export async function loadEncoder(source: string, hub: HubOptions = {}): Promise<Encoder> {
+export async function loadEncoder(
+  source: string,
+  hub: HubOptions = {},
+  report: (line: string) => void = console.warn,
+): Promise<Encoder> {
   const { folder, name } = await locateEncoder(source, hub);
-  return await readEncoder(folder, name);
+  return await readEncoder(folder, name, report);
 }
 
 /**
@@ -49,9 +57,20 @@ export async function locateEncoder(
 }
 
 /** Reads the encoder in `folder` under a name. */
-async function readEncoder(folder: string, name: string): Promise<Encoder> {
+async function readEncoder(
+  folder: string,
+  name: string,
+  report: (line: string) => void,
+): Promise<Encoder> {
   const config = await readEncoderConfig(`${folder}/config.json`);
-  const weights = storedWeights(folder, config, await readTensorPlaces(folder));
+  const stored = storedWeights(folder, config, await readTensorPlaces(folder));
+  const drawn = drawnPooler(config, stored);
+  const fresh = drawn.size > 0 ? [`${config.prefix}.${poolerLayer}`] : [];
+  if (fresh.length > 0) {
+    report(
+      `${folder}: the checkpoint was saved without its pooler: ${fresh} is drawn anew, and trained and saved with every adapter`,
+    );
+  }
   const tokenizer = await readTokenizer(folder);
   if (tokenizer.largestId >= config.vocabulary) {
     throw new Error(
@@ -63,7 +82,8 @@ async function readEncoder(folder: string, name: string): Promise<Encoder> {
   const { maxTokens } = configured;
   return {
     ...configured,
-    weights,
+    fresh,
+    weights: new Map([...stored, ...drawn]),
     tokenize: (text, most = maxTokens) => tokenizer.encode(text, Math.min(most, maxTokens)),
     tokenizePair(first, second, most) {
       const pair = tokenizer.encodePair(first, second, Math.min(most, maxTokens));
@@ -72,7 +92,7 @@ async function readEncoder(folder: string, name: string): Promise<Encoder> {
   };
 }
 
-/** Every weight of the trunk, by its name in a model with a head. */
+/** Every weight of the trunk that the checkpoint has, by its name in a model with a head: all, but perhaps for the pooler's. */
 function storedWeights(
   folder: string,
   config: EncoderConfig,
@@ -82,12 +102,12 @@ function storedWeights(
   const trunk = trunkOf(prefix, places);
   const shapes = weightShapes(config);
   const missing = [...shapes.keys()].filter((name) => !trunk.has(name));
-  if (missing.length > 0) {
+  const isWithoutPooler = missing.join() === poolerTensors.join();
+  if (missing.length > 0 && !isWithoutPooler) {
+    const what = missing.length === 1 ? "1 tensor" : `${missing.length} tensors`;
     throw new Error(
-      `${folder}: the checkpoint lacks ${missing.length} tensors of this ${prefix} model, such as "${prefix}.${
-        missing[0]
-      }": ` +
-        `config.json is of another model, or the checkpoint is not whole`,
+      `${folder}: the checkpoint lacks ${what} of this ${prefix} model, such as "${prefix}.${missing[0]}": ` +
+        reasonOf(prefix, [...places.keys()]),
     );
   }
   const beyond = [...trunk.keys()].find((name) =>
@@ -99,10 +119,43 @@ function storedWeights(
     );
   }
   return new Map([...shapes].flatMap(([name, shape]) => {
-    const place = trunk.get(name)!;
+    const place = trunk.get(name);
+    if (!place) return [];
     checkPlace(place, shape);
     return storedAs(`${prefix}.${name}`, place, name === tokenTable);
   }));
+}
+
+const poolerTensors = [`${poolerLayer}.weight`, `${poolerLayer}.bias`];
+
+/** Why a checkpoint with tensors of these names lacks some of its model's, and what to do. */
+function reasonOf(prefix: string, names: readonly string[]): string {
+  const table = names.find((name) => name.endsWith(`.${tokenTable}`));
+  const before = table?.slice(0, -tokenTable.length);
+  if (before && before !== `${prefix}.`) {
+    return `the names in the file begin with "${before}" rather than "${prefix}.": ${
+      before.startsWith("module.")
+        ? "it was saved from inside DataParallel; save model.module, by save_pretrained"
+        : "config.json is of another model, or the model was saved from inside another; save it by itself, by save_pretrained"
+    }`;
+  }
+  return "config.json is of another model, or the checkpoint is not whole: download or save it again";
+}
+
+/**
+ * The pooler's weights where the checkpoint has none: as widely spread as transformers', the biases 0. They depend on nothing but
+ * their names and shapes, so that every load gives the same model.
+ */
+function drawnPooler(config: EncoderConfig, stored: ReadonlyMap<string, Weight>): Map<string, Weight> {
+  const { prefix, width, pooler, initializerRange } = config;
+  const [weight, bias] = poolerTensors.map((name) => `${prefix}.${name}`);
+  if (!pooler || stored.has(weight)) return new Map();
+  // Uniform numbers in (−√3σ, √3σ) have the standard deviation σ.
+  const values = uniform(0, streamOf(weight), width * width, Math.sqrt(3) * initializerRange);
+  return new Map([
+    [weight, { shape: [width, width], data: values }],
+    [bias, { shape: [width], data: new Float32Array(width) }],
+  ]);
 }
 
 /** A tensor under its name, or a table's parts under theirs. */
@@ -117,6 +170,14 @@ function storedAs(name: string, place: TensorPlace, isTable: boolean): [string, 
 /** The trunk's tensors by their names without the prefix. */
 function trunkOf(prefix: string, places: ReadonlyMap<string, TensorPlace>): Map<string, TensorPlace> {
   const names = [...trunkNames(prefix, [...places.keys()])];
+  const [own, both] = [...Map.groupBy(names, ([, own]) => own)].find(([, both]) => both.length > 1) ?? [];
+  if (own && both) {
+    throw new Error(
+      `${places.get(both[0][0])!.origin}: "${both[0][0]}" and "${
+        both[1][0]
+      }" are both "${own}": take one of them out`,
+    );
+  }
   return new Map(names.map(([name, own]) => [own, places.get(name)!]));
 }
 

@@ -91,6 +91,11 @@ export interface Encoder {
   readonly constants: ReadonlyMap<string, Weight>;
   /** The layers an adapter can attach to. */
   readonly linears: readonly LinearModule[];
+  /**
+   * Paths of layers whose weights the checkpoint lacks: they are drawn, alike at every load. No adapter attaches to them; each
+   * trains them whole and saves them, as if they were among its `modulesToSave`.
+   */
+  readonly fresh?: readonly string[];
   /** Width of the vector a text becomes. */
   readonly width: number;
   /** Multiply-adds of one token through the linear layers (attention's own products, which grow with length, left out). */
@@ -108,9 +113,11 @@ export interface Encoder {
    * are sequences of their own, and the head compares their vectors.
    */
   tokenizePair?(first: string, second: string, maxTokens: number): PairTokens;
+  /** The place of each token of a text, as `trace` takes it; counted from 0 where the model says nothing. */
+  placesOf?(ids: readonly number[]): number[];
   /**
    * ids [texts, length] u32 and lengths [texts] u32 → [texts, width]. Two more inputs of the graph are there to be asked for,
-   * both [texts, length] u32: `places`, each token's place in its text, and `types`, 1 from `PairTokens.second` on, else 0.
+   * both [texts, length] u32: `places`, what `placesOf` gives, and `types`, 1 from `PairTokens.second` on, else 0.
    */
   trace(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor;
 }

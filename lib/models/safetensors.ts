@@ -5,8 +5,9 @@
  *     u64 N, little-endian | N bytes: a JSON object in UTF-8, padded with spaces | data
  *
  * The object maps names to { dtype, shape, data_offsets: [begin, end] }, offsets into the data, and may map
- * `__metadata__` to an object of strings. Tensors are row-major and little-endian, and cover the data without
- * overlap or hole. WebGPU's hosts are little-endian, so typed arrays hold the same bytes as the file.
+ * `__metadata__` to an object of strings, or to null, which is read as if it were not there. Tensors are row-major and
+ * little-endian, and cover the data without overlap or hole. WebGPU's hosts are little-endian, so typed arrays hold the
+ * same bytes as the file.
  */
 
 import { descriptionBounds, writeWhole } from "../files.ts";
@@ -120,7 +121,8 @@ function headerLength(bytes: Uint8Array<ArrayBuffer>, size: number, origin: stri
 
 /** What a file of `size` bytes with this header holds. */
 function readPlaces(header: Uint8Array, size: number, origin: string): SafetensorsHeader {
-  const { __metadata__: metadata = {}, ...entries } = parseHeader(header, origin);
+  const { __metadata__, ...entries } = parseHeader(header, origin);
+  const metadata = __metadata__ ?? {};
   if (!isStrings(metadata)) {
     throw new Error(`${origin}: __metadata__ is ${show(metadata)}: write an object whose values are strings`);
   }

@@ -1,6 +1,6 @@
 /** Encoders known by their configuration or their shapes alone, for dry runs: no weights are read, and no tokenizer. */
 
-import { linearsOf, tokenTable, traceBert, weightShapes } from "./bert.ts";
+import { linearsOf, placesOf, tokenTable, traceBert, weightShapes } from "./bert.ts";
 import type { EncoderConfig } from "./hugging_face_config.ts";
 import type { Encoder } from "./model.ts";
 import { tableParts, type WeightInPieces } from "./stored_weight.ts";
@@ -45,6 +45,7 @@ export function configuredEncoder(
     vocabulary: config.vocabulary,
     maxTokens: config.positions - config.firstPosition,
     head: config.head,
+    placesOf: (ids) => placesOf(config, ids),
     trace: (tracer, ids, lengths) => traceBert(config, tracer, ids, lengths),
   };
 }

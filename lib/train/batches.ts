@@ -93,7 +93,7 @@ export function batchInputs(
   examples: readonly Encoded[],
   into: BatchInputs = inputArrays(model, head, size, length),
 ): BatchInputs {
-  const { ids, types, lengths, labels, targets, weights } = into;
+  const { ids, places, types, lengths, labels, targets, weights } = into;
   const perExample = sequencesOf(model, head);
   const placeOf = model.tokenizePair
     ? (row: number, t: number) => row * perExample + t
@@ -105,6 +105,9 @@ export function batchInputs(
     texts.forEach((text, t) => {
       const at = placeOf(row, t);
       ids.set(text, at * length);
+      if (model.placesOf) {
+        places.fill(0, at * length, (at + 1) * length).set(model.placesOf(text), at * length);
+      }
       types.fill(1, at * length + (seconds?.[t] ?? text.length), at * length + text.length);
       lengths[at] = text.length;
     });

@@ -1,6 +1,7 @@
 /** An encoder's folder with an adapter and its head merged in, as transformers loads it without PEFT. */
 
 import { checkMergeable } from "../adapters/merge.ts";
+import { moduleOf } from "../adapters/names.ts";
 import { loadAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { methods } from "../adapters/registry.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
@@ -48,7 +49,7 @@ export async function writeMergedModel(
 ): Promise<void> {
   await refuseExisting(out);
   const { folder } = await locateEncoder(model);
-  const encoder = await loadEncoder(model);
+  const encoder = await loadEncoder(model, undefined, report);
   const saved = await loadAdapter(adapter, encoder, methods, report);
   checkMergeable(saved.adapter.method);
   const head = headOf(encoder, saved, adapter);
@@ -92,10 +93,12 @@ async function writeWeights(
     const source = change ? valuesAs(place, change) : { ...place, pieces: () => bytesAt(place) };
     return isBare ? { ...source, name: `${prefix}.${name}` } : source;
   });
-  // The head is stored as the layers under it are.
+  // The head, and a pooler that the base lacks, are stored as the layers under them are.
   const layer = `${saved.adapter.modules[0].module.path}.weight`;
   const { dtype } = places.get([...trunk.keys()].find((name) => `${prefix}.${trunk.get(name)}` === layer)!)!;
-  const ofHead = [...head].map(([name, { shape, data }]) =>
+  const { fresh = [] } = encoder;
+  const lacking = [...saved.weights].filter(([name]) => fresh.includes(moduleOf(name)));
+  const ofHead = [...lacking, ...head].map(([name, { shape, data }]) =>
     valuesAs({ name, dtype, shape }, () => Promise.resolve(data))
   );
   await writeTensors(path, [...ofBase, ...ofHead]);

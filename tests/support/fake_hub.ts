@@ -21,6 +21,8 @@ export class FakeHub implements AsyncDisposable {
   head = commit;
   /** Files whose bytes are not those that were announced. */
   readonly garbled = new Set<string>();
+  /** Requests whose path fits are answered with this status, and a page in place of the hub's words where there is one. */
+  refusal: { readonly path: RegExp; readonly status: number; readonly page?: string } | undefined;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
   constructor(readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>) {
@@ -37,6 +39,12 @@ export class FakeHub implements AsyncDisposable {
   #answer(request: Request): Response {
     const { pathname } = new URL(request.url);
     this.tokens.add(request.headers.get("authorization"));
+    if (this.refusal?.path.test(pathname)) {
+      const { status, page } = this.refusal;
+      return page === undefined
+        ? Response.json({ error: "the hub's own words" }, { status })
+        : new Response(page, { status });
+    }
     if (pathname === `/api/models/${model}/revision/HEAD`) {
       return Response.json({ id: model, sha: this.head });
     }

@@ -13,6 +13,10 @@ export interface CheckpointOptions {
   readonly shards?: number;
   /** What the tensors are called in the file; by default as in a model with a head. */
   readonly rename?: (name: string) => string;
+  /** Tensors, by their names in a model with a head, that are left out. */
+  readonly without?: RegExp;
+  /** Tensors that are there beside the trunk's. */
+  readonly extra?: readonly { readonly name: string; readonly shape: readonly number[] }[];
   /** Tokenizer files by name; by default a few words for WordPiece. */
   readonly tokenizer?: Readonly<Record<string, string>>;
 }
@@ -45,14 +49,22 @@ export function bytesIn(
 export async function writeCheckpoint(
   folder: string,
   config: Readonly<Record<string, unknown>>,
-  { dtype = "F32", hollow = false, shards = 1, rename = (name) => name, tokenizer = fewWords }:
-    CheckpointOptions = {},
+  {
+    dtype = "F32",
+    hollow = false,
+    shards = 1,
+    rename = (name) => name,
+    without,
+    extra = [],
+    tokenizer = fewWords,
+  }: CheckpointOptions = {},
 ): Promise<void> {
   await Deno.mkdir(folder, { recursive: true });
   await Deno.writeTextFile(`${folder}/config.json`, JSON.stringify(config));
   for (const [name, text] of Object.entries(tokenizer)) await Deno.writeTextFile(`${folder}/${name}`, text);
   const read = await readEncoderConfig(`${folder}/config.json`);
-  const tensors = [...weightShapes(read)].map(([name, shape]) => ({ name: `${read.prefix}.${name}`, shape }));
+  const trunk = [...weightShapes(read)].map(([name, shape]) => ({ name: `${read.prefix}.${name}`, shape }));
+  const tensors = [...trunk.filter(({ name }) => !without?.test(name)), ...extra];
   const dealt = Array.from({ length: shards }, (_, shard) => tensors.filter((_, i) => i % shards === shard));
   const fileOf = (shard: number) =>
     shards === 1 ? "model.safetensors" : `model-0000${shard + 1}-of-0000${shards}.safetensors`;

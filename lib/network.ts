@@ -1,0 +1,156 @@
+/** Requests to servers, whose failures say what is so and what to do: no network, nobody there, a refusal, or a server in trouble. */
+
+/** A server's answer that is no success. */
+export class RefusedRequest extends Error {
+  override readonly name = "RefusedRequest";
+
+  constructor(
+    readonly status: number,
+    /** Who answered what. */
+    readonly answer: string,
+    advice: string,
+  ) {
+    super(`${answer}: ${advice}`);
+  }
+}
+
+/** Seconds without a sign of the server after which it is given up. */
+const patience = 60;
+
+/**
+ * `fetch`, for servers and files alike.
+ * @throws RefusedRequest for an answer that is no success, and Error when there is none within so many `seconds`; both say what to do.
+ */
+export async function request(
+  url: string | URL | Request,
+  init: RequestInit = {},
+  seconds: number = patience,
+): Promise<Response> {
+  const { host, protocol } = new URL(url instanceof Request ? url.url : url);
+  const giveUp = new AbortController();
+  const timer = setTimeout(() => giveUp.abort(silence(seconds)), 1000 * seconds);
+  const response = await fetch(url, { ...init, signal: giveUp.signal }).catch((error) => {
+    throw new Error(protocol === "file:" ? ofFile(error) : unreached(host, error), { cause: error });
+  }).finally(() => clearTimeout(timer));
+  if (response.ok) return response;
+  const { status, statusText } = response;
+  throw new RefusedRequest(
+    status,
+    `${host} answered ${status} ${statusText}${await words(response)}`,
+    advice(status),
+  );
+}
+
+/**
+ * The pieces of a body as they come.
+ * @throws Error when none comes for so many `seconds`.
+ */
+export async function* steadily(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  seconds: number = patience,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const late = Promise.withResolvers<never>();
+      const timer = setTimeout(() => late.reject(silence(seconds)), 1000 * seconds);
+      const { done, value } = await Promise.race([reader.read(), late.promise]).finally(() =>
+        clearTimeout(timer)
+      );
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    // What is not read to its end need not be sent any more. A stream that broke has thrown its error above.
+    await reader.cancel().catch(() => {});
+  }
+}
+
+function silence(seconds: number): Error {
+  return new Error(`nothing came for ${seconds} s`);
+}
+
+/** What stands between here and a server, by the words of Deno's errors (and of the system's in them). */
+const obstacles: readonly (readonly [signs: RegExp, say: (host: string) => string])[] = [
+  [
+    /proxy authentication/i,
+    () =>
+      "the proxy wants a name and a password: write them into HTTPS_PROXY, as http://NAME:PASSWORD@HOST:PORT",
+  ],
+  [
+    /certificate|corrupt message|InvalidContentType|tls|handshake/i,
+    (host) =>
+      `the TLS certificate that ${host} shows is not accepted: if your organisation's proxy signs for it, start with ` +
+      `DENO_TLS_CA_STORE=system or DENO_CERT=FILE; else see to the clock, and to who answers there`,
+  ],
+  [
+    /dns error|lookup|not known|resolve/i,
+    (host) =>
+      `the network is missing, or nobody here knows the name ${host}: connect, and check the name (and HTTPS_PROXY, if it is set)`,
+  ],
+  [
+    /no route|unreachable|network is down/i,
+    (host) => `the network is missing: there is no way from here to ${host}; connect, and run again`,
+  ],
+  [
+    /refused/i,
+    (host) =>
+      `${host}, or the proxy that HTTPS_PROXY names, refuses connections: the network lets none through, or no server runs there; ` +
+      `check the network, the address and the proxy`,
+  ],
+  [
+    /timed out|nothing came/i,
+    (host) =>
+      `${host} does not answer: the network is missing or slow, or a firewall is between; run again later`,
+  ],
+  [
+    /closed|reset|broken pipe|incomplete|reading a body/i,
+    (host) => `the connection to ${host} broke off: run again`,
+  ],
+];
+
+/** Why a server was not reached: what is so, what to do, and Deno's own words. */
+function unreached(host: string, error: Error): string {
+  const own = wordsOf(error);
+  // An address may hold any word.
+  const bare = own.replaceAll(/\S*:\/\/\S*/g, "");
+  const obstacle = obstacles.find(([signs]) => signs.test(bare));
+  return obstacle ? `${obstacle[1](host)} (${own})` : own;
+}
+
+/** The words of an error and of those that caused it. */
+function wordsOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : wordsOf(error.cause);
+}
+
+function ofFile(error: Error): string {
+  return error.message.includes("No such file") ? "No such file: fetch its package anew" : error.message;
+}
+
+/** What a server says of its refusal, if it is short and comes whole. */
+async function words({ body }: Response): Promise<string> {
+  if (!body) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for await (const piece of steadily(body)) {
+      text += decoder.decode(piece, { stream: true });
+      if (text.length > 1000) return "";
+    }
+  } catch {
+    // The status says more than that its explanation broke off.
+    return "";
+  }
+  const said = text.match(/^\s*\{\s*"(?:error|message)"\s*:\s*("(?:[^"\\\p{Cc}]|\\.)*")/u)?.[1];
+  return said ? ` (${said})` : "";
+}
+
+/** What to do about a status. */
+function advice(status: number): string {
+  if (status === 407) return "the proxy wants a name and a password: write them into HTTPS_PROXY";
+  if (status === 429) return "too many requests came from here: wait some minutes, and run again";
+  if (status >= 500) return "the server is in trouble, not your network: run again later";
+  if (status === 401 || status === 403) return "it gives this to some only: ask those who run it";
+  return status === 404 ? "there is nothing of this name: check it" : "check the address";
+}

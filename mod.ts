@@ -64,7 +64,7 @@ export { full, headOnly } from "./lib/adapters/base_only.ts";
 export { bora, type BoraOptions, boraWithoutExp, boraWithoutNorm } from "./lib/adapters/bora.ts";
 export { boraBanded } from "./lib/adapters/bora_banded.ts";
 export { boraDense } from "./lib/adapters/bora_dense.ts";
-export { dora } from "./lib/adapters/dora.ts";
+export { dora, type DoraOptions } from "./lib/adapters/dora.ts";
 export { doraBora } from "./lib/adapters/dora_bora.ts";
 export { graLora } from "./lib/adapters/gralora.ts";
 export { hira, type HiraOptions } from "./lib/adapters/hira.ts";

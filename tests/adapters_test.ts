@@ -289,8 +289,8 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   );
   assert.throws(odd({ modulesToSave: ["pooler"] }), /no module "pooler" to train and save/);
   assert.throws(
-    odd({ modulesToSave: ["query"] }),
-    /query is both adapted and in modulesToSave \("query"\): take it out of one/,
+    () => attach(model, lora, { target: ["query"], modulesToSave: ["query"] }),
+    /every layer that target selects is in modulesToSave \(query\) and trained whole: take one of them out/,
   );
   const untyped = (target: unknown) => () => attach(model, lora, { target } as AttachOptions<LowRankOptions>);
   assert.throws(untyped("query"), /target is "query": give a list of names such as \["query"\]/);

@@ -149,7 +149,7 @@ Deno.test("a table too large for a binding lies in several, and rows are found a
     assert.deepEqual(await vectorOf(model, used), expected);
     assert.throws(
       () => attach(model, lora, { target: ["query"], modulesToSave: ["word_embeddings"] }),
-      /"word_embeddings" is a table too large for one binding and is kept in parts/,
+      /"word_embeddings" has a table too large for one binding, which is kept in parts/,
     );
   }));
 

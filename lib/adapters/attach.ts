@@ -69,7 +69,7 @@ export function attach<O extends AdapterOptions>(
   }
   const modules = adaptedModules(model, method as Method, resolved, targeting);
   const specs = modules.flatMap((adapted) => specsOf(method as Method, adapted, modules));
-  const trainedBase = trainedNames(model, method as Method, targeting, modules);
+  const trainedBase = trainedNames(model, method as Method, targeting);
   const parameters = new Map(specs.filter(([, spec]) => !spec.frozen));
   const trained = [
     ...parameters.values(),
@@ -84,7 +84,7 @@ export function attach<O extends AdapterOptions>(
     constants: new Map(specs.filter(([, spec]) => spec.frozen)),
     trainedBase,
     trainableParameters: trained.reduce((sum, { shape }) => sum + sizeOf({ shape, dtype: "f32" }), 0),
-    multiplyAddsPerToken: modules.reduce(
+    multiplyAddsPerToken: modules.filter(({ module }) => !module.perText).reduce(
       (sum, { module, options }) => sum + (method as Method).cost(module, options).forward,
       0,
     ),

@@ -16,7 +16,7 @@ import { swapAxes } from "../graph/ops/layout.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
 import type { Weight } from "../models/model.ts";
 import { identitySpec } from "./identity.ts";
-import { lora } from "./lora.ts";
+import { lora, rsLora } from "./lora.ts";
 import type { AdapterOptions, Cost, LowRankOptions, Method, PeftFormat, Site } from "./method.ts";
 
 /** ‖W_i‖₂ of every row. */
@@ -69,14 +69,28 @@ export function decomposed<O extends AdapterOptions>(
   };
 }
 
+/** Hyper-parameters of DoRA. */
+export interface DoraOptions extends LowRankOptions {
+  /** True for rsLoRA's s = α/√r in place of LoRA's α/r. */
+  readonly useRslora: boolean;
+}
+
+/** LoRA's update under either scale. */
+const eitherLora: Method<DoraOptions> = {
+  ...lora,
+  defaults: { ...lora.defaults, useRslora: false },
+  forward: (site) => (site.options.useRslora ? rsLora : lora).forward(site),
+};
+
 /** DoRA: LoRA with the magnitudes of the weight's rows apart. */
-export const dora: Method<LowRankOptions> = decomposed(
-  lora,
+export const dora: Method<DoraOptions> = decomposed(
+  eitherLora,
   "DoRA",
   "y = g ⊙ (W + s·BA)x / ‖W + s·BA‖_row (Liu et al. 2024)",
   {
     ...lora.peft!,
     keys: { ...lora.peft!.keys, magnitude: "lora_magnitude_vector" },
-    marks: { use_rslora: false, use_dora: true },
+    fields: { ...lora.peft!.fields, useRslora: "use_rslora" },
+    marks: { use_dora: true },
   },
 );

@@ -82,8 +82,8 @@ export interface Site<O extends AdapterOptions = AdapterOptions> {
   readonly residual?: Tensor;
   /** The adapter's own tensors, by the names `parameters` gave them. */
   readonly parameters: Readonly<Record<string, Tensor>>;
-  /** Tokens of each text, [texts] u32: which rows of x are not padding. */
-  readonly lengths: Tensor;
+  /** Tokens of each text, [texts] u32: which rows of x are not padding. Absent where each row is a text. */
+  readonly lengths?: Tensor;
   /** W x + bias + residual, the layer without its adapter: [tokens, m]. */
   base(): Tensor;
   /** W x alone: [tokens, m]. */

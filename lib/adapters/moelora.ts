@@ -27,9 +27,10 @@ export interface MoeLoraOptions extends HydraLoraOptions {
 }
 
 /** λ·E·Σ_e P_e²: weights [T, E] → [1]. */
-function balanceLoss(weights: Tensor, lengths: Tensor, balance: number): Tensor {
-  const [experts, texts] = [weights.shape[1], lengths.shape[0]];
-  return sumOfSquares(columnSum(meanPool(weights, lengths)), balance * experts / texts ** 2);
+function balanceLoss(weights: Tensor, lengths: Tensor | undefined, balance: number): Tensor {
+  const ofTexts = lengths ? meanPool(weights, lengths) : weights;
+  const [texts, experts] = ofTexts.shape;
+  return sumOfSquares(columnSum(ofTexts), balance * experts / texts ** 2);
 }
 
 /** MoELoRA: several LoRAs that a router mixes token by token. */

@@ -1,13 +1,14 @@
 /**
  * Adapters as folders in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`, with PEFT's key names. LoRA,
  * rsLoRA, DoRA, HiRA and GraLoRA folders are PEFT's own (peft 0.21.0 reads them, and they read peft's: see
- * `tests/fixtures/peft_reference.py`); the other methods use the same layout under a `peft_type` of their own.
+ * `tests/fixtures/peft_reference.py` and `peft_encoders.py`); the other methods use the same layout under a `peft_type` of
+ * their own.
  */
 
 import * as v from "npm:valibot@1.5.0";
-import { readJson, writeTogether } from "../files.ts";
+import { isFile, readJson, writeTogether } from "../files.ts";
 import { recordOf } from "../record_schema.ts";
-import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
+import { type Encoder, headLayoutOf, headPathsOf, type Weight } from "../models/model.ts";
 import {
   encodeSafetensors,
   readSafetensors,
@@ -16,12 +17,14 @@ import {
 } from "../models/safetensors.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { baseMetadata, checkBase } from "./base_weights.ts";
+import { checkHead, headNames } from "./head_tensors.ts";
+import { readLabels } from "./labels.ts";
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
+import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
+import { differing, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
 import { methods } from "./registry.ts";
-import { type AdaptedModule, isEndOfPath, regularExpression, type Targeting } from "./targeting.ts";
-
-const prefix = "base_model.model.";
+import { isEndOfPath } from "./targeting.ts";
 
 /** The rest of peft 0.21.0's LoraConfig, at its defaults. */
 const loraConfigDefaults = {
@@ -67,6 +70,12 @@ const otherVariants = [
   "velora_config",
 ];
 
+/** Values of `init_lora_weights` that leave the base as it is: a saved A and B say all there is to say. */
+const plainStarts = ["gaussian", "orthogonal", "eva", "mica"];
+
+/** Those that put W − s·B₀A₀, or a quantised W, in the base's place; PEFT's folders do not hold it. */
+const baseChangingStarts = /^(pissa(_niter_\d+)?|olora|corda|loftq|lora_ga)$/;
+
 const configSchema = v.looseObject({
   peft_type: v.string(),
   base_model_name_or_path: v.optional(v.nullable(v.string())),
@@ -75,6 +84,10 @@ const configSchema = v.looseObject({
   rank_pattern: v.optional(v.nullable(recordOf(v.number()))),
   alpha_pattern: v.optional(v.nullable(recordOf(v.number()))),
   modules_to_save: v.optional(v.nullable(v.array(v.string()))),
+  task_type: v.optional(v.nullable(v.string())),
+  auto_mapping: v.optional(
+    v.nullable(v.looseObject({ base_model_class: v.optional(v.nullable(v.string())) })),
+  ),
   bias: v.optional(v.string()),
   lora_bias: v.optional(v.boolean()),
 });
@@ -93,7 +106,8 @@ export interface SavedAdapter {
  * Writes `adapter` with its trained `weights` (those of `Trainer.weights`, the head's among them) into `folder`, each file
  * beside and renamed. Digests of the model's weights go with them, so that `loadAdapter` knows the base again: those of the values
  * that were read first, as they went to the GPU; what has not been read yet is read now.
- * @throws Error when a tensor of the adapter is missing, or the method has no adapter to save.
+ * @throws Error, and writes nothing, when a tensor is missing, is not one of the adapter's or the head's, or has another shape
+ * than these, and when the method has no adapter to save.
  *
  * @example
  * ```ts
@@ -117,21 +131,49 @@ export async function saveAdapter(
   weights: ReadonlyMap<string, Weight>,
 ): Promise<void> {
   const format = formatOf(adapter.method);
-  const missing = [...adapter.parameters.keys()].filter((name) => !weights.has(name));
-  if (missing.length > 0) throw new Error(`no values for ${missing.join(", ")}: pass every trained tensor`);
+  const hasHead = checkWeights(model, adapter, weights);
   const tensors = new Map<string, Weight>();
   for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
-  const config = configOf(
-    model,
-    adapter,
-    format,
-    [...weights.keys()].some((name) => name.startsWith(`${headLayoutOf(model).module}.`)),
-  );
+  const config = configOf(model, adapter, format, hasHead);
   await Deno.mkdir(folder, { recursive: true });
   await writeTogether({
     [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors, baseMetadata(model)),
     [`${folder}/adapter_config.json`]: `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
   });
+}
+
+/** Whether a head is among the weights. Throws unless they are the adapter's, of its shapes, and a whole head or none. */
+function checkWeights(model: Encoder, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
+  const shapes = ownShapes(model, adapter);
+  const missing = [...shapes.keys()].filter((name) => !weights.has(name));
+  if (missing.length > 0) throw new Error(`no values for ${missing.join(", ")}: pass every trained tensor`);
+  const ofHead = new Map(
+    [...weights].flatMap(([name, { shape }]) =>
+      headNames(model).includes(name) ? [[name, shape] as const] : []
+    ),
+  );
+  for (const [name, { shape }] of weights) {
+    if (ofHead.has(name)) continue;
+    const wanted = shapes.get(name);
+    if (!wanted) {
+      throw new Error(`"${name}" is no tensor of this ${adapter.method.name} or of the head: leave it out`);
+    }
+    if (wanted.join() !== shape.join()) {
+      throw new Error(`"${name}" is [${shape}], and the adapter's is [${wanted}]`);
+    }
+  }
+  if (ofHead.size > 0) checkHead(model, ofHead, "the weights");
+  return ofHead.size > 0;
+}
+
+/** Shapes of the adapter's tensors, of the base's that are trained, and of those that a merging method has arrived at. */
+function ownShapes(model: Encoder, adapter: Adapter): Map<string, readonly number[]> {
+  const grown = adapter.method.restarts ? adapter.modules : [];
+  return new Map([
+    ...[...adapter.parameters].map(([name, { shape }]) => [name, shape] as const),
+    ...[...adapter.trainedBase].map((name) => [name, model.weights.get(name)!.shape] as const),
+    ...grown.map(({ module: { path, m, n } }) => [`${path}.weight`, [m, n]] as const),
+  ]);
 }
 
 /** Throws the Error that `saveAdapter` would throw for this method or its options: to be asked before hours of training. */
@@ -140,14 +182,17 @@ export function checkSavable(model: Encoder, adapter: Adapter): void {
 }
 
 /**
- * Reads an adapter for `model`, of one of `known` methods: pass `[...methods, mine]` where it may be of your own.
+ * Reads an adapter for `model`, of one of `known` methods: pass `[...methods, mine]` where it may be of your own. A head in the
+ * folder is read whether the configuration names it or not, and a bare trunk's adapter (AutoModel) as that of the model with a
+ * head.
  *
  * The base is known by the values of its weights, whatever their path and files: the folder says which it was trained on, where
  * this library wrote it. `report` is told, in a line, when it does not, or when the model is stored in another form (F16 for F32,
  * packed). A model whose weights have not been read yet is read once for that.
  *
- * @throws Error naming the file and what is wrong: a base with other values, an unknown method or target, missing or extra keys,
- * wrong shapes or element types, values that are not finite. Nothing is attached then.
+ * @throws Error naming the file and what is wrong: a base with other values, an unknown method or target, missing or extra keys, wrong
+ * shapes (the head's among them) or element types, values that are not finite, a start that has changed the base. Nothing is
+ * attached then.
  *
  * @example
  * ```ts
@@ -177,39 +222,30 @@ export async function loadAdapter(
   const configPath = `${folder}/adapter_config.json`;
   const config = await readJson(configPath, configSchema);
   const method = methodOf(configPath, config, known);
-  const adapter = attach(
-    model,
-    method,
-    { ...optionsOf(configPath, method, config), ...targetingOf(configPath, model, config) } as AttachOptions,
-  );
-  const path = `${folder}/adapter_model.safetensors`;
+  const path = await weightsOf(folder);
   const { metadata, places } = await readSafetensorsHeader(path);
-  const names = namesByKey(model, adapter, config);
-  const missing = [...names].filter(([key, { required }]) => required && !places.has(key)).map(([key]) =>
-    key
-  );
-  const extra = [...places.keys()].filter((key) => !names.has(key));
-  if (missing.length + extra.length > 0) {
-    const list = (keys: string[]) =>
-      keys.slice(0, 5).join(", ") + (keys.length > 5 ? `, … (${keys.length})` : "");
-    throw new Error(
-      `${path} does not fit ${method.name} on ${model.name}: missing [${list(missing)}], not expected [${
-        list(extra)
-      }]${adviceOnFresh(model, missing)}`,
-    );
+  const keys = keysByName(places.keys());
+  const bare = areOfBareTrunk(model, [...keys.keys()]);
+  const own = optionsOf(configPath, method, config);
+  const targeting = targetingOf(configPath, model, config, method, own, bare);
+  const adapter = attach(model, method, { ...own, ...targeting } as AttachOptions);
+  const names = namesByKey(model, adapter, bare);
+  checkKeys(path, model, adapter, names, headIsSaved(model, config), keys);
+  const head = checkShapes(path, names, keys, places);
+  if (head.size > 0) {
+    refuseOtherHeads(configPath, config);
+    checkHead(model, head, path);
+    await readLabels(folder, head.get(`${headLayoutOf(model).projection}.weight`)![0]);
   }
-  for (const [key, place] of places) {
-    const { shape } = names.get(key)!;
-    if (shape && place.shape.join() !== shape.join()) {
-      throw new Error(`${path}: "${key}" is [${place.shape}], not [${shape}]: r, blocks or the base differ`);
-    }
-  }
+  const { tensors } = await readSafetensors(path);
   const weights = new Map<string, Weight>();
-  for (const [key, tensor] of (await readSafetensors(path)).tensors) {
-    const { name } = names.get(key)!;
+  for (const [key, spelling] of keys) {
+    const tensor = tensors.get(spelling)!;
     const data = toFloat32(tensor);
-    if (!data.every(Number.isFinite)) throw new Error(`${path}: "${key}" holds values that are not finite`);
-    weights.set(name, { shape: tensor.shape, data });
+    if (!data.every(Number.isFinite)) {
+      throw new Error(`${path}: "${spelling}" holds values that are not finite`);
+    }
+    weights.set(names.get(key)!.name, { shape: tensor.shape, data });
   }
   const baseName = config.base_model_name_or_path;
   checkBase({ path, metadata, baseName, replaced: weights.keys() }, model, report);
@@ -236,39 +272,121 @@ function formatOf({ name, peft }: Method): PeftFormat {
   return peft;
 }
 
-/** The key of one of this library's tensors. */
-function keyOf({ parameters }: Adapter, { keys }: PeftFormat, name: string): string {
-  if (!parameters.has(name)) return prefix + name;
-  const path = moduleOf(name);
-  return `${prefix}${path}.${keys[name.slice(path.length + 1)]}`;
+/** The file of a folder's tensors. */
+async function weightsOf(folder: string): Promise<string> {
+  const [path, pickle] = [`${folder}/adapter_model.safetensors`, `${folder}/adapter_model.bin`];
+  if (!await isFile(path) && await isFile(pickle)) {
+    throw new Error(
+      `${pickle} is a pickle, which is not read here: load the adapter in PEFT, and save it with save_pretrained(…, ` +
+        `safe_serialization=True)`,
+    );
+  }
+  return path;
 }
 
-/** Every key a file may hold, with this library's name, the shape it must have, and whether it must be there. */
-function namesByKey(model: Encoder, adapter: Adapter, config: PeftConfig) {
+/** The key of one of this library's tensors; `rename` makes its path that in another form of the model. */
+function keyOf(
+  { parameters }: Adapter,
+  { keys }: PeftFormat,
+  name: string,
+  rename = (path: string) => path,
+): string {
+  if (!parameters.has(name)) return keyAt(rename(name));
+  const path = moduleOf(name);
+  return `${keyAt(rename(path))}.${keys[name.slice(path.length + 1)]}`;
+}
+
+/** What a key of a file stands for: this library's name, and the shape where it is not one of the head's. */
+interface Named {
+  readonly name: string;
+  readonly shape?: readonly number[];
+}
+
+/** Every key that a file may hold. */
+function namesByKey(model: Encoder, adapter: Adapter, bare: boolean): Map<string, Named> {
   const format = formatOf(adapter.method);
-  const required = [...adapter.parameters].map(([name, { shape }]) => ({ name, shape, required: true }));
-  const saved = [...adapter.trainedBase].map((name) => ({
-    name,
-    shape: model.weights.get(name)!.shape,
-    required: true,
-  }));
-  // Of a method that merges as it goes, the base it has arrived at.
-  const grown = adapter.method.restarts
-    ? adapter.modules.map(({ module: { path, m, n } }) => ({
-      name: `${path}.weight`,
-      shape: [m, n],
-      required: true,
-    }))
-    : [];
-  const { module, dense, projection } = headLayoutOf(model);
-  const head = config.modules_to_save?.includes(module)
-    ? [...dense ? [dense] : [], projection].flatMap((path) =>
-      ["weight", "bias"].map((part) => ({ name: `${path}.${part}`, shape: undefined, required: true }))
-    )
-    : [];
-  return new Map(
-    [...required, ...saved, ...grown, ...head].map((entry) => [keyOf(adapter, format, entry.name), entry]),
+  const rename = (path: string) => bare ? withoutTrunk(model.trunk!, path) : path;
+  const own = [...ownShapes(model, adapter)].map(([name, shape]) =>
+    [keyOf(adapter, format, name, rename), { name, shape }] as const
   );
+  return new Map<string, Named>([
+    ...headNames(model).map((name) => [keyAt(name), { name }] as const),
+    ...own,
+  ]);
+}
+
+/** Throws an Error that lists the keys that are missing and those that are too many. */
+function checkKeys(
+  path: string,
+  model: Encoder,
+  { method }: Adapter,
+  names: ReadonlyMap<string, Named>,
+  wantsHead: boolean,
+  keys: ReadonlyMap<string, string>,
+): void {
+  const missing = [...names].filter(([key, { shape }]) => (shape || wantsHead) && !keys.has(key)).map((
+    [key],
+  ) => key);
+  const extra = [...keys.keys()].filter((key) => !names.has(key));
+  if (missing.length + extra.length === 0) return;
+  const list = (keys: string[]) =>
+    keys.slice(0, 5).join(", ") + (keys.length > 5 ? `, … (${keys.length})` : "");
+  throw new Error(
+    `${path} does not fit ${method.name} on ${model.name}: missing [${list(missing)}], not expected [${
+      list(extra)
+    }]${reasonFor(model, extra)}${adviceOnFresh(model, missing)}`,
+  );
+}
+
+/** The shapes of the head's tensors in the file. Throws where another tensor's is not the adapter's. */
+function checkShapes(
+  path: string,
+  names: ReadonlyMap<string, Named>,
+  keys: ReadonlyMap<string, string>,
+  places: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+): Map<string, readonly number[]> {
+  const ofHead = new Map<string, readonly number[]>();
+  for (const [key, spelling] of keys) {
+    const { shape } = places.get(spelling)!;
+    const { name, shape: wanted } = names.get(key)!;
+    if (!wanted) ofHead.set(name, shape);
+    else if (shape.join() !== wanted.join()) {
+      throw new Error(`${path}: "${spelling}" is [${shape}], not [${wanted}]: r, blocks or the base differ`);
+    }
+  }
+  return ofHead;
+}
+
+/** Whether PEFT saves the model's head: where it is asked to, and for SEQ_CLS anyway (PEFT < 0.11 does not write that down). */
+function headIsSaved(model: Encoder, { task_type: task, modules_to_save: saved }: PeftConfig): boolean {
+  return task === "SEQ_CLS" || (saved ?? []).includes(headLayoutOf(model).module);
+}
+
+/** Throws where the head is known to be one of tokens or spans, which a head of the same shape here is not. */
+function refuseOtherHeads(path: string, { task_type: task, auto_mapping: mapping }: PeftConfig): void {
+  const made = mapping?.base_model_class;
+  const ofTexts = task
+    ? ["SEQ_CLS", "FEATURE_EXTRACTION"].includes(task)
+    : !made || /(SequenceClassification|MultipleChoice)$/.test(made);
+  if (ofTexts) return;
+  throw new Error(
+    `${path}: ${
+      task ? `task_type is "${task}"` : `the adapter is of a ${made}`
+    }, and heads here are those of whole texts ` +
+      `(SEQ_CLS): it cannot be used here`,
+  );
+}
+
+/** What is to be said of keys that are no layer's here. */
+function reasonFor(model: Encoder, extra: readonly string[]): string {
+  const lies = (module: string) => extra.some((key) => key.startsWith(`${keyAt(module)}.`));
+  if (headPathsOf(model).some(lies)) {
+    return `: it has an adapter on the head, which is trained and saved whole here, as by PEFT 0.21 with task_type="SEQ_CLS"`;
+  }
+  const hasPooler = model.linears.some(({ path }) => path.split(".").includes("pooler"));
+  return !hasPooler && (lies("pooler") || lies(`${model.trunk}.pooler`))
+    ? `: ${model.name} has no pooler here, as in its model with a head for sequences`
+    : "";
 }
 
 function configOf(
@@ -283,7 +401,7 @@ function configOf(
   if (automatic) {
     throw new Error(`PEFT's ${format.type} wants a number for ${automatic[0]}, not "auto": attach with one`);
   }
-  const saved = [...(targeting.modulesToSave ?? []), ...(hasHead ? [headLayoutOf(model).module] : [])];
+  const saved = [...savedModules(model, targeting), ...(hasHead ? [headLayoutOf(model).module] : [])];
   return {
     auto_mapping: null,
     base_model_name_or_path: model.name,
@@ -295,7 +413,7 @@ function configOf(
     layers_pattern: null,
     layers_to_transform: null,
     modules_to_save: saved.length > 0 ? saved : null,
-    target_modules: targetModules(adapter),
+    target_modules: targetModules(model, adapter, hasHead),
     ...(format.type === "LORA" ? loraConfigDefaults : {}),
     ...patternsOf(adapter),
     ...format.marks,
@@ -303,48 +421,17 @@ function configOf(
   };
 }
 
-/**
- * PEFT's `target_modules`: names that are ends of paths as they are; whole paths where a regular expression, layer numbers
- * or this library's own names chose the layers, so that PEFT and `loadAdapter` choose the same ones; these too where a name is
- * also that of a layer that is trained whole.
- */
-function targetModules({ targeting: { target, layers }, modules, trainedBase }: Adapter): string[] {
-  const paths = modules.map(({ module }) => module.path);
-  const ends: readonly string[] = Array.isArray(target) ? target : [];
-  const isNamed = (path: string) => ends.some((name) => isEndOfPath(path, name));
-  const areEnds = !layers && paths.every(isNamed) &&
-    ![...trainedBase].some((name) => isNamed(moduleOf(name)));
-  return [...new Set(areEnds ? ends : paths)].toSorted();
-}
-
-/** PEFT's `rank_pattern` and `alpha_pattern`, where not empty: a key that fits one layer only for each that differs. */
+/** PEFT's `rank_pattern` and `alpha_pattern`, where not empty. */
 function patternsOf({ method, options, modules }: Adapter): Record<string, unknown> {
-  const value = (of: object, option: string) => (of as Readonly<Record<string, unknown>>)[option];
-  // Not RegExp.escape: it would write a path's first letter as a number, which nobody could read.
-  const key = ({ module: { path } }: AdaptedModule) => `^${path.replaceAll(/\W/g, "\\$&")}`;
   const { type, patterns: known = ["r", "alpha"] } = formatOf(method);
   const patterns = ([["rank_pattern", "r"], ["alpha_pattern", "alpha"]] as const).map(([name, option]) => {
-    const differing = modules.filter((adapted) => value(adapted.options, option) !== value(options, option));
-    if (differing.length > 0 && !known.includes(option)) {
+    const pattern = differing(modules, options, option);
+    if (Object.keys(pattern).length > 0 && !known.includes(option)) {
       throw new Error(`PEFT's ${type} has no ${name}: attach an adapter of its own to each of these layers`);
     }
-    return [
-      name,
-      Object.fromEntries(differing.map((adapted) => [key(adapted), value(adapted.options, option)])),
-    ];
+    return [name, pattern] as const;
   });
   return Object.fromEntries(patterns.filter(([, pattern]) => Object.keys(pattern).length > 0));
-}
-
-function unlessEmpty(pattern: Readonly<Record<string, number>> | null | undefined) {
-  return pattern && Object.keys(pattern).length > 0 ? pattern : undefined;
-}
-
-/** PEFT's reading of a string: all linear layers, or a regular expression for the whole path. */
-function targetOf(path: string, target: string): RegExp | "all-linear" {
-  return target.toLowerCase() === "all-linear"
-    ? "all-linear"
-    : regularExpression(`^(?:${target})$`, `${path}: target_modules`);
 }
 
 /** The method whose `peft_type` and marks the configuration bears. */
@@ -364,17 +451,32 @@ function methodOf(path: string, config: PeftConfig, known: readonly Method[]): M
       `${path}: adapters with biases are not supported; train with bias="none" and lora_bias=False`,
     );
   }
-  const init = config.init_lora_weights ?? true;
-  if (typeof init !== "boolean" && init !== "gaussian" && init !== "orthogonal") {
-    throw new Error(
-      `${path}: init_lora_weights "${init}" changes the base's weights and is not supported here`,
-    );
-  }
+  checkStart(path, config.init_lora_weights ?? true);
   const variant = otherVariants.find((name) => config[name]);
   if (variant) {
     throw new Error(`${path}: ${variant} changes what the adapter computes and is not supported here`);
   }
   return found;
+}
+
+/** Throws unless the adapter sits on the base as it is in its own files. */
+function checkStart(path: string, init: unknown): void {
+  const name = String(init).toLowerCase();
+  if (typeof init === "boolean" || plainStarts.includes(name)) return;
+  if (!baseChangingStarts.test(name)) {
+    throw new Error(
+      `${path}: init_lora_weights is ${
+        JSON.stringify(init)
+      }, and whether that changes the base's weights is not known here; ` +
+        `known are true, false, ${plainStarts.join(", ")}`,
+    );
+  }
+  throw new Error(
+    `${path}: init_lora_weights "${init}" changes the base's weights, and the folder does not hold the changed ones: ` +
+      (name === "loftq"
+        ? "merge the adapter in PEFT, and use the merged model"
+        : "save it in PEFT with path_initial_model_for_weight_conversion, which makes it an adapter of the base as it was"),
+  );
 }
 
 function optionsOf(path: string, { defaults, peft }: Method, config: PeftConfig): Record<string, unknown> {
@@ -385,28 +487,4 @@ function optionsOf(path: string, { defaults, peft }: Method, config: PeftConfig)
   }
   const known = Object.keys(defaults).filter((name) => config[peft!.fields[name]] !== undefined);
   return Object.fromEntries(known.map((name) => [name, config[peft!.fields[name]]]));
-}
-
-function targetingOf(path: string, model: Encoder, config: PeftConfig): Targeting {
-  const { target_modules: target, layers_to_transform: layers } = config;
-  const unsupported = ["exclude_modules", "layers_pattern"].find((name) => config[name]);
-  if (unsupported) {
-    throw new Error(`${path}: ${unsupported} is not supported: name the layers themselves in target_modules`);
-  }
-  if (!target) {
-    throw new Error(`${path}: target_modules is missing: name the layers, such as ["query", "value"]`);
-  }
-  // PEFT lists both names that heads of sequence classifiers go by, whichever the model has.
-  const heads = [
-    headLayoutOf(model).module,
-    ...config.task_type === "SEQ_CLS" ? ["classifier", "score"] : [],
-  ];
-  const saved = config.modules_to_save?.filter((name) => !heads.includes(name)) ?? [];
-  return {
-    target: typeof target === "string" ? targetOf(path, target) : target,
-    layers: typeof layers === "number" ? [layers] : layers?.length ? layers : undefined,
-    rankPattern: unlessEmpty(config.rank_pattern),
-    alphaPattern: unlessEmpty(config.alpha_pattern),
-    modulesToSave: saved.length > 0 ? saved : undefined,
-  };
 }

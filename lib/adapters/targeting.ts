@@ -1,6 +1,6 @@
 /** Where a method goes: the layers that names, regular expressions and layer numbers select, and what differs from layer to layer. */
 
-import type { Encoder, LinearModule } from "../models/model.ts";
+import { type Encoder, headPathsOf, type LinearModule } from "../models/model.ts";
 import { isTablePart } from "../models/stored_weight.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { moduleOf } from "./names.ts";
@@ -22,12 +22,16 @@ export interface Targeting {
   readonly rankPattern?: Readonly<Record<string, number>>;
   /** The same for α. */
   readonly alphaPattern?: Readonly<Record<string, number>>;
-  /** Modules of the base that are trained whole and saved with the adapter, by the end of their path: `["pooler"]`. */
+  /**
+   * Modules of the base that are trained whole and saved with the adapter, by the end of their path, with all that is in them:
+   * `["pooler"]`; no adapter goes there. The head's names (`"classifier"`, `"score"`, `"classifier.out_proj"`) may stand here
+   * as in PEFT and change nothing: the head is trained and saved anyway.
+   */
   readonly modulesToSave?: readonly string[];
 }
 
 /** The parts of a model that targeting looks at. */
-export type Targeted = Pick<Encoder, "name" | "linears">;
+export type Targeted = Pick<Encoder, "name" | "linears" | "head">;
 
 /** One layer with the options that hold there. */
 export interface AdaptedModule {
@@ -70,14 +74,18 @@ interface Pattern {
 }
 
 /** PEFT's rule for keys of `rank_pattern`: the pattern, a regular expression, matches the end of the path. */
+export function patternMatcher(option: string, pattern: string): (path: string) => boolean {
+  const end = regularExpression(`^(?:.*\\.)?(?:${pattern})$`, `the pattern "${pattern}" for ${option}`);
+  return (path) => end.test(path);
+}
+
 function patternsOf(
   option: string,
   patterns: Readonly<Record<string, number>> | undefined,
   modules: readonly LinearModule[],
 ): Pattern[] {
   return Object.entries(patterns ?? {}).map(([pattern, value]) => {
-    const end = regularExpression(`^(?:.*\\.)?(?:${pattern})$`, `the pattern "${pattern}" for ${option}`);
-    const matches = (path: string) => end.test(path);
+    const matches = patternMatcher(option, pattern);
     if (!modules.some(({ path }) => matches(path))) {
       throw new Error(`the pattern "${pattern}" for ${option} matches none of the adapted layers`);
     }
@@ -100,13 +108,29 @@ function targetNames({ linears }: Targeted): string {
 }
 
 /** True for the module's target-module name and for ends of its path. */
-function isNamed({ path, target }: LinearModule, name: string): boolean {
+export function isNamed({ path, target }: LinearModule, name: string): boolean {
   return target === name || isEndOfPath(path, name);
 }
 
 /** True for a path's last parts: PEFT's rule for names of modules. */
 export function isEndOfPath(path: string, end: string): boolean {
   return `.${path}`.endsWith(`.${end}`);
+}
+
+/** True where a module that `path` is or lies in has a path with this end: PEFT's rule for `modules_to_save`. */
+export function isWithin(path: string, end: string): boolean {
+  return ancestorsOf(path).some((module) => module.endsWith(end));
+}
+
+/** A path and those of the modules it lies in: `a.b` → `a`, `a.b`. */
+export function ancestorsOf(path: string): string[] {
+  const parts = path.split(".");
+  return parts.map((_, i) => parts.slice(0, i + 1).join("."));
+}
+
+/** True for the names that the model's head and its layers go by, and for those that PEFT gives every classifier's. */
+export function namesHead(model: Pick<Encoder, "head">, name: string): boolean {
+  return ["classifier", "score"].includes(name) || headPathsOf(model).some((path) => isWithin(path, name));
 }
 
 /** The layers that `target` alone selects. */
@@ -123,6 +147,13 @@ function targetedModules(model: Targeted, { target }: Targeting): readonly Linea
   }
   for (const name of target) {
     if (!model.linears.some((module) => isNamed(module, name))) {
+      if (headPathsOf(model).some((path) => isEndOfPath(path, name))) {
+        throw new Error(
+          `"${name}" is in ${model.name}'s head, which is trained and saved whole: target layers under it, such as ${
+            targetNames(model)
+          }`,
+        );
+      }
       throw new Error(`${model.name} has no target module "${name}"; it has ${targetNames(model)}`);
     }
   }
@@ -130,14 +161,20 @@ function targetedModules(model: Targeted, { target }: Targeting): readonly Linea
 }
 
 /**
- * The layers of `model` that `target` and `layers` select.
+ * The layers of `model` that `target` and `layers` select, without those in `modulesToSave`.
  * @throws Error when one selects nothing, with the names there are.
  */
 export function selectModules(model: Targeted, targeting: Targeting): readonly LinearModule[] {
-  const targeted = targetedModules(model, targeting);
-  const { target, layers } = targeting;
-  if (targeted.length === 0) {
+  const { target, layers, modulesToSave = [] } = targeting;
+  const named = targetedModules(model, targeting);
+  if (named.length === 0) {
     throw new Error(`target ${target} matches no layer of ${model.name}; targets are ${targetNames(model)}`);
+  }
+  const targeted = named.filter(({ path }) => !modulesToSave.some((name) => isWithin(path, name)));
+  if (targeted.length === 0) {
+    throw new Error(
+      `every layer that target selects is in modulesToSave (${modulesToSave}) and trained whole: take one of them out`,
+    );
   }
   if (!layers) return targeted;
   if (layers.length === 0) throw new Error("layers is empty: name at least one, or leave it out");
@@ -171,33 +208,24 @@ export function withFresh(
 
 /**
  * Names of the base's weights that are trained: all where the method trains the base, else those of `modulesToSave`.
- * @throws Error when one of these is not there or is adapted as well.
+ * @throws Error when one of these is not there or cannot be trained.
  */
-export function trainedNames(
-  model: Encoder,
-  method: Method,
-  { modulesToSave = [] }: Targeting,
-  adapted: readonly AdaptedModule[],
-): Set<string> {
+export function trainedNames(model: Encoder, method: Method, { modulesToSave = [] }: Targeting): Set<string> {
   const names = [...model.weights.keys()];
   if (method.trainsBase) return new Set(names);
   const saved = modulesToSave.flatMap((module) => {
-    const packed = [...model.packed?.keys() ?? []].find((name) => isEndOfPath(moduleOf(name), module));
+    const packed = [...model.packed?.keys() ?? []].find((name) => isWithin(moduleOf(name), module));
     if (packed) {
       throw new Error(`"${packed}" is packed and cannot be trained: take "${module}" out of modulesToSave`);
     }
-    const found = names.filter((name) => isEndOfPath(moduleOf(name), module));
-    if (found.length === 0) throw new Error(`${model.name} has no module "${module}" to train and save`);
+    const found = names.filter((name) => isWithin(moduleOf(name), module));
+    if (found.length === 0 && !namesHead(model, module)) {
+      throw new Error(`${model.name} has no module "${module}" to train and save`);
+    }
     if (found.some(isTablePart)) {
       throw new Error(
-        `"${module}" is a table too large for one binding and is kept in parts, which PEFT's files have no names for: ` +
+        `"${module}" has a table too large for one binding, which is kept in parts that PEFT's files have no names for: ` +
           `take it out of modulesToSave`,
-      );
-    }
-    const both = adapted.find(({ module: { path } }) => found.some((name) => moduleOf(name) === path));
-    if (both) {
-      throw new Error(
-        `${both.module.path} is both adapted and in modulesToSave ("${module}"): take it out of one of them`,
       );
     }
     return found;

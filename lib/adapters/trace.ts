@@ -99,7 +99,7 @@ export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: 
       base: () => base(path, x, { bias, residual }),
       product: () => base(path, x, {}),
       parameters: tracedParameters(graph, adapter, adapted),
-      lengths: context.lengths,
+      lengths: adapted.module.perText ? undefined : context.lengths,
       addLoss: context.addLoss ?? (() => {}),
     };
   };

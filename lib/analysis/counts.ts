@@ -24,7 +24,8 @@ export interface Count {
  * Counts `method` on the layers of `model` that `targeting` selects, for steps of `tokens` tokens. A backward pass costs
  * one product for the input's gradient and one for each weight that is trained, so a frozen layer costs 2mn a step, a
  * trained one 3mn; where only the head is trained nothing goes back through the trunk. Attention's own products, which
- * grow with length, are left out; the first layer's input gradient, which training may skip, is not.
+ * grow with length, are left out, and so are layers that run once a text; the first layer's input gradient, which training
+ * may skip, is not.
  * @throws Error as `attach` does, when a target or an option does not fit.
  */
 export function countMethod(
@@ -46,8 +47,14 @@ export function countMethod(
         ])
     ),
   );
-  const baseForward = model.linears.reduce((sum, { m, n }) => sum + m * n, 0);
-  const costs = modules.map(({ module, options }) => method.cost(module, options));
+  const baseForward = model.linears.filter(({ perText }) => !perText).reduce(
+    (sum, { m, n }) => sum + m * n,
+    0,
+  );
+  const costs = modules.map(({ module, options }) => {
+    const cost = method.cost(module, options);
+    return module.perText ? { ...cost, forward: 0, backward: 0 } : cost;
+  });
   const sum = (of: "forward" | "backward" | "step") => costs.reduce((total, cost) => total + cost[of], 0);
   const trainable = method.trainsBase
     ? model.parameters

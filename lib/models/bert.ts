@@ -47,18 +47,27 @@ function layerShapes(
   ];
 }
 
-/** The linear layers adapters can attach to. As in PEFT, `output.dense` names the ends of two paths. */
+/** The linear layers adapters can attach to. As in PEFT, `output.dense` ends two paths a layer, and `dense` three. */
 export function linearsOf(config: EncoderConfig): LinearModule[] {
-  return Array.from(
+  const { prefix, width, pooler } = config;
+  const ofLayers = Array.from(
     { length: config.layers },
     (_, i) =>
       layerShapes(config).map(([path, target, m, n]) => ({
-        path: `${config.prefix}.encoder.layer.${i}.${path}`,
+        path: `${prefix}.encoder.layer.${i}.${path}`,
         target,
         m,
         n,
       })),
   ).flat();
+  if (!pooler) return ofLayers;
+  return [...ofLayers, {
+    path: `${prefix}.pooler.dense`,
+    target: "pooler.dense",
+    m: width,
+    n: width,
+    perText: true,
+  }];
 }
 
 /** Shapes of every weight, by its name after the prefix. */

@@ -42,6 +42,8 @@ export interface LinearModule {
   readonly m: number;
   /** Inputs. */
   readonly n: number;
+  /** Present where the layer runs once a text (BERT's pooler), not once a token: counts of a token leave it out. */
+  readonly perText?: true;
 }
 
 /** What a model's forward function is given to trace with. */
@@ -67,8 +69,14 @@ export interface HeadLayout {
 }
 
 /** The layers of a model's head: those it names, or one named `head`. */
-export function headLayoutOf({ head }: Encoder): HeadLayout {
+export function headLayoutOf({ head }: Pick<Encoder, "head">): HeadLayout {
   return head ?? { module: "head", projection: "head" };
+}
+
+/** Paths of the linear layers of a model's head, the first one first. */
+export function headPathsOf(model: Pick<Encoder, "head">): string[] {
+  const { dense, projection } = headLayoutOf(model);
+  return [...dense ? [dense] : [], projection];
 }
 
 /** Two texts in one sequence of tokens. */
@@ -104,6 +112,8 @@ export interface Encoder {
   readonly vocabulary: number;
   /** Tokens of the longest sequence that the model has positions for, where it has a table of them. */
   readonly maxTokens?: number;
+  /** What the trunk is called in a model with a head; paths in a bare trunk lack it. Absent where there is but one form. */
+  readonly trunk?: string;
   /** Head of the tasks this model is trained for; one linear layer named `head` where absent. */
   readonly head?: HeadLayout;
   /** Token ids of a text, at least one and at most `maxTokens`. */

@@ -75,7 +75,7 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
 }
 
 /**
- * A model whose linear layers' weights are packed; everything else is as it was.
+ * A model whose linear layers' weights are packed, but for those that run once a text; everything else is as it was.
  *
  * @example
  * ```ts
@@ -91,7 +91,7 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
  */
 export function packModel(model: Encoder, packing: Packing): Encoder {
   const packed = new Map(
-    model.linears.map(({ path }): [string, PackedWeight] => {
+    model.linears.filter(({ perText }) => !perText).map(({ path }): [string, PackedWeight] => {
       const name = `${path}.weight`;
       return [name, pack(name, model.weights.get(name)!, packing)];
     }),

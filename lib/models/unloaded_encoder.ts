@@ -40,10 +40,10 @@ export function configuredEncoder(
     constants: new Map(),
     linears,
     width: config.width,
-    // BERT's pooler, once a text, is not counted.
-    multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    multiplyAddsPerToken: linears.filter(({ perText }) => !perText).reduce((sum, { m, n }) => sum + m * n, 0),
     vocabulary: config.vocabulary,
     maxTokens: config.positions - config.firstPosition,
+    trunk: config.prefix,
     head: config.head,
     placesOf: (ids) => placesOf(config, ids),
     trace: (tracer, ids, lengths) => traceBert(config, tracer, ids, lengths),

@@ -1,0 +1,49 @@
+/** The head's tensors in an adapter's folder: which there are, and the shapes that fit the model. */
+
+import { type Encoder, headLayoutOf, headPathsOf } from "../models/model.ts";
+
+/** Names of a head's tensors. */
+export function headNames(model: Pick<Encoder, "head">): string[] {
+  return headPathsOf(model).flatMap((path) => [`${path}.weight`, `${path}.bias`]);
+}
+
+/**
+ * Throws an Error that begins with `where` unless `shapes` are those of a whole head for the model's vectors, with as many
+ * outputs as its projection has rows (see `headParameters`, which makes heads).
+ */
+export function checkHead(
+  model: Encoder,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  where: string,
+): void {
+  const names = headNames(model);
+  const missing = names.filter((name) => !shapes.has(name));
+  if (missing.length > 0) {
+    throw new Error(
+      `${where}: of ${model.name}'s head it has ${
+        names.filter((name) => shapes.has(name)).join(", ")
+      } and not ${missing.join(", ")}: a head is saved whole, in PEFT by modules_to_save=["${
+        headLayoutOf(model).module
+      }"]`,
+    );
+  }
+  const { dense, projection } = headLayoutOf(model);
+  const [outputs, width] = shapes.get(`${projection}.weight`)!;
+  if (!(outputs >= 1)) throw new Error(`${where}: the head's "${projection}.weight" has no outputs`);
+  // A head that compares two texts takes four vectors side by side (see `compareFeatures`).
+  const widths = model.tokenizePair ? [model.width] : [model.width, 4 * model.width];
+  const columns = widths.includes(width) ? width : model.width;
+  const wanted = new Map([
+    ...dense ? [[`${dense}.weight`, [columns, columns]], [`${dense}.bias`, [columns]]] as const : [],
+    [`${projection}.weight`, [outputs, columns]] as const,
+    [`${projection}.bias`, [outputs]] as const,
+  ]);
+  for (const [name, shape] of wanted) {
+    const found = shapes.get(name)!;
+    if (found.join() !== shape.join()) {
+      throw new Error(
+        `${where}: the head's "${name}" is [${found}], and a head of ${outputs} outputs on ${model.name} has [${shape}]`,
+      );
+    }
+  }
+}

@@ -1,0 +1,154 @@
+/** Where an adapter goes, in the words of PEFT's `adapter_config.json` and of `Targeting`. */
+
+import { type Encoder, headPathsOf } from "../models/model.ts";
+import type { Adapter } from "./attach.ts";
+import type { AdapterOptions, Method } from "./method.ts";
+import { moduleOf } from "./names.ts";
+import { resolveOptions } from "./options.ts";
+import { bareLinears } from "./peft_keys.ts";
+import {
+  type AdaptedModule,
+  adaptedModules,
+  ancestorsOf,
+  isEndOfPath,
+  isNamed,
+  isWithin,
+  namesHead,
+  patternMatcher,
+  regularExpression,
+  selectModules,
+  type Targeted,
+  type Targeting,
+} from "./targeting.ts";
+
+/** The settings that say where. */
+export interface PeftTargets {
+  readonly [name: string]: unknown;
+  readonly target_modules?: string | readonly string[] | null;
+  readonly layers_to_transform?: number | readonly number[] | null;
+  readonly rank_pattern?: Readonly<Record<string, number>> | null;
+  readonly alpha_pattern?: Readonly<Record<string, number>> | null;
+  readonly modules_to_save?: readonly string[] | null;
+}
+
+/**
+ * PEFT's `target_modules`: names that are ends of paths as they are; whole paths where a regular expression, layer numbers
+ * or this library's own names chose the layers, or where a name is also that of a layer of a head that is not saved, so that
+ * PEFT and `loadAdapter` choose the same ones.
+ */
+export function targetModules(
+  model: Encoder,
+  { targeting: { target, layers }, modules, trainedBase }: Adapter,
+  hasHead: boolean,
+): string[] {
+  const paths = modules.map(({ module }) => module.path);
+  const inHead = (name: string) => !hasHead && headPathsOf(model).some((path) => isEndOfPath(path, name));
+  const ends: readonly string[] = Array.isArray(target) ? target : [];
+  const isNamed = (path: string) => ends.some((name) => isEndOfPath(path, name));
+  const areEnds = !layers && !ends.some(inHead) && paths.every(isNamed) &&
+    ![...trainedBase].some((name) => isNamed(moduleOf(name)));
+  return [...new Set(areEnds ? ends : paths)].toSorted();
+}
+
+/**
+ * PEFT's `modules_to_save` without the head: names as they are; whole paths of the outermost modules where one lies in
+ * another or is in the head as well, which PEFT saves but cannot load.
+ */
+export function savedModules(model: Encoder, { modulesToSave = [] }: Targeting): string[] {
+  const paths = [...model.weights.keys()].flatMap((name) => ancestorsOf(moduleOf(name)));
+  const named = [...new Set(paths)].filter((path) => modulesToSave.some((name) => path.endsWith(name)));
+  const outermost = named.filter((path) => !named.some((other) => path.startsWith(`${other}.`)));
+  const ofBase = modulesToSave.filter((name) => named.some((path) => path.endsWith(name)));
+  const areApart = outermost.length === named.length && !ofBase.some((name) => namesHead(model, name));
+  return [...new Set(areApart ? ofBase : outermost)];
+}
+
+/** An option's values in the layers where it differs, by a pattern that fits this one layer only. */
+export function differing(
+  modules: readonly AdaptedModule[],
+  options: AdapterOptions,
+  option: "r" | "alpha",
+): Record<string, number> {
+  const value = (of: object) => (of as Readonly<Record<string, number>>)[option];
+  // Not RegExp.escape: it would write a path's first letter as a number, which nobody could read.
+  const key = ({ module: { path } }: AdaptedModule) => `^${path.replaceAll(/\W/g, "\\$&")}`;
+  const others = modules.filter((adapted) => value(adapted.options) !== value(options));
+  return Object.fromEntries(others.map((adapted) => [key(adapted), value(adapted.options)]));
+}
+
+/** PEFT's reading of a string: all linear layers, or a regular expression for the whole path. */
+function targetOf(path: string, target: string): RegExp | "all-linear" {
+  return target.toLowerCase() === "all-linear"
+    ? "all-linear"
+    : regularExpression(`^(?:${target})$`, `${path}: target_modules`);
+}
+
+/** Where the adapter goes in the model as `seen`. As in PEFT, names and patterns beside the point are passed over. */
+function targetingIn(path: string, seen: Encoder, config: PeftTargets): Targeting {
+  const { target_modules: target, layers_to_transform: layers } = config;
+  const unsupported = ["exclude_modules", "layers_pattern"].find((name) => config[name]);
+  if (unsupported) {
+    throw new Error(`${path}: ${unsupported} is not supported: name the layers themselves in target_modules`);
+  }
+  if (!target) {
+    throw new Error(`${path}: target_modules is missing: name the layers, such as ["query", "value"]`);
+  }
+  const paths = [...seen.weights.keys(), ...seen.packed?.keys() ?? []].map(moduleOf);
+  const saved = (config.modules_to_save ?? []).filter((name) => paths.some((own) => isWithin(own, name)));
+  const where = {
+    target: typeof target === "string" ? targetOf(path, target) : namesHere(seen, target),
+    layers: typeof layers === "number" ? [layers] : layers?.length ? layers : undefined,
+    modulesToSave: saved.length > 0 ? saved : undefined,
+  };
+  const selected = selectModules(seen, where);
+  const patterns = (option: string, all: Readonly<Record<string, number>> | null | undefined) => {
+    const matches = (pattern: string) => {
+      const matcher = patternMatcher(option, pattern);
+      return selected.some(({ path }) => matcher(path));
+    };
+    return unlessEmpty(Object.fromEntries(Object.entries(all ?? {}).filter(([pattern]) => matches(pattern))));
+  };
+  return {
+    ...where,
+    rankPattern: patterns("r", config.rank_pattern),
+    alphaPattern: patterns("alpha", config.alpha_pattern),
+  };
+}
+
+function unlessEmpty(pattern: Readonly<Record<string, number>>) {
+  return Object.keys(pattern).length > 0 ? pattern : undefined;
+}
+
+/** Those of the names that select a layer; all where none does, for `attach` to say so. */
+function namesHere({ linears }: Targeted, names: readonly string[]): readonly string[] {
+  const here = names.filter((name) => linears.some((module) => isNamed(module, name)));
+  return here.length > 0 ? here : names;
+}
+
+/**
+ * Where the configuration at `path` puts a method with its `own` options, in a model whose trunk it may know bare.
+ * @throws Error naming the file when it selects nothing, or by what is not supported.
+ */
+export function targetingOf(
+  path: string,
+  model: Encoder,
+  config: PeftTargets,
+  method: Method,
+  own: object,
+  bare: boolean,
+): Targeting {
+  if (!bare) return targetingIn(path, model, config);
+  const seen = { ...model, linears: bareLinears(model) };
+  const targeting = targetingIn(path, seen, config);
+  const options = resolveOptions(method, own);
+  const modules = adaptedModules(seen, method, options, targeting).map(({ module, options }) => ({
+    module: { ...module, path: `${model.trunk}.${module.path}` },
+    options,
+  }));
+  return {
+    target: modules.map(({ module }) => module.path),
+    rankPattern: unlessEmpty(differing(modules, options, "r")),
+    alphaPattern: unlessEmpty(differing(modules, options, "alpha")),
+    modulesToSave: targeting.modulesToSave,
+  };
+}

@@ -239,7 +239,7 @@ Deno.test("⟨dσ, σ⟩ = 0, and σ → cσ changes nothing", () => {
 });
 
 Deno.test("blocks: auto takes the largest common divisor ≤ ⌊√n⌋; a number that does not divide is refused with the nearest", () => {
-  const layer = (m: number, n: number) => ({ path: "layer", target: "query", m, n });
+  const layer = (m: number, n: number) => ({ path: "layer", target: "query", role: "query", m, n }) as const;
   assert.equal(resolveBlocks(layer(768, 768), "auto"), 24);
   assert.equal(resolveBlocks(layer(1024, 4096), "auto"), 64);
   assert.equal(resolveBlocks(layer(7, 13), "auto"), 1);
@@ -308,7 +308,13 @@ Deno.test("names, ends of paths and all-linear select; a regular expression may 
 
 Deno.test("layers are counted as PEFT does: the last number with a name before it, or the path's beginning", () => {
   const paths = ["layer.0.query", "encoder.layer.1.query", "layers.0.experts.1.up", "pooler.query"];
-  const linears = paths.map((path) => ({ path, target: path.split(".").at(-1)!, m: 16, n: 16 }));
+  const linears = paths.map((path) => ({
+    path,
+    target: path.split(".").at(-1)!,
+    role: "other" as const,
+    m: 16,
+    n: 16,
+  }));
   const chosen = (layers: readonly number[]) =>
     selectModules({ name: "deep", linears }, { target: "all-linear", layers }).map(({ path }) => path);
   assert.deepEqual(chosen([0]), [paths[0]]);

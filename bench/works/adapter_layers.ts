@@ -22,7 +22,7 @@ const model: Encoder = {
   name: "one layer",
   weights: new Map([[`${path}.weight`, weight]]),
   constants: new Map(),
-  linears: [{ path, target: path, m: width, n: width }],
+  linears: [{ path, target: path, role: "other", m: width, n: width }],
   width,
   multiplyAddsPerToken: width * width,
   vocabulary: 1,

@@ -1,10 +1,11 @@
 /** `deno task finetune`: an adapter and a head for the user's own table, written as a folder of PEFT's. `--help` lists the options. */
 
 import { parseArgs } from "node:util";
-import { type Adapter, attach, type AttachOptions } from "../lib/adapters/attach.ts";
+import type { Adapter } from "../lib/adapters/attach.ts";
 import { writeLabels } from "../lib/adapters/labels.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
+import { attachSystem } from "../lib/adapters/systems.ts";
 import { readOwnTask } from "../lib/data/own_task.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { refuseExisting, writeFolder } from "../lib/files.ts";
@@ -33,9 +34,9 @@ anywhere after deno task merge.
   --method NAME        ${
   methods.filter(({ peft }) => peft).map(({ name }) => name).join(", ")
 } (default: BoRA)
-  --r N                rank (default: 8)
-  --alpha N            α, the update's scale times r (default: 16)
-  --blocks N           blocks of BoRA and its kin, or auto (default)
+  --r N                rank (default: the method's own, for most 8)
+  --alpha N            α, the update's scale times r (default: the method's own, for most 16)
+  --blocks N           blocks of BoRA and its kin, or auto (default: the method's own; BoRA's is auto)
   --dropout P          of the adapter's input (default: 0.05)
   --target NAME        layers to adapt, by name (repeatable; default: ${defaultTarget.join(" and ")})
   --learning-rate R    default: 3e-4
@@ -61,7 +62,7 @@ function readArguments() {
       r: { type: "string" },
       alpha: { type: "string" },
       blocks: { type: "string" },
-      dropout: { type: "string" },
+      dropout: { type: "string", default: "0.05" },
       target: { type: "string", multiple: true, default: defaultTarget },
       "learning-rate": { type: "string", default: "3e-4" },
       epochs: { type: "string", default: "3" },
@@ -96,20 +97,15 @@ function countOf(values: Arguments, name: keyof Arguments, least: number): numbe
   throw new UsageError(`--${name} wants a whole number from ${least}, not ${value}`);
 }
 
-/** The adapter that the command line describes: its defaults where the method has the option, what was given in any case. */
+/** The adapter that the command line describes: the method's own defaults but for what was given, and dropout. */
 function adapterOf(model: Encoder, values: Arguments): Adapter {
-  const method = methodByName(values.method);
-  const given = (["r", "alpha", "blocks", "dropout"] as const).filter((name) => values[name] !== undefined);
-  const own = given.map((name) => [name, values[name] === "auto" ? "auto" : numberOf(values, name)]);
-  const usual = Object.entries({ r: 8, alpha: 16, dropout: 0.05 }).filter(([name]) =>
-    name in method.defaults
+  const { method, target } = values;
+  const given = (["r", "alpha", "blocks"] as const).filter((name) => values[name] !== undefined);
+  const options = Object.fromEntries(
+    given.map((name) => [name, values[name] === "auto" ? "auto" : numberOf(values, name)]),
   );
-  const options = {
-    ...Object.fromEntries(usual),
-    ...method.auto?.includes("blocks") ? { blocks: "auto" } : {},
-    ...Object.fromEntries(own),
-  };
-  const adapter = attach(model, method, { ...options, target: values.target } as AttachOptions);
+  const system = { label: method, method, options };
+  const adapter = attachSystem(model, system, { target }, numberOf(values, "dropout"));
   checkSavable(model, adapter);
   return adapter;
 }

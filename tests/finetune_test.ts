@@ -283,6 +283,25 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
     assert.deepEqual((await readLabels(base, 3)).id2label, { 0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2" });
   }));
 
+Deno.test("a method's own defaults hold unless an option says otherwise", () =>
+  withBase("RoBERTa", {}, async (folder) => {
+    await Deno.writeTextFile(`${folder}/data.csv`, csv);
+    const configOf = async (method: string, ...more: string[]) => {
+      const out = `${folder}/${method} ${more.join(" ")}`;
+      const { code, stderr } = await task(
+        ...["finetune", "--model", `${folder}/base`, "--train", `${folder}/data.csv`] as const,
+        ...["--text", "text", "--label", "kind", ...briefly, "--epochs", "1"],
+        ...["--method", method, ...more, "--out", out],
+      );
+      assert.equal(code, 0, stderr);
+      return JSON.parse(await Deno.readTextFile(`${out}/adapter_config.json`));
+    };
+    const { r, randlora_alpha, randlora_dropout } = await configOf("RandLoRA");
+    assert.deepEqual([r, randlora_alpha, randlora_dropout], [32, 640, 0.05]);
+    const gra = await configOf("GraLoRA", "--r", "4", "--dropout", "0");
+    assert.deepEqual([gra.r, gra.alpha, gra.gralora_k, gra.gralora_dropout], [4, 16, 2, 0]);
+  }));
+
 Deno.test("a merge that cannot be finished leaves nothing: no head, and weights beyond F16", () =>
   withBase("RoBERTa", { dtype: "F16" }, async (folder) => {
     const [base, adapter, merged] = ["base", "adapter", "merged"].map((name) => `${folder}/${name}`);

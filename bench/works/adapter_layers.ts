@@ -1,7 +1,7 @@
 /** One 768×768 layer of 512 tokens under every method, forward and backward: the whole layer, and the adapter alone. */
 
 import { attach, type AttachOptions } from "../../lib/adapters/attach.ts";
-import type { Method } from "../../lib/adapters/method.ts";
+import type { AdapterOptions, Method } from "../../lib/adapters/method.ts";
 import { methods } from "../../lib/adapters/registry.ts";
 import { constantWeights, startingWeights } from "../../lib/adapters/starting_weights.ts";
 import { tracedParameters } from "../../lib/adapters/trace.ts";
@@ -40,9 +40,11 @@ export interface Case {
 }
 
 const cases: readonly Case[] = methods.filter(({ peft }) => peft).flatMap((method) => {
-  const label = `${method.name}${"r" in method.defaults ? ` r ${method.defaults.r}` : ""}`;
-  const blocks = "blocks" in method.defaults ? ` b ${method.defaults.blocks}` : "";
-  const own = { label: label + blocks, method, options: {} };
+  const defaults: AdapterOptions & { readonly r?: number; readonly blocks?: number | "auto" } =
+    method.defaults;
+  const options = defaults.blocks === "auto" ? { blocks: 16 } : {};
+  const { r, blocks } = { ...defaults, ...options };
+  const own = { label: `${method.name} r ${r}${blocks ? ` b ${blocks}` : ""}`, method, options };
   return method.name === "BoRA"
     ? [own, { label: "BoRA r 8 b auto", method, options: { blocks: "auto" } }]
     : [own];

@@ -42,7 +42,7 @@ anywhere after deno task merge.
   --learning-rate R    default: 3e-4
   --epochs N           default: 3
   --batch-size N       default: 32
-  --max-tokens N       longer texts are cut (default: 128)
+  --max-tokens N       longer texts are cut; the model's positions are the limit (default: 128, or all there are)
   --seed N             default: 0
   --out DIR            a folder that does not exist yet
   --help               this text
@@ -67,7 +67,7 @@ function readArguments() {
       "learning-rate": { type: "string", default: "3e-4" },
       epochs: { type: "string", default: "3" },
       "batch-size": { type: "string", default: "32" },
-      "max-tokens": { type: "string", default: "128" },
+      "max-tokens": { type: "string" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
       help: { type: "boolean", default: false },
@@ -95,6 +95,15 @@ function countOf(values: Arguments, name: keyof Arguments, least: number): numbe
   const value = numberOf(values, name);
   if (Number.isSafeInteger(value) && value >= least) return value;
   throw new UsageError(`--${name} wants a whole number from ${least}, not ${value}`);
+}
+
+/** The most tokens a text may have: as many as asked for, or 128 where the model has positions for them. */
+function maxTokensOf({ name, maxTokens: most = Infinity }: Encoder, asked: number | undefined): number {
+  if (asked === undefined) return Math.min(128, most);
+  if (asked <= most) return asked;
+  throw new UsageError(
+    `--max-tokens is ${asked}, and ${name} has positions for ${most} tokens: use ${most} or fewer`,
+  );
 }
 
 /** The adapter that the command line describes: the method's own defaults but for what was given, and dropout. */
@@ -133,13 +142,14 @@ async function main(): Promise<void> {
   ) => required(values, name));
   const { dev, pair, regression } = values;
   const options = optionsOf(values);
-  const maxTokens = countOf(values, "max-tokens", 3);
+  const askedTokens = values["max-tokens"] === undefined ? undefined : countOf(values, "max-tokens", 3);
   asUsage(() => methodByName(values.method));
   await asUsageAsync(() => refuseExisting(out));
   using _ = await lockFor(out);
-  const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const model = await loadEncoder(source);
+  const maxTokens = maxTokensOf(model, askedTokens);
   const adapter = asUsage(() => adapterOf(model, values));
+  const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const split = await task.load();
   console.log(
     `${split.train.length} examples to train on, ${split.dev.length} to evaluate on` +

@@ -239,6 +239,19 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
       "--epochs",
       "0.5",
     );
+    // The table is not there either: it is not come to.
+    await refused(
+      2,
+      /--max-tokens is 4096, and base has positions for 38 tokens: use 38 or fewer/,
+      "finetune",
+      ...columns,
+      "--train",
+      `${folder}/none.csv`,
+      "--out",
+      merged,
+      "--max-tokens",
+      "4096",
+    );
     await refused(
       2,
       /LoRA has no option "blocks"/,

@@ -23,7 +23,7 @@ import { expand, project } from "../lib/adapters/block_products.ts";
 import type { Weight } from "../lib/models/model.ts";
 import { headParameters, type HeadShape, traceStep } from "../lib/train/step.ts";
 import { checkByDifferences, testGpu } from "./support/ops.ts";
-import { attachPooled, pool } from "./support/pool.ts";
+import { attachPooled } from "./support/pool.ts";
 import {
   fillSources,
   randomValues,
@@ -62,32 +62,6 @@ function valuesFor(adapter: Adapter, fresh: boolean): Values {
   return values;
 }
 
-/** Trainable parameters of an m×n layer, by the papers' formulas, at `pool`'s hyper-parameters. */
-const [r, b, E, f] = [pool.r, pool.blocks, pool.experts, pool.factor];
-const lowRank = (m: number, n: number) => (m + n) * r;
-const blocked = (m: number, n: number) => (m + n + b * b) * r;
-const trainableOf: Readonly<Record<string, (m: number, n: number) => number>> = {
-  "Head only": () => 0,
-  LoRA: lowRank,
-  rsLoRA: lowRank,
-  DoRA: (m, n) => lowRank(m, n) + m,
-  MELoRA: lowRank,
-  HydraLoRA: (m, n) => n * r + E * m * r + E * n,
-  MoELoRA: (m, n) => lowRank(m, n) + E * n,
-  HiRA: lowRank,
-  KronA: (m, n) => f * f + m * n / (f * f),
-  ReLoRA: lowRank,
-  GraLoRA: lowRank,
-  VeRA: (m) => m + r,
-  RandLoRA: (m, n) => Math.ceil(Math.min(m, n) / r) * (r + Math.min(m, n)),
-  BoRA: blocked,
-  "BoRA without Exp": blocked,
-  "BoRA without Norm": blocked,
-  "DoRA + BoRA": (m, n) => blocked(m, n) + m,
-  "BoRA banded Σ": (m, n) => (m + n + 3 * b * b) * r,
-  "BoRA dense Σ": (m, n) => blocked(m, n) + (b * r) ** 2,
-};
-
 for (const method of methods) {
   const adapter = attachTiny(method);
 
@@ -107,11 +81,7 @@ for (const method of methods) {
     targets.forEach((target, i) => checkByDifferences(loss, target, expected[i + 2], values, floor));
   });
 
-  Deno.test(`${method.name}: trainable parameters are as its formula says, and all get a gradient`, () => {
-    const base = [...model.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
-    const perLayer = trainableOf[method.name];
-    const formula = method.trainsBase ? base : 2 * perLayer(16, 16) + perLayer(24, 16);
-    assert.equal(adapter.trainableParameters, formula);
+  Deno.test(`${method.name}: all that is trained gets a gradient`, () => {
     const { graph } = traceStep(model, adapter, head, { examples, length }, true);
     const traced = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.name).sort();
     const named = [...adapter.parameters.keys(), ...headParameters(model, head).keys()];

@@ -7,6 +7,7 @@ import { constantWeights, startingWeights } from "../../lib/adapters/starting_we
 import { tracedParameters } from "../../lib/adapters/trace.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { grad } from "../../lib/graph/grad.ts";
+import { Graph } from "../../lib/graph/graph.ts";
 import { linear } from "../../lib/graph/ops/matmul.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
 import type { Encoder } from "../../lib/models/model.ts";
@@ -50,8 +51,29 @@ const cases: readonly Case[] = methods.filter(({ peft }) => peft).flatMap((metho
     : [own];
 });
 
-/** Methods that have no part which could be run without the frozen weight. */
-const multipliesByW = new Set(["HiRA", "DoRA", "DoRA + BoRA"]);
+/** Whether the method computes with the frozen weight itself: then it has no part that could be run without. */
+function readsWeight({ method, options }: Case): boolean {
+  const adapter = attach(model, method, { ...options, target: [path] } as AttachOptions);
+  const [adapted] = adapter.modules;
+  const graph = new Graph();
+  const [x, base] = [graph.input("x", [1, width]), graph.input("base", [1, width])];
+  let isRead = false;
+  method.forward({
+    ...adapted,
+    x,
+    dropped: x,
+    get weight() {
+      isRead = true;
+      return graph.weight(`${path}.weight`, weight.shape, false);
+    },
+    parameters: tracedParameters(graph, adapter, adapted),
+    lengths: graph.input("lengths", [1], "u32"),
+    base: () => base,
+    product: () => base,
+    addLoss: () => {},
+  });
+  return isRead;
+}
 
 /** Forward and backward of one layer for 8 texts of `length` tokens; `alone` leaves the frozen product out. */
 export function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean, length = 64): Work {
@@ -106,6 +128,6 @@ export const adapterLayers: Group = {
   works: (gpu) =>
     cases.flatMap((entry) => [
       layer(gpu, entry, false),
-      ...multipliesByW.has(entry.method.name) ? [] : [layer(gpu, entry, true)],
+      ...readsWeight(entry) ? [] : [layer(gpu, entry, true)],
     ]),
 };

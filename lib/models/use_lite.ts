@@ -22,7 +22,10 @@ const layers = [
 ];
 const ffn = 1536;
 
-/** Longest text the position table is made for. */
+/**
+ * Longest text the position table is made for. The published graph reads a text's first 128 tokens; its sinusoids go on, and
+ * GLUE's longer texts are read whole here.
+ */
 const maxTokens = 512;
 
 /** The linear layers adapters can attach to. */

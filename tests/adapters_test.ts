@@ -234,6 +234,8 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(odd({ r: 2.5 }), /rank 2\.5 does not fit/);
   assert.throws(odd({ r: "eight" }), /BoRA: r is "eight"; give a number/);
   assert.throws(odd({ alpha: "auto" }), /alpha is "auto"; give a number/);
+  assert.throws(odd({ blocks: "half" }), /BoRA: blocks is "half"; give a number or "auto"$/);
+  assert.throws(odd({ blocks: NaN }), /BoRA: blocks is null; give a number or "auto"$/);
   assert.throws(() => attach(model, krona, { r: 0, target }), /rank 0: use a whole number from 1/);
   assert.throws(odd({ dropout: NaN }), /BoRA: dropout is null; give a number/);
   assert.throws(odd({ dropout: 1 }), /dropout 1 is not in \[0, 1\)/);

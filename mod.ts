@@ -83,7 +83,15 @@ export { writeMergedModel } from "./lib/train/merge_folder.ts";
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export { interpretedUpdates, type Update } from "./lib/analysis/updates.ts";
 export { type Spectrum, spectrumOf } from "./lib/analysis/spectrum.ts";
-export type { Encoder, HeadLayout, LinearModule, PairTokens, Tracer, Weight } from "./lib/models/model.ts";
+export type {
+  Encoder,
+  HeadLayout,
+  LinearModule,
+  LinearRole,
+  PairTokens,
+  Tracer,
+  Weight,
+} from "./lib/models/model.ts";
 export { type PackedWeight, type Packing, packModel } from "./lib/models/packing.ts";
 export type { WeightFingerprint } from "./lib/models/fingerprint.ts";
 export type { HubOptions } from "./lib/models/hub.ts";

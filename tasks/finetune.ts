@@ -1,10 +1,11 @@
 /** `deno task finetune`: an adapter and a head for the user's own table, written as a folder of PEFT's. `--help` lists the options. */
 
 import { parseArgs } from "node:util";
-import { type Adapter, attach, type AttachOptions } from "../lib/adapters/attach.ts";
+import type { Adapter } from "../lib/adapters/attach.ts";
 import { writeLabels } from "../lib/adapters/labels.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
+import { attachSystem } from "../lib/adapters/systems.ts";
 import { readOwnTask } from "../lib/data/own_task.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { writeFolder } from "../lib/files.ts";
@@ -34,15 +35,15 @@ anywhere after deno task merge.
   --method NAME        ${
   methods.filter(({ peft }) => peft).map(({ name }) => name).join(", ")
 } (default: BoRA)
-  --r N                rank (default: 8)
-  --alpha N            α, the update's scale times r (default: 16)
-  --blocks N           blocks of BoRA and its kin, or auto (default)
+  --r N                rank (default: the method's own, for most 8)
+  --alpha N            α, the update's scale times r (default: the method's own, for most 16)
+  --blocks N           blocks of BoRA and its kin, or auto (default: the method's own; BoRA's is auto)
   --dropout P          of the adapter's input (default: 0.05)
   --target NAME        layers to adapt, by name (repeatable; default: ${defaultTarget.join(" and ")})
   --learning-rate R    default: 3e-4
   --epochs N           default: 3
   --batch-size N       default: 32
-  --max-tokens N       longer texts are cut (default: 128)
+  --max-tokens N       longer texts are cut; the model's positions are the limit (default: 128, or all there are)
   --seed N             default: 0
   --out DIR            a folder that does not exist yet
   --help               this text
@@ -62,12 +63,12 @@ function readArguments() {
       r: { type: "string" },
       alpha: { type: "string" },
       blocks: { type: "string" },
-      dropout: { type: "string" },
+      dropout: { type: "string", default: "0.05" },
       target: { type: "string", multiple: true, default: defaultTarget },
       "learning-rate": { type: "string", default: "3e-4" },
       epochs: { type: "string", default: "3" },
       "batch-size": { type: "string", default: "32" },
-      "max-tokens": { type: "string", default: "128" },
+      "max-tokens": { type: "string" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
       help: { type: "boolean", default: false },
@@ -97,20 +98,24 @@ function countOf(values: Arguments, name: keyof Arguments, least: number): numbe
   throw new UsageError(`--${name} wants a whole number from ${least}, not ${value}`);
 }
 
-/** The adapter that the command line describes: its defaults where the method has the option, what was given in any case. */
-function adapterOf(model: Encoder, values: Arguments): Adapter {
-  const method = methodByName(values.method);
-  const given = (["r", "alpha", "blocks", "dropout"] as const).filter((name) => values[name] !== undefined);
-  const own = given.map((name) => [name, values[name] === "auto" ? "auto" : numberOf(values, name)]);
-  const usual = Object.entries({ r: 8, alpha: 16, dropout: 0.05 }).filter(([name]) =>
-    name in method.defaults
+/** The most tokens a text may have: as many as asked for, or 128 where the model has positions for them. */
+function maxTokensOf({ name, maxTokens: most = Infinity }: Encoder, asked: number | undefined): number {
+  if (asked === undefined) return Math.min(128, most);
+  if (asked <= most) return asked;
+  throw new UsageError(
+    `--max-tokens is ${asked}, and ${name} has positions for ${most} tokens: use ${most} or fewer`,
   );
-  const options = {
-    ...Object.fromEntries(usual),
-    ...method.auto?.includes("blocks") ? { blocks: "auto" } : {},
-    ...Object.fromEntries(own),
-  };
-  const adapter = attach(model, method, { ...options, target: values.target } as AttachOptions);
+}
+
+/** The adapter that the command line describes: the method's own defaults but for what was given, and dropout. */
+function adapterOf(model: Encoder, values: Arguments): Adapter {
+  const { method, target } = values;
+  const given = (["r", "alpha", "blocks"] as const).filter((name) => values[name] !== undefined);
+  const options = Object.fromEntries(
+    given.map((name) => [name, values[name] === "auto" ? "auto" : numberOf(values, name)]),
+  );
+  const system = { label: method, method, options };
+  const adapter = attachSystem(model, system, { target }, numberOf(values, "dropout"));
   checkSavable(model, adapter);
   return adapter;
 }
@@ -138,13 +143,14 @@ async function main(): Promise<void> {
   ) => required(values, name));
   const { dev, pair, regression } = values;
   const options = optionsOf(values);
-  const maxTokens = countOf(values, "max-tokens", 3);
+  const askedTokens = values["max-tokens"] === undefined ? undefined : countOf(values, "max-tokens", 3);
   asUsage(() => methodByName(values.method));
   const out = await newFolder(wanted);
   using _ = await lockFor(out);
-  const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const model = await loadEncoder(source);
+  const maxTokens = maxTokensOf(model, askedTokens);
   const adapter = asUsage(() => adapterOf(model, values));
+  const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const split = await task.load();
   console.log(
     `${split.train.length} examples to train on, ${split.dev.length} to evaluate on` +

@@ -23,7 +23,7 @@ import { expand, project } from "../lib/adapters/block_products.ts";
 import type { Weight } from "../lib/models/model.ts";
 import { headParameters, type HeadShape, traceStep } from "../lib/train/step.ts";
 import { checkByDifferences, testGpu } from "./support/ops.ts";
-import { attachPooled, pool } from "./support/pool.ts";
+import { attachPooled } from "./support/pool.ts";
 import {
   fillSources,
   randomValues,
@@ -62,32 +62,6 @@ function valuesFor(adapter: Adapter, fresh: boolean): Values {
   return values;
 }
 
-/** Trainable parameters of an m×n layer, by the papers' formulas, at `pool`'s hyper-parameters. */
-const [r, b, E, f] = [pool.r, pool.blocks, pool.experts, pool.factor];
-const lowRank = (m: number, n: number) => (m + n) * r;
-const blocked = (m: number, n: number) => (m + n + b * b) * r;
-const trainableOf: Readonly<Record<string, (m: number, n: number) => number>> = {
-  "Head only": () => 0,
-  LoRA: lowRank,
-  rsLoRA: lowRank,
-  DoRA: (m, n) => lowRank(m, n) + m,
-  MELoRA: lowRank,
-  HydraLoRA: (m, n) => n * r + E * m * r + E * n,
-  MoELoRA: (m, n) => lowRank(m, n) + E * n,
-  HiRA: lowRank,
-  KronA: (m, n) => f * f + m * n / (f * f),
-  ReLoRA: lowRank,
-  GraLoRA: lowRank,
-  VeRA: (m) => m + r,
-  RandLoRA: (m, n) => Math.ceil(Math.min(m, n) / r) * (r + Math.min(m, n)),
-  BoRA: blocked,
-  "BoRA without Exp": blocked,
-  "BoRA without Norm": blocked,
-  "DoRA + BoRA": (m, n) => blocked(m, n) + m,
-  "BoRA banded Σ": (m, n) => (m + n + 3 * b * b) * r,
-  "BoRA dense Σ": (m, n) => blocked(m, n) + (b * r) ** 2,
-};
-
 for (const method of methods) {
   const adapter = attachTiny(method);
 
@@ -107,11 +81,7 @@ for (const method of methods) {
     targets.forEach((target, i) => checkByDifferences(loss, target, expected[i + 2], values, floor));
   });
 
-  Deno.test(`${method.name}: trainable parameters are as its formula says, and all get a gradient`, () => {
-    const base = [...model.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
-    const perLayer = trainableOf[method.name];
-    const formula = method.trainsBase ? base : 2 * perLayer(16, 16) + perLayer(24, 16);
-    assert.equal(adapter.trainableParameters, formula);
+  Deno.test(`${method.name}: all that is trained gets a gradient`, () => {
     const { graph } = traceStep(model, adapter, head, { examples, length }, true);
     const traced = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.name).sort();
     const named = [...adapter.parameters.keys(), ...headParameters(model, head).keys()];
@@ -239,7 +209,7 @@ Deno.test("⟨dσ, σ⟩ = 0, and σ → cσ changes nothing", () => {
 });
 
 Deno.test("blocks: auto takes the largest common divisor ≤ ⌊√n⌋; a number that does not divide is refused with the nearest", () => {
-  const layer = (m: number, n: number) => ({ path: "layer", target: "query", m, n });
+  const layer = (m: number, n: number) => ({ path: "layer", target: "query", role: "query", m, n }) as const;
   assert.equal(resolveBlocks(layer(768, 768), "auto"), 24);
   assert.equal(resolveBlocks(layer(1024, 4096), "auto"), 64);
   assert.equal(resolveBlocks(layer(7, 13), "auto"), 1);
@@ -264,6 +234,8 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(odd({ r: 2.5 }), /rank 2\.5 does not fit/);
   assert.throws(odd({ r: "eight" }), /BoRA: r is "eight"; give a number/);
   assert.throws(odd({ alpha: "auto" }), /alpha is "auto"; give a number/);
+  assert.throws(odd({ blocks: "half" }), /BoRA: blocks is "half"; give a number or "auto"$/);
+  assert.throws(odd({ blocks: NaN }), /BoRA: blocks is null; give a number or "auto"$/);
   assert.throws(() => attach(model, krona, { r: 0, target }), /rank 0: use a whole number from 1/);
   assert.throws(odd({ dropout: NaN }), /BoRA: dropout is null; give a number/);
   assert.throws(odd({ dropout: 1 }), /dropout 1 is not in \[0, 1\)/);
@@ -308,7 +280,13 @@ Deno.test("names, ends of paths and all-linear select; a regular expression may 
 
 Deno.test("layers are counted as PEFT does: the last number with a name before it, or the path's beginning", () => {
   const paths = ["layer.0.query", "encoder.layer.1.query", "layers.0.experts.1.up", "pooler.query"];
-  const linears = paths.map((path) => ({ path, target: path.split(".").at(-1)!, m: 16, n: 16 }));
+  const linears = paths.map((path) => ({
+    path,
+    target: path.split(".").at(-1)!,
+    role: "other" as const,
+    m: 16,
+    n: 16,
+  }));
   const chosen = (layers: readonly number[]) =>
     selectModules({ name: "deep", linears }, { target: "all-linear", layers }).map(({ path }) => path);
   assert.deepEqual(chosen([0]), [paths[0]]);

@@ -7,7 +7,7 @@ import { full, headOnly } from "../lib/adapters/base_only.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import type { Method } from "../lib/adapters/method.ts";
 import { melora } from "../lib/adapters/melora.ts";
-import { countMethod } from "../lib/analysis/counts.ts";
+import { attentionForward, countMethod } from "../lib/analysis/counts.ts";
 import { modelShapes } from "../lib/analysis/shapes.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
@@ -64,6 +64,18 @@ Deno.test("RoBERTa-base by hand: r 8 on query and value", () => {
   assert.equal(count(full).trainingStep, 3 * base);
   assert.equal(count(headOnly).trainable, 0);
   assert.equal(count(headOnly).trainingStep, base);
+});
+
+Deno.test("attention's products are counted by what a layer is for, whatever it is called", () => {
+  const shape = shapeOf("RoBERTa-base");
+  assert.equal(attentionForward(shape, 128), 2 * 128 * 12 * 768);
+  const renamed = shape.linears.map((module) => ({
+    ...module,
+    target: module.target.replace("query", "q_proj"),
+  }));
+  assert.equal(attentionForward({ linears: renamed }, 128), 2 * 128 * 12 * 768);
+  // 32 heads of 128, though keys and values have 8.
+  assert.equal(attentionForward(shapeOf("LLaMA-3-8B"), 1), 2 * 32 * 4096);
 });
 
 Deno.test("what is counted is what is attached", () => {

@@ -4,13 +4,16 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { type AutotuneOptions, Autotuner, type Contest, type Field } from "../lib/gpu/autotuner.ts";
+import type { BufferView } from "../lib/gpu/program.ts";
 import { Gpu, openGpu } from "../lib/gpu/device.ts";
 import { type DeviceTraits, type Kernel, renderKernel } from "../lib/gpu/kernel.ts";
 import { userCachePath } from "../lib/gpu/tuning_cache.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { contestsOf } from "../lib/graph/contests.ts";
+import { fuse } from "../lib/graph/fuse.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
+import { activate } from "../lib/graph/ops/activation.ts";
 import { matmul, type MatmulOptions } from "../lib/graph/ops/matmul.ts";
 import { packedLinear } from "../lib/graph/ops/packed_linear.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
@@ -124,7 +127,7 @@ function contestOf(gpu: Gpu, kernels: Readonly<Record<string, Kernel>>, bucket =
           grid: [count / 64, 1, 1] as const,
         }],
       }));
-      return { candidates, result, [Symbol.dispose]: () => gpu.destroyBuffer(buffer) };
+      return { candidates, results: [result], [Symbol.dispose]: () => gpu.destroyBuffer(buffer) };
     },
   };
   return { contest, made };
@@ -164,6 +167,51 @@ Deno.test("a kernel that is wrong in one bit, writes nothing or does not compile
   );
   assert.match(reports[1], /"idle" is not used: value 0 is 0, the default's is 1/);
   assert.match(reports[2], /"broken" is not used: Kernel "writer" does not compile/);
+});
+
+Deno.test("a kernel that is right in its first output and wrong in its second is refused", async () => {
+  const gpu = await testGpu();
+  const reports: string[] = [];
+  const cache = `${await Deno.makeTempDir()}/kernels.json`;
+  const both = (name: string, second: Kernel, views: readonly BufferView[]) => ({
+    name,
+    calls: [slow, second].map((kernel, i) => ({
+      label: `${name} ${i}`,
+      kernel,
+      params: { rounds: 0 },
+      views: { out: views[i] },
+      grid: [count / 64, 1, 1] as const,
+    })),
+  });
+  const { contest } = contestOf(gpu, { slow, wrong: fast });
+  const field = () => {
+    const buffers = ["first", "second"].map((label) => gpu.createBuffer(label, 4 * count));
+    const results = buffers.map((buffer) => ({ buffer, offset: 0, bytes: 4 * count }));
+    return {
+      candidates: [both("slow", slow, results), both("wrong", writer("2.0"), results)],
+      results,
+      [Symbol.dispose]: () => buffers.forEach((buffer) => gpu.destroyBuffer(buffer)),
+    };
+  };
+  const tuner = new Autotuner({ cache, report: (line) => reports.push(line) });
+  await tuner.tune(gpu, [{ ...contest, field }]);
+  assert.equal(tuner.choices.get("writers"), "slow");
+  assert.equal(reports.length, 1);
+  assert.match(reports[0], /"wrong" is not used: value 0 of output 2 is 2, the default's is 1$/);
+});
+
+Deno.test("of a node with two outputs both are compared", async () => {
+  const graph = new Graph();
+  const z = matmul(graph.weight("x", [68, 20], false), graph.weight("W", [132, 20], false), {
+    transposeB: true,
+  });
+  const y = activate("gelu", z);
+  const [both] = fuse([z.node, y.node], new Set([z]));
+  const gpu = await testGpu();
+  using field = contestsOf(gpu, [both])[0].field();
+  const written = field.candidates[0].calls.flatMap(({ views }) => Object.values(views));
+  assert.equal(field.results.length, 2);
+  assert.ok(field.results.every((result) => written.includes(result)));
 });
 
 Deno.test("what is in the cache is not measured; other source or another bucket is", async () => {

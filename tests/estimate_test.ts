@@ -9,6 +9,8 @@ import { families, taskByName } from "../lib/data/registry.ts";
 import type { Split, Task, TaskFamily } from "../lib/data/task.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
+import { publishedConfig } from "../lib/models/published_configs.ts";
+import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { encodeExamples, fineTune, headOf } from "../lib/train/fine_tune.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
 import { makeBatches } from "../lib/train/batches.ts";
@@ -84,6 +86,23 @@ Deno.test("an estimate of USE-lite on real texts has the steps and the bytes of 
   const { train, dev } = await task.load();
   const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"], dropout: 0.05 });
   await assertEstimated(model, adapter, task, { train: train.slice(0, 10), dev: dev.slice(0, 6) });
+});
+
+Deno.test("texts of thousands of tokens take no memory that grows with their square", async () => {
+  const config = { ...publishedConfig("roberta-base")!, positions: 4098, vocabulary: 100, layers: 2 };
+  const model = unloadedEncoder("long", config);
+  assert.equal(model.maxTokens, 4096);
+  const adapter = attachPooled(model, bora, ["query", "value"]);
+  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+  const of = async (length: number) => {
+    const example = { texts: [Array<number>(length).fill(0)], label: 0 };
+    const one = { ...options, batchSize: 1 };
+    return await estimateTraining(model, adapter, head, [example], [[example]], one);
+  };
+  const [half, whole] = [await of(2048), await of(4096)];
+  // Of the feed-forward layer, in float32; a head's scores alone would be 12 · 4096² of them.
+  assert.equal(whole.largestBuffer.bytes, 4096 * 3072 * 4);
+  assert.ok(whole.peakBytes < 2 * half.peakBytes);
 });
 
 async function estimated(args: readonly string[], env?: Record<string, string>) {

@@ -238,6 +238,19 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
       "--epochs",
       "0.5",
     );
+    // The table is not there either: it is not come to.
+    await refused(
+      2,
+      /--max-tokens is 4096, and base has positions for 38 tokens: use 38 or fewer/,
+      "finetune",
+      ...columns,
+      "--train",
+      `${folder}/none.csv`,
+      "--out",
+      merged,
+      "--max-tokens",
+      "4096",
+    );
     await refused(
       2,
       /LoRA has no option "blocks"/,
@@ -280,6 +293,25 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
       /labels\.json: id2label has the ids 0, 1, and the head has 3/,
     );
     assert.equal(await readLabels(base, 3), undefined);
+  }));
+
+Deno.test("a method's own defaults hold unless an option says otherwise", () =>
+  withBase("RoBERTa", {}, async (folder) => {
+    await Deno.writeTextFile(`${folder}/data.csv`, csv);
+    const configOf = async (method: string, ...more: string[]) => {
+      const out = `${folder}/${method} ${more.join(" ")}`;
+      const { code, stderr } = await task(
+        ...["finetune", "--model", `${folder}/base`, "--train", `${folder}/data.csv`] as const,
+        ...["--text", "text", "--label", "kind", ...briefly, "--epochs", "1"],
+        ...["--method", method, ...more, "--out", out],
+      );
+      assert.equal(code, 0, stderr);
+      return JSON.parse(await Deno.readTextFile(`${out}/adapter_config.json`));
+    };
+    const { r, randlora_alpha, randlora_dropout } = await configOf("RandLoRA");
+    assert.deepEqual([r, randlora_alpha, randlora_dropout], [32, 640, 0.05]);
+    const gra = await configOf("GraLoRA", "--r", "4", "--dropout", "0");
+    assert.deepEqual([gra.r, gra.alpha, gra.gralora_k, gra.gralora_dropout], [4, 16, 2, 0]);
   }));
 
 Deno.test("a merge that cannot be finished leaves nothing: no head, and weights beyond F16", () =>

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { plainDevice, renderKernel } from "../lib/gpu/kernel.ts";
+import { buildProgram } from "../lib/gpu/program.ts";
 import { plan } from "../lib/graph/plan.ts";
 import { runTraining, trainingCases } from "../tasks/conformance/run.ts";
 import { defaultLimits, limitsOf, openAtDefaultLimits } from "../tasks/conformance/default_limits.ts";
@@ -68,6 +69,28 @@ Deno.test("workgroup memory of a type that is not known is refused, not passed o
     "struct S { a: f32, }\nvar<workgroup> s: S;\n@compute @workgroup_size(1) fn main() { s.a = 1.0; }";
   const kernel = renderKernel({ name: "unknown", text });
   await assert.rejects(() => gpu.pipelines.get(kernel), /maxComputeWorkgroupStorageSize NaN/);
+});
+
+Deno.test("a dispatch of more workgroups than a side may have is refused before it is recorded", async () => {
+  const kernel = renderKernel({
+    name: "nothing",
+    text: "@group(0) @binding(0) var<storage, read_write> b: array<f32>;\n" +
+      "@compute @workgroup_size(1) fn main() { b[0] = 1.0; }",
+  });
+  const buffer = gpu.createBuffer("b", 4);
+  const call = (x: number) => ({
+    label: "long",
+    kernel,
+    params: {},
+    views: { b: { buffer, offset: 0, bytes: 4 } },
+    grid: [1, x, 1] as const,
+  });
+  (await buildProgram(gpu, "widest", [call(65_535)]))[Symbol.dispose]();
+  await assert.rejects(
+    () => buildProgram(gpu, "wider", [call(65_536)]),
+    /wider: long needs 1×65536×1 workgroups, and no side may have more than 65535: use a smaller batch/,
+  );
+  gpu.destroyBuffer(buffer);
 });
 
 Deno.test("a buffer is bound up to 128 MiB and refused beyond", () => {

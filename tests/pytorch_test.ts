@@ -72,9 +72,23 @@ async function checkGradients({ trainable }: Trainer, expected: Tensors): Promis
   }
 }
 
-Deno.test("PyTorch's steps are there for every method", () => {
-  assert.deepEqual(Object.keys(fixture.methods), methods.map(({ name }) => name));
+Deno.test("PyTorch has no steps of a method that is gone", () => {
+  const names = methods.map(({ name }) => name);
+  assert.deepEqual(Object.keys(fixture.methods).filter((name) => !names.includes(name)), []);
 });
+
+for (const [name, { options, start }] of Object.entries<Steps>(fixture.methods)) {
+  Deno.test(`${name}: its trainable parameters are as many as the formula's in PyTorch`, () => {
+    const model = fixtureEncoder();
+    const method = methodByName(name);
+    const adapter = attach(model, method, { ...options, target: fixture.targets } as AttachOptions);
+    const own = Object.entries(start).filter(([tensor]) => !tensor.startsWith("head."));
+    const counted = method.trainsBase
+      ? [...model.weights].map(([, { data }]) => data)
+      : own.map(([, data]) => data);
+    assert.equal(adapter.trainableParameters, counted.reduce((sum, { length }) => sum + length, 0));
+  });
+}
 
 for (const [method, steps] of Object.entries<Steps>(fixture.methods)) {
   Deno.test(`${method}: three steps agree with PyTorch's`, async () => {

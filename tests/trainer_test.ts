@@ -10,7 +10,7 @@ import { Graph } from "../lib/graph/graph.ts";
 import { linear } from "../lib/graph/ops/matmul.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import { batchInputs, type Encoded, inputArrays, makeBatches } from "../lib/train/batches.ts";
+import { batchInputs, bucketOf, type Encoded, inputArrays, makeBatches } from "../lib/train/batches.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
 import type { HeadShape } from "../lib/train/step.ts";
@@ -330,6 +330,19 @@ Deno.test("batches: every example once, one batch not full, lengths that hold th
   }
   assert.notDeepEqual(makeBatches(examples, 4, 3, 1), batches);
   assert.notDeepEqual(makeBatches(examples, 4, 4, 2), batches);
+});
+
+Deno.test("padded lengths: few up to 512, as they always were, and multiples of 128 beyond, whatever the length", () => {
+  const padded = (length: number) => bucketOf({ texts: [Array<number>(length).fill(0)], label: 0 });
+  const upTo512 = [...new Set(Array.from({ length: 512 }, (_, i) => padded(i + 1)))];
+  assert.deepEqual(upTo512, [8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]);
+  assert.deepEqual([513, 640, 641, 1000, 4096, 4097, 100_000].map(padded), [
+    ...[640, 640, 768, 1024, 4096, 4224, 100_096],
+  ]);
+  const lengths = [700, 3, 600, 2000, 5, 640, 1999, 9];
+  const texts = lengths.map((length) => ({ texts: [Array<number>(length).fill(0)], label: 0 }));
+  const batches = makeBatches(texts, 2, 0, 0);
+  assert.deepEqual(batches.map(({ length }) => length).sort((a, b) => a - b), [8, 640, 768, 2048]);
 });
 
 for (const [name, head] of Object.entries(heads)) {

@@ -1,12 +1,13 @@
 /** One 768×768 layer of 512 tokens under every method, forward and backward: the whole layer, and the adapter alone. */
 
 import { attach, type AttachOptions } from "../../lib/adapters/attach.ts";
-import type { Method } from "../../lib/adapters/method.ts";
+import type { AdapterOptions, Method } from "../../lib/adapters/method.ts";
 import { methods } from "../../lib/adapters/registry.ts";
 import { constantWeights, startingWeights } from "../../lib/adapters/starting_weights.ts";
 import { tracedParameters } from "../../lib/adapters/trace.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { grad } from "../../lib/graph/grad.ts";
+import { Graph } from "../../lib/graph/graph.ts";
 import { linear } from "../../lib/graph/ops/matmul.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
 import type { Encoder } from "../../lib/models/model.ts";
@@ -22,7 +23,7 @@ const model: Encoder = {
   name: "one layer",
   weights: new Map([[`${path}.weight`, weight]]),
   constants: new Map(),
-  linears: [{ path, target: path, m: width, n: width }],
+  linears: [{ path, target: path, role: "other", m: width, n: width }],
   width,
   multiplyAddsPerToken: width * width,
   vocabulary: 1,
@@ -40,16 +41,39 @@ export interface Case {
 }
 
 const cases: readonly Case[] = methods.filter(({ peft }) => peft).flatMap((method) => {
-  const label = `${method.name}${"r" in method.defaults ? ` r ${method.defaults.r}` : ""}`;
-  const blocks = "blocks" in method.defaults ? ` b ${method.defaults.blocks}` : "";
-  const own = { label: label + blocks, method, options: {} };
+  const defaults: AdapterOptions & { readonly r?: number; readonly blocks?: number | "auto" } =
+    method.defaults;
+  const options = defaults.blocks === "auto" ? { blocks: 16 } : {};
+  const { r, blocks } = { ...defaults, ...options };
+  const own = { label: `${method.name} r ${r}${blocks ? ` b ${blocks}` : ""}`, method, options };
   return method.name === "BoRA"
     ? [own, { label: "BoRA r 8 b auto", method, options: { blocks: "auto" } }]
     : [own];
 });
 
-/** Methods that have no part which could be run without the frozen weight. */
-const multipliesByW = new Set(["HiRA", "DoRA", "DoRA + BoRA"]);
+/** Whether the method computes with the frozen weight itself: then it has no part that could be run without. */
+function readsWeight({ method, options }: Case): boolean {
+  const adapter = attach(model, method, { ...options, target: [path] } as AttachOptions);
+  const [adapted] = adapter.modules;
+  const graph = new Graph();
+  const [x, base] = [graph.input("x", [1, width]), graph.input("base", [1, width])];
+  let isRead = false;
+  method.forward({
+    ...adapted,
+    x,
+    dropped: x,
+    get weight() {
+      isRead = true;
+      return graph.weight(`${path}.weight`, weight.shape, false);
+    },
+    parameters: tracedParameters(graph, adapter, adapted),
+    lengths: graph.input("lengths", [1], "u32"),
+    base: () => base,
+    product: () => base,
+    addLoss: () => {},
+  });
+  return isRead;
+}
 
 /** Forward and backward of one layer for 8 texts of `length` tokens; `alone` leaves the frozen product out. */
 export function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean, length = 64): Work {
@@ -104,6 +128,6 @@ export const adapterLayers: Group = {
   works: (gpu) =>
     cases.flatMap((entry) => [
       layer(gpu, entry, false),
-      ...multipliesByW.has(entry.method.name) ? [] : [layer(gpu, entry, true)],
+      ...readsWeight(entry) ? [] : [layer(gpu, entry, true)],
     ]),
 };

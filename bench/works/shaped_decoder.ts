@@ -30,11 +30,11 @@ export interface ShapedDecoder extends Encoder {
 function linearsOf(layers: number): LinearModule[] {
   return Array.from({ length: layers }, (_, i) =>
     [
-      { target: "query", m: width, n: width },
-      ...["key", "value"].map((target) => ({ target, m: kvHeads * headDim, n: width })),
-      { target: "output", m: width, n: width },
-      ...["gate", "up"].map((target) => ({ target, m: inner, n: width })),
-      { target: "down", m: width, n: inner },
+      { target: "query", role: "query" as const, m: width, n: width },
+      ...(["key", "value"] as const).map((role) => ({ target: role, role, m: kvHeads * headDim, n: width })),
+      { target: "output", role: "attention output" as const, m: width, n: width },
+      ...["gate", "up"].map((target) => ({ target, role: "feed-forward" as const, m: inner, n: width })),
+      { target: "down", role: "feed-forward" as const, m: width, n: inner },
     ].map((module) => ({ ...module, path: `layer.${i}.${module.target}` }))).flat();
 }
 

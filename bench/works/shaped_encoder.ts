@@ -21,9 +21,10 @@ function linearsOf(layers: number, width: number): LinearModule[] {
   const inner = 4 * width;
   return Array.from({ length: layers }, (_, i) =>
     [
-      ...["query", "key", "value", "output"].map((target) => ({ target, m: width, n: width })),
-      { target: "ffn_in", m: inner, n: width },
-      { target: "ffn_out", m: width, n: inner },
+      ...(["query", "key", "value"] as const).map((role) => ({ target: role, role, m: width, n: width })),
+      { target: "output", role: "attention output" as const, m: width, n: width },
+      { target: "ffn_in", role: "feed-forward" as const, m: inner, n: width },
+      { target: "ffn_out", role: "feed-forward" as const, m: width, n: inner },
     ].map((module) => ({ ...module, path: `layer.${i}.${module.target}` }))).flat();
 }
 

@@ -32,7 +32,7 @@ export interface Trainee {
 /** Multiply-adds of the first layer's query, key and value. */
 function firstProjections({ linears }: Encoder): number {
   return linears
-    .filter(({ path }) => /^layer\.0\.(attention\.)?(query|key|value)$/.test(path))
+    .filter(({ path, role }) => path.startsWith("layer.0.") && ["query", "key", "value"].includes(role))
     .reduce((sum, { m, n }) => sum + m * n, 0);
 }
 
@@ -73,7 +73,7 @@ export function decoderTrainee(layers: number, vocabulary: number, batch: BatchS
 /** The embedded suite's encoder, adapters on query and value. */
 export async function useLiteTrainee(batch: BatchShape): Promise<Trainee> {
   const model = await loadUseLite();
-  const inputs = model.linears.filter(({ target }) => target === "query").map(({ n }) => n);
+  const inputs = model.linears.filter(({ role }) => role === "query").map(({ n }) => n);
   const { shape: [m, n] } = model.weights.get("layer.0.residual.weight")!;
   return {
     model,

@@ -9,12 +9,16 @@ function validBlocks(m: number, n: number): number[] {
 
 /**
  * The number of blocks for a layer. "auto" is the largest common divisor of m and n that is ≤ ⌊√n⌋ (the paper's
- * b = ⌊√n⌋, made to divide).
+ * b = ⌊√n⌋, made to divide) and that `suits` what else the method wants of b, as 1 always does.
  * @throws Error naming m, n, b and the nearest valid numbers when b does not divide both.
  */
-export function resolveBlocks({ path, m, n }: LinearModule, blocks: number | "auto"): number {
+export function resolveBlocks(
+  { path, m, n }: LinearModule,
+  blocks: number | "auto",
+  suits: (b: number) => boolean = () => true,
+): number {
   const valid = validBlocks(m, n);
-  if (blocks === "auto") return valid.filter((b) => b <= Math.floor(Math.sqrt(n))).at(-1)!;
+  if (blocks === "auto") return valid.findLast((b) => b === 1 || b <= Math.floor(Math.sqrt(n)) && suits(b))!;
   if (valid.includes(blocks)) return blocks;
   const below = valid.filter((b) => b < blocks).at(-1);
   const above = valid.find((b) => b > blocks);

@@ -48,9 +48,9 @@ export const boraBanded: Method<BoraOptions> = {
     return expand(v, B, b, scaleOf(options), base());
   },
   mergeable: true,
-  cost({ m, n, path, target }, options) {
-    const b = resolveBlocks({ m, n, path, target }, options.blocks);
-    const { r } = options;
+  cost(module, options) {
+    const b = resolveBlocks(module, options.blocks);
+    const [{ m, n }, { r }] = [module, options];
     // P_δ A is made once a step for either band, and its gradient P_δᵀ dA; P itself is a constant.
     return { ...productCost((m + 3 * n + 3 * b * b) * r), step: 4 * r * r * n };
   },

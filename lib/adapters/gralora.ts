@@ -33,7 +33,7 @@ export const graLora: Method<BlockOptions> = {
   auto: ["blocks"],
   parameters(module, { r, blocks }) {
     checkRank(module, r);
-    const [{ m, n }, b] = [module, resolveBlocks(module, blocks)];
+    const [{ m, n }, b] = [module, resolveBlocks(module, blocks, (b) => r % b === 0)];
     if (r % b !== 0) throw new Error(`rank ${r} is not a multiple of ${b} blocks: change one of them`);
     return {
       A: { shape: [b, n / b, r], init: { kind: "kaiming", fan: n / b } },

@@ -7,6 +7,7 @@
  * block j, zeros. Trainable: (m + n)r, rank up to b·r. In BoRA's terms Σ_jj = I and Σ_jk = 0. Merges.
  */
 
+import type { LinearModule } from "../models/model.ts";
 import { resolveBlocks } from "./blocks.ts";
 import { expand, project } from "./block_products.ts";
 import {
@@ -19,6 +20,11 @@ import {
   zeros,
 } from "./method.ts";
 
+/** b; "auto" leaves each mini extents that are no smaller than its rank. */
+function blocksOf(module: LinearModule, { r, blocks }: BlockOptions): number {
+  return resolveBlocks(module, blocks, (b) => Math.min(module.m, module.n) / b >= r);
+}
+
 /** MELoRA: block-diagonal ΔW = s·diag(B_j A_j). */
 export const melora: Method<BlockOptions> = {
   name: "MELoRA",
@@ -26,8 +32,8 @@ export const melora: Method<BlockOptions> = {
   trainsBase: false,
   defaults: blockDefaults,
   auto: ["blocks"],
-  parameters(module, { r, blocks }) {
-    const b = resolveBlocks(module, blocks);
+  parameters(module, options) {
+    const [b, { r }] = [blocksOf(module, options), options];
     checkRank({ ...module, m: module.m / b, n: module.n / b }, r);
     return {
       A: { shape: [r, module.n], init: { kind: "kaiming", fan: module.n / b } },
@@ -35,7 +41,7 @@ export const melora: Method<BlockOptions> = {
     };
   },
   forward({ dropped, parameters: { A, B }, module, options, base }) {
-    const b = resolveBlocks(module, options.blocks);
+    const b = blocksOf(module, options);
     return expand(project(dropped, A, b), B, b, scaleOf(options), base());
   },
   mergeable: true,

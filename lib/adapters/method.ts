@@ -31,8 +31,8 @@ export interface BlockOptions extends LowRankOptions {
 /** PEFT's r and dropout, α = 2r as the LoRA paper's GLUE runs have it. */
 export const lowRankDefaults: LowRankOptions = { r: 8, alpha: 16, dropout: 0 };
 
-/** `lowRankDefaults`, and the paper's b. */
-export const blockDefaults: BlockOptions = { ...lowRankDefaults, blocks: 16 };
+/** `lowRankDefaults`, and as many blocks as fit the layer: no number divides the extents of every model. */
+export const blockDefaults: BlockOptions = { ...lowRankDefaults, blocks: "auto" };
 
 /** How an adapter's tensor starts. */
 export type Initializer =

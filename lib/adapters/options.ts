@@ -20,11 +20,13 @@ function checkOption<O extends AdapterOptions>(method: Method<O>, name: string, 
   if (!names.includes(name)) {
     throw new Error(`${method.name} has no option "${name}"; it has ${names.join(", ") || "none"}`);
   }
-  const kind = typeof method.defaults[name as keyof O];
+  const isAuto = method.auto?.includes(name);
+  const kind = isAuto ? "number" : typeof method.defaults[name as keyof O];
   const fits = typeof value === "number"
-    ? kind === "number" && Number.isFinite(value) || method.auto?.includes(name)
-    : typeof value === kind || value === "auto" && method.auto?.includes(name);
+    ? kind === "number" && Number.isFinite(value)
+    : typeof value === kind || isAuto && value === "auto";
   if (!fits) {
-    throw new Error(`${method.name}: ${name} is ${JSON.stringify(value)}; give a ${kind} like the default`);
+    const wanted = isAuto ? 'number or "auto"' : `${kind} like the default`;
+    throw new Error(`${method.name}: ${name} is ${JSON.stringify(value)}; give a ${wanted}`);
   }
 }

@@ -42,9 +42,10 @@ export const methods: readonly Method[] = [
   boraDense,
 ];
 
-/** The method called `name` (case and spaces aside). Throws an Error that lists the names. */
+/** The method called `name` (case, spaces and hyphens aside). Throws an Error that lists the names. */
 export function methodByName(name: string): Method {
-  const plain = (text: string) => text.toLowerCase().replaceAll(/[\s-]/g, "");
+  // Upper case, which Σ has only one of.
+  const plain = (text: string) => text.toUpperCase().replaceAll(/[\s-]/g, "");
   const found = methods.find((method) => plain(method.name) === plain(name));
   if (!found) throw new Error(`no method "${name}"; have ${methods.map((method) => method.name).join(", ")}`);
   return found;

@@ -74,6 +74,6 @@ export function countMethod(
  * are twice as many: dP and dV, dQ and dK. A kernel that computes the scores anew there does more than this counts.
  */
 export function attentionForward({ linears }: Pick<ModelShape, "linears">, length: number): number {
-  const widths = linears.filter(({ target }) => target === "query").reduce((sum, { m }) => sum + m, 0);
+  const widths = linears.filter(({ role }) => role === "query").reduce((sum, { m }) => sum + m, 0);
   return 2 * length * widths;
 }

@@ -1,6 +1,6 @@
 /** Models known by shape alone, for counting: no weights are read. To add one: a line in `modelShapes`. */
 
-import type { Encoder, LinearModule } from "../models/model.ts";
+import type { Encoder, LinearModule, LinearRole } from "../models/model.ts";
 
 /** A model as the counters see it. */
 export interface ModelShape {
@@ -48,13 +48,16 @@ interface DecoderConfig {
 
 function perLayer(
   layers: number,
-  shapes: Readonly<Record<string, readonly [m: number, n: number]>>,
+  shapes: Readonly<Record<string, readonly [role: LinearRole, m: number, n: number]>>,
 ): LinearModule[] {
-  return Array.from(
-    { length: layers },
-    (_, i) =>
-      Object.entries(shapes).map(([target, [m, n]]) => ({ path: `layer.${i}.${target}`, target, m, n })),
-  ).flat();
+  return Array.from({ length: layers }, (_, i) =>
+    Object.entries(shapes).map(([target, [role, m, n]]) => ({
+      path: `layer.${i}.${target}`,
+      target,
+      role,
+      m,
+      n,
+    }))).flat();
 }
 
 const sumOver = (linears: readonly LinearModule[], of: (module: LinearModule) => number) =>
@@ -64,12 +67,12 @@ const sumOver = (linears: readonly LinearModule[], of: (module: LinearModule) =>
 function encoder(name: string, config: EncoderConfig): ModelShape {
   const { hidden_size: d, intermediate_size: ffn, num_hidden_layers: layers } = config;
   const linears = perLayer(layers, {
-    query: [d, d],
-    key: [d, d],
-    value: [d, d],
-    output: [d, d],
-    ffn_in: [ffn, d],
-    ffn_out: [d, ffn],
+    query: ["query", d, d],
+    key: ["key", d, d],
+    value: ["value", d, d],
+    output: ["attention output", d, d],
+    ffn_in: ["feed-forward", ffn, d],
+    ffn_out: ["feed-forward", d, ffn],
   });
   const tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size;
   const norms = 2 * d * (1 + 2 * layers);
@@ -88,13 +91,13 @@ function decoder(name: string, config: DecoderConfig): ModelShape {
   const q = config.num_attention_heads * headDim;
   const kv = config.num_key_value_heads * headDim;
   const linears = perLayer(layers, {
-    query: [q, d],
-    key: [kv, d],
-    value: [kv, d],
-    output: [d, q],
-    gate: [ffn, d],
-    up: [ffn, d],
-    down: [d, ffn],
+    query: ["query", q, d],
+    key: ["key", kv, d],
+    value: ["value", kv, d],
+    output: ["attention output", d, q],
+    gate: ["feed-forward", ffn, d],
+    up: ["feed-forward", ffn, d],
+    down: ["feed-forward", d, ffn],
   });
   const biases = config.attention_bias ? layers * (q + 2 * kv) : 0;
   const tables = config.vocab_size * d * (config.tie_word_embeddings ? 1 : 2);

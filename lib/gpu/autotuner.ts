@@ -26,7 +26,8 @@ export interface AutotuneOptions {
 /** Kernels that compete: their launches by name, the default first, and what they all compute. */
 export interface Field extends Disposable {
   readonly candidates: readonly { readonly name: string; readonly calls: readonly Call[] }[];
-  readonly result: BufferView;
+  /** Everything that they write and others read. */
+  readonly results: readonly BufferView[];
 }
 
 /** A choice to be made. */
@@ -126,13 +127,13 @@ interface Entrant {
  */
 async function fastest(
   gpu: Gpu,
-  { candidates, result }: Field,
+  { candidates, results }: Field,
   deadline: number,
   refuse: (name: string, reason: string) => void,
 ): Promise<{ name: string; tried: number; complete: boolean }> {
   using programs = new DisposableStack();
   const entrants: Entrant[] = [];
-  let expected: Float32Array | undefined;
+  let expected: readonly Float32Array[] | undefined;
   for (const { name, calls } of candidates) {
     if (expected && performance.now() > deadline) break;
     const program = await built(gpu, name, calls);
@@ -142,11 +143,11 @@ async function fastest(
       continue;
     }
     programs.use(program);
-    const values = await resultOf(gpu, program, result);
+    const values = await resultsOf(gpu, program, results);
     expected ??= values;
     const wrong = firstDifference(values, expected);
     if (wrong !== undefined) {
-      refuse(name, `value ${wrong} is ${values[wrong]}, the default's is ${expected[wrong]}`);
+      refuse(name, wrong);
       continue;
     }
     const runs = await Program.timeInTurn(gpu, [program, program], 1);
@@ -177,19 +178,34 @@ async function built(gpu: Gpu, name: string, calls: readonly Call[]): Promise<Pr
   }
 }
 
-/** What the program computes, after the result was cleared: a kernel that writes nothing must not pass. */
-async function resultOf(gpu: Gpu, program: Program, { buffer, bytes }: BufferView): Promise<Float32Array> {
+/** What the program computes, after the results were cleared: a kernel that writes nothing must not pass. */
+async function resultsOf(
+  gpu: Gpu,
+  program: Program,
+  results: readonly BufferView[],
+): Promise<Float32Array[]> {
   const encoder = gpu.device.createCommandEncoder({ label: "autotuner" });
-  encoder.clearBuffer(buffer);
+  for (const { buffer } of results) encoder.clearBuffer(buffer);
   gpu.device.queue.submit([encoder.finish()]);
   program.replay();
-  return new Float32Array(await gpu.read(buffer, bytes));
+  const values: Float32Array[] = [];
+  for (const { buffer, bytes } of results) values.push(new Float32Array(await gpu.read(buffer, bytes)));
+  return values;
 }
 
-function firstDifference(actual: Float32Array, expected: Float32Array): number | undefined {
-  const [a, b] = [actual, expected].map(({ buffer }) => new Uint32Array(buffer));
-  const at = a.findIndex((bits, i) => bits !== b[i]);
-  return at < 0 ? undefined : at;
+/** The first value whose bits differ, said in words; undefined where none does. */
+function firstDifference(
+  actual: readonly Float32Array[],
+  expected: readonly Float32Array[],
+): string | undefined {
+  for (const [i, values] of actual.entries()) {
+    const [a, b] = [values, expected[i]].map(({ buffer }) => new Uint32Array(buffer));
+    const at = a.findIndex((bits, place) => bits !== b[place]);
+    if (at < 0) continue;
+    const where = actual.length > 1 ? ` of output ${i + 1}` : "";
+    return `value ${at}${where} is ${values[at]}, the default's is ${expected[i][at]}`;
+  }
+  return undefined;
 }
 
 /** Times in turn those that may still win, in the first lap the default as well. */

@@ -61,7 +61,7 @@ export function sharingLanes({ subgroupSize }: DeviceTraits): number {
 export const plainDevice: DeviceTraits = { subgroupSize: 0 };
 
 /** WebGPU's floor for `maxComputeWorkgroupsPerDimension`, which every adapter has. */
-const maxGroups = 65535;
+export const maxGroups = 65535;
 
 /** Kernels rendered so far, by template and label: a step asks for the same few a hundred times. */
 const rendered = new Map<string, Map<string, Kernel>>();

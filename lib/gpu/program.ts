@@ -4,7 +4,7 @@
  */
 
 import type { Gpu } from "./device.ts";
-import { type Grid, type Kernel, packParams } from "./kernel.ts";
+import { type Grid, type Kernel, maxGroups, packParams } from "./kernel.ts";
 import { type Profile, timePasses } from "./profiler.ts";
 
 /** A range of a buffer, in bytes; `offset` is a multiple of 256. */
@@ -77,9 +77,22 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
     });
     return { label: call.label, pipeline, group, grid: call.grid };
   });
+  checkGrids(label, calls);
   gpu.device.queue.writeBuffer(uniforms, 0, packed);
   await gpu.settled();
   return new Program(gpu, label, recorded, owned.move());
+}
+
+/** Throws an Error that names the first dispatch which no device has enough workgroups for. */
+function checkGrids(label: string, calls: readonly Call[]): void {
+  const tooWide = calls.find(({ grid }) => grid.some((extent) => extent > maxGroups));
+  if (!tooWide) return;
+  throw new Error(
+    `${label}: ${tooWide.label} needs ${
+      tooWide.grid.join("×")
+    } workgroups, and no side may have more than ${maxGroups}: ` +
+      "use a smaller batch or shorter texts",
+  );
 }
 
 function resource(call: Call, variable: string): GPUBufferBinding {

@@ -42,7 +42,7 @@ function fieldOf(gpu: Gpu, node: Node, bucket: string, names: readonly string[])
     calls: callsOf(node, false, { ...gpu.traits, choices: new Map([[bucket, name]]) }, view),
   }));
   const all = owned.move();
-  return { candidates, result: view(node.outputs[0]), [Symbol.dispose]: () => all.dispose() };
+  return { candidates, results: node.outputs.map(view), [Symbol.dispose]: () => all.dispose() };
 }
 
 /** A prime, so that no two rows of a matrix begin alike. */

@@ -18,7 +18,7 @@ import { firstToken } from "../graph/ops/first_token.ts";
 import { layerNorm } from "../graph/ops/layer_norm.ts";
 import { lookup } from "../graph/ops/lookup.ts";
 import type { EncoderConfig } from "./hugging_face_config.ts";
-import type { LinearModule, Tracer } from "./model.ts";
+import type { LinearModule, LinearRole, Tracer } from "./model.ts";
 import { tableParts } from "./stored_weight.ts";
 
 /** Name of the tokens' table, after the prefix; it may lie in parts (see `tableParts`). */
@@ -36,14 +36,14 @@ const tables = {
 /** A layer's linear modules by the names that PEFT's users select them by: outputs and inputs. */
 function layerShapes(
   { width, inner }: EncoderConfig,
-): readonly [path: string, target: string, m: number, n: number][] {
+): readonly [path: string, target: string, role: LinearRole, m: number, n: number][] {
   return [
-    ["attention.self.query", "query", width, width],
-    ["attention.self.key", "key", width, width],
-    ["attention.self.value", "value", width, width],
-    ["attention.output.dense", "attention.output.dense", width, width],
-    ["intermediate.dense", "intermediate.dense", inner, width],
-    ["output.dense", "output.dense", width, inner],
+    ["attention.self.query", "query", "query", width, width],
+    ["attention.self.key", "key", "key", width, width],
+    ["attention.self.value", "value", "value", width, width],
+    ["attention.output.dense", "attention.output.dense", "attention output", width, width],
+    ["intermediate.dense", "intermediate.dense", "feed-forward", inner, width],
+    ["output.dense", "output.dense", "feed-forward", width, inner],
   ];
 }
 
@@ -53,9 +53,10 @@ export function linearsOf(config: EncoderConfig): LinearModule[] {
   const ofLayers = Array.from(
     { length: config.layers },
     (_, i) =>
-      layerShapes(config).map(([path, target, m, n]) => ({
+      layerShapes(config).map(([path, target, role, m, n]) => ({
         path: `${prefix}.encoder.layer.${i}.${path}`,
         target,
+        role,
         m,
         n,
       })),
@@ -66,6 +67,7 @@ export function linearsOf(config: EncoderConfig): LinearModule[] {
     target: "pooler.dense",
     m: width,
     n: width,
+    role: "other",
     perText: true,
   }];
 }
@@ -86,7 +88,7 @@ export function weightShapes(config: EncoderConfig): Map<string, readonly number
     [tables.types, [types, width]],
     ...norm("embeddings.LayerNorm"),
     ...Array.from({ length: layers }, (_, i) => [
-      ...layerShapes(config).flatMap(([path, , m, n]) => linear(`encoder.layer.${i}.${path}`, m, n)),
+      ...layerShapes(config).flatMap(([path, , , m, n]) => linear(`encoder.layer.${i}.${path}`, m, n)),
       ...norm(`encoder.layer.${i}.attention.output.LayerNorm`),
       ...norm(`encoder.layer.${i}.output.LayerNorm`),
     ]).flat(),

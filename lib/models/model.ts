@@ -32,12 +32,17 @@ export function denseWeight({ name: model, weights, packed }: Encoder, name: str
   );
 }
 
+/** What a linear layer is for, whatever a model calls it. */
+export type LinearRole = "query" | "key" | "value" | "attention output" | "feed-forward" | "other";
+
 /** A linear layer an adapter can attach to: `m` outputs, `n` inputs. */
 export interface LinearModule {
   /** Path, such as `layer.0.attention.query`; its last part, or last two joined by `_`, is the target-module name. */
   readonly path: string;
   /** Name users select it by, such as `query` or `ffn_in`. */
   readonly target: string;
+  /** What it is for: attention's products are counted by its queries. */
+  readonly role: LinearRole;
   /** Outputs. */
   readonly m: number;
   /** Inputs. */

@@ -22,17 +22,20 @@ const layers = [
 ];
 const ffn = 1536;
 
-/** Longest text the position table is made for. */
+/**
+ * Longest text the position table is made for. The published graph reads a text's first 128 tokens; its sinusoids go on, and
+ * GLUE's longer texts are read whole here.
+ */
 const maxTokens = 512;
 
 /** The linear layers adapters can attach to. */
 const linears: readonly LinearModule[] = layers.flatMap(({ input, output }, i) => [
-  { path: `layer.${i}.attention.query`, target: "query", m: input, n: input },
-  { path: `layer.${i}.attention.key`, target: "key", m: input, n: input },
-  { path: `layer.${i}.attention.value`, target: "value", m: input, n: input },
-  { path: `layer.${i}.attention.output`, target: "output", m: output, n: input },
-  { path: `layer.${i}.ffn.in`, target: "ffn_in", m: ffn, n: output },
-  { path: `layer.${i}.ffn.out`, target: "ffn_out", m: output, n: ffn },
+  { path: `layer.${i}.attention.query`, target: "query", role: "query", m: input, n: input },
+  { path: `layer.${i}.attention.key`, target: "key", role: "key", m: input, n: input },
+  { path: `layer.${i}.attention.value`, target: "value", role: "value", m: input, n: input },
+  { path: `layer.${i}.attention.output`, target: "output", role: "attention output", m: output, n: input },
+  { path: `layer.${i}.ffn.in`, target: "ffn_in", role: "feed-forward", m: ffn, n: output },
+  { path: `layer.${i}.ffn.out`, target: "ffn_out", role: "feed-forward", m: output, n: ffn },
 ]);
 
 /**

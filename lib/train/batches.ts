@@ -21,15 +21,14 @@ export interface Batch {
   readonly indices: readonly number[];
 }
 
-/** Padded lengths; few, since each is a program of its own. */
+/** Padded lengths; few, since each is a program of its own. Longer texts are padded to a multiple of `longStep`. */
 const buckets = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+const longStep = 128;
 
-/** The smallest bucket that holds every text of the example. */
+/** The smallest padded length that holds every text of the example. */
 export function bucketOf({ texts }: Encoded): number {
   const longest = Math.max(...texts.map((text) => text.length));
-  const bucket = buckets.find((length) => length >= longest);
-  if (bucket === undefined) throw new Error(`a text of ${longest} tokens is longer than ${buckets.at(-1)}`);
-  return bucket;
+  return buckets.find((length) => length >= longest) ?? Math.ceil(longest / longStep) * longStep;
 }
 
 /**
@@ -47,8 +46,8 @@ export function makeBatches(
   const batches: Batch[] = [];
   const batchOf = (indices: number[]) => ({ length: longestOf(examples, indices), indices });
   let waiting: number[] = [];
-  for (const length of buckets) {
-    const all = waiting.concat(byBucket.get(length) ?? []);
+  for (const [, own] of [...byBucket].sort(([a], [b]) => a - b)) {
+    const all = waiting.concat(own);
     const full = all.length - all.length % size;
     for (let at = 0; at < full; at += size) batches.push(batchOf(all.slice(at, at + size)));
     waiting = all.slice(full);

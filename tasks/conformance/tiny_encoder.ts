@@ -10,11 +10,11 @@ import type { Encoder, LinearModule, Weight } from "../../lib/models/model.ts";
 const [vocabulary, width, ffn, heads, positions] = [11, 16, 24, 2, 16];
 
 const linears: readonly LinearModule[] = [
-  { path: "query", target: "query", m: width, n: width },
-  { path: "key", target: "key", m: width, n: width },
-  { path: "value", target: "value", m: width, n: width },
-  { path: "ffn.in", target: "ffn_in", m: ffn, n: width },
-  { path: "ffn.out", target: "ffn_out", m: width, n: ffn },
+  { path: "query", target: "query", role: "query", m: width, n: width },
+  { path: "key", target: "key", role: "key", m: width, n: width },
+  { path: "value", target: "value", role: "value", m: width, n: width },
+  { path: "ffn.in", target: "ffn_in", role: "feed-forward", m: ffn, n: width },
+  { path: "ffn.out", target: "ffn_out", role: "feed-forward", m: width, n: ffn },
 ];
 
 function weight(name: string, shape: number[], bound: number, shift = 0): [string, Weight] {

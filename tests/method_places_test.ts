@@ -1,0 +1,61 @@
+/** Every place that a method must be named in: who adds one and forgets a place is told which. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import * as library from "../mod.ts";
+import type { Method } from "../lib/adapters/method.ts";
+import learningRates from "../tasks/learning_rates.json" with { type: "json" };
+import { ablationTable } from "../tasks/tables/ablation.ts";
+import { methodsTable } from "../tasks/tables/methods.ts";
+import type { Row } from "../tasks/tables/table.ts";
+import pytorch from "./fixtures/pytorch_steps.json" with { type: "json" };
+
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+const readmeMethods = readme.slice(readme.indexOf("### Methods"), readme.indexOf("### Your own encoder"));
+const rows = [...methodsTable.rows, ...ablationTable.rows];
+const rates: Readonly<Record<string, number>> = learningRates.rates;
+
+/** The places that lack `method`, each with what is to be done there. */
+function lacking(method: Method): string[] {
+  const [exported] = Object.entries(library).find(([, value]) => value === method) ?? [];
+  const own = rows.filter((row) => row.method === method.name);
+  const untuned = own.filter(({ label, tunedAs = label }: Row) => rates[tunedAs] === undefined);
+  const places: [has: boolean, todo: string][] = [
+    [library.methods.includes(method), "lib/adapters/registry.ts: put it in `methods`"],
+    [exported !== undefined, "mod.ts: export it"],
+    [readmeMethods.includes(`\`${exported}\``), "README.md, Methods: name its export"],
+    [
+      method.name in pytorch.methods,
+      "tests/fixtures/pytorch_steps.py: its formula in METHODS; then run the script",
+    ],
+    [own.length > 0, "tasks/tables/methods.ts: a row"],
+    [untuned.length === 0, "tasks/learning_rates.json: a rate for its row, by reproduce --tune"],
+  ];
+  return places.flatMap(([has, todo]) => has ? [] : [todo]);
+}
+
+for (const method of library.methods) {
+  Deno.test(`${method.name} is named in every place`, () => {
+    const places = lacking(method);
+    assert.equal(places.length, 0, `${method.name} is still to be named:\n${places.join("\n")}`);
+  });
+}
+
+Deno.test("a method that is nowhere yet is told of every place", () => {
+  const places = lacking({ ...library.lora, name: "NewLoRA" }).map((todo) => todo.split(/[:,]/)[0]);
+  assert.deepEqual(places, [
+    "lib/adapters/registry.ts",
+    "mod.ts",
+    "README.md",
+    "tests/fixtures/pytorch_steps.py",
+    "tasks/tables/methods.ts",
+  ]);
+});
+
+Deno.test('README\'s "To add one" names every place', () => {
+  const section = readme.slice(readme.indexOf("## To add one"), readme.indexOf("## How it works"));
+  const places = ["lib/adapters/registry.ts", "mod.ts", "pytorch_steps.py", "tasks/tables/methods.ts"];
+  for (const place of [...places, "tasks/learning_rates.json", "in Methods above"]) {
+    assert.ok(section.includes(place), place);
+  }
+});

@@ -58,7 +58,7 @@ for (const [name, head] of Object.entries(heads)) {
     const run = async () => {
       using trainer = await trainerFor(head);
       const records = [];
-      for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch(epoch));
+      for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch());
       return {
         records,
         scores: await trainer.predict(examplesFor(head)),
@@ -82,7 +82,7 @@ Deno.test("after the first epoch a step makes no buffer, bind group or pipeline,
   const model = tinyEncoder();
   const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query"] });
   using trainer = new Trainer(gpu, model, adapter, heads.single, examplesFor(heads.single), options);
-  await trainer.epoch(0);
+  await trainer.epoch();
   const counts: Record<string, number> = {};
   const count = (target: object, name: string) => {
     const original = Reflect.get(target, name) as (...args: unknown[]) => unknown;
@@ -101,7 +101,7 @@ Deno.test("after the first epoch a step makes no buffer, bind group or pipeline,
   }
   count(gpu.device.queue, "submit");
   let submitsInSteps = 0;
-  await trainer.epoch(1, () => submitsInSteps = counts.submit);
+  await trainer.epoch(() => submitsInSteps = counts.submit);
   // One empty submit every 64 uploads frees wgpu's staging memory: 6 steps of 5 uploads stay below it or meet it once.
   assert.ok(submitsInSteps === 6 || submitsInSteps === 7, `${submitsInSteps} submits in 6 steps`);
   assert.deepEqual({ ...counts, submit: 0, createBuffer: 0 }, { submit: 0, createBuffer: 0 });
@@ -113,7 +113,7 @@ Deno.test("a loss that is not finite stops the run, names the step, and leaves t
   model.weights.get("norm.weight")!.data[0] = NaN;
   using trainer = await trainerFor(heads.single, model);
   const before = await trainer.trainable.read();
-  await assert.rejects(() => trainer.epoch(0), /Step 0: loss .*, gradient norm NaN\..*lower learning rate/s);
+  await assert.rejects(() => trainer.epoch(), /Step 0: loss .*, gradient norm NaN\..*lower learning rate/s);
   assert.deepEqual(await trainer.trainable.read(), before);
 });
 
@@ -241,7 +241,7 @@ Deno.test("accumulation: two batches of 2 make the step of one batch of 4, and a
       ...changes,
     });
     const records = [];
-    for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch(epoch));
+    for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch());
     const weights = [...(await trainer.trainable.read()).values()].flatMap((values) => [...values]);
     return { records, weights, steps: trainer.steps };
   };
@@ -264,28 +264,28 @@ Deno.test("accumulation: a run with dropout, resumed, ends in the same bits", as
   const changes = { batchSize: 2, accumulationSteps: 3 };
   const path = `${await Deno.makeTempDir()}/state.safetensors`;
   using whole = await trainerFor(heads.single, tinyEncoder(), changes);
-  await whole.epoch(0);
+  await whole.epoch();
   await whole.checkpoint(path);
-  const records = await whole.epoch(1);
+  const records = await whole.epoch();
   using resumed = await trainerFor(heads.single, tinyEncoder(), changes);
   await resumed.resume(path);
-  assert.deepEqual(await resumed.epoch(1), records);
+  assert.deepEqual(await resumed.epoch(), records);
   assert.deepEqual(await resumed.trainable.read(), await whole.trainable.read());
 });
 
 Deno.test("an epoch beyond the planned steps is refused", async () => {
   using trainer = await trainerFor(heads.single, tinyEncoder(), { epochs: 1 });
-  await trainer.epoch(0);
-  await assert.rejects(() => trainer.epoch(1), /all 1 epochs have been run: plan more/);
+  await trainer.epoch();
+  await assert.rejects(() => trainer.epoch(), /all 1 epochs have been run: plan more/);
 });
 
 Deno.test("a trainer that has been disposed of says so", async () => {
   const trainer = await trainerFor(heads.single);
-  await trainer.epoch(0);
+  await trainer.epoch();
   trainer[Symbol.dispose]();
   for (
     const use of [
-      () => trainer.epoch(1),
+      () => trainer.epoch(),
       () => trainer.predict(examplesFor(heads.single)),
       () => trainer.weights(),
     ]
@@ -296,10 +296,10 @@ Deno.test("a trainer that has been disposed of says so", async () => {
 
 Deno.test("the best weights come back bit for bit", async () => {
   using trainer = await trainerFor(heads.single);
-  await trainer.epoch(0);
+  await trainer.epoch();
   trainer.trainable.keepBest();
   const best = await trainer.trainable.read();
-  await trainer.epoch(1);
+  await trainer.epoch();
   assert.notDeepEqual(await trainer.trainable.read(), best);
   trainer.trainable.restoreBest();
   assert.deepEqual(await trainer.trainable.read(), best);
@@ -310,7 +310,7 @@ Deno.test("a trainer gives back every buffer", async () => {
   const before = gpu.memory;
   {
     using trainer = await trainerFor(heads.pair);
-    await trainer.epoch(0);
+    await trainer.epoch();
     await trainer.predict(examplesFor(heads.pair));
     assert.ok(gpu.memory.buffers > before.buffers);
   }

@@ -160,7 +160,7 @@ async function runEpochs(
     const started = performance.now();
     const secondsNow = () => trainSeconds + (performance.now() - started) / 1000;
     const lastStep = (epoch + 1) * trainer.steps / planned;
-    const records = await trainer.epoch(epoch, async (step) => {
+    const records = await trainer.epoch(async (step) => {
       progress.onStep?.(step, trainer.steps);
       // The last step's comes after the evaluation, with the epoch's result in it.
       if (step < lastStep) await checkpoint?.saveIfDue(step, { epochs, trainSeconds: secondsNow() });

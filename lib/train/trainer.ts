@@ -13,7 +13,7 @@ import { grad, layerOfPath } from "../graph/grad.ts";
 import { sizeOf, type Tensor } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { Accumulator } from "./accumulator.ts";
-import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
+import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
 import {
   type Batch,
   type BatchInputs,
@@ -44,7 +44,10 @@ export interface TrainOptions extends Partial<AdamWOptions> {
   readonly epochs: number;
   /** Examples that are computed at once. */
   readonly batchSize: number;
-  /** Batches whose mean gradient makes one step (PEFT users know it as `gradient_accumulation_steps`); 1 by default. */
+  /**
+   * Batches whose examples make one step together (transformers' `gradient_accumulation_steps`); 1 by default. Loss and gradient are
+   * means over all of them, however many each batch has; what a method adds to the loss weighs as much as its batch's examples.
+   */
   readonly accumulationSteps?: number;
   /** Computes each layer again in the backward pass, to keep only its input until then: less memory, the same bits. */
   readonly recompute?: boolean;
@@ -77,7 +80,7 @@ interface StepProgram {
  * const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"] });
  * const options = { learningRate: 3e-3, epochs: 1, batchSize: 8, warmupRatio: 0, seed: 0 };
  * using trainer = new Trainer(gpu, model, adapter, headOf(task, train[0]), examples, options);
- * const records = await trainer.epoch(0);
+ * const records = await trainer.epoch();
  * assert.deepEqual(records.map(({ step }) => step), [0, 1]);
  * console.log(records[0].loss, await trainer.predict(examples));
  * ```
@@ -154,30 +157,30 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Runs one epoch, or what is left of one that was stopped in its midst, and gives the records of all its steps. `onStep` is
+   * Runs the next epoch, or what is left of one that was stopped in its midst, and gives the records of all its steps. `onStep` is
    * called after each step's submit, and what it gives is awaited; it should wait for the GPU only to write a checkpoint.
-   * @throws Error when all planned steps are done or another epoch was stopped in its midst, DivergedError when a loss or
-   * gradient is not finite.
+   * @throws Error when all planned steps are done; DivergedError when a loss or gradient is not finite, and at every call from then
+   * on: weights, moments and restarts stay those of the step before.
    */
-  async epoch(epoch: number, onStep?: (step: number) => unknown): Promise<StepRecord[]> {
+  async epoch(onStep?: (step: number) => unknown): Promise<StepRecord[]> {
     this.#refuseDisposed();
-    const { batchSize, seed, epochs } = this.options;
-    const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
-    const done = this.#stepsOfEpoch(this.#step);
-    if (this.#step - done + steps.length > this.steps) {
-      throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);
-    }
-    const begun = Math.floor(this.#step / steps.length);
-    if (done > 0 && epoch !== begun) {
+    if (onStep !== undefined && typeof onStep !== "function") {
       throw new Error(
-        `epoch ${begun} has ${done} of its ${steps.length} steps: run it before epoch ${epoch}`,
+        `epoch takes what to call after each step, not ${onStep}: it knows which epoch is next`,
       );
     }
+    const { batchSize, seed, epochs } = this.options;
+    if (this.#step === this.steps) {
+      throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);
+    }
+    // Those of the steps whose onStep threw.
+    await this.#readRecords();
+    const done = this.#stepsOfEpoch(this.#step);
     if (done === 0) this.#records = [];
+    const epoch = Math.floor(this.#step * epochs / this.steps);
+    const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
     for (const batches of steps.slice(done)) {
-      await this.#restartIfDue();
       await this.#runStep(batches);
-      this.#step++;
       await onStep?.(this.#step);
       if (this.#step % this.#optimizer.capacity === 0) await this.#readRecords();
     }
@@ -204,16 +207,19 @@ export class Trainer implements Disposable {
     return this.options.accumulationSteps ?? 1;
   }
 
-  /** One optimizer step on one batch, or on the mean of several. */
+  /** One optimizer step on the examples of one batch, or of several. */
   async #runStep(batches: readonly Batch[]): Promise<void> {
+    const beforeRestart = await this.#restartIfDue();
     for (const [i, batch] of batches.entries()) {
       const program = await this.#program(batch.length, true);
-      this.#upload(program, batch, this.examples);
-      this.#accumulator?.begin(i, batches.length);
+      this.#upload(program, batch, this.examples, this.#batch + i);
+      this.#accumulator?.begin(i);
       program.compiled.program.replay();
-      this.#batch++;
     }
     this.#accumulator?.step(this.options.seed, this.#step);
+    this.#batch += batches.length;
+    this.#step++;
+    if (beforeRestart) await this.#keepRestartOrTakeBack(beforeRestart);
   }
 
   /**
@@ -234,7 +240,7 @@ export class Trainer implements Disposable {
     for (const [i, batch] of batches.entries()) {
       const program = await this.#program(batch.length, false);
       const { compiled, predictions } = program;
-      this.#upload(program, batch, examples);
+      this.#upload(program, batch, examples, 0);
       compiled.program.replay([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
     }
     const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
@@ -248,15 +254,34 @@ export class Trainer implements Disposable {
     return byExample;
   }
 
-  async #restartIfDue(): Promise<void> {
-    if (!this.#ownBase || !restartsBefore(this.adapter, this.#step)) return;
+  /** The state before the restart, where there was one. Throws a DivergedError where a step so far was not finite. */
+  async #restartIfDue(): Promise<Map<string, Weight> | undefined> {
+    if (!this.#ownBase || !restartsBefore(this.adapter, this.#step)) return undefined;
+    await this.#readRecords();
+    const before = await this.#state();
     const every = this.adapter.method.restarts!.every(this.adapter.options);
     await this.#ownBase.restart(this.trainable, this.options.seed, this.#step / every);
+    return before;
+  }
+
+  /** The restart is the step's own: where the step is not finite, what was before it comes back. */
+  async #keepRestartOrTakeBack(before: ReadonlyMap<string, Weight>): Promise<void> {
+    try {
+      await this.#readRecords();
+    } catch (error) {
+      if (error instanceof DivergedError) this.#restore(before);
+      throw error;
+    }
+  }
+
+  #restore(state: ReadonlyMap<string, Weight>): void {
+    this.trainable.restore(state);
+    this.#ownBase?.restore(state);
   }
 
   /**
    * Every trained tensor by name, the head's among them: what `saveAdapter` writes. Where the method merges into its base as
-   * it goes, the adapted layers' weights as well.
+   * it goes, the adapted layers' weights as well. After a step that was not finite, those of the step before.
    */
   async weights(): Promise<Map<string, Weight>> {
     this.#refuseDisposed();
@@ -298,8 +323,7 @@ export class Trainer implements Disposable {
     };
     const run = await this.#describe();
     const { step, batch, tensors, notes } = await readCheckpoint(path, run, this.steps, sizesAt);
-    this.trainable.restore(tensors);
-    this.#ownBase?.restore(tensors);
+    this.#restore(tensors);
     this.#step = step;
     this.#batch = batch;
     this.#optimizer.skipTo(step);
@@ -350,7 +374,7 @@ export class Trainer implements Disposable {
       ...inputArrays(this.model, this.head, batchSize, length),
       clock: Uint32Array.of(seed, 0),
     };
-    const { graph, predictions, losses, loss, clock } = traceStep(
+    const { graph, predictions, losses, loss, weight, clock } = traceStep(
       this.model,
       this.adapter,
       this.head,
@@ -373,13 +397,16 @@ export class Trainer implements Disposable {
     const destinations = new Map(
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
     );
-    const compiled = await compile(this.gpu, [loss, ...gradients, clock], {
+    const outputs = [loss, ...gradients, clock];
+    const compiled = await compile(this.gpu, accumulator ? [...outputs, weight] : outputs, {
       label,
       weights,
       destinations,
       arena: this.#arena,
       epilogue: (view) =>
-        accumulator ? [accumulator.call(view(loss))] : this.#optimizer.calls(view(loss), view(clock)),
+        accumulator
+          ? [accumulator.call(view(loss), view(weight))]
+          : this.#optimizer.calls(view(loss), view(clock)),
     });
     return { compiled, predictions, arrays };
   }
@@ -397,10 +424,15 @@ export class Trainer implements Disposable {
     );
   }
 
-  /** Writes a batch into a program's inputs. */
-  #upload({ compiled, arrays }: StepProgram, batch: Batch, examples: readonly Encoded[]): void {
+  /** Writes a batch, the run's `count`-th, into a program's inputs. */
+  #upload(
+    { compiled, arrays }: StepProgram,
+    batch: Batch,
+    examples: readonly Encoded[],
+    count: number,
+  ): void {
     batchInputs(this.model, this.head, this.options.batchSize, batch, examples, arrays);
-    arrays.clock[1] = this.#batch;
+    arrays.clock[1] = count;
     for (const [name, { buffer }] of compiled.inputs) {
       this.gpu.upload(buffer, arrays[name as keyof typeof arrays]);
     }

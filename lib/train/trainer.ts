@@ -169,12 +169,12 @@ export class Trainer implements Disposable {
         `epoch takes what to call after each step, not ${onStep}: it knows which epoch is next`,
       );
     }
+    // Of steps whose onStep threw.
+    await this.#readRecords();
     const { batchSize, seed, epochs } = this.options;
     if (this.#step === this.steps) {
       throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);
     }
-    // Those of the steps whose onStep threw.
-    await this.#readRecords();
     const done = this.#stepsOfEpoch(this.#step);
     if (done === 0) this.#records = [];
     const epoch = Math.floor(this.#step * epochs / this.steps);

@@ -18,6 +18,7 @@ import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { testGpu } from "./support/ops.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
+import { lossesInFloat64 } from "../tasks/conformance/float64_training.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0.1, seed: 1 };
@@ -233,31 +234,62 @@ Deno.test("accumulation: two batches of 2 make the step of one batch of 4, and a
     label: i % 2,
     texts: [Array.from({ length: 3 + i }, (_, j) => (i * 5 + j) % 11)],
   }));
-  const run = async (changes: Partial<TrainOptions>, own = examples) => {
-    const model = tinyEncoder();
-    const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
-    using trainer = new Trainer(await testGpu(), model, adapter, heads.single, own, {
-      ...options,
-      ...changes,
-    });
-    const records = [];
-    for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch());
-    const weights = [...(await trainer.trainable.read()).values()].flatMap((values) => [...values]);
-    return { records, weights, steps: trainer.steps };
-  };
+  const run = (changes: Partial<TrainOptions>) => runOn(heads.single, examples, changes);
   const [whole, parts] = [await run({}), await run({ batchSize: 2, accumulationSteps: 2 })];
   assert.equal(parts.steps, 3);
   assert.ok(
     relativeError(parts.records.map(({ loss }) => loss), whole.records.map(({ loss }) => loss)) < 1e-5,
   );
   assert.ok(relativeError(parts.weights, whole.weights) < 1e-4);
-  // One batch only, of a step that could take three: its mean is its own.
+  // One batch only, of a step that could take three.
   const short = await run({ accumulationSteps: 3 });
   assert.deepEqual(short.weights, whole.weights);
   assert.deepEqual(short.records, whole.records);
   const odd = await run({ batchSize: 1, accumulationSteps: 3 });
   assert.equal(odd.steps, 6);
   assert.deepEqual(odd.records.map(({ step }) => step), [0, 1, 2, 3, 4, 5]);
+});
+
+/** Records and weights of a run without dropout. */
+async function runOn(head: HeadShape, examples: readonly Encoded[], changes: Partial<TrainOptions>) {
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
+  const all = { ...options, ...changes };
+  using trainer = new Trainer(await testGpu(), model, adapter, head, examples, all);
+  const records = [];
+  for (let epoch = 0; epoch < all.epochs; epoch++) records.push(...await trainer.epoch());
+  const weights = [...(await trainer.trainable.read()).values()].flatMap((values) => [...values]);
+  return { records, weights, steps: trainer.steps };
+}
+
+for (const [name, head] of Object.entries(heads)) {
+  Deno.test(`${name}: every example of a step weighs the same, however its batches are cut`, async () => {
+    const examples = examplesFor(head, 7).map((example, i) => ({ ...example, label: (i * 3 + 1) % 2 }));
+    // Clipped, so that the norm of each step counts too; ε keeps the rounding of gradients that are 0 (a choice's bias) from steps.
+    const changes = { epochs: 3, maxNorm: 0.1, warmupRatio: 0, epsilon: 1e-4 };
+    const whole = await runOn(head, examples, { ...changes, batchSize: 7 });
+    assert.ok(whole.records.every(({ gradientNorm }) => gradientNorm > 0.1), "clipping is exercised");
+    const figures = ({ records }: typeof whole) =>
+      records.flatMap(({ loss, gradientNorm }) => [loss, gradientNorm]);
+    for (const [batchSize, accumulationSteps] of [[4, 2], [6, 2], [5, 3], [2, 4], [3, 9], [1, 7]]) {
+      const parts = await runOn(head, examples, { ...changes, batchSize, accumulationSteps });
+      assert.equal(parts.steps, 3);
+      const name = `${accumulationSteps} batches of ${batchSize}`;
+      assert.ok(relativeError(figures(parts), figures(whole)) < 1e-5, name);
+      assert.ok(relativeError(parts.weights, whole.weights) < 1e-4, name);
+    }
+  });
+}
+
+Deno.test("the losses of uneven batches, the last step's fewer among them, are float64's", async () => {
+  const examples = examplesFor(heads.single, 9);
+  const changes = { batchSize: 2, accumulationSteps: 3, epochs: 2 };
+  const { records } = await runOn(heads.single, examples, changes);
+  assert.equal(records.length, 4);
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
+  const expected = lossesInFloat64(model, adapter, heads.single, examples, { ...options, ...changes });
+  assert.ok(relativeError(records.map(({ loss }) => loss), expected) < 1e-5);
 });
 
 Deno.test("accumulation: a run with dropout, resumed, ends in the same bits", async () => {

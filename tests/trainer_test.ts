@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { methods } from "../lib/adapters/registry.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { compile } from "../lib/graph/compile.ts";
-import { Graph } from "../lib/graph/graph.ts";
+import { Graph, sizeOf } from "../lib/graph/graph.ts";
 import { linear } from "../lib/graph/ops/matmul.ts";
 import type { Encoder } from "../lib/models/model.ts";
+import { readSafetensors } from "../lib/models/safetensors.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { batchInputs, type Encoded, inputArrays, makeBatches } from "../lib/train/batches.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
@@ -128,6 +130,9 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ accumulationSteps: 0 }, /accumulationSteps is 0/],
     [{ learningRate: NaN }, /learningRate is NaN/],
     [{ warmupRatio: 2 }, /warmupRatio is 2: use a share/],
+    [{ warmupRatio: undefined, warmupSteps: 1.5 }, /warmupSteps is 1\.5: use a whole number from 0/],
+    [{ warmupRatio: undefined, warmupSteps: -1 }, /warmupSteps is -1/],
+    [{ warmupRatio: 0, warmupSteps: 3 }, /warmupRatio is 0 and warmupSteps is 3: give one of the two/],
     [{ seed: -1 }, /seed is -1/],
     [{ beta2: 1 }, /beta2 is 1/],
     [{ epochs: undefined }, /epochs is undefined: use a whole number from 1/],
@@ -326,15 +331,65 @@ Deno.test("a trainer that has been disposed of says so", async () => {
   }
 });
 
-Deno.test("the best weights come back bit for bit", async () => {
+Deno.test("kept weights stay as they were, here and in checkpoints; without any a checkpoint has no room for them", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  const names = async () => [...(await readSafetensors(path)).tensors.keys()].toSorted();
   using trainer = await trainerFor(heads.single);
   await trainer.epoch();
-  trainer.trainable.keepBest();
-  const best = await trainer.trainable.read();
+  await trainer.checkpoint(path);
+  assert.deepEqual(await names(), ["moment1", "moment2", "values"]);
+  assert.equal(trainer.kept, undefined);
+  const first = await trainer.weights();
+  await trainer.keep();
   await trainer.epoch();
-  assert.notDeepEqual(await trainer.trainable.read(), best);
-  trainer.trainable.restoreBest();
-  assert.deepEqual(await trainer.trainable.read(), best);
+  assert.notDeepEqual(await trainer.weights(), first);
+  assert.deepEqual(trainer.kept, first);
+  await trainer.checkpoint(path);
+  assert.equal((await names()).length, 3 + first.size);
+  using resumed = await trainerFor(heads.single);
+  await resumed.resume(path);
+  assert.deepEqual(resumed.kept, first);
+  assert.deepEqual(await resumed.weights(), await trainer.weights());
+});
+
+/** The names that transformers' Trainer spares from decay (5.18, `get_decay_parameter_names`). */
+const spared = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/;
+
+for (const method of methods) {
+  Deno.test(`${method.name}: weight decay touches all that is trained but biases and norms`, async () => {
+    const model = tinyEncoder();
+    const own = Object.entries({ r: 4, blocks: 4 }).filter(([name]) => name in method.defaults);
+    const adapter = attach(model, method, { ...Object.fromEntries(own), target: "all-linear" });
+    const once = { ...options, epochs: 1, batchSize: 22, warmupRatio: 0 };
+    const after = async (weightDecay: number) => {
+      using trainer = new Trainer(await testGpu(), model, adapter, heads.single, examplesFor(heads.single), {
+        ...once,
+        weightDecay,
+      });
+      // Where a tensor starts from 0 there is nothing to decay.
+      for (const [name, shape] of trainer.trainable.shapes) {
+        trainer.trainable.write(name, new Float32Array(sizeOf({ shape, dtype: "f32" })).fill(0.25));
+      }
+      await trainer.epoch();
+      return await trainer.trainable.read();
+    };
+    const [with0, with5] = [await after(0), await after(5)];
+    for (const [name, values] of with0) {
+      const decayed = with5.get(name)!.some((value, i) => value !== values[i]);
+      assert.equal(decayed, !spared.test(name), name);
+    }
+  });
+}
+
+Deno.test("a warm-up of as many steps as a share of them gives the same bits", async () => {
+  const run = async (changes: Partial<TrainOptions>) => {
+    using trainer = await trainerFor(heads.single, tinyEncoder(), changes);
+    return [await trainer.epoch(), await trainer.weights()];
+  };
+  // 18 steps: the share is of two.
+  const bySteps = await run({ warmupRatio: undefined, warmupSteps: 2 });
+  assert.deepEqual(bySteps, await run({ warmupRatio: 0.1 }));
+  assert.notDeepEqual(bySteps, await run({ warmupRatio: undefined, warmupSteps: 3 }));
 });
 
 Deno.test("a trainer gives back every buffer", async () => {
@@ -379,6 +434,9 @@ for (const [name, head] of Object.entries(heads)) {
 }
 
 Deno.test("the schedule warms up linearly and decays to nearly 0", () => {
-  assert.deepEqual(linearSchedule(4, 0), [1, 0.75, 0.5, 0.25]);
-  assert.deepEqual(linearSchedule(5, 0.4), [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]);
+  assert.deepEqual(linearSchedule(4, {}), [1, 0.75, 0.5, 0.25]);
+  assert.deepEqual(linearSchedule(5, { warmupRatio: 0.4 }), [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]);
+  assert.deepEqual(linearSchedule(5, { warmupSteps: 2 }), [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]);
+  assert.deepEqual(linearSchedule(4, { warmupSteps: 0 }), [1, 0.75, 0.5, 0.25]);
+  assert.deepEqual(linearSchedule(2, { warmupSteps: 3 }), [0.25, 0.5], "a run may end while it warms up");
 });

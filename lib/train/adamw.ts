@@ -14,7 +14,7 @@ export interface AdamWOptions {
   readonly beta2: number;
   /** Added to the root of the second moment. */
   readonly epsilon: number;
-  /** Decoupled decay of the weights, times the learning rate. */
+  /** Decoupled decay, times the learning rate, of all but biases and norms (see `isDecayed`): of an adapter's vectors too. */
   readonly weightDecay: number;
   /** Gradients are scaled down to this global norm; 0 never clips. */
   readonly maxNorm: number;

@@ -24,7 +24,6 @@ const needed = {
   learningRate: from0("a number from 0"),
   epochs: wholeFrom1,
   batchSize: wholeFrom1,
-  warmupRatio: number((value) => value >= 0 && value <= 1, "a share of the steps, from 0 to 1"),
   seed: number(
     (value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32,
     "a whole number below 2³²",
@@ -34,6 +33,8 @@ const needed = {
 const rules: Readonly<Record<keyof TrainOptions, Rule>> = {
   ...needed,
   accumulationSteps: wholeFrom1,
+  warmupRatio: number((value) => value >= 0 && value <= 1, "a share of the steps, from 0 to 1"),
+  warmupSteps: number((value) => Number.isSafeInteger(value) && value >= 0, "a whole number from 0"),
   recompute: { fits: (value) => typeof value === "boolean", wanted: "true or false" },
   beta1: decay,
   beta2: decay,
@@ -53,6 +54,10 @@ export function checkTrainOptions(options: TrainOptions): void {
     if (value === undefined ? name in needed : !fits(value)) {
       throw new Error(`${name} is ${value}: use ${wanted}`);
     }
+  }
+  const { warmupRatio, warmupSteps } = options;
+  if (warmupRatio !== undefined && warmupSteps !== undefined) {
+    throw new Error(`warmupRatio is ${warmupRatio} and warmupSteps is ${warmupSteps}: give one of the two`);
   }
 }
 

@@ -4,8 +4,7 @@
  */
 
 import type { Adapter } from "../adapters/attach.ts";
-import { constantWeights, startingWeights } from "../adapters/starting_weights.ts";
-import { initialise } from "../adapters/initialise.ts";
+import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
@@ -27,17 +26,19 @@ import { checkExamples, checkTexts, checkTrainOptions } from "./checks.ts";
 import {
   describeRun,
   type Notes,
+  type Place,
   readCheckpoint,
   type RunDescription,
   writeCheckpoint,
 } from "./checkpoint.ts";
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
-import { linearSchedule } from "./schedule.ts";
-import { headParameters, type HeadShape, traceStep } from "./step.ts";
+import { linearSchedule, type WarmUp } from "./schedule.ts";
+import { type HeadShape, traceStep } from "./step.ts";
+import { allStartingWeights, isDecayed } from "./trained_tensors.ts";
 import { FrozenWeights, storageOf, TrainableWeights } from "./weights.ts";
 
-/** What a run is trained with. */
-export interface TrainOptions extends Partial<AdamWOptions> {
+/** What a run is trained with. The learning rate warms up as the options say, and then decays linearly to 0. */
+export interface TrainOptions extends Partial<AdamWOptions>, WarmUp {
   /** The highest, after warming up. */
   readonly learningRate: number;
   /** Passes over the examples. */
@@ -51,8 +52,6 @@ export interface TrainOptions extends Partial<AdamWOptions> {
   readonly accumulationSteps?: number;
   /** Computes each layer again in the backward pass, to keep only its input until then: less memory, the same bits. */
   readonly recompute?: boolean;
-  /** Share of the steps over which the learning rate warms up; then it decays linearly to 0. */
-  readonly warmupRatio: number;
   /** Orders the data, draws the dropout masks and the starting values. */
   readonly seed: number;
 }
@@ -102,6 +101,7 @@ export class Trainer implements Disposable {
   #description: Promise<RunDescription> | undefined;
   /** Of the present epoch's steps, as far as they have been read. */
   #records: StepRecord[] = [];
+  #kept: ReadonlyMap<string, Weight> | undefined;
   #step = 0;
   /** Batches so far: what the dropout masks are drawn from. */
   #batch = 0;
@@ -127,13 +127,12 @@ export class Trainer implements Disposable {
     this.#ownBase = adapter.method.restarts && owned.use(new RestartableBase(gpu, model, adapter));
     const starting = allStartingWeights(model, adapter, head, options.seed);
     this.trainable = owned.use(new TrainableWeights(gpu, starting));
-    const rates = linearSchedule(this.steps, options.warmupRatio).map((factor, step) =>
+    const rates = linearSchedule(this.steps, options).map((factor, step) =>
       factor * rewarmFactor(adapter, step) * options.learningRate
     );
-    const ofHead = headParameters(model, head);
-    const isMatrix = (name: string) => ((model.weights.get(name) ?? ofHead.get(name))?.shape.length ?? 2) > 1;
     const adamW = { ...adamWDefaults, ...options };
-    this.#optimizer = owned.use(new AdamW(gpu, this.trainable, adamW, rates, isMatrix));
+    const decayed = isDecayed(model, adapter, head);
+    this.#optimizer = owned.use(new AdamW(gpu, this.trainable, adamW, rates, decayed));
     this.#arena = owned.use(new Arena(gpu));
     this.#owned = owned.move();
   }
@@ -285,21 +284,34 @@ export class Trainer implements Disposable {
    */
   async weights(): Promise<Map<string, Weight>> {
     this.#refuseDisposed();
-    const shapes = allStartingWeights(this.model, this.adapter, this.head, this.options.seed);
-    const trained = [...await this.trainable.read()].map(
-      ([name, data]): [string, Weight] => [name, { shape: shapes.get(name)!.shape, data }],
+    const values = await this.trainable.read();
+    const trained = [...this.trainable.shapes].map(
+      ([name, shape]): [string, Weight] => [name, { shape, data: values.get(name)! }],
     );
     return new Map([...trained, ...await this.#ownBase?.read() ?? []]);
   }
 
   /**
+   * Keeps the present weights, as `weights` gives them, in the place of those kept before: here, and in the checkpoints from now on.
+   * So a run can end with those of its best epoch. Waits for the GPU.
+   */
+  async keep(): Promise<void> {
+    this.#kept = await this.weights();
+  }
+
+  /** What `keep` has kept, before a resumption too. */
+  get kept(): ReadonlyMap<string, Weight> | undefined {
+    return this.#kept;
+  }
+
+  /**
    * Writes all that `resume` needs to go on to the same bits, and the caller's notes: between epochs, or within one from
    * `epoch`'s `onStep`. Waits for the GPU.
-   * @throws DivergedError, and leaves the file as it was, when a loss or gradient so far is not finite.
+   * @throws DivergedError, and leaves the file as it was, when a loss, gradient or weight so far is not finite.
    */
   async checkpoint(path: string, notes: Notes = {}): Promise<void> {
     const tensors = await this.snapshot();
-    const at = { step: this.#step, batch: this.#batch };
+    const at = { step: this.#step, batch: this.#batch, kept: this.#kept !== undefined };
     await writeCheckpoint(path, await this.#describe(), at, tensors, notes);
   }
 
@@ -307,28 +319,51 @@ export class Trainer implements Disposable {
   async snapshot(): Promise<Map<string, Weight>> {
     await this.#readRecords();
     const records = this.#records.slice(0, this.#stepsOfEpoch(this.#step));
-    return new Map([...await this.#state(), ...recordsTensor(records)]);
+    const kept = [...this.#kept ?? []].map(([name, weight]) => [keptName(name), weight] as const);
+    return new Map([...await this.#state(), ...recordsTensor(records), ...kept]);
   }
 
   /**
    * Goes on from a checkpoint of the same run, and gives the notes in it; the next epoch is the one that was stopped in its
    * midst, or the one after those it had run.
-   * @throws Error, and changes nothing, when the file is damaged or another run's.
+   * @throws Error, and changes nothing, when the file is damaged, another run's, or of another version of checkpoints.
    */
   async resume(path: string): Promise<Notes> {
-    const sizes = [...await this.#state()].map(([name, { data }]): [string, number] => [name, data.length]);
-    const sizesAt = (step: number) => {
-      const records = this.#stepsOfEpoch(step);
-      return new Map([...sizes, ...records > 0 ? [[recordsName, 2 * records] as const] : []]);
-    };
     const run = await this.#describe();
-    const { step, batch, tensors, notes } = await readCheckpoint(path, run, this.steps, sizesAt);
+    const { step, batch, kept, tensors, notes } = await readCheckpoint(
+      path,
+      run,
+      this.steps,
+      (place) => this.#sizesAt(place),
+    );
     this.#restore(tensors);
     this.#step = step;
     this.#batch = batch;
     this.#optimizer.skipTo(step);
     this.#records = recordsOf(tensors, step - this.#stepsOfEpoch(step));
+    this.#kept = !kept ? undefined : new Map(
+      [...this.#shapes()].map(([name, shape]) => [name, { shape, data: tensors.get(keptName(name))!.data }]),
+    );
     return notes;
+  }
+
+  /** The tensors that a checkpoint of this run holds at a place, and how many values each. */
+  #sizesAt({ step, kept }: Place): Map<string, number> {
+    const records = this.#stepsOfEpoch(step);
+    const sizes = [...this.#shapes()].map(([name, shape]) =>
+      [name, sizeOf({ shape, dtype: "f32" })] as const
+    );
+    return new Map([
+      ...this.trainable.stateSizes,
+      ...sizes.filter(([name]) => this.trainable.view(name) === undefined),
+      ...records > 0 ? [[recordsName, 2 * records] as const] : [],
+      ...kept ? sizes.map(([name, size]) => [keptName(name), size] as const) : [],
+    ]);
+  }
+
+  /** Of all that `weights` gives. */
+  #shapes(): Map<string, readonly number[]> {
+    return new Map([...this.trainable.shapes, ...this.#ownBase?.shapes ?? []]);
   }
 
   /** Once a run: its digest of the examples takes a while where there are many. */
@@ -455,6 +490,9 @@ function chunksOf<T>(items: readonly T[], size: number): T[][] {
 /** Name of the tensor that holds the present epoch's records in a checkpoint; no weight is called so. */
 const recordsName = "records of the epoch";
 
+/** Name of a kept weight in a checkpoint. */
+const keptName = (name: string) => `kept ${name}`;
+
 /** The records as a tensor, [steps, 2]: loss and gradient norm, f32 as the GPU wrote them. None where there are none. */
 function recordsTensor(records: readonly StepRecord[]): Map<string, Weight> {
   const data = Float32Array.from(records.flatMap(({ loss, gradientNorm }) => [loss, gradientNorm]));
@@ -467,26 +505,5 @@ function recordsOf(tensors: ReadonlyMap<string, Weight>, first: number): StepRec
   return Array.from(
     { length: count },
     (_, i) => ({ step: first + i, loss: data[2 * i], gradientNorm: data[2 * i + 1] }),
-  );
-}
-
-/** Everything trainable at its starting value: the head, the adapter, and what of the base is trained. */
-function allStartingWeights(
-  model: Encoder,
-  adapter: Adapter,
-  head: HeadShape,
-  seed: number,
-): Map<string, Weight> {
-  const own = [...headParameters(model, head)].map(
-    ([name, spec]): [string, Weight] => [name, initialise(name, spec, seed)],
-  );
-  return new Map([...own, ...startingWeights(model, adapter, seed)]);
-}
-
-/** Trainable parameters of the head. */
-export function headSize(model: Encoder, head: HeadShape): number {
-  return [...headParameters(model, head).values()].reduce(
-    (sum, spec) => sum + sizeOf({ ...spec, dtype: "f32" }),
-    0,
   );
 }

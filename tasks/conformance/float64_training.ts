@@ -20,7 +20,7 @@ export function lossesInFloat64(
   examples: readonly Encoded[],
   options: TrainOptions,
 ): number[] {
-  const { seed, batchSize, epochs, warmupRatio, learningRate, accumulationSteps = 1 } = options;
+  const { seed, batchSize, epochs, learningRate, accumulationSteps = 1 } = options;
   const trained = startingValues(model, adapter, head, seed);
   const fixed = [...model.weights, ...model.constants, ...constantWeights(model, adapter)].map((
     [name, { data }],
@@ -32,7 +32,7 @@ export function lossesInFloat64(
       (_, i) => own.slice(i * accumulationSteps, (i + 1) * accumulationSteps),
     )
   );
-  const rates = linearSchedule(steps.length, warmupRatio).map((factor) => factor * learningRate);
+  const rates = linearSchedule(steps.length, options).map((factor) => factor * learningRate);
   const optimizer = new AdamWInFloat64(trained);
   let count = 0;
   return steps.map((own, step) => {

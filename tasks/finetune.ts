@@ -12,6 +12,7 @@ import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { type EpochScores, fineTune, type FineTuneOptions } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { sayingWhatIsKept } from "./divergence.ts";
 import { defaultTarget } from "./run_cell.ts";
 import { suiteWarmupRatio } from "./training.ts";
 import { lockFor } from "./lock.ts";
@@ -165,9 +166,11 @@ async function main(): Promise<void> {
   );
   using gpu = await openGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
-  const { trained, kept } = await fineTune(gpu, model, frozen, adapter, task, split, options, {
-    onScores: printScores,
-  });
+  const progress = { onScores: printScores };
+  const { trained, kept } = await sayingWhatIsKept(
+    () => fineTune(gpu, model, frozen, adapter, task, split, options, progress),
+    () => `Nothing is written to ${out}.`,
+  );
   await writeFolder(out, async (folder) => {
     await saveAdapter(folder, model, adapter, trained);
     await writeLabels(folder, task);

@@ -171,7 +171,7 @@ Deno.test("fineTune: the best epoch's weights survive a stop after any step, and
   const folder = await Deno.makeTempDir();
   const keep = { keep: "best", epochs: 4 } as const;
   const plain = await cell(undefined, {}, contrary, keep);
-  for (let at = 1; at <= 16; at++) {
+  for (const at of [3, 4, 5, 8, 9, 16]) {
     const place = { path: `${folder}/${at}`, every: 1, cell: "tiny" };
     const stop = { onStep: (step: number) => assert.ok(step < at, "stopped") };
     await assert.rejects(() => cell(place, stop, contrary, keep), /stopped/);
@@ -222,7 +222,8 @@ Deno.test("weights that are not finite are not saved over a checkpoint", async (
   await assert.rejects(
     () => trainer.checkpoint(path),
     (error: Error) =>
-      error instanceof DivergedError && /After step 3 "values" holds values/.test(error.message),
+      error instanceof DivergedError &&
+      /"values" holds values that are not finite after 4 steps/.test(error.message),
   );
   assert.deepEqual(await Deno.readFile(path), left);
 });

@@ -129,6 +129,8 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ batchSize: 2.5 }, /batchSize is 2\.5/],
     [{ accumulationSteps: 0 }, /accumulationSteps is 0/],
     [{ learningRate: NaN }, /learningRate is NaN/],
+    [{ learningRate: 1e39 }, /learningRate is 1e\+39: use a number from 0 that a float32 holds/],
+    [{ epsilon: 1e-46 }, /epsilon is 1e-46: use a number from 2⁻¹²⁶/],
     [{ warmupRatio: 2 }, /warmupRatio is 2: use a share/],
     [{ warmupRatio: undefined, warmupSteps: 1.5 }, /warmupSteps is 1\.5: use a whole number from 0/],
     [{ warmupRatio: undefined, warmupSteps: -1 }, /warmupSteps is -1/],

@@ -14,7 +14,10 @@ export interface AdamWOptions {
   readonly beta2: number;
   /** Added to the root of the second moment. */
   readonly epsilon: number;
-  /** Decoupled decay, times the learning rate, of all but biases and norms (see `isDecayed`): of an adapter's vectors too. */
+  /**
+   * Decoupled decay, times the learning rate, of all but biases and norms, as transformers' Trainer decays: of an adapter's vectors
+   * too, such as DoRA's magnitudes.
+   */
   readonly weightDecay: number;
   /** Gradients are scaled down to this global norm; 0 never clips. */
   readonly maxNorm: number;
@@ -136,14 +139,19 @@ export class AdamW implements Disposable {
     this.gpu.upload(this.#buffers.state, new Float32Array(2));
   }
 
+  /** Whether the records of all steps before `step` have been read. Throws a DivergedError where one of them was not finite. */
+  hasRead(step: number): boolean {
+    if (this.#diverged !== undefined) throw new DivergedError(this.#diverged);
+    return this.#readUpTo === step;
+  }
+
   /**
-   * Records of the steps not read yet, up to `step` (exclusive). Waits for the GPU where there are any.
+   * Records of the steps not read yet, up to `step` (exclusive). Waits for the GPU.
    * @throws DivergedError naming the first step whose loss or gradient is not finite, at every call from then on: no step has moved
    * anything since.
    */
   async read(step: number): Promise<StepRecord[]> {
     if (this.#diverged !== undefined) throw new DivergedError(this.#diverged);
-    if (this.#readUpTo === step) return [];
     const ring = new Float32Array(await this.gpu.read(this.#buffers.ring, ringSize * 8));
     const records: StepRecord[] = [];
     for (; this.#readUpTo < step; this.#readUpTo++) {

@@ -62,14 +62,11 @@ export async function writeCheckpoint(
   tensors: ReadonlyMap<string, Weight>,
   notes: Notes,
 ): Promise<void> {
-  for (const [name, { data }] of tensors) {
-    if (!data.every(Number.isFinite)) {
-      throw new DivergedError(
-        `After step ${
-          step - 1
-        } "${name}" holds values that are not finite, and nothing is saved: use a lower learning rate.`,
-      );
-    }
+  const [bad] = [...tensors].find(([, { data }]) => !data.every(Number.isFinite)) ?? [];
+  if (bad !== undefined) {
+    throw new DivergedError(
+      `"${bad}" holds values that are not finite after ${step} steps, and nothing is saved: use a lower learning rate.`,
+    );
   }
   await writeSafetensors(path, tensors, {
     version,
@@ -89,7 +86,9 @@ export async function readNotes(path: string): Promise<Notes> {
 }
 
 function refuseOtherVersion(path: string, metadata: Readonly<Record<string, string>>): void {
-  if (metadata.run === undefined) throw new Error(`${path} is no checkpoint: it does not say of which run`);
+  if (metadata.run === undefined || metadata.notes === undefined) {
+    throw new Error(`${path} is no checkpoint: it does not say of which run`);
+  }
   if (metadata.version !== version) {
     const written = metadata.version ?? "1";
     throw new Error(

@@ -140,12 +140,8 @@ export async function fineTune(
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
-  const onScored = async (epochs: readonly EpochScores[]) => {
-    if (keep === "best" && bestOf(task, epochs) === epochs.at(-1)) await trainer.keep();
-  };
-  const { epochs, trainSeconds } = await runEpochs(
-    ...[trainer, task, dev, options.epochs, progress, onScored, checkpoint] as const,
-  );
+  const plan = { epochs: options.epochs, keep };
+  const { epochs, trainSeconds } = await runEpochs(trainer, task, dev, plan, progress, checkpoint);
   const [best, last] = [bestOf(task, epochs), epochs.at(-1)!];
   return {
     epochs,
@@ -166,9 +162,8 @@ async function runEpochs(
   trainer: Trainer,
   task: Task,
   dev: readonly DevSet[],
-  planned: number,
+  { epochs: planned, keep }: Pick<FineTuneOptions, "epochs" | "keep">,
   progress: Progress,
-  onScored: (epochs: readonly EpochScores[]) => Promise<void>,
   checkpoint: CellCheckpoint | undefined,
 ): Promise<Pick<FineTuned, "epochs" | "trainSeconds">> {
   const epochs: EpochScores[] = [...checkpoint?.saved?.epochs ?? []];
@@ -186,7 +181,7 @@ async function runEpochs(
     progress.onEpoch?.(records);
     const trainLoss = records.reduce((sum, { loss }) => sum + loss, 0) / records.length;
     epochs.push({ epoch, trainLoss, metrics: await scoresOn(trainer, task, dev) });
-    await onScored(epochs);
+    if (keep === "best" && bestOf(task, epochs) === epochs.at(-1)) await trainer.keep();
     progress.onScores?.(epochs.at(-1)!);
     await checkpoint?.save({ epochs, trainSeconds });
   }

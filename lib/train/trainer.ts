@@ -169,7 +169,7 @@ export class Trainer implements Disposable {
       );
     }
     // Of steps whose onStep threw.
-    await this.#readRecords();
+    if (!this.#optimizer.hasRead(this.#step)) await this.#readRecords();
     const { batchSize, seed, epochs } = this.options;
     if (this.#step === this.steps) {
       throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);

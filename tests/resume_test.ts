@@ -97,17 +97,22 @@ Deno.test("a long epoch, saved after its records were read once, gives all of th
 Deno.test("the trainer knows which epoch is next, wherever the one before was stopped or saved", async () => {
   const plain = await restOf(await trainerOn(14));
   const path = `${await Deno.makeTempDir()}/state`;
-  for (let at = 1; at <= 8; at++) {
-    using trainer = await trainerOn(14);
+  const stopped = async (at: number, save: (trainer: Trainer) => unknown) => {
+    const trainer = await trainerOn(14);
     const stop = async (step: number) => {
-      if (step === at) await trainer.checkpoint(path);
+      if (step === at) await save(trainer);
       assert.ok(step !== at, "stopped");
     };
     if (at > 4) await trainer.epoch();
     await assert.rejects(() => trainer.epoch(stop), /stopped/);
+    return trainer;
+  };
+  for (let at = 1; at <= 8; at++) {
+    using saved = await stopped(at, (trainer) => trainer.checkpoint(path));
+    using unsaved = await stopped(at, () => {});
     using resumed = await trainerOn(14);
     await resumed.resume(path);
-    for (const own of [trainer, resumed]) {
+    for (const own of [saved, unsaved, resumed]) {
       // One that was stopped after its last step is over.
       const first = Math.floor(at / 4);
       assert.deepEqual(await restOf(own, first), { ...plain, epochs: plain.epochs.slice(first) }, `${at}`);

@@ -253,17 +253,16 @@ export class Trainer implements Disposable {
     return byExample;
   }
 
-  /** The state before the restart, where there was one. Throws a DivergedError where a step so far was not finite. */
+  /** The state before the restart, where there was one. */
   async #restartIfDue(): Promise<Map<string, Weight> | undefined> {
     if (!this.#ownBase || !restartsBefore(this.adapter, this.#step)) return undefined;
-    await this.#readRecords();
     const before = await this.#state();
     const every = this.adapter.method.restarts!.every(this.adapter.options);
     await this.#ownBase.restart(this.trainable, this.options.seed, this.#step / every);
     return before;
   }
 
-  /** The restart is the step's own: where the step is not finite, what was before it comes back. */
+  /** The restart is the step's own: where the step or one before was not finite, what was before the restart comes back. */
   async #keepRestartOrTakeBack(before: ReadonlyMap<string, Weight>): Promise<void> {
     try {
       await this.#readRecords();

@@ -111,6 +111,7 @@ export {
   type EpochScores,
   fineTune,
   type FineTuned,
+  type FineTuneOptions,
   headOf,
   type Progress,
   type Scores,
@@ -118,5 +119,6 @@ export {
 export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/adamw.ts";
 export type { Notes } from "./lib/train/checkpoint.ts";
 export { Trainer, type TrainOptions } from "./lib/train/trainer.ts";
+export type { WarmUp } from "./lib/train/schedule.ts";
 export type { HeadShape } from "./lib/train/step.ts";
 export { FrozenWeights } from "./lib/train/weights.ts";

@@ -117,9 +117,9 @@ async function replayed(model: ShapedEncoder, system: System, steps: number): Pr
   using submitting = new Stopwatch(queue, "submit");
   // Made before the heap is measured.
   const [step, upload, finish, submit] = [0, 1, 2, 3].map(() => new Float64Array(steps));
-  const epoch = async (number: number) => {
+  const epoch = async () => {
     let [i, start] = [0, performance.now()];
-    await trainer.epoch(number, async () => {
+    await trainer.epoch(async () => {
       step[i] = performance.now() - start;
       upload[i] = uploading.take();
       finish[i] = finishing.take();
@@ -130,9 +130,9 @@ async function replayed(model: ShapedEncoder, system: System, steps: number): Pr
     // What the epoch's end reads back is no step's.
     [uploading, finishing, submitting].forEach((watch) => watch.take());
   };
-  await epoch(0);
+  await epoch();
   const before = heapInUse();
-  await epoch(1);
+  await epoch();
   const heapGrowth = heapInUse() - before;
   const { dispatches } = traced(gpu, model, system);
   // An epoch's first step also puts its batches in order.

@@ -7,7 +7,7 @@ import type { Task } from "../lib/data/task.ts";
 import type { PlannedJob } from "./cells.ts";
 import { bytesText, columns, gibibytes, withPrefix } from "./columns.ts";
 import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
-import { adapterOf, warmupRatio } from "./run_cell.ts";
+import { adapterOf } from "./run_cell.ts";
 import type { Profile, Table } from "./tables/table.ts";
 import { Ticker } from "./ticker.ts";
 import { trainingOf } from "./training.ts";
@@ -119,7 +119,7 @@ async function estimatesOf(
     const workload = workloads.get(task) ?? await read(model, { ...task, maxTokens }, profile);
     workloads.set(task, workload);
     const { head, train, dev } = workload;
-    const all = { ...training, warmupRatio, seed: 0, recompute: options.recompute };
+    const all = { ...training, seed: 0, recompute: options.recompute };
     estimates.set(key, await estimateTraining(model, adapterOf(model, row), head, train, dev, all, traits));
     ticker.step(estimates.size, key);
   }

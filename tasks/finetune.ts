@@ -11,9 +11,11 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { writeFolder } from "../lib/files.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Encoder } from "../lib/models/model.ts";
-import { type EpochScores, fineTune } from "../lib/train/fine_tune.ts";
+import { type EpochScores, fineTune, type FineTuneOptions } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
-import { defaultTarget, warmupRatio } from "./run_cell.ts";
+import { sayingWhatIsKept } from "./divergence.ts";
+import { defaultTarget } from "./run_cell.ts";
+import { suiteWarmupRatio } from "./training.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
@@ -21,7 +23,7 @@ import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
 Fine-tunes an adapter and a head on a table with a header (.tsv without quoting, as GLUE's; .csv; or .jsonl, an object a
-line), prints the scores on dev after every epoch, and writes the last epoch's adapter to DIR as PEFT does, with
+line), prints the scores on dev after every epoch, and writes the last or best epoch's adapter to DIR as PEFT does, with
 labels.json, the names of the classes. PEFT itself knows LoRA, rsLoRA, DoRA, HiRA and GraLoRA; others load here, or
 anywhere after deno task merge.
 
@@ -41,7 +43,10 @@ anywhere after deno task merge.
   --dropout P          of the adapter's input (default: 0.05)
   --target NAME        layers to adapt, by name (repeatable; default: ${defaultTarget.join(" and ")})
   --learning-rate R    default: 3e-4
+  --warmup-steps N     steps over which the learning rate warms up (default: ${suiteWarmupRatio} of all steps)
   --epochs N           default: 3
+  --keep WHICH         the adapter of the last epoch (default), or of the best by its first score on dev: accuracy, or
+                       pearson with --regression
   --batch-size N       default: 32
   --max-tokens N       longer texts are cut; the model's positions are the limit (default: 128, or all there are)
   --seed N             default: 0
@@ -66,7 +71,9 @@ function readArguments() {
       dropout: { type: "string", default: "0.05" },
       target: { type: "string", multiple: true, default: defaultTarget },
       "learning-rate": { type: "string", default: "3e-4" },
+      "warmup-steps": { type: "string" },
       epochs: { type: "string", default: "3" },
+      keep: { type: "string", default: "last" },
       "batch-size": { type: "string", default: "32" },
       "max-tokens": { type: "string" },
       seed: { type: "string", default: "0" },
@@ -120,13 +127,21 @@ function adapterOf(model: Encoder, values: Arguments): Adapter {
   return adapter;
 }
 
-function optionsOf(values: Arguments) {
+function keepOf({ keep }: Arguments): "best" | "last" {
+  if (keep === "best" || keep === "last") return keep;
+  throw new UsageError(`--keep wants best or last, not "${keep}"`);
+}
+
+function optionsOf(values: Arguments): FineTuneOptions {
   return {
     learningRate: numberOf(values, "learning-rate"),
     epochs: countOf(values, "epochs", 1),
     batchSize: countOf(values, "batch-size", 1),
     seed: countOf(values, "seed", 0),
-    warmupRatio,
+    ...values["warmup-steps"] === undefined
+      ? { warmupRatio: suiteWarmupRatio }
+      : { warmupSteps: countOf(values, "warmup-steps", 0) },
+    keep: keepOf(values),
   };
 }
 
@@ -158,13 +173,18 @@ async function main(): Promise<void> {
   );
   using gpu = await openGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
-  const { trained } = await fineTune(gpu, model, frozen, adapter, task, split, options, {
-    onScores: printScores,
-  });
+  const progress = { onScores: printScores };
+  const { trained, kept } = await sayingWhatIsKept(
+    () => fineTune(gpu, model, frozen, adapter, task, split, options, progress),
+    () => `Nothing is written to ${out}.`,
+  );
   await writeFolder(out, async (folder) => {
     await saveAdapter(folder, model, adapter, trained);
     await writeLabels(folder, task);
   });
+  if (options.keep === "best") {
+    console.log(`kept: epoch ${kept.epoch + 1} of ${options.epochs}, the best by ${task.metrics[0]}`);
+  }
   console.log(`${adapter.method.name} with ${adapter.trainableParameters} parameters, and its head: ${out}`);
 }
 

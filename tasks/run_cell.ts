@@ -15,7 +15,6 @@ import type { FrozenWeights } from "../lib/train/weights.ts";
 import type { Training } from "./protocols/protocol.ts";
 import type { Row, Table } from "./tables/table.ts";
 
-export const warmupRatio = 0.03;
 const adapterDropout = 0.05;
 export const defaultTarget = ["query", "value"];
 
@@ -64,7 +63,7 @@ export async function runCell(
     adapter,
     { ...job.task, maxTokens },
     split,
-    { ...training, warmupRatio, seed, recompute },
+    { ...training, seed, recompute },
     progress,
     checkpointing,
   );

@@ -124,7 +124,7 @@ export async function soak(
   const start = performance.now();
   for (let turn = 0; turn < turnsEach; turn++) {
     for (const { open, trainer, batches, probe } of entrants) {
-      await trainer.epoch(turn);
+      await trainer.epoch();
       for (const { length } of batches(turn)) stepsOfLength[length] = (stepsOfLength[length] ?? 0) + 1;
       await checkResumed(open, trainer, `${folder}/checkpoint`, probe);
       samples.push(sample(gpu, stepsATurn * (samples.length + 1), (performance.now() - start) / 1000));

@@ -9,6 +9,9 @@ import type { Profile, Row } from "./tables/table.ts";
 /** Examples a step where no protocol says otherwise. */
 export const suiteBatchSize = 32;
 
+/** Share of the steps over which the learning rate warms up, where no protocol says otherwise. */
+export const suiteWarmupRatio = 0.03;
+
 /** The width from which an encoder counts as large. */
 const largeWidth = 1024;
 
@@ -20,6 +23,7 @@ export function trainingOf({ training }: Profile, row: Row, task: Task, model: E
       batchSize: suiteBatchSize,
       maxTokens: task.maxTokens,
       learningRate: tunedRate(row),
+      warmupRatio: suiteWarmupRatio,
     };
   }
   const sizes = training.training[task.name];

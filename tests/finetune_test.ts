@@ -145,6 +145,66 @@ Deno.test("finetune on a .csv, then merge: the merged folder's logits are those 
     );
   }));
 
+/** What `finetune` says of a base on forty texts, with more options, and the folder that it wrote. */
+async function finetuned(folder: string, name: string, ...options: string[]) {
+  const [data, out] = [`${folder}/data.csv`, `${folder}/${name}`];
+  await Deno.writeTextFile(data, csv);
+  const columns = ["--text", "text", "--label", "kind", "--max-tokens", "16", "--batch-size", "8"];
+  const source = ["--model", `${folder}/base`, "--train", data, ...columns];
+  return { out, ...await task("finetune", ...source, ...options, "--out", out) };
+}
+
+Deno.test("finetune --keep best writes the epoch with the first best score, --keep last the last", () =>
+  withBase("RoBERTa", {}, async (folder) => {
+    const run = async (keep: string) => {
+      const options = ["--epochs", "6", "--learning-rate", "1e-2", "--warmup-steps", "2"];
+      const { out, code, stdout, stderr } = await finetuned(folder, keep, ...options, "--keep", keep);
+      assert.equal(code, 0, stderr);
+      const accuracies = [...stdout.matchAll(/^epoch \d: .*accuracy ([\d.]+)/gm)].map(([, score]) => +score);
+      const weights = await Deno.readFile(`${out}/adapter_model.safetensors`);
+      return { accuracies, weights, said: stdout.match(/^kept: .*$/m)?.[0] };
+    };
+    const [best, last] = [await run("best"), await run("last")];
+    assert.deepEqual(best.accuracies, last.accuracies);
+    const first = best.accuracies.indexOf(Math.max(...best.accuracies));
+    assert.ok(first < 5, `accuracies ${best.accuracies}: the best is not the last`);
+    assert.equal(best.said, `kept: epoch ${first + 1} of 6, the best by accuracy`);
+    assert.equal(last.said, undefined);
+    assert.notDeepEqual(best.weights, last.weights);
+  }));
+
+Deno.test("finetune: how it warms up changes the adapter; mistakes and a run that diverges leave no folder", () =>
+  withBase("RoBERTa", {}, async (folder) => {
+    const adapter = async (name: string, ...options: string[]) => {
+      const { out, code, stderr } = await finetuned(folder, name, "--epochs", "1", ...options);
+      assert.equal(code, 0, stderr);
+      return await Deno.readFile(`${out}/adapter_model.safetensors`);
+    };
+    // 36 examples in batches of 8 are five steps, and 0.03 of them one.
+    const usual = await adapter("usual");
+    assert.deepEqual(await adapter("one", "--warmup-steps", "1"), usual);
+    assert.notDeepEqual(await adapter("three", "--warmup-steps", "3"), usual);
+    for (
+      const [code, message, ...options] of [
+        [2, /--keep wants best or last, not "first"/, "--keep", "first"],
+        [2, /--warmup-steps wants a whole number from 0, not 1\.5/, "--warmup-steps", "1.5"],
+        [
+          1,
+          /^Step \d+: loss .* Nothing is written to .*none\.$/m,
+          "--learning-rate",
+          "1e30",
+          "--epochs",
+          "9",
+        ],
+      ] as const
+    ) {
+      const ended = await finetuned(folder, "none", ...options);
+      assert.equal(ended.code, code, ended.stderr);
+      assert.match(ended.stderr, message);
+      await assert.rejects(() => Deno.stat(ended.out), Deno.errors.NotFound);
+    }
+  }));
+
 Deno.test("a bare trunk in BF16, pairs and a regression: names get their prefix, merged weights and the head are rounded to BF16", () =>
   withBase(
     "BERT on pairs",

@@ -135,7 +135,7 @@ async function losses(gpu: Gpu, model: Encoder, method: string, options: object,
   );
   const training = { learningRate: 1e-2, epochs: 2, batchSize: examples.length, warmupRatio: 0, seed: 0 };
   using trainer = new Trainer(gpu, model, adapter, head, examples, training, frozen);
-  return [...await trainer.epoch(0), ...await trainer.epoch(1)].map((
+  return [...await trainer.epoch(), ...await trainer.epoch()].map((
     { loss, gradientNorm },
   ) => [loss, gradientNorm]);
 }

@@ -41,7 +41,7 @@ const trainerFor = async (adapter: ReturnType<typeof attach>, changes: Partial<T
 async function trained(method: Method, changes: object = {}) {
   const adapter = attachPooled(model, method, target, { dropout: 0, ...changes });
   using trainer = await trainerFor(adapter);
-  await trainer.epoch(0);
+  await trainer.epoch();
   return { adapter, weights: await trainer.weights(), predictions: await trainer.predict(examples) };
 }
 
@@ -122,7 +122,7 @@ Deno.test("rank and alpha patterns, layers, regular expressions and modules to s
   assert.equal(adapter.parameters.get("ffn.in.A")!.shape[0], 2);
   assert.equal(adapter.trainableParameters, (16 + 16) * 4 + (24 + 16) * 2 + 32);
   using trainer = await trainerFor(adapter);
-  await trainer.epoch(0);
+  await trainer.epoch();
   const weights = await trainer.weights();
   assert.notDeepEqual(weights.get("norm.weight")!.data, model.weights.get("norm.weight")!.data);
   await saveAdapter(folder, model, adapter, weights);
@@ -392,17 +392,17 @@ Deno.test("ReLoRA: a restart changes no prediction, the updates' rank grows, the
   const adapter = attachPooled(model, reLora, target, { ...reLoraOptions, r: 1 });
   // Three steps an epoch: the second epoch begins with a restart.
   using trainer = await trainerFor(adapter);
-  await trainer.epoch(0);
+  await trainer.epoch();
   const before = { predictions: flat(await trainer.predict(examples)), weights: await trainer.weights() };
   using idle = await trainerFor(adapter, { learningRate: 0 });
-  await idle.epoch(0);
+  await idle.epoch();
   idle.trainable.restore(await trainer.trainable.state());
-  await idle.epoch(1);
+  await idle.epoch();
   assert.ok(relativeError(flat(await idle.predict(examples)), before.predictions) < 1e-5);
   assert.ok((await idle.weights()).get("query.B")!.data.every((value) => value === 0));
   assert.notDeepEqual((await idle.weights()).get("query.A"), before.weights.get("query.A"));
 
-  await trainer.epoch(1);
+  await trainer.epoch();
   const rank = (weights: ReadonlyMap<string, Weight>) => {
     const { values, m, n } = interpretedUpdates(model, adapter, weights).get("query")!;
     const { singularValues } = spectrumOf(values, m, n);
@@ -414,7 +414,7 @@ Deno.test("ReLoRA: a restart changes no prediction, the updates' rank grows, the
 Deno.test("ReLoRA: no step after a restart throws a weight away", async () => {
   const adapter = attachPooled(model, reLora, target, reLoraOptions);
   using trainer = await trainerFor(adapter, { learningRate: 1e-3, epochs: 4 });
-  for (let epoch = 0; epoch < 4; epoch++) await trainer.epoch(epoch);
+  for (let epoch = 0; epoch < 4; epoch++) await trainer.epoch();
   // Adam moves a weight by about the learning rate a step: 12 steps cannot leave the initial range by more than a little.
   for (const [name, { data }] of await trainer.weights()) {
     if (adapter.parameters.has(name)) assert.ok(data.every((value) => Math.abs(value) < 0.3), name);
@@ -428,12 +428,12 @@ for (const method of [lora, reLora, bora]) {
     const path = `${await Deno.makeTempDir()}/state.safetensors`;
     const records = [];
     for (let epoch = 0; epoch < 3; epoch++) {
-      records.push(...await whole.epoch(epoch));
+      records.push(...await whole.epoch());
       if (epoch === 0) await whole.checkpoint(path);
     }
     using resumed = await trainerFor(adapter);
     await resumed.resume(path);
-    const again = [...await resumed.epoch(1), ...await resumed.epoch(2)];
+    const again = [...await resumed.epoch(), ...await resumed.epoch()];
     assert.deepEqual(again, records.slice(3));
     assert.deepEqual(await resumed.weights(), await whole.weights());
   });
@@ -442,7 +442,7 @@ for (const method of [lora, reLora, bora]) {
 Deno.test("a checkpoint of another run is refused with what differs, and nothing is changed", async () => {
   const adapter = attachPooled(model, bora, target, { dropout: 0 });
   using trainer = await trainerFor(adapter);
-  await trainer.epoch(0);
+  await trainer.epoch();
   const path = `${await Deno.makeTempDir()}/state.safetensors`;
   await trainer.checkpoint(path);
   const refused = async (other: Trainer, message: RegExp) => {
@@ -510,7 +510,7 @@ Deno.test("a method of one's own is one object: it attaches, trains, merges and 
   const adapter = attach(model, toy, { target: ["query"] });
   assert.equal(adapter.trainableParameters, 16);
   using trainer = await trainerFor(adapter);
-  const losses = [...await trainer.epoch(0), ...await trainer.epoch(1), ...await trainer.epoch(2)];
+  const losses = [...await trainer.epoch(), ...await trainer.epoch(), ...await trainer.epoch()];
   assert.ok(losses.at(-1)!.loss < losses[0].loss);
   const weights = await trainer.weights();
   assert.ok(weights.get("query.v")!.data.some((value) => value !== 0));

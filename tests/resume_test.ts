@@ -6,10 +6,19 @@ import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { reLora } from "../lib/adapters/relora.ts";
 import type { Split } from "../lib/data/task.ts";
+import { sizeOf } from "../lib/graph/graph.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
+import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
 import { metricsOnly, readCells } from "../lib/report/schema.ts";
-import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
-import { encodeExamples, fineTune, headOf, type Progress } from "../lib/train/fine_tune.ts";
+import { DivergedError } from "../lib/train/adamw.ts";
+import { checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
+import {
+  encodeExamples,
+  fineTune,
+  type FineTuneOptions,
+  headOf,
+  type Progress,
+} from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { changes } from "./support/command.ts";
@@ -45,7 +54,7 @@ async function trainerOn(count: number, changes: Partial<TrainOptions> = {}, of 
 /** The records of the epochs from `first` on, and the whole state after them. */
 async function restOf(trainer: Trainer, first = 0, onStep?: (step: number) => Promise<void>) {
   const epochs = [];
-  for (let epoch = first; epoch < options.epochs; epoch++) epochs.push(await trainer.epoch(epoch, onStep));
+  for (let epoch = first; epoch < options.epochs; epoch++) epochs.push(await trainer.epoch(onStep));
   return { epochs, state: await trainer.trainable.state(), weights: await trainer.weights() };
 }
 
@@ -78,30 +87,151 @@ Deno.test("a long epoch, saved after its records were read once, gives all of th
   const path = `${await Deno.makeTempDir()}/state`;
   const changes = { batchSize: 1, epochs: 1, learningRate: 1e-4 };
   using whole = await trainerOn(1030, changes);
-  const records = await whole.epoch(0, (step) => step === 1027 ? whole.checkpoint(path) : undefined);
+  const records = await whole.epoch((step) => step === 1027 ? whole.checkpoint(path) : undefined);
   assert.deepEqual(records.map(({ step }) => step), Array.from({ length: 1030 }, (_, i) => i));
   using resumed = await trainerOn(1030, changes);
   await resumed.resume(path);
-  assert.deepEqual(await resumed.epoch(0), records);
+  assert.deepEqual(await resumed.epoch(), records);
 });
 
-Deno.test("an epoch that was stopped in its midst is run before another", async () => {
+Deno.test("the trainer knows which epoch is next, wherever the one before was stopped or saved", async () => {
+  const plain = await restOf(await trainerOn(14));
+  const path = `${await Deno.makeTempDir()}/state`;
+  const stopped = async (at: number, save: (trainer: Trainer) => unknown) => {
+    const trainer = await trainerOn(14);
+    const stop = async (step: number) => {
+      if (step === at) await save(trainer);
+      assert.ok(step !== at, "stopped");
+    };
+    if (at > 4) await trainer.epoch();
+    await assert.rejects(() => trainer.epoch(stop), /stopped/);
+    return trainer;
+  };
+  for (let at = 1; at <= 8; at++) {
+    using saved = await stopped(at, (trainer) => trainer.checkpoint(path));
+    using unsaved = await stopped(at, () => {});
+    using resumed = await trainerOn(14);
+    await resumed.resume(path);
+    for (const own of [saved, unsaved, resumed]) {
+      // One that was stopped after its last step is over.
+      const first = Math.floor(at / 4);
+      assert.deepEqual(await restOf(own, first), { ...plain, epochs: plain.epochs.slice(first) }, `${at}`);
+      await assert.rejects(() => own.epoch(), /all 2 epochs have been run: plan more/);
+    }
+  }
+});
+
+Deno.test("the number of an epoch, which epoch() once took, is refused before a step is run", async () => {
   using trainer = await trainerOn(14);
-  const stop = (step: number) => assert.ok(step < 2, "stopped");
-  await assert.rejects(() => trainer.epoch(0, stop), /stopped/);
-  await assert.rejects(() => trainer.epoch(1), /epoch 0 has 2 of its 4 steps: run it before epoch 1/);
-  assert.deepEqual((await trainer.epoch(0)).map(({ step }) => step), [0, 1, 2, 3]);
+  const before = await trainer.trainable.state();
+  const call = () => trainer.epoch(0 as unknown as () => void);
+  await assert.rejects(call, /epoch takes what to call after each step, not 0: it knows which epoch is next/);
+  assert.deepEqual(await trainer.trainable.state(), before);
 });
 
-async function cell(checkpointing?: Checkpointing, progress: Progress = {}, changes: Partial<Split> = {}) {
+async function cell(
+  checkpointing?: Checkpointing,
+  progress: Progress = {},
+  changes: Partial<Split> = {},
+  { of = adapter, ...more }: Partial<FineTuneOptions> & { readonly of?: typeof adapter } = {},
+) {
   const gpu = await testGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
   const split = { ...splitOfLetters(14), ...changes };
-  const { epochs, best, last, steps, trained } = await fineTune(
-    ...[gpu, model, frozen, adapter, letters, split, options, progress, checkpointing] as const,
+  const all = { ...options, ...more };
+  const { epochs, best, last, steps, kept, trained } = await fineTune(
+    ...[gpu, model, frozen, of, letters, split, all, progress, checkpointing] as const,
   );
-  return { epochs, best, last, steps, trained };
+  return { epochs, best, last, steps, kept, trained };
 }
+
+/** Dev examples that the model does worse on, the more it has learned. */
+const contrary: Partial<Split> = {
+  dev: splitOfLetters(14).dev.map((example) => ({ ...example, label: 1 - example.label })),
+};
+
+for (const [name, of] of [["BoRA", adapter], ["ReLoRA", restarted]] as const) {
+  Deno.test(`fineTune, ${name}: the best epoch's weights are those after it, the last's those after all`, async () => {
+    using trainer = await trainerOn(14, { epochs: 4 }, of);
+    const weights = [];
+    for (let epoch = 0; epoch < 4; epoch++) {
+      await trainer.epoch();
+      weights.push(await trainer.weights());
+    }
+    const run = (keep: "best" | "last") => cell(undefined, {}, contrary, { keep, epochs: 4, of });
+    const [best, last] = [await run("best"), await run("last")];
+    const accuracies = best.epochs.map(({ metrics }) => metrics.accuracy);
+    const first = accuracies.indexOf(Math.max(...accuracies));
+    assert.ok(first < 3, `accuracies ${accuracies}: the best is not the last`);
+    assert.equal(best.kept, best.epochs[first]);
+    assert.deepEqual(best.best, best.kept.metrics);
+    assert.deepEqual(best.trained, weights[first]);
+    assert.equal(last.kept, last.epochs[3]);
+    assert.deepEqual(last.trained, weights[3]);
+    assert.deepEqual(last.epochs, best.epochs, "what is kept changes no step");
+  });
+}
+
+Deno.test("fineTune: the best epoch's weights survive a stop after any step, and no other run takes them", async () => {
+  const folder = await Deno.makeTempDir();
+  const keep = { keep: "best", epochs: 4 } as const;
+  const plain = await cell(undefined, {}, contrary, keep);
+  for (const at of [3, 4, 5, 8, 9, 16]) {
+    const place = { path: `${folder}/${at}`, every: 1, cell: "tiny" };
+    const stop = { onStep: (step: number) => assert.ok(step < at, "stopped") };
+    await assert.rejects(() => cell(place, stop, contrary, keep), /stopped/);
+    assert.deepEqual(await cell(place, {}, contrary, keep), plain, `stopped at step ${at}`);
+  }
+  const place = { path: `${folder}/16`, every: 1, cell: "tiny" };
+  const left = await Deno.readFile(place.path);
+  await assert.rejects(
+    () => cell(place, {}, contrary, { ...keep, keep: "last" }),
+    /another run: it keeps the best epoch's weights, not the last's\. Go on with the run/,
+  );
+  assert.deepEqual(await Deno.readFile(place.path), left);
+  await assert.rejects(
+    () => cell(undefined, {}, {}, { keep: "bset" as "best" }),
+    /keep is bset: use "best" or "last"/,
+  );
+});
+
+Deno.test("a checkpoint of an older version, or of a later one, is refused by its version, and kept", async () => {
+  const path = `${await Deno.makeTempDir()}/cell.checkpoint`;
+  const place = { path, every: 1, cell: "tiny" };
+  await cell(place);
+  const { tensors, metadata } = await readSafetensors(path);
+  const { version, ...older } = metadata;
+  const weights = new Map(
+    [...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: toFloat32(tensor) }]),
+  );
+  for (const [written, own] of [["1", older], ["9", { ...metadata, version: "9" }]] as const) {
+    await writeSafetensors(path, weights, own);
+    const left = await Deno.readFile(path);
+    const message = new RegExp(
+      `is a checkpoint of version ${written}, .* \\(it writes ${version}\\)\\. Go on with`,
+    );
+    await assert.rejects(() => cell(place), message);
+    await assert.rejects(() => checkpointedCell(path), message);
+    assert.deepEqual(await Deno.readFile(path), left);
+  }
+});
+
+Deno.test("weights that are not finite are not saved over a checkpoint", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  using trainer = await trainerOn(14);
+  await trainer.epoch();
+  await trainer.checkpoint(path);
+  const left = await Deno.readFile(path);
+  const [name, shape] = [...trainer.trainable.shapes][0];
+  trainer.trainable.write(name, new Float32Array(sizeOf({ shape, dtype: "f32" })).fill(Infinity));
+  await assert.rejects(
+    () => trainer.checkpoint(path),
+    (error: Error) =>
+      error instanceof DivergedError &&
+      /"values" holds values that are not finite after 4 steps/.test(error.message),
+  );
+  assert.deepEqual(await Deno.readFile(path), left);
+});
 
 Deno.test("fineTune: stopped at any step or epoch, resumed, it gives the result of a run that was not", async () => {
   const plain = await cell();

@@ -277,7 +277,7 @@ Deno.test("full fine-tuning trains all three tables", () =>
     const options = { learningRate: 1e-2, epochs: 1, batchSize: 3, warmupRatio: 0, seed: 0 };
     const adapter = attach(model, full, { target: "all-linear" });
     using trainer = new Trainer(await testGpu(), model, adapter, head, encoded(examples), options);
-    await trainer.epoch(0);
+    await trainer.epoch();
     const moved = (name: string, values: Float32Array) => {
       const before = model.weights.get(`bert.embeddings.${name}.weight`)!.data;
       return [

@@ -3,12 +3,14 @@
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { methods } from "../lib/adapters/registry.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { compile } from "../lib/graph/compile.ts";
-import { Graph } from "../lib/graph/graph.ts";
+import { Graph, sizeOf } from "../lib/graph/graph.ts";
 import { linear } from "../lib/graph/ops/matmul.ts";
 import type { Encoder } from "../lib/models/model.ts";
+import { readSafetensors } from "../lib/models/safetensors.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { batchInputs, bucketOf, type Encoded, inputArrays, makeBatches } from "../lib/train/batches.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
@@ -18,6 +20,7 @@ import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { testGpu } from "./support/ops.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
+import { lossesInFloat64 } from "../tasks/conformance/float64_training.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0.1, seed: 1 };
@@ -58,7 +61,7 @@ for (const [name, head] of Object.entries(heads)) {
     const run = async () => {
       using trainer = await trainerFor(head);
       const records = [];
-      for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch(epoch));
+      for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch());
       return {
         records,
         scores: await trainer.predict(examplesFor(head)),
@@ -82,7 +85,7 @@ Deno.test("after the first epoch a step makes no buffer, bind group or pipeline,
   const model = tinyEncoder();
   const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query"] });
   using trainer = new Trainer(gpu, model, adapter, heads.single, examplesFor(heads.single), options);
-  await trainer.epoch(0);
+  await trainer.epoch();
   const counts: Record<string, number> = {};
   const count = (target: object, name: string) => {
     const original = Reflect.get(target, name) as (...args: unknown[]) => unknown;
@@ -101,7 +104,7 @@ Deno.test("after the first epoch a step makes no buffer, bind group or pipeline,
   }
   count(gpu.device.queue, "submit");
   let submitsInSteps = 0;
-  await trainer.epoch(1, () => submitsInSteps = counts.submit);
+  await trainer.epoch(() => submitsInSteps = counts.submit);
   // One empty submit every 64 uploads frees wgpu's staging memory: 6 steps of 5 uploads stay below it or meet it once.
   assert.ok(submitsInSteps === 6 || submitsInSteps === 7, `${submitsInSteps} submits in 6 steps`);
   assert.deepEqual({ ...counts, submit: 0, createBuffer: 0 }, { submit: 0, createBuffer: 0 });
@@ -113,7 +116,7 @@ Deno.test("a loss that is not finite stops the run, names the step, and leaves t
   model.weights.get("norm.weight")!.data[0] = NaN;
   using trainer = await trainerFor(heads.single, model);
   const before = await trainer.trainable.read();
-  await assert.rejects(() => trainer.epoch(0), /Step 0: loss .*, gradient norm NaN\..*lower learning rate/s);
+  await assert.rejects(() => trainer.epoch(), /Step 0: loss .*, gradient norm NaN\..*lower learning rate/s);
   assert.deepEqual(await trainer.trainable.read(), before);
 });
 
@@ -126,7 +129,12 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ batchSize: 2.5 }, /batchSize is 2\.5/],
     [{ accumulationSteps: 0 }, /accumulationSteps is 0/],
     [{ learningRate: NaN }, /learningRate is NaN/],
+    [{ learningRate: 1e39 }, /learningRate is 1e\+39: use a number from 0 that a float32 holds/],
+    [{ epsilon: 1e-46 }, /epsilon is 1e-46: use a number from 2⁻¹²⁶/],
     [{ warmupRatio: 2 }, /warmupRatio is 2: use a share/],
+    [{ warmupRatio: undefined, warmupSteps: 1.5 }, /warmupSteps is 1\.5: use a whole number from 0/],
+    [{ warmupRatio: undefined, warmupSteps: -1 }, /warmupSteps is -1/],
+    [{ warmupRatio: 0, warmupSteps: 3 }, /warmupRatio is 0 and warmupSteps is 3: give one of the two/],
     [{ seed: -1 }, /seed is -1/],
     [{ beta2: 1 }, /beta2 is 1/],
     [{ epochs: undefined }, /epochs is undefined: use a whole number from 1/],
@@ -233,25 +241,14 @@ Deno.test("accumulation: two batches of 2 make the step of one batch of 4, and a
     label: i % 2,
     texts: [Array.from({ length: 3 + i }, (_, j) => (i * 5 + j) % 11)],
   }));
-  const run = async (changes: Partial<TrainOptions>, own = examples) => {
-    const model = tinyEncoder();
-    const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
-    using trainer = new Trainer(await testGpu(), model, adapter, heads.single, own, {
-      ...options,
-      ...changes,
-    });
-    const records = [];
-    for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch(epoch));
-    const weights = [...(await trainer.trainable.read()).values()].flatMap((values) => [...values]);
-    return { records, weights, steps: trainer.steps };
-  };
+  const run = (changes: Partial<TrainOptions>) => runOn(heads.single, examples, changes);
   const [whole, parts] = [await run({}), await run({ batchSize: 2, accumulationSteps: 2 })];
   assert.equal(parts.steps, 3);
   assert.ok(
     relativeError(parts.records.map(({ loss }) => loss), whole.records.map(({ loss }) => loss)) < 1e-5,
   );
   assert.ok(relativeError(parts.weights, whole.weights) < 1e-4);
-  // One batch only, of a step that could take three: its mean is its own.
+  // One batch only, of a step that could take three.
   const short = await run({ accumulationSteps: 3 });
   assert.deepEqual(short.weights, whole.weights);
   assert.deepEqual(short.records, whole.records);
@@ -260,32 +257,74 @@ Deno.test("accumulation: two batches of 2 make the step of one batch of 4, and a
   assert.deepEqual(odd.records.map(({ step }) => step), [0, 1, 2, 3, 4, 5]);
 });
 
+/** Records and weights of a run without dropout. */
+async function runOn(head: HeadShape, examples: readonly Encoded[], changes: Partial<TrainOptions>) {
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
+  const all = { ...options, ...changes };
+  using trainer = new Trainer(await testGpu(), model, adapter, head, examples, all);
+  const records = [];
+  for (let epoch = 0; epoch < all.epochs; epoch++) records.push(...await trainer.epoch());
+  const weights = [...(await trainer.trainable.read()).values()].flatMap((values) => [...values]);
+  return { records, weights, steps: trainer.steps };
+}
+
+for (const [name, head] of Object.entries(heads)) {
+  Deno.test(`${name}: every example of a step weighs the same, however its batches are cut`, async () => {
+    const examples = examplesFor(head, 7).map((example, i) => ({ ...example, label: (i * 3 + 1) % 2 }));
+    // Clipped, so that the norm of each step counts too; ε keeps the rounding of gradients that are 0 (a choice's bias) from steps.
+    const changes = { epochs: 3, maxNorm: 0.1, warmupRatio: 0, epsilon: 1e-4 };
+    const whole = await runOn(head, examples, { ...changes, batchSize: 7 });
+    assert.ok(whole.records.every(({ gradientNorm }) => gradientNorm > 0.1), "clipping is exercised");
+    const figures = ({ records }: typeof whole) =>
+      records.flatMap(({ loss, gradientNorm }) => [loss, gradientNorm]);
+    for (const [batchSize, accumulationSteps] of [[4, 2], [6, 2], [5, 3], [2, 4], [3, 9], [1, 7]]) {
+      const parts = await runOn(head, examples, { ...changes, batchSize, accumulationSteps });
+      assert.equal(parts.steps, 3);
+      const name = `${accumulationSteps} batches of ${batchSize}`;
+      assert.ok(relativeError(figures(parts), figures(whole)) < 1e-5, name);
+      assert.ok(relativeError(parts.weights, whole.weights) < 1e-4, name);
+    }
+  });
+}
+
+Deno.test("the losses of uneven batches, the last step's fewer among them, are float64's", async () => {
+  const examples = examplesFor(heads.single, 9);
+  const changes = { batchSize: 2, accumulationSteps: 3, epochs: 2 };
+  const { records } = await runOn(heads.single, examples, changes);
+  assert.equal(records.length, 4);
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
+  const expected = lossesInFloat64(model, adapter, heads.single, examples, { ...options, ...changes });
+  assert.ok(relativeError(records.map(({ loss }) => loss), expected) < 1e-5);
+});
+
 Deno.test("accumulation: a run with dropout, resumed, ends in the same bits", async () => {
   const changes = { batchSize: 2, accumulationSteps: 3 };
   const path = `${await Deno.makeTempDir()}/state.safetensors`;
   using whole = await trainerFor(heads.single, tinyEncoder(), changes);
-  await whole.epoch(0);
+  await whole.epoch();
   await whole.checkpoint(path);
-  const records = await whole.epoch(1);
+  const records = await whole.epoch();
   using resumed = await trainerFor(heads.single, tinyEncoder(), changes);
   await resumed.resume(path);
-  assert.deepEqual(await resumed.epoch(1), records);
+  assert.deepEqual(await resumed.epoch(), records);
   assert.deepEqual(await resumed.trainable.read(), await whole.trainable.read());
 });
 
 Deno.test("an epoch beyond the planned steps is refused", async () => {
   using trainer = await trainerFor(heads.single, tinyEncoder(), { epochs: 1 });
-  await trainer.epoch(0);
-  await assert.rejects(() => trainer.epoch(1), /all 1 epochs have been run: plan more/);
+  await trainer.epoch();
+  await assert.rejects(() => trainer.epoch(), /all 1 epochs have been run: plan more/);
 });
 
 Deno.test("a trainer that has been disposed of says so", async () => {
   const trainer = await trainerFor(heads.single);
-  await trainer.epoch(0);
+  await trainer.epoch();
   trainer[Symbol.dispose]();
   for (
     const use of [
-      () => trainer.epoch(1),
+      () => trainer.epoch(),
       () => trainer.predict(examplesFor(heads.single)),
       () => trainer.weights(),
     ]
@@ -294,15 +333,65 @@ Deno.test("a trainer that has been disposed of says so", async () => {
   }
 });
 
-Deno.test("the best weights come back bit for bit", async () => {
+Deno.test("kept weights stay as they were, here and in checkpoints; without any a checkpoint has no room for them", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  const names = async () => [...(await readSafetensors(path)).tensors.keys()].toSorted();
   using trainer = await trainerFor(heads.single);
-  await trainer.epoch(0);
-  trainer.trainable.keepBest();
-  const best = await trainer.trainable.read();
-  await trainer.epoch(1);
-  assert.notDeepEqual(await trainer.trainable.read(), best);
-  trainer.trainable.restoreBest();
-  assert.deepEqual(await trainer.trainable.read(), best);
+  await trainer.epoch();
+  await trainer.checkpoint(path);
+  assert.deepEqual(await names(), ["moment1", "moment2", "values"]);
+  assert.equal(trainer.kept, undefined);
+  const first = await trainer.weights();
+  await trainer.keep();
+  await trainer.epoch();
+  assert.notDeepEqual(await trainer.weights(), first);
+  assert.deepEqual(trainer.kept, first);
+  await trainer.checkpoint(path);
+  assert.equal((await names()).length, 3 + first.size);
+  using resumed = await trainerFor(heads.single);
+  await resumed.resume(path);
+  assert.deepEqual(resumed.kept, first);
+  assert.deepEqual(await resumed.weights(), await trainer.weights());
+});
+
+/** The names that transformers' Trainer spares from decay (5.18, `get_decay_parameter_names`). */
+const spared = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/;
+
+for (const method of methods) {
+  Deno.test(`${method.name}: weight decay touches all that is trained but biases and norms`, async () => {
+    const model = tinyEncoder();
+    const own = Object.entries({ r: 4, blocks: 4 }).filter(([name]) => name in method.defaults);
+    const adapter = attach(model, method, { ...Object.fromEntries(own), target: "all-linear" });
+    const once = { ...options, epochs: 1, batchSize: 22, warmupRatio: 0 };
+    const after = async (weightDecay: number) => {
+      using trainer = new Trainer(await testGpu(), model, adapter, heads.single, examplesFor(heads.single), {
+        ...once,
+        weightDecay,
+      });
+      // Where a tensor starts from 0 there is nothing to decay.
+      for (const [name, shape] of trainer.trainable.shapes) {
+        trainer.trainable.write(name, new Float32Array(sizeOf({ shape, dtype: "f32" })).fill(0.25));
+      }
+      await trainer.epoch();
+      return await trainer.trainable.read();
+    };
+    const [with0, with5] = [await after(0), await after(5)];
+    for (const [name, values] of with0) {
+      const decayed = with5.get(name)!.some((value, i) => value !== values[i]);
+      assert.equal(decayed, !spared.test(name), name);
+    }
+  });
+}
+
+Deno.test("a warm-up of as many steps as a share of them gives the same bits", async () => {
+  const run = async (changes: Partial<TrainOptions>) => {
+    using trainer = await trainerFor(heads.single, tinyEncoder(), changes);
+    return [await trainer.epoch(), await trainer.weights()];
+  };
+  // 18 steps: the share is of two.
+  const bySteps = await run({ warmupRatio: undefined, warmupSteps: 2 });
+  assert.deepEqual(bySteps, await run({ warmupRatio: 0.1 }));
+  assert.notDeepEqual(bySteps, await run({ warmupRatio: undefined, warmupSteps: 3 }));
 });
 
 Deno.test("a trainer gives back every buffer", async () => {
@@ -310,7 +399,7 @@ Deno.test("a trainer gives back every buffer", async () => {
   const before = gpu.memory;
   {
     using trainer = await trainerFor(heads.pair);
-    await trainer.epoch(0);
+    await trainer.epoch();
     await trainer.predict(examplesFor(heads.pair));
     assert.ok(gpu.memory.buffers > before.buffers);
   }
@@ -360,6 +449,9 @@ for (const [name, head] of Object.entries(heads)) {
 }
 
 Deno.test("the schedule warms up linearly and decays to nearly 0", () => {
-  assert.deepEqual(linearSchedule(4, 0), [1, 0.75, 0.5, 0.25]);
-  assert.deepEqual(linearSchedule(5, 0.4), [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]);
+  assert.deepEqual(linearSchedule(4, {}), [1, 0.75, 0.5, 0.25]);
+  assert.deepEqual(linearSchedule(5, { warmupRatio: 0.4 }), [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]);
+  assert.deepEqual(linearSchedule(5, { warmupSteps: 2 }), [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]);
+  assert.deepEqual(linearSchedule(4, { warmupSteps: 0 }), [1, 0.75, 0.5, 0.25]);
+  assert.deepEqual(linearSchedule(2, { warmupSteps: 3 }), [0.25, 0.5], "a run may end while it warms up");
 });

@@ -3,10 +3,11 @@
 //
 // PASS 0: partial[w] = Σ g² over the CHUNK floats of workgroup w.
 // PASS 1: one workgroup: norm = √Σ partial; state[0] = the factor that clips it to max_norm (1 when max_norm is 0),
-//   or −1 when the norm is not finite; ring[step mod ring_size] = (loss, norm).
+//   or −1 when the loss or the norm is not finite, or was in a step before: state[1] is 1 from such a step on;
+//   ring[step mod ring_size] = (loss, norm).
 // PASS 2: an invocation a float: m ← β₁m + (1−β₁)ĝ, v ← β₂v + (1−β₂)ĝ², ĝ = g·state[0]
-//   w ← w − lr·(m/c₁ / (√(v/c₂) + ε) + decay·w),  c = 1 − βᵗ.  Nothing moves when state[0] is −1: a step with a NaN
-//   leaves the weights as they were, for the host to see in the ring and stop.
+//   w ← w − lr·(m/c₁ / (√(v/c₂) + ε) + decay·w),  c = 1 − βᵗ.  Nothing moves when state[0] is −1: from a step with
+//   a NaN on the weights stay as they were, for the host to see in the ring and stop.
 // schedule holds (lr, c₁, c₂) of each step; group of each 64 floats holds (learning-rate factor, decay).
 
 struct Params {
@@ -80,9 +81,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane == 0u) {
     let norm = sqrt(squares);
     // Exponent bits all ones: Inf or NaN. A comparison of floats may be optimised as if neither existed.
-    let finite = (bitcast<u32>(squares) & 0x7f800000u) != 0x7f800000u;
+    let finite = (bitcast<u32>(squares) & 0x7f800000u) != 0x7f800000u &&
+      (bitcast<u32>(loss[0]) & 0x7f800000u) != 0x7f800000u;
+    let moves = finite && state[1] == 0.0;
     let clip = select(1.0, min(1.0, params.max_norm / (norm + 1.0e-6)), params.max_norm > 0.0);
-    state[0] = select(-1.0, clip, finite);
+    state[0] = select(-1.0, clip, moves);
+    state[1] = select(1.0, 0.0, moves);
     let slot = 2u * (clock[1] % params.ring_size);
     ring[slot] = loss[0];
     ring[slot + 1u] = norm;

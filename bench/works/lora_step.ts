@@ -62,11 +62,10 @@ function ourStep(
       seed: 0,
       maxNorm: 0,
     });
-    let epoch = 0;
     return Promise.resolve({
-      results: () => firstLosses(async () => (await trainer.epoch(epoch++))[0].loss),
+      results: () => firstLosses(async () => (await trainer.epoch())[0].loss),
       async lap(times) {
-        for (let i = 0; i < times; i++) await trainer.epoch(epoch++);
+        for (let i = 0; i < times; i++) await trainer.epoch();
       },
       dispose: () => trainer[Symbol.dispose](),
     });

@@ -120,7 +120,7 @@ export interface SavedAdapter {
  * const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
  * const options = { learningRate: 3e-3, epochs: 1, batchSize: 2, warmupRatio: 0, seed: 0 };
  * using trainer = new Trainer(gpu, model, adapter, head, examples, options);
- * await trainer.epoch(0);
+ * await trainer.epoch();
  * await saveAdapter(`${await Deno.makeTempDir()}/adapter`, model, adapter, await trainer.weights());
  * ```
  */

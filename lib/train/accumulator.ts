@@ -1,4 +1,4 @@
-/** Gradient accumulation: one optimizer step on the mean of several micro-batches' gradients. */
+/** Gradient accumulation: one optimizer step on the mean over the examples of several micro-batches. */
 
 import text from "../../wgsl/accumulate.wgsl" with { type: "text" };
 import type { Gpu } from "../gpu/device.ts";
@@ -9,77 +9,77 @@ import type { TrainableWeights } from "./weights.ts";
 
 const workgroup = 64;
 
-/** Sums of a step's gradients and losses, and the program that steps the optimizer on them. */
-export class Accumulator implements Disposable {
-  readonly #gradients: GPUBuffer;
-  readonly #loss: GPUBuffer;
-  readonly #micro: GPUBuffer;
-  readonly #clock: GPUBuffer;
-  readonly #program: Program;
-  readonly #owned: DisposableStack;
+/** What is summed over a step, as the kernel names it. */
+type Sums = Readonly<Record<"gradient_sum" | "loss_sum" | "weight_sum", BufferView>>;
 
+/** Sums of a step's gradients, losses and weights, and the program that steps the optimizer on their means. */
+export class Accumulator implements Disposable {
   private constructor(
     private readonly gpu: Gpu,
-    private readonly weights: TrainableWeights,
-    buffers: readonly GPUBuffer[],
-    program: Program,
-    owned: DisposableStack,
-  ) {
-    [this.#gradients, this.#loss, this.#micro, this.#clock] = buffers;
-    this.#program = program;
-    this.#owned = owned;
-  }
+    private readonly size: number,
+    private readonly gradients: BufferView,
+    private readonly sums: Sums,
+    /** [1] u32: which micro-batch of its step comes next. */
+    private readonly index: BufferView,
+    /** [2] u32: seed and step. */
+    private readonly clock: BufferView,
+    private readonly program: Program,
+    private readonly owned: DisposableStack,
+  ) {}
 
   /** Sums for `weights`, which `optimizer` steps. Throws what compilation and allocation throw. */
   static async create(gpu: Gpu, weights: TrainableWeights, optimizer: AdamW): Promise<Accumulator> {
     using owned = new DisposableStack();
-    const buffers = [["gradients", weights.size * 4], ["loss", 4], ["micro-batch", 8], ["clock", 8]].map(
-      ([label, bytes]) =>
-        owned.adopt(
-          gpu.createBuffer(`accumulated ${label}`, bytes as number),
-          (own) => gpu.destroyBuffer(own),
-        ),
-    );
-    const [gradients, loss, , clock] = buffers;
-    const calls = optimizer.calls(viewOf(loss, 4), viewOf(clock, 8), gradients);
-    const program = owned.use(await buildProgram(gpu, "optimizer", calls));
-    return new Accumulator(gpu, weights, buffers, program, owned.move());
-  }
-
-  /** The launch that adds a micro-batch's gradients, and its `loss`, at the end of its program. */
-  call(loss: BufferView): Call {
-    const { size, gradients } = this.weights;
-    return {
-      label: "accumulate",
-      kernel: renderKernel({ name: "accumulate", text }, { WORKGROUP: workgroup }),
-      params: { size },
-      views: {
-        micro: viewOf(this.#micro, 8),
-        gradient: viewOf(gradients, size * 4),
-        loss,
-        gradient_sum: viewOf(this.#gradients, size * 4),
-        loss_sum: viewOf(this.#loss, 4),
-      },
-      grid: linearGrid(size, workgroup),
+    const view = (label: string, bytes: number): BufferView => {
+      const buffer = owned.adopt(
+        gpu.createBuffer(`accumulated ${label}`, bytes),
+        (own) => gpu.destroyBuffer(own),
+      );
+      return { buffer, offset: 0, bytes };
     };
+    const { size } = weights;
+    const sums = {
+      gradient_sum: view("gradients", size * 4),
+      loss_sum: view("loss", 4),
+      weight_sum: view("weight", 4),
+    };
+    const [index, clock] = [view("micro-batch", 4), view("clock", 8)];
+    const calls = [
+      callOf(1, size, sums),
+      ...optimizer.calls(sums.loss_sum, clock, sums.gradient_sum.buffer),
+    ];
+    const program = owned.use(await buildProgram(gpu, "optimizer", calls));
+    const gradients = { buffer: weights.gradients, offset: 0, bytes: size * 4 };
+    return new Accumulator(gpu, size, gradients, sums, index, clock, program, owned.move());
   }
 
-  /** Says which micro-batch of how many of its step comes next; call it before the program is replayed. */
-  begin(index: number, count: number): void {
-    this.gpu.upload(this.#micro, Uint32Array.of(index, count));
+  /** The launch that adds a micro-batch's gradients and its `loss`, means over `weight`, at the end of its program. */
+  call(loss: BufferView, weight: BufferView): Call {
+    return callOf(0, this.size, { ...this.sums, index: this.index, gradient: this.gradients, loss, weight });
   }
 
-  /** Steps the optimizer on the sums: one submit. */
+  /** Says which micro-batch of its step comes next; call it before the program is replayed. */
+  begin(index: number): void {
+    this.gpu.upload(this.index.buffer, Uint32Array.of(index));
+  }
+
+  /** Steps the optimizer on the means: one submit. */
   step(seed: number, step: number): void {
-    this.gpu.upload(this.#clock, Uint32Array.of(seed, step));
-    this.#program.replay();
+    this.gpu.upload(this.clock.buffer, Uint32Array.of(seed, step));
+    this.program.replay();
   }
 
   [Symbol.dispose](): void {
-    this.#owned.dispose();
+    this.owned.dispose();
   }
 }
 
-function viewOf(buffer: GPUBuffer, bytes: number): BufferView {
-  return { buffer, offset: 0, bytes };
+function callOf(PASS: 0 | 1, size: number, views: Call["views"]): Call {
+  return {
+    label: `accumulate pass ${PASS}`,
+    kernel: renderKernel({ name: "accumulate", text }, { PASS, WORKGROUP: workgroup }),
+    params: { size },
+    views,
+    grid: linearGrid(size, workgroup),
+  };
 }

@@ -14,7 +14,10 @@ export interface AdamWOptions {
   readonly beta2: number;
   /** Added to the root of the second moment. */
   readonly epsilon: number;
-  /** Decoupled decay of the weights, times the learning rate. */
+  /**
+   * Decoupled decay, times the learning rate, of all but biases and norms, as transformers' Trainer decays: of an adapter's vectors
+   * too, such as DoRA's magnitudes.
+   */
   readonly weightDecay: number;
   /** Gradients are scaled down to this global norm; 0 never clips. */
   readonly maxNorm: number;
@@ -35,7 +38,7 @@ const chunk = 4096;
 /** Steps whose losses and gradient norms are kept until read. */
 const ringSize = 1024;
 
-/** Training met a loss or gradient that is not finite. */
+/** Training met a loss or gradient that is not finite: nothing has moved since the step before it. */
 export class DivergedError extends Error {}
 
 /** Loss and gradient norm of one step. */
@@ -54,6 +57,8 @@ export class AdamW implements Disposable {
   readonly #owned: DisposableStack;
   readonly #partials: number;
   #readUpTo = 0;
+  /** Why no step moves anything any more. */
+  #diverged: string | undefined;
 
   /** `rates`: the learning rate of every step. Weights for which `decayed` is false are spared. */
   constructor(
@@ -73,7 +78,7 @@ export class AdamW implements Disposable {
       owned.adopt(gpu.createBuffer(label, bytes), (own) => gpu.destroyBuffer(own));
     this.#buffers = {
       partial: buffer("adamw partial", this.#partials * 4),
-      state: buffer("adamw state", 4),
+      state: buffer("adamw state", 8),
       ring: buffer("loss ring", ringSize * 8),
       schedule: buffer("adamw schedule", schedule.byteLength),
       groups: buffer("adamw groups", groups.byteLength),
@@ -127,16 +132,26 @@ export class AdamW implements Disposable {
     return ringSize;
   }
 
-  /** Takes the records of the steps before `step` as read, as a resumed run does. */
+  /** Takes the records of the steps before `step` as read, and all of them as finite, as a resumed run does. */
   skipTo(step: number): void {
     this.#readUpTo = step;
+    this.#diverged = undefined;
+    this.gpu.upload(this.#buffers.state, new Float32Array(2));
+  }
+
+  /** Whether the records of all steps before `step` have been read. Throws a DivergedError where one of them was not finite. */
+  hasRead(step: number): boolean {
+    if (this.#diverged !== undefined) throw new DivergedError(this.#diverged);
+    return this.#readUpTo === step;
   }
 
   /**
    * Records of the steps not read yet, up to `step` (exclusive). Waits for the GPU.
-   * @throws DivergedError naming the first step whose loss or gradient is not finite; the weights are those before it.
+   * @throws DivergedError naming the first step whose loss or gradient is not finite, at every call from then on: no step has moved
+   * anything since.
    */
   async read(step: number): Promise<StepRecord[]> {
+    if (this.#diverged !== undefined) throw new DivergedError(this.#diverged);
     const ring = new Float32Array(await this.gpu.read(this.#buffers.ring, ringSize * 8));
     const records: StepRecord[] = [];
     for (; this.#readUpTo < step; this.#readUpTo++) {
@@ -147,10 +162,10 @@ export class AdamW implements Disposable {
       !Number.isFinite(loss) || !Number.isFinite(gradientNorm)
     );
     if (bad) {
-      throw new DivergedError(
+      this.#diverged =
         `Step ${bad.step}: loss ${bad.loss}, gradient norm ${bad.gradientNorm}. Training stopped with the weights of ` +
-          `the step before; use a lower learning rate or look at the data.`,
-      );
+        `the step before; use a lower learning rate or look at the data.`;
+      throw new DivergedError(this.#diverged);
     }
     return records;
   }

@@ -24,23 +24,37 @@ export interface SavedRun {
   readonly trainSeconds: number;
 }
 
+/** What tells a cell's checkpoints from other cells'. */
+interface CellNotes extends Record<string, string> {
+  readonly cell: string;
+  /** A digest of the dev examples. */
+  readonly dev: string;
+  readonly keep: string;
+}
+
 /** A cell's checkpoint while it is trained. */
 export class CellCheckpoint {
   private constructor(
     private readonly trainer: Trainer,
     private readonly options: Checkpointing,
-    private readonly devDigest: string,
+    private readonly own: CellNotes,
     /** What the file held, where there was one. */
     readonly saved: SavedRun | undefined,
   ) {}
 
   /**
-   * Takes the trainer to the checkpoint, where there is one; `dev` is what the cell is evaluated on.
+   * Takes the trainer to the checkpoint, where there is one; `dev` is what the cell is evaluated on, and `keep` which epoch's weights
+   * it gives.
    * @throws Error when the file is damaged or of another run; it is left as it is.
    */
-  static async open(trainer: Trainer, options: Checkpointing, dev: unknown): Promise<CellCheckpoint> {
-    const devDigest = await digestOf(dev);
-    return new CellCheckpoint(trainer, options, devDigest, await savedRun(trainer, options, devDigest));
+  static async open(
+    trainer: Trainer,
+    options: Checkpointing,
+    dev: unknown,
+    keep: string,
+  ): Promise<CellCheckpoint> {
+    const own = { cell: options.cell, dev: await digestOf(dev), keep };
+    return new CellCheckpoint(trainer, options, own, await savedRun(trainer, options.path, own));
   }
 
   /** Saves after every `every`-th step. */
@@ -50,21 +64,22 @@ export class CellCheckpoint {
 
   /** Writes the file anew, whole or not at all. */
   async save(run: SavedRun): Promise<void> {
-    const { path, cell } = this.options;
-    await this.trainer.checkpoint(path, { cell, dev: this.devDigest, run: JSON.stringify(run) });
+    await this.trainer.checkpoint(this.options.path, { ...this.own, run: JSON.stringify(run) });
   }
 }
 
-async function savedRun(
-  trainer: Trainer,
-  { path, cell }: Checkpointing,
-  devDigest: string,
-): Promise<SavedRun | undefined> {
+async function savedRun(trainer: Trainer, path: string, own: CellNotes): Promise<SavedRun | undefined> {
   if (!await isFile(path)) return undefined;
   return await withAdvice(async () => {
     const notes = await trainer.resume(path);
+    const { cell, dev, keep } = own;
     if (notes.cell !== cell) throw new Error(`${path} is of another run: of ${notes.cell}, not ${cell}`);
-    if (notes.dev !== devDigest) throw new Error(`${path} is of another run: its dev examples are others`);
+    if (notes.dev !== dev) throw new Error(`${path} is of another run: its dev examples are others`);
+    if (notes.keep !== keep) {
+      throw new Error(
+        `${path} is of another run: it keeps the ${notes.keep} epoch's weights, not the ${keep}'s`,
+      );
+    }
     return JSON.parse(notes.run) as SavedRun;
   });
 }

@@ -16,15 +16,16 @@ const number = (fits: (value: number) => boolean, wanted: string): Rule => ({
   wanted,
 });
 const wholeFrom1 = number((value) => Number.isSafeInteger(value) && value >= 1, "a whole number from 1");
-const from0 = (wanted: string) => number((value) => Number.isFinite(value) && value >= 0, wanted);
+/** As the GPU takes it: beyond the largest float32 it would be infinite there. */
+const from0 = (wanted: string) =>
+  number((value) => Number.isFinite(Math.fround(value)) && value >= 0, wanted);
 const decay = number((value) => value >= 0 && value < 1, "a number in [0, 1)");
 
 /** The options that have no default. */
 const needed = {
-  learningRate: from0("a number from 0"),
+  learningRate: from0("a number from 0 that a float32 holds"),
   epochs: wholeFrom1,
   batchSize: wholeFrom1,
-  warmupRatio: number((value) => value >= 0 && value <= 1, "a share of the steps, from 0 to 1"),
   seed: number(
     (value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32,
     "a whole number below 2³²",
@@ -34,12 +35,17 @@ const needed = {
 const rules: Readonly<Record<keyof TrainOptions, Rule>> = {
   ...needed,
   accumulationSteps: wholeFrom1,
+  warmupRatio: number((value) => value >= 0 && value <= 1, "a share of the steps, from 0 to 1"),
+  warmupSteps: number((value) => Number.isSafeInteger(value) && value >= 0, "a whole number from 0"),
   recompute: { fits: (value) => typeof value === "boolean", wanted: "true or false" },
   beta1: decay,
   beta2: decay,
-  epsilon: number((value) => Number.isFinite(value) && value > 0, "a number above 0"),
-  weightDecay: from0("a number from 0"),
-  maxNorm: from0("a number from 0; 0 never clips"),
+  epsilon: number(
+    (value) => Number.isFinite(Math.fround(value)) && value >= 2 ** -126,
+    "a number from 2⁻¹²⁶ that a float32 holds",
+  ),
+  weightDecay: from0("a number from 0 that a float32 holds"),
+  maxNorm: from0("a number from 0 that a float32 holds; 0 never clips"),
 };
 
 /** Throws an Error that names the option and what it wants, or what options there are. */
@@ -53,6 +59,10 @@ export function checkTrainOptions(options: TrainOptions): void {
     if (value === undefined ? name in needed : !fits(value)) {
       throw new Error(`${name} is ${value}: use ${wanted}`);
     }
+  }
+  const { warmupRatio, warmupSteps } = options;
+  if (warmupRatio !== undefined && warmupSteps !== undefined) {
+    throw new Error(`warmupRatio is ${warmupRatio} and warmupSteps is ${warmupSteps}: give one of the two`);
   }
 }
 

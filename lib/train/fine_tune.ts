@@ -9,11 +9,18 @@ import type { Encoded } from "./batches.ts";
 import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
 import { decide, evaluateMetrics } from "./metrics.ts";
 import type { HeadShape } from "./step.ts";
-import { headSize, Trainer, type TrainOptions } from "./trainer.ts";
+import { headSize } from "./trained_tensors.ts";
+import { Trainer, type TrainOptions } from "./trainer.ts";
 import type { FrozenWeights } from "./weights.ts";
 
 /** Scores by metric name. */
 export type Scores = Record<string, number>;
+
+/** What a cell is trained with, and what is kept of it. */
+export interface FineTuneOptions extends TrainOptions {
+  /** Whose weights are given: the last epoch's (the default), or those of the first with the best headline metric on dev. */
+  readonly keep?: "best" | "last";
+}
 
 /** What an epoch gave. */
 export interface EpochScores {
@@ -43,7 +50,9 @@ export interface FineTuned {
   readonly trainSeconds: number;
   /** The most bytes in GPU buffers at one time. */
   readonly peakBufferBytes: number;
-  /** Every trained tensor after the last step (see `Trainer.weights`). */
+  /** The epoch that `trained` is of. */
+  readonly kept: EpochScores;
+  /** Every trained tensor after that epoch (see `Trainer.weights`). */
   readonly trained: ReadonlyMap<string, Weight>;
 }
 
@@ -111,10 +120,11 @@ export async function fineTune(
   adapter: Adapter,
   task: Task,
   split: Split,
-  options: TrainOptions,
+  { keep = "last", ...options }: FineTuneOptions,
   progress: Progress = {},
   checkpointing?: Checkpointing,
 ): Promise<FineTuned> {
+  if (keep !== "best" && keep !== "last") throw new Error(`keep is ${keep}: use "best" or "last"`);
   if (split.train.length === 0) throw new Error("no training examples");
   if ([split.dev, ...Object.values(split.furtherDev ?? {})].some((set) => set.length === 0)) {
     throw new Error("no examples to evaluate on: hold some of train out");
@@ -126,22 +136,24 @@ export async function fineTune(
     examples: encodeExamples(model, task, examples),
   }));
   using trainer = new Trainer(gpu, model, adapter, head, train, options, frozen);
-  const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev);
+  const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev, keep);
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
-  const { epochs, trainSeconds } = await runEpochs(trainer, task, dev, options.epochs, progress, checkpoint);
-  const best = epochs.reduce((a, b) => b.metrics[task.metrics[0]] > a.metrics[task.metrics[0]] ? b : a);
+  const plan = { epochs: options.epochs, keep };
+  const { epochs, trainSeconds } = await runEpochs(trainer, task, dev, plan, progress, checkpoint);
+  const [best, last] = [bestOf(task, epochs), epochs.at(-1)!];
   return {
     epochs,
     best: best.metrics,
-    last: epochs.at(-1)!.metrics,
+    last: last.metrics,
     headParameters: headSize(model, head),
     steps: trainer.steps,
     compileSeconds,
     trainSeconds,
     peakBufferBytes: gpu.memory.peakBytes,
-    trained: await trainer.weights(),
+    kept: keep === "best" ? best : last,
+    trained: trainer.kept ?? await trainer.weights(),
   };
 }
 
@@ -150,7 +162,7 @@ async function runEpochs(
   trainer: Trainer,
   task: Task,
   dev: readonly DevSet[],
-  planned: number,
+  { epochs: planned, keep }: Pick<FineTuneOptions, "epochs" | "keep">,
   progress: Progress,
   checkpoint: CellCheckpoint | undefined,
 ): Promise<Pick<FineTuned, "epochs" | "trainSeconds">> {
@@ -160,7 +172,7 @@ async function runEpochs(
     const started = performance.now();
     const secondsNow = () => trainSeconds + (performance.now() - started) / 1000;
     const lastStep = (epoch + 1) * trainer.steps / planned;
-    const records = await trainer.epoch(epoch, async (step) => {
+    const records = await trainer.epoch(async (step) => {
       progress.onStep?.(step, trainer.steps);
       // The last step's comes after the evaluation, with the epoch's result in it.
       if (step < lastStep) await checkpoint?.saveIfDue(step, { epochs, trainSeconds: secondsNow() });
@@ -169,7 +181,7 @@ async function runEpochs(
     progress.onEpoch?.(records);
     const trainLoss = records.reduce((sum, { loss }) => sum + loss, 0) / records.length;
     epochs.push({ epoch, trainLoss, metrics: await scoresOn(trainer, task, dev) });
-    if (isBest(epochs.map((entry) => entry.metrics[task.metrics[0]]))) trainer.trainable.keepBest();
+    if (keep === "best" && bestOf(task, epochs) === epochs.at(-1)) await trainer.keep();
     progress.onScores?.(epochs.at(-1)!);
     await checkpoint?.save({ epochs, trainSeconds });
   }
@@ -193,9 +205,9 @@ async function scoresOn(trainer: Trainer, task: Task, dev: readonly DevSet[]): P
   return scores;
 }
 
-/** True when the newest score is above all before it. */
-function isBest(scores: readonly number[]): boolean {
-  return scores.slice(0, -1).every((score) => score < scores.at(-1)!);
+/** The first epoch with the best headline metric. */
+function bestOf({ metrics: [headline] }: Task, epochs: readonly EpochScores[]): EpochScores {
+  return epochs.reduce((a, b) => b.metrics[headline] > a.metrics[headline] ? b : a);
 }
 
 /** Share of the most frequent label; for regression 0, the score of a constant. */

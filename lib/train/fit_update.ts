@@ -64,7 +64,7 @@ export async function fitUpdate(
   using trainable = new TrainableWeights(gpu, startingWeights(model, adapter, seed));
   // The updates are small and so are the gradients: Adam's usual ε would outweigh them.
   // The step after the last one changes nothing and finds the error that is left.
-  const rates = [...linearSchedule(steps, 0.03).map((factor) => factor * learningRate), 0];
+  const rates = [...linearSchedule(steps, { warmupRatio: 0.03 }).map((factor) => factor * learningRate), 0];
   using optimizer = new AdamW(
     gpu,
     trainable,

@@ -57,15 +57,17 @@ export class RestartableBase implements Disposable {
     }
   }
 
+  /** The weights' shapes, by name. */
+  get shapes(): Map<string, readonly number[]> {
+    return new Map(this.adapter.modules.map(({ module: { path, m, n } }) => [`${path}.weight`, [m, n]]));
+  }
+
   /** The weights as they are now, by name. */
   async read(): Promise<Map<string, Weight>> {
     const result = new Map<string, Weight>();
-    for (const { module: { path, m, n } } of this.adapter.modules) {
-      const { buffer, offset, bytes } = this.view(`${path}.weight`)!;
-      result.set(`${path}.weight`, {
-        shape: [m, n],
-        data: new Float32Array(await this.gpu.read(buffer, bytes, offset)),
-      });
+    for (const [name, shape] of this.shapes) {
+      const { buffer, offset, bytes } = this.view(name)!;
+      result.set(name, { shape, data: new Float32Array(await this.gpu.read(buffer, bytes, offset)) });
     }
     return result;
   }

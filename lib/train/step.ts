@@ -7,7 +7,7 @@ import type { Task } from "../data/task.ts";
 import { type DType, Graph, type Tensor } from "../graph/graph.ts";
 import { add } from "../graph/ops/binary.ts";
 import { compareFeatures } from "../graph/ops/compare_features.ts";
-import { crossEntropy, meanSquaredError } from "../graph/ops/losses.ts";
+import { crossEntropy, meanSquaredError, weightOfLoss } from "../graph/ops/losses.ts";
 import { linear } from "../graph/ops/matmul.ts";
 import { type Encoder, headLayoutOf } from "../models/model.ts";
 
@@ -39,6 +39,8 @@ export interface TracedStep {
   /** The task's loss and what the method adds to it (see `Site.addLoss`), and their sum. */
   readonly losses: readonly Tensor[];
   readonly loss: Tensor;
+  /** [1]: the sum of the examples' weights, which the task's loss is a mean over. */
+  readonly weight: Tensor;
   /** [2] u32: seed and step. */
   readonly clock: Tensor;
 }
@@ -110,5 +112,6 @@ export function traceStep(
     ? meanSquaredError(predictions, graph.input("targets", [examples]), weights)
     : crossEntropy(predictions, graph.input("labels", [examples], "u32"), weights);
   const losses = [taskLoss, ...extra];
-  return { graph, predictions, losses, loss: losses.reduce((sum, loss) => add(sum, loss)), clock };
+  const loss = losses.reduce((sum, loss) => add(sum, loss));
+  return { graph, predictions, losses, loss, weight: weightOfLoss(taskLoss), clock };
 }

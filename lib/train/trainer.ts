@@ -4,8 +4,7 @@
  */
 
 import type { Adapter } from "../adapters/attach.ts";
-import { constantWeights, startingWeights } from "../adapters/starting_weights.ts";
-import { initialise } from "../adapters/initialise.ts";
+import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
@@ -13,7 +12,7 @@ import { grad, layerOfPath } from "../graph/grad.ts";
 import { sizeOf, type Tensor } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { Accumulator } from "./accumulator.ts";
-import { AdamW, adamWDefaults, type AdamWOptions, type StepRecord } from "./adamw.ts";
+import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
 import {
   type Batch,
   type BatchInputs,
@@ -27,29 +26,32 @@ import { checkExamples, checkTexts, checkTrainOptions } from "./checks.ts";
 import {
   describeRun,
   type Notes,
+  type Place,
   readCheckpoint,
   type RunDescription,
   writeCheckpoint,
 } from "./checkpoint.ts";
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
-import { linearSchedule } from "./schedule.ts";
-import { headParameters, type HeadShape, traceStep } from "./step.ts";
+import { linearSchedule, type WarmUp } from "./schedule.ts";
+import { type HeadShape, traceStep } from "./step.ts";
+import { allStartingWeights, isDecayed } from "./trained_tensors.ts";
 import { FrozenWeights, storageOf, TrainableWeights } from "./weights.ts";
 
-/** What a run is trained with. */
-export interface TrainOptions extends Partial<AdamWOptions> {
+/** What a run is trained with. The learning rate warms up as the options say, and then decays linearly to 0. */
+export interface TrainOptions extends Partial<AdamWOptions>, WarmUp {
   /** The highest, after warming up. */
   readonly learningRate: number;
   /** Passes over the examples. */
   readonly epochs: number;
   /** Examples that are computed at once. */
   readonly batchSize: number;
-  /** Batches whose mean gradient makes one step (PEFT users know it as `gradient_accumulation_steps`); 1 by default. */
+  /**
+   * Batches whose examples make one step together (transformers' `gradient_accumulation_steps`); 1 by default. Loss and gradient are
+   * means over all of them, however many each batch has; what a method adds to the loss weighs as much as its batch's examples.
+   */
   readonly accumulationSteps?: number;
   /** Computes each layer again in the backward pass, to keep only its input until then: less memory, the same bits. */
   readonly recompute?: boolean;
-  /** Share of the steps over which the learning rate warms up; then it decays linearly to 0. */
-  readonly warmupRatio: number;
   /** Orders the data, draws the dropout masks and the starting values. */
   readonly seed: number;
 }
@@ -77,7 +79,7 @@ interface StepProgram {
  * const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"] });
  * const options = { learningRate: 3e-3, epochs: 1, batchSize: 8, warmupRatio: 0, seed: 0 };
  * using trainer = new Trainer(gpu, model, adapter, headOf(task, train[0]), examples, options);
- * const records = await trainer.epoch(0);
+ * const records = await trainer.epoch();
  * assert.deepEqual(records.map(({ step }) => step), [0, 1]);
  * console.log(records[0].loss, await trainer.predict(examples));
  * ```
@@ -99,6 +101,7 @@ export class Trainer implements Disposable {
   #description: Promise<RunDescription> | undefined;
   /** Of the present epoch's steps, as far as they have been read. */
   #records: StepRecord[] = [];
+  #kept: ReadonlyMap<string, Weight> | undefined;
   #step = 0;
   /** Batches so far: what the dropout masks are drawn from. */
   #batch = 0;
@@ -124,13 +127,12 @@ export class Trainer implements Disposable {
     this.#ownBase = adapter.method.restarts && owned.use(new RestartableBase(gpu, model, adapter));
     const starting = allStartingWeights(model, adapter, head, options.seed);
     this.trainable = owned.use(new TrainableWeights(gpu, starting));
-    const rates = linearSchedule(this.steps, options.warmupRatio).map((factor, step) =>
+    const rates = linearSchedule(this.steps, options).map((factor, step) =>
       factor * rewarmFactor(adapter, step) * options.learningRate
     );
-    const ofHead = headParameters(model, head);
-    const isMatrix = (name: string) => ((model.weights.get(name) ?? ofHead.get(name))?.shape.length ?? 2) > 1;
     const adamW = { ...adamWDefaults, ...options };
-    this.#optimizer = owned.use(new AdamW(gpu, this.trainable, adamW, rates, isMatrix));
+    const decayed = isDecayed(model, adapter, head);
+    this.#optimizer = owned.use(new AdamW(gpu, this.trainable, adamW, rates, decayed));
     this.#arena = owned.use(new Arena(gpu));
     this.#owned = owned.move();
   }
@@ -154,30 +156,30 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Runs one epoch, or what is left of one that was stopped in its midst, and gives the records of all its steps. `onStep` is
+   * Runs the next epoch, or what is left of one that was stopped in its midst, and gives the records of all its steps. `onStep` is
    * called after each step's submit, and what it gives is awaited; it should wait for the GPU only to write a checkpoint.
-   * @throws Error when all planned steps are done or another epoch was stopped in its midst, DivergedError when a loss or
-   * gradient is not finite.
+   * @throws Error when all planned steps are done; DivergedError when a loss or gradient is not finite, and at every call from then
+   * on: weights, moments and restarts stay those of the step before.
    */
-  async epoch(epoch: number, onStep?: (step: number) => unknown): Promise<StepRecord[]> {
+  async epoch(onStep?: (step: number) => unknown): Promise<StepRecord[]> {
     this.#refuseDisposed();
-    const { batchSize, seed, epochs } = this.options;
-    const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
-    const done = this.#stepsOfEpoch(this.#step);
-    if (this.#step - done + steps.length > this.steps) {
-      throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);
-    }
-    const begun = Math.floor(this.#step / steps.length);
-    if (done > 0 && epoch !== begun) {
+    if (onStep !== undefined && typeof onStep !== "function") {
       throw new Error(
-        `epoch ${begun} has ${done} of its ${steps.length} steps: run it before epoch ${epoch}`,
+        `epoch takes what to call after each step, not ${onStep}: it knows which epoch is next`,
       );
     }
+    // Of steps whose onStep threw.
+    if (!this.#optimizer.hasRead(this.#step)) await this.#readRecords();
+    const { batchSize, seed, epochs } = this.options;
+    if (this.#step === this.steps) {
+      throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);
+    }
+    const done = this.#stepsOfEpoch(this.#step);
     if (done === 0) this.#records = [];
+    const epoch = Math.floor(this.#step * epochs / this.steps);
+    const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
     for (const batches of steps.slice(done)) {
-      await this.#restartIfDue();
       await this.#runStep(batches);
-      this.#step++;
       await onStep?.(this.#step);
       if (this.#step % this.#optimizer.capacity === 0) await this.#readRecords();
     }
@@ -204,16 +206,19 @@ export class Trainer implements Disposable {
     return this.options.accumulationSteps ?? 1;
   }
 
-  /** One optimizer step on one batch, or on the mean of several. */
+  /** One optimizer step on the examples of one batch, or of several. */
   async #runStep(batches: readonly Batch[]): Promise<void> {
+    const beforeRestart = await this.#restartIfDue();
     for (const [i, batch] of batches.entries()) {
       const program = await this.#program(batch.length, true);
-      this.#upload(program, batch, this.examples);
-      this.#accumulator?.begin(i, batches.length);
+      this.#upload(program, batch, this.examples, this.#batch + i);
+      this.#accumulator?.begin(i);
       program.compiled.program.replay();
-      this.#batch++;
     }
     this.#accumulator?.step(this.options.seed, this.#step);
+    this.#batch += batches.length;
+    this.#step++;
+    if (beforeRestart) await this.#keepRestartOrTakeBack(beforeRestart);
   }
 
   /**
@@ -234,7 +239,7 @@ export class Trainer implements Disposable {
     for (const [i, batch] of batches.entries()) {
       const program = await this.#program(batch.length, false);
       const { compiled, predictions } = program;
-      this.#upload(program, batch, examples);
+      this.#upload(program, batch, examples, 0);
       compiled.program.replay([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
     }
     const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
@@ -248,33 +253,64 @@ export class Trainer implements Disposable {
     return byExample;
   }
 
-  async #restartIfDue(): Promise<void> {
-    if (!this.#ownBase || !restartsBefore(this.adapter, this.#step)) return;
+  /** The state before the restart, where there was one. */
+  async #restartIfDue(): Promise<Map<string, Weight> | undefined> {
+    if (!this.#ownBase || !restartsBefore(this.adapter, this.#step)) return undefined;
+    const before = await this.#state();
     const every = this.adapter.method.restarts!.every(this.adapter.options);
     await this.#ownBase.restart(this.trainable, this.options.seed, this.#step / every);
+    return before;
+  }
+
+  /** The restart is the step's own: where the step or one before was not finite, what was before the restart comes back. */
+  async #keepRestartOrTakeBack(before: ReadonlyMap<string, Weight>): Promise<void> {
+    try {
+      await this.#readRecords();
+    } catch (error) {
+      if (error instanceof DivergedError) this.#restore(before);
+      throw error;
+    }
+  }
+
+  #restore(state: ReadonlyMap<string, Weight>): void {
+    this.trainable.restore(state);
+    this.#ownBase?.restore(state);
   }
 
   /**
    * Every trained tensor by name, the head's among them: what `saveAdapter` writes. Where the method merges into its base as
-   * it goes, the adapted layers' weights as well.
+   * it goes, the adapted layers' weights as well. After a step that was not finite, those of the step before.
    */
   async weights(): Promise<Map<string, Weight>> {
     this.#refuseDisposed();
-    const shapes = allStartingWeights(this.model, this.adapter, this.head, this.options.seed);
-    const trained = [...await this.trainable.read()].map(
-      ([name, data]): [string, Weight] => [name, { shape: shapes.get(name)!.shape, data }],
+    const values = await this.trainable.read();
+    const trained = [...this.trainable.shapes].map(
+      ([name, shape]): [string, Weight] => [name, { shape, data: values.get(name)! }],
     );
     return new Map([...trained, ...await this.#ownBase?.read() ?? []]);
   }
 
   /**
+   * Keeps the present weights, as `weights` gives them, in the place of those kept before: here, and in the checkpoints from now on.
+   * So a run can end with those of its best epoch. Waits for the GPU.
+   */
+  async keep(): Promise<void> {
+    this.#kept = await this.weights();
+  }
+
+  /** What `keep` has kept, before a resumption too. */
+  get kept(): ReadonlyMap<string, Weight> | undefined {
+    return this.#kept;
+  }
+
+  /**
    * Writes all that `resume` needs to go on to the same bits, and the caller's notes: between epochs, or within one from
    * `epoch`'s `onStep`. Waits for the GPU.
-   * @throws DivergedError, and leaves the file as it was, when a loss or gradient so far is not finite.
+   * @throws DivergedError, and leaves the file as it was, when a loss, gradient or weight so far is not finite.
    */
   async checkpoint(path: string, notes: Notes = {}): Promise<void> {
     const tensors = await this.snapshot();
-    const at = { step: this.#step, batch: this.#batch };
+    const at = { step: this.#step, batch: this.#batch, kept: this.#kept !== undefined };
     await writeCheckpoint(path, await this.#describe(), at, tensors, notes);
   }
 
@@ -282,29 +318,51 @@ export class Trainer implements Disposable {
   async snapshot(): Promise<Map<string, Weight>> {
     await this.#readRecords();
     const records = this.#records.slice(0, this.#stepsOfEpoch(this.#step));
-    return new Map([...await this.#state(), ...recordsTensor(records)]);
+    const kept = [...this.#kept ?? []].map(([name, weight]) => [keptName(name), weight] as const);
+    return new Map([...await this.#state(), ...recordsTensor(records), ...kept]);
   }
 
   /**
    * Goes on from a checkpoint of the same run, and gives the notes in it; the next epoch is the one that was stopped in its
    * midst, or the one after those it had run.
-   * @throws Error, and changes nothing, when the file is damaged or another run's.
+   * @throws Error, and changes nothing, when the file is damaged, another run's, or of another version of checkpoints.
    */
   async resume(path: string): Promise<Notes> {
-    const sizes = [...await this.#state()].map(([name, { data }]): [string, number] => [name, data.length]);
-    const sizesAt = (step: number) => {
-      const records = this.#stepsOfEpoch(step);
-      return new Map([...sizes, ...records > 0 ? [[recordsName, 2 * records] as const] : []]);
-    };
     const run = await this.#describe();
-    const { step, batch, tensors, notes } = await readCheckpoint(path, run, this.steps, sizesAt);
-    this.trainable.restore(tensors);
-    this.#ownBase?.restore(tensors);
+    const { step, batch, kept, tensors, notes } = await readCheckpoint(
+      path,
+      run,
+      this.steps,
+      (place) => this.#sizesAt(place),
+    );
+    this.#restore(tensors);
     this.#step = step;
     this.#batch = batch;
     this.#optimizer.skipTo(step);
     this.#records = recordsOf(tensors, step - this.#stepsOfEpoch(step));
+    this.#kept = !kept ? undefined : new Map(
+      [...this.#shapes()].map(([name, shape]) => [name, { shape, data: tensors.get(keptName(name))!.data }]),
+    );
     return notes;
+  }
+
+  /** The tensors that a checkpoint of this run holds at a place, and how many values each. */
+  #sizesAt({ step, kept }: Place): Map<string, number> {
+    const records = this.#stepsOfEpoch(step);
+    const sizes = [...this.#shapes()].map(([name, shape]) =>
+      [name, sizeOf({ shape, dtype: "f32" })] as const
+    );
+    return new Map([
+      ...this.trainable.stateSizes,
+      ...sizes.filter(([name]) => this.trainable.view(name) === undefined),
+      ...records > 0 ? [[recordsName, 2 * records] as const] : [],
+      ...kept ? sizes.map(([name, size]) => [keptName(name), size] as const) : [],
+    ]);
+  }
+
+  /** Of all that `weights` gives. */
+  #shapes(): Map<string, readonly number[]> {
+    return new Map([...this.trainable.shapes, ...this.#ownBase?.shapes ?? []]);
   }
 
   /** Once a run: its digest of the examples takes a while where there are many. */
@@ -350,7 +408,7 @@ export class Trainer implements Disposable {
       ...inputArrays(this.model, this.head, batchSize, length),
       clock: Uint32Array.of(seed, 0),
     };
-    const { graph, predictions, losses, loss, clock } = traceStep(
+    const { graph, predictions, losses, loss, weight, clock } = traceStep(
       this.model,
       this.adapter,
       this.head,
@@ -373,13 +431,16 @@ export class Trainer implements Disposable {
     const destinations = new Map(
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
     );
-    const compiled = await compile(this.gpu, [loss, ...gradients, clock], {
+    const outputs = [loss, ...gradients, clock];
+    const compiled = await compile(this.gpu, accumulator ? [...outputs, weight] : outputs, {
       label,
       weights,
       destinations,
       arena: this.#arena,
       epilogue: (view) =>
-        accumulator ? [accumulator.call(view(loss))] : this.#optimizer.calls(view(loss), view(clock)),
+        accumulator
+          ? [accumulator.call(view(loss), view(weight))]
+          : this.#optimizer.calls(view(loss), view(clock)),
     });
     return { compiled, predictions, arrays };
   }
@@ -397,10 +458,15 @@ export class Trainer implements Disposable {
     );
   }
 
-  /** Writes a batch into a program's inputs. */
-  #upload({ compiled, arrays }: StepProgram, batch: Batch, examples: readonly Encoded[]): void {
+  /** Writes a batch, the run's `count`-th, into a program's inputs. */
+  #upload(
+    { compiled, arrays }: StepProgram,
+    batch: Batch,
+    examples: readonly Encoded[],
+    count: number,
+  ): void {
     batchInputs(this.model, this.head, this.options.batchSize, batch, examples, arrays);
-    arrays.clock[1] = this.#batch;
+    arrays.clock[1] = count;
     for (const [name, { buffer }] of compiled.inputs) {
       this.gpu.upload(buffer, arrays[name as keyof typeof arrays]);
     }
@@ -423,6 +489,9 @@ function chunksOf<T>(items: readonly T[], size: number): T[][] {
 /** Name of the tensor that holds the present epoch's records in a checkpoint; no weight is called so. */
 const recordsName = "records of the epoch";
 
+/** Name of a kept weight in a checkpoint. */
+const keptName = (name: string) => `kept ${name}`;
+
 /** The records as a tensor, [steps, 2]: loss and gradient norm, f32 as the GPU wrote them. None where there are none. */
 function recordsTensor(records: readonly StepRecord[]): Map<string, Weight> {
   const data = Float32Array.from(records.flatMap(({ loss, gradientNorm }) => [loss, gradientNorm]));
@@ -435,26 +504,5 @@ function recordsOf(tensors: ReadonlyMap<string, Weight>, first: number): StepRec
   return Array.from(
     { length: count },
     (_, i) => ({ step: first + i, loss: data[2 * i], gradientNorm: data[2 * i + 1] }),
-  );
-}
-
-/** Everything trainable at its starting value: the head, the adapter, and what of the base is trained. */
-function allStartingWeights(
-  model: Encoder,
-  adapter: Adapter,
-  head: HeadShape,
-  seed: number,
-): Map<string, Weight> {
-  const own = [...headParameters(model, head)].map(
-    ([name, spec]): [string, Weight] => [name, initialise(name, spec, seed)],
-  );
-  return new Map([...own, ...startingWeights(model, adapter, seed)]);
-}
-
-/** Trainable parameters of the head. */
-export function headSize(model: Encoder, head: HeadShape): number {
-  return [...headParameters(model, head).values()].reduce(
-    (sum, spec) => sum + sizeOf({ ...spec, dtype: "f32" }),
-    0,
   );
 }

@@ -110,7 +110,8 @@ export class TrainableWeights implements Disposable {
   readonly gradients: GPUBuffer;
   readonly moment1: GPUBuffer;
   readonly moment2: GPUBuffer;
-  readonly #best: GPUBuffer;
+  /** Of each tensor, by name, in the order of the flat buffers. */
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
   readonly #buffers: DisposableStack;
   readonly #places = new Map<string, Place>();
 
@@ -122,15 +123,15 @@ export class TrainableWeights implements Disposable {
       offset += Math.ceil(size / alignment) * alignment;
     }
     this.size = offset;
+    this.shapes = new Map([...weights].map(([name, { shape }]) => [name, shape]));
     using buffers = new DisposableStack();
     const flat = (label: string) =>
       buffers.adopt(gpu.createBuffer(`trainable ${label}`, offset * 4), (own) => gpu.destroyBuffer(own));
-    [this.values, this.gradients, this.moment1, this.moment2, this.#best] = [
+    [this.values, this.gradients, this.moment1, this.moment2] = [
       "values",
       "gradients",
       "moment 1",
       "moment 2",
-      "best",
     ].map(flat);
     for (const [name, { data }] of weights) gpu.upload(this.values, data, this.#places.get(name)!.offset * 4);
     this.#buffers = buffers.move();
@@ -163,16 +164,6 @@ export class TrainableWeights implements Disposable {
       }
     }
     return table;
-  }
-
-  /** Keeps the present values as the best so far. */
-  keepBest(): void {
-    this.#copy(this.values, this.#best);
-  }
-
-  /** Brings the best values back. */
-  restoreBest(): void {
-    this.#copy(this.#best, this.values);
   }
 
   /** Reads every tensor back. */
@@ -210,6 +201,11 @@ export class TrainableWeights implements Disposable {
     );
   }
 
+  /** How many values each tensor of `state` holds. */
+  get stateSizes(): Map<string, number> {
+    return new Map(this.#stateBuffers().map(([name]) => [name, this.size]));
+  }
+
   /** The whole state, flat buffer by flat buffer: what a checkpoint holds. */
   async state(): Promise<Map<string, Weight>> {
     const result = new Map<string, Weight>();
@@ -229,18 +225,12 @@ export class TrainableWeights implements Disposable {
 
   #stateBuffers(): [string, GPUBuffer][] {
     const { values, moment1, moment2 } = this;
-    return Object.entries({ values, moment1, moment2, best: this.#best });
+    return Object.entries({ values, moment1, moment2 });
   }
 
   #view(buffer: GPUBuffer, name: string): BufferView | undefined {
     const place = this.#places.get(name);
     return place && { buffer, offset: place.offset * 4, bytes: place.size * 4 };
-  }
-
-  #copy(from: GPUBuffer, to: GPUBuffer): void {
-    const encoder = this.gpu.device.createCommandEncoder({ label: "copy weights" });
-    encoder.copyBufferToBuffer(from, 0, to, 0, this.size * 4);
-    this.gpu.device.queue.submit([encoder.finish()]);
   }
 
   [Symbol.dispose](): void {

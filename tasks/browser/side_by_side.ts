@@ -125,7 +125,7 @@ async function run(
   await begin();
   for (let epoch = 0; epoch < course.epochs; epoch++) {
     const sizes = tokensOfSteps(course, epoch);
-    await trainer.epoch(epoch, async () => {
+    await trainer.epoch(async () => {
       const records = await trainer.records();
       const { step, loss } = records.at(-1)!;
       seconds += (performance.now() - started) / 1000;

@@ -20,7 +20,7 @@ export function lossesInFloat64(
   examples: readonly Encoded[],
   options: TrainOptions,
 ): number[] {
-  const { seed, batchSize, epochs, warmupRatio, learningRate, accumulationSteps = 1 } = options;
+  const { seed, batchSize, epochs, learningRate, accumulationSteps = 1 } = options;
   const trained = startingValues(model, adapter, head, seed);
   const fixed = [...model.weights, ...model.constants, ...constantWeights(model, adapter)].map((
     [name, { data }],
@@ -32,7 +32,7 @@ export function lossesInFloat64(
       (_, i) => own.slice(i * accumulationSteps, (i + 1) * accumulationSteps),
     )
   );
-  const rates = linearSchedule(steps.length, warmupRatio).map((factor) => factor * learningRate);
+  const rates = linearSchedule(steps.length, options).map((factor) => factor * learningRate);
   const optimizer = new AdamWInFloat64(trained);
   let count = 0;
   return steps.map((own, step) => {
@@ -42,10 +42,14 @@ export function lossesInFloat64(
         clock: [seed, count++],
       }).map(([name, data]) => [name, Float64Array.from(data)] as const);
       const values = new Map([...fixed, ...trained, ...inputs]);
-      return lossAndGradients(model, adapter, head, { batch, batchSize }, values);
+      return {
+        examples: batch.indices.length,
+        ...lossAndGradients(model, adapter, head, { batch, batchSize }, values),
+      };
     });
-    optimizer.step(meanOf(parts.map(({ gradients }) => gradients)), rates[step]);
-    return parts.reduce((sum, { loss }) => sum + loss, 0) / parts.length;
+    optimizer.step(meanOf(parts), rates[step]);
+    const total = parts.reduce((sum, { examples }) => sum + examples, 0);
+    return parts.reduce((sum, { examples, loss }) => sum + examples * loss, 0) / total;
   });
 }
 
@@ -76,12 +80,14 @@ function lossAndGradients(
   return { loss: value, gradients: new Map(targets.map(({ node }, i) => [node.name, gradients[i]])) };
 }
 
-function meanOf(parts: readonly Named[]): Named {
+/** The mean gradient of all examples, of the parts' own means. */
+function meanOf(parts: readonly { readonly examples: number; readonly gradients: Named }[]): Named {
+  const total = parts.reduce((sum, { examples }) => sum + examples, 0);
   return new Map(
-    [...parts[0].keys()].map((name) => [
+    [...parts[0].gradients.keys()].map((name) => [
       name,
-      parts[0].get(name)!.map((_, i) =>
-        parts.reduce((sum, own) => sum + own.get(name)![i], 0) / parts.length
+      parts[0].gradients.get(name)!.map((_, i) =>
+        parts.reduce((sum, { examples, gradients }) => sum + examples * gradients.get(name)![i], 0) / total
       ),
     ]),
   );

@@ -108,7 +108,7 @@ export function runTraining(gpu: Gpu, own: TrainingCase): Promise<TrainingResult
   const { name, model, adapter, options } = own;
   return orFailure({ name, tolerance: lossTolerance }, async () => {
     using trainer = new Trainer(gpu, model, adapter, head, examples, options);
-    const losses = (await trainer.epoch(0)).map(({ loss }) => loss);
+    const losses = (await trainer.epoch()).map(({ loss }) => loss);
     return { losses, error: relativeError(losses, referenceLosses(own)) };
   });
 }

@@ -3,7 +3,7 @@
  *
  * The BoRA paper's commonsense settings (learning rate 1e-4, 100 warm-up steps, one epoch of all data sets together) are
  * for LLaMA-3-8B and its like, which write the answer. An encoder that scores the options is another experiment: it keeps
- * the paper's q, k and v here, and takes r, b, dropout, learning rates, warm-up and seeds from the protocol on GLUE.
+ * the paper's q, k and v and its warm-up here, and takes r, b, dropout, learning rates and seeds from the protocol on GLUE.
  * Batch 16 and length 256 are LLM-Adapters' (Hu et al. 2023, finetune.py) and so are 3 epochs; data sets of fewer than
  * 10,000 examples take 10, the most that RoBERTa's authors fine-tune for (Liu et al. 2019, appendix C).
  */
@@ -12,7 +12,7 @@ import { glueProtocol } from "./glue.ts";
 import type { Protocol } from "./protocol.ts";
 
 function epochs(epochs: number) {
-  const shared = { epochs, batchSize: 16, maxTokens: 256 };
+  const shared = { epochs, batchSize: 16, maxTokens: 256, warmupSteps: 100 };
   return { base: { ...shared, learningRate: 3e-4 }, large: { ...shared, learningRate: 1e-4 } };
 }
 

@@ -10,12 +10,14 @@
 
 import type { Protocol, Training } from "./protocol.ts";
 
+const warmupRatio = 0.03;
+
 function base(epochs: number, batchSize: number): Training {
-  return { epochs, batchSize, maxTokens: 512, learningRate: 3e-4 };
+  return { epochs, batchSize, maxTokens: 512, learningRate: 3e-4, warmupRatio };
 }
 
 function large(epochs: number, batchSize: number, maxTokens: number): Training {
-  return { epochs, batchSize, maxTokens, learningRate: 1e-4 };
+  return { epochs, batchSize, maxTokens, learningRate: 1e-4, warmupRatio };
 }
 
 export const glueProtocol: Protocol = {

@@ -1,10 +1,12 @@
 /**
- * What a protocol fixes of the cells of a family of tasks. Method, rank, α and b are the table's rows'; dropout, warm-up and decay
- * are the same in all of them (`run_cell.ts`, `adamWDefaults`).
+ * What a protocol fixes of the cells of a family of tasks. Method, rank, α and b are the table's rows'; dropout and decay are the
+ * same in all of them (`run_cell.ts`, `adamWDefaults`).
  */
 
+import type { WarmUp } from "../../lib/train/schedule.ts";
+
 /** How one task is trained on one model. */
-export interface Training {
+export interface Training extends WarmUp {
   readonly epochs: number;
   /** Examples a step, over all devices. */
   readonly batchSize: number;

@@ -5,8 +5,10 @@ import type { Split } from "../../lib/data/task.ts";
 import { writeWhole } from "../../lib/files.ts";
 import type { Encoder } from "../../lib/models/model.ts";
 import { type Cell, cellKey, readCells, writeCells } from "../../lib/report/schema.ts";
+import type { StepRecord } from "../../lib/train/adamw.ts";
 import { checkpointedCell } from "../../lib/train/cell_checkpoint.ts";
 import { type PlannedJob, rowsOf, sample } from "../cells.ts";
+import { sayingWhatIsKept } from "../divergence.ts";
 import { inOrder, settingsText, writeReport } from "../report_table.ts";
 import { adapterOf, defaultTarget, type Job, type Run, runCell } from "../run_cell.ts";
 import { appendLog } from "../step_log.ts";
@@ -161,10 +163,17 @@ export async function runCells(
   const ticker = new Ticker(jobs.length);
   for (const [i, { key, name, split, ...job }] of jobs.entries()) {
     const known = cells.find((finished) => cellKey(finished) === key);
-    const cell = known ?? await runCell(run, table, job, split, {
-      onStep: (step, steps) => ticker.step(i + step / steps, name),
-      onEpoch: (records) => appendLog(log, key, records),
-    }, { path: checkpoint, every, cell: key });
+    const progress = {
+      onStep: (step: number, steps: number) => ticker.step(i + step / steps, name),
+      onEpoch: (records: readonly StepRecord[]) => appendLog(log, key, records),
+    };
+    const checkpointing = { path: checkpoint, every, cell: key };
+    const cell = known ?? await sayingWhatIsKept(
+      () => runCell(run, table, job, split, progress, checkpointing),
+      () =>
+        `This was ${name}; the ${cells.length} finished cells are kept` +
+        (existsSync(checkpoint) ? `, and in ${checkpoint} what came before the step.` : "."),
+    );
     cells = inOrder([...cells.filter((other) => other !== known), cell], table);
     await writeCells(`${path}.json`, cells);
     // Not before the cell is written: a stop between the two leaves what `removeSpent` removes.

@@ -11,8 +11,8 @@ import { taskByName } from "../../lib/data/registry.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";
 import { fineTune } from "../../lib/train/fine_tune.ts";
 import { fitUpdate } from "../../lib/train/fit_update.ts";
-import { type Run, warmupRatio } from "../run_cell.ts";
-import { suiteBatchSize } from "../training.ts";
+import type { Run } from "../run_cell.ts";
+import { suiteBatchSize, suiteWarmupRatio } from "../training.ts";
 import { approximationPage, type Fit, title } from "./approximation_page.ts";
 import type { Study } from "./table.ts";
 
@@ -62,7 +62,13 @@ async function goalsOf(run: Run, examples: number): Promise<Goal[]> {
   const split = { train: train.slice(0, examples), dev: dev.slice(0, suiteBatchSize) };
   const full: System = { label: "full", method: "Full fine-tuning", options: {} };
   const adapter = attachSystem(model, full, { target: [layer] }, 0);
-  const options = { learningRate: 1e-3, epochs: 2, batchSize: suiteBatchSize, warmupRatio, seed: 0 };
+  const options = {
+    learningRate: 1e-3,
+    epochs: 2,
+    batchSize: suiteBatchSize,
+    warmupRatio: suiteWarmupRatio,
+    seed: 0,
+  };
   const { trained } = await fineTune(gpu, model, frozen, adapter, task, split, options);
   const learnt = interpretedUpdates(model, adapter, trained).get(layer)!.values;
   const norm = (values: Float64Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));

@@ -84,7 +84,7 @@ export function encoded(examples: Case["examples"]): Encoded[] {
 export async function errorsOf(trainer: Trainer, expected: Case): Promise<Map<string, number>> {
   const gpu = await testGpu();
   const scores = await trainer.predict(encoded(expected.examples));
-  const [{ loss }] = await trainer.epoch(0);
+  const [{ loss }] = await trainer.epoch();
   assert.deepEqual(trainer.trainable.names.toSorted(), Object.keys(expected.gradients).toSorted());
   const errors = new Map([
     ["logits", relativeError(scores.flatMap((row) => [...row]), expected.logits)],

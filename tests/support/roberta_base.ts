@@ -87,7 +87,7 @@ async function measure(gpu: Gpu, folder: string): Promise<Omit<RobertaFigures, "
   const stepSeconds: number[] = [];
   const [cpu, start] = [cpuSeconds(), performance.now()];
   for (let epoch = 0; epoch < options.epochs; epoch++) {
-    stepSeconds.push(await secondsOf(async () => losses.push((await trainer.epoch(epoch))[0].loss)));
+    stepSeconds.push(await secondsOf(async () => losses.push((await trainer.epoch())[0].loss)));
   }
   const cpusHad = (cpuSeconds() - cpu) / ((performance.now() - start) / 1000);
   const { peakBytes } = gpu.memory;

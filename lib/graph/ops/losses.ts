@@ -22,6 +22,11 @@ export function meanSquaredError(predictions: Tensor, targets: Tensor, weights: 
   return predictions.node.graph.apply(squaredErrorOp, [predictions, targets, weights], undefined)[0];
 }
 
+/** Σ_i w_i of either loss, [1]: what it is a mean over. */
+export function weightOfLoss(loss: Tensor): Tensor {
+  return loss.node.outputs.at(-1)!;
+}
+
 function sum(values: Float64Array): number {
   return values.reduce((total, value) => total + value, 0);
 }

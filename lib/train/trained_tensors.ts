@@ -1,0 +1,40 @@
+/** What a run trains: the head, the adapter's tensors, and those of the base that the method trains. */
+
+import type { Adapter } from "../adapters/attach.ts";
+import { initialise } from "../adapters/initialise.ts";
+import { startingWeights } from "../adapters/starting_weights.ts";
+import { sizeOf } from "../graph/graph.ts";
+import type { Encoder, Weight } from "../models/model.ts";
+import { headParameters, type HeadShape } from "./step.ts";
+
+/** Everything trainable at its starting value. */
+export function allStartingWeights(
+  model: Encoder,
+  adapter: Adapter,
+  head: HeadShape,
+  seed: number,
+): Map<string, Weight> {
+  const own = [...headParameters(model, head)].map(
+    ([name, spec]): [string, Weight] => [name, initialise(name, spec, seed)],
+  );
+  return new Map([...own, ...startingWeights(model, adapter, seed)]);
+}
+
+/**
+ * Which trained tensors weight decay touches: all but biases and norms, as transformers' Trainer has it
+ * (`get_decay_parameter_names`, 5.18). Of the base and the head, biases and norms are the vectors. An adapter has neither, so that
+ * all of it decays, as PEFT's adapters do there: DoRA's magnitudes, VeRA's and RandLoRA's vectors and BoRA's σ as well as factors.
+ */
+export function isDecayed(model: Encoder, adapter: Adapter, head: HeadShape): (name: string) => boolean {
+  const ofHead = headParameters(model, head);
+  return (name) =>
+    adapter.parameters.has(name) || (ofHead.get(name) ?? model.weights.get(name)!).shape.length > 1;
+}
+
+/** Trainable parameters of the head. */
+export function headSize(model: Encoder, head: HeadShape): number {
+  return [...headParameters(model, head).values()].reduce(
+    (sum, spec) => sum + sizeOf({ ...spec, dtype: "f32" }),
+    0,
+  );
+}

@@ -23,7 +23,7 @@ import {
   type ReplayFigures,
 } from "./host_page.ts";
 import { Stopwatch } from "./stopwatch.ts";
-import { examples, head, length, texts, vocabulary } from "./works/lora_step.ts";
+import { examples, head, length, texts, vocabulary } from "./works/batch.ts";
 import { type ShapedEncoder, shapedEncoder } from "./works/shaped_encoder.ts";
 
 /** RoBERTa-base's. */

@@ -1,12 +1,8 @@
 /** The races: what is compared, what is timed, and what the pages say of both. */
 
 import assert from "node:assert/strict";
-import proto from "npm:onnx-proto@8.0.1";
 import { Stopwatch } from "../bench/stopwatch.ts";
 import { hostPageOf } from "../bench/host_page.ts";
-import { OnnxGraph } from "../bench/libraries/onnx.ts";
-import { endTorch, torchRunner, torchVersion } from "../bench/libraries/pytorch.ts";
-import { tf, tfjsRunner } from "../bench/libraries/tfjs.ts";
 import { pageOf, ratioTo, ratioToBetter, rooflineOf } from "../bench/page.ts";
 import { race, type Row, tooLong } from "../bench/race.ts";
 import type { Runner, Work } from "../bench/work.ts";
@@ -226,65 +222,6 @@ Deno.test("the better WebGPU peer is the one that takes the least, and never one
   assert.equal(ratioToBetter(rowOf(onCpu)), undefined);
 });
 
-Deno.test("tfjs computes in the runner's own backend, whichever was used last", async () => {
-  const used: string[] = [];
-  const inputs = { a: { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } };
-  const square = ({ a }: Record<string, tf.Tensor>) => {
-    used.push(tf.getBackend());
-    return [tf.matMul(a, a)];
-  };
-  const [wasm, webgpu] = [
-    await tfjsRunner("wasm", inputs, square),
-    await tfjsRunner("webgpu", inputs, square),
-  ];
-  for (const runner of [wasm, webgpu]) {
-    assert.deepEqual(await runner.results(), [Float32Array.of(7, 10, 15, 22)]);
-  }
-  for (const runner of [wasm, webgpu]) await runner.lap(1);
-  assert.deepEqual(used, ["wasm", "webgpu", "wasm", "webgpu"]);
-  [wasm, webgpu].forEach((runner) => runner.dispose());
-});
-
-Deno.test("an ONNX model holds its operators, attributes and constants", () => {
-  const graph = new OnnxGraph();
-  const two = graph.constant("two", { shape: [1], data: Float32Array.of(2) });
-  const y = graph.add("Gemm", ["x", two], { transB: { int: 1 }, alpha: { float: 0.5 } });
-  const input = { x: { shape: [3, 1], data: new Float32Array(3) } };
-  const rows = graph.integers("rows", [3, -1]);
-  const outputs = [graph.add("Reshape", [y, rows], {}, "com.microsoft")];
-  const decoded = proto.onnx.ModelProto.decode(graph.encode(input, outputs)).graph!;
-  const [gemm, reshape] = decoded.node!;
-  assert.deepEqual([gemm.opType, gemm.input, gemm.output], ["Gemm", ["x", "two"], [y]]);
-  assert.deepEqual(
-    gemm.attribute!.map(({ name, type, i, f }) => [name, type, Number(i), f]),
-    [["transB", 2, 1, 0], ["alpha", 1, 0, 0.5]],
-  );
-  assert.deepEqual([reshape.domain, reshape.input], ["com.microsoft", [y, "rows"]]);
-  const raw = decoded.initializer!.map(({ rawData }) => new Uint8Array(rawData!).buffer);
-  assert.deepEqual([...new Float32Array(raw[0])], [2]);
-  assert.deepEqual([...new BigInt64Array(raw[1])], [3n, -1n]);
-  const dims = decoded.input![0].type!.tensorType!.shape!.dim!.map(({ dimValue }) => Number(dimValue));
-  assert.deepEqual([dims, decoded.output![0].name], [[3, 1], outputs[0]]);
-});
-
-const torch = await torchVersion();
-
-Deno.test({
-  name: "PyTorch answers one work after another, with its own times",
-  ignore: !torch,
-  async fn() {
-    const a = { shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) };
-    const b = { shape: [2, 3], data: Float32Array.of(1, 0, 0, 0, 1, 1) };
-    const product = await torchRunner("product", { a, b }, { transposeA: false, transposeB: true });
-    assert.deepEqual(await product.results(), [Float32Array.of(1, 5, 4, 11)]);
-    assert.ok(await product.lap(3) as number > 0);
-    const sum = await torchRunner("sum_of_arrays", { a, b }, {}, 2);
-    const once = [2, 2, 3, 4, 6, 7];
-    assert.deepEqual(await sum.results(), [Float32Array.from([...once, ...once])]);
-    await endTorch();
-  },
-});
-
 Deno.test("a stopwatch adds up what a call takes, and lets go of the queue", () => {
   const calls: unknown[][] = [];
   class Queue {
@@ -348,13 +285,4 @@ Deno.test("the host's page: medians, what is neither uploading nor submitting, a
     /\| LoRA \| 290 \(300 at full width\) \| 3\.00 \(3\.00\) \| 2\.00 \(2\.00\) \| 0\.25 \(0\.25\) \| 0\.25 \(0\.25\) \| 1\.00 \(1\.00\) \| 2 KiB \|/,
   );
   assert.match(page, /\| LoRA \| 1\.50 \| 10 \| 20 \| 30 \| 17 \|/);
-});
-
-Deno.test("deno task bench: --only that no work's name holds is a mistake on the command line", async () => {
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["task", "--quiet", "bench", "skinny", "--only", "nothing"],
-    cwd: new URL("..", import.meta.url),
-  }).output();
-  assert.equal(code, 2);
-  assert.match(new TextDecoder().decode(stderr), /no work of skinny holds "nothing"/);
 });

@@ -1,6 +1,6 @@
 /** Subject and body of a mail → spam or ham: the SpamAssassin public corpus, the suite's long texts. */
 
-import { type PackageOptions, rareNpmFile, type RarePackage } from "../npm_files.ts";
+import { rareNpmFile, type RarePackage } from "../npm_files.ts";
 import { type Keyed, splitByKeys } from "./split.ts";
 import type { Task } from "./task.ts";
 

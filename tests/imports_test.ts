@@ -2,10 +2,9 @@
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
+import { importsOf, neededBy, reachedFrom, textOf } from "./support/modules.ts";
 
 const root = new URL("..", import.meta.url);
-
-const textOf = (path: string) => Deno.readTextFileSync(new URL(path, root));
 
 /** Paths of the folder's modules, from the repository's root. */
 function modulesOf(folder: string): string[] {
@@ -21,30 +20,6 @@ function pathsInto(folder: string, barred: readonly string[]): string[] {
   return modulesOf(folder).flatMap((module) =>
     [...textOf(module).matchAll(path)].map(([found]) => `${module}: ${found.slice(1)}`)
   );
-}
-
-/** The modules of this repository that a module imports, types among them. */
-function importsOf(module: string, text: string = textOf(module)): string[] {
-  const named = text.matchAll(/(?:\bfrom|\bimport\(|^import) *"(\.[^"]+\.ts)"/gm);
-  return [...named].map(([, path]) => new URL(path, new URL(module, root)).href.slice(root.href.length));
-}
-
-/** Those of them that it needs when it runs. */
-function neededBy(module: string): string[] {
-  const types = /^(?:import|export) (?:type\b[^;]*?|\{(?:\s*type \w+,?)+\s*\}) from ".*";$/gm;
-  return importsOf(module, textOf(module).replaceAll(types, ""));
-}
-
-/** The modules, and all that they import, directly or not. */
-function reachedFrom(modules: readonly string[], next: (module: string) => string[]): Set<string> {
-  const reached = new Set<string>();
-  const left = [...modules];
-  for (let module = left.pop(); module !== undefined; module = left.pop()) {
-    if (reached.has(module)) continue;
-    reached.add(module);
-    left.push(...next(module));
-  }
-  return reached;
 }
 
 Deno.test("no command and no bench is made of what is in tests/, and the library of nothing but itself", () => {
@@ -78,13 +53,13 @@ Deno.test("no module of the library needs itself by way of others, types apart",
 const tests = modulesOf("tests").filter((module) => module.endsWith("_test.ts"));
 
 Deno.test("no test imports the libraries that the bench races", () => {
-  const reached = [...reachedFrom(tests, importsOf)];
+  const reached = [...reachedFrom(tests)];
   assert.ok(reached.includes("lib/gpu/device.ts") && reached.includes("bench/page.ts"));
   assert.deepEqual(reached.filter((module) => module.startsWith("bench/libraries/")), []);
 });
 
 Deno.test("deno.lock holds what the library, the commands and the tests import: Deno fetches all that is in it", () => {
-  const modules = reachedFrom(["mod.ts", ...modulesOf("tasks"), ...tests], importsOf);
+  const modules = reachedFrom(["mod.ts", ...modulesOf("tasks"), ...tests]);
   const imported = [...modules].flatMap((module) =>
     [...textOf(module).matchAll(/(?:\bfrom|^import) *"npm:((?:@[^/"]+\/)?[^/"]+)/gm)].map(([, name]) =>
       `npm:${name}`

@@ -17,7 +17,7 @@ import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import { type BuildFigures, type HostFigures, hostPage, type ReplayFigures } from "./host_page.ts";
 import { Stopwatch } from "./stopwatch.ts";
-import { examples, head, length, texts, vocabulary } from "./works/lora_step.ts";
+import { examples, head, length, texts, vocabulary } from "./works/batch.ts";
 import { type ShapedEncoder, shapedEncoder } from "./works/shaped_encoder.ts";
 
 /** RoBERTa-base's. */

@@ -6,11 +6,13 @@ import { readBench } from "../lib/report/bench_schema.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
+import { groupsOf, worksHolding } from "./choice.ts";
 import { groups } from "./groups.ts";
 import { benchPage } from "./page.ts";
 import { torchVersion } from "./libraries/pytorch.ts";
 import { type Peer, peers } from "./peers.ts";
 import { race, type Row, tooLong } from "./race.ts";
+import { checkPeers } from "./self_check.ts";
 import { type Library, own } from "./work.ts";
 import { yardstickRunner } from "./yardstick.ts";
 
@@ -27,7 +29,7 @@ ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
   --out DIR   where to write (default: results)
   --help      this text
 
-The first run fetches onnxruntime-node, 288 MB; --alone does without.
+The first run fetches the other libraries, 190 MB.
 `;
 
 /** The peers that are here, and the page's sentence on all of them. */
@@ -43,14 +45,6 @@ async function peersHere(): Promise<{ absent: readonly Library[]; about: string 
       on("CPU").join("; ")
     }.${without}`,
   };
-}
-
-function chosenGroups(names: readonly string[]) {
-  const unknown = names.find((name) => groups.every((group) => group.name !== name));
-  if (unknown) {
-    throw new UsageError(`no group "${unknown}"; have ${groups.map(({ name }) => name).join(", ")}`);
-  }
-  return groups.filter(({ name }) => names.length === 0 || names.includes(name));
 }
 
 function lapsOf(text: string): number {
@@ -75,7 +69,7 @@ async function main(): Promise<void> {
     })
   );
   if (values.help) return console.log(help);
-  const chosen = chosenGroups(positionals);
+  const chosen = groupsOf(groups, positionals);
   const laps = values.laps === undefined ? undefined : lapsOf(values.laps);
   const like = values.like === undefined ? [] : (await readBench(values.like)).rows;
   const out = await outputFolder(values.out);
@@ -86,13 +80,11 @@ async function main(): Promise<void> {
   const leftOut = (library: Library) => library !== own && (values.alone || absent.includes(library));
   const rows: Row[] = [];
   let page = "";
-  const asked = await Promise.all(chosen.map(async (group) => ({
-    group,
-    works: (await group.works(gpu)).filter(({ name }) => name.includes(values.only)),
-  })));
-  if (asked.every(({ works }) => works.length === 0)) {
-    throw new UsageError(`no work of ${chosen.map(({ name }) => name).join(", ")} holds "${values.only}"`);
-  }
+  const asked = worksHolding(
+    await Promise.all(chosen.map(async (group) => ({ group, works: await group.works(gpu) }))),
+    values.only,
+  );
+  if (!values.alone) await checkPeers();
   for (const { group, works } of asked) {
     for (const work of works) {
       const slow = tooLong(rows.filter((row) => row.group === group.name), work);

@@ -1,56 +1,63 @@
 /** The races: what is compared, what is timed, and what the pages say of both. */
 
 import assert from "node:assert/strict";
-import proto from "npm:onnx-proto@8.0.1";
 import { Stopwatch } from "../bench/stopwatch.ts";
 import { hostPageOf } from "../bench/host_page.ts";
-import { OnnxGraph } from "../bench/libraries/onnx.ts";
-import { endTorch, torchRunner, torchVersion } from "../bench/libraries/pytorch.ts";
-import { tf, tfjsRunner } from "../bench/libraries/tfjs.ts";
 import { markdownOf, ratioTo, ratioToBetter, rooflineOf } from "../bench/page.ts";
 import { race, type Row, tooLong } from "../bench/race.ts";
+import { groupsOf, worksHolding } from "../bench/choice.ts";
 import type { Runner, Work } from "../bench/work.ts";
+import { FakeClock } from "./support/fake_clock.ts";
 
-/** A runner that gives `values` and takes `milliseconds` a run. */
-function runner(values: readonly number[], milliseconds: number, log: string[], name: string): Runner {
+/** A runner that gives `values`; by the clock a run of it takes `milliseconds`. */
+function runner(
+  clock: FakeClock,
+  values: readonly number[],
+  milliseconds: number,
+  log: string[] = [],
+  name = "",
+): Runner {
   return {
     results: () => Promise.resolve([Float32Array.from(values)]),
-    lap: (times) => {
+    lap(times) {
       log.push(name);
-      return new Promise((resolve) => setTimeout(resolve, times * milliseconds));
+      clock.pass(times * milliseconds);
+      return Promise.resolve();
     },
     dispose: () => log.push(`${name} freed`),
   };
 }
 
 Deno.test("libraries run in turn; one with another result is not timed, and every runner is freed", async () => {
+  using clock = new FakeClock();
   const log: string[] = [];
   const work: Work = {
     name: "work",
     flops: 1e6,
     bytes: 4e6,
     ways: {
-      "this library": () => Promise.resolve(runner([1, 2], 60, log, "a")),
-      "tfjs-webgpu": () => Promise.resolve(runner([1, 2.0001], 120, log, "b")),
-      "jax-js": () => Promise.resolve(runner([1, 2.1], 60, log, "c")),
+      "this library": () => Promise.resolve(runner(clock, [1, 2], 60, log, "a")),
+      "tfjs-webgpu": () => Promise.resolve(runner(clock, [1, 2.0001], 120, log, "b")),
+      "jax-js": () => Promise.resolve(runner(clock, [1, 2.1], 60, log, "c")),
     },
   };
-  const yardstick = runner([], 20, log, "y");
+  const yardstick = runner(clock, [], 20, log, "y");
   const row = await race({ name: "group", title: "Group" }, work, yardstick);
   const [own, second, third] = row.measured;
-  assert.equal(own.milliseconds.length, 5);
-  assert.ok(Math.abs(ratioTo(row, second) - 2) < 0.4, `${ratioTo(row, second)}`);
+  assert.deepEqual(own.milliseconds, [60, 60, 60, 60, 60]);
+  assert.equal(ratioTo(row, second), 2);
   assert.deepEqual([third.milliseconds.length, third.cannot], [0, "its result is off by 0.050"]);
   assert.equal(
     log.filter((entry) => entry.length === 1).join("").replace(/^a+b/, ""),
     "yyabyabyabyabyab",
   );
-  assert.equal(row.yardstick.length, 5);
+  assert.deepEqual(row.yardstick, [20, 20, 20, 20, 20]);
   assert.equal(row.runs, 1);
   assert.deepEqual(log.slice(-3).toSorted(), ["a freed", "b freed", "c freed"]);
 });
 
 Deno.test("a plan's laps and runs are kept, however long a run takes", async () => {
+  using clock = new FakeClock();
   const asked: number[] = [];
   const own: Runner = {
     results: () => Promise.resolve([]),
@@ -58,7 +65,7 @@ Deno.test("a plan's laps and runs are kept, however long a run takes", async () 
     dispose() {},
   };
   const work = { name: "work", flops: 1, bytes: 1, ways: { "this library": () => Promise.resolve(own) } };
-  const row = await race({ name: "group", title: "Group" }, work, runner([], 1, [], "y"), {
+  const row = await race({ name: "group", title: "Group" }, work, runner(clock, [], 1), {
     laps: 4,
     runs: 7,
   });
@@ -67,17 +74,18 @@ Deno.test("a plan's laps and runs are kept, however long a run takes", async () 
 });
 
 Deno.test("results of another size, or not finite, are other results", async () => {
+  using clock = new FakeClock();
   for (const values of [[1], [1, NaN]]) {
     const row = await race({ name: "group", title: "Group" }, {
       name: "work",
       flops: 1,
       bytes: 1,
       ways: {
-        "this library": () => Promise.resolve(runner([1, 2], 600, [], "a")),
-        "jax-js": () => Promise.resolve(runner(values, 1, [], "b")),
+        "this library": () => Promise.resolve(runner(clock, [1, 2], 600)),
+        "jax-js": () => Promise.resolve(runner(clock, values, 1)),
         "tfjs-webgpu": () => Promise.reject(new Error("no room")),
       },
-    }, runner([], 1, [], "y"));
+    }, runner(clock, [], 1));
     assert.equal(row.measured[0].milliseconds.length, 3, "a slow work is run fewer times");
     assert.deepEqual(row.measured.slice(1).map(({ cannot }) => cannot), [
       "its result is off by Infinity",
@@ -87,16 +95,25 @@ Deno.test("results of another size, or not finite, are other results", async () 
 });
 
 Deno.test("a slow peer has fewer runs a lap, one that is too slow or cannot do the work none, and its own times count", async () => {
+  using clock = new FakeClock();
   const asked: Record<string, number[]> = { own: [], slow: [], timed: [] };
-  const peer = (name: string, lap: (times: number) => Promise<number | void>, first = 0): Runner => ({
-    results: () => new Promise((resolve) => setTimeout(resolve, first, [Float32Array.of(1)])),
-    lap(times) {
+  /** Takes `milliseconds` a run, and `first` for the results; says so itself where `own` is given. */
+  const peer = (
+    name: string,
+    milliseconds: number,
+    { first = 0, own }: { first?: number; own?: number } = {},
+  ) => ({
+    results() {
+      clock.pass(first);
+      return Promise.resolve([Float32Array.of(1)]);
+    },
+    lap(times: number) {
       asked[name]?.push(times);
-      return lap(times);
+      clock.pass(times * milliseconds);
+      return Promise.resolve(own && own * times);
     },
     dispose() {},
   });
-  const wait = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
   const row = await race(
     { name: "group", title: "Group" },
     {
@@ -104,24 +121,24 @@ Deno.test("a slow peer has fewer runs a lap, one that is too slow or cannot do t
       flops: 1,
       bytes: 1,
       ways: {
-        "this library": () => Promise.resolve(peer("own", () => wait(1))),
-        "jax-js": () => Promise.resolve(peer("slow", (times) => wait(100 * times))),
-        "PyTorch": () => Promise.resolve(peer("timed", (times) => Promise.resolve(7 * times))),
-        "tfjs-wasm": () => Promise.resolve(peer("impatient", () => wait(2100), 2200)),
+        "this library": () => Promise.resolve(peer("own", 1)),
+        "jax-js": () => Promise.resolve(peer("slow", 100)),
+        "PyTorch": () => Promise.resolve(peer("timed", 2, { own: 7 })),
+        "tfjs-wasm": () => Promise.resolve(peer("impatient", 2100, { first: 2200 })),
       },
       cannot: { "onnxruntime-node": "forward only" },
     },
-    runner([], 1, [], "y"),
+    runner(clock, [], 1),
     { laps: 2, runs: 20 },
   );
   assert.deepEqual(asked.own.slice(-2), [20, 20]);
-  // 500 ms of runs that take 100 or a little more.
-  assert.ok(asked.slow.at(-1)! >= 3 && asked.slow.at(-1)! <= 5, `${asked.slow}`);
+  // 500 ms of runs that take 100.
+  assert.equal(asked.slow.at(-1), 5);
   assert.deepEqual(asked.timed, [1, 20, 20]);
   const found = Object.fromEntries(row.measured.map((entry) => [entry.library, entry]));
   assert.deepEqual(found["PyTorch"].milliseconds, [7, 7]);
   assert.equal(found["tfjs-wasm"].cannot, "not timed: one run took 2.1 s");
-  assert.ok(found["tfjs-wasm"].once! > 2000);
+  assert.equal(found["tfjs-wasm"].once, 2100);
   assert.equal(found["onnxruntime-node"].cannot, "forward only");
 });
 
@@ -229,71 +246,12 @@ Deno.test("the better WebGPU peer is the one that takes the least, and never one
   assert.equal(ratioToBetter(rowOf(onCpu)), undefined);
 });
 
-Deno.test("tfjs computes in the runner's own backend, whichever was used last", async () => {
-  const used: string[] = [];
-  const inputs = { a: { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } };
-  const square = ({ a }: Record<string, tf.Tensor>) => {
-    used.push(tf.getBackend());
-    return [tf.matMul(a, a)];
-  };
-  const [wasm, webgpu] = [
-    await tfjsRunner("wasm", inputs, square),
-    await tfjsRunner("webgpu", inputs, square),
-  ];
-  for (const runner of [wasm, webgpu]) {
-    assert.deepEqual(await runner.results(), [Float32Array.of(7, 10, 15, 22)]);
-  }
-  for (const runner of [wasm, webgpu]) await runner.lap(1);
-  assert.deepEqual(used, ["wasm", "webgpu", "wasm", "webgpu"]);
-  [wasm, webgpu].forEach((runner) => runner.dispose());
-});
-
-Deno.test("an ONNX model holds its operators, attributes and constants", () => {
-  const graph = new OnnxGraph();
-  const two = graph.constant("two", { shape: [1], data: Float32Array.of(2) });
-  const y = graph.add("Gemm", ["x", two], { transB: { int: 1 }, alpha: { float: 0.5 } });
-  const input = { x: { shape: [3, 1], data: new Float32Array(3) } };
-  const rows = graph.integers("rows", [3, -1]);
-  const outputs = [graph.add("Reshape", [y, rows], {}, "com.microsoft")];
-  const decoded = proto.onnx.ModelProto.decode(graph.encode(input, outputs)).graph!;
-  const [gemm, reshape] = decoded.node!;
-  assert.deepEqual([gemm.opType, gemm.input, gemm.output], ["Gemm", ["x", "two"], [y]]);
-  assert.deepEqual(
-    gemm.attribute!.map(({ name, type, i, f }) => [name, type, Number(i), f]),
-    [["transB", 2, 1, 0], ["alpha", 1, 0, 0.5]],
-  );
-  assert.deepEqual([reshape.domain, reshape.input], ["com.microsoft", [y, "rows"]]);
-  const raw = decoded.initializer!.map(({ rawData }) => new Uint8Array(rawData!).buffer);
-  assert.deepEqual([...new Float32Array(raw[0])], [2]);
-  assert.deepEqual([...new BigInt64Array(raw[1])], [3n, -1n]);
-  const dims = decoded.input![0].type!.tensorType!.shape!.dim!.map(({ dimValue }) => Number(dimValue));
-  assert.deepEqual([dims, decoded.output![0].name], [[3, 1], outputs[0]]);
-});
-
-const torch = await torchVersion();
-
-Deno.test({
-  name: "PyTorch answers one work after another, with its own times",
-  ignore: !torch,
-  async fn() {
-    const a = { shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) };
-    const b = { shape: [2, 3], data: Float32Array.of(1, 0, 0, 0, 1, 1) };
-    const product = await torchRunner("product", { a, b }, { transposeA: false, transposeB: true });
-    assert.deepEqual(await product.results(), [Float32Array.of(1, 5, 4, 11)]);
-    assert.ok(await product.lap(3) as number > 0);
-    const sum = await torchRunner("sum_of_arrays", { a, b }, {}, 2);
-    const once = [2, 2, 3, 4, 6, 7];
-    assert.deepEqual(await sum.results(), [Float32Array.from([...once, ...once])]);
-    await endTorch();
-  },
-});
-
 Deno.test("a stopwatch adds up what a call takes, and lets go of the queue", () => {
+  using clock = new FakeClock();
   const calls: unknown[][] = [];
   class Queue {
     submit(...all: unknown[]) {
-      const end = performance.now() + 5;
-      while (performance.now() < end);
+      clock.pass(5);
       calls.push(all);
     }
     writeBuffer() {}
@@ -304,8 +262,7 @@ Deno.test("a stopwatch adds up what a call takes, and lets go of the queue", () 
     queue.submit(1);
     queue.submit(2);
     queue.writeBuffer();
-    const milliseconds = stopwatch.take();
-    assert.ok(milliseconds >= 10 && milliseconds < 100, `${milliseconds}`);
+    assert.equal(stopwatch.take(), 10);
     assert.equal(stopwatch.take(), 0);
   }
   assert.equal(queue.submit, Queue.prototype.submit);
@@ -314,7 +271,7 @@ Deno.test("a stopwatch adds up what a call takes, and lets go of the queue", () 
   {
     using stopwatch = new Stopwatch(Queue.prototype, "submit");
     new Queue().submit(3);
-    assert.ok(stopwatch.take() >= 5);
+    assert.equal(stopwatch.take(), 5);
   }
   assert.equal(Queue.prototype.submit, submit);
   assert.deepEqual(calls, [[1], [2], [3]]);
@@ -353,11 +310,20 @@ Deno.test("the host's page: medians, what is neither uploading nor submitting, a
   assert.match(page, /\| LoRA \| 1\.50 \| 10 \| 20 \| 30 \| 17 \|/);
 });
 
-Deno.test("deno task bench: --only that no work's name holds is a mistake on the command line", async () => {
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["task", "--quiet", "bench", "skinny", "--only", "nothing"],
-    cwd: new URL("..", import.meta.url),
-  }).output();
-  assert.equal(code, 2);
-  assert.match(new TextDecoder().decode(stderr), /no work of skinny holds "nothing"/);
+Deno.test("a group or a work that there is none of is a mistake on the command line", () => {
+  const groups = ["skinny", "wide"].map((name) => ({ name, title: name, works: () => [] }));
+  const work = (name: string) => ({ name, flops: 1, bytes: 1, ways: {} });
+  assert.deepEqual(groupsOf(groups, []), groups);
+  assert.deepEqual(groupsOf(groups, ["wide"]), [groups[1]]);
+  assert.throws(() => groupsOf(groups, ["narrow"]), /no group "narrow"; have skinny, wide/);
+  const [skinny, wide] = groups;
+  const chosen = [{ group: skinny, works: [work("NT 4"), work("NN 4")] }, {
+    group: wide,
+    works: [work("NN 8")],
+  }];
+  assert.deepEqual(worksHolding(chosen, "NN").map(({ works }) => works.map(({ name }) => name)), [["NN 4"], [
+    "NN 8",
+  ]]);
+  assert.deepEqual(worksHolding(chosen, "NT").map(({ works }) => works.length), [1, 0]);
+  assert.throws(() => worksHolding(chosen, "nothing"), /no work of skinny, wide holds "nothing"/);
 });

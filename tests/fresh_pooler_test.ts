@@ -128,7 +128,7 @@ async function trained(folder: string, target: readonly string[]) {
   const adapter = attach(model, lora, { r: 2, target });
   const options = { learningRate: 1e-2, epochs: 3, batchSize: 3, warmupRatio: 0, seed: 0 };
   using trainer = new Trainer(await testGpu(), model, adapter, head, examples, options);
-  for (let epoch = 0; epoch < options.epochs; epoch++) await trainer.epoch(epoch);
+  for (let epoch = 0; epoch < options.epochs; epoch++) await trainer.epoch();
   const weights = await trainer.weights();
   await saveAdapter(`${folder}-adapter`, model, adapter, weights);
   const config = JSON.parse(await Deno.readTextFile(`${folder}-adapter/adapter_config.json`));

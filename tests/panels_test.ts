@@ -17,7 +17,7 @@ import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights, storageOf } from "../lib/train/weights.ts";
 import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import { interpret } from "../lib/graph/interpret.ts";
-import { examples, head, length, vocabulary } from "../bench/works/lora_step.ts";
+import { examples, head, length, vocabulary } from "../bench/works/batch.ts";
 import { shapedEncoder } from "../bench/works/shaped_encoder.ts";
 import { testGpu } from "./support/ops.ts";
 

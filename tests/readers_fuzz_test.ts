@@ -68,7 +68,6 @@ interface Tally {
   read: number;
   /** Messages, without what differs from file to file. */
   readonly refused: Map<string, number>;
-  slowest: number;
 }
 
 /** Reads every file by `check`, which throws an AssertionError where what was read breaks an invariant. */
@@ -76,10 +75,9 @@ function readAll(
   files: Iterable<Uint8Array<ArrayBuffer>>,
   check: (bytes: Uint8Array<ArrayBuffer>) => void,
 ): Tally {
-  const tally: Tally = { read: 0, refused: new Map(), slowest: 0 };
+  const tally: Tally = { read: 0, refused: new Map() };
   let i = 0;
   for (const bytes of files) {
-    const start = performance.now();
     try {
       check(bytes);
       tally.read++;
@@ -89,7 +87,6 @@ function readAll(
       const kind = error.message.replaceAll(/"(\\.|[^"])*"|[-\d.]+|\[.*\]|\{.*/g, "…").slice(0, 50);
       tally.refused.set(kind, (tally.refused.get(kind) ?? 0) + 1);
     }
-    tally.slowest = Math.max(tally.slowest, performance.now() - start);
     i++;
   }
   return tally;
@@ -153,7 +150,7 @@ Deno.test("12,000 damaged safetensors files are read within bounds or refused by
     ...mutants(valid, 3_000, pickFrom(11), tokens),
     ...headerMutants(valid, 9_000, pickFrom(10), tokens),
   ];
-  const { read, refused, slowest } = readAll(files, (bytes) => {
+  const { read, refused } = readAll(files, (bytes) => {
     const { tensors } = parseSafetensors(bytes, "fuzzed");
     let covered = 0;
     for (const { dtype, shape, data } of tensors.values()) {
@@ -168,7 +165,6 @@ Deno.test("12,000 damaged safetensors files are read within bounds or refused by
   });
   assert.ok(read > 1_500 && read < 8_000, `${read} were read`);
   assert.ok(refused.size > 10, `only ${refused.size} kinds of message`);
-  assert.ok(slowest < 1_000, `${slowest} ms for one file`);
 });
 
 /** Five rows of a task, with a quote and letters of more than one byte. */
@@ -186,7 +182,7 @@ Deno.test("5,000 damaged texts are split into the cells they hold, or refused by
     new TextEncoder().encode(text)
   );
   const tokens = ["\t", "\n", "\r\n", "\r", "\ufeff", '"', "\0", "\t\t\t", "\n\n", "é", "\u2028"];
-  const { read, refused, slowest } = readAll(mutants(valid, 5_000, pickFrom(12), tokens), (bytes) => {
+  const { read, refused } = readAll(mutants(valid, 5_000, pickFrom(12), tokens), (bytes) => {
     const { rows, endsInLineFeed } = parseTsv(bytes, "fuzzed");
     const feeds = bytes.filter((byte) => byte === 10).length;
     assert.equal(rows.length, endsInLineFeed ? feeds : feeds + 1);
@@ -200,7 +196,6 @@ Deno.test("5,000 damaged texts are split into the cells they hold, or refused by
   });
   assert.ok(read > 1_000 && read < 4_500, `${read} were read`);
   assert.ok(refused.size >= 3, `only ${[...refused.keys()].join("; ")}`);
-  assert.ok(slowest < 1_000, `${slowest} ms for one file`);
 });
 
 Deno.test("5,000 damaged GLUE files give rows of the task, each from a line of its own, or are refused by name", () => {
@@ -236,7 +231,6 @@ Deno.test("5,000 damaged GLUE files give rows of the task, each from a line of i
     });
     read += tally.read;
     for (const kind of tally.refused.keys()) kinds.add(kind.replaceAll(entry.name, "…"));
-    assert.ok(tally.slowest < 1_000, `${tally.slowest} ms for one file`);
   }
   assert.ok(read > 300 && read < 4_000, `${read} were read`);
   assert.ok(kinds.size > 10, `only ${[...kinds].join("; ")}`);

@@ -1,4 +1,4 @@
-/** RoBERTa and BERT from Hugging Face folders: against PyTorch, in every layout, with adapters in PEFT's names, and refused. */
+/** RoBERTa and BERT from Hugging Face folders: in every layout, with adapters in PEFT's names, and refused. */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
@@ -19,7 +19,7 @@ import { encodeExamples } from "../lib/train/fine_tune.ts";
 import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
-import { type Case, cases, encoded, errorsOf, loraOptions, trainerFor } from "./support/bert_reference.ts";
+import { type Case, cases, encoded, loraOptions, trainerFor } from "./support/bert_reference.ts";
 import { testGpu } from "./support/ops.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import {
@@ -43,16 +43,6 @@ async function withCheckpoint<T>(
   } finally {
     await Deno.remove(parent, { recursive: true });
   }
-}
-
-for (const [name, expected] of Object.entries(cases)) {
-  Deno.test(`${name}: logits, loss and every gradient of a step agree with PyTorch's to 1e-4`, () =>
-    withCheckpoint(expected.config, {}, async (folder) => {
-      using trainer = await trainerFor(folder, expected);
-      for (const [what, error] of await errorsOf(trainer, expected)) {
-        assert.ok(error <= 1e-4, `${what}: relative error ${error}`);
-      }
-    }));
 }
 
 const roberta = cases.RoBERTa.config;

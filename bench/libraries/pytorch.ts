@@ -78,12 +78,6 @@ class Torch {
     joined.set(value, this.#received.length);
     this.#received = joined;
   }
-
-  async end(): Promise<void> {
-    await this.#input.close();
-    await this.#output.cancel();
-    await this.#process.status;
-  }
 }
 
 const opened = lazily(async () => {
@@ -103,11 +97,6 @@ export async function torchVersion(): Promise<TorchVersion | undefined> {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
-}
-
-/** Ends the script, if it was started. */
-export async function endTorch(): Promise<void> {
-  await (await opened()).torch.end();
 }
 
 /** A runner of a work of `pytorch.py`; its results are those of `resultRuns` runs, one after another. */

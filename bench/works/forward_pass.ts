@@ -17,10 +17,9 @@ import { onnxRunner } from "../libraries/onnx.ts";
 import { torchRunner } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import type { Group, Runner, Ways, Work } from "../work.ts";
-import { epsilon } from "./layer_norm.ts";
-import { examples, head, ids as tokenIds, length, texts, vocabulary } from "./lora_step.ts";
+import { examples, head, ids as tokenIds, length, texts, vocabulary } from "./batch.ts";
 import { jaxScores, onnxScores, positionsOf, scale, tfjsScores } from "./peer_encoders.ts";
-import { type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
+import { epsilon, type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
 
 /** The weights of `model` with a fresh LoRA's merged into them. */
 async function mergedWeights(gpu: Gpu, model: ShapedEncoder): Promise<ReadonlyMap<string, Weight>> {

@@ -8,9 +8,9 @@ import { ourRunner } from "../libraries/ours.ts";
 import { torchRunner } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { type Group, randomInput } from "../work.ts";
+import { epsilon } from "./shaped_encoder.ts";
 
 const width = 768;
-export const epsilon = 1e-5;
 
 /** γ (x − μ) / √(variance + ε) + β in tfjs. */
 export function tfjsLayerNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, added = epsilon): tf.Tensor {

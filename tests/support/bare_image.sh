@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs the README's first command in two bare images and writes results/bare-image.md: how long a newcomer waits for the first table.
 # An image is Debian's smallest (debootstrap --variant=minbase) in a chroot, with Debian's node and npm, or with Deno and nothing
-# else. Wants root, debootstrap and the network; takes half an hour.
+# else. Bytes are what this machine's network interface receives meanwhile, headers among them: let nothing else use the network.
+# Wants root, debootstrap and the network; takes half an hour.
 #
 #     bash tests/support/bare_image.sh
 set -euo pipefail
@@ -28,6 +29,18 @@ seconds_in() {
   echo $((SECONDS - start))
 }
 
+# Bytes that the network interface of the default route has received since the machine started.
+interface=$(awk '$2 == "00000000" { print $1; exit }' /proc/net/route)
+received() { awk -v own="$interface:" '$1 == own { print $2 }' /proc/net/dev; }
+
+# Megabytes that came while COMMAND ran in the image.
+megabytes_in() {
+  local before
+  before=$(received)
+  in_image "$1" "$2" >&2
+  echo $((($(received) - before + 500000) / 1000000))
+}
+
 make_base() {
   debootstrap --variant=minbase "$release" "$work/base" >&2
   cp /etc/ssl/certs/ca-certificates.crt "$work/base/opt/certificates.pem"
@@ -37,10 +50,15 @@ make_base() {
 # What was measured in the image NAME, as a row of the table.
 row() {
   git clone --quiet "$repository" "$work/$1/root/bora"
-  local setup table
+  local setup table before all packages cache
+  before=$(received)
   setup=$(seconds_in "$1" "cd bora && sh tasks/setup.sh")
   table=$(seconds_in "$1" "cd bora && deno task reproduce")
-  echo "| $2 | $setup | $table | $(((setup + table) / 60)) min $(((setup + table) % 60)) s |"
+  all=$((($(received) - before + 500000) / 1000000))
+  cache=$(in_image "$1" "du -sm .cache/deno" | cut -f 1)
+  # The packages by themselves, once more and elsewhere: what set-up fetches beside Deno and the driver.
+  packages=$(megabytes_in "$1" "cd bora && DENO_DIR=/tmp/again deno cache mod.ts tasks/*.ts")
+  echo "| $2 | $setup | $table | $(((setup + table) / 60)) min $(((setup + table) % 60)) s | $all | $packages | $cache |"
 }
 
 make_base
@@ -56,10 +74,10 @@ cat > "$repository/results/bare-image.md" <<PAGE
 
 \`bash tests/support/bare_image.sh\`: a clone of this repository and the README's first command, as root, in Debian's smallest image
 (debootstrap's minbase of $release, in a chroot) with nothing added but what the row names. Set-up fetches the rest: Deno where it is
-missing, a software Vulkan driver, the npm packages.
+missing, a software Vulkan driver, the npm packages. MB are 10⁶ bytes that the machine's network interface received.
 
-| image has | sh tasks/setup.sh, s | deno task reproduce, s | from clone to first table |
-| :-------- | -------------------: | ---------------------: | ------------------------: |
+| image has | sh tasks/setup.sh, s | deno task reproduce, s | from clone to first table | downloaded, MB | of it npm packages, MB | Deno's cache, MiB |
+| :-------- | -------------------: | ---------------------: | ------------------------: | -------------: | ---------------------: | ----------------: |
 $node_row
 $deno_row
 

@@ -42,10 +42,10 @@ export function runTask(name: string, args: readonly string[], env: Readonly<Rec
   return outputOf(startTask(name, args, { env }));
 }
 
-/** Waits until `path` has been replaced or removed `times` times, or `ended` says so. */
-export async function changes(path: string, times: number, ended: () => boolean): Promise<void> {
+/** Waits until `path` has been replaced or removed `times` times. */
+export async function changes(path: string, times: number): Promise<void> {
   const present = () => existsSync(path) ? Deno.statSync(path).ino : null;
-  for (let seen = 0, last = present(); seen < times && !ended();) {
+  for (let seen = 0, last = present(); seen < times;) {
     await new Promise((done) => setTimeout(done, 1));
     const now = present();
     if (now !== last) seen++;

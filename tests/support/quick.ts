@@ -1,0 +1,26 @@
+/**
+ * `deno task test:quick`: the test files that start no other process, themselves or by what they import of tests/ and tasks/. Those
+ * that do test what a user types, kills, serves or opens in a browser, each start of Deno a second or more; the others test
+ * everything that is computed.
+ */
+
+import { reachedFrom, textOf } from "./modules.ts";
+
+const names = [...Deno.readDirSync(new URL("..", import.meta.url))].map(({ name }) => name);
+const files = names.filter((name) => name.endsWith("_test.ts")).map((name) => `tests/${name}`).toSorted();
+const startsProcesses = (file: string) =>
+  [...reachedFrom([file])].some((module) =>
+    /^(tests|tasks)\//.test(module) && textOf(module).includes("Deno.Command(")
+  );
+
+const { code } = await new Deno.Command(Deno.execPath(), {
+  args: [
+    "test",
+    "--allow-all",
+    "--preload=tasks/quiet_driver.ts",
+    ...files.filter((file) => !startsProcesses(file)),
+    ...Deno.args,
+  ],
+  cwd: new URL("../..", import.meta.url),
+}).spawn().status;
+Deno.exit(code);

@@ -59,7 +59,7 @@ Deno.test("no test imports the libraries that the bench races", () => {
 });
 
 Deno.test("deno.lock holds what the library, the commands and the tests import: Deno fetches all that is in it", () => {
-  const modules = reachedFrom(["mod.ts", ...modulesOf("tasks"), ...tests]);
+  const modules = reachedFrom(["mod.ts", ...modulesOf("lib"), ...modulesOf("tasks"), ...tests]);
   const imported = [...modules].flatMap((module) =>
     [...textOf(module).matchAll(/(?:\bfrom|^import) *"npm:((?:@[^/"]+\/)?[^/"]+)/gm)].map(([, name]) =>
       `npm:${name}`

@@ -51,6 +51,7 @@ anywhere after deno task merge.
   --max-tokens N       longer texts are cut; the model's positions are the limit (default: 128, or all there are)
   --seed N             default: 0
   --out DIR            a folder that does not exist yet
+  --json               prints the scores of all epochs as JSON at the end; progress goes to standard error
   --help               this text
 `;
 
@@ -78,6 +79,7 @@ function readArguments() {
       "max-tokens": { type: "string" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
+      json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -145,9 +147,9 @@ function optionsOf(values: Arguments): FineTuneOptions {
   };
 }
 
-function printScores({ epoch, trainLoss, metrics }: EpochScores): void {
+function scoresText({ epoch, trainLoss, metrics }: EpochScores): string {
   const scores = Object.entries(metrics).map(([name, score]) => `${name} ${score.toFixed(4)}`);
-  console.log(`epoch ${epoch + 1}: loss ${trainLoss.toFixed(4)}, ${scores.join(", ")}`);
+  return `epoch ${epoch + 1}: loss ${trainLoss.toFixed(4)}, ${scores.join(", ")}`;
 }
 
 async function main(): Promise<void> {
@@ -167,15 +169,20 @@ async function main(): Promise<void> {
   const adapter = asUsage(() => adapterOf(model, values));
   const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const split = await task.load();
-  console.log(
+  const say = values.json ? console.error : console.log;
+  say(
     `${split.train.length} examples to train on, ${split.dev.length} to evaluate on` +
       (regression ? "" : `; classes ${printable(task.labels.join(", "))}`),
   );
   using gpu = await openGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
-  const progress = { onScores: printScores };
+  const epochs: EpochScores[] = [];
+  const onScores = (scores: EpochScores) => {
+    epochs.push(scores);
+    say(scoresText(scores));
+  };
   const { trained, kept } = await sayingWhatIsKept(
-    () => fineTune(gpu, model, frozen, adapter, task, split, options, progress),
+    () => fineTune(gpu, model, frozen, adapter, task, split, options, { onScores }),
     () => `Nothing is written to ${out}.`,
   );
   await writeFolder(out, async (folder) => {
@@ -183,9 +190,14 @@ async function main(): Promise<void> {
     await writeLabels(folder, task);
   });
   if (options.keep === "best") {
-    console.log(`kept: epoch ${kept.epoch + 1} of ${options.epochs}, the best by ${task.metrics[0]}`);
+    say(`kept: epoch ${kept.epoch + 1} of ${options.epochs}, the best by ${task.metrics[0]}`);
   }
-  console.log(`${adapter.method.name} with ${adapter.trainableParameters} parameters, and its head: ${out}`);
+  say(`${adapter.method.name} with ${adapter.trainableParameters} parameters, and its head: ${out}`);
+  if (!values.json) return;
+  const examples = { train: split.train.length, dev: split.dev.length };
+  const { method, options: methodOptions, trainableParameters } = adapter;
+  const made = { out, model: model.name, method: method.name, options: methodOptions, trainableParameters };
+  console.log(JSON.stringify({ ...made, labels: task.labels, examples, epochs, kept: kept.epoch }, null, 1));
 }
 
 await runCommand(main);

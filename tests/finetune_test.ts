@@ -14,7 +14,7 @@ import { fromFloat32, type NamedTensor, readSafetensors, toFloat32 } from "../li
 import { writeTensors } from "../lib/models/safetensors_writer.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
-import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
+import { encodeExamples, type EpochScores, headOf } from "../lib/train/fine_tune.ts";
 import { cases } from "./support/bert_reference.ts";
 import { runTask } from "./support/command.ts";
 import { testGpu } from "./support/ops.ts";
@@ -183,6 +183,15 @@ Deno.test("finetune: how it warms up changes the adapter; mistakes and a run tha
     // 36 examples in batches of 8 are five steps, and 0.03 of them one.
     const usual = await adapter("usual");
     assert.deepEqual(await adapter("one", "--warmup-steps", "1"), usual);
+    const json = await finetuned(folder, "json", "--epochs", "2", "--json");
+    assert.equal(json.code, 0, json.stderr);
+    const { epochs, kept, labels, examples, method } = JSON.parse(json.stdout);
+    assert.deepEqual([method, kept, labels, examples], ["BoRA", 1, ["land", "sea"], { train: 36, dev: 4 }]);
+    const said = [...json.stderr.matchAll(/^epoch \d: loss ([\d.]+), accuracy ([\d.]+)/gm)];
+    assert.deepEqual(
+      epochs.map((own: EpochScores) => [own.trainLoss.toFixed(4), own.metrics.accuracy!.toFixed(4)]),
+      said.map(([, loss, accuracy]) => [loss, accuracy]),
+    );
     assert.notDeepEqual(await adapter("three", "--warmup-steps", "3"), usual);
     for (
       const [code, message, ...options] of [

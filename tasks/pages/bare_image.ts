@@ -18,27 +18,40 @@ const bareImageSchema = v.object({
     has: v.string(),
     setupSeconds: count,
     reproduceSeconds: count,
+    /** 10⁶ bytes that came in all, and those of the npm packages alone; older records lack them, and the next. */
+    megabytes: v.optional(count),
+    packageMegabytes: v.optional(count),
+    cacheMebibytes: v.optional(count),
   })),
 });
 
 function markdownOf(
   { release, cpus, commit, beside, images }: v.InferOutput<typeof bareImageSchema>,
 ): string {
-  const rows = images.map(({ has, setupSeconds, reproduceSeconds }) => {
+  const rows = images.map(({ has, setupSeconds, reproduceSeconds, ...sizes }) => {
     const all = setupSeconds + reproduceSeconds;
     return [
       has,
       String(setupSeconds),
       String(reproduceSeconds),
       `${Math.floor(all / 60)} min ${all % 60} s`,
+      ...[sizes.megabytes, sizes.packageMegabytes, sizes.cacheMebibytes].map((size) => String(size ?? "–")),
     ];
   });
-  const header = ["image has", "sh tasks/setup.sh, s", "deno task reproduce, s", "from clone to first table"];
+  const header = [
+    "image has",
+    "sh tasks/setup.sh, s",
+    "deno task reproduce, s",
+    "from clone to first table",
+    "downloaded, MB",
+    "of it npm packages, MB",
+    "Deno's cache, MiB",
+  ];
   return `# In a bare image
 
 \`bash tests/support/bare_image.sh\`: a clone of this repository and the README's first command, as root, in Debian's smallest image
 (debootstrap's minbase of ${release}, in a chroot) with nothing added but what the row names. Set-up fetches the rest: Deno where it is
-missing, a software Vulkan driver, the npm packages.
+missing, a software Vulkan driver, the npm packages. MB are 10⁶ bytes that the machine's network interface received.
 
 ${table(header, rows)}
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the README's first command in two bare images and writes results/bare-image.md: how long a newcomer waits for the first table.
+# Runs the README's first command in two bare images and writes results/bare-image.json and its page: how long a newcomer waits for the first table.
 # An image is Debian's smallest (debootstrap --variant=minbase) in a chroot, with Debian's node and npm, or with Deno and nothing
 # else. Bytes are what this machine's network interface receives meanwhile, headers among them: let nothing else use the network.
 # Wants root, debootstrap and the network; takes half an hour.
@@ -47,7 +47,7 @@ make_base() {
   cp /etc/resolv.conf /etc/hosts "$work/base/etc/"
 }
 
-# What was measured in the image NAME, as a row of the table.
+# What was measured in the image NAME, as JSON.
 row() {
   git clone --quiet "$repository" "$work/$1/root/bora"
   local setup table before all packages cache
@@ -57,8 +57,9 @@ row() {
   all=$((($(received) - before + 500000) / 1000000))
   cache=$(in_image "$1" "du -sm .cache/deno" | cut -f 1)
   # The packages by themselves, once more and elsewhere: what set-up fetches beside Deno and the driver.
-  packages=$(megabytes_in "$1" "cd bora && DENO_DIR=/tmp/again deno cache mod.ts tasks/*.ts")
-  echo "| $2 | $setup | $table | $(((setup + table) / 60)) min $(((setup + table) % 60)) s | $all | $packages | $cache |"
+  packages=$(megabytes_in "$1" "cd bora && DENO_DIR=/tmp/again deno cache mod.ts tasks/*.ts lib/data/parquet_worker.ts")
+  printf '  {"has": "%s", "setupSeconds": %s, "reproduceSeconds": %s, "megabytes": %s, "packageMegabytes": %s, "cacheMebibytes": %s}' \
+    "$2" "$setup" "$table" "$all" "$packages" "$cache"
 }
 
 make_base
@@ -69,18 +70,17 @@ cp "$(deno eval 'console.log(Deno.execPath())')" "$work/deno/usr/local/bin/deno"
 
 node_row=$(row node "node $(in_image node 'node --version') and npm $(in_image node 'npm --version')")
 deno_row=$(row deno "$(in_image deno 'deno --version' | awk 'NR == 1 { print $1, $2 }')")
-cat > "$repository/results/bare-image.md" <<PAGE
-# In a bare image
-
-\`bash tests/support/bare_image.sh\`: a clone of this repository and the README's first command, as root, in Debian's smallest image
-(debootstrap's minbase of $release, in a chroot) with nothing added but what the row names. Set-up fetches the rest: Deno where it is
-missing, a software Vulkan driver, the npm packages. MB are 10⁶ bytes that the machine's network interface received.
-
-| image has | sh tasks/setup.sh, s | deno task reproduce, s | from clone to first table | downloaded, MB | of it npm packages, MB | Deno's cache, MiB |
-| :-------- | -------------------: | ---------------------: | ------------------------: | -------------: | ---------------------: | ----------------: |
-$node_row
+cat > "$repository/results/bare-image.json" <<JSON
+{
+ "schemaVersion": 1,
+ "release": "$release",
+ "cpus": $(nproc),
+ "commit": "$(git -C "$repository" rev-parse --short=10 HEAD)$(git -C "$repository" diff --quiet HEAD || echo " with uncommitted changes")",
+ "images": [
+$node_row,
 $deno_row
-
-Machine: $(nproc) CPUs. Commit $(git -C "$repository" rev-parse --short=10 HEAD)$(git -C "$repository" diff --quiet HEAD || echo " with uncommitted changes").
-PAGE
-cat "$repository/results/bare-image.md"
+ ]
+}
+JSON
+cd "$repository" && deno task report >/dev/null
+cat results/bare-image.md

@@ -19,7 +19,7 @@ export function recordOf<Schema extends v.GenericSchema>(
         const issue = v.safeParse(value, own).issues?.[0];
         if (!issue) continue;
         const at = { type: "object", origin: "value", input: dataset.value, key, value: own } as const;
-        addIssue({ message: issue.message, path: [at] });
+        addIssue({ message: issue.message, path: [at, ...issue.path ?? []] });
       }
     }),
   );

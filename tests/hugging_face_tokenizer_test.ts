@@ -1,7 +1,10 @@
 /** Tokenizers of Hugging Face folders: the ids that its own library gives awkward texts, truncation, and broken files. */
 
 import assert from "node:assert/strict";
+import type { Task } from "../lib/data/task.ts";
 import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
+import type { Encoder } from "../lib/models/model.ts";
+import { encodeExamples } from "../lib/train/fine_tune.ts";
 import fixture from "./fixtures/tokenizer_reference.json" with { type: "json" };
 
 type Files = Readonly<Record<string, string | Uint8Array>>;
@@ -111,4 +114,50 @@ Deno.test("a vocabulary without its token for what is unknown is refused when a 
   json.model.unk_token = "<none>";
   const tokenizer = await withFiles({ "tokenizer.json": JSON.stringify(json) }, readTokenizer);
   assert.throws(() => tokenizer.encode("ç", 9), /tokenizer\.json: the vocabulary lacks the token "<none>"/);
+});
+
+/** Pieces of one and of two letters, as XLM-R's kind has them. */
+const unigram = {
+  "tokenizer.json": JSON.stringify({
+    normalizer: { type: "NFKC" },
+    decoder: null,
+    pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", add_prefix_space: true },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: ["<s>", "A", "</s>"].map(templatePiece),
+      pair: ["<s>", "A", "</s>", "</s>", "B", "</s>"].map(templatePiece),
+      special_tokens: Object.fromEntries(
+        ["<s>", "</s>"].map((id, at) => [id, { id, ids: [2 * at], tokens: [id] }]),
+      ),
+    },
+    added_tokens: ["<s>", "<pad>", "</s>", "<unk>"].map((content, id) => ({ id, content, special: true })),
+    model: {
+      type: "Unigram",
+      unk_id: 3,
+      vocab: [["<s>", 0], ["<pad>", 0], ["</s>", 0], ["<unk>", 0], ["▁", -2], ["海", -3], ["陆", -3], [
+        "海陆",
+        -4,
+      ]],
+    },
+  }),
+};
+
+function templatePiece(id: string): object {
+  return id.length === 1 ? { Sequence: { id, type_id: 0 } } : { SpecialToken: { id, type_id: 0 } };
+}
+
+Deno.test("a text of 300,000 characters without a space is cut like any other", async () => {
+  const tokenizer = await withFiles(unigram, readTokenizer);
+  assert.deepEqual(tokenizer.encode("海陆海", 9), [0, 4, 7, 5, 2]);
+  assert.deepEqual(tokenizer.encode("海".repeat(3e5), 6), [0, 4, 5, 5, 5, 2]);
+  assert.deepEqual(tokenizer.encodePair("海".repeat(15e4), "陆", 9).ids, [0, 4, 5, 5, 2, 2, 4, 6, 2]);
+});
+
+Deno.test("what a tokenizer throws is told with the example's file and line", () => {
+  const model = { tokenize: () => assert.fail("no such token") } as unknown as Encoder;
+  const task = { maxTokens: 8, shape: "single" } as Task;
+  assert.throws(
+    () => encodeExamples(model, task, [{ id: "texts.csv line 7", texts: ["a"], label: 0 }]),
+    /^Error: texts\.csv line 7: no such token$/,
+  );
 });

@@ -5,7 +5,8 @@
  * Chinese characters beyond U+FFFF do not become words of their own.
  */
 
-import { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
+import type { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
+import { makeTokenizer } from "./tokenizer_library.ts";
 import * as v from "npm:valibot@1.5.0";
 import { descriptionBounds, isFile, readJson, readText } from "../files.ts";
 import type { PairTokens } from "./model.ts";
@@ -164,7 +165,7 @@ function marked(path: string, description: object): MarkedTokenizer {
 
 function built(path: string, description: object): Tokenizer {
   try {
-    return new Tokenizer(description, {});
+    return makeTokenizer(description);
   } catch (error) {
     throw new Error(`${path} describes no tokenizer that can be built: ${(error as Error).message}`, {
       cause: error,

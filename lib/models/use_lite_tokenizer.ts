@@ -1,6 +1,6 @@
 /** USE-lite's SentencePiece-unigram tokenizer, from a library and the package's vocabulary. */
 
-import { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
+import { makeTokenizer } from "./tokenizer_library.ts";
 
 /** Turns text into rows of the embedding. */
 export interface TextTokenizer {
@@ -10,7 +10,7 @@ export interface TextTokenizer {
 
 /** NFKC, spaces to ▁ with a leading one, then the most probable segmentation; a piece's id is its place in the vocabulary. */
 export function useLiteTokenizer(vocabulary: [string, number][]): TextTokenizer {
-  const tokenizer = new Tokenizer({
+  const tokenizer = makeTokenizer({
     version: "1.0",
     normalizer: { type: "NFKC" },
     pre_tokenizer: {
@@ -26,7 +26,7 @@ export function useLiteTokenizer(vocabulary: [string, number][]): TextTokenizer 
     truncation: null,
     padding: null,
     model: { type: "Unigram", unk_id: 0, vocab: vocabulary },
-  }, {});
+  });
   return {
     encode(text) {
       const { ids } = tokenizer.encode(text.trim());

@@ -1,9 +1,10 @@
 /**
  * BoRA with a dense r×r Σ_jk, an extension beyond the paper, which leaves a richer Σ as an open question.
  *
- *     Σ_jk = Diag(exp(σ_jk/Mav(σ))) + T_jk,   T: b·r × b·r with r×r blocks T_jk, zeros, so training starts from BoRA
+ *     Σ_jk = Diag(exp(σ_jk/Mav(σ))) + T_jk,   T: b·r × b·r in r×r blocks T_jk
  *
- * σ, A and B as in BoRA. Trainable parameters: (m + n + b² + b²r)r. Mergeable.
+ * T: zeros, so training starts from BoRA; σ, A and B as in BoRA. Trainable parameters: (m + n + b² + b²r)r.
+ * Mergeable.
  */
 
 import { add } from "../graph/ops/binary.ts";

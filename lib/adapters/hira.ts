@@ -14,7 +14,7 @@ import { type AdapterOptions, checkRank, lowRankFactors, type Method } from "./m
 
 /** Hyperparameters of HiRA. There is no α. */
 export interface HiraOptions extends AdapterOptions {
-  /** Rank of BA. */
+  /** Rank r of BA: an integer from 1 to the smaller dimension of every target layer. */
   readonly r: number;
   /** Dropout rate on the adapter's input during training, in [0, 1). */
   readonly dropout: number;

@@ -18,7 +18,7 @@ export interface LowRankOptions extends AdapterOptions {
   readonly r: number;
   /** α: the update is scaled by s = α / r (rsLoRA: α / √r). */
   readonly alpha: number;
-  /** Share of the adapter's inputs that are dropped. */
+  /** Dropout rate on the adapter's input during training, in [0, 1). */
   readonly dropout: number;
 }
 
@@ -75,7 +75,7 @@ export type ParameterSpecs = Readonly<Record<string, ParameterSpec>>;
  * the layer's output width, n its input width.
  */
 export interface Site<O extends AdapterOptions = AdapterOptions> {
-  /** The layer. */
+  /** The adapted layer. */
   readonly module: LinearModule;
   /** The method's options for this layer. */
   readonly options: O;
@@ -118,7 +118,7 @@ export interface Cost {
 
 /** How a method's adapters are stored in PEFT's folder layout; see `peft.ts`. */
 export interface PeftFormat {
-  /** `peft_type`. */
+  /** The value of `peft_type` in `adapter_config.json`. */
   readonly type: string;
   /** The suffix of each tensor's key, such as `lora_A.weight`, by the tensor's name. */
   readonly keys: Readonly<Record<string, string>>;

@@ -383,7 +383,10 @@ function checkShapes(
   return ofHead;
 }
 
-/** Whether PEFT saves the model's head: where it is asked to, and for SEQ_CLS anyway (PEFT < 0.11 does not write that down). */
+/**
+ * True when the folder must contain a head: `modules_to_save` names it, or `task_type` is SEQ_CLS, for which
+ * PEFT before 0.11 saves the head without listing it.
+ */
 function headIsSaved(model: Encoder, { task_type: task, modules_to_save: saved }: PeftConfig): boolean {
   return task === "SEQ_CLS" || (saved ?? []).includes(headLayoutOf(model).module);
 }

@@ -18,7 +18,7 @@ import { lowRankDefaults, type LowRankOptions, type Method } from "./method.ts";
 
 /** Hyperparameters of ReLoRA. */
 export interface ReLoraOptions extends LowRankOptions {
-  /** Steps between restarts. */
+  /** Training steps between restarts. */
   readonly every: number;
   /** Steps of learning-rate warm-up after a restart, 0 to `every`. */
   readonly restartWarmup: number;

@@ -5,13 +5,13 @@ import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { methodByName } from "./registry.ts";
 import type { Targeting } from "./targeting.ts";
 
-/** Value of a hyper-parameter. */
+/** Value of a hyperparameter. */
 export type OptionValue = number | string | boolean;
 
-/** A row of a table. */
+/** A row of a results table. */
 export interface System {
   readonly label: string;
-  /** Name in the registry. */
+  /** Name of the method in the registry. */
   readonly method: string;
   readonly options: Readonly<Record<string, OptionValue>>;
 }

@@ -39,7 +39,7 @@ export type Targeted = Pick<Encoder, "name" | "linears" | "head">;
 
 /** One adapted layer with its options. */
 export interface AdaptedModule {
-  /** The layer. */
+  /** The adapted layer. */
   readonly module: LinearModule;
   /** The method's options for this layer, with `rankPattern` and `alphaPattern` applied. */
   readonly options: AdapterOptions;

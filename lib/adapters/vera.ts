@@ -16,7 +16,7 @@ import { type AdapterOptions, type Method, zeros } from "./method.ts";
 
 /** Hyperparameters of VeRA. There is no α, and r may exceed the layer's dimensions. */
 export interface VeraOptions extends AdapterOptions {
-  /** Rank of the random factors. */
+  /** Rank r of the random factors, a positive integer. */
   readonly r: number;
   /** Dropout rate on the adapter's input during training, in [0, 1). */
   readonly dropout: number;

@@ -91,7 +91,25 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOp
   };
 }
 
-/** b²r more parameters than LoRA for each of the four layers. */
+/**
+ * BoRA (arXiv 2508.06953): LoRA in b×b blocks, each with its own learned diagonal, ΔW_jk = s·B_j
+ * Diag(exp(σ_jk / Mav(σ))) A_k with s = α/r. The number of blocks must divide both dimensions of every target
+ * layer; `blocks: "auto"` chooses it. Pass it to `attach`.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { attach, bora, loadUseLite, lora } from "@bora/webgpu";
+ *
+ * const [model, target] = [await loadUseLite(), ["query", "value"]];
+ * const [own, other] = [
+ *   attach(model, bora, { r: 8, blocks: 16, target }),
+ *   attach(model, lora, { r: 8, target }),
+ * ];
+ * // b²r more parameters than LoRA in each of the four layers.
+ * assert.equal(own.trainableParameters - other.trainableParameters, 4 * 16 ** 2 * 8);
+ * ```
+ */
 export const bora: Method<BoraOptions> = boraMethod(
   "BoRA",
   "y_j = W_j x + s·B_j Σ_k exp(σ_jk/Mav(σ)) ⊙ A_k x_k (arXiv 2508.06953)",

@@ -4,8 +4,8 @@
  *
  *     Σ_jk = Diag(exp(σ_jk/Mav(σ))) + Σ_{δ=±1} Diag(τ^δ_jk) P_δ,   (P_δ u)_c = u_{c+δ mod r}
  *
- * τ^δ: b×b×r each, zeros, so training starts from BoRA; σ, A and B as in BoRA. Trainable parameters: (m + n +
- * 3b²)r. Mergeable.
+ * τ^δ: b×b×r each, zeros, so training starts from BoRA; σ, A and B as in BoRA. Trainable parameters:
+ * (m + n + 3b²)r. Mergeable.
  */
 
 import { add } from "../graph/ops/binary.ts";

@@ -85,8 +85,8 @@ const eitherLora: Method<DoraOptions> = {
 };
 
 /**
- * DoRA (Liu et al. 2024): LoRA with a learned magnitude for each row of the weight, y = g ⊙ (W + s·BA)x / ‖W
- * + s·BA‖ (norm per row). Pass it to `attach`; `useRslora: true` sets s = α/√r.
+ * DoRA (Liu et al. 2024): LoRA with a learned magnitude for each row of the weight, y = g ⊙ (W + s·BA)x /
+ * ‖W + s·BA‖ (norm per row). Pass it to `attach`; `useRslora: true` sets s = α/√r.
  */
 export const dora: Method<DoraOptions> = decomposed(
   eitherLora,

@@ -4,8 +4,8 @@
  *     y_j = W_j x + bias_j + s·B_j A_j dropout(x_j),   ΔW = s·blockdiag(B_j A_j),   s = α/r, r each mini's rank
  *
  * A: r×n holds A_j in column block j, Kaiming uniform (a = √5) with each mini's own fan n/b; B: m×r holds B_j
- * in row block j, zeros. Trainable parameters: (m + n)r. Rank: up to b·r. In BoRA's terms Σ_jj = I and Σ_jk =
- * 0 for j ≠ k. Mergeable.
+ * in row block j, zeros. Trainable parameters: (m + n)r. Rank: up to b·r. In BoRA's terms Σ_jj = I and
+ * Σ_jk = 0 for j ≠ k. Mergeable.
  */
 
 import type { LinearModule } from "../models/model.ts";

@@ -130,8 +130,8 @@ export interface PeftFormat {
    */
   readonly patterns?: readonly ("r" | "alpha")[];
   /**
-   * Fields of `adapter_config.json` that distinguish this method from others of its type, such as `use_dora:
-   * true`.
+   * Fields of `adapter_config.json` that distinguish this method from others of its type, such as
+   * `use_dora: true`.
    */
   readonly marks?: Readonly<Record<string, boolean>>;
 }

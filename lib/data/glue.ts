@@ -24,9 +24,9 @@ export interface GlueTask extends Task {
 
 /**
  * The GLUE task `name` ("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE" or "WNLI"), read from
- * `folder`. The folder must contain `<name>/train.tsv`, `dev.tsv` and so on, or else the hub's files `<name
- * in lower case, without hyphen>/train-00000-of-00001.parquet` and so on. Both layouts give the same examples
- * in the same order: that of a hash of split and row number, so a prefix is a random sample.
+ * `folder`. The folder must contain `<name>/train.tsv`, `dev.tsv` and so on, or else the files of the hub's
+ * `nyu-mll/glue`, such as `sst2/train-00000-of-00001.parquet`. Both layouts give the same examples in the
+ * same order: that of a hash of split and row number, so a prefix is a random sample.
  *
  * @throws Error when there is no task `name`. `load` throws an Error that names the file and the line or row
  * of malformed data.

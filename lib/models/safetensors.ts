@@ -340,9 +340,9 @@ export function toFloat32(
 }
 
 /**
- * The bytes of a safetensors file with these tensors as F32, sorted by name. Its `__metadata__` is { format:
- * "pt", … }, as transformers requires. Throws an Error that names the tensor when its shape and data disagree
- * or its name is not allowed, and one for metadata that UTF-8 cannot represent.
+ * The bytes of a safetensors file with these tensors as F32, sorted by name. Its `__metadata__` is `metadata`
+ * and `format: "pt"`, which transformers requires. Throws an Error that names the tensor when its shape and
+ * data disagree or its name is not allowed, and one for metadata that UTF-8 cannot represent.
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, Weight>,

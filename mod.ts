@@ -1,5 +1,9 @@
 /**
- * BoRA and its rivals on WebGPU: adapters, the graph engine they run on, a trainer, and the embedded suite.
+ * Parameter-efficient fine-tuning of text encoders on WebGPU: BoRA and the methods that it is compared with,
+ * the graph compiler that they run on, a trainer, and an embedded suite of tasks.
+ *
+ * Load a model (`loadEncoder`, `loadUseLite`), attach a method to it (`attach`), train it (`Trainer`,
+ * `fineTune`), and save the adapter (`saveAdapter`) or the merged model (`writeMergedModel`).
  *
  * ```ts
  * import { attach, bora, loadUseLite, openGpu, Trainer } from "./mod.ts";

@@ -1,15 +1,22 @@
-/** Files read strictly, with errors that name them, and written so that no reader, run cut short or power loss meets half of one. */
+/**
+ * Reading files strictly, with errors that name the file, and writing them so that an interrupted run or a
+ * power loss never leaves a partial file.
+ */
 
 import * as v from "npm:valibot@1.5.0";
 
-/** Writes `content` beside `path` and renames it, so a crash or a full disk leaves the old file whole. */
+/**
+ * Writes `content` to a temporary file beside `path`, then renames it: a crash or a full disk leaves the old
+ * file intact.
+ */
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
   await writeTogether({ [path]: content });
 }
 
 /**
- * The same for files that belong together: none is renamed before all are written, and on the disk.
- * @throws Error naming the file that cannot be written; what was written beside is removed.
+ * Like `writeWhole`, for files that belong together: all are written and flushed to disk before the first is
+ * renamed.
+ * @throws Error that names the file that cannot be written. The temporary files are removed.
  */
 export async function writeTogether(files: Readonly<Record<string, string | Uint8Array>>): Promise<void> {
   const written: string[] = [];
@@ -31,8 +38,9 @@ export async function writeTogether(files: Readonly<Record<string, string | Uint
 }
 
 /**
- * Makes the folder `out` with what `fill` writes into the folder that it is given: `out` is there whole or not at all.
- * @throws Error, leaving no folder, when `out` exists or cannot be written, and what `fill` throws.
+ * Creates the folder `out` with the files that `fill` writes into the temporary folder it is given. `out`
+ * then exists completely or not at all.
+ * @throws Error, leaving no folder, when `out` exists or cannot be written, and whatever `fill` throws.
  */
 export async function writeFolder(out: string, fill: (folder: string) => Promise<void>): Promise<void> {
   await refuseExisting(out);
@@ -50,49 +58,58 @@ export async function writeFolder(out: string, fill: (folder: string) => Promise
   await syncFolder(folderOf(out));
 }
 
-/** Makes the folders that a file or folder to be written at `path` lies in. Throws what `makeFolder` throws. */
+/** Creates the parent folders of `path`. Throws as `makeFolder` does. */
 export async function makeParents(path: string): Promise<void> {
   await makeFolder(folderOf(path));
 }
 
-/** Makes a folder, and those that it lies in, where they are not there. Throws an Error that names it when it cannot be made. */
+/**
+ * Creates a folder and its parents if missing. Throws an Error that names the folder when it cannot be
+ * created.
+ */
 export async function makeFolder(path: string): Promise<void> {
   await naming(path, () => Deno.mkdir(path, { recursive: true }));
 }
 
-/** Throws an Error that says what to do when there is something at `out`. */
+/** Throws an Error that says what to do when a file or folder exists at `out`. */
 export async function refuseExisting(out: string): Promise<void> {
   if (await isFolder(out) || await isFile(out)) {
     throw new Error(`${out} exists: move it away, or name another folder`);
   }
 }
 
-/** `body`'s result; where the system refuses a write, its few words are given the path and what can be done. */
+/**
+ * Returns the result of `body`. Errors of the operating system get the path and advice added to their
+ * message.
+ */
 export async function naming<T>(path: string, body: () => Promise<T>): Promise<T> {
   try {
     return await body();
   } catch (error) {
     const { message, code } = error as Error & { readonly code?: string };
-    // Only the system's own errors have a code.
+    // Only errors of the operating system have a code.
     if (code === undefined) throw error;
     const what = "nothing was changed there; make room on the disk, or write to another folder";
     throw new Error(`${path} cannot be written (${message}): ${what}`, { cause: error });
   }
 }
 
-/** Writes a file and waits until the disk has it: renaming alone could, after a power loss, leave an empty one. */
+/**
+ * Writes a file and waits until it is flushed to disk. Otherwise a rename followed by a power loss could
+ * leave an empty file.
+ */
 async function writeSynced(path: string, content: string | Uint8Array): Promise<void> {
   using file = await Deno.create(path);
   await writeAll(file, typeof content === "string" ? new TextEncoder().encode(content) : content);
   await file.syncData();
 }
 
-/** Writes all bytes where the file stands. */
+/** Writes all bytes at the file's current position. */
 export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
 }
 
-/** Waits until the disk has the names in `folder`, where the system opens folders and reading it is permitted. */
+/** Flushes a folder's entries to disk, where the system can open folders and reading it is permitted. */
 async function syncFolder(folder: string): Promise<void> {
   const { state } = await Deno.permissions.query({ name: "read", path: folder });
   if (Deno.build.os === "windows" || state !== "granted") return;
@@ -100,12 +117,12 @@ async function syncFolder(folder: string): Promise<void> {
   await opened.sync();
 }
 
-/** The folder that a path names something in. */
+/** The parent folder of a path. */
 function folderOf(path: string): string {
   return path.replace(/[^/\\]+[/\\]*$/, "") || ".";
 }
 
-/** Removes a file that may not be there. */
+/** Removes a file if it exists. */
 async function removeFile(path: string): Promise<void> {
   if (await isFile(path)) await Deno.remove(path);
 }
@@ -129,14 +146,17 @@ async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
   }
 }
 
-/** The most that a JSON file, or another that describes a model, may have: the bounds that safetensors' headers have. */
+/** Limits for JSON files and other descriptions of a model: those of safetensors headers. */
 export const descriptionBounds = { bytes: 100_000_000, levels: 127 };
 
-/** A file of at most so many bytes. Throws an Error that names it when it is larger, or no file; NotFound when nothing is there. */
+/**
+ * Reads a file of at most `most` bytes. Throws an Error that names it when it is larger or not a regular
+ * file, and NotFound when it does not exist.
+ */
 export async function readBytes(path: string, most = Infinity): Promise<Uint8Array<ArrayBuffer>> {
   const found = await statOf(path);
   if (!found) throw new Deno.errors.NotFound(`there is no file ${path}: check its path`);
-  // A device or a pipe has size 0, and may never end.
+  // A device or a pipe has size 0 and may never end.
   if (!found.isFile) throw new Error(`${path} is no file: put one in its place`);
   if (found.size > most) {
     throw new Error(
@@ -146,7 +166,10 @@ export async function readBytes(path: string, most = Infinity): Promise<Uint8Arr
   return await Deno.readFile(path);
 }
 
-/** A UTF-8 file of at most so many bytes. Throws what `readBytes` throws, and an Error that names a file that is none of UTF-8. */
+/**
+ * Reads a UTF-8 file of at most `most` bytes. Throws as `readBytes` does, and an Error that names the file
+ * when it is not UTF-8.
+ */
 export async function readText(path: string, most = Infinity): Promise<string> {
   const bytes = await readBytes(path, most);
   try {
@@ -158,14 +181,17 @@ export async function readText(path: string, most = Infinity): Promise<string> {
   }
 }
 
-/** The line, from 1, of the first bytes that are no UTF-8. */
+/** The line number, from 1, of the first bytes that are not UTF-8. */
 function badLine(bytes: Uint8Array): number {
   const mended = new TextEncoder().encode(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes));
   const at = bytes.findIndex((byte, i) => byte !== mended[i]);
   return new TextDecoder().decode(bytes.subarray(0, at)).split(/\r\n|\r|\n/).length;
 }
 
-/** A JSON file that fits `schema`. Throws an Error that names it, and the field that does not fit. */
+/**
+ * Reads a JSON file that must fit `schema`. Throws an Error that names the file and the field that does not
+ * fit.
+ */
 export async function readJson<Schema extends v.GenericSchema>(
   path: string,
   schema: Schema,
@@ -173,7 +199,10 @@ export async function readJson<Schema extends v.GenericSchema>(
   return fitting(path, schema, await readAnyJson(path));
 }
 
-/** What a JSON file holds. Throws an Error that names it when it is too large, too deep, or cut short; `advice` ends the last. */
+/**
+ * Reads a JSON file. Throws an Error that names it when it is too large, nested too deeply, or not JSON;
+ * `advice` is appended to the last.
+ */
 export async function readAnyJson(path: string, advice = "download or write it again"): Promise<unknown> {
   const text = await readText(path, descriptionBounds.bytes);
   let json: unknown;
@@ -190,13 +219,16 @@ export async function readAnyJson(path: string, advice = "download or write it a
   return json;
 }
 
-/** Whether a value nests objects or arrays in more than so many levels. */
+/** True when a value nests objects or arrays more than `levels` deep. */
 function isDeeper(value: unknown, levels: number): boolean {
   if (value === null || typeof value !== "object") return false;
   return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
-/** `json` as the schema has it. Throws an Error that names the file, and the field that does not fit. */
+/**
+ * Returns `json` as parsed by the schema. Throws an Error that names the file and the field that does not
+ * fit.
+ */
 export function fitting<Schema extends v.GenericSchema>(
   path: string,
   schema: Schema,

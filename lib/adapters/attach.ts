@@ -1,4 +1,4 @@
-/** Attaching a method to the layers of a model. */
+/** Attaching a fine-tuning method to the layers of a model. */
 
 import { sizeOf } from "../graph/graph.ts";
 import type { Encoder } from "../models/model.ts";
@@ -7,35 +7,47 @@ import { fullName } from "./names.ts";
 import { resolveOptions } from "./options.ts";
 import { type AdaptedModule, adaptedModules, type Targeting, trainedNames, withFresh } from "./targeting.ts";
 
-/** Options of `attach`: the method's hyper-parameters and where it goes. */
+/**
+ * Options of `attach`: the method's hyperparameters (missing ones take the method's defaults) and the
+ * targeting options that select the layers.
+ */
 export type AttachOptions<O extends AdapterOptions = AdapterOptions> = Targeting & Partial<O>;
 
-/** A method on the layers of one model. Holds no weights: `startingWeights` makes them, a trainer or a file keeps them. */
+/**
+ * A method attached to the layers of one model. It describes the tensors and holds no values: a `Trainer`
+ * draws the starting values and trains them, `saveAdapter` and `loadAdapter` write and read them.
+ */
 export interface Adapter {
-  /** The method that is attached. */
+  /** The attached method. */
   readonly method: Method;
-  /** Its hyper-parameters, defaults filled in. */
+  /** The method's hyperparameters, with defaults filled in. */
   readonly options: AdapterOptions;
-  /** Where it was asked to go. */
+  /** The targeting options given to `attach`. */
   readonly targeting: Targeting;
-  /** The layers that it sits on. */
+  /** The adapted layers. */
   readonly modules: readonly AdaptedModule[];
   /** Every trainable tensor of the adapter, by full name (`layer.0.attention.query.A`). */
   readonly parameters: ReadonlyMap<string, ParameterSpec>;
-  /** Constants the method draws, by full name. */
+  /** The adapter's frozen tensors, such as random projections, by full name. */
   readonly constants: ReadonlyMap<string, ParameterSpec>;
-  /** Names of the base's weights that are trained: all for full fine-tuning, else those of `modulesToSave`. */
+  /**
+   * Names of the base weights that are trained: all of them for full fine-tuning, otherwise those selected by
+   * `modulesToSave`.
+   */
   readonly trainedBase: ReadonlySet<string>;
-  /** Trainable parameters of the adapter, or of the base when the method trains it (the head not counted). */
+  /**
+   * Number of trainable parameters: the adapter's and those of the trained base weights. The head is not
+   * counted.
+   */
   readonly trainableParameters: number;
-  /** Multiply-adds a token that the adapters add to the forward pass. */
+  /** Multiply-adds per token that the adapter adds to the forward pass. */
   readonly multiplyAddsPerToken: number;
 }
 
 /**
- * Plans `method` on the layers of `model` that the options select.
- * @throws Error, and attaches nothing, when a name matches no layer, the method has no such option, or an option does
- * not fit a layer.
+ * Attaches `method` to the layers of `model` that the options select. This allocates nothing on the GPU.
+ * @throws Error when a name in `target` or a pattern matches no layer, the method has no such option, an
+ * option does not fit a layer, or the method changes the base weights of a packed model.
  *
  * @example
  * ```ts
@@ -91,7 +103,7 @@ export function attach<O extends AdapterOptions>(
   };
 }
 
-/** The adapter's tensors at one layer, by full name. */
+/** The adapter's tensors for one layer, by full name. */
 function specsOf(
   method: Method,
   { module, options }: AdaptedModule,

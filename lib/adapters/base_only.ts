@@ -1,4 +1,4 @@
-/** The two methods without an adapter: training everything, and training nothing but the head. */
+/** The two methods without an adapter: full fine-tuning, and training the head only. */
 
 import { type AdapterOptions, type Method, productCost } from "./method.ts";
 
@@ -10,7 +10,7 @@ const noAdapter = {
   cost: () => productCost(0),
 } satisfies Partial<Method<AdapterOptions>>;
 
-/** Full fine-tuning: every weight of the model is trained. Trainable: mn a layer. */
+/** Full fine-tuning: every weight of the model is trained, m·n in each m×n layer. */
 export const full: Method = {
   ...noAdapter,
   name: "Full fine-tuning",
@@ -18,7 +18,7 @@ export const full: Method = {
   trainsBase: true,
 };
 
-/** Head only: the model is a frozen feature extractor (a linear probe). */
+/** Head only (linear probing): the model is a frozen feature extractor, and only the head is trained. */
 export const headOnly: Method = {
   ...noAdapter,
   name: "Head only",

@@ -1,7 +1,7 @@
 /**
- * Which base an adapter was trained on, kept as the fingerprint of each of the base's weights in the `__metadata__` of
- * `adapter_model.safetensors`. PEFT reads past it, and it can neither be lost apart from the adapter's weights nor stay behind
- * when they are written anew, as a file beside them would.
+ * Records which base model an adapter was trained on: a fingerprint of each base weight, stored in the
+ * `__metadata__` of `adapter_model.safetensors`, which PEFT ignores. Unlike a separate file, this record
+ * cannot be lost without the weights, and cannot become stale when the weights are rewritten.
  */
 
 import * as v from "npm:valibot@1.5.0";
@@ -15,7 +15,7 @@ const key = "base_weights";
 
 const again = "save the adapter again";
 
-/** By the weight's name: its dtype, its packing if it has one, and its digest, such as `F32 int8 5df6e0e2…`. */
+/** Keys: names of weights. Values: dtype, packing if any, and digest, such as `F32 int8 5df6e0e2…`. */
 const keptSchema = v.pipe(
   v.string(),
   v.parseJson({}, `is no JSON: ${again}`),
@@ -33,7 +33,7 @@ const keptSchema = v.pipe(
   ),
 );
 
-/** What is written into an adapter's `__metadata__`. Reads those of the model's weights that have not been read yet. */
+/** The entry for an adapter's `__metadata__`. Reads all weights of the model that have not been read yet. */
 export function baseMetadata(model: Encoder): Record<string, string> {
   const kept = [...fingerprintsOf(model)].map(([name, { dtype, packing, sha256 }]) => [
     name,
@@ -42,21 +42,22 @@ export function baseMetadata(model: Encoder): Record<string, string> {
   return { [key]: JSON.stringify(Object.fromEntries(kept)) };
 }
 
-/** An adapter's file, as far as it tells the base. */
+/** What an adapter's file says about its base model. */
 export interface AdapterFile {
   readonly path: string;
   readonly metadata: Readonly<Record<string, string>>;
-  /** The base's name when the adapter was saved, if it says one. */
+  /** Name of the base model when the adapter was saved, if recorded. */
   readonly baseName: string | null | undefined;
-  /** Names of the base's weights that the file has values of its own for. */
+  /** Names of base weights whose values the adapter's file replaces. */
   readonly replaced: Iterable<string>;
 }
 
 /**
- * Compares `model` with the base that an adapter was trained on, and tells `report` where it can't be known that they are the
- * same: the file says nothing of its base, or the model is in another form (a dtype, a packing).
- * @throws Error when the model has other values in a form that was the base's too, or other weights; those that the adapter
- * replaces may be any.
+ * Checks that `model` is the base that the adapter was trained on. Calls `report` with one line where this
+ * cannot be decided: the file has no fingerprints, or the model's weights are stored in another dtype or
+ * packing.
+ * @throws Error when the names of the weights differ, or values differ in the same dtype. Weights that the
+ * adapter replaces are not compared.
  */
 export function checkBase(
   { path, metadata, baseName, replaced }: AdapterFile,

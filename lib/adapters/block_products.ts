@@ -1,4 +1,7 @@
-/** The products of adapters in blocks: A split in column blocks A_k, B in row blocks B_j, x in segments x_k. */
+/**
+ * Products of block-wise adapters: A is split into column blocks A_k, B into row blocks B_j, x into segments
+ * x_k.
+ */
 
 import type { Tensor } from "../graph/graph.ts";
 import { matmul } from "../graph/ops/matmul.ts";

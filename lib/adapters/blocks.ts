@@ -1,16 +1,17 @@
-/** How many blocks a weight is cut into. */
+/** The number of blocks b that a weight is divided into. */
 
 import type { LinearModule } from "../models/model.ts";
 
-/** Numbers of blocks that divide both extents of an m×n weight, ascending. */
+/** Numbers of blocks that divide both dimensions of an m×n weight, ascending. */
 function validBlocks(m: number, n: number): number[] {
   return Array.from({ length: Math.min(m, n) }, (_, i) => i + 1).filter((b) => m % b === 0 && n % b === 0);
 }
 
 /**
- * The number of blocks for a layer. "auto" is the largest common divisor of m and n that is ≤ ⌊√n⌋ (the paper's
- * b = ⌊√n⌋, made to divide) and that `suits` what else the method wants of b, as 1 always does.
- * @throws Error naming m, n, b and the nearest valid numbers when b does not divide both.
+ * The number of blocks b for a layer. "auto" is the largest common divisor of m and n that is at most ⌊√n⌋
+ * (the paper's choice is b = ⌊√n⌋, which need not divide) and for which `suits` returns true; 1 is always
+ * accepted.
+ * @throws Error that names m, n, b and the nearest valid numbers when b does not divide both dimensions.
  */
 export function resolveBlocks(
   { path, m, n }: LinearModule,

@@ -4,11 +4,13 @@
  *     y_j = W_j x + bias_j + s·B_j Σ_k Σ_jk A_k dropout(x_k),   Σ_jk = Diag(exp(σ_jk / Mav(σ))),   s = α/r
  *     Mav(σ) = ‖σ‖₁ / (b²r)
  *
- * A: r×n in b column blocks, Kaiming uniform (a = √5, fan n); B: m×r in b row blocks, zeros; σ: b×b×r, Kaiming uniform
- * like A. Σ does not change when σ is scaled, so σ's bound only sets how fast it moves under Adam; the paper does not say
- * which fan it takes, so `sigmaFan` offers PyTorch's reading of such a tensor, b·r (the default), r, and n.
- * Trainable: (m + n + b²)r; rank up to min(m, n, b·r). Merges: W + s·[B_j Σ_jk A_k].
- * The ablations drop one part of Σ each: without Exp Σ = σ/Mav(σ), without Norm Σ = exp(σ).
+ * A: r×n in b column blocks, Kaiming uniform (a = √5, fan n); B: m×r in b row blocks, zeros; σ: b×b×r,
+ * Kaiming uniform like A. Σ does not change when σ is scaled, so the bound of σ only sets how fast Σ changes
+ * under Adam. The paper does not say which fan σ uses: `sigmaFan` offers b·r (PyTorch's fan for a tensor of
+ * this shape, the default), r, and n. Trainable parameters: (m + n + b²)r. Rank: up to min(m, n, b·r).
+ * Mergeable: W + s·[B_j Σ_jk A_k].
+ *
+ * Each ablation drops one part of Σ: Σ = σ/Mav(σ) without Exp, Σ = exp(σ) without Norm.
  */
 
 import type { Tensor } from "../graph/graph.ts";
@@ -28,18 +30,18 @@ import {
   scaleOf,
 } from "./method.ts";
 
-/** Hyper-parameters of BoRA. */
+/** Hyperparameters of BoRA. */
 export interface BoraOptions extends BlockOptions {
-  /** The fan of σ's Kaiming bound 1/√fan. */
+  /** The fan of σ's Kaiming bound 1/√fan: b·r, r or the layer's input width n. */
   readonly sigmaFan: "br" | "r" | "n";
 }
 
 export const boraDefaults: BoraOptions = { ...blockDefaults, sigmaFan: "br" };
 
-/** Σ of the paper, with Exp and Norm. */
+/** The paper's Σ, with Exp and Norm. */
 export const paperSigma: SigmaMap = { exp: true, norm: true };
 
-/** σ of one layer: b×b×r. */
+/** σ for one layer: b×b×r. */
 function sigmaSpec(module: LinearModule, { r, blocks, sigmaFan }: BoraOptions): ParameterSpec {
   const b = resolveBlocks(module, blocks);
   const fan = { br: b * r, r, n: module.n }[sigmaFan];
@@ -52,7 +54,7 @@ export function mixedProjection(x: Tensor, A: Tensor, sigma: Tensor, map: SigmaM
   return boraMix(project(x, A, sigma.shape[0]), boraSigma(sigma, map));
 }
 
-/** How BoRA's tensors and options are called in an adapter folder. */
+/** Names of BoRA's tensors and options in a saved adapter folder. */
 export const boraPeft: PeftFormat = {
   type: "BORA",
   keys: { A: "bora_A.weight", B: "bora_B.weight", sigma: "bora_sigma" },
@@ -90,7 +92,9 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOp
 }
 
 /**
- * BoRA: ΔW_jk = s·B_j Diag(exp(σ_jk / Mav(σ))) A_k.
+ * BoRA (arXiv 2508.06953): LoRA in b×b blocks, each with its own learned diagonal, ΔW_jk = s·B_j
+ * Diag(exp(σ_jk / Mav(σ))) A_k with s = α/r. The number of blocks must divide both dimensions of every target
+ * layer; `blocks: "auto"` chooses it. Pass it to `attach`.
  *
  * @example
  * ```ts
@@ -102,7 +106,7 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOp
  *   attach(model, bora, { r: 8, blocks: 16, target }),
  *   attach(model, lora, { r: 8, target }),
  * ];
- * // b²r more for each of the four layers.
+ * // b²r more parameters than LoRA in each of the four layers.
  * assert.equal(own.trainableParameters - other.trainableParameters, 4 * 16 ** 2 * 8);
  * ```
  */
@@ -112,14 +116,14 @@ export const bora: Method<BoraOptions> = boraMethod(
   paperSigma,
 );
 
-/** The ablation Σ = Diag(σ / Mav(σ)). */
+/** BoRA's ablation without the exponential: Σ_jk = Diag(σ_jk / Mav(σ)). */
 export const boraWithoutExp: Method<BoraOptions> = boraMethod(
   "BoRA without Exp",
   "BoRA with Σ = σ/Mav(σ)",
   { exp: false, norm: true },
 );
 
-/** The ablation Σ = Diag(exp σ). */
+/** BoRA's ablation without the normalisation: Σ_jk = Diag(exp(σ_jk)). */
 export const boraWithoutNorm: Method<BoraOptions> = boraMethod(
   "BoRA without Norm",
   "BoRA with Σ = exp(σ)",

@@ -1,10 +1,11 @@
 /**
- * BoRA with a banded Σ, one answer to the paper's open question of richer Σ: besides BoRA's diagonal each block pair has
- * the two neighbouring ones, cyclically.
+ * BoRA with a banded Σ, an extension beyond the paper, which leaves a richer Σ as an open question: each Σ_jk
+ * has BoRA's diagonal and the two neighbouring (cyclic) diagonals.
  *
  *     Σ_jk = Diag(exp(σ_jk/Mav(σ))) + Σ_{δ=±1} Diag(τ^δ_jk) P_δ,   (P_δ u)_c = u_{c+δ mod r}
  *
- * τ: b×b×r each, zeros, so that it starts as BoRA; σ, A and B as in BoRA. Trainable: (m + n + 3b²)r. Merges.
+ * τ^δ: b×b×r each, zeros, so training starts from BoRA; σ, A and B as in BoRA. Trainable parameters:
+ * (m + n + 3b²)r. Mergeable.
  */
 
 import { add } from "../graph/ops/binary.ts";
@@ -26,7 +27,10 @@ function rotationSpec(r: number, shift: number): ParameterSpec {
   return { shape: [r, r], init: { kind: "given", values }, frozen: true, shared };
 }
 
-/** BoRA with a band of each block's Σ (see the head of this file). */
+/**
+ * BoRA with a cyclic tridiagonal Σ_jk in place of a diagonal, an extension beyond the paper. Needs r ≥ 3 and
+ * adds 2b²r parameters per layer to BoRA's.
+ */
 export const boraBanded: Method<BoraOptions> = {
   name: "BoRA banded Σ",
   summary: "BoRA with the neighbouring diagonals in Σ, starting at 0",
@@ -51,7 +55,7 @@ export const boraBanded: Method<BoraOptions> = {
   cost(module, options) {
     const b = resolveBlocks(module, options.blocks);
     const [{ m, n }, { r }] = [module, options];
-    // P_δ A is made once a step for either band, and its gradient P_δᵀ dA; P itself is a constant.
+    // P_δ A is computed once per step for each band, and so is its gradient P_δᵀ dA; P_δ itself is constant.
     return { ...productCost((m + 3 * n + 3 * b * b) * r), step: 4 * r * r * n };
   },
   peft: {

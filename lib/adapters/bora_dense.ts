@@ -1,9 +1,10 @@
 /**
- * BoRA with a dense r×r Σ, the other answer to the paper's open question.
+ * BoRA with a dense r×r Σ_jk, an extension beyond the paper, which leaves a richer Σ as an open question.
  *
- *     Σ_jk = Diag(exp(σ_jk/Mav(σ))) + T_jk,   T: b·r × b·r, T_jk its r×r blocks, zeros, so that it starts as BoRA
+ *     Σ_jk = Diag(exp(σ_jk/Mav(σ))) + T_jk,   T: b·r × b·r in r×r blocks T_jk
  *
- * σ, A and B as in BoRA. Trainable: (m + n + b² + b²r)r. Merges.
+ * T: zeros, so training starts from BoRA; σ, A and B as in BoRA. Trainable parameters: (m + n + b² + b²r)r.
+ * Mergeable.
  */
 
 import { add } from "../graph/ops/binary.ts";
@@ -14,7 +15,10 @@ import { expand, project } from "./block_products.ts";
 import { bora, boraDefaults, type BoraOptions, boraPeft, paperSigma } from "./bora.ts";
 import { type Method, productCost, scaleOf, zeros } from "./method.ts";
 
-/** BoRA with a whole r×r matrix for each block's Σ (see the head of this file). */
+/**
+ * BoRA with a dense r×r matrix Σ_jk in place of a diagonal, an extension beyond the paper. Adds b²r²
+ * parameters per layer to BoRA's.
+ */
 export const boraDense: Method<BoraOptions> = {
   name: "BoRA dense Σ",
   summary: "BoRA with a whole r×r matrix for each block pair, starting at BoRA's diagonal",

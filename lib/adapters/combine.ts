@@ -11,16 +11,17 @@ export interface WeightedAdapter extends SavedAdapter {
   readonly weight: number;
 }
 
-/** s of one layer under its own options. */
+/** The scale s of one layer, from that layer's options. */
 function layerScale({ adapter: { method } }: SavedAdapter, options: LowRankOptions): number {
   return method === rsLora ? options.alpha / Math.sqrt(options.r) : scaleOf(options);
 }
 
 /**
- * The LoRA whose update is Σ w_i·ΔW_i, exactly: A = [w_i s_i A_i] on top of each other, B = [B_i] side by side, r = Σ r_i,
- * α = r so that s = 1 (PEFT's `combination_type="cat"`). Heads are left behind: add the head that you want to the sum's weights.
- * @throws Error when an adapter is not LoRA or rsLoRA or has trained modules of the base beside it, when they sit on other
- * layers or their ranks vary by layer, or when a weight is not finite.
+ * The LoRA adapter whose update is exactly Σ w_i·ΔW_i (PEFT's `combination_type="cat"`): A = the w_i s_i A_i
+ * stacked, B = the B_i side by side, r = Σ r_i, and α = r so that s = 1. Heads are not combined: add the head
+ * you want to the returned weights.
+ * @throws Error when an adapter is not LoRA or rsLoRA, when it has `modulesToSave` or a rank pattern, when
+ * the adapters are on different layers, or when a weight is not finite.
  */
 export function combineLoras(model: Encoder, parts: readonly WeightedAdapter[]): SavedAdapter {
   const [first] = parts;

@@ -1,13 +1,15 @@
 /**
- * DoRA: Weight-Decomposed Low-Rank Adaptation (Liu et al. 2024, arXiv 2402.09353; follows PEFT's `tuners/lora/dora.py`),
- * here around any additive method with an update ΔW, of which DoRA proper takes LoRA's.
+ * DoRA: Weight-Decomposed Low-Rank Adaptation (Liu et al. 2024, arXiv 2402.09353; follows PEFT's
+ * `tuners/lora/dora.py`). Written here for any method with an additive update ΔW; DoRA itself uses LoRA's.
  *
  *     y = c ⊙ (W x + ΔW dropout(x)) + bias,   c_i = g_i / ‖(W + ΔW)_i‖₂
  *
- * g: m, the rows' magnitudes, starts at ‖W_i‖; the norm is computed anew every step and no gradient flows through it
- * (section 4.3). A fresh adapter has c = 1 up to rounding. Trainable: those of ΔW and m. Merges: c ⊙ (W + ΔW).
- * PEFT feeds dropout(x) to W's share of the (c − 1) term as well, at the price of a second base product; here dropout acts
- * on the low-rank branch alone.
+ * The magnitude vector g: m starts at the row norms ‖W_i‖. The norm is recomputed every step, and no gradient
+ * flows through it (section 4.3). A new adapter has c = 1 up to rounding. Trainable parameters: those of ΔW,
+ * and m. Mergeable: c ⊙ (W + ΔW).
+ *
+ * One difference from PEFT: PEFT also applies dropout to the input of W in the (c − 1) term, which needs a
+ * second base product. Here dropout applies only to the low-rank branch.
  */
 
 import { multiply } from "../graph/ops/binary.ts";
@@ -19,12 +21,12 @@ import { identitySpec } from "./identity.ts";
 import { lora, rsLora } from "./lora.ts";
 import type { AdapterOptions, Cost, LowRankOptions, Method, PeftFormat, Site } from "./method.ts";
 
-/** ‖W_i‖₂ of every row. */
+/** The row norms ‖W_i‖₂. */
 function rowNorms({ shape: [m, n], data }: Weight): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: m }, (_, i) => Math.hypot(...data.subarray(i * n, (i + 1) * n)));
 }
 
-/** (W + ΔW)ᵀ [n, m]: the identity's rows through the adapter, onto Wᵀ. */
+/** (W + ΔW)ᵀ [n, m]: the adapter applied to the rows of the identity matrix, added to Wᵀ. */
 function transposedWeight<O extends AdapterOptions>(inner: Method<O>, site: Site<O>) {
   const { m, n } = site.module;
   const { identity } = site.parameters;
@@ -32,7 +34,7 @@ function transposedWeight<O extends AdapterOptions>(inner: Method<O>, site: Site
   return inner.forward({ ...site, x: identity, dropped: identity, base: transposed });
 }
 
-/** `inner` with the rows' magnitudes learned apart. */
+/** `inner` with DoRA's decomposition: the magnitudes of the weight's rows are learned separately. */
 export function decomposed<O extends AdapterOptions>(
   inner: Method<O>,
   name: string,
@@ -69,20 +71,23 @@ export function decomposed<O extends AdapterOptions>(
   };
 }
 
-/** Hyper-parameters of DoRA. */
+/** Hyperparameters of DoRA. */
 export interface DoraOptions extends LowRankOptions {
-  /** True for rsLoRA's s = α/√r in place of LoRA's α/r. */
+  /** True to scale the update by rsLoRA's s = α/√r; false for LoRA's α/r. */
   readonly useRslora: boolean;
 }
 
-/** LoRA's update under either scale. */
+/** LoRA's update with either scale. */
 const eitherLora: Method<DoraOptions> = {
   ...lora,
   defaults: { ...lora.defaults, useRslora: false },
   forward: (site) => (site.options.useRslora ? rsLora : lora).forward(site),
 };
 
-/** DoRA: LoRA with the magnitudes of the weight's rows apart. */
+/**
+ * DoRA (Liu et al. 2024): LoRA with a learned magnitude for each row of the weight, y = g ⊙ (W + s·BA)x /
+ * ‖W + s·BA‖ (norm per row). Pass it to `attach`; `useRslora: true` sets s = α/√r.
+ */
 export const dora: Method<DoraOptions> = decomposed(
   eitherLora,
   "DoRA",

@@ -1,11 +1,13 @@
 /**
- * GraLoRA (Jung et al. 2025; follows PEFT's `tuners/gralora/layer.py`, tensors in its layout): b×b blocks of rank r/b each.
+ * GraLoRA (Jung et al. 2025; follows PEFT's `tuners/gralora/layer.py`, with its tensor layout): b×b blocks of
+ * rank r/b each.
  *
  *     ΔW_jk = s·B_j[:, chunk k] · A_k[chunk j, :],   s = α/r,   chunks of r/b ranks
  *
- * A: b×(n/b)×r holds A_kᵀ, Kaiming uniform (a = √5, fan n/b); B: b×r×(m/b) holds B_jᵀ, zeros. In BoRA's terms, with the ranks
- * renumbered, a fixed Σ of zeros and ones that gives each block pair its own r/b ranks: as many parameters as LoRA,
- * (m + n)r, and rank up to min(m, n, b·r). Mixing is a permutation, so it costs nothing. Merges.
+ * A: b×(n/b)×r holds the A_kᵀ, Kaiming uniform (a = √5, fan n/b); B: b×r×(m/b) holds the B_jᵀ, zeros. In
+ * BoRA's terms (up to the order of the ranks), Σ is fixed to zeros and ones that give each block pair its own
+ * r/b ranks. Trainable parameters: (m + n)r, as in LoRA. Rank: up to min(m, n, b·r). Mixing the blocks is a
+ * permutation and needs no multiplications. Mergeable.
  */
 
 import { reshape, swapAxes } from "../graph/ops/layout.ts";
@@ -21,10 +23,13 @@ import {
   zeros,
 } from "./method.ts";
 
-/** Every product here is block by block. */
+/** Every product here is block-wise. */
 const splits = { a: "columns", b: "rows", out: "columns" } as const;
 
-/** GraLoRA: every pair of blocks with its own slice of the rank. */
+/**
+ * GraLoRA (Jung et al. 2025): b×b blocks, each with its own r/b of the ranks, and as many parameters as LoRA.
+ * `blocks` must divide r and both dimensions of every target layer.
+ */
 export const graLora: Method<BlockOptions> = {
   name: "GraLoRA",
   summary: "ΔW_jk = s·B_j[:, chunk k] A_k[chunk j, :] (Jung et al. 2025)",

@@ -1,15 +1,16 @@
-/** The head's tensors in an adapter's folder: which there are, and the shapes that fit the model. */
+/** The head's tensors in an adapter folder: their names, and the shapes that fit the model. */
 
 import { type Encoder, headLayoutOf, headPathsOf } from "../models/model.ts";
 
-/** Names of a head's tensors. */
+/** Names of the head's tensors. */
 export function headNames(model: Pick<Encoder, "head">): string[] {
   return headPathsOf(model).flatMap((path) => [`${path}.weight`, `${path}.bias`]);
 }
 
 /**
- * Throws an Error that begins with `where` unless `shapes` are those of a whole head for the model's vectors, with as many
- * outputs as its projection has rows (see `headParameters`, which makes heads).
+ * Checks that `shapes` are those of a complete head for this model (see `headParameters`, which creates
+ * heads). The number of outputs is that of the projection's rows.
+ * @throws Error that begins with `where` when a tensor is missing or has another shape.
  */
 export function checkHead(
   model: Encoder,
@@ -30,7 +31,7 @@ export function checkHead(
   const { dense, projection } = headLayoutOf(model);
   const [outputs, width] = shapes.get(`${projection}.weight`)!;
   if (!(outputs >= 1)) throw new Error(`${where}: the head's "${projection}.weight" has no outputs`);
-  // A head that compares two texts takes four vectors side by side (see `compareFeatures`).
+  // A head that compares two texts takes four vectors concatenated (see `compareFeatures`).
   const widths = model.tokenizePair ? [model.width] : [model.width, 4 * model.width];
   const columns = widths.includes(width) ? width : model.width;
   const wanted = new Map([

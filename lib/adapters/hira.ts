@@ -3,24 +3,26 @@
  *
  *     y = (W ⊙ (1 + BA)) x + bias      with dropout:  y = W x + bias + (W ⊙ BA) dropout(x)
  *
- * A: r×n, Kaiming uniform (a = √5, fan n); B: m×r, zeros. No α. Trainable: (m + n)r; the update's rank can reach
- * r·rank(W). The product W ⊙ BA is made once a step; its gradient costs as much as full fine-tuning's, and with dropout the
- * layer is multiplied twice, forward and backward. Merges.
+ * A: r×n, Kaiming uniform (a = √5, fan n); B: m×r, zeros. There is no α. Trainable parameters: (m + n)r. Rank
+ * of the update: up to r·rank(W). W ⊙ BA is computed once per step. Its gradient costs as much as in full
+ * fine-tuning, and with dropout the layer needs two products instead of one, forward and backward. Mergeable.
  */
 
 import { add, multiply } from "../graph/ops/binary.ts";
 import { linear, matmul } from "../graph/ops/matmul.ts";
 import { type AdapterOptions, checkRank, lowRankFactors, type Method } from "./method.ts";
 
-/** Hyper-parameters of HiRA: there is no α. */
+/** Hyperparameters of HiRA. There is no α. */
 export interface HiraOptions extends AdapterOptions {
-  /** Rank of BA. */
+  /** Rank r of BA: an integer from 1 to the smaller dimension of every target layer. */
   readonly r: number;
-  /** Share of the adapter's inputs that are dropped. */
+  /** Dropout rate on the adapter's input during training, in [0, 1). */
   readonly dropout: number;
 }
 
-/** HiRA: W ⊙ (BA). */
+/**
+ * HiRA (Huang et al. 2025): the elementwise product of W with a low-rank matrix, ΔW = W ⊙ BA. There is no α.
+ */
 export const hira: Method<HiraOptions> = {
   name: "HiRA",
   summary: "y = (W ⊙ (1 + BA)) x (Huang et al. 2025)",

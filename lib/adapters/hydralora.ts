@@ -1,12 +1,12 @@
 /**
- * HydraLoRA (Tian et al. 2024, arXiv 2404.19245; follows Clin0212/HydraLoRA `peft/tuners/lora.py`): one A, several heads
- * B_e, mixed token by token.
+ * HydraLoRA (Tian et al. 2024, arXiv 2404.19245; follows Clin0212/HydraLoRA `peft/tuners/lora.py`): one A and
+ * E experts B_e, mixed per token by a router.
  *
  *     y = W x + bias + s·Σ_e ω_e(x) B_e A dropout(x),   ω = softmax(W_g x),   s = α/r
  *
- * A: r×n and the router W_g: E×n, Kaiming uniform (a = √5, fan n), no bias; B: m×(E·r) holds the heads side by side,
- * zeros. The router sees x without dropout, and every head the same dropped x (the reference draws a mask a head).
- * Trainable: nr + Emr + En. The update depends on the input, so it does not merge.
+ * A: r×n and the router W_g: E×n (no bias), Kaiming uniform (a = √5, fan n); B: m×(E·r) holds the B_e side by
+ * side, zeros. The router sees x without dropout. All experts share one dropout mask; the reference draws one
+ * for each. Trainable parameters: nr + Emr + En. Not mergeable, since the update depends on the input.
  */
 
 import { gate } from "../graph/ops/gate.ts";
@@ -22,20 +22,23 @@ import {
   zeros,
 } from "./method.ts";
 
-/** Hyper-parameters of HydraLoRA. */
+/** Hyperparameters of HydraLoRA. */
 export interface HydraLoraOptions extends LowRankOptions {
-  /** Heads E. */
+  /** Number of experts E. */
   readonly experts: number;
 }
 
-/** Throws unless the number of experts is a whole number from 1. */
+/** Throws an Error unless the number of experts is a positive integer. */
 export function checkExperts(experts: number): void {
   if (!Number.isInteger(experts) || experts < 1) {
     throw new Error(`${experts} experts: use a whole number from 1`);
   }
 }
 
-/** HydraLoRA: one A, several B that a router mixes token by token. */
+/**
+ * HydraLoRA (Tian et al. 2024): one shared A and `experts` matrices B, mixed per token by a router. Not
+ * mergeable.
+ */
 export const hydraLora: Method<HydraLoraOptions> = {
   name: "HydraLoRA",
   summary: "y = W x + s·Σ_e softmax(W_g x)_e B_e A x (Tian et al. 2024)",

@@ -1,12 +1,12 @@
-/** Starting values of adapters' tensors. */
+/** Initial values of adapter tensors. */
 
 import { streamOf, uniform } from "../graph/random.ts";
 import type { Weight } from "../models/model.ts";
 import type { ParameterSpec } from "./method.ts";
 
 /**
- * Starting values of a tensor; they depend on its name and the seed, not on the order of layers.
- * @throws Error when they are computed from the layer's weight and there is none.
+ * The initial values of a tensor. They depend on the tensor's name and the seed, not on the order of layers.
+ * @throws Error when the values are computed from the layer's weight and `weight` is missing.
  */
 export function initialise(
   name: string,

@@ -1,12 +1,12 @@
 /**
- * KronA (Edalati et al. 2022, arXiv 2212.10650; factor shapes and initialisation as PEFT's LoKr, `tuners/lokr/layer.py`,
- * with both factors whole).
+ * KronA (Edalati et al. 2022, arXiv 2212.10650; factor shapes and initialisation follow PEFT's LoKr,
+ * `tuners/lokr/layer.py`, with neither factor decomposed).
  *
- *     y = W x + bias + s·(A ⊗ B) dropout(x),   s = α/r,   (A ⊗ B)x = vec(A X Bᵀ),  X the a₂×b₂ matrix of x
+ *     y = W x + bias + s·(A ⊗ B) dropout(x),   s = α/r,   (A ⊗ B)x = vec(A X Bᵀ),  X: x reshaped to a₂×b₂
  *
- * A: a₁×a₂, zeros; B: b₁×b₂, Kaiming uniform (a = √5, fan b₂); a₁b₁ = m, a₂b₂ = n. `factor` f makes A f×f; "auto" takes
- * the largest divisors of m and n up to their square roots. r only scales. Trainable: a₁a₂ + b₁b₂; the rank is
- * rank(A)·rank(B), up to full. Merges.
+ * A: a₁×a₂, zeros; B: b₁×b₂, Kaiming uniform (a = √5, fan b₂); a₁b₁ = m, a₂b₂ = n. `factor` f makes A f×f;
+ * "auto" takes the largest divisors of m and n that are at most their square roots. r only affects the scale.
+ * Trainable parameters: a₁a₂ + b₁b₂. Rank: rank(A)·rank(B), up to full. Mergeable.
  */
 
 import { add } from "../graph/ops/binary.ts";
@@ -15,13 +15,15 @@ import { linear } from "../graph/ops/matmul.ts";
 import type { LinearModule } from "../models/model.ts";
 import { lowRankDefaults, type LowRankOptions, type Method, productCost, scaleOf, zeros } from "./method.ts";
 
-/** Hyper-parameters of KronA. */
+/** Hyperparameters of KronA. r only sets the scale s = α/r. */
 export interface KronaOptions extends LowRankOptions {
-  /** Rows and columns of A, or "auto". */
+  /**
+   * Rows and columns of A, a common divisor of m and n; "auto" takes their largest divisors up to √m and √n.
+   */
   readonly factor: number | "auto";
 }
 
-/** a₁, a₂ (extents of A) and b₁, b₂ (of B). */
+/** The shapes of A (a₁×a₂) and B (b₁×b₂). */
 function factorShapes({ path, m, n }: LinearModule, factor: number | "auto") {
   const small = (extent: number) => {
     if (factor !== "auto") return factor;
@@ -37,7 +39,7 @@ function factorShapes({ path, m, n }: LinearModule, factor: number | "auto") {
   return { a1, a2, b1: m / a1, b2: n / a2 };
 }
 
-/** KronA: s·(A ⊗ B). */
+/** KronA (Edalati et al. 2022): the update is a Kronecker product, ΔW = s·(A ⊗ B). */
 export const krona: Method<KronaOptions> = {
   name: "KronA",
   summary: "y = W x + s·(A ⊗ B) x (Edalati et al. 2022)",

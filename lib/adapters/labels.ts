@@ -1,8 +1,9 @@
 /**
- * `labels.json` in an adapter's folder: what the head's outputs stand for. It holds the arguments that transformers' models
- * take, so that `AutoModelForSequenceClassification.from_pretrained(base, **json.load(open("labels.json")))` has the head's
- * size and names. PEFT's `adapter_config.json` has no place for them, and a `config.json` beside it would tell transformers
- * that the whole model is in the folder.
+ * `labels.json` in an adapter folder: the meaning of the head's outputs. The fields are keyword arguments of
+ * transformers' models, so `AutoModelForSequenceClassification.from_pretrained(base,
+ * **json.load(open("labels.json")))` gets a head of the right size with the right label names. PEFT's
+ * `adapter_config.json` has no such fields, and a `config.json` would tell transformers that the folder holds
+ * a whole model.
  */
 
 import * as v from "npm:valibot@1.5.0";
@@ -18,25 +19,29 @@ const labelsSchema: v.GenericSchema<unknown, Labels> = v.object({
   label2id: recordOf(v.number()),
 });
 
-/** By transformers' names. */
+/** The meaning of a head's outputs, with transformers' field names. */
 export interface Labels {
-  /** Decides the loss. */
+  /** Selects the loss: mean squared error or cross-entropy. */
   readonly problem_type: "regression" | "single_label_classification";
-  /** Names of the head's outputs, by their numbers from "0". */
+  /** Names of the head's outputs, by output number ("0", "1", …). */
   readonly id2label: Readonly<Record<string, string>>;
-  /** The reverse. */
+  /** Output numbers by name. */
   readonly label2id: Readonly<Record<string, number>>;
 }
 
-/** Writes the task's labels into an adapter's folder; a regression's one output is called by transformers' own name. */
+/**
+ * Writes the task's labels to `labels.json` in an adapter folder. A regression's single output is named
+ * `LABEL_0`, as in transformers.
+ */
 export async function writeLabels(folder: string, { objective, labels }: Task): Promise<void> {
   const named = labelsFrom(objective === "regression" ? ["LABEL_0"] : labels, objective === "regression");
   await writeWhole(`${folder}/${fileName}`, `${JSON.stringify(named, null, 2)}\n`);
 }
 
 /**
- * Reads them; none where there is no file, as in a folder of PEFT's.
- * @throws Error naming the file when it is malformed, or not for a head of so many outputs.
+ * Reads `labels.json` from an adapter folder. Returns undefined when there is no such file, as in folders
+ * that PEFT wrote.
+ * @throws Error that names the file when it is malformed or does not fit a head with this number of outputs.
  */
 export async function readLabels(folder: string, outputs: number): Promise<Labels | undefined> {
   const path = `${folder}/${fileName}`;
@@ -49,7 +54,7 @@ export async function readLabels(folder: string, outputs: number): Promise<Label
   return labels;
 }
 
-/** transformers' own names for so many outputs. */
+/** transformers' default label names (`LABEL_0`, `LABEL_1`, …) for this number of outputs. */
 export function unnamedLabels(outputs: number): Pick<Labels, "id2label" | "label2id"> {
   const { id2label, label2id } = labelsFrom(Array.from({ length: outputs }, (_, i) => `LABEL_${i}`), false);
   return { id2label, label2id };

@@ -1,11 +1,11 @@
 /**
- * LoRA (Hu et al. 2022, arXiv 2106.09685; follows PEFT's `tuners/lora/layer.py`), and rsLoRA (Kalajdzievski 2023, arXiv
- * 2312.03732), which scales by α/√r.
+ * LoRA (Hu et al. 2022, arXiv 2106.09685; follows PEFT's `tuners/lora/layer.py`), and rsLoRA (Kalajdzievski
+ * 2023, arXiv 2312.03732), which scales by α/√r.
  *
  *     y = W x + bias + s·B A dropout(x),   s = α/r
  *
- * A: r×n, Kaiming uniform (a = √5, fan n); B: m×r, zeros, so a fresh adapter changes nothing. Trainable: (m + n)r.
- * Merges: W + s·BA.
+ * A: r×n, Kaiming uniform (a = √5, fan n); B: m×r, zeros, so a new adapter changes nothing. Trainable
+ * parameters: (m + n)r. Mergeable: W + s·BA.
  */
 
 import { linear } from "../graph/ops/matmul.ts";
@@ -50,7 +50,7 @@ function loraMethod(
 }
 
 /**
- * LoRA: ΔW = s·BA with s = α/r.
+ * LoRA (Hu et al. 2022): ΔW = s·BA with s = α/r. Pass it to `attach`.
  *
  * @example
  * ```ts
@@ -67,7 +67,7 @@ export const lora: Method<LowRankOptions> = loraMethod(
   false,
 );
 
-/** LoRA with s = α/√r. */
+/** rsLoRA (Kalajdzievski 2023): LoRA with s = α/√r, so that the update keeps its size as r grows. */
 export const rsLora: Method<LowRankOptions> = loraMethod(
   "rsLoRA",
   "LoRA with s = α/√r (Kalajdzievski 2023)",

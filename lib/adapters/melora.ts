@@ -1,10 +1,11 @@
 /**
- * MELoRA (Ren et al. 2024; follows ChasonShi/MELoRA `tuners/melora.py`): b mini-LoRAs side by side.
+ * MELoRA (Ren et al. 2024; follows ChasonShi/MELoRA `tuners/melora.py`): b mini-LoRAs on the block diagonal.
  *
  *     y_j = W_j x + bias_j + s·B_j A_j dropout(x_j),   ΔW = s·blockdiag(B_j A_j),   s = α/r, r each mini's rank
  *
- * A: r×n holds A_j in column block j, Kaiming uniform (a = √5) with the minis' own fan n/b; B: m×r holds B_j in row
- * block j, zeros. Trainable: (m + n)r, rank up to b·r. In BoRA's terms Σ_jj = I and Σ_jk = 0. Merges.
+ * A: r×n holds A_j in column block j, Kaiming uniform (a = √5) with each mini's own fan n/b; B: m×r holds B_j
+ * in row block j, zeros. Trainable parameters: (m + n)r. Rank: up to b·r. In BoRA's terms Σ_jj = I and
+ * Σ_jk = 0 for j ≠ k. Mergeable.
  */
 
 import type { LinearModule } from "../models/model.ts";
@@ -20,12 +21,15 @@ import {
   zeros,
 } from "./method.ts";
 
-/** b; "auto" leaves each mini extents that are no smaller than its rank. */
+/** b; "auto" chooses it so that each mini-LoRA's dimensions are at least its rank. */
 function blocksOf(module: LinearModule, { r, blocks }: BlockOptions): number {
   return resolveBlocks(module, blocks, (b) => Math.min(module.m, module.n) / b >= r);
 }
 
-/** MELoRA: block-diagonal ΔW = s·diag(B_j A_j). */
+/**
+ * MELoRA (Ren et al. 2024): `blocks` mini-LoRAs of rank r each on the block diagonal, ΔW = s·blockdiag(B_j
+ * A_j).
+ */
 export const melora: Method<BlockOptions> = {
   name: "MELoRA",
   summary: "y_j = W_j x + s·B_j A_j x_j, j = 1 … b (Ren et al. 2024)",

@@ -1,4 +1,4 @@
-/** Merging an adapter into the weights it sits on. */
+/** Merging an adapter into the weights of its layers. */
 
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { swapAxes } from "../graph/ops/layout.ts";
@@ -15,8 +15,8 @@ export function checkMergeable({ name, mergeable }: Method): void {
 }
 
 /**
- * The weight [m, n] of one adapted layer with its adapter merged in: the layer, linear in x and without its bias, applied
- * to the n unit vectors gives the merged weight's columns. `identity`: [n, n].
+ * The merged weight [m, n] of one adapted layer. The adapted layer without its bias is linear in x, so
+ * applying it to the n unit vectors (`identity`, [n, n]) gives the columns of its weight.
  * @throws Error when the update depends on the input.
  */
 export function tracedMerge(

@@ -1,166 +1,191 @@
 /**
- * The interface of a fine-tuning method, and the only thing the trainer, the reports and the benches know of one. To
- * add a method: a file that exports a `Method`, and one line in `registry.ts`.
+ * The interface of a fine-tuning method. The trainer, the reports and the benchmarks use methods only through
+ * it. To add a method, write a file that exports a `Method` and add it to `registry.ts`.
  */
 
 import type { Tensor } from "../graph/graph.ts";
 import type { LinearModule, Weight } from "../models/model.ts";
 
-/** What every method's hyper-parameters have in common: dropout on the adapter's input, in training (0 where absent). */
+/** Hyperparameters that every method has. */
 export interface AdapterOptions {
-  /** Share of the adapter's inputs that are dropped. */
+  /** Dropout rate on the adapter's input during training, in [0, 1); absent means 0. */
   readonly dropout?: number;
 }
 
-/** Hyper-parameters of a low-rank update. */
+/** Hyperparameters of a low-rank update. */
 export interface LowRankOptions extends AdapterOptions {
-  /** Rank r of the low-rank factors. */
+  /** Rank r: an integer from 1 to the smaller dimension of every target layer. */
   readonly r: number;
-  /** α; the update is scaled by s = α / r. */
+  /** α: the update is scaled by s = α / r (rsLoRA: α / √r). */
   readonly alpha: number;
-  /** Share of the adapter's inputs that are dropped. */
+  /** Dropout rate on the adapter's input during training, in [0, 1). */
   readonly dropout: number;
 }
 
-/** Hyper-parameters of a low-rank update in blocks. */
+/** Hyperparameters of a block-wise low-rank update. */
 export interface BlockOptions extends LowRankOptions {
-  /** Blocks b: a number that divides both extents of every target, or "auto" (see `blocks.ts`). */
+  /**
+   * Number of blocks b, which must divide both dimensions of every target layer. "auto" takes the largest
+   * that divides them and is at most √n.
+   */
   readonly blocks: number | "auto";
 }
 
-/** PEFT's r and dropout, α = 2r as the LoRA paper's GLUE runs have it. */
+/** Defaults of low-rank methods: PEFT's r = 8 and dropout 0, and α = 2r as in the LoRA paper's GLUE runs. */
 export const lowRankDefaults: LowRankOptions = { r: 8, alpha: 16, dropout: 0 };
 
-/** `lowRankDefaults`, and as many blocks as fit the layer: no number divides the extents of every model. */
+/** `lowRankDefaults` with `blocks: "auto"`, since no fixed number divides the layers of every model. */
 export const blockDefaults: BlockOptions = { ...lowRankDefaults, blocks: "auto" };
 
-/** How an adapter's tensor starts. */
+/** How the initial values of an adapter's tensor are made. */
 export type Initializer =
   | { readonly kind: "constant"; readonly value: number }
-  /** Kaiming uniform with a = √5, as PyTorch's nn.Linear: U(−1/√fan, +1/√fan). */
+  /** Kaiming uniform with a = √5, as in PyTorch's nn.Linear: U(−1/√fan, +1/√fan). */
   | { readonly kind: "kaiming"; readonly fan: number }
-  /** The top-left corner of a random matrix of `columns` columns, U(−bound, bound): layers of several sizes share it. */
+  /**
+   * The top-left corner of a random matrix with `columns` columns, U(−bound, bound), that layers of different
+   * sizes share.
+   */
   | { readonly kind: "corner"; readonly columns: number; readonly bound: number }
-  /** A constant that all layers of one size share. */
+  /** Given values, the same for all layers of one size. */
   | { readonly kind: "given"; readonly values: () => Float32Array<ArrayBuffer> }
-  /** Computed from the layer's own weight. */
+  /** Computed from the layer's base weight. */
   | { readonly kind: "fromWeight"; readonly values: (weight: Weight) => Float32Array<ArrayBuffer> };
 
-/** Every entry 0. */
+/** Initializer that sets every entry to 0. */
 export const zeros: Initializer = { kind: "constant", value: 0 };
 
-/** One of an adapter's tensors. */
+/** Shape and initialisation of one of an adapter's tensors. */
 export interface ParameterSpec {
-  /** Extents, slowest first. */
+  /** Dimensions, outermost first (row-major). */
   readonly shape: readonly number[];
-  /** How its values start. */
+  /** How its initial values are made. */
   readonly init: Initializer;
-  /** A constant that is drawn once and never trained. */
+  /** True for a constant that is made once and never trained. */
   readonly frozen?: true;
-  /** The tensor's name when all layers share it; otherwise each layer has its own. */
+  /** The tensor's name if all layers of one size share it; if absent, each layer has its own. */
   readonly shared?: string;
 }
 
-/** An adapter's tensors by name. */
+/** An adapter's tensors for one layer, by name (`A`, `B`). */
 export type ParameterSpecs = Readonly<Record<string, ParameterSpec>>;
 
-/** One adapted linear layer while the model is being traced. */
+/**
+ * What a method's `forward` receives: one adapted linear layer while the graph of the model is built. m is
+ * the layer's output width, n its input width.
+ */
 export interface Site<O extends AdapterOptions = AdapterOptions> {
-  /** The layer. */
+  /** The adapted layer. */
   readonly module: LinearModule;
-  /** The method's options there. */
+  /** The method's options for this layer. */
   readonly options: O;
   /** The layer's input: [tokens, n]. */
   readonly x: Tensor;
-  /** The adapter's input: x after adapter dropout (x itself in evaluation). */
+  /** The adapter's input: x after adapter dropout (x itself in evaluation), [tokens, n]. */
   readonly dropped: Tensor;
   /** The base weight W [m, n]. */
   readonly weight: Tensor;
-  /** Its bias [m], where it has one. */
+  /** The layer's bias [m], if it has one. */
   readonly bias?: Tensor;
-  /** What is added to the output [tokens, m], if anything. */
+  /** The residual input that is added to the output, [tokens, m], if any. */
   readonly residual?: Tensor;
-  /** The adapter's own tensors, by the names `parameters` gave them. */
+  /** The adapter's tensors, by the names that `parameters` gave them. */
   readonly parameters: Readonly<Record<string, Tensor>>;
-  /** Tokens of each text, [texts] u32: which rows of x are not padding. Absent where each row is a text. */
+  /**
+   * Number of tokens of each text, [texts] u32: it tells which rows of x are padding. Absent where each row
+   * of x is one text.
+   */
   readonly lengths?: Tensor;
-  /** W x + bias + residual, the layer without its adapter: [tokens, m]. */
+  /** W x + bias + residual, [tokens, m]: the layer without its adapter. */
   base(): Tensor;
-  /** W x alone: [tokens, m]. */
+  /** W x without bias and residual, [tokens, m]. */
   product(): Tensor;
-  /** Adds a scalar [1] to the training loss. */
+  /** Adds a scalar of shape [1] to the training loss. */
   addLoss(loss: Tensor): void;
 }
 
-/** Multiply-adds of one adapted layer beyond the frozen layer's own; one multiply-add is two FLOPs. */
+/** Multiply-adds that an adapter adds to those of its frozen layer. One multiply-add is two FLOPs. */
 export interface Cost {
-  /** A token's, forward. */
+  /** Per token, in the forward pass. */
   readonly forward: number;
-  /** A token's, backward: every gradient the method needs beyond the frozen layer's Wᵀ·G. */
+  /**
+   * Per token, in the backward pass: every gradient that the method needs besides the frozen layer's Wᵀ·G.
+   */
   readonly backward: number;
-  /** Once a training step, whatever the number of tokens: norms, products of weights. */
+  /** Per training step, independent of the number of tokens: norms, and products of weights. */
   readonly step: number;
 }
 
-/** How a method's adapters are written in PEFT's folder layout; see `peft.ts`. */
+/** How a method's adapters are stored in PEFT's folder layout; see `peft.ts`. */
 export interface PeftFormat {
-  /** `peft_type`. */
+  /** The value of `peft_type` in `adapter_config.json`. */
   readonly type: string;
-  /** The end of each tensor's key, such as `lora_A.weight`. */
+  /** The suffix of each tensor's key, such as `lora_A.weight`, by the tensor's name. */
   readonly keys: Readonly<Record<string, string>>;
-  /** The configuration's name of each hyper-parameter, such as `lora_alpha`. */
+  /** The field of `adapter_config.json` for each hyperparameter, such as `lora_alpha`. */
   readonly fields: Readonly<Record<string, string>>;
-  /** For PEFT's own types, which of r and α its configuration lets vary by layer; absent for this library's types: both. */
+  /**
+   * For PEFT's own types: which of r and α may differ between layers. Absent for this library's types, where
+   * both may.
+   */
   readonly patterns?: readonly ("r" | "alpha")[];
-  /** Configuration entries that tell this method from others of its type, such as `use_dora: true`. */
+  /**
+   * Fields of `adapter_config.json` that distinguish this method from others of its type, such as
+   * `use_dora: true`.
+   */
   readonly marks?: Readonly<Record<string, boolean>>;
 }
 
-/** A method that merges its adapters into the base and starts anew while training goes on (ReLoRA). */
+/** The schedule of a method that merges its adapter into the base and restarts during training (ReLoRA). */
 export interface Restarts<O extends AdapterOptions> {
   /** Steps between two restarts. */
   every(options: O): number;
-  /** Steps over which the learning rate warms up again. */
+  /** Steps of learning-rate warm-up after a restart. */
   warmup(options: O): number;
-  /** Share of Adam's moments, those smallest in magnitude, that a restart zeroes. */
+  /** Fraction of Adam's moments that a restart zeroes: those with the smallest magnitude. */
   prune(options: O): number;
 }
 
-/** A fine-tuning method with hyper-parameters O. */
+/**
+ * A fine-tuning method with hyperparameters O. Pass one to `attach`; implement this interface to add your
+ * own.
+ */
 export interface Method<O extends AdapterOptions = AdapterOptions> {
   /** Name in tables and on the command line. */
   readonly name: string;
   /** Formula and source, for `--list` and docs. */
   readonly summary: string;
-  /** True when the base model's own weights are trained. */
+  /** True when all weights of the base model are trained. */
   readonly trainsBase: boolean;
-  /** The hyper-parameters it has, at their defaults. */
+  /** All hyperparameters with their default values. */
   readonly defaults: O;
-  /** Those of them that take "auto" beside a number. */
+  /** Names of the hyperparameters that accept "auto" as well as a number. */
   readonly auto?: readonly string[];
   /**
-   * The adapter's tensors for one layer; `all` are the layers it goes to. Throws an Error that says what to change when
-   * the options do not fit.
+   * The adapter's tensors for the layer `module`; `all` are all the layers that the method is attached to.
+   * Throws an Error that says what to change when the options do not fit the layer.
    */
   parameters(module: LinearModule, options: O, all: readonly LinearModule[]): ParameterSpecs;
-  /** The layer's output with the adapter in place: [tokens, m]. */
+  /** The layer's output with the adapter, [tokens, m]. */
   forward(site: Site<O>): Tensor;
-  /** Whether the layer is still linear with the adapter in place, so that the adapter can be merged into its weight. */
+  /**
+   * True when the layer with its adapter is linear in x, so that the adapter can be merged into the weight.
+   */
   readonly mergeable: boolean;
-  /** What it costs on one layer. */
+  /** The adapter's cost on one layer. */
   cost(module: LinearModule, options: O): Cost;
-  /** For methods that merge and start again while they train. */
+  /** Only for methods that merge and restart during training. */
   readonly restarts?: Restarts<O>;
-  /** Absent for methods without an adapter. */
+  /** How adapters are saved; absent for methods without an adapter. */
   readonly peft?: PeftFormat;
 }
 
-/** s = α / r. */
+/** LoRA's scale s = α / r. */
 export function scaleOf({ alpha, r }: LowRankOptions): number {
   return alpha / r;
 }
 
-/** A and B of a low-rank update of rank r: A r×n, Kaiming uniform; B m×r, zeros. */
+/** The factors of a rank-r update for a layer of shape m×n: A [r, n], Kaiming uniform; B [m, r], zeros. */
 export function lowRankFactors({ m, n }: LinearModule, r: number): ParameterSpecs {
   return {
     A: { shape: [r, n], init: { kind: "kaiming", fan: n } },
@@ -168,12 +193,15 @@ export function lowRankFactors({ m, n }: LinearModule, r: number): ParameterSpec
   };
 }
 
-/** The cost of products whose backward pass is two products of the same size each: one for each operand's gradient. */
+/**
+ * The cost of matrix products with `forward` multiply-adds per token. The backward pass needs two products of
+ * the same size, one for each operand's gradient.
+ */
 export function productCost(forward: number): Cost {
   return { forward, backward: 2 * forward, step: 0 };
 }
 
-/** Throws unless r is a whole number from 1 to min(m, n). */
+/** Throws an Error unless r is an integer from 1 to min(m, n). */
 export function checkRank({ path, m, n }: LinearModule, r: number): void {
   if (!Number.isInteger(r) || r < 1 || r > Math.min(m, n)) {
     throw new Error(

@@ -1,13 +1,15 @@
 /**
- * MoELoRA (Luo et al. 2024, arXiv 2402.12851, the mixture BoRA's related work describes; the rank is split over the
- * experts as in Liu et al. 2024, liuqidong07/MOELoRA-peft): E small LoRAs, mixed token by token.
+ * MoELoRA (Luo et al. 2024, arXiv 2402.12851, the mixture that BoRA's related work describes; the rank is
+ * divided among the experts as in Liu et al. 2024, liuqidong07/MOELoRA-peft): E small LoRAs, mixed per token
+ * by a router.
  *
  *     y = W x + bias + s·Σ_e ω_e(x) B_e A_e dropout(x),   ω = softmax(W_g x),   s = α/r, each expert's rank r/E
- *     training adds  λ·E·Σ_e P_e²,  P_e the mean of ω_e over the texts' tokens: least when all experts are used alike
+ *     training adds the load-balance loss  λ·E·Σ_e P_e²,  P_e the mean over texts of a text's mean ω_e
  *
- * A: r×n holds the A_e on top of each other, W_g: E×n, both Kaiming uniform (a = √5, fan n); B: m×r holds the B_e side by
- * side, zeros. No top-k: with a handful of experts all are computed, and the mixture stays differentiable. Trainable:
- * (m + n)r + En. The update depends on the input, so it does not merge.
+ * The loss is smallest when all experts are used equally. A: r×n holds the A_e stacked, W_g: E×n, both
+ * Kaiming uniform (a = √5, fan n); B: m×r holds the B_e side by side, zeros. There is no top-k: with few
+ * experts, all of them are computed, and the mixture stays differentiable. Trainable parameters:
+ * (m + n)r + En. Not mergeable, since the update depends on the input.
  */
 
 import type { Tensor } from "../graph/graph.ts";
@@ -20,20 +22,22 @@ import { sumOfSquares } from "../graph/ops/sum_of_squares.ts";
 import { checkExperts, type HydraLoraOptions } from "./hydralora.ts";
 import { checkRank, lowRankDefaults, lowRankFactors, type Method, productCost, scaleOf } from "./method.ts";
 
-/** Hyper-parameters of MoELoRA; r is the rank of all experts together. */
+/** Hyperparameters of MoELoRA. r is the rank of all experts together, so `experts` must divide it. */
 export interface MoeLoraOptions extends HydraLoraOptions {
-  /** λ of the load-balance loss; 0 leaves it out. */
+  /** Weight λ of the load-balance loss; 0 disables it. */
   readonly balance: number;
 }
 
-/** λ·E·Σ_e P_e²: weights [T, E] → [1]. */
+/** The loss λ·E·Σ_e P_e²: weights [T, E] → [1]. */
 function balanceLoss(weights: Tensor, lengths: Tensor | undefined, balance: number): Tensor {
   const ofTexts = lengths ? meanPool(weights, lengths) : weights;
   const [texts, experts] = ofTexts.shape;
   return sumOfSquares(columnSum(ofTexts), balance * experts / texts ** 2);
 }
 
-/** MoELoRA: several LoRAs that a router mixes token by token. */
+/**
+ * MoELoRA (Luo et al. 2024): `experts` LoRAs of rank r/experts, mixed per token by a router. Not mergeable.
+ */
 export const moeLora: Method<MoeLoraOptions> = {
   name: "MoELoRA",
   summary: "y = W x + s·Σ_e softmax(W_g x)_e B_e A_e x (Luo et al. 2024)",

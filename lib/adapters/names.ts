@@ -1,9 +1,11 @@
-/** Names of an adapter's tensors. */
+/** Full names of an adapter's tensors. */
 
 import type { LinearModule } from "../models/model.ts";
 import type { ParameterSpec } from "./method.ts";
 
-/** `layer.0.attention.query.A`, or the name that layers of one shape share. */
+/**
+ * The full name of a tensor, such as `layer.0.attention.query.A`, or the name that layers of one size share.
+ */
 export function fullName({ path }: LinearModule, name: string, { shared, shape }: ParameterSpec): string {
   return shared === undefined ? `${path}.${name}` : `${shared}.${shape.join("x")}`;
 }

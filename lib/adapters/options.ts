@@ -1,10 +1,11 @@
-/** A method's hyper-parameters, checked. */
+/** Checks a method's hyperparameters. */
 
 import type { AdapterOptions, Method } from "./method.ts";
 
 /**
- * The options of `method`, with its defaults in the gaps.
- * @throws Error for an option it does not have, or one of another type than its default.
+ * The options of `method`, with defaults for the missing ones.
+ * @throws Error for an option that the method does not have, one whose type is not that of the default, or a
+ * dropout outside [0, 1).
  */
 export function resolveOptions<O extends AdapterOptions>(method: Method<O>, options: object): O {
   for (const [name, value] of Object.entries(options)) checkOption(method, name, value);

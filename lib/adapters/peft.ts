@@ -1,8 +1,8 @@
 /**
- * Adapters as folders in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`, with PEFT's key names. LoRA,
- * rsLoRA, DoRA, HiRA and GraLoRA folders are PEFT's own (peft 0.21.0 reads them, and they read peft's: see
- * `tests/fixtures/peft_reference.py` and `peft_encoders.py`); the other methods use the same layout under a `peft_type` of
- * their own.
+ * Saving and loading adapters in PEFT's folder layout: `adapter_config.json` and `adapter_model.safetensors`,
+ * with PEFT's key names. Folders of LoRA, rsLoRA, DoRA, HiRA and GraLoRA are interchangeable with peft 0.21.0
+ * in both directions (see `tests/fixtures/peft_reference.py` and `peft_encoders.py`). The other methods use
+ * the same layout with a `peft_type` of their own.
  */
 
 import * as v from "npm:valibot@1.5.0";
@@ -26,7 +26,7 @@ import { differing, savedModules, targetingOf, targetModules } from "./peft_targ
 import { methods } from "./registry.ts";
 import { isEndOfPath } from "./targeting.ts";
 
-/** The rest of peft 0.21.0's LoraConfig, at its defaults. */
+/** The other fields of peft 0.21.0's LoraConfig, with their defaults. */
 const loraConfigDefaults = {
   alora_invocation_tokens: null,
   alpha_pattern: {},
@@ -55,7 +55,7 @@ const loraConfigDefaults = {
   velora_config: null,
 };
 
-/** PEFT's settings that change a LoRA layer's forward pass in ways that no method here does. */
+/** Settings of PEFT that change a LoRA layer's forward pass in ways that no method here supports. */
 const otherVariants = [
   "alora_invocation_tokens",
   "arrow_config",
@@ -70,10 +70,12 @@ const otherVariants = [
   "velora_config",
 ];
 
-/** Values of `init_lora_weights` that leave the base as it is: a saved A and B say all there is to say. */
+/** Values of `init_lora_weights` that do not change the base weights: the saved A and B are complete. */
 const plainStarts = ["gaussian", "orthogonal", "eva", "mica"];
 
-/** Those that put W − s·B₀A₀, or a quantised W, in the base's place; PEFT's folders do not hold it. */
+/**
+ * Values that replace the base weight by W − s·B₀A₀ or a quantised W, which PEFT's folder does not contain.
+ */
 const baseChangingStarts = /^(pissa(_niter_\d+)?|olora|corda|loftq|lora_ga)$/;
 
 const configSchema = v.looseObject({
@@ -94,20 +96,21 @@ const configSchema = v.looseObject({
 
 type PeftConfig = v.InferOutput<typeof configSchema>;
 
-/** An adapter read from a folder: the plan, and every trained tensor by this library's names. */
+/** An adapter with its trained values, as `loadAdapter` reads it. */
 export interface SavedAdapter {
-  /** The method on its layers. */
+  /** The method attached to its layers. */
   readonly adapter: Adapter;
-  /** Every trained tensor, by name. */
+  /** Every trained tensor by this library's full name (`layer.0.attention.query.A`), the head's included. */
   readonly weights: ReadonlyMap<string, Weight>;
 }
 
 /**
- * Writes `adapter` with its trained `weights` (those of `Trainer.weights`, the head's among them) into `folder`, each file
- * beside and renamed. Digests of the model's weights go with them, so that `loadAdapter` knows the base again: those of the values
- * that were read first, as they went to the GPU; what has not been read yet is read now.
- * @throws Error, and writes nothing, when a tensor is missing, is not one of the adapter's or the head's, or has another shape
- * than these, and when the method has no adapter to save.
+ * Saves `adapter` with its trained `weights` (from `Trainer.weights`, which includes the head's) in `folder`,
+ * in PEFT's layout. Each file is written under a temporary name and then renamed, so a crash leaves no
+ * partial file. The SHA-256 of each base weight is saved too, so that `loadAdapter` can recognise the base.
+ * It is the digest of the values as they were first read; weights that have not been read yet are read now.
+ * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, or belongs neither to the
+ * adapter nor to the head, and when the method has no adapter to save.
  *
  * @example
  * ```ts
@@ -142,7 +145,10 @@ export async function saveAdapter(
   });
 }
 
-/** Whether a head is among the weights. Throws unless they are the adapter's, of its shapes, and a whole head or none. */
+/**
+ * True when the weights include a head. Throws an Error unless they are exactly the adapter's tensors, in the
+ * right shapes, with a complete head or none.
+ */
 function checkWeights(model: Encoder, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
   const shapes = ownShapes(model, adapter);
   const missing = [...shapes.keys()].filter((name) => !weights.has(name));
@@ -166,7 +172,10 @@ function checkWeights(model: Encoder, adapter: Adapter, weights: ReadonlyMap<str
   return ofHead.size > 0;
 }
 
-/** Shapes of the adapter's tensors, of the base's that are trained, and of those that a merging method has arrived at. */
+/**
+ * Shapes of all tensors that are saved: the adapter's, trained base weights, and base weights that a
+ * restarting method has changed.
+ */
 function ownShapes(model: Encoder, adapter: Adapter): Map<string, readonly number[]> {
   const grown = adapter.method.restarts ? adapter.modules : [];
   return new Map([
@@ -176,23 +185,29 @@ function ownShapes(model: Encoder, adapter: Adapter): Map<string, readonly numbe
   ]);
 }
 
-/** Throws the Error that `saveAdapter` would throw for this method or its options: to be asked before hours of training. */
+/**
+ * Checks that `saveAdapter` will accept this adapter's method and options. Call it before a long training
+ * run.
+ * @throws Error as `saveAdapter` does.
+ */
 export function checkSavable(model: Encoder, adapter: Adapter): void {
   configOf(model, adapter, formatOf(adapter.method), true);
 }
 
 /**
- * Reads an adapter for `model`, of one of `known` methods: pass `[...methods, mine]` where it may be of your own. A head in the
- * folder is read whether the configuration names it or not, and a bare trunk's adapter (AutoModel) as that of the model with a
- * head.
+ * Loads an adapter for `model` from a folder in PEFT's layout. `known` lists the methods to recognise: pass
+ * `[...methods, mine]` if the adapter may be of your own method. A head in the folder is always read, even
+ * when the configuration does not mention it. Adapters of a bare trunk (transformers' AutoModel) are loaded
+ * onto the same layers of the model with a head.
  *
- * The base is known by the values of its weights, whatever their path and files: the folder says which it was trained on, where
- * this library wrote it. `report` is told, in a line, when it does not, or when the model is stored in another form (F16 for F32,
- * packed). A model whose weights have not been read yet is read once for that.
+ * The base model is recognised by the values of its weights, not by its path. `report` receives a one-line
+ * warning when the folder does not record the base (PEFT's folders do not), or when the model is stored in
+ * another form (F16 instead of F32, or packed). If the model's weights have not been read yet, they are read
+ * once for this check.
  *
- * @throws Error naming the file and what is wrong: a base with other values, an unknown method or target, missing or extra keys, wrong
- * shapes (the head's among them) or element types, values that are not finite, a start that has changed the base. Nothing is
- * attached then.
+ * @throws Error that names the file and the problem: different base values, an unknown method or target,
+ * missing or unexpected keys, wrong shapes (including the head's) or element types, values that are not
+ * finite, or an `init_lora_weights` that changed the base. In that case nothing is attached.
  *
  * @example
  * ```ts
@@ -252,7 +267,10 @@ export async function loadAdapter(
   return { adapter, weights };
 }
 
-/** What to do about keys that are missing because neither the base nor the adapter holds a layer; nothing where it is not so. */
+/**
+ * Advice for keys that are missing because neither the base nor the adapter holds that layer; otherwise
+ * empty.
+ */
 function adviceOnFresh({ fresh = [] }: Encoder, missing: readonly string[]): string {
   const lost = fresh.find((path) => missing.some((key) => isEndOfPath(moduleOf(key), path)));
   if (!lost) return "";
@@ -260,7 +278,7 @@ function adviceOnFresh({ fresh = [] }: Encoder, missing: readonly string[]): str
     `or train anew with "${lost.slice(lost.indexOf(".") + 1)}" in modules_to_save`;
 }
 
-/** JSON.stringify's list of keys: sorted, as PEFT writes them, those of nested objects included. */
+/** The list of keys for JSON.stringify: sorted as PEFT sorts them, including those of nested objects. */
 function sortedKeys(config: Readonly<Record<string, unknown>>): string[] {
   const nested = Object.values(config).filter((value) => value !== null && typeof value === "object");
   return [...new Set([...Object.keys(config), ...nested.flatMap((value) => Object.keys(value as object))])]
@@ -272,7 +290,7 @@ function formatOf({ name, peft }: Method): PeftFormat {
   return peft;
 }
 
-/** The file of a folder's tensors. */
+/** The path of the file with the folder's tensors. */
 async function weightsOf(folder: string): Promise<string> {
   const [path, pickle] = [`${folder}/adapter_model.safetensors`, `${folder}/adapter_model.bin`];
   if (!await isFile(path) && await isFile(pickle)) {
@@ -284,7 +302,10 @@ async function weightsOf(folder: string): Promise<string> {
   return path;
 }
 
-/** The key of one of this library's tensors; `rename` makes its path that in another form of the model. */
+/**
+ * The key in PEFT's file for a tensor of this library. `rename` maps the tensor's path to its path in another
+ * form of the model (the bare trunk).
+ */
 function keyOf(
   { parameters }: Adapter,
   { keys }: PeftFormat,
@@ -296,13 +317,15 @@ function keyOf(
   return `${keyAt(rename(path))}.${keys[name.slice(path.length + 1)]}`;
 }
 
-/** What a key of a file stands for: this library's name, and the shape where it is not one of the head's. */
+/**
+ * What a key in the file stands for: the tensor's name here, and its shape unless it is one of the head's.
+ */
 interface Named {
   readonly name: string;
   readonly shape?: readonly number[];
 }
 
-/** Every key that a file may hold. */
+/** Every key that the file may contain. */
 function namesByKey(model: Encoder, adapter: Adapter, bare: boolean): Map<string, Named> {
   const format = formatOf(adapter.method);
   const rename = (path: string) => bare ? withoutTrunk(model.trunk!, path) : path;
@@ -315,7 +338,7 @@ function namesByKey(model: Encoder, adapter: Adapter, bare: boolean): Map<string
   ]);
 }
 
-/** Throws an Error that lists the keys that are missing and those that are too many. */
+/** Throws an Error that lists missing and unexpected keys. */
 function checkKeys(
   path: string,
   model: Encoder,
@@ -338,7 +361,10 @@ function checkKeys(
   );
 }
 
-/** The shapes of the head's tensors in the file. Throws where another tensor's is not the adapter's. */
+/**
+ * The shapes of the head's tensors in the file. Throws an Error where another tensor's shape is not the
+ * adapter's.
+ */
 function checkShapes(
   path: string,
   names: ReadonlyMap<string, Named>,
@@ -357,12 +383,18 @@ function checkShapes(
   return ofHead;
 }
 
-/** Whether PEFT saves the model's head: where it is asked to, and for SEQ_CLS anyway (PEFT < 0.11 does not write that down). */
+/**
+ * True when the folder must contain a head: `modules_to_save` names it, or `task_type` is SEQ_CLS, for which
+ * PEFT before 0.11 saves the head without listing it.
+ */
 function headIsSaved(model: Encoder, { task_type: task, modules_to_save: saved }: PeftConfig): boolean {
   return task === "SEQ_CLS" || (saved ?? []).includes(headLayoutOf(model).module);
 }
 
-/** Throws where the head is known to be one of tokens or spans, which a head of the same shape here is not. */
+/**
+ * Throws an Error for a head that classifies tokens or spans, even where its shape would fit a head for whole
+ * texts.
+ */
 function refuseOtherHeads(path: string, { task_type: task, auto_mapping: mapping }: PeftConfig): void {
   const made = mapping?.base_model_class;
   const ofTexts = task
@@ -377,7 +409,7 @@ function refuseOtherHeads(path: string, { task_type: task, auto_mapping: mapping
   );
 }
 
-/** What is to be said of keys that are no layer's here. */
+/** An explanation of unexpected keys, where there is one. */
 function reasonFor(model: Encoder, extra: readonly string[]): string {
   const lies = (module: string) => extra.some((key) => key.startsWith(`${keyAt(module)}.`));
   if (headPathsOf(model).some(lies)) {
@@ -421,7 +453,7 @@ function configOf(
   };
 }
 
-/** PEFT's `rank_pattern` and `alpha_pattern`, where not empty. */
+/** PEFT's `rank_pattern` and `alpha_pattern`, unless empty. */
 function patternsOf({ method, options, modules }: Adapter): Record<string, unknown> {
   const { type, patterns: known = ["r", "alpha"] } = formatOf(method);
   const patterns = ([["rank_pattern", "r"], ["alpha_pattern", "alpha"]] as const).map(([name, option]) => {
@@ -434,7 +466,7 @@ function patternsOf({ method, options, modules }: Adapter): Record<string, unkno
   return Object.fromEntries(patterns.filter(([, pattern]) => Object.keys(pattern).length > 0));
 }
 
-/** The method whose `peft_type` and marks the configuration bears. */
+/** The method whose `peft_type` and marks match the configuration. */
 function methodOf(path: string, config: PeftConfig, known: readonly Method[]): Method {
   const bears = ({ type, marks = {} }: PeftFormat) =>
     type === config.peft_type &&
@@ -459,7 +491,7 @@ function methodOf(path: string, config: PeftConfig, known: readonly Method[]): M
   return found;
 }
 
-/** Throws unless the adapter sits on the base as it is in its own files. */
+/** Throws an Error unless the adapter was trained on the base weights as they are in the base's own files. */
 function checkStart(path: string, init: unknown): void {
   const name = String(init).toLowerCase();
   if (typeof init === "boolean" || plainStarts.includes(name)) return;
@@ -480,7 +512,7 @@ function checkStart(path: string, init: unknown): void {
 }
 
 function optionsOf(path: string, { defaults, peft }: Method, config: PeftConfig): Record<string, unknown> {
-  // Defaults differ between libraries, and the update's size hangs on these two.
+  // No defaults for these two: defaults differ between libraries, and these two determine the update's scale.
   const missing = ["r", "alpha"].find((name) => name in defaults && config[peft!.fields[name]] === undefined);
   if (missing) {
     throw new Error(`${path}: "${peft!.fields[missing]}" is missing: write the value it was trained with`);

@@ -1,8 +1,8 @@
-/** Keys of tensors in PEFT's folders: those of today, the spellings of some versions, and those of a bare trunk. */
+/** Keys of tensors in PEFT's folders, including those that older versions wrote and those of a bare trunk. */
 
 import type { Encoder, LinearModule } from "../models/model.ts";
 
-/** What every key begins with. */
+/** Prefix of every key. */
 const prefix = "base_model.model.";
 
 /** The key of a tensor by its path in PEFT's model. */
@@ -11,9 +11,10 @@ export function keyAt(path: string): string {
 }
 
 /**
- * A file's keys by those that say where the tensors belong. Where names of `modules_to_save` lie in each other, PEFT (0.21 still)
- * has several copies of the inner module: `a.modules_to_save.default.b` is what it computes with and trains, `a.b` and
- * `a.b.modules_to_save` are a second one that nothing reads, and `original_module` is what was there before.
+ * Maps normalised keys, which say where the tensors belong, to the keys in the file. When one name in
+ * `modules_to_save` lies inside another, PEFT (0.21 included) saves several copies of the inner module:
+ * `a.modules_to_save.default.b` is the one that it trains and computes with, `a.b` and `a.b.modules_to_save`
+ * are an unused copy, and `original_module` holds the values before training.
  */
 export function keysByName(keys: Iterable<string>): Map<string, string> {
   const inUse = (key: string) => key.includes(".modules_to_save.default.");
@@ -22,7 +23,7 @@ export function keysByName(keys: Iterable<string>): Map<string, string> {
   return new Map(trained.map((key) => [key.replaceAll(/\.modules_to_save(\.default)?(?=\.)/g, ""), key]));
 }
 
-/** True where the keys are of a trunk without a head (AutoModel), whose paths do not begin with its name. */
+/** True when the keys are those of a trunk without a head (AutoModel), whose paths lack the trunk's name. */
 export function areOfBareTrunk({ trunk, linears }: Encoder, keys: readonly string[]): boolean {
   if (trunk === undefined || keys.some((key) => key.startsWith(`${prefix}${trunk}.`))) return false;
   return keys.some((key) =>
@@ -30,12 +31,12 @@ export function areOfBareTrunk({ trunk, linears }: Encoder, keys: readonly strin
   );
 }
 
-/** A path as it is in the bare trunk. */
+/** A module's path in the bare trunk. */
 export function withoutTrunk(trunk: string, path: string): string {
   return path.startsWith(`${trunk}.`) ? path.slice(trunk.length + 1) : path;
 }
 
-/** The layers as they are called in the bare trunk. */
+/** The linear layers with their paths in the bare trunk. */
 export function bareLinears({ trunk = "", linears }: Encoder): LinearModule[] {
   return linears.map((module) => ({ ...module, path: withoutTrunk(trunk, module.path) }));
 }

@@ -1,4 +1,4 @@
-/** Where an adapter goes, in the words of PEFT's `adapter_config.json` and of `Targeting`. */
+/** Converts between `Targeting` and the targeting fields of PEFT's `adapter_config.json`. */
 
 import { type Encoder, headPathsOf } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
@@ -21,7 +21,7 @@ import {
   type Targeting,
 } from "./targeting.ts";
 
-/** The settings that say where. */
+/** The fields of `adapter_config.json` that select layers. */
 export interface PeftTargets {
   readonly [name: string]: unknown;
   readonly target_modules?: string | readonly string[] | null;
@@ -32,9 +32,9 @@ export interface PeftTargets {
 }
 
 /**
- * PEFT's `target_modules`: names that are ends of paths as they are; whole paths where a regular expression, layer numbers
- * or this library's own names chose the layers, or where a name is also that of a layer of a head that is not saved, so that
- * PEFT and `loadAdapter` choose the same ones.
+ * PEFT's `target_modules` for an adapter. Names that are ends of paths are kept. Full paths are written where
+ * PEFT would not select the same layers by name: for a regular expression, layer numbers or this library's
+ * own names, and where a name also matches a layer of a head that is not saved.
  */
 export function targetModules(
   model: Encoder,
@@ -51,8 +51,9 @@ export function targetModules(
 }
 
 /**
- * PEFT's `modules_to_save` without the head: names as they are; whole paths of the outermost modules where one lies in
- * another or is in the head as well, which PEFT saves but cannot load.
+ * PEFT's `modules_to_save` without the head. Names are kept, except where one module lies inside another or
+ * also matches the head, which PEFT can save but not load: then the full paths of the outermost modules are
+ * written.
  */
 export function savedModules(model: Encoder, { modulesToSave = [] }: Targeting): string[] {
   const paths = [...model.weights.keys()].flatMap((name) => ancestorsOf(moduleOf(name)));
@@ -63,27 +64,33 @@ export function savedModules(model: Encoder, { modulesToSave = [] }: Targeting):
   return [...new Set(areApart ? ofBase : outermost)];
 }
 
-/** An option's values in the layers where it differs, by a pattern that fits this one layer only. */
+/**
+ * The values of an option in layers where it differs from the adapter's, by a pattern that matches only that
+ * layer.
+ */
 export function differing(
   modules: readonly AdaptedModule[],
   options: AdapterOptions,
   option: "r" | "alpha",
 ): Record<string, number> {
   const value = (of: object) => (of as Readonly<Record<string, number>>)[option];
-  // Not RegExp.escape: it would write a path's first letter as a number, which nobody could read.
+  // Not RegExp.escape: it writes a path's first letter as a character code, which is unreadable.
   const key = ({ module: { path } }: AdaptedModule) => `^${path.replaceAll(/\W/g, "\\$&")}`;
   const others = modules.filter((adapted) => value(adapted.options) !== value(options));
   return Object.fromEntries(others.map((adapted) => [key(adapted), value(adapted.options)]));
 }
 
-/** PEFT's reading of a string: all linear layers, or a regular expression for the whole path. */
+/**
+ * PEFT's interpretation of a string in `target_modules`: "all-linear", or a regular expression for the whole
+ * path.
+ */
 function targetOf(path: string, target: string): RegExp | "all-linear" {
   return target.toLowerCase() === "all-linear"
     ? "all-linear"
     : regularExpression(`^(?:${target})$`, `${path}: target_modules`);
 }
 
-/** Where the adapter goes in the model as `seen`. As in PEFT, names and patterns beside the point are passed over. */
+/** The targeting for the model as `seen`. Like PEFT, this ignores names and patterns that match nothing. */
 function targetingIn(path: string, seen: Encoder, config: PeftTargets): Targeting {
   const { target_modules: target, layers_to_transform: layers } = config;
   const unsupported = ["exclude_modules", "layers_pattern"].find((name) => config[name]);
@@ -119,15 +126,16 @@ function unlessEmpty(pattern: Readonly<Record<string, number>>) {
   return Object.keys(pattern).length > 0 ? pattern : undefined;
 }
 
-/** Those of the names that select a layer; all where none does, for `attach` to say so. */
+/** The names that select a layer; if none does, all of them, so that `attach` reports the error. */
 function namesHere({ linears }: Targeted, names: readonly string[]): readonly string[] {
   const here = names.filter((name) => linears.some((module) => isNamed(module, name)));
   return here.length > 0 ? here : names;
 }
 
 /**
- * Where the configuration at `path` puts a method with its `own` options, in a model whose trunk it may know bare.
- * @throws Error naming the file when it selects nothing, or by what is not supported.
+ * The targeting of the configuration at `path` for a method with options `own`. `bare`: the adapter's paths
+ * are those of the bare trunk.
+ * @throws Error that names the file when nothing is selected or a field is not supported.
  */
 export function targetingOf(
   path: string,

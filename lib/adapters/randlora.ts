@@ -1,12 +1,12 @@
 /**
- * RandLoRA (Albert et al. 2025, arXiv 2502.00987; PEFT's `tuners/randlora` pairs the same random bases in another order, so
- * its files do not load here).
+ * RandLoRA (Albert et al. 2025, arXiv 2502.00987). Adapters of PEFT's `tuners/randlora` cannot be loaded
+ * here: it pairs the random bases in another order.
  *
  *     ΔW = s·Σ_j B_j Diag(λ_j) A Diag(γ_j),   j = 1 … N = ⌈min(m, n)/r⌉,   s = α/r,   transposed when n > m
  *
- * With d = min(m, n), D = max(m, n): A (kept as d×r) and the B_j (side by side, D×N·r) are frozen, uniform with standard
- * deviation 1, one set for all layers of a shape; λ: N×r, zeros; γ (kept as d×N): 1/d. Trainable: N(r + d) ≥ d²/r; full
- * rank. Merges.
+ * With d = min(m, n) and D = max(m, n): A (stored as d×r) and the B_j (side by side, D×N·r) are frozen,
+ * uniform with standard deviation 1, and shared by all layers of one shape; λ: N×r, zeros; γ (stored as d×N):
+ * 1/d. Trainable parameters: N(r + d) ≥ d²/r. Full rank. Mergeable.
  */
 
 import { gate } from "../graph/ops/gate.ts";
@@ -27,7 +27,10 @@ function randomBases(rows: number, cols: number, shared: string): ParameterSpec 
   };
 }
 
-/** RandLoRA: a sum of random low-rank products with learned diagonals. */
+/**
+ * RandLoRA (Albert et al. 2025): a full-rank update as a sum of frozen random low-rank products, scaled by
+ * learned diagonals.
+ */
 export const randLora: Method<LowRankOptions> = {
   name: "RandLoRA",
   summary: "ΔW = s·Σ_j B_j Diag(λ_j) A Diag(γ_j), A and B_j random (Albert et al. 2025)",
@@ -53,7 +56,7 @@ export const randLora: Method<LowRankOptions> = {
   cost(module, { r }) {
     const width = basesOf(module, r) * r;
     const forward = (module.m + module.n + 1) * width;
-    // One product for each operand's gradient but the random B's.
+    // One product for each operand's gradient, except for the frozen B.
     const backward = forward + Math.min(module.m, module.n) * width + width;
     return { forward, backward, step: 3 * Math.min(module.m, module.n) * width };
   },

@@ -1,4 +1,4 @@
-/** Every method, in the order of the tables. */
+/** The registry of methods, in the order of the tables. */
 
 import { full, headOnly } from "./base_only.ts";
 import { bora, boraWithoutExp, boraWithoutNorm } from "./bora.ts";
@@ -18,7 +18,7 @@ import { randLora } from "./randlora.ts";
 import { reLora } from "./relora.ts";
 import { vera } from "./vera.ts";
 
-/** Every method. */
+/** All built-in methods, in the order of the tables. */
 export const methods: readonly Method[] = [
   headOnly,
   full,
@@ -42,9 +42,12 @@ export const methods: readonly Method[] = [
   boraDense,
 ];
 
-/** The method called `name` (case, spaces and hyphens aside). Throws an Error that lists the names. */
+/**
+ * The built-in method called `name`, such as "LoRA" or "bora"; case, spaces and hyphens are ignored.
+ * @throws Error that lists the names when there is no such method.
+ */
 export function methodByName(name: string): Method {
-  // Upper case, which Σ has only one of.
+  // Upper case, because lower-case sigma has two forms (σ, ς).
   const plain = (text: string) => text.toUpperCase().replaceAll(/[\s-]/g, "");
   const found = methods.find((method) => plain(method.name) === plain(name));
   if (!found) throw new Error(`no method "${name}"; have ${methods.map((method) => method.name).join(", ")}`);

@@ -1,30 +1,35 @@
 /**
  * ReLoRA (Lialin et al. 2023, arXiv 2307.05695; follows Guitaricet/relora `peft_pretraining/relora.py` and
- * `training_utils.py`): LoRA that every `every` steps is merged into the base and started anew.
+ * `training_utils.py`): LoRA that is merged into the base and restarted every `every` steps.
  *
  *     y = W_t x + bias + s·B A dropout(x),   at a restart  W_{t+1} = W_t + s·BA,  A ← Kaiming uniform,  B ← 0
  *
- * At a restart the share `prune` of the entries of each tensor, those whose first moment is smallest in magnitude, loses both
- * of Adam's moments (magnitude pruning, 0.9 in the reference's README, which prunes the two apart: a first moment that then
- * outlives its second is divided by ε alone, and one step can throw the weight anywhere). Adam's step count goes on, and the
- * learning rate warms up again over `restartWarmup` steps. Trainable: (m + n)r; after k restarts the sum of the updates has rank up to (k + 1)r.
- * What is saved and merged is the last cycle's LoRA and the base it grew on.
+ * A restart zeroes both of Adam's moments for the fraction `prune` of each tensor's entries: those whose
+ * first moment has the smallest magnitude (magnitude pruning; the reference's README uses 0.9). The reference
+ * prunes the two moments separately; a first moment whose second moment was zeroed is then divided by ε
+ * alone, and a single step can move the weight arbitrarily far. Adam's step count continues, and the learning
+ * rate warms up again over `restartWarmup` steps. Trainable parameters: (m + n)r. Rank of the total update
+ * after k restarts: up to (k + 1)r. Saved and merged are the last cycle's LoRA and the base weights that it
+ * was trained on.
  */
 
 import { lora } from "./lora.ts";
 import { lowRankDefaults, type LowRankOptions, type Method } from "./method.ts";
 
-/** Hyper-parameters of ReLoRA. */
+/** Hyperparameters of ReLoRA. */
 export interface ReLoraOptions extends LowRankOptions {
-  /** Steps between restarts. */
+  /** Training steps between restarts. */
   readonly every: number;
-  /** Steps of warm-up after a restart. */
+  /** Steps of learning-rate warm-up after a restart, 0 to `every`. */
   readonly restartWarmup: number;
-  /** Share of the moments zeroed at a restart, 0 … 1. */
+  /** Fraction of Adam's moments that a restart zeroes, from 0 to 1. */
   readonly prune: number;
 }
 
-/** ReLoRA: LoRA, merged and restarted every k steps. */
+/**
+ * ReLoRA (Lialin et al. 2023): LoRA that is merged into the base and restarted every `every` steps, so that
+ * the total update can exceed rank r.
+ */
 export const reLora: Method<ReLoraOptions> = {
   ...lora,
   name: "ReLoRA",

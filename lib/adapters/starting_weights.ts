@@ -1,4 +1,4 @@
-/** The values an adapter's tensors start from. */
+/** Initial values of all tensors of an adapter. */
 
 import type { Encoder, Weight } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
@@ -6,7 +6,7 @@ import { initialise } from "./initialise.ts";
 import type { ParameterSpec } from "./method.ts";
 import { moduleOf } from "./names.ts";
 
-/** The adapter's trainable tensors at their starting values, and the base's trained ones as they are. */
+/** Initial values of the adapter's trainable tensors, and the current values of the trained base weights. */
 export function startingWeights(model: Encoder, adapter: Adapter, seed: number): Map<string, Weight> {
   const drawn = drawnWeights(model, adapter, adapter.parameters, seed);
   return new Map([
@@ -15,7 +15,7 @@ export function startingWeights(model: Encoder, adapter: Adapter, seed: number):
   ]);
 }
 
-/** The adapter's constants. They do not depend on a seed, so that a saved adapter need not hold them. */
+/** The adapter's frozen tensors. They do not depend on the seed, so a saved adapter need not contain them. */
 export function constantWeights(model: Encoder, adapter: Adapter): Map<string, Weight> {
   return drawnWeights(model, adapter, adapter.constants, 0);
 }

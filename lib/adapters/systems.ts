@@ -1,22 +1,25 @@
-/** Systems: what a row of a table stands for, a label, a method and its options. */
+/** Systems: the rows of a results table. Each is a label, a method and its options. */
 
 import type { Encoder } from "../models/model.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { methodByName } from "./registry.ts";
 import type { Targeting } from "./targeting.ts";
 
-/** Value of a hyper-parameter. */
+/** Value of a hyperparameter. */
 export type OptionValue = number | string | boolean;
 
-/** A row of a table. */
+/** A row of a results table. */
 export interface System {
   readonly label: string;
-  /** Name in the registry. */
+  /** Name of the method in the registry. */
   readonly method: string;
   readonly options: Readonly<Record<string, OptionValue>>;
 }
 
-/** Attaches the system's method with its options, and `dropout` where the method has it. Throws what `attach` throws. */
+/**
+ * Attaches the system's method with its options, and `dropout` if the method has that option. Throws as
+ * `attach` does.
+ */
 export function attachSystem(
   model: Encoder,
   { method: name, options }: System,
@@ -28,7 +31,7 @@ export function attachSystem(
   return attach(model, method, { ...own, ...targeting } as AttachOptions);
 }
 
-/** α = 2r throughout, so that s = α/r = 2 whatever the rank. */
+/** The systems of the first table. α = 2r in all of them, so that s = α/r = 2 for every rank. */
 export const firstSystems: readonly System[] = [
   { label: "Head only", method: "Head only", options: {} },
   { label: "Full fine-tuning", method: "Full fine-tuning", options: {} },

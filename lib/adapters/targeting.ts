@@ -1,4 +1,7 @@
-/** Where a method goes: the layers that names, regular expressions and layer numbers select, and what differs from layer to layer. */
+/**
+ * Selecting the layers that a method is attached to, by name, regular expression or layer number, with
+ * options that can differ from layer to layer.
+ */
 
 import { type Encoder, headPathsOf, type LinearModule } from "../models/model.ts";
 import { isTablePart } from "../models/stored_weight.ts";
@@ -6,44 +9,46 @@ import type { AdapterOptions, Method } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { resolveOptions } from "./options.ts";
 
-/** Where a method goes: PEFT's options of the same names, in camel case. */
+/** Selects the layers that a method is attached to. The options are PEFT's, in camel case. */
 export interface Targeting {
   /**
-   * Target-module names such as `["query", "value"]` or ends of paths (`"attention.query"`), a regular expression for the
-   * path, or `"all-linear"`.
+   * Target modules: names such as `["query", "value"]` or ends of paths (`["attention.query"]`), a regular
+   * expression that is searched for in the path, or `"all-linear"`.
    */
   readonly target: readonly string[] | RegExp | "all-linear";
-  /** Only these layers, counted from 0 (PEFT's `layers_to_transform`); default all. */
+  /** Numbers of the transformer layers to adapt, from 0 (PEFT's `layers_to_transform`); default: all. */
   readonly layers?: readonly number[];
   /**
-   * Ranks of single layers, by a regular expression for the end of their path (the first that fits counts):
-   * `{ "layer.0.attention.query": 4 }`.
+   * Ranks of individual layers, by a regular expression that must match the end of the path, such as
+   * `{ "layer.0.attention.query": 4 }`. The first match counts.
    */
   readonly rankPattern?: Readonly<Record<string, number>>;
-  /** The same for α. */
+  /** α of individual layers, in the same way. */
   readonly alphaPattern?: Readonly<Record<string, number>>;
   /**
-   * Modules of the base that are trained whole and saved with the adapter, by the end of their path, with all that is in them:
-   * `["pooler"]`; no adapter goes there. The head's names (`"classifier"`, `"score"`, `"classifier.out_proj"`) may stand here
-   * as in PEFT and change nothing: the head is trained and saved anyway.
+   * Modules of the base that are fully trained and saved with the adapter, by the end of their path:
+   * `["pooler"]`. This includes everything inside them; no adapter is placed there. The head's names
+   * (`"classifier"`, `"score"`, `"classifier.out_proj"`) are accepted, as in PEFT, but have no effect: the
+   * head is always trained and saved.
    */
   readonly modulesToSave?: readonly string[];
 }
 
-/** The parts of a model that targeting looks at. */
+/** The parts of a model that targeting needs. */
 export type Targeted = Pick<Encoder, "name" | "linears" | "head">;
 
-/** One layer with the options that hold there. */
+/** One adapted layer with its options. */
 export interface AdaptedModule {
-  /** The layer. */
+  /** The adapted layer. */
   readonly module: LinearModule;
-  /** The method's options there: those of `rankPattern` and `alphaPattern` among them. */
+  /** The method's options for this layer, with `rankPattern` and `alphaPattern` applied. */
   readonly options: AdapterOptions;
 }
 
 /**
- * The selected layers with the options that hold in each: the ranks and α's of patterns in place of the common ones.
- * @throws Error when a target, layer or pattern matches nothing, or a pattern's value does not fit the method.
+ * The selected layers, each with its options: values from patterns replace the common r and α.
+ * @throws Error when a target, layer or pattern matches nothing, or when a pattern's value does not fit the
+ * method.
  */
 export function adaptedModules(
   model: Targeted,
@@ -73,7 +78,10 @@ interface Pattern {
   matches(path: string): boolean;
 }
 
-/** PEFT's rule for keys of `rank_pattern`: the pattern, a regular expression, matches the end of the path. */
+/**
+ * PEFT's rule for keys of `rank_pattern`: the key is a regular expression that must match the end of the
+ * path.
+ */
 export function patternMatcher(option: string, pattern: string): (path: string) => boolean {
   const end = regularExpression(`^(?:.*\\.)?(?:${pattern})$`, `the pattern "${pattern}" for ${option}`);
   return (path) => end.test(path);
@@ -93,7 +101,7 @@ function patternsOf(
   });
 }
 
-/** Throws an Error that names `what` when the source is not one. */
+/** Compiles a regular expression. Throws an Error that names `what` when it is invalid. */
 export function regularExpression(source: string, what: string): RegExp {
   try {
     return new RegExp(source);
@@ -102,38 +110,43 @@ export function regularExpression(source: string, what: string): RegExp {
   }
 }
 
-/** The names of the model's target modules, for messages. */
+/** The names of the model's target modules, for error messages. */
 function targetNames({ linears }: Targeted): string {
   return [...new Set(linears.map(({ target }) => target))].join(", ");
 }
 
-/** True for the module's target-module name and for ends of its path. */
+/** True when `name` is the module's target name or an end of its path. */
 export function isNamed({ path, target }: LinearModule, name: string): boolean {
   return target === name || isEndOfPath(path, name);
 }
 
-/** True for a path's last parts: PEFT's rule for names of modules. */
+/** True when `end` is the last part or parts of a path: PEFT's rule for module names. */
 export function isEndOfPath(path: string, end: string): boolean {
   return `.${path}`.endsWith(`.${end}`);
 }
 
-/** True where a module that `path` is or lies in has a path with this end: PEFT's rule for `modules_to_save`. */
+/**
+ * True when `path`, or a module that contains it, has a path with this end: PEFT's rule for
+ * `modules_to_save`.
+ */
 export function isWithin(path: string, end: string): boolean {
   return ancestorsOf(path).some((module) => module.endsWith(end));
 }
 
-/** A path and those of the modules it lies in: `a.b` → `a`, `a.b`. */
+/** The path and the paths of all modules that contain it: `a.b` → `a`, `a.b`. */
 export function ancestorsOf(path: string): string[] {
   const parts = path.split(".");
   return parts.map((_, i) => parts.slice(0, i + 1).join("."));
 }
 
-/** True for the names that the model's head and its layers go by, and for those that PEFT gives every classifier's. */
+/**
+ * True for names of the model's head and its layers, and for PEFT's general names for a classification head.
+ */
 export function namesHead(model: Pick<Encoder, "head">, name: string): boolean {
   return ["classifier", "score"].includes(name) || headPathsOf(model).some((path) => isWithin(path, name));
 }
 
-/** The layers that `target` alone selects. */
+/** The layers that `target` selects, before `layers` and `modulesToSave` are applied. */
 function targetedModules(model: Targeted, { target }: Targeting): readonly LinearModule[] {
   if (target === "all-linear") return model.linears;
   if (target instanceof RegExp) return model.linears.filter(({ path }) => path.search(target) >= 0);
@@ -161,8 +174,8 @@ function targetedModules(model: Targeted, { target }: Targeting): readonly Linea
 }
 
 /**
- * The layers of `model` that `target` and `layers` select, without those in `modulesToSave`.
- * @throws Error when one selects nothing, with the names there are.
+ * The layers of `model` that `target` and `layers` select, except those in `modulesToSave`.
+ * @throws Error that lists the available names when `target` or `layers` selects nothing.
  */
 export function selectModules(model: Targeted, targeting: Targeting): readonly LinearModule[] {
   const { target, layers, modulesToSave = [] } = targeting;
@@ -187,14 +200,18 @@ export function selectModules(model: Targeted, targeting: Targeting): readonly L
 }
 
 /**
- * The layer a path belongs to, −1 where it names none: PEFT's rule, the last number that follows a name and is followed by
- * another part (`encoder.layer.3.attention.query` → 3), for paths that begin with the layers as well (`layer.3.…`).
+ * The number of the transformer layer that a path belongs to, or −1. This follows PEFT: the last number that
+ * comes after a name and before another part (`encoder.layer.3.attention.query` → 3). Unlike PEFT, it also
+ * handles paths that begin with the layers (`layer.3.…`).
  */
 function layerOf(path: string): number {
   return Number(`.${path}`.match(/.*\.[^.]*\.(\d+)\./)?.[1] ?? -1);
 }
 
-/** `modulesToSave` with the model's fresh layers that are not among them, by the names that they have after the trunk's. */
+/**
+ * `modulesToSave` extended by the model's newly initialised layers, named by their paths without the trunk's
+ * name.
+ */
 export function withFresh(
   { fresh = [] }: Pick<Encoder, "fresh">,
   modulesToSave: readonly string[] | undefined,
@@ -207,8 +224,9 @@ export function withFresh(
 }
 
 /**
- * Names of the base's weights that are trained: all where the method trains the base, else those of `modulesToSave`.
- * @throws Error when one of these is not there or cannot be trained.
+ * Names of the trained base weights: all of them if the method trains the base, otherwise those of
+ * `modulesToSave`.
+ * @throws Error when a module in `modulesToSave` does not exist or cannot be trained.
  */
 export function trainedNames(model: Encoder, method: Method, { modulesToSave = [] }: Targeting): Set<string> {
   const names = [...model.weights.keys()];

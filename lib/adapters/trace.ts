@@ -1,4 +1,4 @@
-/** Tracing a model with an adapter in place. */
+/** Building the graph of a model with an adapter. */
 
 import type { DType, Graph, Tensor } from "../graph/graph.ts";
 import { activate } from "../graph/ops/activation.ts";
@@ -13,19 +13,19 @@ import type { Site } from "./method.ts";
 import { fullName } from "./names.ts";
 import type { AdaptedModule } from "./targeting.ts";
 
-/** What a trace of a model with an adapter needs beside the two. */
+/** What is needed to build the graph, besides the model and the adapter. */
 export interface TraceContext {
-  /** Tokens of each text: [texts] u32. */
+  /** Number of tokens of each text: [texts] u32. */
   readonly lengths: Tensor;
-  /** [2] u32, seed and step; turns adapter dropout on. */
+  /** Seed and step, [2] u32. If present, adapter dropout is applied (training). */
   readonly clock?: Tensor;
-  /** How the base's weights lie on the GPU, by name; f32 row by row where absent. */
+  /** The storage dtype of each base weight on the GPU, by name; f32 row-major if absent. */
   readonly storage?: (name: string) => DType;
-  /** Receives what a method adds to the training loss. */
+  /** Called with each loss term that a method adds to the training loss. */
   readonly addLoss?: (loss: Tensor) => void;
 }
 
-/** The adapter's tensors at one layer, as weights of `graph`. */
+/** The adapter's tensors for one layer, as weights of `graph`. */
 export function tracedParameters(
   graph: Graph,
   { method, modules }: Adapter,
@@ -46,7 +46,7 @@ interface BaseOptions {
   readonly residual?: Tensor;
 }
 
-/** The model's own layer at `path`, dense or packed. */
+/** The base layer at `path` without an adapter, dense or packed. */
 function baseLayer(
   { graph, stored }: { readonly graph: Graph; readonly stored: (name: string) => Tensor },
   model: Encoder,
@@ -65,7 +65,7 @@ function baseLayer(
   return activation ? activate(activation, y) : y;
 }
 
-/** Traces models with `adapter` in place. */
+/** A `Tracer` that builds the graph of `model` with `adapter` attached. */
 export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: TraceContext): Tracer {
   const byPath = new Map(adapter.modules.map((adapted) => [adapted.module.path, adapted]));
   const stored = (name: string) => {
@@ -90,7 +90,7 @@ export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: 
       ...adapted,
       x,
       dropped: context.clock && rate > 0 ? dropout(x, context.clock, rate) : x,
-      // Asked for only by methods that compute with W itself, which must not be packed then.
+      // Read only by methods that compute with W itself, which do not support packed weights.
       get weight() {
         return weight(`${path}.weight`);
       },

@@ -1,28 +1,33 @@
 /**
- * VeRA: Vector-based Random Matrix Adaptation (Kopiczko et al. 2024, arXiv 2310.11454; follows PEFT's `tuners/vera`).
+ * VeRA: Vector-based Random Matrix Adaptation (Kopiczko et al. 2024, arXiv 2310.11454; follows PEFT's
+ * `tuners/vera`).
  *
  *     y = W x + bias + λ_b ⊙ B(λ_d ⊙ A dropout(x))
  *
- * A: r×n and B: m×r are frozen, Kaiming uniform with gain √2, U(±√(6/fan)), and shared: those of a layer are the corner of
- * the largest layer's. They come from this library's own generator, so a file of PEFT's needs its projections beside it.
- * λ_d: r, 0.1; λ_b: m, zeros. No α. Trainable: m + r. Merges.
+ * A: r×n and B: m×r are frozen, Kaiming uniform with gain √2, U(±√(6/fan)), and shared: each layer uses the
+ * top-left corner of the largest layer's. They come from this library's random generator, so PEFT's VeRA
+ * adapters, which assume PEFT's projections, do not load here. λ_d: r, 0.1; λ_b: m, zeros. There is no α.
+ * Trainable parameters: m + r. Mergeable.
  */
 
 import { linear } from "../graph/ops/matmul.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
 import { type AdapterOptions, type Method, zeros } from "./method.ts";
 
-/** Hyper-parameters of VeRA: there is no α, and r may exceed the layer. */
+/** Hyperparameters of VeRA. There is no α, and r may exceed the layer's dimensions. */
 export interface VeraOptions extends AdapterOptions {
-  /** Rank of the random factors. */
+  /** Rank r of the random factors, a positive integer. */
   readonly r: number;
-  /** Share of the adapter's inputs that are dropped. */
+  /** Dropout rate on the adapter's input during training, in [0, 1). */
   readonly dropout: number;
-  /** Start of λ_d. */
+  /** Initial value of λ_d. */
   readonly dInitial: number;
 }
 
-/** VeRA: shared random factors with learned vectors. */
+/**
+ * VeRA (Kopiczko et al. 2024): frozen random factors shared by all layers, with learned scaling vectors.
+ * There is no α.
+ */
 export const vera: Method<VeraOptions> = {
   name: "VeRA",
   summary: "y = W x + λ_b ⊙ B(λ_d ⊙ A x), A and B random and shared (Kopiczko et al. 2024)",
@@ -44,7 +49,7 @@ export const vera: Method<VeraOptions> = {
     return scaleColumns(v, lambda_b, { residual: base() });
   },
   mergeable: true,
-  // The frozen A and B need no gradient of their own, only the vectors do.
+  // The frozen A and B need no gradients; only the vectors do.
   cost: ({ m, n }, { r }) => ({ forward: (m + n) * r + m + r, backward: (m + n) * r + 2 * (m + r), step: 0 }),
   peft: {
     type: "VERA_WEBGPU",

@@ -1,4 +1,7 @@
-/** Multiple choice from WordNet's relations: which of four words is this a kind of, a part of, or the opposite of? */
+/**
+ * Multiple choice from WordNet's relations: which of four words is a kind of, a part of or the opposite of
+ * this one?
+ */
 
 import { hashOf, inHashOrder, isDevKey, splitByKeys } from "./split.ts";
 import type { Task } from "./task.ts";
@@ -7,7 +10,10 @@ import { readSynsets, type Synset } from "./wordnet.ts";
 const devShare = 0.2;
 const options = 4;
 
-/** What is asked for each pointer symbol. The word that holds the pointer is asked about; its target is the answer. */
+/**
+ * The question for each pointer symbol. The word with the pointer is the subject; the pointer's target is the
+ * answer.
+ */
 const questions: Readonly<Record<string, string>> = {
   "@": "is a kind of",
   "#p": "is a part of",
@@ -39,7 +45,8 @@ export const commonsense: Task = {
       const related = new Set(synset.relations.map((relation) => relation.target));
       return side(synset) === side(answer) ? [{ synset, symbol, answer, pool, related }] : [];
     });
-    // Distractors are right answers of other questions of one relation, lexicographer file and side.
+    // Distractors are correct answers to other questions with the same relation, lexicographer file and side
+    // of the split.
     const pools = new Map<string, Set<Synset>>();
     for (const { pool, answer } of facts) pools.set(pool, (pools.get(pool) ?? new Set()).add(answer));
     const lists = new Map([...pools].map(([pool, answers]) => [pool, [...answers]]));
@@ -61,7 +68,10 @@ export const commonsense: Task = {
   },
 };
 
-/** Three of `list`, from a place that depends on the question, with words of their own and no relation to it. */
+/**
+ * Picks three distractors from `list`, starting at an index that depends on the question. They are distinct
+ * words without a relation to the question's word.
+ */
 function pickDistractors(
   list: readonly Synset[],
   synset: Synset,

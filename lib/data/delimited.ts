@@ -1,25 +1,29 @@
-/** Rows of cells as Python's `csv` reads them from a file opened with `newline=""`. */
+/** Parses delimited text as Python's `csv` module does for a file opened with `newline=""`. */
 
 /** One row that is not blank. */
 export interface DelimitedRow {
-  /** Of the file, from 1; of a row over several lines, the last one. */
+  /** Line number in the file, from 1; for a row that spans several lines, the last one. */
   readonly line: number;
   readonly cells: readonly string[];
 }
 
-/** How cells are told apart. */
+/** The format of the rows. */
 export interface Dialect {
-  /** One character. */
+  /** A single character. */
   readonly delimiter: string;
-  /** Whether a cell that begins with `"` goes on to the next one alone, `""` in it being a quote; else a quote is plain text. */
+  /**
+   * True when a cell that begins with `"` extends to the next single `"`, with `""` for a literal quote. If
+   * false, quotes are ordinary text.
+   */
   readonly quoting: boolean;
 }
 
 /**
- * Reads all rows. A line ends in a line feed, a carriage return or both, in any order within one text; a quoted cell keeps those
- * in it as they are written, and a quote amid an unquoted cell is text. Lines of nothing but white space are left out, and count.
+ * Parses all rows. A line ends in LF, CR or CRLF, also mixed within one text. Quoted cells keep line breaks
+ * as written, and a quote inside an unquoted cell is ordinary text. Blank lines are skipped but counted.
  *
- * Stricter than Python: an Error that names the line is thrown for a quote without its end, and for text after a quoted cell's end.
+ * @throws Error that names the line for an unclosed quote, and for text after the end of a quoted cell;
+ * Python accepts both.
  */
 export function parseDelimited(
   text: string,
@@ -54,7 +58,7 @@ export function parseDelimited(
     }
     if (text[at] === delimiter) {
       at++;
-      // A delimiter at the very end has an empty cell after it.
+      // A delimiter at the very end is followed by an empty cell.
       if (at < text.length) continue;
       cells.push("");
     }
@@ -66,7 +70,7 @@ export function parseDelimited(
   return rows;
 }
 
-/** The place after the quote that closes the cell whose opening quote is at `at`; −1 where none does. */
+/** The index after the quote that closes the cell whose opening quote is at `at`; −1 if it is not closed. */
 function quotedEnd(text: string, at: number): number {
   for (let end = text.indexOf('"', at + 1); end >= 0; end = text.indexOf('"', end + 2)) {
     if (text[end + 1] !== '"') return end + 1;

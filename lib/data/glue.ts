@@ -1,4 +1,4 @@
-/** GLUE's tasks from a folder of the user's, in the original TSV layout or the hub's parquet layout. */
+/** GLUE's tasks, read from the user's folder in the original TSV layout or in the hub's parquet layout. */
 
 import { readGlueParquet } from "./glue_parquet.ts";
 import { glueEntries, type GlueEntry, glueEntry } from "./glue_tasks.ts";
@@ -6,29 +6,30 @@ import { type GlueRow, parseGlueTsv } from "./glue_tsv.ts";
 import { inHashOrder } from "./split.ts";
 import type { Example, Split, Task, TaskFamily } from "./task.ts";
 
-/** The test examples of one file to be submitted. */
+/** The test examples for one file of a GLUE submission. */
 export interface GlueTestSet {
-  /** The task's name. */
+  /** Name of the task, such as "MNLI". */
   readonly task: string;
-  /** As GLUE names the file: "RTE", "MNLI-m", "MNLI-mm". */
+  /** GLUE's name of the submission file without `.tsv`: "RTE", "MNLI-m", "MNLI-mm". */
   readonly file: string;
-  /** In the file's order, which is the submission's; the labels are −1. */
+  /** The examples in the order of the file, which the submission must have. Their labels are −1. */
   readonly examples: readonly Example[];
 }
 
-/** A task of GLUE: a `Task` with test sets whose labels only GLUE's server knows. */
+/** A GLUE task: a `Task` with test sets, whose labels are not public. */
 export interface GlueTask extends Task {
-  /** Reads the test files; MNLI has two. Throws what `load` throws. */
+  /** Reads the test files: two for MNLI, one for every other task. Throws as `load` does. */
   loadTest(): Promise<GlueTestSet[]>;
 }
 
 /**
- * GLUE's task `name` ("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE", "WNLI") from `folder`, which holds
- * `<name>/train.tsv` and its sisters, or else the hub's `<name in lower case>/train-00000-of-00001.parquet` and its sisters.
- * A row is named by its split and place, so that both layouts give the same examples in the same order: a hash of their
- * names, hence a prefix is a random sample.
+ * The GLUE task `name` ("CoLA", "SST-2", "MRPC", "QQP", "STS-B", "MNLI", "QNLI", "RTE" or "WNLI"), read from
+ * `folder`. The folder must contain `<name>/train.tsv`, `dev.tsv` and so on, or else the files of the hub's
+ * `nyu-mll/glue`, such as `sst2/train-00000-of-00001.parquet`. Both layouts give the same examples in the
+ * same order: that of a hash of split and row number, so a prefix is a random sample.
  *
- * Throws an Error for another name; `load` throws one that names the file and the line or row for what is malformed.
+ * @throws Error when there is no task `name`. `load` throws an Error that names the file and the line or row
+ * of malformed data.
  */
 export function glueTask(name: string, folder: string): GlueTask {
   const entry = glueEntry(name);
@@ -46,7 +47,7 @@ export function glueTask(name: string, folder: string): GlueTask {
   };
 }
 
-/** The family for `registry.ts`. */
+/** The task family for `registry.ts`. */
 export const glue: TaskFamily = {
   name: "glue",
   description: "GLUE's nine tasks, from their TSV folders or the hub's parquet folders",
@@ -91,7 +92,7 @@ function examplesOf(rows: readonly GlueRow[], split: string): Example[] {
 type GlueSplit = "train" | "dev" | "test";
 type ReadRows = (split: GlueSplit, part: string | undefined) => Promise<GlueRow[]>;
 
-/** A reader of the layout that `folder` has. */
+/** A reader for the layout of `folder`. */
 async function readerOf(entry: GlueEntry, folder: string): Promise<ReadRows> {
   const suffix = (part: string | undefined) => part === undefined ? "" : `_${part}`;
   const [tsv, hub] = [`${folder}/${entry.name}`, `${folder}/${entry.hub}`];

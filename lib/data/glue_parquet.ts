@@ -1,13 +1,17 @@
-/** GLUE as the hub's data set `nyu-mll/glue` ships it: one folder a task, its splits in parquet files. */
+/**
+ * GLUE in the format of the hub's data set `nyu-mll/glue`: one folder per task with its splits in parquet
+ * files.
+ */
 
 import type { GlueEntry } from "./glue_tasks.ts";
 import type { GlueRow } from "./glue_tsv.ts";
 import { type ParquetAnswer, readParquet } from "./parquet_file.ts";
 
 /**
- * The rows of `split` (train, validation, test, validation_matched, …) in `folder`, from all its shards
- * `<split>-00000-of-00002.parquet`, …. Throws an Error that names the file, and the row where there is one, for a missing
- * shard, a file that is damaged, a missing column, and a text or label that is not as the task has it.
+ * Reads the rows of `split` (train, validation, test, validation_matched, …) in `folder` from all its shards
+ * `<split>-00000-of-00002.parquet`, ….
+ * @throws Error that names the file, and the row if there is one, for a missing shard, a damaged file, a
+ * missing column, and a text or label that does not fit the task.
  */
 export async function readGlueParquet(
   entry: GlueEntry,
@@ -25,7 +29,7 @@ export async function readGlueParquet(
   return rows;
 }
 
-/** The split's files in order. */
+/** The files of the split, in order. */
 async function shardsOf(folder: string, split: string): Promise<string[]> {
   const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
   const shards = names.filter((name) =>
@@ -75,7 +79,7 @@ function glueRow(
   return { idx, texts, label: labelled ? labelOf(entry, row.label, where) : -1 };
 }
 
-/** A class id, which is an int64 (a bigint here) or narrower, or a score. */
+/** A class id (int64, a bigint here, or narrower) or a score. */
 function labelOf({ objective, labels }: GlueEntry, value: unknown, where: string): number {
   const label = typeof value === "bigint" ? Number(value) : value;
   const fits = typeof label === "number" &&

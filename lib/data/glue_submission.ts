@@ -1,6 +1,7 @@
 /**
- * Predictions as gluebenchmark.com takes them: a zip of `<file>.tsv`, each with the header `index, prediction` and a row
- * an example, classes written as the task's TSV files write them. (The diagnostic set AX is no task of its own.)
+ * Predictions in the format of gluebenchmark.com: a zip of `<file>.tsv`, each with the header
+ * `index, prediction` and one row per example, with classes written as in the task's TSV files. (The
+ * diagnostic set AX is not a task of its own.)
  */
 
 import { writeWhole } from "../files.ts";
@@ -8,9 +9,10 @@ import type { GlueTestSet } from "./glue.ts";
 import { type GlueEntry, glueEntry } from "./glue_tasks.ts";
 
 /**
- * The text of one submission file, for class ids or scores in the order of `set.examples`; scores are clipped to 0 … 5.
- * Throws an Error that names the example for another number of predictions, a class that the task does not have, and a
- * score that is not finite.
+ * Formats one submission file. `predictions` are class ids or scores in the order of `set.examples`; scores
+ * are clipped to 0 … 5.
+ * @throws Error when the number of predictions is wrong, and one that names the example for a class that the
+ * task does not have or a score that is not finite.
  */
 export function glueSubmission(set: GlueTestSet, predictions: readonly number[]): string {
   if (predictions.length !== set.examples.length) {
@@ -26,7 +28,10 @@ export function glueSubmission(set: GlueTestSet, predictions: readonly number[])
   return `index\tprediction\n${rows.join("")}`;
 }
 
-/** Writes `glueSubmission` to `<folder>/<set.file>.tsv`, whole or not at all, and returns the path. */
+/**
+ * Writes the result of `glueSubmission` to `<folder>/<set.file>.tsv`, completely or not at all, and returns
+ * the path. Throws as `glueSubmission` does.
+ */
 export async function writeGlueSubmission(
   folder: string,
   set: GlueTestSet,
@@ -39,7 +44,7 @@ export async function writeGlueSubmission(
   return path;
 }
 
-/** Three decimals, as the benchmark's own files have. */
+/** Three decimals, as in the benchmark's own files. */
 function scoreText(score: number, where: string): string {
   if (!Number.isFinite(score)) throw new Error(`${where}: the score is ${score}`);
   return Math.min(Math.max(score, 0), 5).toFixed(3);

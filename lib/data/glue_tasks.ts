@@ -1,8 +1,9 @@
 /**
- * GLUE's nine tasks (Wang et al. 2019) as one table: where the texts and the label stand, and how they are scored.
+ * A table of GLUE's nine tasks (Wang et al. 2019): the columns of the texts and the label, and the metrics.
  *
- * TSV columns as in the benchmark's own files; names, splits and label ids on the hub as in the data set `nyu-mll/glue`.
- * Metrics as GLUE's leaderboard scores the task; the first is the one that LoRA's and BoRA's papers report.
+ * TSV columns are those of the benchmark's own files; names, splits and label ids on the hub are those of the
+ * data set `nyu-mll/glue`. The metrics are those of GLUE's leaderboard; the first is the one that the papers
+ * of LoRA and BoRA report.
  */
 
 import type { MetricName } from "./task.ts";
@@ -13,24 +14,27 @@ export interface GlueEntry {
   readonly name: string;
   readonly description: string;
   readonly objective: "classification" | "regression";
-  /** Names of the classes by their ids on the hub; empty for a score. */
+  /** Names of the classes, by their ids on the hub; empty for scores. */
   readonly labels: readonly string[];
-  /** How TSV files and submissions write each class. */
+  /** The text for each class in TSV files and submissions. */
   readonly written: readonly string[];
   readonly metrics: readonly MetricName[];
-  /** Longest text in tokens where nobody asks for another: run_glue's 128, and 256 where many texts are longer. */
+  /** Default for the longest text in tokens: run_glue's 128, or 256 where many texts are longer. */
   readonly maxTokens: number;
-  /** Columns of train.tsv, in order: what a file without a header has. */
+  /** Columns of train.tsv, in order, which also apply to files without a header. */
   readonly columns: readonly string[];
-  /** The columns of the texts, one or two, and of the label. */
+  /** The columns of the texts (one or two) and of the label. */
   readonly texts: readonly string[];
   readonly label: string;
-  /** The hub's folder and its columns of the texts. */
+  /** The hub's folder, and the columns of the texts there. */
   readonly hub: string;
   readonly hubTexts: readonly string[];
-  /** Where dev and test come in two parts: the names of the parts, the headline's first. */
+  /** Names of the two parts of dev and test, if there are two; the first gives the headline score. */
   readonly parts?: readonly string[];
-  /** Whether the real files have rows that a line break inside a text has cut, and empty texts. */
+  /**
+   * True when the published files contain empty texts, and rows that were split by a line break within a
+   * text.
+   */
   readonly damaged?: boolean;
 }
 
@@ -123,7 +127,7 @@ export const glueEntries: readonly GlueEntry[] = [
     written: threeWays,
     metrics: ["accuracy"],
     maxTokens: 128,
-    // The dev files have label1 … label5 before gold_label, hence a header is asked of them.
+    // The dev files have label1 … label5 before gold_label, so they need a header.
     columns: [
       ...["index", "promptID", "pairID", "genre", ...parses],
       ...["sentence1", "sentence2", "label1", "gold_label"],
@@ -178,7 +182,7 @@ export const glueEntries: readonly GlueEntry[] = [
   },
 ];
 
-/** The entry of a name, as `glueEntries` spells it. Throws an Error that lists the names. */
+/** The entry with this name, spelled as in `glueEntries`. Throws an Error that lists the names. */
 export function glueEntry(name: string): GlueEntry {
   const found = glueEntries.find((entry) => entry.name === name);
   if (!found) {

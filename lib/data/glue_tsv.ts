@@ -1,28 +1,29 @@
-/** GLUE's original layout: one folder a task, its files tab-separated. */
+/** GLUE's original layout: one folder per task with tab-separated files. */
 
 import type { GlueEntry } from "./glue_tasks.ts";
 import { parseTsv, type TsvFile, type TsvRow } from "./tsv.ts";
 
 /** One row of a GLUE file, from TSV or parquet. */
 export interface GlueRow {
-  /** Place in the original file from 0: the hub's `idx`, and the index of a submission. */
+  /** Row number in the original file, from 0: the hub's `idx`, and the index in a submission. */
   readonly idx: number;
   readonly texts: readonly string[];
   /** Class id or score; −1 in a test file, as on the hub. */
   readonly label: number;
 }
 
-/** The columns of one file, and where its rows begin. */
+/** The columns of a file, and whether it has a header line. */
 interface Layout {
   readonly names: readonly string[];
   readonly headerLines: 0 | 1;
 }
 
 /**
- * Reads a train or dev file (`labelled`) or a test file. Throws an Error that names file and line for a wrong header, a
- * row with too few or too many cells, an empty text, a label that the task does not have, a last row that may be cut
- * short, and what parseTsv refuses. QQP's real files hold rows cut by line breaks within questions; in train and dev
- * those are left out as the hub leaves them out.
+ * Reads a train or dev file (`labelled`), or a test file. QQP's published files contain rows that were split
+ * by line breaks within questions: these are skipped in train and dev, as on the hub.
+ * @throws Error that names the file and line for a wrong header, a row with too few or too many cells, an
+ * empty text, a label that the task does not have, a last row that may be truncated, and what parseTsv
+ * rejects.
  */
 export function parseGlueTsv(
   entry: GlueEntry,
@@ -53,7 +54,10 @@ export function parseGlueTsv(
   return rows;
 }
 
-/** The header's columns; or, where line 1 is a row already (CoLA, and files made by cutting up others), the usual ones. */
+/**
+ * The header's columns; or, if line 1 is already a row (CoLA, and files cut from others), the default
+ * columns.
+ */
 function layoutOf(entry: GlueEntry, first: TsvRow, origin: string, labelled: boolean): Layout {
   const wanted = labelled ? [...entry.texts, entry.label] : entry.texts;
   const { cells } = first;
@@ -87,7 +91,7 @@ function textOf(text: string, entry: GlueEntry, column: string, where: string): 
   return text;
 }
 
-/** A class's id or a score; undefined for anything else. */
+/** A class id or a score; undefined for anything else. */
 function parseLabel({ objective, written }: GlueEntry, cell: string): number | undefined {
   if (objective === "regression") {
     return /^\d+(\.\d+)?$/.test(cell) && Number(cell) <= 5 ? Number(cell) : undefined;
@@ -107,7 +111,10 @@ function labelOf(entry: GlueEntry, cell: string, where: string): number {
   return label;
 }
 
-/** A cut class shows itself, a cut text or score does not: where one of these comes last, the file must end its line. */
+/**
+ * Throws an Error when the last row may be truncated. A truncated class name is recognised as invalid, but a
+ * truncated text or score is not: if one of these is the last column, the file must end in a line feed.
+ */
 function checkEnd(file: TsvFile, entry: GlueEntry, layout: Layout, origin: string, labelled: boolean): void {
   const tells = labelled && layout.names.at(-1) === entry.label && entry.objective === "classification";
   if (file.endsInLineFeed || tells) return;

@@ -1,4 +1,6 @@
-/** Two (word, gloss) pairs → is the second a direct or inherited hypernym of the first? (a pair task, as RTE). */
+/**
+ * A pair task, like RTE: two (word, gloss) pairs → is the second a direct or inherited hypernym of the first?
+ */
 
 import { hashOf, isDevKey, splitByKeys } from "./split.ts";
 import type { Task } from "./task.ts";
@@ -6,7 +8,7 @@ import { readSynsets, type Synset } from "./wordnet.ts";
 
 const devShare = 0.3;
 
-/** Hypernyms along the first `@` pointer of each synset, nearest first. */
+/** The hypernyms along the first `@` pointer of each synset, nearest first. */
 function ancestors(synset: Synset, byKey: ReadonlyMap<string, Synset>): Synset[] {
   const chain: Synset[] = [];
   for (let at: Synset | undefined = synset; at !== undefined;) {
@@ -17,7 +19,7 @@ function ancestors(synset: Synset, byKey: ReadonlyMap<string, Synset>): Synset[]
   return chain;
 }
 
-/** Every hypernym, by any path. */
+/** All hypernyms, by any path. */
 function allAncestors(synset: Synset, byKey: ReadonlyMap<string, Synset>): Set<string> {
   const found = new Set<string>();
   const stack = [synset];
@@ -46,7 +48,7 @@ export const hypernym: Task = {
   async load(options) {
     const synsets = await readSynsets("noun", options);
     const byKey = new Map(synsets.map((synset) => [synset.key, synset]));
-    // Each word with one hypernym 1 to 3 levels up, all lemmas of both on one side of the split.
+    // Each word with one hypernym 1 to 3 levels above it, if all lemmas of both are on one side of the split.
     const positives = synsets.flatMap((synset) => {
       const chain = ancestors(synset, byKey);
       const up = chain[hashOf(`level ${synset.key}`) % 3];
@@ -57,8 +59,8 @@ export const hypernym: Task = {
         pool: `${up.lexicographerFile} ${chain.length - chain.indexOf(up)} ${sideOf(up)[0]}`,
       }];
     });
-    // The hypernyms of other words, of one lexicographer file, depth and side: what a negative is drawn from, so that the
-    // second text alone tells nothing.
+    // Negatives are hypernyms of other words with the same lexicographer file, depth and side of the split,
+    // so that the second text alone does not reveal the label.
     const pools = new Map<string, Synset[]>();
     for (const { up, pool } of positives) pools.set(pool, [...pools.get(pool) ?? [], up]);
     const keyed = positives.flatMap(({ synset, up, pool }) => {

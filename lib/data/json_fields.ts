@@ -1,12 +1,15 @@
-/** One JSON object, with its numbers as they are written: JSON.parse rounds them to float64. */
+/** Parses one JSON object and keeps numbers as written; JSON.parse would round them to float64. */
 
-/** The value of each key: a string's text, or what is written in the place of another value. */
+/** The value of each key: the text of a string, or the source text of any other value. */
 export type JsonFields = ReadonlyMap<string, { readonly text: string; readonly isString: boolean }>;
 
 const string = String.raw`"[^"\\]*(?:\\.[^"\\]*)*"`;
 const tokens = new RegExp(String.raw`${string}|[{}[\],:]|[^\s{}[\],:"]+`, "g");
 
-/** Reads an object. Throws an Error for what is no JSON, no object, has a key twice, or half a surrogate pair. */
+/**
+ * Parses an object. Throws an Error for invalid JSON, anything but an object, a duplicate key, or a lone
+ * surrogate.
+ */
 export function parseFields(json: string): JsonFields {
   const value: unknown = JSON.parse(json);
   if (value === null || typeof value !== "object" || Array.isArray(value)) throw new NoObjectError();
@@ -34,7 +37,7 @@ export function parseFields(json: string): JsonFields {
   return fields;
 }
 
-/** What is written is another kind of JSON. */
+/** Thrown when the JSON is not an object. */
 export class NoObjectError extends Error {}
 
 function textOf(written: string): string {

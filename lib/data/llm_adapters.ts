@@ -1,16 +1,19 @@
 /**
- * The eight commonsense data sets of LLM-Adapters (Hu et al. 2023, github.com/AGI-Edgerunners/LLM-Adapters, `dataset/`)
- * as multiple choice: a JSON list of records whose `instruction` holds the question, its options and their names,
+ * The eight commonsense data sets of LLM-Adapters (Hu et al. 2023, github.com/AGI-Edgerunners/LLM-Adapters,
+ * `dataset/`) as multiple choice. Each file is a JSON list of records. `instruction` holds the question, its
+ * options and their names:
  *
  *     Please choose the correct answer to the question: … ¶¶ Answer1: … Answer2: … ¶¶ Answer format: answer1/answer2
  *
- * and whose `answer` is one of the names. BoolQ's names, true and false, are its options.
+ * `answer` is one of the names. BoolQ's names, true and false, are also its options.
  */
 
 import { inHashOrder } from "./split.ts";
 import type { Example, Task, TaskFamily } from "./task.ts";
 
-/** One data set: how its instructions begin. What comes before the question is no part of it. */
+/**
+ * A data set. `lead` is the text before the question in its instructions, which is not part of the question.
+ */
 interface DataSet {
   readonly name: string;
   readonly description: string;
@@ -47,14 +50,17 @@ const dataSets: readonly DataSet[] = [
 ];
 
 /**
- * The data set `name` ("boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge",
- * "openbookqa") from `folder`, which holds `<name>/train.json` and `<name>/test.json`; the latter is dev. Both sides come
- * in hash order, so that a prefix of either is a random sample of it.
+ * The LLM-Adapters task `name` ("boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy",
+ * "ARC-Challenge" or "openbookqa"), read from `folder`, which must contain `<name>/train.json` and
+ * `<name>/test.json`. The test file is used as dev. Both are in hash order, so a prefix of either is a random
+ * sample.
  *
- * A few ARC questions have 3 or 5 options instead of 4. So that all examples have as many texts, the shorter ones repeat
- * their first wrong option: whatever scores it gets, the right option wins or loses as it would without the repetition.
+ * A few ARC questions have 3 or 5 options instead of 4. Since all examples must have the same number of
+ * texts, shorter ones repeat their first wrong option. This does not change whether the correct option has
+ * the highest score.
  *
- * Throws an Error for another name; `load` throws one that names file and record (from 0) for what is malformed.
+ * @throws Error when there is no task `name`. `load` throws an Error that names the file and the record (from
+ * 0) of malformed data.
  */
 export function llmAdaptersTask(name: string, folder: string): Task {
   const found = dataSets.find((dataSet) => dataSet.name === name);
@@ -70,7 +76,8 @@ export function llmAdaptersTask(name: string, folder: string): Task {
     objective: "classification",
     labels: [],
     metrics: ["accuracy"],
-    // The longest at which 32 questions of five options fit the embedded encoder into bindings of 128 MiB.
+    // The longest for which 32 questions with five options fit the embedded encoder within bindings of 128
+    // MiB.
     maxTokens: 96,
     async load() {
       const read = async (side: string) => {
@@ -87,7 +94,7 @@ export function llmAdaptersTask(name: string, folder: string): Task {
   };
 }
 
-/** The family for `registry.ts`. */
+/** The task family for `registry.ts`. */
 export const llmAdapters: TaskFamily = {
   name: "llm-adapters",
   description: "LLM-Adapters' commonsense data sets, from their JSON files",
@@ -151,7 +158,10 @@ function parseInstruction({ name: dataSet, lead }: DataSet, instruction: string,
   return { question: parts[0], options: names.map((name, i): Option => ({ name, text: parts[i + 1] })) };
 }
 
-/** What stands before, between and after the markers "Answer1:", "Answer2:", …, each of which occurs once, in order. */
+/**
+ * The parts of the text before, between and after the markers "Answer1:", "Answer2:", …, each of which must
+ * occur once, in order.
+ */
 function splitAtMarkers(body: string, names: readonly string[], where: string): string[] {
   const parts: string[] = [];
   let start = 0;

@@ -1,28 +1,31 @@
-/** A task of the user's own: labelled texts, or pairs of texts, in tables. */
+/** A task from the user's own tables of labelled texts or pairs of texts. */
 
 import { inHashOrder } from "./split.ts";
 import { readTable, type TableRow } from "./table_file.ts";
 import type { Example, Split, Task } from "./task.ts";
 
-/** Where a task's examples are. */
+/** The files and columns of a task, for `readOwnTask`. */
 export interface OwnTaskOptions {
-  /** A `.tsv`, `.csv` or `.jsonl` file (see `readTable`). */
+  /**
+   * Path of the training examples: a `.tsv` (no quoting), `.csv` or `.jsonl` file. The first two need a
+   * header line.
+   */
   readonly train: string;
-  /** Another one; without it a tenth of train is held out. */
+  /** Path of the dev examples; if absent, a tenth of the training examples is held out. */
   readonly dev?: string;
   /** Column of the text. */
   readonly text: string;
-  /** Column of the second text, where examples are pairs. */
+  /** Column of the second text, if the examples are pairs. */
   readonly pair?: string;
-  /** Column of the class's name or, for regression, of the number. */
+  /** Column of the class name or, for regression, of the number. */
   readonly label: string;
-  /** Whether labels are numbers to be predicted; false by default. */
+  /** True when the labels are numbers to predict; default false. */
   readonly regression?: boolean;
-  /** Longest text in tokens; the rest is cut off. */
+  /** Longest text in tokens; longer texts are truncated. */
   readonly maxTokens: number;
 }
 
-/** One example before its label is a number. */
+/** One example whose label is not yet a number. */
 interface Labelled {
   readonly where: string;
   readonly texts: readonly string[];
@@ -30,11 +33,12 @@ interface Labelled {
 }
 
 /**
- * Reads a task from the user's tables. Classes are the labels of train, in sorted order: by size where all are whole numbers.
- * Without a dev file the last tenth of train in the order of a hash of its texts is dev, so that the split does not hang on
- * the rows' order and equal texts are on one side.
- * @throws Error naming the file, and the line where there is one, for what `readTable` refuses, an empty text or label, a
- * label that is no number or is not among train's, and for train of one label only.
+ * Reads a task from your own tables. The classes are the labels that occur in train, in sorted order
+ * (numerically if all are integers). Without a dev file, the last tenth of train in hash order becomes dev:
+ * the split does not depend on the order of the rows, and equal texts are on the same side.
+ * @throws Error that names the file, and the line if there is one, for an unreadable or malformed table, a
+ * missing column, an empty text or label, a label that is not a number (regression) or does not occur in
+ * train, and a train file whose labels are all the same.
  *
  * @example
  * ```ts
@@ -92,7 +96,7 @@ function classesOf(rows: readonly Labelled[]): string[] {
   const sorted = names.toSorted();
   if (!names.every((name) => /^-?\d+$/.test(name))) return sorted;
   const sizes = new Map(names.map((name) => [name, BigInt(name)]));
-  // 1 and 01 are two names of one size.
+  // 1 and 01 are two names of the same number.
   return sorted.toSorted((a, b) =>
     sizes.get(a)! < sizes.get(b)! ? -1 : Number(sizes.get(a)! > sizes.get(b)!)
   );
@@ -106,7 +110,10 @@ function classIn(labels: readonly string[], { where, label }: Labelled, train: s
   );
 }
 
-/** Decimal digits with what Python's `float` takes beside them; and float32, in which the loss is computed, must hold the number. */
+/**
+ * Accepts what Python's `float` accepts as a decimal number, if it is finite in float32, in which the loss is
+ * computed.
+ */
 function numberOf({ where, label }: Labelled): number {
   const isDecimal = /^\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*$/i.test(label);
   if (isDecimal && Number.isFinite(Math.fround(Number(label)))) return Number(label);
@@ -117,7 +124,7 @@ function numberOf({ where, label }: Labelled): number {
   );
 }
 
-/** The last tenth as dev; the cut is moved towards the beginning where it would part equal texts. */
+/** Holds out the last tenth as dev. The cut moves towards the start if it would separate equal texts. */
 function holdOut(examples: readonly Example[], path: string): Split {
   const key = ({ texts }: Example) => JSON.stringify(texts);
   const ordered = inHashOrder(examples, key);

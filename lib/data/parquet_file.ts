@@ -1,30 +1,40 @@
-/** Parquet files of strangers, unpacked in a thread that a bound on time and one on memory end: the library can be led to hang. */
+/**
+ * Reads untrusted parquet files in a worker thread with time and memory limits: a crafted file can make the
+ * library hang.
+ */
 
-/** What the thread is given. */
+/** The request to the thread. */
 export interface ParquetRequest {
   readonly file: ArrayBuffer;
   readonly columns: readonly string[];
 }
 
-/** What is in a file. */
+/** The content of a file. */
 export interface ParquetAnswer {
   /** Names of all its columns. */
   readonly present: readonly string[];
-  /** The columns that were asked for; no rows where one of them is not present. */
+  /** The rows with the requested columns; empty if one of the columns is missing. */
   readonly rows: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** The most bytes of a file, its footer, and the thread's heap: far beyond GLUE's, so that no file asks for all of the memory. */
+/**
+ * Limits in bytes for a file, its footer and the thread's heap. They are far above what GLUE needs, and keep
+ * a file from exhausting the memory.
+ */
 const most = { file: 2 ** 30, footer: 2 ** 24, heap: 2 ** 32 };
 
-/** Seconds that a file of so many bytes may take: some hundred times what GLUE's take on two cores, which read 100 MB in seconds. */
+/**
+ * Time limit in seconds for a file of this size: about a hundred times what GLUE's files take on two cores,
+ * which read 100 MB in seconds.
+ */
 function secondsFor(bytes: number): number {
   return 30 + bytes / 1e6;
 }
 
 /**
- * Reads `columns` of the file at `path`. Takes `seconds` at most: by default 30, and one more for each MB of the file.
- * @throws Error naming the file when it is damaged, beyond the bounds, or takes longer.
+ * Reads `columns` of the file at `path`. `seconds` is the time limit: by default 30, plus one per MB of the
+ * file.
+ * @throws Error that names the file when it is damaged, exceeds a limit, or takes too long.
  */
 export async function readParquet(
   path: string,
@@ -41,7 +51,9 @@ export async function readParquet(
   }
 }
 
-/** Throws for a file, or a footer by what the file's end says, that is beyond the bounds. */
+/**
+ * Throws an Error when the file, or its footer by the length stated at the file's end, exceeds the limits.
+ */
 async function readBounded(path: string): Promise<ArrayBuffer> {
   const { size } = await Deno.stat(path);
   if (size > most.file) throw new Error(`it has ${size} bytes, and ${most.file} are the most`);
@@ -83,7 +95,10 @@ async function readInThread(request: ParquetRequest, seconds: number): Promise<P
   }
 }
 
-/** Threads begin with a file or a data URL: where the library is imported over HTTP, a line that imports the module. */
+/**
+ * A worker thread can only start from a file or data URL. If the library is imported over HTTP, this is a
+ * data URL that imports the module.
+ */
 function threadModule(): URL {
   const { href, protocol } = new URL("./parquet_worker.ts", import.meta.url);
   if (protocol === "file:") return new URL(href);

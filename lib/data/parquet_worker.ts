@@ -1,16 +1,19 @@
-/** The thread that unpacks a parquet file for `parquet_file.ts`, which ends it when it takes too long or too much memory. */
+/**
+ * The worker thread that reads a parquet file for `parquet_file.ts`, which terminates it if it exceeds its
+ * time or memory.
+ */
 
 import { parquetMetadata, parquetReadObjects, parquetSchema } from "npm:hyparquet@1.31.5";
 import { compressors } from "npm:hyparquet-compressors@1.1.2";
 import type { ParquetAnswer, ParquetRequest } from "./parquet_file.ts";
 import { parentPort, workerData } from "node:worker_threads";
 
-/** The most bytes that one page, and all of them together, may unpack to: far beyond GLUE's. */
+/** Limits in bytes for one unpacked page and for all of them together, far above what GLUE needs. */
 const most = { page: 2 ** 28, all: 2 ** 31 };
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The library's, which unpack as much as a page's header says. */
+/** The library's decompressors with limits; on their own they unpack as much as a page's header states. */
 function boundedCompressors() {
   let all = 0;
   return Object.fromEntries(

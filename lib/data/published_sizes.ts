@@ -1,20 +1,21 @@
 /**
- * How large the data sets that are read from a folder are, as published, so that a dry run needs no files.
+ * Published sizes of the data sets that are read from a folder, so that a dry run needs no files.
  *
- * GLUE: rows, and bytes of train, on the data set card of `nyu-mll/glue` (Wang et al. 2019); a row's bytes are its characters,
- * 12 of label and index, and 4 a text. LLM-Adapters: rows of its `dataset/<name>/{train,test}.json` (Hu et al. 2023, Table 1;
- * the train rows sum to Commonsense170K's 170,420); the characters there are rough means, from no publication.
+ * GLUE: rows and bytes of train from the data set card of `nyu-mll/glue` (Wang et al. 2019). A row's bytes
+ * are its characters, 12 for label and index, and 4 per text. LLM-Adapters: rows of its
+ * `dataset/<name>/{train,test}.json` (Hu et al. 2023, Table 1; the train rows sum to Commonsense170K's
+ * 170,420). The numbers of characters there are rough means, not from a publication.
  */
 
-/** A data set by its sizes. */
+/** The sizes of a data set. */
 export interface PublishedSize {
   /** Training examples. */
   readonly train: number;
-  /** Examples of each dev set, the headline's first. */
+  /** Number of examples of each dev set; the first gives the headline score. */
   readonly dev: readonly number[];
-  /** Texts an example: 1, 2, or the question and its options. */
+  /** Texts per example: 1, 2, or the question and its options. */
   readonly texts: number;
-  /** Mean characters of a sequence: a text, two in one, or a question with one of its options. */
+  /** Mean number of characters per sequence: one text, a pair, or a question with one of its options. */
   readonly characters: number;
 }
 
@@ -41,13 +42,13 @@ const sizes: Readonly<Record<string, PublishedSize>> = {
   "social_i_qa": choice(33_410, 1_954, 3, 140),
   "hellaswag": choice(39_905, 10_042, 4, 310),
   "winogrande": choice(63_238, 1_267, 2, 110),
-  // A few questions have five options, and so every example has room for them.
+  // A few questions have five options, so every example has room for five.
   "ARC-Easy": choice(2_251, 2_376, 5, 130),
   "ARC-Challenge": choice(1_119, 1_172, 5, 155),
   "openbookqa": choice(4_957, 500, 4, 75),
 };
 
-/** The published size of a task that is read from a folder. Throws an Error that lists those known. */
+/** The published size of a task that is read from a folder. Throws an Error that lists the known tasks. */
 export function publishedSize(task: string): PublishedSize {
   if (Object.hasOwn(sizes, task)) return sizes[task];
   throw new Error(`no published size of ${task}; have ${Object.keys(sizes).join(", ")}`);

@@ -1,4 +1,7 @@
-/** Every task of the embedded suite, in the order of the tables, and every family of tasks read from a folder. */
+/**
+ * The tasks of the embedded suite, in the order of the tables, and the families of tasks that are read from a
+ * folder.
+ */
 
 import { commonsense } from "./commonsense.ts";
 import { glue } from "./glue.ts";
@@ -11,20 +14,30 @@ import type { Task, TaskFamily } from "./task.ts";
 import { valence } from "./valence.ts";
 import { wic } from "./wic.ts";
 
-/** Every task of the embedded suite. */
+/** All tasks of the embedded suite, which need no files of your own. */
 export const tasks: readonly Task[] = [supersense, hypernym, wic, valence, sentiment, spam, commonsense];
 
-/** Tasks that are read from a folder of the user's, by family. */
+/**
+ * All families of tasks that are read from a folder of your own files: GLUE and LLM-Adapters' commonsense
+ * tasks.
+ */
 export const families: readonly TaskFamily[] = [glue, llmAdapters];
 
-/** The task called `name`. Throws an Error that lists the names. */
+/**
+ * The embedded suite's task `name`, such as "sentiment".
+ * @throws Error that lists the names when there is no such task.
+ */
 export function taskByName(name: string): Task {
   const found = tasks.find((task) => task.name === name);
   if (!found) throw new Error(`no task "${name}"; have ${tasks.map((task) => task.name).join(", ")}`);
   return found;
 }
 
-/** The task called `name` of whichever family has it, to be read from `folder`. Throws an Error that lists the names. */
+/**
+ * The task `name` of any family, such as "RTE" or "boolq", read from `folder` (see `glueTask` and
+ * `llmAdaptersTask`).
+ * @throws Error that lists the names when there is no such task.
+ */
 export function taskFrom(name: string, folder: string): Task {
   const family = families.find(({ tasks }) => tasks.includes(name));
   if (!family) {

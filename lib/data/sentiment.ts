@@ -25,7 +25,7 @@ export const sentiment: Task = {
     const keyed = Object.entries({ amazon, imdb, yelp }).flatMap(([site, sentences]) =>
       (sentences as Sentence[]).map(({ text, class: label }, i) => ({
         example: { id: `${site} ${i}`, texts: [text.trim()], label },
-        // A sentence's own words: two copies of one sentence land on one side.
+        // The key is the sentence itself, so two copies of a sentence are on the same side of the split.
         keys: [text.trim().toLowerCase()],
       }))
     ).filter(({ keys: [key] }) => key !== "" && !seen.has(key) && seen.add(key));

@@ -1,4 +1,6 @@
-/** Subject and body of a mail → spam or ham: the SpamAssassin public corpus, the suite's long texts. */
+/**
+ * Subject and body of an email → spam or ham. From the SpamAssassin public corpus; the suite's longest texts.
+ */
 
 import { rareNpmFile, type RarePackage } from "../npm_files.ts";
 import { type Keyed, splitByKeys } from "./split.ts";
@@ -18,7 +20,7 @@ const folders: readonly [string, number][] = [
   ["spam-2", 1],
 ];
 
-/** The subject, and the body without markup and runs of white space. */
+/** The subject, and the body without markup and repeated white space. */
 function textOf(mail: string): { subject: string; text: string } {
   const headersEnd = mail.search(/\r?\n\r?\n/);
   const subject = mail.slice(0, headersEnd).match(/^Subject:(.*)$/mi)?.[1].trim() ?? "";

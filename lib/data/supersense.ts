@@ -1,4 +1,4 @@
-/** A WordNet gloss → the lexicographer file ("supersense") its synset was filed under by WordNet's editors. */
+/** A WordNet gloss → the lexicographer file ("supersense") in which WordNet's editors placed its synset. */
 
 import { splitByKeys } from "./split.ts";
 import type { Task } from "./task.ts";

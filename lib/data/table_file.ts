@@ -1,6 +1,7 @@
 /**
- * Columns of tables that users bring: `.csv`, and `.tsv` without quoting as GLUE ships it, both with a header and read as Python's
- * `csv` does (see `delimited.ts`); and `.jsonl`, an object a line. A byte-order mark is dropped, lines of white space are left out.
+ * Reads columns from the user's tables: `.csv`, and `.tsv` without quoting as GLUE ships it, both with a
+ * header and parsed as by Python's `csv` (see `delimited.ts`); and `.jsonl`, one object per line. A
+ * byte-order mark is dropped, and blank lines are skipped.
  */
 
 import { readText } from "../files.ts";
@@ -9,17 +10,17 @@ import { type JsonFields, NoObjectError, parseFields } from "./json_fields.ts";
 
 /** One record. */
 export interface TableRow {
-  /** File and line, for messages; of a record over several lines, the last one. */
+  /** File and line, for error messages; for a record that spans several lines, the last one. */
   readonly where: string;
-  /** The columns that were asked for, in that order. */
+  /** The cells of the requested columns, in that order. */
   readonly cells: readonly string[];
 }
 
 /**
- * Reads `columns` of the file at `path`. Numbers and booleans of a `.jsonl` come as they are written there: all digits
- * of 12345678901234567890, and 1.0 as another text than 1.
- * @throws Error naming the file, and the line where there is one, for another extension, text that is not UTF-8, a broken
- * record, a column that is missing or there twice, and a file without records.
+ * Reads `columns` of the file at `path`. Numbers and booleans in `.jsonl` are kept as written: all digits of
+ * 12345678901234567890, and 1.0 as a different text than 1.
+ * @throws Error that names the file, and the line if there is one, for another extension, text that is not
+ * UTF-8, a malformed record, a missing or duplicate column, and a file without records.
  */
 export async function readTable(path: string, columns: readonly string[]): Promise<TableRow[]> {
   const rows = await readRows(path, columns);
@@ -38,7 +39,7 @@ async function readRows(path: string, columns: readonly string[]): Promise<Table
   return choose(path, parseDelimited(text, dialect, path), columns);
 }
 
-/** The rows under the header, which is the first. */
+/** Selects `columns` from the rows; the first row is the header. */
 function choose(
   path: string,
   [header, ...rows]: readonly DelimitedRow[],

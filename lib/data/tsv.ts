@@ -1,30 +1,31 @@
 /**
- * Tab-separated text as GLUE ships it: a line a row, a tab between cells, and no quoting, so that a quote is plain text
- * (Python's `csv.QUOTE_NONE`, which transformers' and datasets' GLUE readers use).
+ * Tab-separated text as GLUE ships it: one row per line, tabs between cells, and no quoting, so quotes are
+ * ordinary text (Python's `csv.QUOTE_NONE`, which the GLUE readers of transformers and datasets use).
  */
 
 /** One row. */
 export interface TsvRow {
-  /** From 1, as editors count. */
+  /** Line number, from 1. */
   readonly line: number;
   readonly cells: readonly string[];
 }
 
-/** What a file holds. */
+/** The content of a file. */
 export interface TsvFile {
   readonly rows: readonly TsvRow[];
-  /** Whether the last row ends in a line feed; without one it may have been cut short. */
+  /** True when the last row ends in a line feed; without one it may be truncated. */
   readonly endsInLineFeed: boolean;
 }
 
 const lineFeed = 10;
 
 /**
- * Reads the bytes of a whole file. Only a line feed ends a row; a carriage return before it and a byte order mark at the
- * start are dropped. Rows may differ in their number of cells: the caller knows the columns.
+ * Parses the bytes of a whole file. Only a line feed ends a row; a carriage return before it, and a
+ * byte-order mark at the start, are dropped. Rows may have different numbers of cells; checking them is up to
+ * the caller, which knows the columns.
  *
- * Throws an Error that begins with `origin` and names the line for bytes that are not UTF-8, for a NUL (UTF-16, or no
- * text at all), and for a file without content.
+ * @throws Error that begins with `origin` and names the line for bytes that are not UTF-8, for a NUL (UTF-16
+ * or binary data), and for an empty file.
  */
 export function parseTsv(bytes: Uint8Array, origin: string): TsvFile {
   const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

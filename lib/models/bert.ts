@@ -1,14 +1,16 @@
 /**
- * BERT (Devlin et al. 2019) and RoBERTa (Liu et al. 2019), post-LN encoders that differ in their positions, their pooler and
- * their marks. For one sequence of T tokens, E, P and S the tables of tokens, positions and types:
+ * BERT (Devlin et al. 2019) and RoBERTa (Liu et al. 2019): post-LN encoders that differ in their positions,
+ * pooler and special tokens. For a sequence of T tokens, with E, P and S the token, position and token-type
+ * embeddings:
  *
  *     x⁰ = LN(E[ids] + P[places] + S[types])                                 T×d
  *     hˡ = LN(xˡ + W_o·MHA(xˡ) + b_o),   scores scaled by head size^−½
  *     xˡ⁺¹ = LN(hˡ + W₂·gelu(W₁·hˡ + b₁) + b₂)                               T×d
- *     the vector: x_0 of the last layer (RoBERTa), tanh(W_p·x_0 + b_p) (BERT)
+ *     text vector: x_0 of the last layer (RoBERTa), tanh(W_p·x_0 + b_p) (BERT)
  *
- * as transformers' `modeling_bert.py` and `modeling_roberta.py` have it, and with their names: a layer's path is that in
- * `…ForSequenceClassification`. The dropout of the trunk, which pretraining had, is left out: fine-tuning has the adapter's.
+ * This follows transformers' `modeling_bert.py` and `modeling_roberta.py`, including the names: a layer's
+ * path is its path in `…ForSequenceClassification`. The trunk's own dropout, used in pretraining, is left
+ * out; fine-tuning uses the adapter's dropout.
  */
 
 import type { Tensor } from "../graph/graph.ts";
@@ -21,19 +23,19 @@ import type { EncoderConfig } from "./hugging_face_config.ts";
 import type { LinearModule, LinearRole, Tracer } from "./model.ts";
 import { tableParts } from "./stored_weight.ts";
 
-/** Name of the tokens' table, after the prefix; it may lie in parts (see `tableParts`). */
+/** Name of the token embedding, without the prefix. It may be stored in parts (see `tableParts`). */
 export const tokenTable = "embeddings.word_embeddings.weight";
 
-/** Name of the pooler's layer, after the prefix. */
+/** Name of the pooler's layer, without the prefix. */
 export const poolerLayer = "pooler.dense";
 
-/** Names of the other two. */
+/** Names of the position and token-type embeddings, without the prefix. */
 const tables = {
   positions: "embeddings.position_embeddings.weight",
   types: "embeddings.token_type_embeddings.weight",
 };
 
-/** A layer's linear modules by the names that PEFT's users select them by: outputs and inputs. */
+/** The linear modules of one layer: path, target-module name, role, outputs and inputs. */
 function layerShapes(
   { width, inner }: EncoderConfig,
 ): readonly [path: string, target: string, role: LinearRole, m: number, n: number][] {
@@ -47,7 +49,10 @@ function layerShapes(
   ];
 }
 
-/** The linear layers adapters can attach to. As in PEFT, `output.dense` ends two paths a layer, and `dense` three. */
+/**
+ * The linear layers that adapters can be attached to. As in PEFT, the name `output.dense` matches two layers
+ * of each block, and `dense` three.
+ */
 export function linearsOf(config: EncoderConfig): LinearModule[] {
   const { prefix, width, pooler } = config;
   const ofLayers = Array.from(
@@ -72,7 +77,7 @@ export function linearsOf(config: EncoderConfig): LinearModule[] {
   }];
 }
 
-/** Shapes of every weight, by its name after the prefix. */
+/** Shapes of all weights, by name without the prefix. */
 export function weightShapes(config: EncoderConfig): Map<string, readonly number[]> {
   const { width, vocabulary, positions, types, layers, pooler } = config;
   const linear = (path: string, m: number, n: number): [string, readonly number[]][] => [
@@ -96,7 +101,7 @@ export function weightShapes(config: EncoderConfig): Map<string, readonly number
   ]);
 }
 
-/** ids [texts, length], lengths [texts] → the texts' vectors [texts, width]. */
+/** ids [texts, length], lengths [texts] → text vectors [texts, width]. */
 export function traceBert(config: EncoderConfig, tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor {
   const { prefix, layers, pooler } = config;
   let x = tracer.graph.scope(`${prefix}.embeddings`, () => embed(config, tracer, ids));
@@ -109,12 +114,12 @@ export function traceBert(config: EncoderConfig, tracer: Tracer, ids: Tensor, le
 }
 
 /**
- * Rows of the table of positions that a text's tokens take: one after the other from the first position on. A padding token that
- * is written in a text of RoBERTa's takes the row before that one, and is not counted (transformers'
- * `create_position_ids_from_input_ids`); BERT counts it like any other.
+ * The rows of the position table for a text's tokens: consecutive, starting at the first position. In
+ * RoBERTa, a padding token inside the text gets the row before the first position and is not counted
+ * (transformers' `create_position_ids_from_input_ids`). BERT counts it like any other token.
  */
 export function placesOf({ firstPosition }: EncoderConfig, ids: readonly number[]): number[] {
-  // The padding token's id where the family's positions begin after it; −1, which is no token's, where they begin at 0.
+  // The padding token's id in families whose positions start after it. Otherwise −1, which matches no token.
   const padding = firstPosition - 1;
   let next = firstPosition;
   return ids.map((id) => id === padding ? padding : next++);

@@ -1,23 +1,23 @@
-/** What tells one model's weights from another's, whatever files and folders they lie in. */
+/** Fingerprints that identify a model's weights by their values, regardless of files and folders. */
 
 import type { Encoder, Weight } from "./model.ts";
 import type { Packing } from "./packing.ts";
 import { PieceRoom, StoredWeight, tableOf } from "./stored_weight.ts";
 import { digestOfValues, hasDigests } from "./values_digest.ts";
 
-/** A weight's values, and the form that the model has them in. */
+/** Identifies the values of a weight and the format that they are stored in. */
 export interface WeightFingerprint {
-  /** SHA-256, in hexadecimal digits, of the values as little-endian float32, before they were packed. */
+  /** SHA-256, in hexadecimal digits, of the values as little-endian float32, before packing. */
   readonly sha256: string;
-  /** What they are stored as in their file, such as BF16; F32 where a model was made in memory. */
+  /** Dtype in the file, such as BF16; F32 for a model made in memory. */
   readonly dtype: string;
-  /** How they were packed after that, if they were. */
+  /** The packing, if the weight is packed. */
   readonly packing?: Packing;
 }
 
 /**
- * A weight's fingerprint; none in a browser, which reads and writes no adapters. Of a weight that is read from a file it is that of
- * the values that were read first; those that have not been read yet are read now.
+ * The fingerprint of a weight; undefined in a browser, which reads and writes no adapters. For a weight in a
+ * file it covers the values as they were first read; values that have not been read yet are read now.
  */
 export function fingerprintOf(weight: Weight, room?: PieceRoom): WeightFingerprint | undefined {
   if (!hasDigests()) return undefined;
@@ -26,7 +26,10 @@ export function fingerprintOf(weight: Weight, room?: PieceRoom): WeightFingerpri
     : { sha256: digestOfValues(weight.data), dtype: "F32" };
 }
 
-/** Fingerprints of a model's weights, by name; of a table that lies in parts, as a whole under its own name. */
+/**
+ * Fingerprints of a model's weights, by name. A table stored in parts has one fingerprint, under the table's
+ * name.
+ */
 export function fingerprintsOf({ weights, packed = new Map() }: Encoder): Map<string, WeightFingerprint> {
   const found = new Map<string, WeightFingerprint>();
   const room = new PieceRoom();

@@ -1,6 +1,7 @@
 /**
- * Models of the Hugging Face hub, kept where its Python library keeps them: `models--OWNER--NAME` in `HF_HUB_CACHE`,
- * `HF_HOME/hub` or `~/.cache/huggingface/hub`, blobs by their hash and links to them by snapshot.
+ * Models from the Hugging Face hub, cached in the same layout as its Python library: `models--OWNER--NAME` in
+ * `HF_HUB_CACHE`, `HF_HOME/hub` or `~/.cache/huggingface/hub`, with blobs named by hash and snapshots that
+ * link to them.
  */
 
 import type { Hash } from "node:crypto";
@@ -9,18 +10,21 @@ import { isFile, readText, writeWhole } from "../files.ts";
 import { RefusedRequest, request, steadily } from "../network.ts";
 import { readIndex } from "./hugging_face_weights.ts";
 
-/** Where models come from and where they are kept. */
+/** Where models are downloaded from and where they are cached. */
 export interface HubOptions {
-  /** Default: the public hub. */
+  /** URL of the hub. Default: the public hub. */
   readonly hubUrl?: string;
-  /** Default: the Python library's (see above). */
+  /**
+   * Folder of the cache. Default: that of Hugging Face's Python library (`HF_HUB_CACHE`, `HF_HOME/hub` or
+   * `~/.cache/huggingface/hub`).
+   */
   readonly cacheFolder?: string;
 }
 
-/** Sets of files that make a tokenizer, by preference. */
+/** Sets of files that each define a tokenizer, most preferred first. */
 const tokenizers = [["tokenizer.json"], ["vocab.json", "merges.txt"], ["vocab.txt"]];
 
-/** What an encoder's folder may hold beside its weights. */
+/** Files that an encoder's folder may contain besides its weights. */
 const descriptions = [
   "config.json",
   "tokenizer_config.json",
@@ -34,17 +38,18 @@ const weights = "model.safetensors";
 const index = `${weights}.index.json`;
 const shards = /^model(-\d+-of-\d+\.safetensors|\.safetensors\.index\.json)$/;
 
-/** Ids such as `roberta-base` or `FacebookAI/roberta-base`. */
+/** True for model ids such as `roberta-base` or `FacebookAI/roberta-base`. */
 export function isHubId(text: string): boolean {
   return /^\w[\w.-]*(\/\w[\w.-]*)?$/.test(text);
 }
 
 /**
- * The folder of model `id`, as its main branch was when it was first fetched: a snapshot that is in the cache whole is used
- * without asking the hub; what one lacks, such as a shard that its index names, is fetched. Only the files that an encoder needs
- * are fetched, the weights last, each checked by size and hash. A download that breaks off goes on from there the next time.
- * `HF_TOKEN` in the environment opens private and gated models.
- * @throws Error naming the model or the file and what to do.
+ * The local folder of model `id` at the commit of its main branch when it was first downloaded. A complete
+ * cached snapshot is used without contacting the hub; missing files, such as a shard that the index names,
+ * are downloaded. Only the files that an encoder needs are downloaded, the weights last, and each is checked
+ * by size and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and
+ * gated models.
+ * @throws Error that names the model or the file and says what to do.
  */
 export async function downloadModel(
   id: string,
@@ -56,7 +61,7 @@ export async function downloadModel(
   await Deno.mkdir(storage, { recursive: true });
   using lock = await Deno.create(`${storage}/.lock`);
   await lock.lock(true);
-  // Another process may have fetched it while this one waited.
+  // Another process may have downloaded it while this one waited for the lock.
   const cached = await cachedSnapshot(storage);
   if (cached?.isWhole) return cached.folder;
   try {
@@ -70,7 +75,7 @@ export async function downloadModel(
   }
 }
 
-/** Fetches what of the model's files is not there yet, and links to them. */
+/** Downloads the missing files of the model and links to them. */
 async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promise<string> {
   const accessToken = Deno.env.get("HF_TOKEN");
   const remote = { repo: id, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken)) };
@@ -91,7 +96,7 @@ async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promi
   return snapshot;
 }
 
-/** Removes a link to a blob that was not there, if there is one. */
+/** Removes a dangling link to a blob, if there is one. */
 async function removeLink(path: string): Promise<void> {
   try {
     await Deno.remove(path);
@@ -100,12 +105,12 @@ async function removeLink(path: string): Promise<void> {
   }
 }
 
-/** What may name a snapshot's folder. */
+/** True for a commit hash, which names a snapshot's folder. */
 function isCommit(text: string): boolean {
   return /^[0-9a-f]{40}$/.test(text);
 }
 
-/** Where the Python library keeps models. */
+/** The cache folder of Hugging Face's Python library. */
 function pythonsCache(): string {
   const env = (name: string) => Deno.env.get(name);
   const home = env("HF_HOME") ??
@@ -113,18 +118,18 @@ function pythonsCache(): string {
   return env("HF_HUB_CACHE") ?? `${home}/hub`;
 }
 
-/** A snapshot in the cache: whole, or the first file that it lacks. */
+/** A cached snapshot: complete, or with the first file that is missing. */
 type Snapshot =
   & { readonly folder: string }
   & ({ readonly isWhole: true } | { readonly isWhole: false; readonly lacks: string });
 
-/** The snapshot in the cache of the main branch, if there is one. */
+/** The cached snapshot of the main branch, if there is one. */
 async function cachedSnapshot(storage: string): Promise<Snapshot | undefined> {
   if (!await isFile(`${storage}/refs/main`)) return undefined;
   const commit = (await readText(`${storage}/refs/main`, 1000)).trim();
   if (!isCommit(commit)) return undefined;
   const folder = `${storage}/snapshots/${commit}`;
-  // Links to blobs that are not there are no files.
+  // isFile is false for links to missing blobs.
   const lacking = async (names: readonly string[]) => {
     const found = await Promise.all(names.map((name) => isFile(`${folder}/${name}`)));
     return names.filter((_, i) => !found[i]);
@@ -147,7 +152,7 @@ interface Remote {
   readonly revision?: string;
 }
 
-/** `request`, whose refusals say what they mean on the hub for one who has a token or none. */
+/** `request` with advice for the hub's error statuses, depending on whether a token was sent. */
 function hubRequest(hasToken: boolean): typeof fetch {
   return async (url, init) => {
     try {
@@ -160,7 +165,7 @@ function hubRequest(hasToken: boolean): typeof fetch {
   };
 }
 
-/** What to do about the hub's statuses that depend on who asks. */
+/** Advice for the hub's statuses that depend on who asks. */
 function adviceOn(status: number, hasToken: boolean): string | undefined {
   switch (status) {
     case 401:
@@ -180,7 +185,7 @@ function adviceOn(status: number, hasToken: boolean): string | undefined {
   }
 }
 
-/** The commit of the main branch, and the files to fetch from it in their order. */
+/** The commit of the main branch and the files to download, in order. */
 async function listing(remote: Remote): Promise<{ commit: string; entries: ListFileEntry[] }> {
   const { repo, hubUrl } = remote;
   const asked = async <T>(answer: () => Promise<T>): Promise<T> => {
@@ -201,7 +206,7 @@ async function listing(remote: Remote): Promise<{ commit: string; entries: ListF
   }
   const listed = await asked(() => Array.fromAsync(listFiles({ ...remote, revision: commit })));
   const files = new Map(listed.map((file) => [file.path, file]));
-  // "model-…" sorts before "model.…": the index comes after its shards.
+  // "model-…" sorts before "model.…", so the index is downloaded after its shards.
   const needed = files.has(weights)
     ? [weights]
     : [...files.keys()].filter((path) => shards.test(path)).toSorted();
@@ -213,21 +218,21 @@ async function listing(remote: Remote): Promise<{ commit: string; entries: ListF
   return { commit, entries: [...descriptions, ...needed].flatMap((path) => files.get(path) ?? []) };
 }
 
-/** A file's name among the blobs: the SHA-256 of a large file, git's SHA-1 of a small one. */
+/** The name of a file's blob: the SHA-256 of a large file (LFS), git's SHA-1 of a small one. */
 function hashOf({ path, lfs, oid }: ListFileEntry): string {
   const hash = lfs?.oid ?? oid ?? "";
   if (/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) return hash;
   throw new Error(`the hub gives ${path} the hash "${hash}", and that is none`);
 }
 
-/** Fetches what of the blob is not there yet. */
+/** Downloads a blob, or the rest of it. */
 async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Promise<void> {
   if (await isFile(blob)) return;
   const part = `${blob}.incomplete`;
   using file = await Deno.open(part, { create: true, read: true, write: true });
   const size = entry.lfs?.size ?? entry.size;
   const where = `"${entry.path}" of "${remote.repo}"`;
-  // Imported here so that a bundle for browsers, which have no such module, loads.
+  // Imported dynamically so that a bundle for browsers, which lack this module, still loads.
   const { createHash } = await import("node:crypto");
   const hash = entry.lfs ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
   const begin = await hashSoFar(file, hash);
@@ -237,7 +242,7 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
       hash.update(chunk);
       for (let written = 0; written < chunk.length;) written += await file.write(chunk.subarray(written));
       at += chunk.length;
-      // A server may send without end.
+      // A server may send more than it announced.
       if (at > size) break;
     }
   } catch (error) {
@@ -261,7 +266,7 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
   await Deno.rename(part, blob);
 }
 
-/** Hashes what is in the file, and stands at its end. */
+/** Hashes the file's content so far, which leaves the position at its end, and returns its size. */
 async function hashSoFar(file: Deno.FsFile, hash: Hash): Promise<number> {
   const buffer = new Uint8Array(2 ** 20);
   let at = 0;
@@ -271,7 +276,7 @@ async function hashSoFar(file: Deno.FsFile, hash: Hash): Promise<number> {
   return at;
 }
 
-/** The bytes of a remote file from `at` on. */
+/** The bytes of a remote file, starting at `at`. */
 async function chunksFrom(
   remote: Remote,
   path: string,
@@ -279,7 +284,7 @@ async function chunksFrom(
   size: number,
 ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
   if (at >= size) return ReadableStream.from([]);
-  // Over plain HTTP: byte ranges are all that going on takes.
+  // Plain HTTP instead of Xet: resuming only needs byte ranges.
   const blob = await downloadFile({ ...remote, path, xet: false });
   if (!blob) throw new Error("the file is gone");
   return blob.slice(at).stream();

@@ -1,21 +1,21 @@
-/** What a BERT-like encoder's `config.json` says, checked. */
+/** Reads and checks the `config.json` of BERT-like encoders. */
 
 import * as v from "npm:valibot@1.5.0";
 import type { Activation } from "../graph/ops/activation.ts";
 import { fitting, readJson } from "../files.ts";
 import type { HeadLayout } from "./model.ts";
 
-/** What tells one family of encoders from another. */
+/** The differences between families of encoders. */
 interface Family {
   /** The trunk's name in a model with a head. */
   readonly prefix: string;
-  /** transformers' class of the trunk with a head for whole texts. */
+  /** transformers' class for the trunk with a sequence-classification head. */
   readonly classifier: string;
-  /** Whether the first text's position is that of the padding token, plus one. */
+  /** Whether a text's first position is the padding token's id plus one. */
   readonly offsetPositions: boolean;
-  /** Whether the second text of a pair has tokens of type 1. */
+  /** Whether the tokens of a pair's second text have type 1. */
   readonly typedPairs: boolean;
-  /** Whether the trunk ends in a tanh layer over the first token. */
+  /** Whether the trunk ends in a pooler, a tanh layer on the first token. */
   readonly pooler: boolean;
   readonly head: HeadLayout;
 }
@@ -29,7 +29,7 @@ const robertaFamily: Family = {
   head: { module: "classifier", dense: "classifier.dense", projection: "classifier.out_proj" },
 };
 
-/** By `model_type`. To add one that differs in no more than this: a line here. */
+/** By `model_type`. To add a family that differs only in these fields, add a line here. */
 const families: Readonly<Record<string, Family>> = {
   roberta: robertaFamily,
   "xlm-roberta": { ...robertaFamily, classifier: "XLMRobertaForSequenceClassification" },
@@ -43,10 +43,10 @@ const families: Readonly<Record<string, Family>> = {
   },
 };
 
-/** `hidden_act` by transformers' names. */
+/** Activations by transformers' names in `hidden_act`. */
 const activations: Readonly<Record<string, Activation>> = { gelu: "gelu", gelu_python: "gelu", relu: "relu" };
 
-/** An encoder, as its configuration describes it. */
+/** The architecture of an encoder, from its configuration. */
 export interface EncoderConfig extends Family {
   readonly width: number;
   readonly layers: number;
@@ -55,11 +55,11 @@ export interface EncoderConfig extends Family {
   readonly activation: Activation;
   readonly epsilon: number;
   readonly vocabulary: number;
-  /** Rows of the position table, and which of them is a text's first token's. */
+  /** Number of rows of the position table, and the row of a text's first token. */
   readonly positions: number;
   readonly firstPosition: number;
   readonly types: number;
-  /** Standard deviation of weights before any training. */
+  /** Standard deviation of newly initialised weights. */
   readonly initializerRange: number;
 }
 
@@ -68,7 +68,7 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(1));
 const configSchema = v.looseObject({
   model_type: v.string(),
   hidden_size: count,
-  // Every layer's tensors are listed before the first is looked for.
+  // Bounded, because the names of all layers' tensors are listed before any tensor is read.
   num_hidden_layers: v.pipe(count, v.maxValue(10_000)),
   num_attention_heads: count,
   intermediate_size: count,
@@ -85,14 +85,14 @@ const configSchema = v.looseObject({
 
 /**
  * Reads `config.json`.
- * @throws Error naming the file, the field and its value, and what there may be in its place.
+ * @throws Error that names the file, the field and its value, and the values that are supported.
  */
 export async function readEncoderConfig(path: string): Promise<EncoderConfig> {
   return checkedConfig(path, await readJson(path, configSchema));
 }
 
 /**
- * What a `config.json` at `path` says, `json` being its content.
+ * Checks `json`, the content of the `config.json` at `path`.
  * @throws Error as `readEncoderConfig` does.
  */
 export function encoderConfigOf(path: string, json: unknown): EncoderConfig {

@@ -1,4 +1,6 @@
-/** Where the tensors of a Hugging Face folder lie: in `model.safetensors`, or in the shards that an index lists. */
+/**
+ * Locates the tensors of a Hugging Face folder: in `model.safetensors`, or in the shards that an index lists.
+ */
 
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
@@ -8,20 +10,24 @@ import { readSafetensorsHeader, type TensorPlace } from "./safetensors.ts";
 const single = "model.safetensors";
 const index = "model.safetensors.index.json";
 
-/** File names, so that no index leads out of its folder. */
+/** Plain file names only, so that an index cannot point outside its folder. */
 const indexSchema = v.looseObject({
   weight_map: recordOf(v.pipe(v.string(), v.regex(/^[\w.-]+$/))),
 });
 
-/** The tensors' names by the file that an index says they are in. Throws an Error that names what is wrong with the index. */
+/**
+ * The names of the tensors in each shard, by the shard's file name. Throws an Error that says what is wrong
+ * with the index.
+ */
 export async function readIndex(path: string): Promise<Map<string, string[]>> {
   const { weight_map } = await readJson(path, indexSchema);
   return Map.groupBy(Object.keys(weight_map), (name) => weight_map[name]);
 }
 
 /**
- * Every tensor of the checkpoint in `folder`, by its name there.
- * @throws Error naming the file when there is none, a file breaks the format, or a shard lacks what the index says it holds.
+ * Where every tensor of the checkpoint in `folder` is stored, by its name there.
+ * @throws Error that names the file when there is no checkpoint, a file is malformed, or a shard lacks a
+ * tensor that the index lists for it.
  */
 export async function readTensorPlaces(folder: string): Promise<Map<string, TensorPlace>> {
   if (await isFile(`${folder}/${single}`)) {

@@ -1,4 +1,6 @@
-/** Encoders from folders as transformers' `save_pretrained` writes them, or from the hub. */
+/**
+ * Loads encoders from folders in the format of transformers' `save_pretrained`, or from the Hugging Face hub.
+ */
 
 import { streamOf, uniform } from "../graph/random.ts";
 import { poolerLayer, tokenTable, weightShapes } from "./bert.ts";
@@ -14,19 +16,23 @@ import { configuredEncoder } from "./unloaded_encoder.ts";
 import { PassingDigest } from "./values_digest.ts";
 
 /**
- * Loads the encoder in the folder `source`, or, where there is no such folder, the hub's model of this id (see
- * `downloadModel`): `config.json` (`model_type` roberta, xlm-roberta or bert, MiniLM among these),
- * `model.safetensors` or its shards (F32, F16, BF16 or F64, all read as float32), and a tokenizer (see `readTokenizer`). Its
- * name is the folder's own, or the id.
+ * Loads a text encoder from the folder `source` or, if there is no such folder, from the Hugging Face hub by
+ * its id, such as `FacebookAI/roberta-base` (see `HubOptions` for the cache). Supported are the model types
+ * roberta, xlm-roberta and bert (which includes MiniLM). The folder must contain `config.json`,
+ * `model.safetensors` or its shards (F32, F16, BF16 or F64, all read as float32), and a tokenizer:
+ * `tokenizer.json`, `vocab.json` with `merges.txt`, or `vocab.txt`. The encoder's name is the folder's name
+ * or the id.
  *
- * Weights stay in their files until they are asked for, one at a time: keep the files as they are while the encoder is used.
- * Pairs of texts are one sequence, and the head is that of `…ForSequenceClassification`: dense, tanh and projection for
- * RoBERTa, a projection after the trunk's own pooler for BERT. A head in the checkpoint is not read.
+ * Weights are read from disk when they are needed, one at a time: do not change the files while the encoder
+ * is in use. A pair of texts is encoded as one sequence. The head is that of transformers'
+ * `…ForSequenceClassification`: dense, tanh and projection for RoBERTa; a projection on the pooler's output
+ * for BERT. A head in the checkpoint is ignored.
  *
- * A BERT that was saved without its pooler gets a fresh one, as in transformers, and `report` is told so in a line; it is trained
- * and saved with every adapter (see `Encoder.fresh`).
+ * If a BERT checkpoint lacks its pooler, the pooler is newly initialised, as in transformers, and `report`
+ * receives a one-line warning. It is then trained and saved with every adapter (see `Encoder.fresh`).
  *
- * @throws Error naming the file, the field or the tensor that is missing, malformed or of another shape than `config.json` says.
+ * @throws Error that names the file and the field or tensor that is missing, malformed, or does not have the
+ * shape that `config.json` implies.
  */
 export async function loadEncoder(
   source: string,
@@ -38,8 +44,8 @@ export async function loadEncoder(
 }
 
 /**
- * Where the files of the encoder `source` lie, after its download if need be, and the name it goes by.
- * @throws what `downloadModel` throws, and Error when `source` is no folder and no hub's id.
+ * The folder of the encoder `source`, downloaded if necessary, and its name.
+ * @throws what `downloadModel` throws, and Error when `source` is neither a folder nor a valid hub id.
  */
 export async function locateEncoder(
   source: string,
@@ -56,7 +62,7 @@ export async function locateEncoder(
   return { folder: await downloadModel(source, hub), name: source };
 }
 
-/** Reads the encoder in `folder` under a name. */
+/** Reads the encoder in `folder` and gives it `name`. */
 async function readEncoder(
   folder: string,
   name: string,
@@ -92,7 +98,10 @@ async function readEncoder(
   };
 }
 
-/** Every weight of the trunk that the checkpoint has, by its name in a model with a head: all, but perhaps for the pooler's. */
+/**
+ * The trunk's weights in the checkpoint, by their names in a model with a head. Only the pooler's may be
+ * missing.
+ */
 function storedWeights(
   folder: string,
   config: EncoderConfig,
@@ -128,7 +137,7 @@ function storedWeights(
 
 const poolerTensors = [`${poolerLayer}.weight`, `${poolerLayer}.bias`];
 
-/** Why a checkpoint with tensors of these names lacks some of its model's, and what to do. */
+/** Explains why a checkpoint with these tensor names lacks some of its model's, and what to do. */
 function reasonOf(prefix: string, names: readonly string[]): string {
   const table = names.find((name) => name.endsWith(`.${tokenTable}`));
   const before = table?.slice(0, -tokenTable.length);
@@ -143,14 +152,14 @@ function reasonOf(prefix: string, names: readonly string[]): string {
 }
 
 /**
- * The pooler's weights where the checkpoint has none: as widely spread as transformers', the biases 0. They depend on nothing but
- * their names and shapes, so that every load gives the same model.
+ * Initial weights of a pooler that the checkpoint lacks: random with transformers' standard deviation, and
+ * zero biases. They depend only on names and shapes, so every load gives the same model.
  */
 function drawnPooler(config: EncoderConfig, stored: ReadonlyMap<string, Weight>): Map<string, Weight> {
   const { prefix, width, pooler, initializerRange } = config;
   const [weight, bias] = poolerTensors.map((name) => `${prefix}.${name}`);
   if (!pooler || stored.has(weight)) return new Map();
-  // Uniform numbers in (−√3σ, √3σ) have the standard deviation σ.
+  // Uniform values in (−√3σ, √3σ) have standard deviation σ.
   const values = uniform(0, streamOf(weight), width * width, Math.sqrt(3) * initializerRange);
   return new Map([
     [weight, { shape: [width, width], data: values }],
@@ -158,7 +167,7 @@ function drawnPooler(config: EncoderConfig, stored: ReadonlyMap<string, Weight>)
   ]);
 }
 
-/** A tensor under its name, or a table's parts under theirs. */
+/** The weight under its name, or the parts of a large table under theirs. */
 function storedAs(name: string, place: TensorPlace, isTable: boolean): [string, Weight][] {
   if (!isTable) return [[name, new StoredWeight(place)]];
   const digest = new PassingDigest(place.shape[0] * place.shape[1]);
@@ -167,7 +176,7 @@ function storedAs(name: string, place: TensorPlace, isTable: boolean): [string, 
   ) => [part.name, new StoredWeight(place, [part.from, part.to], digest)]);
 }
 
-/** The trunk's tensors by their names without the prefix. */
+/** The trunk's tensors, by name without the prefix. */
 function trunkOf(prefix: string, places: ReadonlyMap<string, TensorPlace>): Map<string, TensorPlace> {
   const names = [...trunkNames(prefix, [...places.keys()])];
   const [own, both] = [...Map.groupBy(names, ([, own]) => own)].find(([, both]) => both.length > 1) ?? [];
@@ -182,8 +191,8 @@ function trunkOf(prefix: string, places: ReadonlyMap<string, TensorPlace>): Map<
 }
 
 /**
- * Of a checkpoint's tensors those of the trunk: their names without the prefix, as transformers has them today, by those in
- * the file. Older checkpoints call a norm's two `gamma` and `beta`; a bare trunk's have no prefix.
+ * Maps the trunk's tensor names in the file to their current names in transformers, without the prefix. Older
+ * checkpoints use `gamma` and `beta` for LayerNorm's weight and bias; a bare trunk has no prefix.
  */
 export function trunkNames(prefix: string, names: readonly string[]): Map<string, string> {
   const modern = (name: string) =>

@@ -1,25 +1,30 @@
-/** What a model is to adapters and trainers: weights by name, linear layers by path, and a function that traces it. */
+/**
+ * The interface of a model to adapters and trainers: weights by name, linear layers by path, and a function
+ * that builds its graph.
+ */
 
 import type { Graph, Tensor } from "../graph/graph.ts";
 import type { FusedActivation } from "../graph/ops/product.ts";
 import type { PackedWeight } from "./packing.ts";
 
-/** A weight as read from a checkpoint: row-major f32. */
+/** A weight as float32, row-major. */
 export interface Weight {
-  /** Extents, slowest first. */
+  /** Dimensions, outermost first (row-major). */
   readonly shape: readonly number[];
-  /** Its values; may be read from a file at each use (see `StoredWeight`): take them once, not in a loop. */
+  /**
+   * The values. Each access may read them from disk (see `StoredWeight`), so do not access this in a loop.
+   */
   readonly data: Float32Array<ArrayBuffer>;
 }
 
-/** The name that a packed weight's scales go by. */
+/** The name of a packed weight's scales. */
 export function scalesOf(name: string): string {
   return `${name}.scales`;
 }
 
 /**
  * The values of a weight.
- * @throws Error when the model has no such weight, or has it packed.
+ * @throws Error when the model has no such weight, or has it only in packed form.
  */
 export function denseWeight({ name: model, weights, packed }: Encoder, name: string): Weight {
   const found = weights.get(name);
@@ -32,107 +37,125 @@ export function denseWeight({ name: model, weights, packed }: Encoder, name: str
   );
 }
 
-/** What a linear layer is for, whatever a model calls it. */
+/** The role of a linear layer in the transformer, independent of the model's own names. */
 export type LinearRole = "query" | "key" | "value" | "attention output" | "feed-forward" | "other";
 
-/** A linear layer an adapter can attach to: `m` outputs, `n` inputs. */
+/** A linear layer that an adapter can be attached to, with weight [m, n]. */
 export interface LinearModule {
-  /** Path, such as `layer.0.attention.query`; its last part, or last two joined by `_`, is the target-module name. */
+  /**
+   * Path of the layer, such as `layer.0.attention.query`. The target-module name is its last part, or its
+   * last two joined by `_`.
+   */
   readonly path: string;
-  /** Name users select it by, such as `query` or `ffn_in`. */
+  /** Target-module name for `attach`, such as `query` or `ffn_in`. */
   readonly target: string;
-  /** What it is for: attention's products are counted by its queries. */
+  /** Role in the transformer. Query layers are used to count attention's products. */
   readonly role: LinearRole;
-  /** Outputs. */
+  /** Number of outputs. */
   readonly m: number;
-  /** Inputs. */
+  /** Number of inputs. */
   readonly n: number;
-  /** Present where the layer runs once a text (BERT's pooler), not once a token: counts of a token leave it out. */
+  /**
+   * True for a layer that runs once per text instead of once per token (BERT's pooler). Per-token counts
+   * leave it out.
+   */
   readonly perText?: true;
 }
 
-/** What a model's forward function is given to trace with. */
+/** What a model's `trace` function uses to build its graph. */
 export interface Tracer {
-  /** Where it is traced. */
+  /** The graph being built. */
   readonly graph: Graph;
-  /** A weight by its full name; trainable when the method trains the base. */
+  /** A weight by its full name; trainable if the method trains the base. */
   weight(name: string): Tensor;
-  /** One of the encoder's constants. */
+  /** One of the encoder's constants, by name. */
   constant(name: string): Tensor;
-  /** The linear layer at `path` with whatever adapter is attached there: activation(W x + bias + Δ) + residual. */
+  /** The linear layer at `path` including any adapter: activation(W x + bias + ΔW x) + residual. */
   linear(path: string, x: Tensor, options?: { activation?: FusedActivation; residual?: Tensor }): Tensor;
 }
 
-/** The layers of a task's head, by the names that the model's checkpoints give them. */
+/** The layers of the model's classification head, by their names in the model's checkpoints. */
 export interface HeadLayout {
-  /** What PEFT lists among `modules_to_save`; the layers' paths are this or begin with it. */
+  /** The module's name in PEFT's `modules_to_save`. The layers' paths are this name or begin with it. */
   readonly module: string;
-  /** A layer of the model's width, with tanh, under the projection. */
+  /** A dense layer with tanh before the projection, as wide as the model, if there is one. */
   readonly dense?: string;
-  /** The linear layer to the task's outputs. */
+  /** The linear layer that gives the task's outputs. */
   readonly projection: string;
 }
 
-/** The layers of a model's head: those it names, or one named `head`. */
+/** The layers of the model's head; by default one linear layer named `head`. */
 export function headLayoutOf({ head }: Pick<Encoder, "head">): HeadLayout {
   return head ?? { module: "head", projection: "head" };
 }
 
-/** Paths of the linear layers of a model's head, the first one first. */
+/** Paths of the linear layers of the model's head, in forward order. */
 export function headPathsOf(model: Pick<Encoder, "head">): string[] {
   const { dense, projection } = headLayoutOf(model);
   return [...dense ? [dense] : [], projection];
 }
 
-/** Two texts in one sequence of tokens. */
+/** Two texts encoded as one token sequence. */
 export interface PairTokens {
-  /** Token ids of the whole sequence, marks included. */
+  /** Token ids of the whole sequence, including special tokens. */
   readonly ids: number[];
-  /** Where the tokens of type 1 begin, in models that have two types of token. */
+  /** Index of the first token with token type 1, in models with two token types. */
   readonly second?: number;
 }
 
-/** An encoder of texts: token ids in, one vector a text out. */
+/** A text encoder: it maps token ids to one vector per text. */
 export interface Encoder {
   /** Name in results and in saved adapters. */
   readonly name: string;
-  /** By full name, linear layers as [outputs, inputs]. */
+  /** Weights by full name. Linear layers are [outputs, inputs]. */
   readonly weights: ReadonlyMap<string, Weight>;
-  /** Weights of linear layers that are stored in fewer bits, by name; they are not among `weights` (see `packModel`). */
+  /** Packed weights of linear layers by full name (see `packModel`). They are not in `weights`. */
   readonly packed?: ReadonlyMap<string, PackedWeight>;
-  /** Tables that no method trains, such as fixed position signals. */
+  /** Tables that no method trains, such as sinusoidal positions. */
   readonly constants: ReadonlyMap<string, Weight>;
-  /** The layers an adapter can attach to. */
+  /** The linear layers that an adapter can be attached to. */
   readonly linears: readonly LinearModule[];
   /**
-   * Paths of layers whose weights the checkpoint lacks: they are drawn, alike at every load. No adapter attaches to them; each
-   * trains them whole and saves them, as if they were among its `modulesToSave`.
+   * Paths of layers that the checkpoint lacks. They are newly initialised, with the same values at every
+   * load. No adapter is attached to them; instead they are fully trained and saved, as if listed in
+   * `modulesToSave`.
    */
   readonly fresh?: readonly string[];
-  /** Width of the vector a text becomes. */
+  /** Size of a text's vector. */
   readonly width: number;
-  /** Multiply-adds of one token through the linear layers (attention's own products, which grow with length, left out). */
+  /**
+   * Multiply-adds per token in the linear layers. Attention's own products, which grow with the sequence
+   * length, are not counted.
+   */
   readonly multiplyAddsPerToken: number;
-  /** Rows of its table of tokens: every id is below. */
+  /** Size of the vocabulary: every token id is below it. */
   readonly vocabulary: number;
-  /** Tokens of the longest sequence that the model has positions for, where it has a table of them. */
+  /** Longest sequence, in tokens, that the model's position table allows; absent without such a table. */
   readonly maxTokens?: number;
-  /** What the trunk is called in a model with a head; paths in a bare trunk lack it. Absent where there is but one form. */
+  /**
+   * Name of the trunk in a model with a head, such as `roberta`; paths in a bare trunk lack it. Absent for
+   * models that exist in one form only.
+   */
   readonly trunk?: string;
-  /** Head of the tasks this model is trained for; one linear layer named `head` where absent. */
+  /** The classification head's layers; if absent, one linear layer named `head`. */
   readonly head?: HeadLayout;
-  /** Token ids of a text, at least one and at most `maxTokens`. */
+  /**
+   * Token ids of a text: at least one and at most `maxTokens`, special tokens included. Longer texts are
+   * truncated.
+   */
   tokenize(text: string, maxTokens?: number): number[];
   /**
-   * Two texts as one sequence of at most `maxTokens`, the longer one cut first. Where a model has none, the texts of a pair
-   * are sequences of their own, and the head compares their vectors.
+   * Encodes two texts as one sequence of at most `maxTokens` tokens, truncating the longer text first. If the
+   * model lacks this function, each text of a pair is a sequence of its own, and the head compares the two
+   * vectors.
    */
   tokenizePair?(first: string, second: string, maxTokens: number): PairTokens;
-  /** The place of each token of a text, as `trace` takes it; counted from 0 where the model says nothing. */
+  /** The row of the position table for each token. If absent, positions count from 0. */
   placesOf?(ids: readonly number[]): number[];
   /**
-   * ids [texts, length] u32 and lengths [texts] u32 → [texts, width]. Two more inputs of the graph are there to be asked for,
-   * both [texts, length] u32: `places`, what `placesOf` gives, and `types`, 1 from `PairTokens.second` on, else 0.
+   * Builds the graph: ids [texts, length] u32 and lengths [texts] u32 → [texts, width]. It may use two more
+   * inputs of the graph, both [texts, length] u32: `places`, from `placesOf`, and `types`, 1 from
+   * `PairTokens.second` on, otherwise 0.
    */
   trace(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor;
 }

@@ -1,32 +1,37 @@
-/** Weights in fewer bits: f16, or int8 and int4 with one scale for each 64 values (symmetric, to nearest). */
+/**
+ * Packed weights: f16, or int8 and int4 with one scale for each 64 values (symmetric, rounded to nearest).
+ */
 
 import { groupSize } from "../graph/ops/packed_linear.ts";
 import { fingerprintOf, type WeightFingerprint } from "./fingerprint.ts";
 import type { Encoder, Weight } from "./model.ts";
 
-/** How a packed weight is stored. */
+/**
+ * Storage format of packed weights: `f16`, or `int8` and `int4` with one float32 scale for each 64 values.
+ */
 export type Packing = "f16" | "int8" | "int4";
 
-/** A packed weight: words as the kernels read them, and the scales of int8 and int4. */
+/** A packed weight in the layout that the kernels read. */
 export interface PackedWeight {
-  /** Extents of the matrix it stands for. */
+  /** Dimensions of the unpacked matrix, [outputs, inputs]. */
   readonly shape: readonly number[];
-  /** How it is stored. */
+  /** The storage format. */
   readonly packing: Packing;
-  /** The values, several to a word, lowest bits first. */
+  /** The packed values, several per 32-bit word, lowest bits first. */
   readonly words: Uint32Array<ArrayBuffer>;
-  /** One for each 64 values; none with f16. */
+  /** One scale for each 64 values; undefined for f16. */
   readonly scales: Float32Array<ArrayBuffer> | undefined;
-  /** What tells the weight that it was packed from; none in a browser. */
+  /** Fingerprint of the original weight; undefined in a browser. */
   readonly origin: WeightFingerprint | undefined;
 }
 
-/** The largest whole number that is used of either sign: 127, 7. */
+/** The largest magnitude of a quantised value. */
 const most = { int8: 127, int4: 7 } as const;
 
 /**
- * `weight` packed.
- * @throws Error when its extents are not multiples of 4, its size is none of 64, or a value does not fit f16.
+ * Packs `weight`.
+ * @throws Error when a dimension is not a multiple of 4, the size is not a multiple of 64, or a value exceeds
+ * f16's range.
  */
 export function pack(name: string, weight: Weight, packing: Packing): PackedWeight {
   const { shape, data } = weight;
@@ -62,7 +67,7 @@ export function pack(name: string, weight: Weight, packing: Packing): PackedWeig
   return { shape, packing, words, scales, origin: fingerprintOf(weight) };
 }
 
-/** The values that a packed weight stands for. */
+/** The values of a packed weight. */
 export function unpack({ shape, packing, words, scales }: PackedWeight): Weight {
   if (packing === "f16") return { shape, data: new Float32Array(new Float16Array(words.buffer)) };
   const bits = packing === "int8" ? 8 : 4;
@@ -75,7 +80,11 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
 }
 
 /**
- * A model whose linear layers' weights are packed, but for those that run once a text; everything else is as it was.
+ * Returns a copy of `model` whose linear layers are packed, to save GPU memory. Layers that run once per text
+ * (BERT's pooler) and all other weights stay as they are. Packed weights are frozen, and methods that change
+ * them or compute with them directly (full fine-tuning, ReLoRA, DoRA, HiRA) throw an Error.
+ * @throws Error when a layer's dimensions are not multiples of 4, its size is not a multiple of 64, or a
+ * value exceeds f16's range.
  *
  * @example
  * ```ts

@@ -1,11 +1,11 @@
 /**
- * What the `config.json` of well-known encoders says on the Hugging Face hub, so that a dry run needs no download. To add one:
- * an entry here.
+ * The `config.json` fields of well-known encoders on the Hugging Face hub, so that a dry run needs no
+ * download. To add one, add an entry here.
  */
 
 import { type EncoderConfig, encoderConfigOf } from "./hugging_face_config.ts";
 
-/** What RoBERTa's two sizes share. */
+/** Fields that both sizes of RoBERTa share. */
 const roberta = {
   model_type: "roberta",
   hidden_act: "gelu",
@@ -16,7 +16,7 @@ const roberta = {
   pad_token_id: 1,
 };
 
-/** What BERT's sizes and MiniLM share. */
+/** Fields that BERT's sizes and MiniLM share. */
 const bert = {
   model_type: "bert",
   hidden_act: "gelu",
@@ -31,7 +31,7 @@ const base = { hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12,
 const large = { hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 };
 const miniLm = { hidden_size: 384, num_hidden_layers: 6, num_attention_heads: 12, intermediate_size: 1536 };
 
-/** By the hub's id; RoBERTa's and BERT's also by the name without their owner. */
+/** By hub id; RoBERTa and BERT also by their old ids without an owner. */
 const published: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "roberta-base": { ...roberta, ...base },
   "FacebookAI/roberta-base": { ...roberta, ...base },
@@ -47,7 +47,7 @@ const published: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 /** The ids that `publishedConfig` knows. */
 export const publishedIds: readonly string[] = Object.keys(published);
 
-/** The configuration of the hub's model `id`; undefined where it is not one of `publishedIds`. */
+/** The configuration of the hub's model `id`; undefined if it is not in `publishedIds`. */
 export function publishedConfig(id: string): EncoderConfig | undefined {
   return Object.hasOwn(published, id) ? encoderConfigOf(id, published[id]) : undefined;
 }

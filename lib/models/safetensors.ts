@@ -1,20 +1,20 @@
 /**
- * The safetensors format, read strictly and written as its reference implementation writes it
+ * The safetensors format, read strictly and written as by its reference implementation
  * (github.com/huggingface/safetensors 0.8: README, "Format", and safetensors/src/tensor.rs):
  *
  *     u64 N, little-endian | N bytes: a JSON object in UTF-8, padded with spaces | data
  *
- * The object maps names to { dtype, shape, data_offsets: [begin, end] }, offsets into the data, and may map
- * `__metadata__` to an object of strings, or to null, which is read as if it were not there. Tensors are row-major and
- * little-endian, and cover the data without overlap or hole. WebGPU's hosts are little-endian, so typed arrays hold the
- * same bytes as the file.
+ * The object maps names to { dtype, shape, data_offsets: [begin, end] }, with offsets into the data. It may
+ * map `__metadata__` to an object of strings, or to null, which counts as absent. Tensors are row-major and
+ * little-endian, and cover the data without overlaps or gaps. WebGPU's hosts are little-endian, so typed
+ * arrays have the same bytes as the file.
  */
 
 import { descriptionBounds, writeWhole } from "../files.ts";
 import type { Weight } from "./model.ts";
 
-/** The format's dtypes and the bits of one element. */
-// deno-fmt-ignore: a row a size
+/** The format's dtypes, with the number of bits per element. */
+// deno-fmt-ignore: one row per size
 const bitsOf = {
   F4: 4,
   F6_E2M3: 6, F6_E3M2: 6,
@@ -24,53 +24,60 @@ const bitsOf = {
   C64: 64, F64: 64, I64: 64, U64: 64,
 } as const;
 
-/** A dtype, as the format names it. */
+/** A dtype, by its name in the format. */
 export type SafetensorsDtype = keyof typeof bitsOf;
 
 /** One tensor of a file. */
 export interface NamedTensor {
   readonly name: string;
-  /** The file it came from, for messages. */
+  /** The file it came from, for error messages. */
   readonly origin: string;
   readonly dtype: SafetensorsDtype;
   readonly shape: readonly number[];
-  /** Row-major and little-endian; a view of the file's bytes, which it keeps alive. */
+  /** Row-major and little-endian. This is a view of the file's bytes and keeps them in memory. */
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
-/** Where one tensor of a file lies. */
+/** The location of a tensor in its file. */
 export interface TensorPlace extends Omit<NamedTensor, "data"> {
-  /** First byte, counted from the beginning of the file, and the one after the last. */
+  /** First byte, counted from the start of the file, and the byte after the last. */
   readonly begin: number;
   readonly end: number;
 }
 
-/** What a file's header says: tensors by name, in the order of their data. */
+/** The content of a file's header: tensors by name, in the order of their data. */
 export interface SafetensorsHeader {
   readonly metadata: Readonly<Record<string, string>>;
   readonly places: ReadonlyMap<string, TensorPlace>;
 }
 
-/** What a file holds: tensors by name, in the order of their data. */
+/** The content of a file: tensors by name, in the order of their data. */
 export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
   readonly tensors: ReadonlyMap<string, NamedTensor>;
 }
 
-/** The reference implementation's limits: bytes of a header, and levels of its JSON (serde_json's). */
+/**
+ * The reference implementation's limits: size of the header in bytes, and nesting depth of its JSON
+ * (serde_json's).
+ */
 const { bytes: maxHeader, levels: maxDepth } = descriptionBounds;
 
 const again = "download or write the file again";
 
-/** Reads the file at `path`, its data not before its header fits its size. Throws what readSafetensorsHeader throws. */
+/**
+ * Reads the file at `path`. The header is checked against the file's size before the data are read. Throws as
+ * readSafetensorsHeader does.
+ */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   await readSafetensorsHeader(path);
   return parseSafetensors(await Deno.readFile(path), path);
 }
 
 /**
- * Reads the bytes of a whole file. Throws an Error that begins with `origin`, names the tensor and says
- * what is wrong if the file breaks the format, but for how numbers are spelled (2.0, 2e0 and -0 pass).
+ * Parses the bytes of a whole file. Throws an Error that begins with `origin`, names the tensor and says what
+ * is wrong when the file violates the format; only the notation of numbers is not checked (2.0, 2e0 and -0
+ * are accepted).
  */
 export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, origin: string): SafetensorsFile {
   const dataAt = 8 + headerLength(bytes, bytes.length, origin);
@@ -83,8 +90,8 @@ export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, origin: string)
 }
 
 /**
- * Reads the header alone of the file at `path`: what it holds and where. Throws what opening the file throws, and for a file
- * that breaks the format what parseSafetensors does.
+ * Reads only the header of the file at `path`: which tensors there are, and where. Throws what opening the
+ * file throws, and for a malformed file what parseSafetensors throws.
  */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
   using file = await Deno.open(path);
@@ -93,7 +100,7 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsHe
   return readPlaces(await readBytes(file, length), size, path);
 }
 
-/** The next `size` bytes, fewer where the file ends. */
+/** The next `size` bytes, or fewer at the end of the file. */
 async function readBytes(file: Deno.FsFile, size: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size;) {
@@ -104,7 +111,10 @@ async function readBytes(file: Deno.FsFile, size: number): Promise<Uint8Array<Ar
   return bytes;
 }
 
-/** N from a file's first bytes, where `size` bytes are enough to hold a header of N. */
+/**
+ * The header length N, from a file's first bytes. Throws an Error unless a file of `size` bytes can contain
+ * it.
+ */
 function headerLength(bytes: Uint8Array<ArrayBuffer>, size: number, origin: string): number {
   if (bytes.length < 8) throw new Error(`${origin}: ${bytes.length} bytes are no safetensors file: ${again}`);
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
@@ -119,7 +129,7 @@ function headerLength(bytes: Uint8Array<ArrayBuffer>, size: number, origin: stri
   return Number(length);
 }
 
-/** What a file of `size` bytes with this header holds. */
+/** The content of a file of `size` bytes with this header. */
 function readPlaces(header: Uint8Array, size: number, origin: string): SafetensorsHeader {
   const { __metadata__, ...entries } = parseHeader(header, origin);
   const metadata = __metadata__ ?? {};
@@ -160,7 +170,10 @@ function parseHeader(bytes: Uint8Array, origin: string): Record<string, unknown>
   }
 }
 
-/** Throws for what JSON.parse lets pass: deep nesting, half characters, and a key written twice. */
+/**
+ * Throws an Error for what JSON.parse accepts but the format does not: deep nesting, lone surrogates and
+ * duplicate keys.
+ */
 function checkJson(json: string): void {
   const open: Set<string>[] = [];
   let text = "";
@@ -182,7 +195,10 @@ function checkJson(json: string): void {
   }
 }
 
-/** The tensor that an entry of the header stands for: its data are among the `dataSize` bytes from `dataAt` on. */
+/**
+ * The tensor that an entry of the header describes. The file's data are `dataSize` bytes, starting at
+ * `dataAt`.
+ */
 function readPlace(
   name: string,
   entry: unknown,
@@ -230,25 +246,25 @@ function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((count) => Number.isSafeInteger(count) && count >= 0);
 }
 
-/** The product of a shape's extents; NaN where a product on the way passes 2^53 and would lose digits. */
+/** The product of a shape's dimensions; NaN when a partial product exceeds 2^53 and would lose precision. */
 function elementsOf(shape: readonly number[]): number {
   return shape.reduce((product, n) => Number.isSafeInteger(product * n) ? product * n : NaN, 1);
 }
 
-/** A value as a message shows it: JSON, cut where it is long. */
+/** A value as JSON for an error message, truncated if long. */
 function show(value: unknown): string {
   const json = String(JSON.stringify(value));
   return json.length > 80 ? `${json.slice(0, 80)}…` : json;
 }
 
-/** Bytes of one element. */
+/** Bytes per element. */
 export function bytesOfDtype(dtype: SafetensorsDtype): number {
   return bitsOf[dtype] / 8;
 }
 
 /**
- * The bytes of float32 values in a dtype, rounded to nearest, ties to even.
- * @throws Error for a dtype other than F32, F16, BF16 and F64, and for a value that is not finite or becomes so in it.
+ * Converts float32 values to the bytes of `dtype`, rounding to nearest, ties to even.
+ * @throws Error for a dtype other than F32, F16, BF16 and F64, and for a value that is not finite in it.
  */
 export function fromFloat32(
   name: string,
@@ -274,7 +290,8 @@ function roundedTo(name: string, dtype: SafetensorsDtype, values: Float32Array<A
     case "F64":
       return Float64Array.from(values);
     case "BF16": {
-      // BF16 is a float32's upper half: adding half a unit, less one where the unit's bit is even, rounds it.
+      // BF16 is the upper half of a float32. This rounds to nearest even: add half a unit, minus one if the
+      // unit's bit is even.
       const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
       return Uint16Array.from(words, (word) => (word + 0x7fff + (word >>> 16 & 1)) >>> 16);
     }
@@ -284,9 +301,9 @@ function roundedTo(name: string, dtype: SafetensorsDtype, values: Float32Array<A
 }
 
 /**
- * The values of an F32, F16, BF16 or F64 tensor: F16 and BF16 exactly, F64 rounded to the nearest float32.
- * F32 is a view of the file's bytes where they are aligned for one; the others are written to `into`, as long as the tensor,
- * where it is given. Throws an Error for any other dtype.
+ * Converts an F32, F16, BF16 or F64 tensor to float32: F16 and BF16 exactly, F64 rounded to nearest. For F32
+ * the result is a view of the file's bytes if they are aligned. Other dtypes are written to `into`, if given,
+ * which must be as long as the tensor. Throws an Error for any other dtype.
  */
 export function toFloat32(
   { name, origin, dtype, data }: NamedTensor,
@@ -323,9 +340,9 @@ export function toFloat32(
 }
 
 /**
- * The bytes of a file of F32 tensors in the order of their names, its `__metadata__` { format: "pt", … }, as
- * transformers asks. Throws an Error that names the tensor if shape and data disagree or the name is taken,
- * or the metadata that UTF-8 cannot hold.
+ * The bytes of a safetensors file with these tensors as F32, sorted by name. Its `__metadata__` is `metadata`
+ * and `format: "pt"`, which transformers requires. Throws an Error that names the tensor when its shape and
+ * data disagree or its name is not allowed, and one for metadata that UTF-8 cannot represent.
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, Weight>,
@@ -335,7 +352,7 @@ export function encodeSafetensors(
     if (!text.isWellFormed()) throw new Error(`metadata ${show(text)} holds half a surrogate pair: mend it`);
   }
   const sorted = [...tensors].sort(([a], [b]) => a < b ? -1 : 1);
-  // Joined by hand: an object would put names that are whole numbers first, whatever their data's place.
+  // Built by hand: an object would move integer-like names to the front, regardless of the order of the data.
   const entries = [`"__metadata__":${JSON.stringify({ format: "pt", ...metadata })}`];
   let size = 0;
   for (const [name, { shape, data }] of sorted) {
@@ -366,7 +383,7 @@ function checkWritable(name: string, shape: readonly number[], values: number): 
   }
 }
 
-/** Writes encodeSafetensors' bytes to `path`, whole or not at all: see writeWhole. */
+/** Writes the result of encodeSafetensors to `path`, completely or not at all (see writeWhole). */
 export async function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Weight>,

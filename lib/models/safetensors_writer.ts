@@ -1,24 +1,24 @@
-/** Safetensors files written tensor by tensor, so that no more than a piece of them need be in the host's memory. */
+/** Writes safetensors files tensor by tensor, with only one piece in memory at a time. */
 
 import { writeAll } from "../files.ts";
 import { bytesOfDtype, type SafetensorsDtype, type TensorPlace } from "./safetensors.ts";
 
-/** Bytes that are copied at a time. */
+/** Number of bytes copied at a time. */
 const pieceBytes = 4 * 2 ** 20;
 
-/** A tensor that is about to be written. */
+/** A tensor to be written. */
 export interface TensorSource {
   readonly name: string;
   readonly dtype: SafetensorsDtype;
   readonly shape: readonly number[];
-  /** Its bytes in order, asked for once. */
+  /** Its bytes in order; called once. */
   pieces(): AsyncIterable<Uint8Array<ArrayBuffer>>;
 }
 
 /**
- * Writes `tensors` to `path` as PyTorch's are: largest elements first, so that all are aligned, otherwise in their order;
- * the disk has them then.
- * @throws Error when a tensor's pieces are not as many bytes as its shape takes.
+ * Writes `tensors` to `path` in the order that safetensors uses for PyTorch: by decreasing element size, so
+ * that all are aligned, and otherwise in the given order. The file is flushed to disk before this returns.
+ * @throws Error when a tensor's pieces do not have as many bytes as its shape and dtype require.
  */
 export async function writeTensors(path: string, tensors: readonly TensorSource[]): Promise<void> {
   const ordered = tensors.toSorted((a, b) => bytesOfDtype(b.dtype) - bytesOfDtype(a.dtype));
@@ -37,7 +37,7 @@ export async function writeTensors(path: string, tensors: readonly TensorSource[
   await file.syncData();
 }
 
-/** The file's beginning up to its data: see `safetensors.ts`. */
+/** The file's header: see `safetensors.ts`. */
 function headerOf(tensors: readonly TensorSource[]): Uint8Array {
   let end = 0;
   const entries = tensors.map((tensor) => {
@@ -45,7 +45,7 @@ function headerOf(tensors: readonly TensorSource[]): Uint8Array {
     end += sizeOf(tensor);
     return [tensor.name, { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [begin, end] }];
   });
-  // transformers wants to be told the framework.
+  // transformers requires the framework to be stated.
   const json = JSON.stringify({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) });
   const text = new TextEncoder().encode(json);
   const length = Math.ceil(text.length / 8) * 8;
@@ -60,7 +60,7 @@ function sizeOf({ dtype, shape }: TensorSource): number {
 }
 
 /**
- * The bytes of a tensor of a file as they are, piece by piece; each piece holds only until the next one is asked for.
+ * The bytes of a tensor in a file, piece by piece. Each piece is valid only until the next one is requested.
  * @throws Error when the file has become shorter.
  */
 export async function* bytesAt(

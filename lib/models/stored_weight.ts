@@ -1,37 +1,42 @@
-/** Weights that stay in their file until they are asked for, so that a model need not fit into the host's memory. */
+/**
+ * Weights that stay in their file until they are needed, so that a model need not fit into the host's memory.
+ */
 
 import type { Weight } from "./model.ts";
 import { bytesOfDtype, type SafetensorsDtype, type TensorPlace, toFloat32 } from "./safetensors.ts";
 import { PassingDigest } from "./values_digest.ts";
 
-/** Values that are read and converted at a time. */
+/** Number of values that are read and converted at a time. */
 const pieceLength = 2 ** 20;
 
-/** Bytes that every WebGPU device can bind as one storage buffer. */
+/** Largest storage-buffer binding in bytes that every WebGPU device supports. */
 const largestBinding = 128 * 2 ** 20;
 
-/** A weight whose values come a piece at a time, so that they need not all be in memory at once. */
+/** A weight whose values are read in pieces, so that they need not all be in memory at once. */
 export interface WeightInPieces extends Weight {
-  /** Bytes of the values, as float32. */
+  /** Size of the values as float32, in bytes. */
   readonly bytes: number;
-  /** The values in order, piece by piece; each piece holds only until the next one is asked for, or `room` is used again. */
+  /**
+   * The values in order, piece by piece. Each piece is valid only until the next one is requested or `room`
+   * is reused.
+   */
   pieces(room?: PieceRoom): Iterable<Float32Array<ArrayBuffer>>;
 }
 
-/** True for weights that should be taken by their pieces. */
+/** True for weights that should be read in pieces. */
 export function isInPieces(weight: object): weight is WeightInPieces {
   return "pieces" in weight;
 }
 
 /**
- * Room for one piece at a time. Weights that are read one after the other should share one: V8 lets hundreds of megabytes of
- * arrays gather before it frees them.
+ * Buffers for one piece. Weights that are read one after the other should share them, because V8 accumulates
+ * hundreds of megabytes of arrays before it frees them.
  */
 export class PieceRoom {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly values: Float32Array<ArrayBuffer>;
 
-  /** For pieces of up to `length` values, each of up to 8 bytes in its file. */
+  /** For pieces of up to `length` values, each at most 8 bytes in its file. */
   constructor(length = pieceLength) {
     this.bytes = new Uint8Array(8 * length);
     this.values = new Float32Array(length);
@@ -39,17 +44,17 @@ export class PieceRoom {
 }
 
 /**
- * A tensor of a safetensors file, or some of its rows, as float32. Each use of `data` or `pieces` reads it anew and keeps
- * nothing: take it once, not in a loop.
+ * A tensor in a safetensors file, or a range of its rows, as float32. Each access to `data` or `pieces` reads
+ * the file and keeps nothing, so do not access them in a loop.
  */
 export class StoredWeight implements WeightInPieces {
   readonly shape: readonly number[];
   readonly #place: TensorPlace;
   readonly #digest: PassingDigest;
-  /** Place of the first value in the tensor. */
+  /** Index in the tensor of the first value. */
   readonly #first: number;
 
-  /** Rows `from` to `to` (not included), by default all; parts of one tensor share its `digest`. */
+  /** Rows `from` to `to` (exclusive), by default all. Parts of one tensor share its `digest`. */
   constructor(
     place: TensorPlace,
     [from, to]: readonly [number, number] = [0, place.shape[0]],
@@ -62,7 +67,7 @@ export class StoredWeight implements WeightInPieces {
     this.#first = from * row.reduce((a, b) => a * b, 1);
   }
 
-  /** How the values are stored. */
+  /** The dtype of the values in the file. */
   get dtype(): SafetensorsDtype {
     return this.#place.dtype;
   }
@@ -73,8 +78,8 @@ export class StoredWeight implements WeightInPieces {
   }
 
   /**
-   * Digest (see `digestOfValues`) of the whole tensor, also where this is a part of it: of the values as they were read for the
-   * first time. Those that have not been read yet are read now. Throws what `pieces` throws.
+   * Digest (see `digestOfValues`) of the whole tensor, even if this is only part of it. It covers the values
+   * as they were first read; values that have not been read yet are read now. Throws as `pieces` does.
    */
   digest(room: PieceRoom): string {
     const { taken } = this.#digest;
@@ -85,7 +90,7 @@ export class StoredWeight implements WeightInPieces {
     return this.#digest.value;
   }
 
-  /** All values. Throws what `pieces` throws. */
+  /** All values. Throws as `pieces` does. */
   get data(): Float32Array<ArrayBuffer> {
     const values = new Float32Array(this.bytes / 4);
     let at = 0;
@@ -97,9 +102,10 @@ export class StoredWeight implements WeightInPieces {
   }
 
   /**
-   * The values in order, piece by piece; each piece holds only until the next one is asked for, or `room` is used again.
-   * @throws what opening the file throws, and Error when it has become shorter, its dtype is none that holds floats, or a value is
-   * not finite: kernels need not let a NaN through, so it might never show in the loss.
+   * The values in order, piece by piece. Each piece is valid only until the next one is requested or `room`
+   * is reused.
+   * @throws what opening the file throws, and Error when the file has become shorter, its dtype is not a
+   * float type, or a value is not finite: kernels may drop a NaN, so it might never show in the loss.
    */
   pieces(
     room: PieceRoom = new PieceRoom(Math.min(pieceLength, this.bytes / 4)),
@@ -144,14 +150,17 @@ function sizeOf({ shape }: { readonly shape: readonly number[] }): number {
   return shape.reduce((a, b) => a * b, 1);
 }
 
-/** Whether all are: 0 · ∞ and 0 · NaN are NaN, and so is any sum with one (ten times as fast as `every(Number.isFinite)`). */
+/**
+ * True when all values are finite: 0 · ∞ and 0 · NaN are NaN, which makes the sum NaN. Ten times as fast as
+ * `every(Number.isFinite)`.
+ */
 function areFinite(values: Float32Array): boolean {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += 0 * values[i];
   return sum === 0;
 }
 
-/** Rows `from` to `to` of a table, under the name they go by. */
+/** Rows `from` to `to` (exclusive) of a table, stored under `name`. */
 export interface TablePart {
   readonly name: string;
   readonly from: number;
@@ -159,8 +168,8 @@ export interface TablePart {
 }
 
 /**
- * The parts that a table [rows, n] is kept in, as equal as can be, each small enough for every device to bind: one under the
- * table's own name, or several under names such as `table[0:25133]`.
+ * The parts in which a table [rows, n] is stored: of nearly equal size, and each small enough for every
+ * device to bind. A single part has the table's own name; several have names such as `table[0:25133]`.
  */
 export function tableParts(name: string, [rows, n]: readonly number[]): TablePart[] {
   const count = Math.ceil(rows / Math.floor(largestBinding / (4 * n)));
@@ -171,15 +180,15 @@ export function tableParts(name: string, [rows, n]: readonly number[]): TablePar
   });
 }
 
-/** What the name of a part ends in. */
+/** The suffix of a part's name. */
 const partOf = /\[\d+:\d+\]$/;
 
-/** True for the name of one of several parts. */
+/** True for the name of a part of a table. */
 export function isTablePart(name: string): boolean {
   return partOf.test(name);
 }
 
-/** The name of the table that a part is of; other names as they are. */
+/** The name of the table that a part belongs to; other names are returned unchanged. */
 export function tableOf(name: string): string {
   return name.replace(partOf, "");
 }

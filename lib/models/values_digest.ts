@@ -1,13 +1,16 @@
-/** Digests of weights' values, which tell one model from another whatever files the values lie in. */
+/** Digests of weight values, which identify a model regardless of its files. */
 
 import type { Hash } from "node:crypto";
 
-/** Whether there are digests: not in a browser, where no folders of models and adapters are read or written. */
+/**
+ * True when digests can be computed. A browser has none, and reads and writes no folders of models and
+ * adapters.
+ */
 export function hasDigests(): boolean {
   return globalThis.process?.getBuiltinModule?.("node:crypto") !== undefined;
 }
 
-/** A SHA-256 that takes its bytes in parts. Not an import: a browser must be able to load what loads this. */
+/** An incremental SHA-256. Not a static import, because a browser must be able to load this module. */
 function newHash(): Hash {
   return globalThis.process.getBuiltinModule("node:crypto").createHash("sha256");
 }
@@ -21,21 +24,23 @@ export function digestOfValues(values: Float32Array<ArrayBuffer>): string {
   return newHash().update(bytesOf(values)).digest("hex");
 }
 
-/** The same of a tensor whose values pass by in order, piece by piece, as they are read for some other use. */
+/**
+ * The same digest, computed incrementally while a tensor's values are read, in order, for another purpose.
+ */
 export class PassingDigest {
   #hash: Hash | undefined = newHash();
   #taken = 0;
   #digest = "";
 
-  /** Of so many values. */
+  /** For a tensor of `size` values. */
   constructor(private readonly size: number) {}
 
-  /** Values that have been taken: the place of the next one. */
+  /** Number of values taken so far, which is the index of the next one. */
   get taken(): number {
     return this.#taken;
   }
 
-  /** Takes the values that begin at place `at`, if they are the next ones. */
+  /** Takes the values that start at index `at`; ignores them unless they are the next ones. */
   take(at: number, values: Float32Array<ArrayBuffer>): void {
     if (at !== this.#taken || !this.#hash) return;
     this.#hash.update(bytesOf(values));
@@ -45,7 +50,7 @@ export class PassingDigest {
     this.#hash = undefined;
   }
 
-  /** The digest. Throws an Error before all values have been taken. */
+  /** The digest. Throws an Error if not all values have been taken. */
   get value(): string {
     if (this.#hash) throw new Error(`${this.#taken} of ${this.size} values have passed`);
     return this.#digest;

@@ -32,7 +32,7 @@ ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
 The first run fetches the other libraries, 190 MB.
 `;
 
-/** The peers that are here, and the page's sentence on all of them. */
+/** Finds out which peers are available, and writes the page's sentence on all of them. */
 async function peersHere(): Promise<{ absent: readonly Library[]; about: string }> {
   const torch = await torchVersion();
   const on = (place: Peer["place"]) =>
@@ -101,7 +101,7 @@ async function main(): Promise<void> {
       );
       console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
     }
-    // After every group: a run that is cut short leaves what it has.
+    // Written after every group, so that an interrupted run keeps what it has.
     if (rows.length > 0) {
       page = await benchPage.write(out, { schemaVersion: 1, environment, about, rows });
     }
@@ -109,7 +109,7 @@ async function main(): Promise<void> {
   console.log(page);
 }
 
-/** The entries of all libraries but those left out. */
+/** The entries of all libraries for which `leftOut` is false. */
 function without<T>(
   entries: Readonly<Partial<Record<Library, T>>> = {},
   leftOut: (library: Library) => boolean,
@@ -118,5 +118,5 @@ function without<T>(
 }
 
 await runCommand(main);
-// The peers keep their devices open and with them the event loop.
+// The peers keep their devices open, and with them the event loop.
 Deno.exit(0);

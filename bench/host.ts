@@ -41,7 +41,7 @@ const systems: Readonly<Record<string, System>> = {
 
 const help = `deno task host [options]
 
-  --steps N   replayed steps, 2 to 1000 (default: 200)
+  --steps N   number of steps to replay, 2 to 1000 (default: 200)
   --out DIR   where to write (default: results)
   --help      this text
 `;

@@ -21,15 +21,15 @@ const help = `deno task bench [group…] [options]
 Groups (default: all):
 ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
 
-  --only TEXT only works whose name holds it, such as 512×768×768
-  --laps N    laps of every work, 2 to 100 (default: 5, or 3 of slow works); more for deno task compare
-  --like FILE as many runs a lap as in this bench.json, so that the two compare
-  --alone     this library without its peers
-  --autotune  takes the fastest of this library's kernels for each product; see --autotune of deno task reproduce
+  --only TEXT only works whose names contain TEXT, such as 512×768×768
+  --laps N    laps per work, 2 to 100 (default: 5, or 3 for slow works); use more for deno task compare
+  --like FILE use the same runs per lap as this bench.json, so that deno task compare can compare the two
+  --alone     run this library without its peers
+  --autotune  use the fastest of this library's kernels for each matrix product; see deno task reproduce --help
   --out DIR   where to write (default: results)
   --help      this text
 
-The first run fetches the other libraries, 190 MB.
+The first run downloads the other libraries (190 MB).
 `;
 
 /** Finds out which peers are available, and writes the page's sentence on all of them. */

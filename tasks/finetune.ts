@@ -44,7 +44,7 @@ with this library, or anywhere after deno task merge.
   --alpha N            α: the update is scaled by α/r, by α/√r in rsLoRA (default: the method's own, for most 16)
   --blocks N           number of blocks of BoRA and related methods, or auto (default: the method's own; BoRA's is auto)
   --dropout P          dropout on the adapter's input (default: 0.05)
-  --target NAME        target modules: the layers to adapt, by name (repeatable; default: ${defaultTarget.join(" and ")})
+  --target NAME        target modules, by name (repeatable; default: ${defaultTarget.join(" and ")})
   --learning-rate R    default: 3e-4
   --warmup-steps N     warm-up steps of the learning rate (default: a warm-up ratio of ${suiteWarmupRatio})
   --epochs N           default: 3

@@ -44,7 +44,6 @@ export function singularValues(matrix: Float64Array, rows: number, cols: number)
  * `threshold`; the default is the BoRA paper's (arXiv 2508.06953).
  * @throws Error as `singularValues` does, or when the threshold is negative or NaN.
  *
- *
  * @example
  * ```ts
  * import assert from "node:assert/strict";

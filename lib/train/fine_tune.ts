@@ -104,7 +104,6 @@ export function encodeExamples(model: Encoder, task: Task, examples: readonly Ex
  * or to evaluate on, and when the checkpoint is damaged or belongs to another run (the file stays as it is);
  * DivergedError when a loss or gradient is not finite.
  *
- *
  * @example
  * ```ts
  * import { attach, fineTune, FrozenWeights, loadUseLite, lora, openGpu, taskByName } from "@bora/webgpu";

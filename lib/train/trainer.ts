@@ -70,7 +70,6 @@ interface StepProgram {
 /**
  * Trains one model with one adapter on one set of examples. It owns GPU memory: declare it with `using`.
  *
- *
  * @example
  * ```ts
  * import assert from "node:assert/strict";

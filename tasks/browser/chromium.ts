@@ -21,7 +21,6 @@ const args = [
 /**
  * A page on its own site. `await using` closes everything.
  *
- *
  * @example
  * ```ts ignore
  * await using chromium = await ChromiumPage.open({ entry: new URL("sums.ts", import.meta.url) });

@@ -27,8 +27,8 @@ there is nothing to compare, otherwise with 0.
   --out FILE       also write the page to this file
   --help           this text
 
-To compare speed, run both sides in alternation, at least three times, each run into its own folder. To compare
-with a commit, sh tasks/compare_with.sh does this:
+To compare speed, run both sides in alternation, at least three times, each run into its own folder, as below. sh
+tasks/compare_with.sh does this with a commit:
 
   deno task bench products --alone --laps 15 --out base/1
   deno task bench products --alone --laps 15 --like base/1/bench.json --out head/1

@@ -28,7 +28,7 @@ const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --lab
 Fine-tunes an adapter and a head on a table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object
 per line). Prints the scores on dev after every epoch, and writes the last or best epoch's adapter to DIR in PEFT's layout,
 with the names of the classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA and GraLoRA; the other methods load
-with this library, or anywhere after deno task merge.
+with this library, and those that can be merged load anywhere after deno task merge.
 
   --model SOURCE       RoBERTa, XLM-RoBERTa or BERT: a folder, or an id of the Hugging Face hub
   --train FILE         the training examples

@@ -1,6 +1,6 @@
 /**
- * `announce.ts FLAG SIZE`: says how much comes, before a command fetches the libraries that the bench races and Deno's cache does not
- * have. FLAG is how the command finds their versions, --lock=FILE or --no-lock.
+ * `announce.ts FLAG SIZE`: prints the download size of the bench's libraries before a command fetches those
+ * that Deno's cache lacks. FLAG says how the command finds their versions: --lock=FILE or --no-lock.
  */
 
 const [flag, size] = Deno.args;

@@ -1,15 +1,15 @@
-/** Which groups and works the command line of `deno task bench` asks for. */
+/** Selects the groups and works that the command line of `deno task bench` asks for. */
 
 import { UsageError } from "../tasks/usage.ts";
 import type { Group, Work } from "./work.ts";
 
-/** A group with those of its works that are run. */
+/** A group, with the works of it that are run. */
 export interface ChosenGroup {
   readonly group: Group;
   readonly works: readonly Work[];
 }
 
-/** The groups of these names, or all where there are none. Throws a UsageError that lists the names. */
+/** The groups with these names, or all if there are no names. Throws a UsageError that lists the names. */
 export function groupsOf(groups: readonly Group[], names: readonly string[]): Group[] {
   const unknown = names.find((name) => groups.every((group) => group.name !== name));
   if (unknown !== undefined) {
@@ -18,7 +18,7 @@ export function groupsOf(groups: readonly Group[], names: readonly string[]): Gr
   return groups.filter(({ name }) => names.length === 0 || names.includes(name));
 }
 
-/** The works whose name holds `text`. Throws a UsageError where there is none in any group. */
+/** The works whose names contain `text`. Throws a UsageError if there is none in any group. */
 export function worksHolding(chosen: readonly ChosenGroup[], text: string): ChosenGroup[] {
   const held = chosen.map(({ group, works }) => ({
     group,

@@ -1,6 +1,6 @@
 /**
- * `deno task costs`: this library against itself: BoRA against LoRA, a step against the best product, merged against bare
- * inference, and how time grows with the counted work. Writes results/costs.{md,json}.
+ * `deno task costs`: compares this library with itself: BoRA with LoRA, a step with the best matrix product,
+ * merged with bare inference, and how time grows with the counted work. Writes results/costs.{md,json}.
  */
 
 import { parseArgs } from "node:util";
@@ -26,19 +26,22 @@ const help = `deno task costs [options]
   --help      this text
 `;
 
-/** Laps of every work, in turn, and the milliseconds that one lap is to take about. */
+/** Laps per work, run in alternation, and the target milliseconds per lap. */
 const [laps, lapMilliseconds] = [9, 400];
 
-/** Works that are timed in turn, and what is made of the times (milliseconds a run, one entry a lap each). */
+/**
+ * Works that are timed in alternation, and the value computed from their times (milliseconds per run, one
+ * entry per lap).
+ */
 interface Measure {
   readonly name: string;
   readonly goal: string;
   readonly works: readonly Work[];
-  /** One value a lap, from the works' times in that lap. */
+  /** The measure in one lap, from the works' times in that lap. */
   value(times: readonly number[]): number;
 }
 
-/** Time of the last over time of the first. */
+/** The time of the last work divided by that of the first. */
 const ratio = (times: readonly number[]) => times.at(-1)! / times[0];
 
 function growth(name: string, works: readonly Work[]): Measure {
@@ -47,15 +50,15 @@ function growth(name: string, works: readonly Work[]): Measure {
 
 const [lora, bora] = [methodByName("LoRA"), methodByName("BoRA")];
 
-/** A training step of r = 8. */
+/** A training step at r = 8. */
 const stepOf = (gpu: Gpu, model: ShapedEncoder, label: string, method: string, options: object = {}) =>
   step(gpu, model, label, method, { r: 8, alpha: 16, ...options });
 
-/** An adapter without the frozen product of its layer. */
+/** An adapter without the frozen matrix product of its layer. */
 const alone = (gpu: Gpu, method: Method, options: object, r = 8, tokens = 512) =>
   layer(gpu, { label: method.name, method, options: { r, alpha: 2 * r, ...options } }, true, tokens / 8);
 
-/** BoRA's step and its adapter alone, at two numbers of blocks, against LoRA's. */
+/** BoRA's step and its adapter alone, with two numbers of blocks, relative to LoRA's. */
 function againstLora(gpu: Gpu, model: ShapedEncoder): Measure[] {
   const loraStep = stepOf(gpu, model, "LoRA r 8", "LoRA");
   const loraAlone = alone(gpu, lora, {});
@@ -89,7 +92,7 @@ function againstLora(gpu: Gpu, model: ShapedEncoder): Measure[] {
   ];
 }
 
-/** A step against the best product, and merged inference against the bare model's. */
+/** A step relative to the best matrix product, and merged inference relative to the bare model's. */
 function againstProductsAndBare(gpu: Gpu, model: ShapedEncoder): Measure[] {
   const gemm = product(gpu, "NT", 512, 3072, 768);
   const loraStep = stepOf(gpu, model, "LoRA r 8", "LoRA");
@@ -116,7 +119,7 @@ function growths(gpu: Gpu): Measure[] {
     layer(gpu, { label: "BoRA", method: bora, options: { r: 8, alpha: 16, blocks: 16 } }, false, tokens / 8);
   return [
     growth("slope over tokens 512 … 4096 (BoRA layer)", [512, 1024, 2048, 4096].map(whole)),
-    // At small r and b an adapter's time is that of reading x and G, which grows with neither.
+    // At small r and b, an adapter mostly reads x and G, which does not depend on r or b.
     growth(
       "slope over r 128 … 512 (BoRA b 16 alone, 2048 tokens)",
       [128, 256, 512].map((r) => alone(gpu, bora, { blocks: 16 }, r, 2048)),
@@ -179,5 +182,5 @@ async function main(): Promise<void> {
 }
 
 await runCommand(main);
-// The peers, which the works bring with them, would keep the event loop open.
+// The works import the peers, which would keep the event loop open.
 Deno.exit(0);

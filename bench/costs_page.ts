@@ -1,4 +1,4 @@
-/** The figures of `deno task costs`, and the page of them. */
+/** The measurements of `deno task costs`, and their page. */
 
 import * as v from "npm:valibot@1.5.0";
 import { originText, table } from "../lib/report/markdown.ts";
@@ -12,7 +12,7 @@ const measuredSchema = v.object({
   name: v.string(),
   goal: v.string(),
   works: v.array(v.string()),
-  /** Milliseconds a run, a list a work, one entry a lap. */
+  /** Milliseconds per run: one list per work, one entry per lap. */
   milliseconds: v.array(v.array(finite)),
   /** The measure in each lap. */
   values: v.pipe(v.array(finite), v.minLength(1)),

@@ -1,6 +1,7 @@
 /**
- * `deno task host`: what a training step costs the host. JavaScript's time a replayed step, how long a program takes to build, how
- * many pipelines it has, and whether replaying leaves garbage. Writes results/host.{md,json}.
+ * `deno task host`: the host's cost of a training step. It measures JavaScript's time per replayed step, the
+ * time to build a program, the number of pipelines, and whether replaying creates garbage. Writes
+ * results/host.{md,json}.
  */
 
 import { parseArgs } from "node:util";
@@ -20,14 +21,14 @@ import { Stopwatch } from "./stopwatch.ts";
 import { examples, head, length, texts, vocabulary } from "./works/batch.ts";
 import { type ShapedEncoder, shapedEncoder } from "./works/shaped_encoder.ts";
 
-/** RoBERTa-base's. */
+/** RoBERTa-base's number of layers. */
 const layers = 12;
 /**
- * The width that steps are replayed at: a step of full width takes a software driver ten seconds, and JavaScript makes as many
- * calls for a narrow one.
+ * The width at which steps are replayed. A full-width step takes a software driver ten seconds, and
+ * JavaScript makes the same number of calls for a narrow one.
  */
 const narrow = 48;
-/** An adapter that is trained on query and value. */
+/** An adapter on query and value. */
 interface System {
   readonly method: string;
   readonly options: object;
@@ -40,12 +41,15 @@ const systems: Readonly<Record<string, System>> = {
 
 const help = `deno task host [options]
 
-  --steps N   replayed steps, 2 to 1000 (default: 200)
+  --steps N   number of steps to replay, 2 to 1000 (default: 200)
   --out DIR   where to write (default: results)
   --help      this text
 `;
 
-/** Bytes of V8's heap in use, garbage collected. Throws where V8 was not asked to lend its collector. */
+/**
+ * Bytes of V8's heap in use after garbage collection. Throws an Error if V8 was started without
+ * `--expose-gc`.
+ */
 function heapInUse(): number {
   const { gc } = globalThis as { gc?: () => void };
   if (!gc) {
@@ -61,7 +65,7 @@ function attached(model: ShapedEncoder, { method, options }: System) {
   return attach(model, methodByName(method), { ...options, target: ["query", "value"] } as AttachOptions);
 }
 
-/** Ready for `epochs` times `steps` steps of one batch each. */
+/** A trainer for `epochs` epochs of `steps` steps, one batch each. */
 function trainerOf(gpu: Gpu, model: ShapedEncoder, system: System, epochs: number, steps: number): Trainer {
   const repeated = Array.from({ length: steps }, () => examples).flat();
   return new Trainer(gpu, model, attached(model, system), head, repeated, {
@@ -73,7 +77,7 @@ function trainerOf(gpu: Gpu, model: ShapedEncoder, system: System, epochs: numbe
   });
 }
 
-/** Milliseconds of what a build does before it needs the GPU, and the dispatches of a step without AdamW's. */
+/** Milliseconds of a build's work before it needs the GPU, and the dispatches of a step without AdamW's. */
 function traced({ traits }: Gpu, model: ShapedEncoder, system: System) {
   const adapter = attached(model, system);
   const moments = [performance.now()];
@@ -92,7 +96,7 @@ function traced({ traits }: Gpu, model: ShapedEncoder, system: System) {
   return { dispatches, trace, differentiate, planning };
 }
 
-/** Builds the program of a step, on a device of its own: nothing is compiled yet. */
+/** Builds the program of a step on a new device, where nothing is compiled yet. */
 async function built(model: ShapedEncoder, system: System): Promise<BuildFigures> {
   using gpu = await openGpu();
   const { dispatches, ...parts } = traced(gpu, model, system);
@@ -104,8 +108,8 @@ async function built(model: ShapedEncoder, system: System): Promise<BuildFigures
 }
 
 /**
- * Two epochs of `steps` steps, the first to warm up. The wait for the GPU after each step does not count, so that a software
- * driver's threads do not take the processors from JavaScript.
+ * Runs two epochs of `steps` steps, the first as a warm-up. The wait for the GPU after each step is not
+ * counted, so that a software driver's threads do not take the CPUs from JavaScript.
  */
 async function replayed(model: ShapedEncoder, system: System, steps: number): Promise<ReplayFigures> {
   using gpu = await openGpu();
@@ -115,7 +119,7 @@ async function replayed(model: ShapedEncoder, system: System, steps: number): Pr
   using uploading = new Stopwatch(queue, "writeBuffer");
   using finishing = new Stopwatch(GPUCommandEncoder.prototype, "finish");
   using submitting = new Stopwatch(queue, "submit");
-  // Made before the heap is measured.
+  // Allocated before the heap is measured.
   const [step, upload, finish, submit] = [0, 1, 2, 3].map(() => new Float64Array(steps));
   const epoch = async () => {
     let [i, start] = [0, performance.now()];
@@ -127,7 +131,7 @@ async function replayed(model: ShapedEncoder, system: System, steps: number): Pr
       await queue.onSubmittedWorkDone();
       start = performance.now();
     });
-    // What the epoch's end reads back is no step's.
+    // The read-back at the epoch's end belongs to no step.
     [uploading, finishing, submitting].forEach((watch) => watch.take());
   };
   await epoch();
@@ -135,7 +139,7 @@ async function replayed(model: ShapedEncoder, system: System, steps: number): Pr
   await epoch();
   const heapGrowth = heapInUse() - before;
   const { dispatches } = traced(gpu, model, system);
-  // An epoch's first step also puts its batches in order.
+  // The first step of an epoch also orders the batches.
   const [a, b, c, d] = [step, upload, finish, submit].map((times) => [...times.subarray(1)]);
   return { dispatches, step: a, upload: b, finish: c, submit: d, heapGrowth };
 }
@@ -172,5 +176,5 @@ async function main(): Promise<void> {
 }
 
 await runCommand(main);
-// The peers, which the works bring with them, would keep the event loop open.
+// The works import the peers, which would keep the event loop open.
 Deno.exit(0);

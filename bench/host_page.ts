@@ -1,4 +1,4 @@
-/** The figures of `deno task host`, and the page of them. */
+/** The measurements of `deno task host`, and their page. */
 
 import * as v from "npm:valibot@1.5.0";
 import { originText, table } from "../lib/report/markdown.ts";
@@ -10,28 +10,34 @@ const finite = v.pipe(v.number(), v.finite());
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const laps = v.pipe(v.array(finite), v.minLength(1));
 
-/** Of building the program of a step at full width; milliseconds. */
+/** Building the program of a full-width step; milliseconds. */
 const buildSchema = v.object({
   trace: finite,
   differentiate: finite,
   planning: finite,
-  /** The whole build, pipelines and bind groups included. */
+  /** The whole build, including pipelines and bind groups. */
   total: finite,
-  /** Of the graph, AdamW's left out. */
+  /** Dispatches of the graph, without AdamW's. */
   dispatches: count,
   pipelines: count,
 });
 
-/** Of replaying a narrow program; milliseconds, an entry a step. */
+/** Replaying a narrow program; milliseconds, one entry per step. */
 const replaySchema = v.object({
   dispatches: count,
-  /** From the end of one step's wait for the GPU to the next step's end: all the trainer does but that wait. */
+  /**
+   * From the end of one step's wait for the GPU to the end of the next step: all of the trainer's work except
+   * that wait.
+   */
   step: laps,
-  /** Of it, in the driver's layer: the queue's `writeBuffer`, the encoder's `finish`, the queue's `submit`. */
+  /**
+   * The part of it spent in the driver's layer: the queue's `writeBuffer`, the encoder's `finish`, the
+   * queue's `submit`.
+   */
   upload: laps,
   finish: laps,
   submit: laps,
-  /** Bytes of V8's heap after as many steps, garbage collected, over those before. */
+  /** Growth of V8's heap over the steps in bytes, after garbage collection. */
   heapGrowth: finite,
 });
 
@@ -47,19 +53,19 @@ const hostSchema = v.object({
 
 export type BuildFigures = v.InferOutput<typeof buildSchema>;
 export type ReplayFigures = v.InferOutput<typeof replaySchema>;
-/** Of one adapter. */
+/** The measurements of one adapter. */
 export type HostFigures = v.InferOutput<typeof figuresSchema>;
 /** A run of `deno task host`. */
 export type HostRecord = v.InferOutput<typeof hostSchema>;
 
-/** Milliseconds of JavaScript a step, and seconds a build, that are to be kept. */
+/** The goals: milliseconds of JavaScript per step, and seconds per build. */
 const [scriptGoal, buildGoal] = [1, 3];
 
 /** The 95th percentile. */
 const nearlyMost = (values: readonly number[]) =>
   values.toSorted((a, b) => a - b)[Math.floor(0.95 * (values.length - 1))];
 
-/** Milliseconds a step outside those three: JavaScript and its calls to record the dispatches. */
+/** Milliseconds per step outside of those three: JavaScript itself and its calls that record the dispatches. */
 function ownTime({ step, upload, finish, submit }: ReplayFigures): number[] {
   return step.map((time, i) => time - upload[i] - finish[i] - submit[i]);
 }
@@ -121,7 +127,7 @@ groups. The driver may have kept compiled shaders from an earlier run.
 ${table(header, rows)}`;
 }
 
-/** The record as a page. */
+/** Renders the record as a page. */
 export function hostPageOf(record: HostRecord): string {
   return `# The host's side
 

@@ -21,18 +21,18 @@ const help = `deno task bench [group…] [options]
 Groups (default: all):
 ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
 
-  --only TEXT only works whose name holds it, such as 512×768×768
-  --laps N    laps of every work, 2 to 100 (default: 5, or 3 of slow works); more for deno task compare
-  --like FILE as many runs a lap as in this bench.json, so that the two compare
-  --alone     this library without its peers
-  --autotune  takes the fastest of this library's kernels for each product; see --autotune of deno task reproduce
+  --only TEXT only works whose names contain TEXT, such as 512×768×768
+  --laps N    laps per work, 2 to 100 (default: 5, or 3 for slow works); use more for deno task compare
+  --like FILE use the same runs per lap as this bench.json, so that deno task compare can compare the two
+  --alone     run this library without its peers
+  --autotune  use the fastest of this library's kernels for each matrix product; see deno task reproduce --help
   --out DIR   where to write (default: results)
   --help      this text
 
-The first run fetches the other libraries, 190 MB.
+The first run downloads the other libraries (190 MB).
 `;
 
-/** The peers that are here, and the page's sentence on all of them. */
+/** Finds out which peers are available, and writes the page's sentence on all of them. */
 async function peersHere(): Promise<{ absent: readonly Library[]; about: string }> {
   const torch = await torchVersion();
   const on = (place: Peer["place"]) =>
@@ -101,7 +101,7 @@ async function main(): Promise<void> {
       );
       console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
     }
-    // After every group: a run that is cut short leaves what it has.
+    // Written after every group, so that an interrupted run keeps what it has.
     if (rows.length > 0) {
       page = await benchPage.write(out, { schemaVersion: 1, environment, about, rows });
     }
@@ -109,7 +109,7 @@ async function main(): Promise<void> {
   console.log(page);
 }
 
-/** The entries of all libraries but those left out. */
+/** The entries of all libraries for which `leftOut` is false. */
 function without<T>(
   entries: Readonly<Partial<Record<Library, T>>> = {},
   leftOut: (library: Library) => boolean,
@@ -118,5 +118,5 @@ function without<T>(
 }
 
 await runCommand(main);
-// The peers keep their devices open and with them the event loop.
+// The peers keep their devices open, and with them the event loop.
 Deno.exit(0);

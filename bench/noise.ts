@@ -1,6 +1,6 @@
 /**
- * `deno run --allow-all bench/noise.ts`: the same small bench 21 times over, and what `deno task compare` says of the noise:
- * results/compare-noise.{json,md}.
+ * `deno run --allow-all bench/noise.ts`: runs the same small bench 21 times and lets `deno task compare`
+ * judge the noise. Writes results/compare-noise.{json,md}.
  */
 
 import { type BenchRecord, readBench } from "../lib/report/bench_schema.ts";
@@ -8,7 +8,7 @@ import { noisePage, works } from "./noise_page.ts";
 
 const reruns = 21;
 
-/** One run after the other, each in a process of its own, the first one's number of runs a lap in all. */
+/** Runs one bench after the other, each in its own process, all with the first one's number of runs per lap. */
 async function runAll(): Promise<BenchRecord[]> {
   const folder = await Deno.makeTempDir();
   const records: BenchRecord[] = [];
@@ -24,7 +24,7 @@ async function runAll(): Promise<BenchRecord[]> {
   return records;
 }
 
-/** Times to four digits: the record stays small, and no verdict hangs on a fifth. */
+/** Rounds times to four digits, which keeps the record small. No verdict depends on a fifth digit. */
 function short({ rows, ...rest }: BenchRecord): BenchRecord {
   const digits = (times: readonly number[]) => times.map((time) => Number(time.toPrecision(4)));
   return {

@@ -1,4 +1,7 @@
-/** What `deno task compare` says of the same bench run over and over, and of a slower kernel: the page of `noise.ts`. */
+/**
+ * Shows what `deno task compare` says about repeated runs of the same bench, and about a slower kernel: the
+ * page of `noise.ts`.
+ */
 
 import * as v from "npm:valibot@1.5.0";
 import { type BenchRecord, benchSchema } from "../lib/report/bench_schema.ts";
@@ -9,16 +12,19 @@ import { machineText, table } from "../lib/report/markdown.ts";
 import { definePage } from "../lib/report/page.ts";
 import { median } from "../lib/report/statistics.ts";
 
-/** What every run is asked for. */
+/** The command-line arguments of every run. */
 export const works = ["products", "--only", "128×768×768", "--alone", "--laps", "15"];
 
-/** Not a list: a folder that is compared holds this file too, and a list would be taken for cells. */
+/**
+ * An object and not a list, because `deno task compare` reads all files in this folder and takes lists for
+ * cells.
+ */
 export const noiseSchema = v.object({
   schemaVersion: v.literal(1),
   runs: v.pipe(v.array(benchSchema), v.minLength(1)),
 });
 
-/** The runs with this library's times as if it were `factor` times as slow. */
+/** The runs with this library's times multiplied by `factor`. */
 export function slowed(records: readonly BenchRecord[], factor: number): BenchRecord[] {
   return records.map(({ rows, ...rest }) => ({
     ...rest,
@@ -32,24 +38,24 @@ export function slowed(records: readonly BenchRecord[], factor: number): BenchRe
   }));
 }
 
-/** Runs on each side where several are compared: as many as `tasks/compare_with.sh` makes. */
+/** Runs per side when several are compared: as many as `tasks/compare_with.sh` makes. */
 const several = 5;
 
-/** Runs to compare: of the base, and of the head. */
+/** Pairs of runs to compare: base and head. */
 type Pairs = readonly (readonly [BenchRecord[], BenchRecord[]])[];
 
-/** Each run and the next. */
+/** Pairs each run with the next one. */
 export function pairsOf(records: readonly BenchRecord[]): Pairs {
   return records.slice(1).map((record, i) => [[records[i]], [record]]);
 }
 
-/** Every stretch of twice `several` runs, dealt out in turn. */
+/** Every sequence of 2 · `several` runs, dealt to the two sides in alternation. */
 export function stretchesOf(records: readonly BenchRecord[]): Pairs {
   const stretches = records.slice(2 * several - 1).map((_, i) => records.slice(i, i + 2 * several));
   return stretches.map((own) => [own.filter((_, i) => i % 2 === 0), own.filter((_, i) => i % 2 === 1)]);
 }
 
-/** The rows of all comparisons, head made `factor` times as slow. */
+/** The rows of all comparisons, with head's times multiplied by `factor`. */
 export function rowsOf(
   pairs: Pairs,
   factor = 1,

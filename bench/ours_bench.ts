@@ -1,11 +1,14 @@
-/** `deno bench --allow-all bench/`: this library alone, in Deno's own harness. `deno task bench` races the peers. */
+/**
+ * `deno bench --allow-all bench/`: this library alone, in Deno's own harness. `deno task bench` races the
+ * peers.
+ */
 
 import "../tasks/quiet_driver.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { groups } from "./groups.ts";
 import { own } from "./work.ts";
 
-/** Runs that share one wait for the GPU. */
+/** Runs per wait for the GPU. */
 const runs = 10;
 const gpu = await openGpu();
 

@@ -1,4 +1,4 @@
-/** The bench as a page: every group's table, and a chart of the ratios to the peers. */
+/** Renders the bench as a page: every group's table, and a chart of the ratios to the peers. */
 
 import { ratioChart } from "../lib/report/chart.ts";
 import { type BenchRecord, benchSchema } from "../lib/report/bench_schema.ts";
@@ -13,13 +13,13 @@ type Measured = Row["measured"][number];
 
 const ofLibrary = ({ measured }: Row, library: string) => measured.find((entry) => entry.library === library);
 
-/** How many times as long a peer takes: the median over laps of the ratio within a lap. */
+/** A peer's time relative to this library's: the median over laps of the ratio within a lap. */
 export function ratioTo(row: Row, peer: Measured): number {
   const ours = ofLibrary(row, own)!.milliseconds;
   return median(peer.milliseconds.map((time, lap) => time / ours[lap]));
 }
 
-/** The best rates that were measured: GFLOP/s of any product, GB/s of adding two arrays. */
+/** The best measured rates: GFLOP/s of any matrix product, and GB/s of adding two arrays. */
 export interface Roofline {
   readonly gflops: number;
   readonly gigabytes: number;
@@ -36,12 +36,12 @@ export function rooflineOf(rows: readonly Row[]): Roofline | undefined {
   return Number.isFinite(gflops + gigabytes) ? { gflops, gigabytes } : undefined;
 }
 
-/** The time that the roofline allows over the time taken. */
+/** The roofline's minimum time divided by the measured time. */
 function shareOf({ flops, bytes }: Row, milliseconds: number, { gflops, gigabytes }: Roofline): number {
   return Math.max(flops / gflops, bytes / gigabytes) / 1e6 / milliseconds;
 }
 
-/** How many times as long the better of the peers on WebGPU takes; none where none of them was timed. */
+/** The relative time of the faster WebGPU peer; undefined if none was timed. */
 export function ratioToBetter(row: Row): number | undefined {
   const ratios = row.measured.filter(({ library, milliseconds }) =>
     onWebGpu(library) && milliseconds.length > 0
@@ -53,11 +53,11 @@ function ratioText(ratio: number | undefined): string {
   return ratio === undefined ? "–" : `${ratio.toFixed(ratio < 1 ? 2 : 1)}×`;
 }
 
-/** Three digits, or all of a whole number that has more. */
+/** Three significant digits, or all digits of a larger whole number. */
 const msText = (milliseconds: number) =>
   milliseconds < 1000 ? milliseconds.toPrecision(3) : milliseconds.toFixed(0);
 
-/** A peer's median and ratio, or why there is none. */
+/** A peer's median and ratio, or the reason why there is none. */
 function peerText(row: Row, peer: string): string {
   const found = ofLibrary(row, peer);
   if (!found) return "–";
@@ -123,7 +123,7 @@ ${sections.join("\n\n")}
 `;
 }
 
-/** Every ratio to a peer on WebGPU. */
+/** A chart of all ratios to peers on WebGPU. */
 function chartOf(rows: readonly Row[]): Promise<string> {
   return ratioChart(
     "How many times as long the peers on WebGPU take",

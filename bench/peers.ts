@@ -1,9 +1,10 @@
 /**
- * The libraries that this one is raced against. To add one: its runner in `libraries/`, an entry here, and its ways in the
- * works. Those on the CPU are what a user without a GPU would pick; they never count among the WebGPU peers.
+ * The libraries that this one is raced against. To add one: its runner in `libraries/`, an entry here, and
+ * its ways in the works. Those on the CPU are what a user without a GPU would choose; they never count as
+ * WebGPU peers.
  */
 
-/** Where a peer computes, and what the page says of it. */
+/** Where a peer computes, and its description on the page. */
 export interface Peer {
   readonly place: "WebGPU" | "CPU";
   readonly about: string;
@@ -24,15 +25,15 @@ export const peers = {
 /** A library that is raced. */
 export type PeerName = keyof typeof peers;
 
-/** Why a peer without gradients cannot do what needs them. */
+/** The reason given for peers that have no gradients. */
 export const forwardOnly = "forward only";
 
-/** True of a peer on the same WebGPU adapter. */
+/** True for a peer on the same WebGPU adapter. */
 export function onWebGpu(library: string): boolean {
   return library in peers && peers[library as PeerName].place === "WebGPU";
 }
 
-/** The name as a column's head has it: a peer on the CPU says so. */
+/** The peer's name as a column header, marked if it runs on the CPU. */
 export function headOf(peer: string): string {
   return onWebGpu(peer) ? peer : `${peer}, on the CPU`;
 }

@@ -1,20 +1,29 @@
-/** Races the libraries on one piece of work: results compared first, then laps in turn. */
+/** Races the libraries on one work: compares their results first, then times laps in alternation. */
 
 import { onWebGpu } from "./peers.ts";
 import { type Group, type Library, own, type Runner, type Work } from "./work.ts";
 
-/** Laps of every library; fewer where a run of this library takes a tenth of a second or more. */
+/** Laps of every library; fewer if a run of this library takes a tenth of a second or more. */
 const [fastLaps, slowLaps] = [5, 3];
-/** A lap is as many runs as this library needs for about as many milliseconds. */
+/** The target milliseconds of this library's lap; they set the number of runs per lap. */
 const lapMilliseconds = 60;
-/** A peer that takes longer for so many runs has fewer a lap: enough that the ten milliseconds of waiting stay below a fiftieth. */
+/**
+ * A peer whose lap would take longer has fewer runs per lap. Its laps are still long enough that the ten
+ * milliseconds of waiting are less than a fiftieth.
+ */
 const peerLapMilliseconds = 500;
-/** A peer that takes longer for a run is not timed, unless it is the quickest on WebGPU or the quickest on the CPU. */
+/**
+ * A peer that takes longer per run is not timed, unless it is the fastest on WebGPU or the fastest on the
+ * CPU.
+ */
 const patience = 2000;
-/** A peer is not tried, with the same exception, where at its best rate so far in the group a run would take longer. */
+/**
+ * A peer is not tried if a run would take longer at its best rate so far in the group, with the same
+ * exception.
+ */
 const longestTry = 10_000;
 
-/** How many laps a work is timed for, and how many runs a lap has; by how long a run takes where nothing is given. */
+/** The number of laps of a work, and of runs per lap. What is undefined follows from how long a run takes. */
 export interface Plan {
   readonly laps?: number;
   readonly runs?: number;
@@ -23,11 +32,14 @@ export interface Plan {
 /** One library's laps on one work. */
 export interface Measured {
   readonly library: Library;
-  /** Milliseconds a run, one entry a lap, in the order they were run; none where the library does not do the work. */
+  /**
+   * Milliseconds per run, one entry per lap in the order of the laps; empty if the library does not do the
+   * work.
+   */
   readonly milliseconds: readonly number[];
-  /** Why there are none. */
+  /** Why there are no times. */
   readonly cannot?: string;
-  /** Milliseconds of the one run that was made, where it took too long for more. */
+  /** Milliseconds of the only run, if it took too long to repeat. */
   readonly once?: number;
 }
 
@@ -39,14 +51,17 @@ export interface Row {
   readonly name: string;
   readonly flops: number;
   readonly bytes: number;
-  /** Runs in a lap, fewer of slow peers; each lap ends with one wait for the GPU, ten milliseconds or more. */
+  /**
+   * Runs per lap; slow peers have fewer. Each lap ends with one wait for the GPU, which takes ten
+   * milliseconds or more.
+   */
   readonly runs: number;
-  /** Milliseconds a lap of the yardstick (`yardstick.ts`), each just before this library's. */
+  /** Milliseconds per lap of the yardstick (`yardstick.ts`), each measured just before this library's. */
   readonly yardstick: readonly number[];
   readonly measured: readonly Measured[];
 }
 
-/** Largest |a − b| of two results over the largest |b|; Infinity where their sizes differ or a value is not finite. */
+/** The largest |a − b| divided by the largest |b|; Infinity if sizes differ or a value is not finite. */
 function difference(a: readonly Float32Array[], b: readonly Float32Array[]): number {
   return Math.max(...b.map((expected, i) => {
     if (a[i]?.length !== expected.length) return Infinity;
@@ -72,7 +87,7 @@ interface Ready {
   readonly one: number;
 }
 
-/** A library made ready, or what it threw: one that fails must not end the race of the others. */
+/** Prepares a library, or returns what it threw: one that fails must not end the race for the others. */
 async function prepared(way: () => Promise<Runner>): Promise<Ready | Error> {
   using owned = new DisposableStack();
   try {
@@ -80,7 +95,7 @@ async function prepared(way: () => Promise<Runner>): Promise<Ready | Error> {
     const start = performance.now();
     const results = await runner.results();
     const first = performance.now() - start;
-    // The first run also compiles, which must not decide who is quick.
+    // The first run includes compilation, which must not decide who is fast.
     const one = first > patience ? Math.min(first, await milliseconds(runner, 1)) : first;
     owned.move();
     return { runner, results, one };
@@ -96,7 +111,7 @@ function refusal(peer: Ready | Error, expected: readonly Float32Array[]): string
   if (error > 1e-3) return `its result is off by ${error.toPrecision(2)}`;
 }
 
-/** Of `times`, those of libraries that take longer than `limit` while another of their place, WebGPU or the CPU, is quicker. */
+/** The times above `limit` of libraries that are not the fastest in their place (WebGPU or the CPU). */
 function beyond(limit: number, times: ReadonlyMap<Library, number>): Map<Library, number> {
   const quickest = Map.groupBy(times, ([library]) => onWebGpu(library));
   return new Map(
@@ -106,7 +121,10 @@ function beyond(limit: number, times: ReadonlyMap<Library, number>): Map<Library
   );
 }
 
-/** Why peers are not tried on `work`: how long they would take at the best rate that they had in the rows so far. */
+/**
+ * The reasons why peers are not tried on `work`: the time it would take at their best rate in the rows so
+ * far.
+ */
 export function tooLong(rows: readonly Row[], { flops }: Pick<Work, "flops">): Map<Library, string> {
   const best = new Map<Library, number>();
   for (const row of rows) {
@@ -123,7 +141,7 @@ export function tooLong(rows: readonly Row[], { flops }: Pick<Work, "flops">): M
   );
 }
 
-/** A library in the race, with the runs of its laps and their times. */
+/** A library in the race, with its runs per lap and its times. */
 interface Entrant {
   readonly library: Library;
   readonly runner: Runner;
@@ -132,9 +150,10 @@ interface Entrant {
 }
 
 /**
- * Runs the work in every library that does it, this one first; one whose results differ from this library's by more than 1e-3
- * of the largest, or which fails or takes too long, is not timed, and the reason is said. The yardstick has a lap before each
- * of this library's. Throws what this library throws.
+ * Runs the work in every library that supports it, this one first. A library is not timed if its results
+ * differ from this library's by more than 1e-3 of the largest value, or if it fails or takes too long; the
+ * row gives the reason. The yardstick runs a lap before each of this library's. Throws what this library
+ * throws.
  */
 export async function race(
   { name: group, title }: Pick<Group, "name" | "title">,
@@ -178,17 +197,18 @@ export async function race(
   return { group, title, name, flops, bytes, runs, yardstick: fixed, measured: [...measured, ...absent] };
 }
 
-/** Runs of a peer's lap, where this library's has `runs`. */
+/** The runs per lap of a peer, if this library's laps have `runs`. */
 async function peerRuns(runner: Runner, runs: number): Promise<number> {
   const one = await milliseconds(runner, 1);
-  // A run that takes no longer than a wait for the GPU tells nothing of how many there is time for.
+  // A run as short as a wait for the GPU does not show how many would fit.
   return one < 50 ? runs : Math.min(runs, Math.ceil(peerLapMilliseconds / one));
 }
 
-/** What is left open by `plan`, by how long a run of this library takes. */
+/** Fills in what `plan` leaves undefined, from the time of one run of this library. */
 async function planned({ laps, runs }: Plan, runner: Runner): Promise<Required<Plan>> {
   const first = await milliseconds(runner, 1);
-  // Waiting for the last run costs ten milliseconds or more by itself: many runs tell what one takes.
+  // Waiting for the last run costs ten milliseconds or more by itself, so several runs are needed to time
+  // one.
   const one = first < lapMilliseconds ? await milliseconds(runner, 20) : first;
   return {
     laps: laps ?? (first < 100 ? fastLaps : slowLaps),

@@ -1,6 +1,6 @@
 /**
- * What the bench relies on in its peers' adapters, checked before they are raced: a peer that computed elsewhere or something else
- * would give times that mean nothing. By itself:
+ * Checks the peers' adapters before the race: a peer that computed in another place or something else would
+ * give meaningless times. To run it alone:
  *
  *     deno run --allow-all --lock=bench/deno.lock bench/self_check.ts
  */
@@ -11,7 +11,7 @@ import { OnnxGraph } from "./libraries/onnx.ts";
 import { torchRunner, torchVersion } from "./libraries/pytorch.ts";
 import { tf, tfjsRunner } from "./libraries/tfjs.ts";
 
-/** tfjs computes in the runner's own backend, whichever was used last. */
+/** Checks that tfjs computes in the runner's own backend, whichever was used last. */
 async function checkTfjs(): Promise<void> {
   const used: string[] = [];
   const inputs = { a: { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } };
@@ -31,7 +31,7 @@ async function checkTfjs(): Promise<void> {
   [wasm, webgpu].forEach((runner) => runner.dispose());
 }
 
-/** An ONNX model holds its operators, attributes and constants. */
+/** Checks that an ONNX model contains its operators, attributes and constants. */
 function checkOnnx(): void {
   const graph = new OnnxGraph();
   const two = graph.constant("two", { shape: [1], data: Float32Array.of(2) });
@@ -54,7 +54,7 @@ function checkOnnx(): void {
   assert.deepEqual([dims, decoded.output![0].name], [[3, 1], outputs[0]]);
 }
 
-/** PyTorch answers one work after another, with its own times. */
+/** Checks that PyTorch answers one work after another, with its own times. */
 async function checkTorch(): Promise<void> {
   const a = { shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) };
   const b = { shape: [2, 3], data: Float32Array.of(1, 0, 0, 0, 1, 1) };
@@ -66,7 +66,10 @@ async function checkTorch(): Promise<void> {
   assert.deepEqual(await sum.results(), [Float32Array.from([...once, ...once])]);
 }
 
-/** Throws an AssertionError where a peer's adapter does not do what it should; PyTorch's where there is PyTorch. */
+/**
+ * Throws an AssertionError if a peer's adapter does not do what it should. PyTorch is checked only if it is
+ * installed.
+ */
 export async function checkPeers(): Promise<void> {
   checkOnnx();
   await checkTfjs();
@@ -76,6 +79,6 @@ export async function checkPeers(): Promise<void> {
 if (import.meta.main) {
   await checkPeers();
   console.log("The peers' adapters do what they should.");
-  // The peers keep their devices and processes open and with them the event loop.
+  // The peers keep their devices and processes open, and with them the event loop.
   Deno.exit(0);
 }

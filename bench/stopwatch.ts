@@ -1,11 +1,11 @@
-/** How long the calls of a method take. */
+/** Measures how long the calls of a method take. */
 
 /** Adds up the time spent in `object`'s method, until it is disposed of. */
 export class Stopwatch<T extends object> implements Disposable {
   #milliseconds = 0;
   readonly #before: PropertyDescriptor | undefined;
 
-  /** `object` may be a class's prototype: then the calls of all its objects count. */
+  /** `object` may be a class's prototype; then the calls of all its instances are counted. */
   constructor(private readonly object: T, private readonly method: keyof T & string) {
     this.#before = Object.getOwnPropertyDescriptor(object, method);
     const original = object[method] as (...all: unknown[]) => unknown;
@@ -19,14 +19,14 @@ export class Stopwatch<T extends object> implements Disposable {
     Object.defineProperty(object, method, { value, configurable: true, writable: true });
   }
 
-  /** The milliseconds since the last call. */
+  /** Returns the milliseconds since the last call of `take`. */
   take(): number {
     const milliseconds = this.#milliseconds;
     this.#milliseconds = 0;
     return milliseconds;
   }
 
-  /** Puts the method back. */
+  /** Restores the method. */
   [Symbol.dispose](): void {
     if (this.#before) Object.defineProperty(this.object, this.method, this.#before);
     else Reflect.deleteProperty(this.object, this.method);

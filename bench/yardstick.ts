@@ -1,6 +1,7 @@
 /**
- * A fixed piece of work, timed beside every lap: on a machine that does other things too, a lap's time over the yardstick's
- * next to it says more of the code than the time alone. It goes round the library, so that no change of the library moves it.
+ * A fixed piece of work that is timed beside every lap. On a busy machine, a lap's time divided by the
+ * yardstick's time says more about the code than the time alone. It does not use the library, so changes to
+ * the library do not affect it.
  */
 
 import type { Gpu } from "../lib/gpu/device.ts";
@@ -8,7 +9,7 @@ import code from "./yardstick.wgsl" with { type: "text" };
 import { randomInput, type Runner } from "./work.ts";
 
 const width = 256;
-/** Dispatches of one lap: always as many, so that laps of two runs of the bench compare. */
+/** Dispatches per lap. They are fixed, so that laps from different runs of the bench can be compared. */
 const dispatches = { software: 2, hardware: 1000 };
 
 /** The yardstick on `gpu`'s device. */

@@ -1,6 +1,6 @@
-// out = A B of 256×256 matrices, an entry an invocation, as plainly as it can be written: arithmetic and cached reads in about
-// the mix of the works. Not part of the library, and never tuned: its time says how fast the machine is at the moment.
-// Grid: 32×32 workgroups.
+// out = A B for 256×256 matrices, one entry per invocation, written as plainly as possible: about the same
+// mix of arithmetic and cached reads as the works. Not part of the library and never tuned: its time shows
+// how fast the machine is at the moment. Grid: 32×32 workgroups.
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;

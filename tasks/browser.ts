@@ -1,7 +1,9 @@
-/** `deno task browser`: LoRA and BoRA fine-tuned beside each other in a browser, from a page on this machine. */
+/**
+ * `deno task browser`: serves a page on this machine that fine-tunes LoRA and BoRA side by side in a browser.
+ */
 
 import { parseArgs } from "node:util";
-// The packages that the page reads, so that Deno has them in its cache.
+// Imported so that Deno's cache has the packages that the page reads.
 import "../lib/data/wordnet.ts";
 import "../lib/models/use_lite_files.ts";
 import { demo } from "./browser/demo.ts";
@@ -10,8 +12,8 @@ import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task browser [--port N]
 
-Bundles the library and a page that fine-tunes the embedded encoder with LoRA and BoRA, serves them to this machine alone, and
-prints the address. The page wants a browser with WebGPU.
+Bundles the library and a page that fine-tunes the embedded encoder with LoRA and BoRA, serves them to this machine only, and
+prints the address. The page needs a browser with WebGPU.
 
   --port N   default: 8000
   --help     this text

@@ -1,4 +1,4 @@
-/** From a command line to the cells of a table that it asks for. */
+/** Finds the cells of a table that a command line asks for. */
 
 import { taskByName, taskFrom } from "../lib/data/registry.ts";
 import type { Example, Split, Task } from "../lib/data/task.ts";
@@ -6,10 +6,10 @@ import type { Job } from "./run_cell.ts";
 import type { Profile, Row, Table } from "./tables/table.ts";
 import { UsageError } from "./usage.ts";
 
-/** What of a table is asked for. */
+/** The part of a table that is asked for. */
 export interface Choice {
   readonly profile: string;
-  /** Tasks, and labels or methods of rows, in place of the profile's. */
+  /** Tasks to run in place of the profile's; `method` likewise lists rows, by label or method. */
   readonly task?: readonly string[];
   readonly method?: readonly string[];
   readonly seeds?: string;
@@ -17,12 +17,12 @@ export interface Choice {
   readonly shard: string;
 }
 
-/** Whether `--method name` asks for the row. */
+/** True if `--method name` selects the row. */
 export function isNamed({ label, method }: Row, name: string): boolean {
   return label === name || method === name;
 }
 
-/** The profile of one table with what the command line changes. */
+/** A table's profile, with the command line's changes. */
 export function profileOf(
   { profiles, rows }: Table,
   { profile: name, task, method, seeds }: Choice,
@@ -39,7 +39,7 @@ export function profileOf(
   };
 }
 
-/** `--shard i/n` as [i − 1, n]. */
+/** Parses `--shard i/n` as [i − 1, n]. */
 export function shardOf({ shard }: Choice): readonly [part: number, of: number] {
   const [, part, of] = shard.match(/^([1-9]\d*)\/([1-9]\d*)$/)?.map(Number) ?? [];
   if (!(part <= of)) throw new UsageError(`--shard wants I/N with 1 ≤ I ≤ N, such as 2/4, not "${shard}"`);
@@ -50,17 +50,20 @@ export function rowsOf({ rows }: Table, profile: Profile): Row[] {
   return rows.filter(({ label }) => profile.rows?.includes(label) ?? true);
 }
 
-/** The profile's tasks, from the suite or from `--data`. */
+/** The profile's tasks, from the embedded suite or from `--data`. */
 export function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Task[] {
   if (!table.data) return tasks.map(taskByName);
   if (data === undefined) throw new UsageError(`${table.name} wants --data DIR: ${table.data.folder}`);
   return tasks.map((name) => taskFrom(name, data));
 }
 
-/** A cell before it is known how its model is trained. */
+/** A cell whose training settings are not known yet. */
 export type PlannedJob = Omit<Job, "training">;
 
-/** Seeds outermost, so that a run that is cut short has every row with fewer seeds; a shard has every n-th cell. */
+/**
+ * The cells of a shard. Seeds are the outermost loop, so that an interrupted run has all rows with fewer
+ * seeds. A shard takes every n-th cell.
+ */
 export function jobsOf(
   table: Table,
   profile: Profile,
@@ -73,7 +76,7 @@ export function jobsOf(
   ).flat().filter((_, i) => i % of === part);
 }
 
-/** The first `train` and `dev` examples; both sides come in hash order, so this is a random sample. */
+/** The first `train` and `dev` examples. Both lists are in hash order, so this is a random sample. */
 export async function sample(task: Task, profile: Profile): Promise<Split> {
   const { train, dev, furtherDev = {} } = await task.load();
   const first = (examples: readonly Example[]) => examples.slice(0, profile.dev);

@@ -1,6 +1,6 @@
-/** Text in columns, for a terminal. */
+/** Formats text in columns, for a terminal. */
 
-/** `rows` with two spaces between columns; those at `right` are right-aligned. */
+/** Joins `rows` with two spaces between columns; the columns in `right` are right-aligned. */
 export function columns(rows: readonly (readonly string[])[], right: readonly number[]): string {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
   const cell = (text: string, i: number) =>
@@ -10,18 +10,18 @@ export function columns(rows: readonly (readonly string[])[], right: readonly nu
 
 const prefixes = ["", "k", "M", "G", "T", "P", "E", "Z"];
 
-/** Three digits and a prefix of the SI's, such as `12.3 TFLOP`. */
+/** Formats with three digits and an SI prefix, such as `12.3 TFLOP`. */
 export function withPrefix(value: number, unit: string): string {
   const power = Math.min(prefixes.length - 1, Math.max(0, Math.floor(Math.log10(value || 1) / 3)));
   return `${(value / 1000 ** power).toPrecision(3)} ${prefixes[power]}${unit}`;
 }
 
-/** Bytes in MiB or GiB. */
+/** Formats bytes in MiB or GiB. */
 export function bytesText(bytes: number): string {
   return bytes < 2 ** 30 ? `${Math.round(bytes / 2 ** 20)} MiB` : `${gibibytes(bytes)} GiB`;
 }
 
-/** Bytes in GiB, with as many decimals as tell small ones apart. */
+/** Formats bytes in GiB, with enough decimals for small values. */
 export function gibibytes(bytes: number): string {
   const value = bytes / 2 ** 30;
   return value < 10 ? value.toFixed(2) : value.toFixed(1);

@@ -1,4 +1,7 @@
-/** `deno task compare BASE HEAD`: did this commit, driver or GPU change accuracy or speed? Exits 1 when something is worse. */
+/**
+ * `deno task compare BASE HEAD`: did this commit, driver or GPU change accuracy or speed? Exits 1 when
+ * something is worse.
+ */
 
 import { parseArgs } from "node:util";
 import { writeWhole } from "../lib/files.ts";
@@ -12,18 +15,20 @@ import { asUsageAsync, runCommand } from "./usage.ts";
 
 const help = `deno task compare BASE HEAD [options]
 
-BASE and HEAD are result files, or folders of them: cells of deno task reproduce, or bench.json of deno task bench.
-Exits 0, 1 when a row is worse or BASE has one that HEAD lacks, 2 when there is nothing to compare.
+Compares two sets of results, for example from before and after a change. BASE and HEAD are result files or folders of them:
+cells of deno task reproduce, or bench.json of deno task bench. Exits with 1 if a row is worse or missing in HEAD, with 2 if
+there is nothing to compare, otherwise with 0.
 
-  --threshold N    what counts: points of accuracy (default ${defaultPoints}), or per cent of time (default ${defaultPercent}; with
-                   fewer than ${leastRuns} runs of the bench on a side there is no verdict unless you name one)
-  --allow-missing  rows that HEAD lacks are no failure
-  --format FORMAT  markdown, or github: also into the step summary that $GITHUB_STEP_SUMMARY names (default: markdown)
-  --json           prints JSON in place of the page
-  --out FILE       write the page here too
+  --threshold N    the least difference that counts: points of accuracy (default ${defaultPoints}), or per cent of time (default
+                   ${defaultPercent}; with fewer than ${leastRuns} runs of the bench per side there is no verdict without this option)
+  --allow-missing  rows that HEAD lacks are not a failure
+  --format FORMAT  markdown, or github: also writes to the step summary in $GITHUB_STEP_SUMMARY (default: markdown)
+  --json           print JSON instead of the page
+  --out FILE       also write the page to this file
   --help           this text
 
-For speed, run both sides in turn, three times or more, into a folder each; sh tasks/compare_with.sh does it with a commit:
+To compare speed, run both sides in alternation, at least three times, each run into its own folder, as below. sh
+tasks/compare_with.sh does this with a commit:
 
   deno task bench products --alone --laps 15 --out base/1
   deno task bench products --alone --laps 15 --like base/1/bench.json --out head/1
@@ -67,7 +72,10 @@ function readArguments() {
   };
 }
 
-/** Whatever kinds both sides have. Throws an Error where they have none, and where HEAD lacks one that BASE has. */
+/**
+ * Compares every kind of result that both sides have. Throws an Error if there is none, or if HEAD lacks a
+ * kind that BASE has.
+ */
 function compareResults(
   base: Results,
   head: Results,
@@ -116,5 +124,5 @@ async function main(): Promise<void> {
   }
 }
 
-// 1 is kept for what is worse: whatever hinders the comparison ends it with 2.
+// Exit code 1 means that something is worse; any error that prevents the comparison gives 2.
 await runCommand(() => asUsageAsync(main));

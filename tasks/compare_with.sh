@@ -1,6 +1,6 @@
 #!/bin/sh
-# Accuracy and speed of this tree against those of a commit, on this machine: both benches in turn, so that what else the machine
-# does falls on both, then `deno task compare`, whose exit code is this script's. Results go to OUT/base and OUT/head.
+# Compares accuracy and speed of this tree with a commit's, on this machine. Both benches run in alternation, so that other load
+# affects both. Then runs `deno task compare` and exits with its exit code. Results go to OUT/base and OUT/head.
 #
 #     sh tasks/compare_with.sh COMMIT OUT [bench groups and options…] [-- options of deno task compare…]
 set -eu
@@ -25,7 +25,7 @@ if [ ! -f "$tree/tasks/compare.ts" ]; then
   exit 2
 fi
 
-# Arguments up to -- are the bench's.
+# Arguments before -- are for the bench.
 bench=""
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   bench="$bench $1"

@@ -1,6 +1,7 @@
 /**
- * `deno task conformance`: every op and short training runs on every driver that is here, at WebGPU's default limits, each driver
- * in a process of its own. Writes results/conformance.{md,json}; exits 1 when something failed. `--help` lists the options.
+ * `deno task conformance`: runs every op and short training runs on every installed driver, with WebGPU's
+ * default limits, each driver in its own process. Writes results/conformance.{md,json}; exits 1 when
+ * something failed. `--help` lists the options.
  */
 
 import { parseArgs } from "node:util";
@@ -14,21 +15,22 @@ import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task conformance [options]
 
-  --driver ID      only this one, and the others as DIR has them (repeatable): ${
+  --driver ID      run only this driver and keep the others' results in DIR (repeatable): ${
   drivers.map(({ id }) => id).join(", ")
 }
   --out DIR        where to write conformance.md and conformance.json (default: results)
   --help           this text
 `;
 
-/** The record of one driver: run in a process that has the variables it wants. */
+/** Runs one driver, in a process with the environment variables it needs, and returns its record. */
 async function recordOf({ id, name, compiler, toGet, find }: Driver): Promise<DriverRecord> {
   const env = await find();
   if (!env) return { name, compiler, missing: toGet };
   const path = await Deno.makeTempFile();
   const module = new URL("conformance/one_driver.ts", import.meta.url).href;
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    // Dawn is kept out of the lock: whatever is in it, Deno fetches when it fetches anything, and Dawn's are 130 MB.
+    // Dawn is not in the lock file: Deno downloads everything in it as soon as it downloads anything, and
+    // Dawn is 130 MB.
     args: ["run", "--allow-all", "--no-lock", module, id, path],
     env: { NO_COLOR: "1", ...env },
   }).output();
@@ -38,7 +40,7 @@ async function recordOf({ id, name, compiler, toGet, find }: Driver): Promise<Dr
   return { name, compiler, broken: `exit code ${code}\n${new TextDecoder().decode(stderr).trim()}` };
 }
 
-/** A line on what became of a driver. */
+/** A line with a driver's result. */
 function lineOf(record: DriverRecord): string {
   if ("missing" in record) return `not here. ${record.missing}`;
   if ("broken" in record) return record.broken;
@@ -71,7 +73,7 @@ function readArguments(): { help: boolean; out: string; chosen: readonly Driver[
   return { ...values, chosen: drivers.filter(({ id }) => ids.includes(id)) };
 }
 
-/** The records of an earlier run's drivers, which may be those of other machines. */
+/** The records of an earlier run, whose drivers may be those of other machines. */
 async function earlierRecords(path: string): Promise<readonly DriverRecord[]> {
   return await isFile(path) ? (await readConformance(path)).drivers : [];
 }

@@ -1,4 +1,7 @@
-/** `deno task data`: every task of the embedded suite: size, label balance, majority baseline. Writes results/data.{md,json}. */
+/**
+ * `deno task data`: size, label balance and majority baseline of every embedded task. Writes
+ * results/data.{md,json}.
+ */
 
 import { parseArgs } from "node:util";
 import { tasks } from "../lib/data/registry.ts";
@@ -11,11 +14,11 @@ import { asUsage, runCommand } from "./usage.ts";
 const help = `deno task data [options]
 
   --out DIR   where to write data.md and data.json (default: results)
-  --json      prints JSON in place of the page
+  --json      print JSON instead of the page
   --help      this text
 `;
 
-/** How often each label occurs, or for numbers the range and the mean. */
+/** The count of each label, or the range and mean of numeric labels. */
 function labelsOf({ objective }: Task, examples: readonly Example[]): LabelFacts {
   const labels = examples.map(({ label }) => label);
   if (objective !== "regression") {

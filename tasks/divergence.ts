@@ -1,8 +1,8 @@
-/** What a command says when a run diverges. */
+/** The error message when training diverges. */
 
 import { DivergedError } from "../lib/train/adamw.ts";
 
-/** `train`'s result; to the message of a run that diverges, `kept` adds what is left of it. */
+/** Runs `train`. If training diverges, `kept` adds to the message what was saved. */
 export async function sayingWhatIsKept<T>(train: () => Promise<T>, kept: () => string): Promise<T> {
   try {
     return await train();

@@ -1,4 +1,7 @@
-/** `deno task doctor`: what this machine's adapter is, how fast, and what fits it; exits 1 with the fix when there is none. */
+/**
+ * `deno task doctor`: this machine's adapter, its speed, and which models fit. Without an adapter it prints
+ * how to get one and exits with 1.
+ */
 
 import { parseArgs } from "node:util";
 import { measureRates, type Rates } from "../lib/analysis/rates.ts";
@@ -12,15 +15,15 @@ import { asUsage, runCommand } from "./usage.ts";
 
 const help = `deno task doctor [options]
 
-The WebGPU adapter, its driver, limits and features, how fast it is, and what can be fine-tuned on it: a few seconds.
-Exits 1 when there is no adapter.
+Shows the WebGPU adapter, its driver, limits, features and speed, and what can be fine-tuned on it. Takes a few seconds.
+Exits with 1 if there is no adapter.
 
-  --memory GIB     the GPU's, which WebGPU does not tell (default: the host's, of a software driver)
-  --json           as JSON
+  --memory GIB     the GPU's memory, which WebGPU does not report (default: for a software driver the host's free memory)
+  --json           print JSON
   --help           this text
 `;
 
-/** All that is found out. */
+/** Everything that the doctor finds out. */
 interface Findings {
   readonly adapter: string;
   readonly software: boolean;
@@ -29,7 +32,7 @@ interface Findings {
   readonly system: string;
   readonly cpus: number;
   readonly timestamps: boolean;
-  /** Lanes; 0 where the kernels cannot use them. */
+  /** Lanes per subgroup; 0 if kernels cannot use subgroups. */
   readonly subgroupSize: number;
   readonly limits: ReturnType<typeof limitsOf>;
   readonly room: Room;
@@ -38,13 +41,13 @@ interface Findings {
   readonly next: Next;
 }
 
-/** A command, and what it does. */
+/** A suggested command, and what it does. */
 interface Next {
   readonly command: string;
   readonly does: string;
 }
 
-/** The limits that large models meet. */
+/** The limits that matter for large models. */
 function limitsOf({ limits }: GPUDevice) {
   return {
     maxBufferSize: limits.maxBufferSize,
@@ -72,7 +75,7 @@ async function examine(gpu: Gpu, memory: string | undefined): Promise<Findings> 
   };
 }
 
-/** What to run first here. */
+/** The command to run first on this machine. */
 function nextOf(software: boolean, models: readonly ModelFit[]): Next {
   const batchOf = (name: string, length: number) =>
     models.find(({ model }) => model === name)!.fits.find((fit) => fit.length === length)!.batch ?? 0;

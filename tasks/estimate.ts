@@ -1,4 +1,7 @@
-/** `deno task reproduce --estimate`: every cell with what it will take, and what does not fit; nothing is run. */
+/**
+ * `deno task reproduce --estimate`: prints what every cell will take and what does not fit. Nothing is
+ * trained.
+ */
 
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
@@ -19,45 +22,45 @@ import {
   type Workload,
 } from "./workload.ts";
 
-/** The cells of a table that are asked for. */
+/** The selected cells of a table. */
 export interface AskedTable {
   readonly table: Table;
   readonly profile: Profile;
   readonly jobs: readonly PlannedJob[];
 }
 
-/** What the command line says of an estimate. */
+/** The command line's options for an estimate. */
 export interface EstimateOptions {
   readonly model?: string;
   readonly data?: string;
-  /** TFLOP/s and GiB. */
+  /** In TFLOP/s; `memory` is in GiB. */
   readonly rate?: string;
   readonly memory?: string;
   readonly recompute: boolean;
   readonly json: boolean;
 }
 
-/** What one cell will take. */
+/** The estimate of one cell. */
 interface EstimatedCell extends TrainingEstimate {
   readonly table: string;
   readonly task: string;
   readonly label: string;
   readonly seed: number;
-  /** At the rate, without a pause. */
+  /** Hours at the device's rate, without pauses. */
   readonly hours?: number;
-  /** What there is too little room for; empty where it fits, as far as is known. */
+  /** What does not fit; empty if everything fits, as far as is known. */
   readonly misfits: readonly ("buffer" | "memory")[];
 }
 
-/** All that is printed. */
+/** Everything that is printed. */
 interface Estimates {
   readonly cells: readonly EstimatedCell[];
   readonly model: string;
-  /** Where the sizes come from, and the texts' lengths. */
+  /** Where the data sets' sizes and the texts' lengths come from. */
   readonly basis: string;
   readonly adapter?: string;
   readonly room: Room;
-  /** FLOPs a second, and whose word that is. */
+  /** FLOPs per second, and where that number comes from. */
   readonly rate?: number;
   readonly rateFrom: string;
 }
@@ -94,15 +97,15 @@ export async function printEstimates(asked: readonly AskedTable[], options: Esti
 
 const keyOf = (task: string, label: string) => `${task} / ${label}`;
 
-/** Whether a table's sizes are the published ones, for want of files. */
+/** True if a table uses published sizes, because there are no files. */
 const isPublished = ({ data }: Table, options: EstimateOptions) => data !== undefined && !options.data;
 
-/** The first job of each row on each task: seeds differ in nothing that is estimated. */
+/** The first job of each row on each task: seeds do not change an estimate. */
 function rowsByTask(jobs: readonly PlannedJob[]): Map<string, PlannedJob> {
   return new Map(jobs.toReversed().map((job) => [keyOf(job.task.name, job.row.label), job]));
 }
 
-/** An estimate for each row on each task. */
+/** Estimates each row on each task. */
 async function estimatesOf(
   { model }: KnownEncoder,
   { table, profile, jobs }: AskedTable,
@@ -115,7 +118,7 @@ async function estimatesOf(
   const estimates = new Map<string, TrainingEstimate>();
   for (const [key, { task, row }] of rowsByTask(jobs)) {
     const { maxTokens, ...training } = trainingOf(profile, row, task, model);
-    // All rows of a task have its texts and its longest.
+    // All rows of a task share its texts and its maximum length.
     const workload = workloads.get(task) ?? await read(model, { ...task, maxTokens }, profile);
     workloads.set(task, workload);
     const { head, train, dev } = workload;

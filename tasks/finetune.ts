@@ -1,4 +1,7 @@
-/** `deno task finetune`: an adapter and a head for the user's own table, written as a folder of PEFT's. `--help` lists the options. */
+/**
+ * `deno task finetune`: trains an adapter and a head on the user's own table, and writes them in PEFT's
+ * folder layout. `--help` lists the options.
+ */
 
 import { parseArgs } from "node:util";
 import type { Adapter } from "../lib/adapters/attach.ts";
@@ -22,33 +25,33 @@ import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
-Fine-tunes an adapter and a head on a table with a header (.tsv without quoting, as GLUE's; .csv; or .jsonl, an object a
-line), prints the scores on dev after every epoch, and writes the last or best epoch's adapter to DIR as PEFT does, with
-labels.json, the names of the classes. PEFT itself knows LoRA, rsLoRA, DoRA, HiRA and GraLoRA; others load here, or
-anywhere after deno task merge.
+Fine-tunes an adapter and a head on a table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object
+per line). Prints the scores on dev after every epoch, and writes the last or best epoch's adapter to DIR in PEFT's layout,
+with the names of the classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA and GraLoRA; the other methods load
+with this library, and those that can be merged load anywhere after deno task merge.
 
   --model SOURCE       RoBERTa, XLM-RoBERTa or BERT: a folder, or an id of the Hugging Face hub
-  --train FILE         what is trained on
-  --dev FILE           what is evaluated on (default: a tenth of train, held out by a hash of its texts)
-  --text COLUMN        the text
-  --pair COLUMN        the second text, where examples are pairs
-  --label COLUMN       the class's name, or the number
-  --regression         labels are numbers
+  --train FILE         the training examples
+  --dev FILE           the examples to evaluate on (default: a tenth of train, held out by a hash of the texts)
+  --text COLUMN        column of the text
+  --pair COLUMN        column of the second text, if examples are pairs
+  --label COLUMN       column of the class's name, or of the number with --regression
+  --regression         the labels are numbers
   --method NAME        ${
   methods.filter(({ peft }) => peft).map(({ name }) => name).join(", ")
 } (default: BoRA)
   --r N                rank (default: the method's own, for most 8)
-  --alpha N            α, the update's scale times r (default: the method's own, for most 16)
-  --blocks N           blocks of BoRA and its kin, or auto (default: the method's own; BoRA's is auto)
-  --dropout P          of the adapter's input (default: 0.05)
-  --target NAME        layers to adapt, by name (repeatable; default: ${defaultTarget.join(" and ")})
+  --alpha N            α: the update is scaled by α/r, by α/√r in rsLoRA (default: the method's own, for most 16)
+  --blocks N           number of blocks of BoRA and related methods, or auto (default: the method's own; BoRA's is auto)
+  --dropout P          dropout on the adapter's input (default: 0.05)
+  --target NAME        target modules, by name (repeatable; default: ${defaultTarget.join(" and ")})
   --learning-rate R    default: 3e-4
-  --warmup-steps N     steps over which the learning rate warms up (default: ${suiteWarmupRatio} of all steps)
+  --warmup-steps N     warm-up steps of the learning rate (default: a warm-up ratio of ${suiteWarmupRatio})
   --epochs N           default: 3
-  --keep WHICH         the adapter of the last epoch (default), or of the best by its first score on dev: accuracy, or
+  --keep WHICH         last: keep the last epoch's adapter (default); best: the one with the best score on dev: accuracy, or
                        pearson with --regression
   --batch-size N       default: 32
-  --max-tokens N       longer texts are cut; the model's positions are the limit (default: 128, or all there are)
+  --max-tokens N       truncate longer texts; at most the model's positions (default: 128, or all positions if fewer)
   --seed N             default: 0
   --out DIR            a folder that does not exist yet
   --json               prints the scores of all epochs as JSON at the end; progress goes to standard error
@@ -88,7 +91,7 @@ function readArguments() {
 
 type Arguments = ReturnType<typeof readArguments>;
 
-/** The value of an option that must be given. */
+/** The value of a required option. */
 function required(values: Arguments, name: "model" | "train" | "text" | "label" | "out"): string {
   const value = values[name];
   if (value === undefined) throw new UsageError(`--${name} is missing; see --help`);
@@ -107,7 +110,10 @@ function countOf(values: Arguments, name: keyof Arguments, least: number): numbe
   throw new UsageError(`--${name} wants a whole number from ${least}, not ${value}`);
 }
 
-/** The most tokens a text may have: as many as asked for, or 128 where the model has positions for them. */
+/**
+ * The maximum length in tokens: what is asked for, otherwise 128, or all of the model's positions if those
+ * are fewer. Throws a UsageError when the model has fewer positions than asked for.
+ */
 function maxTokensOf({ name, maxTokens: most = Infinity }: Encoder, asked: number | undefined): number {
   if (asked === undefined) return Math.min(128, most);
   if (asked <= most) return asked;
@@ -116,7 +122,7 @@ function maxTokensOf({ name, maxTokens: most = Infinity }: Encoder, asked: numbe
   );
 }
 
-/** The adapter that the command line describes: the method's own defaults but for what was given, and dropout. */
+/** The adapter that the command line describes: the method's defaults, changed by the options, with dropout. */
 function adapterOf(model: Encoder, values: Arguments): Adapter {
   const { method, target } = values;
   const given = (["r", "alpha", "blocks"] as const).filter((name) => values[name] !== undefined);

@@ -1,4 +1,4 @@
-/** What of well-known models can be fine-tuned in the room there is. */
+/** Finds which well-known models can be fine-tuned in the available memory. */
 
 import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
@@ -10,30 +10,30 @@ import { loadUseLite } from "../lib/models/use_lite.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
 import { misfits, type Room } from "./machine.ts";
 
-/** Padded lengths, and batches to choose from. */
+/** Padded lengths, and batch sizes to try. */
 export const [lengths, batches] = [[64, 128, 512], [1, 2, 4, 8, 16, 32, 64, 128, 256]];
 
-/** The largest of `batches` that fits at one length, and its peak; neither where none does. */
+/** The largest of `batches` that fits at one length, and its peak memory; both undefined if none fits. */
 export interface Fit {
   readonly length: number;
   readonly batch?: number;
   readonly peakBytes?: number;
 }
 
-/** A model, and what fits of it. */
+/** A model, and its largest batches. */
 export interface ModelFit {
   readonly model: string;
   readonly fits: readonly Fit[];
 }
 
-/** The embedded encoder and those of the hub, by their shapes, smallest first. */
+/** The embedded encoder, and those of the Hugging Face hub by their shapes, smallest first. */
 export async function modelsToFit(): Promise<Encoder[]> {
   const names = ["sentence-transformers/all-MiniLM-L6-v2", "roberta-base", "roberta-large"];
   const published = names.map((name) => unloadedEncoder(name.split("/").at(-1)!, publishedConfig(name)!));
   return [await loadUseLite(), ...published];
 }
 
-/** The largest batch at every length, LoRA and two classes. */
+/** The largest batch at every length, for LoRA with two classes. */
 export async function fitsOf(traits: DeviceTraits, model: Encoder, room: Room): Promise<ModelFit> {
   const adapter = attach(model, lora, { r: 8, target: ["query", "value"], dropout: 0.05 });
   const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
@@ -49,7 +49,7 @@ export async function fitsOf(traits: DeviceTraits, model: Encoder, room: Room): 
   return { model: model.name, fits };
 }
 
-/** By bisection: what a smaller batch does not fit, no larger one does. */
+/** Bisection: if a batch does not fit, no larger one does. */
 export async function largestThatFits(
   estimate: (batch: number) => Promise<TrainingEstimate>,
   room: Room,

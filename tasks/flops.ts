@@ -1,6 +1,7 @@
 /**
- * `deno task flops`: trainable parameters and multiply-adds a token of every system against LoRA, for USE-lite and,
- * from their configurations alone, the paper's models. Writes results/flops.{md,json}. `--help` lists the options.
+ * `deno task flops`: trainable parameters and multiply-adds per token of every system relative to LoRA, for
+ * USE-lite and, from their configurations alone, the paper's models. Writes results/flops.{md,json}. `--help`
+ * lists the options.
  */
 
 import { parseArgs } from "node:util";
@@ -17,16 +18,16 @@ import { asUsage, runCommand, UsageError } from "./usage.ts";
 const help = `deno task flops [options]
 
   --model NAME     only this model (repeatable): USE-lite, ${modelShapes.map(({ name }) => name).join(", ")}
-  --target NAME    target modules (repeatable; default query, key and value)
+  --target NAME    target modules (repeatable; default: query, key and value)
   --out DIR        where to write flops.md and flops.json (default: results)
-  --json           prints JSON in place of the page
+  --json           print JSON instead of the page
   --help           this text
 `;
 
-/** Tokens of a training step: what is done once a step is shared by them. */
+/** Tokens per training step. Work done once per step is divided by this. */
 const tokens = 4096;
 
-/** The first table's systems, every other method, and BoRA where the paper counts it: b = 64. */
+/** The first table's systems, every other method, and BoRA as the paper counts it: b = 64. */
 const counted: readonly System[] = [
   ...firstSystems,
   ...methodsTable.rows.filter(({ label, tunedAs }) =>

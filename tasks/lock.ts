@@ -1,11 +1,16 @@
-/** One run at a time writes a result: a lock that the system lets go of with its process, however that ends. */
+/**
+ * File locks, so that only one run at a time writes a result. The system releases a lock when its process
+ * ends, however it ends.
+ */
 
 import { makeParents, naming, readText, writeAll } from "../lib/files.ts";
 
 /**
- * Takes the lock of what is about to be written at `path`: the file `<path>.lock`, which says who holds it. A file that a killed
- * run left behind is taken over, folders that are not there are made; it is removed when the lock is disposed of.
- * @throws Error naming the process and the host when another run holds it, and when the file cannot be made.
+ * Takes the lock for writing `path`: the file `<path>.lock`, which says who holds it. A lock file that a
+ * killed run left behind is taken over, and missing folders are created. Disposing of the lock removes the
+ * file.
+ * @throws Error that names the process and the host when another run holds the lock, and when the file cannot
+ * be created.
  */
 export async function lockFor(path: string): Promise<Disposable> {
   const lock = `${path}.lock`;
@@ -21,13 +26,13 @@ export async function lockFor(path: string): Promise<Disposable> {
         `another run is writing ${path} (${holder}): wait until it has ended, or write to another folder`,
       );
     }
-    // The holder before may have removed the file between its opening and its locking here.
+    // The previous holder may have removed the file between opening and locking it here.
     if ((await file.stat()).ino !== await inodeOf(lock)) continue;
     await file.truncate();
     const holder = new TextEncoder().encode(`process ${Deno.pid} on ${Deno.hostname()}`);
     await naming(lock, () => writeAll(file, holder));
     const remove = () => Deno.removeSync(lock);
-    // What is disposed of by scope is not when Deno.exit ends the process.
+    // Deno.exit ends the process without disposing of what is in scope.
     globalThis.addEventListener("unload", remove);
     opened.defer(() => {
       globalThis.removeEventListener("unload", remove);

@@ -1,20 +1,23 @@
-/** The machine at hand, as far as what a run needs can be held against it. */
+/** Describes this machine as far as a run's requirements depend on it. */
 
 import { measureRates } from "../lib/analysis/rates.ts";
 import { type Gpu, NoAdapterError, openGpu } from "../lib/gpu/device.ts";
 import type { TrainingEstimate } from "../lib/train/estimate.ts";
 import { UsageError } from "./usage.ts";
 
-/** What there is room for; undefined where it is not known. */
+/** The available room; a field is undefined if it is unknown. */
 export interface Room {
-  /** The largest buffer that the adapter makes and binds. */
+  /** The largest buffer that the adapter can create and bind. */
   readonly bufferBytes?: number;
-  /** Memory for all buffers: as given, or the host's where the driver is software; and which of the two. */
+  /**
+   * Memory for all buffers: the given size, or on a software driver the host's free memory; `memoryFrom` says
+   * which.
+   */
   readonly memoryBytes?: number;
   readonly memoryFrom?: string;
 }
 
-/** The adapter, or undefined where there is none. */
+/** Opens the adapter; undefined if there is none. */
 export async function findGpu(): Promise<Gpu | undefined> {
   try {
     return await openGpu();
@@ -24,7 +27,7 @@ export async function findGpu(): Promise<Gpu | undefined> {
   }
 }
 
-/** What there is room for; `memory` is `--memory`, in GiB. WebGPU does not tell a GPU's memory. */
+/** The available room; `memory` is `--memory` in GiB, because WebGPU does not tell a GPU's memory. */
 export function roomOf(gpu: Gpu | undefined, memory: string | undefined): Room {
   const limits = gpu?.device.limits;
   const bufferBytes = limits && Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
@@ -39,7 +42,7 @@ export function roomOf(gpu: Gpu | undefined, memory: string | undefined): Room {
   };
 }
 
-/** What there is too little room for; empty where the run fits, as far as is known. */
+/** What does not fit; empty if the run fits, as far as is known. */
 export function misfits(
   { peakBytes, largestBuffer }: Pick<TrainingEstimate, "peakBytes" | "largestBuffer">,
   { bufferBytes = Infinity, memoryBytes = Infinity }: Room,
@@ -50,7 +53,7 @@ export function misfits(
   ];
 }
 
-/** FLOPs a second as given by `--rate` in TFLOP/s, else as measured; undefined without either. */
+/** FLOPs per second: from `--rate` in TFLOP/s, otherwise measured; undefined without either. */
 export async function rateOf(gpu: Gpu | undefined, rate: string | undefined): Promise<number | undefined> {
   if (rate !== undefined) return positive("rate", rate) * 1e12;
   return gpu && (await measureRates(gpu)).flopsPerSecond;

@@ -1,4 +1,7 @@
-/** `deno task merge`: an encoder with an adapter merged in, as a folder that transformers loads. `--help` lists the options. */
+/**
+ * `deno task merge`: writes an encoder with an adapter merged in, as a folder that transformers loads.
+ * `--help` lists the options.
+ */
 
 import { parseArgs } from "node:util";
 import { openGpu } from "../lib/gpu/device.ts";
@@ -10,12 +13,12 @@ import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 const help = `deno task merge --model SOURCE --adapter DIR --out DIR
 
 Writes the encoder with the adapter and its head merged in: a folder that transformers'
-AutoModelForSequenceClassification loads without PEFT. The base's other weights stay as they are, bit for bit. Its
-config.json stays as PEFT's own merge keeps it; labels.json counts before its labels where the adapter has one.
+AutoModelForSequenceClassification loads without PEFT. The base's other weights keep their bits. config.json is what PEFT's
+own merge would write; if the adapter has a labels.json, the labels come from there.
 
-  --model SOURCE   the encoder that the adapter was trained on: a folder, or an id of the Hugging Face hub; it is known
+  --model SOURCE   the encoder that the adapter was trained on: a folder, or an id of the Hugging Face hub; it is recognised
                    by the values of its weights, not by its name or path
-  --adapter DIR    what deno task finetune, saveAdapter or PEFT wrote
+  --adapter DIR    a folder that deno task finetune, saveAdapter or PEFT wrote
   --out DIR        a folder that does not exist yet
   --help           this text
 `;

@@ -1,6 +1,7 @@
 /**
- * Gives Mesa the folder it looks for: Deno asks for OpenGL's adapters too, and where XDG_RUNTIME_DIR is not set, as in containers,
- * Mesa then prints two lines of "error:" that are none. For programs to import before they open an adapter; a library must not.
+ * Sets XDG_RUNTIME_DIR for Mesa. Deno also queries OpenGL adapters, and where that variable is not set, as in
+ * containers, Mesa prints two lines of "error:" that do not matter. Programs import this before they open an
+ * adapter; a library must not change the environment.
  */
 
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * `deno task report [DIR…]`: makes every page anew from its record, and merges the cells that shards or machines wrote
- * (`reproduce --shard i/n --out DIR`) into one set of tables. `--help` says how.
+ * `deno task report [DIR…]`: renders every page again from its record, and merges the cells from several
+ * shards or machines (`reproduce --shard i/n --out DIR`) into one set of tables. `--help` explains how.
  */
 
 import { parseArgs } from "node:util";
@@ -16,22 +16,25 @@ import { asUsage, runCommand } from "./usage.ts";
 
 const help = `deno task report [DIR…] [options]
 
-Makes every page anew from the records in folders, and in the folders in them; nothing is measured. Of several folders the cells
-of one table are merged: a cell that two folders have must have the same scores in both, and cells of one row and task must
-have been made in one way. Any other record may be in one of the folders only.
+Renders every page again from the records in folders and their subfolders; nothing is measured. From several folders, the cells
+of each table are merged. A cell that is in two folders must have the same scores in both, and the cells of one row and task
+must have the same settings. Any other record may be in only one of the folders.
 
-  DIR         what reproduce, bench and the other commands wrote (default: results)
+  DIR         a folder that reproduce, bench or another command wrote (default: results)
   --out DIR   where to write (default: results)
   --help      this text
 `;
 
-/** A cell and the file it is from. */
+/** A cell and its file. */
 interface Found {
   readonly cell: Cell;
   readonly path: string;
 }
 
-/** One cell a key. Throws an Error that names both files where two disagree, or where a row would mix two experiments. */
+/**
+ * Merges to one cell per key. Throws an Error that names both files if two disagree, or if a row would mix
+ * two experiments.
+ */
 function merged(found: readonly Found[]): Cell[] {
   const byKey = new Map<string, Found>();
   const byRow = new Map<string, Found>();
@@ -59,7 +62,7 @@ function merged(found: readonly Found[]): Cell[] {
   return [...byKey.values()].map(({ cell }) => cell);
 }
 
-/** Writes the one record that is not made of cells, unless it lies there, and its page. */
+/** Writes a record that is not made of cells, unless it is there already, and its page. */
 async function writePage(page: Page, paths: readonly string[], to: string): Promise<void> {
   const [path, other] = paths;
   if (other) throw new Error(`${path} and ${other} cannot be merged: leave one of them out`);
@@ -70,7 +73,7 @@ async function writePage(page: Page, paths: readonly string[], to: string): Prom
   console.log(`Wrote ${to}.md`);
 }
 
-/** Writes a table's cells of all paths, and its page. */
+/** Writes a table's cells from all paths, and its page. */
 async function writeTable(table: Table, paths: readonly string[], to: string): Promise<void> {
   const found = await Promise.all(
     paths.map(async (path) => (await readCells(path)).map((cell): Found => ({ cell, path }))),

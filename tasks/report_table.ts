@@ -1,4 +1,4 @@
-/** From finished cells to a table's files. */
+/** Writes a table's files from finished cells. */
 
 import * as v from "npm:valibot@1.5.0";
 import { writeTogether } from "../lib/files.ts";
@@ -7,25 +7,28 @@ import { definePage, named, type Page, type PageFiles } from "../lib/report/page
 import { type Cell, cellSchema } from "../lib/report/schema.ts";
 import type { Study, Table } from "./tables/table.ts";
 
-/** True for what runs and reports itself. */
+/** True for a study, which runs and reports itself. */
 export function isStudy(table: Table | Study): table is Study {
   return "run" in table;
 }
 
-/** What the cells of one row on one task must share to be averaged. */
+/** The settings that the cells of one row on one task must share to be averaged. */
 export type Settings = Pick<
   Cell,
   "profile" | "model" | "learningRate" | "options" | "target" | "trainExamples" | "devExamples"
 >;
 
-/** Settings as text, for comparing and for messages. */
+/** Settings as text, for comparisons and messages. */
 export function settingsText(
   { profile, model, learningRate, options, target, trainExamples, devExamples }: Settings,
 ): string {
   return JSON.stringify({ profile, model, learningRate, options, target, trainExamples, devExamples });
 }
 
-/** Cells in the table's order: tasks as its longest profile has them, rows, seeds; what the table does not know comes last. */
+/**
+ * Sorts cells in the table's order: tasks as in its longest profile, then rows, then seeds. Unknown ones come
+ * last.
+ */
 export function inOrder(cells: readonly Cell[], { rows, profiles }: Table): Cell[] {
   const tasks = Object.values(profiles).reduce<readonly string[]>(
     (longest, profile) => profile.tasks.length > longest.length ? profile.tasks : longest,
@@ -37,7 +40,7 @@ export function inOrder(cells: readonly Cell[], { rows, profiles }: Table): Cell
   return cells.toSorted((a, b) => place(a) - place(b));
 }
 
-/** The finding, when there is a cell of every row. */
+/** The finding, if there is a cell of every row. */
 function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
   const missing = rows.filter(({ label }) => cells.every((cell) => cell.label !== label)).length;
   return missing > 0 ? `${missing} of ${rows.length} rows were not run.` : finding!.here(cells);

@@ -1,6 +1,7 @@
 /**
- * `deno task reproduce [table…]`: fine-tunes the embedded encoder with every system of a table on the embedded suite and
- * writes results/<table>.{json,md,svg} and a log of every step beside them. `--help` lists the options.
+ * `deno task reproduce [table…]`: fine-tunes the embedded encoder with every system of a table on the
+ * embedded suite, and writes results/<table>.{json,md,svg} and a log of every step beside them. `--help`
+ * lists the options.
  */
 
 import { makeFolder } from "../lib/files.ts";
@@ -37,7 +38,7 @@ async function main(): Promise<void> {
   if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
   if (values.list) return plans.forEach((plan) => plan.list());
   await makeFolder(values.out);
-  // Before anything is read that another run may be about to change.
+  // Locked before reading files that another run may be about to change.
   using locks = new DisposableStack();
   for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));
   for (const plan of plans) await plan.prepare();

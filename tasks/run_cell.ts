@@ -1,4 +1,4 @@
-/** Runs one cell of a table: attach, fine-tune, evaluate, and write down all that a table needs. */
+/** Runs one cell of a table: attaches, fine-tunes, evaluates, and records everything that a table needs. */
 
 import { interpretedUpdates } from "../lib/analysis/updates.ts";
 import { spectrumOf } from "../lib/analysis/spectrum.ts";
@@ -18,7 +18,7 @@ import type { Row, Table } from "./tables/table.ts";
 const adapterDropout = 0.05;
 export const defaultTarget = ["query", "value"];
 
-/** One cell to be run. */
+/** One cell to run. */
 export interface Job {
   readonly task: Task;
   readonly row: Row;
@@ -26,23 +26,23 @@ export interface Job {
   readonly training: Training;
 }
 
-/** What every cell of a run shares. */
+/** What all cells of a run share. */
 export interface Run {
   readonly gpu: Gpu;
   readonly model: Encoder;
   readonly frozen: FrozenWeights;
   readonly environment: Environment;
   readonly profileName: string;
-  /** As in `TrainOptions`; no bit of a cell depends on it. */
+  /** As in `TrainOptions`; it does not change any bit of the result. */
   readonly recompute: boolean;
 }
 
-/** The row's method on the model. Throws what `attach` throws. */
+/** Attaches the row's method to the model. Throws what `attach` throws. */
 export function adapterOf(model: Encoder, row: Row): Adapter {
   return attachSystem(model, row, { target: row.target ?? defaultTarget }, adapterDropout);
 }
 
-/** Trains and evaluates one cell, from its checkpoint where there is one. */
+/** Trains and evaluates one cell, starting from its checkpoint if there is one. */
 export async function runCell(
   run: Run,
   table: Table,
@@ -70,7 +70,7 @@ export async function runCell(
   return cellOf(run, table, job, split, adapter, result, (performance.now() - start) / 1000);
 }
 
-/** The record of what training gave. */
+/** The record of a training result. */
 function cellOf(
   { model, environment, profileName }: Run,
   table: Table,

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes a machine ready: Deno, a software Vulkan driver where WebGPU finds no adapter, and the npm packages of the commands and
-# the tests; the bench's peers and SpamAssassin's mails come when they are asked for, and say so. Idempotent. What it may not do itself it names all at once, before the long downloads, and stops.
+# Sets up a machine: installs Deno, a software Vulkan driver if WebGPU finds no adapter, and the npm packages of the commands
+# and the tests. The bench's peers and SpamAssassin's mails are downloaded on first use, with a message. Running it again is
+# safe. What it may not do itself, it lists all at once before the long downloads, and then stops.
 #
 #     sh tasks/setup.sh && deno task reproduce
 set -eu
@@ -34,7 +35,7 @@ install_deno() {
   leave "export PATH=\"$folder/bin:\$PATH\"    # and in ~/.profile, for later"
 }
 
-# On Linux only Vulkan counts: Deno also finds OpenGL drivers, where VK_DRIVER_FILES chooses nothing and which are not tested.
+# On Linux only Vulkan counts: Deno also finds OpenGL drivers, but VK_DRIVER_FILES cannot select them and they are not tested.
 has_adapter() {
   backend=""
   [ "$(uname -s)" != Linux ] || backend=vulkan

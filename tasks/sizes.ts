@@ -6,7 +6,7 @@ import { rowsOf } from "./cells.ts";
 import type { Profile, Row, Table } from "./tables/table.ts";
 import { UsageError } from "./usage.ts";
 
-/** What of a row's size is asked for; none of one kind leaves it as it is. */
+/** The requested ranks and numbers of blocks. An empty list leaves the rows' values as they are. */
 export interface Sizes {
   readonly r?: readonly string[];
   readonly b?: readonly string[];
@@ -19,9 +19,10 @@ export interface ChosenTable {
 }
 
 /**
- * The table with the profile's rows at every asked r and b: α/r stays as it is, and the learning rate is the one tuned for the
- * row; a method without r or b keeps its one row. A label that the table has, or that an earlier row has got, is that row.
- * Throws a UsageError for a size that is no whole number from 1 (b may be "auto").
+ * The table with the profile's rows at every requested r and b. α/r stays the same, and the learning rate is
+ * the one tuned for the original row. A method without r or b keeps its single row. If a label exists
+ * already, in the table or from an earlier row, it refers to that row. Throws a UsageError for a size that is
+ * not a whole number ≥ 1 (b may be "auto").
  */
 export function atSizes({ table, profile }: ChosenTable, { r = [], b = [] }: Sizes): ChosenTable {
   const ranks = r.map((text) => wholeNumber("r", text));
@@ -51,7 +52,7 @@ function wholeNumber(option: string, text: string): number {
   throw new UsageError(`--${option} wants a whole number from 1${auto}, not "${text}"`);
 }
 
-/** The row with each of the values in place of its own, or as it is where its method has no such size. */
+/** The row with each of the values in place of its own, or unchanged if its method does not have this size. */
 function variants(row: Row, option: "r" | "blocks", values: readonly (number | "auto")[]): Row[] {
   if (values.length === 0 || !(option in methodByName(row.method).defaults)) return [row];
   return values.map((value) => ({
@@ -62,13 +63,16 @@ function variants(row: Row, option: "r" | "blocks", values: readonly (number | "
   }));
 }
 
-/** `LoRA r 8, α × 2.6` with r 16 is `LoRA r 16, α × 2.6`; a label that does not name the size gets it at its end. */
+/**
+ * `LoRA r 8, α × 2.6` with r 16 becomes `LoRA r 16, α × 2.6`. If the label does not name the size, it is
+ * appended.
+ */
 function relabelled(label: string, symbol: "r" | "b", value: number | "auto"): string {
   const named = new RegExp(`\\b${symbol} (\\d+|auto)\\b`);
   return named.test(label) ? label.replace(named, `${symbol} ${value}`) : `${label} ${symbol} ${value}`;
 }
 
-/** α at the row's α/r. */
+/** α for rank `r`, with the row's α/r. */
 function scaledAlpha({ method, options }: Row, r: number): Record<string, OptionValue> {
   const own: Record<string, unknown> = { ...methodByName(method).defaults, ...options };
   return "alpha" in own ? { alpha: Number(own.alpha) * r / Number(own.r) } : {};

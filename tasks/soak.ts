@@ -1,6 +1,7 @@
 /**
- * `deno task soak`: trains for thousands of steps on batches of changing sizes and lengths and writes what the process held on
- * the way, results/soak.{md,json,svg}; exits with 1 where memory or handles grow. Linux only: it reads /proc.
+ * `deno task soak`: trains for thousands of steps on batches of changing sizes and lengths and records the
+ * process's memory and handles. Writes results/soak.{md,json,svg}; exits with 1 if memory or handles grow.
+ * Linux only: it reads /proc.
  */
 
 import { parseArgs } from "node:util";
@@ -21,7 +22,7 @@ const round = batchSizes.length * stepsATurn;
 
 const help = `deno task soak [options]
 
-Trains BoRA on the embedded encoder, and reports memory and handles over the steps (2,000 of them: some 5 minutes on 2 cores).
+Trains BoRA on the embedded encoder and reports memory and handles over the steps. 2,000 steps take about 5 minutes on 2 cores.
 
   --steps N   a multiple of ${round}, at least ${4 * round} (default: 2000)
   --out DIR   where to write soak.md, soak.json and soak.svg (default: results)

@@ -1,4 +1,4 @@
-/** Whether a soak's figures stay flat, and the page that says so. */
+/** Judges whether a soak's figures stay flat, and renders its page. */
 
 import * as v from "npm:valibot@1.5.0";
 import { curveChart } from "../lib/report/chart.ts";
@@ -38,7 +38,7 @@ const soakSchema = v.object({
 /** A run of `deno task soak`. */
 export type SoakRecord = v.InferOutput<typeof soakSchema>;
 
-/** One of the figures, and by how much it may grow in 1,000 steps. */
+/** One of the figures, and its allowed growth per 1,000 steps. */
 interface Measure {
   readonly name: string;
   readonly of: (sample: Sample) => number;
@@ -48,7 +48,10 @@ interface Measure {
 
 const mib = 2 ** 20;
 
-/** What is counted may not grow by one in 1,000 steps; memory that others allocate has some noise of its own. */
+/**
+ * Counts may not grow by one in 1,000 steps. Memory is noisier, because other parts of the process allocate
+ * too.
+ */
 const measures: readonly Measure[] = [
   { name: "resident memory", of: ({ residentBytes }) => residentBytes, bound: 4 * mib, bytes: true },
   { name: "V8 heap in use", of: ({ heapBytes }) => heapBytes, bound: 4 * mib, bytes: true },
@@ -60,13 +63,13 @@ const measures: readonly Measure[] = [
   { name: "threads", of: ({ threads }) => threads, bound: 1, bytes: false },
 ];
 
-/** What became of one figure after the warm-up. */
+/** The result for one figure after the warm-up. */
 export interface Verdict {
   readonly measure: Measure;
   readonly first: number;
   readonly last: number;
   readonly most: number;
-  /** By least squares, in 1,000 steps. */
+  /** Growth per 1,000 steps, by least squares. */
   readonly growth: number;
   readonly flat: boolean;
 }
@@ -131,7 +134,7 @@ ${table(["", "first", "last", "most", "growth in 1,000 steps", "bound", "verdict
 `;
 }
 
-/** Memory over all the steps, the warm-up among them. */
+/** Memory over all steps, including the warm-up. */
 function chartOf(samples: readonly Sample[]): Promise<string> {
   const points = measures.slice(0, 4).flatMap(({ name, of }) =>
     samples.map((sample) => ({ x: sample.step, y: of(sample) / mib, series: name }))

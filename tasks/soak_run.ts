@@ -1,4 +1,7 @@
-/** A long run: trainers of several batch sizes that take turns, and what the process holds after every turn. */
+/**
+ * A long run: trainers with several batch sizes take turns, and the process's state is sampled after every
+ * turn.
+ */
 
 import assert from "node:assert/strict";
 import { setFlagsFromString } from "node:v8";
@@ -12,35 +15,35 @@ import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 
-/** What is trained. */
+/** What to train. */
 export interface Soaked {
   readonly model: Encoder;
   readonly adapter: Adapter;
   readonly head: HeadShape;
-  /** Of many lengths: each batch is padded to its own longest. */
+  /** Examples of many lengths: each batch is padded to its own longest text. */
   readonly examples: readonly Encoded[];
 }
 
-/** How long. */
+/** How to train. */
 export interface SoakPlan {
-  /** Of the trainers; each has programs of its own for every length. */
+  /** Batch sizes of the trainers. Each trainer has its own programs for every length. */
   readonly batchSizes: readonly number[];
-  /** Steps that a trainer takes before it is the next one's turn. */
+  /** Steps per turn of a trainer. */
   readonly stepsATurn: number;
   readonly turnsEach: number;
 }
 
-/** What the process holds after a turn. */
+/** The process's memory and handles after a turn. */
 export interface Sample {
   /** Steps of all trainers so far. */
   readonly step: number;
-  /** Since the first turn began. */
+  /** Seconds since the first turn began. */
   readonly seconds: number;
   readonly residentBytes: number;
-  /** V8's heap in use, and what its objects hold outside of it, after a collection of its garbage. */
+  /** V8's heap in use, and the external memory of its objects, both after garbage collection. */
   readonly heapBytes: number;
   readonly externalBytes: number;
-  /** GPU buffers as the library counts them. */
+  /** Bytes of GPU buffers, as the library counts them. */
   readonly gpuBytes: number;
   readonly buffers: number;
   readonly pipelines: number;
@@ -48,14 +51,14 @@ export interface Sample {
   readonly threads: number;
 }
 
-/** What a soak gave. */
+/** The result of a soak. */
 export interface Soak {
   readonly samples: readonly Sample[];
-  /** Steps by the padded length of their batch. */
+  /** Number of steps by padded length. */
   readonly stepsOfLength: Readonly<Record<number, number>>;
 }
 
-/** V8's `gc`, which contexts made after the flag have. */
+/** V8's `gc`. Only contexts created after setting the flag have it. */
 function garbageCollector(): () => void {
   setFlagsFromString("--expose-gc");
   return runInNewContext("gc");
@@ -83,7 +86,7 @@ function sample(gpu: Gpu, step: number, seconds: number): Sample {
   };
 }
 
-/** Whether a run that goes on from the trainer's checkpoint predicts to the same bits; it is made and freed on the way. */
+/** Checks that a new trainer, resumed from the trainer's checkpoint, predicts the same bits. */
 async function checkResumed(
   open: () => Trainer,
   trainer: Trainer,
@@ -97,9 +100,9 @@ async function checkResumed(
 }
 
 /**
- * Trains: all trainers live as long as the soak. After each turn the trainer writes a checkpoint, a run of its own goes on from
- * it, and both predict alike.
- * @throws AssertionError where they do not, and what training throws.
+ * Trains; all trainers live as long as the soak. After each turn the trainer writes a checkpoint, a new
+ * trainer resumes from it, and both must predict the same.
+ * @throws AssertionError if they do not, and what training throws.
  */
 export async function soak(
   gpu: Gpu,

@@ -1,11 +1,11 @@
-/** The log of a run beside its table: a line a training step. */
+/** A run's log, next to its table: one line per training step. */
 
 import { existsSync } from "node:fs";
 import type { StepRecord } from "../lib/train/adamw.ts";
 
 /**
- * Appends an epoch: which cell, step, loss, gradient norm before clipping. A run that was stopped after the lines or among them
- * comes to them again, so those that are there are not repeated, and half of one is cut off.
+ * Appends an epoch: cell, step, loss, gradient norm before clipping. A resumed run may repeat steps that are
+ * in the log already, so existing lines are not repeated, and an incomplete last line is removed.
  */
 export function appendLog(path: string, cell: string, records: readonly StepRecord[]): void {
   const lines = records.map((record) => `${JSON.stringify({ cell, ...record })}\n`);
@@ -15,7 +15,10 @@ export function appendLog(path: string, cell: string, records: readonly StepReco
   Deno.writeTextFileSync(path, lines.slice(knownAtEnd(whole, lines)).join(""), { append: true });
 }
 
-/** How many of `lines`, from the first, the log ends with: no two of a cell's lines are alike, so its last line says. */
+/**
+ * How many of the first `lines` the log ends with. No two lines of a cell are equal, so comparing its last
+ * line is enough.
+ */
 function knownAtEnd(log: string, lines: readonly string[]): number {
   const known = lines.findIndex((line) => log.endsWith(line)) + 1;
   return log.endsWith(lines.slice(0, known).join("")) ? known : 0;

@@ -1,8 +1,8 @@
-/** Progress of a run on the terminal. */
+/** Shows a run's progress on the terminal. */
 
 import cliProgress from "npm:cli-progress@3.12.0";
 
-/** Shows a bar with an ETA on a terminal, a line a cell otherwise. */
+/** On a terminal, shows a bar with an ETA; otherwise prints one line per cell. */
 export class Ticker {
   readonly #bar = Deno.stdout.isTerminal()
     ? new cliProgress.SingleBar({ format: "{bar} {percentage}% | ETA {eta_formatted} | {name}" })

@@ -1,4 +1,4 @@
-/** How a cell is trained: the embedded suite's way, or a published protocol's. */
+/** The training settings of a cell: the embedded suite's, or a published protocol's. */
 
 import type { Task } from "../lib/data/task.ts";
 import type { Encoder } from "../lib/models/model.ts";
@@ -6,16 +6,19 @@ import learningRates from "./learning_rates.json" with { type: "json" };
 import type { Training } from "./protocols/protocol.ts";
 import type { Profile, Row } from "./tables/table.ts";
 
-/** Examples a step where no protocol says otherwise. */
+/** Examples per step, unless a protocol sets them. */
 export const suiteBatchSize = 32;
 
-/** Share of the steps over which the learning rate warms up, where no protocol says otherwise. */
+/** Warm-up ratio of the learning rate, unless a protocol sets it. */
 export const suiteWarmupRatio = 0.03;
 
-/** The width from which an encoder counts as large. */
+/** Encoders of this width or more count as large. */
 const largeWidth = 1024;
 
-/** The training of a row on a task. Throws an Error where there is no tuned rate, or the protocol lacks the task. */
+/**
+ * The training settings of a row on a task. Throws an Error if there is no tuned rate, or the protocol lacks
+ * the task.
+ */
 export function trainingOf({ training }: Profile, row: Row, task: Task, model: Encoder): Training {
   if (typeof training === "number") {
     return {
@@ -35,7 +38,7 @@ export function trainingOf({ training }: Profile, row: Row, task: Task, model: E
   return sizes[model.width >= largeWidth ? "large" : "base"];
 }
 
-/** The rate chosen by --tune on the embedded suite. */
+/** The learning rate chosen by --tune on the embedded suite. */
 function tunedRate({ label, tunedAs = label }: Row): number {
   const rates: Readonly<Record<string, number>> = learningRates.rates;
   const rate = rates[tunedAs];

@@ -10,8 +10,9 @@ import type { Profile, Table } from "./tables/table.ts";
 import { trainingOf } from "./training.ts";
 
 /**
- * The grid for every row that is tuned under its own label, on the first task, with the last two fifths of train held out
- * and dev untouched; prints the entries for `learning_rates.json`. The score of a rate is the mean over the profile's seeds.
+ * Tries the learning-rate grid for every row that has its own rate, on the first task. The last two fifths of
+ * train are held out; dev is not used. Prints the entries for `learning_rates.json`. A rate's score is the
+ * mean over the profile's seeds.
  */
 export async function tune(run: Run, table: Table, profile: Profile, [task]: readonly Task[]): Promise<void> {
   const { train } = await sample(task, profile);
@@ -37,7 +38,7 @@ export async function tune(run: Run, table: Table, profile: Profile, [task]: rea
   console.log(JSON.stringify({ chosenBy, grid: learningRates.grid, rates, heldOutScores: scores }, null, 2));
 }
 
-/** The mean score over the profile's seeds; 0 where training diverges with one of them. */
+/** The mean score over the profile's seeds; 0 if training diverges for one of them. */
 async function heldOutScore(
   run: Run,
   table: Table,

@@ -1,11 +1,11 @@
-/** Mistakes on a command line, told from everything else that can go wrong. */
+/** Separates mistakes on a command line from all other errors. */
 
 import "./quiet_driver.ts";
 
 /** A mistake on the command line. */
 export class UsageError extends Error {}
 
-/** `body`'s result; what it throws is a mistake on the command line. */
+/** Runs `body`; any error becomes a UsageError. */
 export function asUsage<T>(body: () => T): T {
   try {
     return body();
@@ -14,7 +14,7 @@ export function asUsage<T>(body: () => T): T {
   }
 }
 
-/** The same for a body that waits. */
+/** The same for an asynchronous `body`. */
 export async function asUsageAsync<T>(body: () => Promise<T>): Promise<T> {
   try {
     return await body();
@@ -23,12 +23,18 @@ export async function asUsageAsync<T>(body: () => Promise<T>): Promise<T> {
   }
 }
 
-/** `text` without what a terminal takes for orders, but for line feeds and tabs: it may quote a stranger's file. */
+/**
+ * `text` without control characters other than line feeds and tabs. A terminal would execute them, and the
+ * text may quote a stranger's file.
+ */
 export function printable(text: string): string {
   return text.replaceAll(/(?![\n\t])\p{Cc}/gu, "\ufffd");
 }
 
-/** Runs a command; ends the process with 2 after a mistake on the command line, with 1 after another error. */
+/**
+ * Runs a command. The process exits with 2 after a mistake on the command line, and with 1 after any other
+ * error.
+ */
 export async function runCommand(main: () => Promise<void>): Promise<void> {
   try {
     await main();

@@ -1,4 +1,7 @@
-/** What a cell would train and evaluate on, encoded: from files where there are any, else from published sizes. */
+/**
+ * Finds out what a cell would train and evaluate on: examples from files if there are any, otherwise from
+ * published sizes.
+ */
 
 import { publishedSize } from "../lib/data/published_sizes.ts";
 import type { Example, Task } from "../lib/data/task.ts";
@@ -19,13 +22,13 @@ import { UsageError } from "./usage.ts";
 /** An encoder, and how much of it was read. */
 export interface KnownEncoder {
   readonly model: Encoder;
-  /** Whether it has its own tokenizer; else tokens are reckoned from characters. */
+  /** Whether it has its own tokenizer. Otherwise the number of tokens is estimated from characters. */
   readonly tokenizes: boolean;
 }
 
 /**
- * The encoder to be estimated for: the embedded one, a folder's (its `config.json` is enough), or by its id one of those whose
- * configuration is known. Nothing is downloaded. Throws a UsageError for another name.
+ * The encoder to estimate for: the embedded one, one from a folder (its `config.json` is enough), or one with
+ * a known configuration by its id. Nothing is downloaded. Throws a UsageError for another name.
  */
 export async function knownEncoder(source: string | undefined): Promise<KnownEncoder> {
   if (source === undefined) return { model: await loadUseLite(), tokenizes: true };
@@ -48,7 +51,7 @@ export async function knownEncoder(source: string | undefined): Promise<KnownEnc
   return { model: unloadedEncoder(source, config), tokenizes: false };
 }
 
-/** Examples of one task as a model gets them. */
+/** The encoded examples of one task. */
 export interface Workload {
   readonly head: HeadShape;
   readonly train: readonly Encoded[];
@@ -56,7 +59,7 @@ export interface Workload {
   readonly dev: readonly (readonly Encoded[])[];
 }
 
-/** The profile's examples of `task`, read from its files and encoded. Throws what reading throws. */
+/** Reads and encodes the profile's examples of `task` from its files. Throws what reading throws. */
 export async function readWorkload(model: Encoder, task: Task, profile: Profile): Promise<Workload> {
   const { train, dev, furtherDev = {} } = await sample(task, profile);
   return {
@@ -67,12 +70,12 @@ export async function readWorkload(model: Encoder, task: Task, profile: Profile)
 }
 
 /**
- * As many examples as are published of `task`, all of the mean length but one, in train and each dev set, that is as long as
- * the task's limit. Throws an Error where no sizes are published.
+ * Makes as many examples as `task` is published to have. All have the mean length, except one in train and in
+ * each dev set, which has the task's maximum length. Throws an Error if no sizes are published.
  */
 export function publishedWorkload(model: Encoder, task: Task, profile: Profile): Workload {
   const { train, dev, texts, characters } = publishedSize(task.name);
-  // A question is put before each of its options.
+  // Each option is joined with the question.
   const sequences = task.shape === "choice" ? 2 : texts;
   const example = (characters: number): Example => ({
     id: `${characters} characters`,

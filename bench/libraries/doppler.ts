@@ -1,7 +1,8 @@
 /**
- * doppler-gpu: its own kernels' functions, one submit each, as its trainer calls them. Deno 2.9 cannot install it: it wants an
- * optional dependency's dependency that the registry does not have (doe-gpu-darwin-arm64), which npm passes over. So the package
- * is unpacked by npm's own library and imported from there; what it exports to others has no kernels.
+ * doppler-gpu: calls its kernels' functions, one submit each, as its trainer does. Deno 2.9 cannot install
+ * the package, because an optional dependency depends on a package that the registry lacks
+ * (doe-gpu-darwin-arm64); npm skips it. So npm's own library unpacks the package, and it is imported from
+ * there. Its public exports do not include the kernels.
  */
 
 import pacote from "npm:pacote@22.0.0";
@@ -40,13 +41,13 @@ interface AdamOptions {
   readonly eps: number;
 }
 
-/** Records what has been computed, for its gradients. */
+/** Records the computation, for its gradients. */
 interface Tape {
   readonly records: readonly { readonly output: DopplerTensor }[];
   backward(gradient: DopplerTensor): Promise<Map<DopplerTensor, DopplerTensor>>;
 }
 
-/** What the works use of doppler. */
+/** The part of doppler that the works use. */
 export interface Doppler {
   runMatmul(
     a: DopplerTensor,
@@ -105,7 +106,7 @@ export interface Doppler {
     config: null,
     tape: Tape,
   ): Promise<DopplerTensor>;
-  /** Changes `w`, `m` and `v` where they lie. */
+  /** Updates `w`, `m` and `v` in place. */
   runAdam(
     w: DopplerTensor,
     g: DopplerTensor,
@@ -118,9 +119,9 @@ export interface Doppler {
     config: { readonly training: { readonly gradient: { readonly maxNorm: number } } },
   ): Promise<{ readonly clippedGrads: ReadonlyMap<string, DopplerTensor> }>;
   newTape(): Tape;
-  /** A tensor of the values. */
+  /** Uploads the values as a tensor. */
   upload(data: Float32Array | Uint32Array, shape: readonly number[]): DopplerTensor;
-  /** Gives tensors back to the pool, each buffer once. */
+  /** Returns tensors to the pool; each buffer once. */
   release(...tensors: readonly DopplerTensor[]): void;
   read(tensor: DopplerTensor, bytes: number): Promise<ArrayBuffer>;
 }
@@ -135,7 +136,7 @@ const modules = {
   debug: "debug/index.js",
 } as const;
 
-/** Unpacks the package for as long as this process lives, and opens its device. */
+/** Unpacks the package until this process ends, and opens its device. */
 async function open(): Promise<Doppler> {
   const folder = await Deno.makeTempDir({ prefix: "doppler-gpu-" });
   globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
@@ -164,13 +165,13 @@ async function open(): Promise<Doppler> {
 
 const opened = lazily(open);
 
-/** Does the work on tensors of the inputs and gives its outputs; frees what else it has made. */
+/** Does the work on tensors of the inputs and returns the outputs; frees all other tensors that it creates. */
 export type DopplerWork = (
   inputs: Readonly<Record<string, DopplerTensor>>,
   doppler: Doppler,
 ) => Promise<DopplerTensor[]>;
 
-/** A runner of a work in doppler; `arrange` puts its results into the order that all libraries agree on. */
+/** A runner of a work in doppler; `arrange` reorders its results into the layout that all libraries share. */
 export async function dopplerRunner(
   inputs: Readonly<Record<string, Input>>,
   work: DopplerWork,

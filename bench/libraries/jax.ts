@@ -1,4 +1,7 @@
-/** jax-js with its WebGPU device, jitted. An array passed to a function is consumed unless it is passed as `.ref`. */
+/**
+ * jax-js with its WebGPU device, jitted. Passing an array to a function consumes it, unless it is passed as
+ * `.ref`.
+ */
 
 import * as jax from "npm:@jax-js/jax@0.1.25";
 import type { Input, Runner } from "../work.ts";
@@ -6,10 +9,10 @@ import type { Input, Runner } from "../work.ts";
 export { jax };
 export type JaxArray = jax.numpy.Array;
 
-/** Does the work on arrays of the inputs, consuming each once. */
+/** Does the work on arrays of the inputs, and consumes each once. */
 export type JaxWork = (inputs: Record<string, JaxArray>) => JaxArray[];
 
-/** Opens the WebGPU device. Throws an Error where there is none. */
+/** Opens the WebGPU device. Throws an Error if there is none. */
 export async function openJax(): Promise<void> {
   if (!(await jax.init("webgpu")).includes("webgpu")) throw new Error("jax-js found no WebGPU device");
   jax.defaultDevice("webgpu");
@@ -35,7 +38,7 @@ export async function jaxRunner(inputs: Readonly<Record<string, Input>>, work: J
       return values;
     },
     async lap(times) {
-      // Work whose result is let go before it has been waited for is never done: jax-js is lazy.
+      // jax-js is lazy: it never does work whose result is released before someone waits for it.
       const runs = Array.from({ length: times }, () => compiled(refs()));
       await jax.blockUntilReady(runs);
       for (const output of runs.flat()) output.dispose();

@@ -1,6 +1,6 @@
-/** ONNX Runtime's Node package on the CPU: a model built in code, run forward. */
+/** ONNX Runtime's Node package on the CPU: builds a model in code and runs it forward. */
 
-// A CommonJS module: its one name is no named export.
+// A CommonJS module without named exports.
 import proto, { type onnx } from "npm:onnx-proto@8.0.1";
 import type * as onnxRuntime from "npm:onnxruntime-common@1.30.0";
 import type { Input, Runner } from "../work.ts";
@@ -8,22 +8,23 @@ import type { Input, Runner } from "../work.ts";
 const { AttributeProto, ModelProto, TensorProto } = proto.onnx;
 
 /**
- * Not for the compiler to see: checking the bench must not fetch its 288 MB, nor must whoever else reads deno.lock, so that
- * `deno task bench` has a lock of its own, bench/deno.lock. Its types are those of onnxruntime-common.
+ * A specifier that the compiler cannot see, because type-checking the bench must not fetch its 288 MB. Other
+ * readers of deno.lock must not fetch it either, so `deno task bench` has its own lock, bench/deno.lock. The
+ * types come from onnxruntime-common.
  */
 const runtime = ["npm:onnxruntime-node", "1.30.0"].join("@");
 
-/** An operator's attribute: a whole number, a real one where the name is known to want one, or a list of whole numbers. */
+/** An operator's attribute: an integer, a float (for names that need one), or a list of integers. */
 export type Attribute = { readonly int: number } | { readonly float: number } | {
   readonly ints: readonly number[];
 };
 
-/** Builds a graph: a value is the name of a tensor. */
+/** Builds a graph. Values are referred to by tensor name. */
 export class OnnxGraph {
   readonly #nodes: onnx.INodeProto[] = [];
   readonly #constants: onnx.ITensorProto[] = [];
 
-  /** The operator's first output. `domain` names operators outside ONNX's own set. */
+  /** Adds an operator and returns its first output. `domain` is for operators outside of ONNX's own set. */
   add(
     type: string,
     inputs: readonly string[],
@@ -36,14 +37,14 @@ export class OnnxGraph {
     return output;
   }
 
-  /** A tensor that lies in the model. */
+  /** Adds a constant tensor to the model. */
   constant(name: string, { shape, data }: Input): string {
     const { FLOAT } = TensorProto.DataType;
     this.#constants.push({ name, dims: [...shape], dataType: FLOAT, rawData: bytesOf(data) });
     return name;
   }
 
-  /** Whole numbers that lie in the model, such as a shape or ids. */
+  /** Adds constant integers to the model, such as a shape or ids. */
   integers(name: string, values: readonly number[], shape: readonly number[] = [values.length]): string {
     const { INT64 } = TensorProto.DataType;
     const data = BigInt64Array.from(values, BigInt);
@@ -85,7 +86,7 @@ function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** Adds the work's operators to the graph, from inputs of these names, and gives its outputs. */
+/** Adds the work's operators to the graph, using inputs with these names, and returns its outputs. */
 export type OnnxWork = (graph: OnnxGraph) => readonly string[];
 
 /** A runner of a work in ONNX Runtime. */

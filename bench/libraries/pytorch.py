@@ -1,7 +1,7 @@
 """The works of the bench in PyTorch on the CPU, for `pytorch.ts`.
 
-A request is a line of JSON on stdin; "open" is followed by the f32 bytes of its inputs. An answer is a line of JSON on stdout;
-that to "results" is followed by the f32 bytes of the results. One work is open at a time. Timings are taken here.
+A request is a line of JSON on stdin; after "open" come the f32 bytes of its inputs. An answer is a line of JSON on
+stdout; after the answer to "results" come the f32 bytes of the results. One work is open at a time. Times are measured here.
 """
 
 import json
@@ -23,7 +23,7 @@ def sum_of_arrays(inputs):
 
 
 def rotate(x, table):
-    """Rows of texts, [texts, heads, length, size of a head], turned by their places."""
+    """Applies rotary positions to x, [texts, heads, length, size of a head]."""
     cosine, sine = table.chunk(2, -1)
     first, second = x.chunk(2, -1)
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), -1)
@@ -96,7 +96,7 @@ def adamw(inputs, rate, beta1, beta2, epsilon, maxNorm):
 
 
 def adapted_linear(w, scale):
-    """The layer at a path, with its bias and its adapter where it has them."""
+    """The layer at a path, with its bias and its adapter if it has them."""
 
     def linear(path, x):
         y = F.linear(x, w[f"{path}.weight"], w.get(f"{path}.bias"))
@@ -211,7 +211,7 @@ def receive(shape):
 
 
 def results(work, times):
-    """The results of `times` runs, one after another."""
+    """The results of `times` consecutive runs."""
     runs = [[value.detach().clone() for value in work()] for _ in range(times)]
     return [torch.stack(values).numpy() for values in zip(*runs)]
 

@@ -1,4 +1,7 @@
-/** PyTorch on the CPU, by the script `pytorch.py` in a process of its own: it answers requests in turn and takes its own times. */
+/**
+ * PyTorch on the CPU. The script `pytorch.py` runs in its own process, answers requests one at a time and
+ * measures its own times.
+ */
 
 import { fileURLToPath } from "node:url";
 import { lazily } from "../work.ts";
@@ -21,18 +24,18 @@ interface Answer {
   readonly bytes?: readonly number[];
 }
 
-/** What the script says of itself when it starts. */
+/** The versions that the script prints when it starts. */
 export interface TorchVersion {
   readonly version: string;
   readonly threads: number;
 }
 
-/** The script at work. It ends when this process does: its input ends then. */
+/** The running script. It ends with this process, because its input ends then. */
 class Torch {
   readonly #process: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   readonly #output: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
-  /** What has been received and not been read. */
+  /** Bytes received but not read yet. */
   #received: Uint8Array<ArrayBuffer> = new Uint8Array();
 
   constructor() {
@@ -48,7 +51,7 @@ class Torch {
     return await this.line();
   }
 
-  /** The next line. */
+  /** Reads the next line. */
   async line<T extends object = Answer>(): Promise<T> {
     let end = -1;
     while ((end = this.#received.indexOf(10)) < 0) await this.#more();
@@ -60,7 +63,7 @@ class Torch {
     return new Float32Array(this.#take(bytes).buffer);
   }
 
-  /** A copy of the first `size` bytes, which are then gone. */
+  /** Removes the first `size` bytes and returns a copy of them. */
   #take(size: number): Uint8Array<ArrayBuffer> {
     const taken = this.#received.slice(0, size);
     this.#received = this.#received.subarray(size);
@@ -85,7 +88,7 @@ const opened = lazily(async () => {
   return { torch, about: await torch.line<TorchVersion>() };
 });
 
-/** What the script says of itself; undefined where there is no PyTorch: `python3 -c 'import torch'` fails. */
+/** The script's versions; undefined without PyTorch, when `python3 -c 'import torch'` fails. */
 export async function torchVersion(): Promise<TorchVersion | undefined> {
   try {
     const { success } = await new Deno.Command("python3", {
@@ -99,7 +102,7 @@ export async function torchVersion(): Promise<TorchVersion | undefined> {
   }
 }
 
-/** A runner of a work of `pytorch.py`; its results are those of `resultRuns` runs, one after another. */
+/** A runner of a work of `pytorch.py`; its results come from `resultRuns` consecutive runs. */
 export async function torchRunner(
   work: TorchWork,
   inputs: Readonly<Record<string, Input>>,
@@ -117,7 +120,7 @@ export async function torchRunner(
       return values;
     },
     lap: async (times) => (await torch.ask({ do: "lap", times })).milliseconds,
-    // The next work takes this one's place.
+    // The next work replaces this one.
     dispose() {},
   };
 }

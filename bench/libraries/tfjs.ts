@@ -1,10 +1,11 @@
 /**
- * TensorFlow.js, eager as its users run it, with its WebGPU backend and with its WASM backend on the CPU. tfjs has one engine a
- * process: a runner's tensors belong to the backend that was active when they were made, and what is computed, to the one that
- * is active then. So every runner makes its backend the active one before it computes.
+ * TensorFlow.js in eager mode, as its users run it, with its WebGPU backend and with its WASM backend on the
+ * CPU. tfjs has one engine per process: a runner's tensors belong to the backend that was active when they
+ * were created, and computation happens in the backend that is active then. So every runner activates its
+ * backend before it computes.
  */
 
-// The whole package registers the gradients, which its core alone does not.
+// The whole package registers the gradients; tfjs-core alone does not.
 import "npm:@tensorflow/tfjs@4.22.0";
 import "npm:@tensorflow/tfjs-backend-wasm@4.22.0";
 import "npm:@tensorflow/tfjs-backend-webgpu@4.22.0";
@@ -15,17 +16,17 @@ export { tf };
 
 export type TfjsBackend = "webgpu" | "wasm";
 
-/** Does the work on tensors of the inputs; what it makes on the way is freed by tfjs's `tidy`. */
+/** Does the work on tensors of the inputs; tfjs's `tidy` frees the intermediate tensors. */
 export type TfjsWork = (inputs: Readonly<Record<string, tf.Tensor>>) => tf.Tensor[];
 
-/** Makes `backend` the active one. Throws an Error where there is none. */
+/** Activates `backend`. Throws an Error if it is not available. */
 export async function useTfjs(backend: TfjsBackend): Promise<void> {
   if (tf.getBackend() === backend) return;
   if (!await tf.setBackend(backend)) throw new Error(`tfjs found no ${backend} backend`);
   await tf.ready();
 }
 
-/** A runner a backend. */
+/** One runner per backend. */
 export function tfjsWays(runner: (backend: TfjsBackend) => Promise<Runner>): Ways {
   return { "tfjs-webgpu": () => runner("webgpu"), "tfjs-wasm": () => runner("wasm") };
 }

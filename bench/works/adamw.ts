@@ -1,4 +1,7 @@
-/** One AdamW step with global-norm clipping over flat weights: as many as RoBERTa-base's adapters have, and a million. */
+/**
+ * One AdamW step with global-norm clipping over flat weights: as many as RoBERTa-base's adapters have, and a
+ * million.
+ */
 
 import { buildProgram } from "../../lib/gpu/program.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
@@ -13,7 +16,7 @@ import { type Group, type Input, randomInput, type Runner, type Work } from "../
 
 const rate = 1e-3;
 const { beta1, beta2, epsilon, maxNorm } = adamWDefaults;
-/** Adam's corrections at the first step. */
+/** Adam's bias corrections at the first step. */
 const [c1, c2] = [1 - beta1, 1 - beta2];
 
 async function ourAdamW(gpu: Gpu, w: Input, g: Input): Promise<Runner> {
@@ -89,6 +92,6 @@ function step(gpu: Gpu, size: number): Work {
 export const adamW: Group = {
   name: "adamw",
   title: "AdamW with clipping",
-  // Multiples of 64, so that the flat state holds nothing but them.
+  // Multiples of 64, so that the flat state contains no padding.
   works: (gpu) => [294912, 1 << 20].map((size) => step(gpu, size)),
 };

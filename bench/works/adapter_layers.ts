@@ -1,4 +1,7 @@
-/** One 768×768 layer of 512 tokens under every method, forward and backward: the whole layer, and the adapter alone. */
+/**
+ * One 768×768 layer with 512 tokens under every method, forward and backward: the whole layer, and the
+ * adapter alone.
+ */
 
 import { attach, type AttachOptions } from "../../lib/adapters/attach.ts";
 import type { AdapterOptions, Method } from "../../lib/adapters/method.ts";
@@ -18,7 +21,7 @@ const [width, texts] = [768, 8];
 const path = "layer";
 const weight = randomInput("W", [width, width], width ** -0.5);
 
-/** A model of one linear layer. */
+/** A model with one linear layer. */
 const model: Encoder = {
   name: "one layer",
   weights: new Map([[`${path}.weight`, weight]]),
@@ -51,7 +54,7 @@ const cases: readonly Case[] = methods.filter(({ peft }) => peft).flatMap((metho
     : [own];
 });
 
-/** Whether the method computes with the frozen weight itself: then it has no part that could be run without. */
+/** True if the method computes with the frozen weight itself. Then its adapter cannot run alone. */
 function readsWeight({ method, options }: Case): boolean {
   const adapter = attach(model, method, { ...options, target: [path] } as AttachOptions);
   const [adapted] = adapter.modules;
@@ -75,7 +78,10 @@ function readsWeight({ method, options }: Case): boolean {
   return isRead;
 }
 
-/** Forward and backward of one layer for 8 texts of `length` tokens; `alone` leaves the frozen product out. */
+/**
+ * Forward and backward pass of one layer for 8 texts of `length` tokens; `alone` leaves out the frozen matrix
+ * product.
+ */
 export function layer(gpu: Gpu, { label, method, options }: Case, alone: boolean, length = 64): Work {
   const tokens = texts * length;
   const adapter = attach(model, method, { ...options, target: [path] } as AttachOptions);

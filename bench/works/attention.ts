@@ -1,4 +1,7 @@
-/** Multi-head attention, 12 heads of 64, whole texts: forward, and the gradients of the sum of its squares. */
+/**
+ * Multi-head attention with 12 heads of 64, without padding: forward, and the gradients of the sum of its
+ * squares.
+ */
 
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { grad } from "../../lib/graph/grad.ts";
@@ -17,7 +20,7 @@ const [heads, headWidth] = [12, 64];
 const width = heads * headWidth;
 const scale = headWidth ** -0.5;
 
-/** softmax(q kᵀ/√d) v in tfjs; all [texts·length, width]. */
+/** softmax(q kᵀ/√d) v in tfjs; all tensors [texts·length, width]. */
 export function tfjsAttention(
   q: tf.Tensor,
   k: tf.Tensor,
@@ -46,7 +49,7 @@ export function jaxAttention(
   return jax.nn.dotProductAttention(split(q), split(k), split(v)).reshape([tokens, width]);
 }
 
-/** The same in ONNX, by the runtime's own fused operator. */
+/** The same in ONNX, with the runtime's own fused operator. */
 export function onnxAttention(
   graph: OnnxGraph,
   [q, k, v]: readonly string[],
@@ -60,7 +63,7 @@ export function onnxAttention(
   return reshape(mixed, mixed, [texts * length, width]);
 }
 
-/** Rows of `width`, text by text, put token by token, or the other way round with the extents swapped. */
+/** Reorders rows of `width` from text by text to token by token; with the extents swapped, back again. */
 function byToken(
   data: Float32Array,
   texts: number,
@@ -77,7 +80,7 @@ function byToken(
   return result;
 }
 
-/** Of doppler, which knows no batches: the heads of all texts are the heads of one text. */
+/** In doppler, which has no batches: the heads of all texts become the heads of one text. */
 function dopplerWay(
   inputs: Readonly<Record<string, Input>>,
   texts: number,

@@ -1,4 +1,4 @@
-/** Adding two arrays: as fast as memory allows, and so the bandwidth of the roofline. */
+/** Adding two arrays. Its speed is the memory's, so it gives the bandwidth of the roofline. */
 
 import { add } from "../../lib/graph/ops/binary.ts";
 import { dopplerRunner } from "../libraries/doppler.ts";

@@ -1,4 +1,4 @@
-/** The batch of token ids that training steps and forward passes are timed on: 8 texts of 64 tokens, made up. */
+/** The batch of token ids that training steps and forward passes are timed on: 8 made-up texts of 64 tokens. */
 
 import type { Encoded } from "../../lib/train/batches.ts";
 import type { HeadShape } from "../../lib/train/step.ts";
@@ -12,5 +12,5 @@ export const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i)
   texts: [Array.from({ length }, (_, j) => (i * 131 + j * 17) % vocabulary)],
 }));
 
-/** The tokens of all texts, one after the other. */
+/** The concatenated tokens of all texts. */
 export const ids: readonly number[] = examples.flatMap(({ texts: [text] }) => text);

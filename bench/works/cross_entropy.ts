@@ -1,4 +1,4 @@
-/** Softmax cross-entropy and its gradient by the logits. */
+/** Softmax cross-entropy and its gradient with respect to the logits. */
 
 import { grad } from "../../lib/graph/grad.ts";
 import { crossEntropy as ourCrossEntropy } from "../../lib/graph/ops/losses.ts";
@@ -28,12 +28,12 @@ export function jaxCrossEntropy(logits: jax.numpy.Array, hot: jax.numpy.Array): 
   return jax.nn.logSoftmax(logits, -1).mul(hot).sum().mul(-1 / rows);
 }
 
-/** Of doppler, whose loss has a value a row: a product takes their mean. */
+/** In doppler, whose loss has one value per row: a matrix product computes the mean. */
 function dopplerWay(logits: Input, labels: readonly number[]): Promise<Runner> {
   const rows = labels.length;
   const inputs = {
     logits,
-    // Uploaded bit by bit: these are whole numbers to doppler.
+    // doppler expects integers here, so their bits are uploaded as floats.
     labels: { shape: [rows], data: new Float32Array(Uint32Array.from(labels).buffer) },
     mean: { shape: [1, rows], data: new Float32Array(rows).fill(1 / rows) },
   };

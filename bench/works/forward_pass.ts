@@ -1,4 +1,7 @@
-/** A forward pass through an encoder's layers with the bare model's weights, or with an adapter's merged into them. */
+/**
+ * A forward pass through an encoder's layers with the bare model's weights, or with an adapter merged into
+ * them.
+ */
 
 import { attach } from "../../lib/adapters/attach.ts";
 import { headOnly } from "../../lib/adapters/base_only.ts";
@@ -21,7 +24,7 @@ import { examples, head, ids as tokenIds, length, texts, vocabulary } from "./ba
 import { jaxScores, onnxScores, positionsOf, scale, tfjsScores } from "./peer_encoders.ts";
 import { epsilon, type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
 
-/** The weights of `model` with a fresh LoRA's merged into them. */
+/** The weights of `model` with a new LoRA adapter merged in. */
 async function mergedWeights(gpu: Gpu, model: ShapedEncoder): Promise<ReadonlyMap<string, Weight>> {
   using adapted = new AdaptedModel(gpu, model);
   const adapter = attach(model, lora, { r: 8, target: ["query", "value"] });
@@ -62,7 +65,7 @@ async function runnerOf(gpu: Gpu, model: ShapedEncoder, merged: boolean): Promis
   };
 }
 
-/** Of the bare model, in the peers. */
+/** The bare model in the peers. */
 function peerWays(model: ShapedEncoder): Ways {
   const shape = { texts, length };
   const weights = new Map([...model.weights, ...model.constants, ...headWeights(model)]);
@@ -89,7 +92,7 @@ function peerWays(model: ShapedEncoder): Ways {
   };
 }
 
-/** One batch of predictions. */
+/** Predicts one batch. */
 export function forwardPass(gpu: Gpu, model: ShapedEncoder, weights: "bare" | "merged"): Work {
   return {
     name: `forward pass, ${weights}`,

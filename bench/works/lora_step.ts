@@ -1,6 +1,7 @@
 /**
- * A LoRA training step on USE-lite and on layers of RoBERTa-base's and of LLaMA's shape: forward, backward and AdamW, each library
- * with its own autograd. 8 texts of 64 tokens; r = 8 on the layers that `trainees.ts` names; mean pooling, a linear head.
+ * A LoRA training step on USE-lite and on layers of RoBERTa-base's and LLaMA's shapes: forward, backward and
+ * AdamW, each library with its own autograd. 8 texts of 64 tokens; r = 8 on the layers that `trainees.ts`
+ * names; mean pooling and a linear head.
  */
 
 import { attach, type AttachOptions } from "../../lib/adapters/attach.ts";
@@ -32,7 +33,7 @@ const { beta1, beta2, epsilon } = adamWDefaults;
 /** Steps whose losses are compared. */
 const compared = 3;
 
-/** The losses that the libraries are compared by. */
+/** The losses by which the libraries' results are compared. */
 async function firstLosses(next: () => Promise<number>): Promise<Float32Array[]> {
   const losses = [];
   for (let i = 0; i < compared; i++) losses.push(await next());
@@ -65,7 +66,7 @@ function ourStep(
   };
 }
 
-/** The trainable tensors at their start, as this library draws them. */
+/** The trainable tensors with the initial values that this library draws. */
 function trainableOf({ model, target }: Trainee): Map<string, Weight> {
   const adapter = attach(model, methodByName("LoRA"), { r: 8, alpha: 16, target } as AttachOptions);
   const own = [...headParameters(model, head)].map(
@@ -74,7 +75,7 @@ function trainableOf({ model, target }: Trainee): Map<string, Weight> {
   return new Map([...own, ...startingWeights(model, adapter, 0)]);
 }
 
-/** The learning rate and Adam's corrections of a step. */
+/** The learning rate and Adam's bias corrections of a step. */
 function schedule(step: number): [rate: number, c1: number, c2: number] {
   return [learningRate * (steps - step) / steps, 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)];
 }
@@ -87,7 +88,7 @@ function tfjsStep(trainee: Trainee, backend: TfjsBackend): () => Promise<Runner>
     const { model } = trainee;
     const toTensor = ({ data, shape }: Weight) => tf.tensor(data, [...shape]);
     const frozen = new Map([...model.weights, ...model.constants].map(([name, w]) => [name, toTensor(w)]));
-    // Named by tfjs: it has one name space for all backends.
+    // tfjs chooses the names, because all backends share one namespace.
     const variables = new Map([...trainableOf(trainee)].map(([name, w]) => [name, tf.variable(toTensor(w))]));
     const moments = new Map(
       [...variables].map(([name, v]) => [name, [0, 1].map(() => tf.variable(tf.zerosLike(v)))]),
@@ -128,7 +129,7 @@ function tfjsStep(trainee: Trainee, backend: TfjsBackend): () => Promise<Runner>
 
 type Arrays = Record<string, JaxArray>;
 
-/** One tensor's step of AdamW; `numbers` are those of `schedule`. */
+/** An AdamW step of one tensor; `numbers` are those of `schedule`. */
 const jaxAdamW = () =>
   jax.jit((w: JaxArray, g: JaxArray, m: JaxArray, v: JaxArray, numbers: JaxArray) => {
     const [rate, c1, c2] = [0, 1, 2].map((i) => numbers.ref.slice(i));
@@ -219,7 +220,7 @@ const loraCannot = {
 };
 const boraCannot = Object.fromEntries(Object.keys(peers).map((peer) => [peer, "has no BoRA"]));
 
-/** A training step of `method` on the layers of `model`; of LoRA in every library. */
+/** A training step of `method` on the layers of `model`; LoRA runs in every library. */
 export function step(gpu: Gpu, model: ShapedEncoder, label: string, method: string, options: object): Work {
   return stepOf(gpu, encoderTrainee(model, { texts, length }), label, method, options);
 }
@@ -229,7 +230,7 @@ function stepOf(gpu: Gpu, trainee: Trainee, label: string, method: string, optio
   const adapter = attach(model, methodByName(method), { ...options, target } as AttachOptions);
   const costs = adapter.modules.map(({ module, options }) => adapter.method.cost(module, options));
   const perToken = costs.reduce((sum, { forward, backward }) => sum + forward + backward, 0);
-  // Nothing is trained below the first layer's adapters, so that they have no gradient of their input (n·r each).
+  // Nothing is trained below the first layer's adapters, so they need no gradient of their input (n·r each).
   const unneeded = untrainedBelow + target.length * model.linears[0].n * 8;
   return {
     name: `${label}, ${layers} layer${layers > 1 ? "s" : ""}`,

@@ -1,4 +1,4 @@
-/** The decoder of `shaped_decoder.ts`, with its LoRA adapters where it has them, and its head, in the peers. */
+/** The decoder of `shaped_decoder.ts` with its head, and its LoRA adapters if there are any, in the peers. */
 
 import { jax, type JaxArray } from "../libraries/jax.ts";
 import { tf } from "../libraries/tfjs.ts";
@@ -11,7 +11,7 @@ function tfjsRmsNorm(x: tf.Tensor, gamma: tf.Tensor): tf.Tensor {
   return tf.mul(tf.mul(x, tf.rsqrt(tf.add(squares, rmsEpsilon))), gamma);
 }
 
-/** Rows [texts·length, heads·headDim] turned by their places, as [texts, heads, length, headDim]. */
+/** Applies rotary positions to rows [texts·length, heads·headDim]; returns [texts, heads, length, headDim]. */
 function tfjsRotary(x: tf.Tensor, table: tf.Tensor, { texts, length }: BatchShape): tf.Tensor {
   const headDim = table.shape[1]!;
   const half = headDim / 2;
@@ -27,7 +27,7 @@ function tfjsRotary(x: tf.Tensor, table: tf.Tensor, { texts, length }: BatchShap
   ], 3);
 }
 
-/** Causal attention; the query heads that share a key head are its rows, one after another. */
+/** Causal attention. The query heads that share a key head are stacked as rows. */
 function tfjsCausalAttention(
   q: tf.Tensor,
   k: tf.Tensor,
@@ -40,7 +40,7 @@ function tfjsCausalAttention(
   const values = tf.transpose(tf.reshape(v, [texts, length, kvHeads, headDim]), [0, 2, 1, 3]);
   const products = tf.mul(tf.matMul(tf.reshape(q, [...rows, headDim]), k, false, true), headDim ** -0.5);
   const scores = tf.reshape(products, [texts, heads, length, length]);
-  // A large negative number past the query's own place.
+  // Masks later positions with a large negative number.
   const ahead = tf.mul(tf.sub(1, tf.linalg.bandPart(tf.ones([length, length]), -1, 0)), -1e9);
   const weights = tf.reshape(tf.softmax(tf.add(scores, ahead)), [...rows, length]);
   const mixed = tf.reshape(tf.matMul(weights, values), [texts, heads, length, headDim]);
@@ -84,7 +84,7 @@ function jaxRmsNorm(x: JaxArray, gamma: JaxArray): JaxArray {
   return x.div(np.sqrt(squares.add(rmsEpsilon))).mul(gamma);
 }
 
-/** Rows turned by their places, as [texts, length, heads, headDim]; consumes its arguments. */
+/** Applies rotary positions to rows; returns [texts, length, heads, headDim]. Consumes its arguments. */
 function jaxRotary(x: JaxArray, table: JaxArray, { texts, length }: BatchShape): JaxArray {
   const np = jax.numpy;
   const headDim = table.shape[1];
@@ -97,7 +97,7 @@ function jaxRotary(x: JaxArray, table: JaxArray, { texts, length }: BatchShape):
   ], -1);
 }
 
-/** The same scores in jax-js; consumes none of `weights`, which hold `ids` and the table of `rotary`. */
+/** The same scores in jax-js; consumes none of `weights`, which include `ids` and the table of `rotary`. */
 export function jaxDecoderScores(
   model: ShapedDecoder,
   weights: Readonly<Record<string, JaxArray>>,

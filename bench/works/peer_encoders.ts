@@ -1,4 +1,4 @@
-/** The encoder of `shaped_encoder.ts`, with its LoRA adapters where it has them, and its head, in the peers. */
+/** The encoder of `shaped_encoder.ts` with its head, and its LoRA adapters if there are any, in the peers. */
 
 import { jax, type JaxArray } from "../libraries/jax.ts";
 import type { OnnxGraph } from "../libraries/onnx.ts";
@@ -8,7 +8,7 @@ import { jaxAttention, onnxAttention, tfjsAttention } from "./attention.ts";
 import { jaxLayerNorm, onnxLayerNorm, tfjsLayerNorm } from "./layer_norm.ts";
 import type { ShapedEncoder } from "./shaped_encoder.ts";
 
-/** Every text of a batch is as long as the others. */
+/** The shape of a batch. All its texts have the same length. */
 export interface BatchShape {
   readonly texts: number;
   readonly length: number;
@@ -23,7 +23,7 @@ export function positionsOf({ constants }: Encoder, length: number): Weight {
   return { shape: [length, width], data: data.slice(0, length * width) };
 }
 
-/** The layer at a path, with its adapter where it has one, in tfjs. */
+/** The layer at a path in tfjs, with its adapter if there is one. */
 export function tfjsLinear(weights: ReadonlyMap<string, tf.Tensor>) {
   const w = (name: string) => weights.get(name)!;
   return (path: string, x: tf.Tensor): tf.Tensor => {
@@ -72,7 +72,10 @@ export function tfjsScores(
   return linear("head", tf.mean(tf.reshape(x, [texts, length, model.width]), 1));
 }
 
-/** The same in jax-js; consumes none of `weights`, which hold `ids` and the first `length` positions as `placed`. */
+/**
+ * The same in jax-js; consumes none of `weights`, which include `ids` and the first `length` positions as
+ * `placed`.
+ */
 export function jaxScores(
   model: ShapedEncoder,
   weights: Readonly<Record<string, JaxArray>>,
@@ -95,7 +98,7 @@ export function jaxScores(
   return linear("head", np.mean(x.reshape([texts, length, model.width]), 1));
 }
 
-/** The same in ONNX, the weights and ids in the model; without adapters. */
+/** The same in ONNX, with weights and ids as constants and without adapters. */
 export function onnxScores(
   graph: OnnxGraph,
   model: ShapedEncoder,

@@ -1,4 +1,4 @@
-/** USE-lite as `lib/models/use_lite.ts` has it, with its LoRA adapters and its head, in the peers. */
+/** USE-lite as in `lib/models/use_lite.ts`, with its LoRA adapters and its head, in the peers. */
 
 import { jax, type JaxArray } from "../libraries/jax.ts";
 import { tf } from "../libraries/tfjs.ts";
@@ -6,7 +6,7 @@ import { jaxAttention, tfjsAttention } from "./attention.ts";
 import { jaxLayerNorm, tfjsLayerNorm } from "./layer_norm.ts";
 import { type BatchShape, jaxLinear, tfjsLinear } from "./peer_encoders.ts";
 
-/** What the peers are told of the model. */
+/** The model's sizes, for the peers. */
 export const useLiteShape = { layers: 2, heads: 4, epsilon: 1e-6 } as const;
 const { layers, heads, epsilon } = useLiteShape;
 
@@ -36,7 +36,10 @@ export function tfjsUseLiteScores(
   return linear("head", tf.tanh(linear("pooler", pooled)));
 }
 
-/** The same in jax-js; consumes none of `weights`, which hold `ids` and the first `length` positions as `placed`. */
+/**
+ * The same in jax-js; consumes none of `weights`, which include `ids` and the first `length` positions as
+ * `placed`.
+ */
 export function jaxUseLiteScores(
   weights: Readonly<Record<string, JaxArray>>,
   { texts, length }: BatchShape,

@@ -1,4 +1,7 @@
-/** Matrix products of the paper's models: BERT-base and LLaMA-like layers at 128, 512 and 2048 tokens, in three layouts. */
+/**
+ * Matrix products of the paper's models: BERT-base-like and LLaMA-like layers at 128, 512 and 2048 tokens, in
+ * three layouts.
+ */
 
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { matmul } from "../../lib/graph/ops/matmul.ts";
@@ -10,7 +13,10 @@ import { torchRunner } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { type Group, lazily, randomInput, type Work } from "../work.ts";
 
-/** NN: A B; NT: A Bᵀ (a linear layer's forward pass, B stored n×k); TN: Aᵀ B (a weight's gradient, A stored k×m). */
+/**
+ * NN: A B; NT: A Bᵀ (a linear layer's forward pass, B stored n×k); TN: Aᵀ B (a weight's gradient, A stored
+ * k×m).
+ */
 type Layout = "NN" | "NT" | "TN";
 
 /** One product of an m×k and a k×n matrix in every library. */
@@ -66,7 +72,10 @@ export const products: Group = {
     ),
 };
 
-/** The products of an adapter of rank r on a 768×768 layer at 512 tokens: x Aᵀ, V Bᵀ, and the gradients of A and V. */
+/**
+ * The matrix products of an adapter with rank r on a 768×768 layer at 512 tokens: x Aᵀ, V Bᵀ, and the
+ * gradients of A and V.
+ */
 export const skinnyProducts: Group = {
   name: "skinny",
   title: "The products of a low-rank adapter",

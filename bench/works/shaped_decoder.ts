@@ -1,8 +1,8 @@
 /**
- * A decoder of LLaMA's layers (Touvron et al. 2023) with random weights, in a small size: RMSNorm before each part (Zhang & Sennrich
- * 2019), rotary positions (Su et al. 2021) at LLaMA 3's θ, causal attention with grouped queries (Ainslie et al. 2023), SwiGLU
- * (Shazeer 2020), no biases. A text's tokens are pooled by their mean, for
- * the head that the encoder of `shaped_encoder.ts` has.
+ * A small decoder with LLaMA's layers (Touvron et al. 2023) and random weights: RMSNorm before each part
+ * (Zhang & Sennrich 2019), rotary positions (Su et al. 2021) with LLaMA 3's θ, causal attention with grouped
+ * queries (Ainslie et al. 2023), SwiGLU (Shazeer 2020), no biases. A text's tokens are mean-pooled for the
+ * same head as in `shaped_encoder.ts`.
  */
 
 import type { Tensor } from "../../lib/graph/graph.ts";
@@ -20,7 +20,7 @@ const width = heads * headDim;
 const theta = 500_000;
 export const rmsEpsilon = 1e-5;
 
-/** A decoder whose size the peers must know. */
+/** A decoder with the sizes that the peers need. */
 export interface ShapedDecoder extends Encoder {
   readonly layers: number;
   readonly heads: number;
@@ -58,7 +58,7 @@ function layer(tracer: Tracer, i: number, x: Tensor, lengths: Tensor): Tensor {
   return tracer.linear(at("down"), swiglu(gate, up), { residual: h });
 }
 
-/** `layers` layers over an embedding of `vocabulary` words and texts of up to `length` tokens. */
+/** `layers` layers on an embedding with `vocabulary` tokens, for texts of up to `length` tokens. */
 export function shapedDecoder(layers: number, vocabulary: number, length: number): ShapedDecoder {
   const linears = linearsOf(layers);
   const norms = Array.from(

@@ -1,4 +1,7 @@
-/** An encoder of RoBERTa-base's layers with random weights: 768 wide, 12 heads, 3072 inside; or as many heads on less width. */
+/**
+ * An encoder with RoBERTa-base's layers and random weights: width 768, 12 heads, feed-forward width 3072; or
+ * narrower with as many heads.
+ */
 
 import { activate } from "../../lib/graph/ops/activation.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
@@ -10,10 +13,10 @@ import { randomInput } from "../work.ts";
 
 const heads = 12;
 
-/** What RoBERTa's LayerNorm adds to the variance. */
+/** RoBERTa's LayerNorm ε, which is added to the variance. */
 export const epsilon = 1e-5;
 
-/** An encoder whose size the peers must know. */
+/** An encoder with the sizes that the peers need. */
 export interface ShapedEncoder extends Encoder {
   readonly layers: number;
   readonly heads: number;
@@ -30,7 +33,7 @@ function linearsOf(layers: number, width: number): LinearModule[] {
     ].map((module) => ({ ...module, path: `layer.${i}.${module.target}` }))).flat();
 }
 
-/** LayerNorm(x + FFN(x)) over LayerNorm(x + Attention(x)), as BERT has them. */
+/** A BERT layer: LayerNorm(h + FFN(h)) with h = LayerNorm(x + Attention(x)). */
 function layer(tracer: Tracer, i: number, x: ReturnType<typeof layerNorm>, lengths: typeof x) {
   const at = (name: string) => `layer.${i}.${name}`;
   const [q, k, v] = ["query", "key", "value"].map((name) => tracer.linear(at(name), x));
@@ -44,7 +47,7 @@ function norm(tracer: Tracer, path: string, x: ReturnType<typeof layerNorm>) {
   return layerNorm(x, tracer.weight(`${path}.weight`), tracer.weight(`${path}.bias`), epsilon);
 }
 
-/** `layers` layers over an embedding of `vocabulary` words and texts of up to `length` tokens. */
+/** `layers` layers on an embedding with `vocabulary` tokens, for texts of up to `length` tokens. */
 export function shapedEncoder(
   layers: number,
   vocabulary: number,

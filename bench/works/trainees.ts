@@ -10,21 +10,24 @@ import { jaxUseLiteScores, tfjsUseLiteScores, useLiteShape } from "./peer_use_li
 import { rmsEpsilon, shapedDecoder } from "./shaped_decoder.ts";
 import { epsilon, type ShapedEncoder } from "./shaped_encoder.ts";
 
-/** A model that is trained, and how the peers compute its class scores. */
+/** A model to train, and how the peers compute its class scores. */
 export interface Trainee {
   readonly model: Encoder;
   readonly layers: number;
-  /** Where the adapters are. */
+  /** The target modules of the adapters. */
   readonly target: readonly string[];
-  /** Multiply-adds of all layers' attention, forward, a token. */
+  /** Multiply-adds per token of all layers' attention in the forward pass. */
   readonly attention: number;
-  /** Multiply-adds of the layers, a token, whose input needs no gradient since nothing is trained below them. */
+  /**
+   * Multiply-adds per token of the layers whose input needs no gradient, because nothing below them is
+   * trained.
+   */
   readonly untrainedBelow: number;
   tfjsScores(weights: ReadonlyMap<string, tf.Tensor>, ids: tf.Tensor1D): tf.Tensor;
-  /** Consumes none of the weights, among which are the ids and `jaxConstants`. */
+  /** Consumes none of the weights, which include the ids and `jaxConstants`. */
   jaxScores(weights: Record<string, JaxArray>): JaxArray;
   readonly jaxConstants: Readonly<Record<string, Weight>>;
-  /** The function of `pytorch.py` that computes the scores, and what it is told beside the number of texts. */
+  /** The function of `pytorch.py` that computes the scores, and its arguments besides the number of texts. */
   readonly torch: { readonly scores: "encode" | "encode_use_lite" | "decode"; readonly shape: object };
 }
 
@@ -35,7 +38,7 @@ function firstProjections({ linears }: Encoder): number {
     .reduce((sum, { m, n }) => sum + m * n, 0);
 }
 
-/** An encoder of RoBERTa-base's shape, adapters on query and value. */
+/** An encoder of RoBERTa-base's shape with adapters on query and value. */
 export function encoderTrainee(model: ShapedEncoder, batch: BatchShape): Trainee {
   const { layers, heads, width } = model;
   return {
@@ -51,7 +54,7 @@ export function encoderTrainee(model: ShapedEncoder, batch: BatchShape): Trainee
   };
 }
 
-/** A decoder of LLaMA's shape, adapters on query, key and value, as in the paper. */
+/** A decoder of LLaMA's shape with adapters on query, key and value, as in the paper. */
 export function decoderTrainee(layers: number, vocabulary: number, batch: BatchShape): Trainee {
   const model = shapedDecoder(layers, vocabulary, batch.length);
   const { heads, kvHeads, width } = model;
@@ -69,7 +72,7 @@ export function decoderTrainee(layers: number, vocabulary: number, batch: BatchS
   };
 }
 
-/** The embedded suite's encoder, adapters on query and value. */
+/** The embedded suite's encoder with adapters on query and value. */
 export async function useLiteTrainee(batch: BatchShape): Promise<Trainee> {
   const model = await loadUseLite();
   const inputs = model.linears.filter(({ role }) => role === "query").map(({ n }) => n);

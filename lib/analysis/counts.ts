@@ -1,4 +1,4 @@
-/** Parameters and multiply-adds of a method on a model, from shapes alone. */
+/** Counts a method's parameters and multiply-adds on a model, from shapes alone. */
 
 import type { Method } from "../adapters/method.ts";
 import { fullName } from "../adapters/names.ts";
@@ -6,26 +6,29 @@ import { resolveOptions } from "../adapters/options.ts";
 import { adaptedModules, type Targeting } from "../adapters/targeting.ts";
 import type { ModelShape } from "./shapes.ts";
 
-/** What a method costs on a model. Multiply-adds are per token; one multiply-add is two FLOPs. */
+/** A method's cost on a model. Multiply-adds are per token; one multiply-add is two FLOPs. */
 export interface Count {
-  /** Trainable parameters, the task's head left out. */
+  /** Trainable parameters, without the task's head. */
   readonly trainable: number;
-  /** The trunk's linear layers: Σ mn. */
+  /** Forward pass of the trunk's linear layers: Σ mn. */
   readonly baseForward: number;
-  /** What the adapters add to that. */
+  /** Forward pass of the adapters, in addition. */
   readonly adapterForward: number;
-  /** Forward and backward of a training step, of which the part that is done once a step is shared by its tokens. */
+  /** Forward and backward pass of a training step. Work done once per step is divided by the step's tokens. */
   readonly trainingStep: number;
-  /** Products of a base layer in a training step: 3 where it is trained, 2 where it is frozen, 1 where nothing goes back. */
+  /**
+   * Matrix products per base layer in a training step: 3 if it is trained, 2 if it is frozen, 1 without a
+   * backward pass.
+   */
   readonly passes: number;
 }
 
 /**
- * Counts `method` on the layers of `model` that `targeting` selects, for steps of `tokens` tokens. A backward pass costs
- * one product for the input's gradient and one for each weight that is trained, so a frozen layer costs 2mn a step, a
- * trained one 3mn; where only the head is trained nothing goes back through the trunk. Attention's own products, which
- * grow with length, are left out, and so are layers that run once a text; the first layer's input gradient, which training
- * may skip, is not.
+ * Counts `method` on the layers of `model` that `targeting` selects, for steps of `tokens` tokens. A backward
+ * pass costs one product for the input's gradient and one for each trained weight. So the forward and
+ * backward pass cost 2mn per token for a frozen layer and 3mn for a trained one; if only the head is trained,
+ * the trunk has no backward pass. Not counted: attention's own products, which grow with the length, and
+ * layers that run once per text. The first layer's input gradient is counted, although training may skip it.
  * @throws Error as `attach` does, when a target or an option does not fit.
  */
 export function countMethod(
@@ -70,8 +73,9 @@ export function countMethod(
 }
 
 /**
- * Attention's own products, a token of a text of `length` tokens: Q·Kᵀ and the mix of V, each length·d a layer. Backward there
- * are twice as many: dP and dV, dQ and dK. A kernel that computes the scores anew there does more than this counts.
+ * Multiply-adds of attention's own products, per token of a text of `length` tokens: Q·Kᵀ and P·V, each
+ * length·d per layer. The backward pass has twice as many: dP and dV, dQ and dK. A kernel that recomputes the
+ * scores in the backward pass does more than this counts.
  */
 export function attentionForward({ linears }: Pick<ModelShape, "linears">, length: number): number {
   const widths = linears.filter(({ role }) => role === "query").reduce((sum, { m }) => sum + m, 0);

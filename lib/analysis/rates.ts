@@ -1,4 +1,4 @@
-/** How fast a device is, measured with this library's own kernels in a few seconds. */
+/** Measures a device's speed with this library's own kernels, in a few seconds. */
 
 import type { Gpu } from "../gpu/device.ts";
 import { add } from "../graph/ops/binary.ts";
@@ -6,22 +6,25 @@ import { matmul } from "../graph/ops/matmul.ts";
 import { streamOf, uniform } from "../graph/random.ts";
 import { type RunInput, type RunTrace, type TracedRun, tracedRun } from "../graph/traced_run.ts";
 
-/** What a device does a second. */
+/** A device's speed. */
 export interface Rates {
-  /** FLOPs of a product, two a multiply-add: y = x Wᵀ of RoBERTa-base's feed-forward layer. */
+  /**
+   * FLOPs per second in a matrix product, two per multiply-add: y = x Wᵀ of RoBERTa-base's feed-forward
+   * layer.
+   */
   readonly flopsPerSecond: number;
-  /** Bytes read and written in adding two arrays too large for a cache. */
+  /** Bytes read and written per second when adding two arrays too large for a cache. */
   readonly bytesPerSecond: number;
 }
 
-/** How long a lap is to take at least, and all of them at most but for one; the best counts. */
+/** Least seconds per lap, and the seconds after which no more laps start. The best lap counts. */
 const [lapSeconds, allSeconds] = [0.25, 1];
 
-/** Tokens of the product and floats of an array: enough to fill a GPU and more than its cache holds. */
+/** Tokens in the product and floats in an array: enough to keep a GPU busy and to exceed its cache. */
 const [hardware, software] = [{ tokens: 2048, floats: 2 ** 24 }, { tokens: 512, floats: 2 ** 22 }];
 const [width, inner] = [768, 3072];
 
-/** Measures `gpu`: a few seconds. Throws what compilation and allocation throw. */
+/** Measures `gpu` in a few seconds. Throws what compilation and allocation throw. */
 export async function measureRates(gpu: Gpu): Promise<Rates> {
   const { tokens, floats } = gpu.adapter.software ? software : hardware;
   const product = await secondsOf(
@@ -39,7 +42,7 @@ function random(name: string, shape: readonly number[]): RunInput {
   return { shape, data: uniform(0, streamOf(name), size, 1) };
 }
 
-/** Seconds a run, in the best lap. */
+/** Seconds per run in the best lap. */
 async function secondsOf(
   gpu: Gpu,
   inputs: Readonly<Record<string, RunInput>>,

@@ -1,17 +1,17 @@
-/** Models known by shape alone, for counting: no weights are read. To add one: a line in `modelShapes`. */
+/** Model shapes for counting, without weights. To add a model, add a line to `modelShapes`. */
 
 import type { Encoder, LinearModule, LinearRole } from "../models/model.ts";
 
-/** A model as the counters see it. */
+/** The shape of a model, as far as counting needs it. */
 export interface ModelShape {
   readonly name: string;
-  /** Every linear layer of the trunk that an adapter can attach to; the language-model head is not among them. */
+  /** Every linear layer of the trunk that an adapter can attach to, without the language-model head. */
   readonly linears: readonly LinearModule[];
-  /** Parameters of the whole model, embeddings, norms and language-model head included. */
+  /** Parameters of the whole model, including embeddings, norms and the language-model head. */
   readonly parameters: number;
 }
 
-/** The shape of an encoder, from its weights'. */
+/** The shape of a loaded encoder. */
 export function shapeOf({ name, linears, weights }: Encoder): ModelShape {
   const size = (shape: readonly number[]) => shape.reduce((product, extent) => product * extent, 1);
   return {
@@ -39,7 +39,7 @@ interface DecoderConfig {
   readonly vocab_size: number;
   readonly num_attention_heads: number;
   readonly num_key_value_heads: number;
-  /** hidden_size / num_attention_heads where absent. */
+  /** Default: hidden_size / num_attention_heads. */
   readonly head_dim?: number;
   readonly tie_word_embeddings: boolean;
   /** Whether query, key and value have biases (Qwen2). */
@@ -63,7 +63,9 @@ function perLayer(
 const sumOver = (linears: readonly LinearModule[], of: (module: LinearModule) => number) =>
   linears.reduce((sum, module) => sum + of(module), 0);
 
-/** RoBERTa and BERT: biases everywhere, two LayerNorms a layer, one after the embeddings, a tanh pooler. */
+/**
+ * RoBERTa and BERT: biases everywhere, two LayerNorms per layer, one after the embeddings, and a tanh pooler.
+ */
 function encoder(name: string, config: EncoderConfig): ModelShape {
   const { hidden_size: d, intermediate_size: ffn, num_hidden_layers: layers } = config;
   const linears = perLayer(layers, {
@@ -84,7 +86,10 @@ function encoder(name: string, config: EncoderConfig): ModelShape {
   };
 }
 
-/** LLaMA, Gemma and Qwen2: grouped-query attention, a gated feed-forward, two RMSNorms a layer and one at the end. */
+/**
+ * LLaMA, Gemma and Qwen2: grouped-query attention, a gated feed-forward, two RMSNorms per layer and a final
+ * one.
+ */
 function decoder(name: string, config: DecoderConfig): ModelShape {
   const { hidden_size: d, intermediate_size: ffn, num_hidden_layers: layers } = config;
   const headDim = config.head_dim ?? d / config.num_attention_heads;

@@ -1,26 +1,27 @@
-/** The spectrum of a weight update: singular values, ranks, and the best a low-rank update could do. */
+/** The spectrum of a weight update: singular values, ranks, and the best possible low-rank approximation. */
 
 import { Matrix, SVD } from "npm:ml-matrix@6.15.1";
 
-/** What the singular values of an m×n matrix say of it. */
+/** The singular values of an m×n matrix, and what follows from them. */
 export interface Spectrum {
   /** σ₁ ≥ σ₂ ≥ …, min(m, n) of them. */
   readonly singularValues: Float64Array;
-  /** How many are above a threshold that does not depend on the matrix. */
+  /** Number of singular values above a threshold that does not depend on the matrix. */
   readonly effectiveRank: number;
   /** Σ σᵢ² = ‖M‖²_F. */
   readonly sumOfSquares: number;
   /**
-   * How many are above max(m, n) · ε · σ₁ with float64's ε, as NumPy's `matrix_rank` counts. It is the rank
-   * of the numbers given: a low-rank product that was rounded to float32 has full rank by this measure.
+   * Number of singular values above max(m, n) · ε · σ₁ with float64's ε, as NumPy's `matrix_rank` counts.
+   * This is the rank of the given numbers: a low-rank product that was rounded to float32 has full rank by
+   * this measure.
    */
   readonly numericRank: number;
 }
 
 /**
- * Singular values of the row-major rows×cols `matrix`, descending, min(rows, cols) of them. Each is within
- * about max(rows, cols) · ε · σ₁ of the exact one, so values below that, which may come out as 0, say
- * nothing. It takes seconds at 768×768.
+ * The min(rows, cols) singular values of the row-major rows×cols `matrix`, in descending order. Each is
+ * within about max(rows, cols) · ε · σ₁ of the exact one. Smaller values are only rounding, and may come out
+ * as 0. It takes seconds at 768×768.
  * @throws Error when the matrix is empty, has another length than rows · cols, or holds NaN or an infinity.
  */
 export function singularValues(matrix: Float64Array, rows: number, cols: number): Float64Array {
@@ -40,7 +41,7 @@ export function singularValues(matrix: Float64Array, rows: number, cols: number)
 
 /**
  * The spectrum of the row-major rows×cols `matrix`. The effective rank counts the singular values above
- * `threshold`, by default the BoRA paper's (arXiv 2508.06953).
+ * `threshold`; the default is the BoRA paper's (arXiv 2508.06953).
  * @throws Error as `singularValues` does, or when the threshold is negative or NaN.
  *
  * @example
@@ -66,16 +67,16 @@ export function spectrumOf(matrix: Float64Array, rows: number, cols: number, thr
 }
 
 /**
- * The largest rank that an m×n update of b blocks of rank r can have: min(m, n, b · r). BoRA's and MELoRA's
- * b; 1 for LoRA.
+ * The largest possible rank of an m×n update with b blocks of rank r: min(m, n, b · r). For BoRA and MELoRA,
+ * b is their number of blocks; for LoRA it is 1.
  */
 export function rankBound({ m, n, b, r }: { m: number; n: number; b: number; r: number }): number {
   return Math.min(m, n, b * r);
 }
 
 /**
- * ‖M − M_k‖²_F / ‖M‖²_F for the best M_k of rank `rank`: the share of Σ σᵢ² past the first k (Eckart and
- * Young, 1936). 0 for a zero matrix. `values` are M's singular values, descending.
+ * ‖M − M_k‖²_F / ‖M‖²_F for the best M_k of rank k = `rank`: the share of Σ σᵢ² after the first k values
+ * (Eckart and Young, 1936). 0 for a zero matrix. `values` are M's singular values in descending order.
  * @throws Error when the rank is not a whole number ≥ 0.
  */
 export function bestLowRankError(values: Float64Array, rank: number): number {
@@ -85,9 +86,9 @@ export function bestLowRankError(values: Float64Array, rank: number): number {
 }
 
 /**
- * The best that two factors, m×k and k×n, do on an m×n matrix with these singular values (descending) when
- * k(m + n) may not exceed `parameters`: the largest such k, at most min(m, n), and `bestLowRankError` at that
- * rank.
+ * The smallest error of two factors, m×k and k×n, that approximate an m×n matrix with these singular values
+ * (in descending order) with at most `parameters` parameters. Returns the largest k ≤ min(m, n) with k(m + n)
+ * ≤ `parameters`, and `bestLowRankError` at rank k.
  * @throws Error when there are not min(m, n) values, or `parameters` is negative or not finite.
  */
 export function svdOptimum(
@@ -119,8 +120,8 @@ function checkMatrix(matrix: Float64Array, rows: number, cols: number): void {
 }
 
 /**
- * Rows or columns, whichever are fewer, as vectors; divided by `scale` so that no square leaves float64's
- * range.
+ * The rows or the columns, whichever are fewer, as vectors. They are divided by `scale` so that no square
+ * overflows or underflows in float64.
  */
 function shortSide(matrix: Float64Array, rows: number, cols: number, scale: number): Float64Array[] {
   const [count, length] = rows <= cols ? [rows, cols] : [cols, rows];
@@ -132,14 +133,14 @@ function shortSide(matrix: Float64Array, rows: number, cols: number, scale: numb
 }
 
 /**
- * R (k×count) of the QR factorisation, with column pivoting, of the matrix whose columns are `vectors`:
- * modified Gram–Schmidt, which overwrites them. Rows that would be nothing but rounding are left out, so k is
- * about the rank; R, with its columns in the given order and thus not triangular to the eye, has the singular
- * values of the whole.
+ * R (k×count) of the QR factorisation with column pivoting of the matrix whose columns are `vectors`, by
+ * modified Gram–Schmidt, which overwrites them. Rows that would hold only rounding are left out, so k is
+ * about the rank. R keeps the given order of the columns, so it does not look triangular; its singular values
+ * are those of the whole matrix.
  *
- * Why the library is not given the matrix itself: its sweeps end at an entry that is small beside its
- * neighbours, and where the rank is exactly low (768×768 ones, an outer product of integers) all of them sink
- * to subnormals and it never returns (a hang that mljs/matrix issue 70 reports too). Every pivot kept here is
+ * Why ml-matrix does not get the matrix itself: its iteration ends at an entry that is small beside its
+ * neighbours. If the rank is exactly low (768×768 ones, an outer product of integers), all of them become
+ * subnormal and it never returns (mljs/matrix issue 70 reports such a hang too). Every pivot kept here is
  * more than ε times the first.
  */
 function triangularFactor(vectors: Float64Array[]): Float64Array[] {
@@ -174,7 +175,7 @@ function dot(a: Float64Array, b: Float64Array): number {
   return sum;
 }
 
-/** Σ σᵢ² over i ≥ `start`, smallest first. */
+/** Σ σᵢ² over i ≥ `start`, added from the smallest to the largest. */
 function energyFrom(values: Float64Array, start: number): number {
   return values.subarray(start).reduceRight((sum, value) => sum + value ** 2, 0);
 }

@@ -1,4 +1,4 @@
-/** What an adapter has learnt: the updates ΔW themselves, in float64 on the CPU. */
+/** An adapter's learned updates ΔW, computed in float64 on the CPU. */
 
 import type { Adapter } from "../adapters/attach.ts";
 import { tracedMerge } from "../adapters/merge.ts";
@@ -8,17 +8,17 @@ import { denseWeight, type Encoder, type Weight } from "../models/model.ts";
 
 /** ΔW of one layer, row-major. */
 export interface Update {
-  /** m·n of them. */
+  /** m·n values. */
   readonly values: Float64Array;
-  /** Outputs. */
+  /** Outputs of the layer. */
   readonly m: number;
-  /** Inputs. */
+  /** Inputs of the layer. */
   readonly n: number;
 }
 
 /**
- * ΔW = merged − W of every adapted layer, by path. `weights`: the adapter's trained tensors and constants; where they hold a
- * base weight of their own (full fine-tuning, ReLoRA), the update is counted from the model's.
+ * ΔW = merged − W of every adapted layer, by path. `weights` are the adapter's trained tensors and constants.
+ * If they include a base weight (full fine-tuning, ReLoRA), W is still the model's original weight.
  * @throws Error when the update depends on the input.
  */
 export function interpretedUpdates(

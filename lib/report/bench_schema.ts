@@ -7,7 +7,7 @@ import { environmentSchema } from "./schema.ts";
 const milliseconds = v.pipe(v.array(v.pipe(v.number(), v.finite(), v.gtValue(0))), v.readonly());
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 
-/** Laps are told apart from one another by their place: a yardstick a lap, a time a lap. */
+/** Laps are matched by their index, so each lap must have both a yardstick time and a measured time. */
 function sameLaps({ yardstick, measured }: {
   readonly yardstick?: readonly number[];
   readonly measured: readonly { readonly milliseconds: readonly number[] }[];
@@ -24,18 +24,24 @@ const rowSchema = v.pipe(
     name: v.string(),
     flops: count,
     bytes: count,
-    /** Runs in a lap; each lap ends with one wait for the GPU. Absent in records from before `deno task compare`. */
+    /**
+     * Runs per lap. Each lap ends with one wait for the GPU. Absent in records older than `deno task
+     * compare`.
+     */
     runs: v.optional(count),
-    /** Milliseconds of the yardstick, one entry a lap, each just before this library's. Absent as `runs` is. */
+    /**
+     * Milliseconds of the yardstick, one entry per lap, each measured just before this library's. Absent when
+     * `runs` is.
+     */
     yardstick: v.optional(milliseconds),
     measured: v.pipe(
       v.array(v.object({
         library: v.string(),
-        /** Milliseconds a run, one entry a lap, in the order they were run. */
+        /** Milliseconds per run, one entry per lap, in the order of the laps. */
         milliseconds,
-        /** Why there are none. */
+        /** Why there are no times. */
         cannot: v.optional(v.string()),
-        /** Milliseconds of the one run that was made, where it took too long for more. */
+        /** Milliseconds of the only run, if it took too long to repeat. */
         once: v.optional(v.number()),
       })),
       v.readonly(),
@@ -47,7 +53,7 @@ const rowSchema = v.pipe(
 export const benchSchema = v.object({
   schemaVersion: v.literal(1),
   environment: environmentSchema,
-  /** Which peers there were, in a sentence or two. Absent as a row's `runs` is. */
+  /** Which peers took part, in a sentence or two. Absent when a row's `runs` is. */
   about: v.optional(v.string()),
   rows: v.pipe(v.array(rowSchema), v.readonly()),
 });

@@ -1,4 +1,4 @@
-/** Charts of tables, as SVG by Vega-Lite. */
+/** Charts of tables, drawn as SVG by Vega-Lite. */
 
 import { parse, View } from "npm:vega@6.4.0";
 import { compile, type TopLevelSpec } from "npm:vega-lite@6.5.0";
@@ -11,7 +11,7 @@ interface Point {
   readonly score: number;
 }
 
-/** One point a method with a complete seed: its mean score; methods without parameters at 1. */
+/** One point per method that has a complete seed: its mean score. Methods without parameters are drawn at 1. */
 export function pointsOf(cells: readonly Cell[]): Point[] {
   const labels = [...new Set(cells.map((cell) => cell.label))];
   return labels.flatMap((label) => {
@@ -25,7 +25,10 @@ async function toSvg(spec: TopLevelSpec): Promise<string> {
   return await new View(parse(compile(spec).spec), { renderer: "none" }).toSVG();
 }
 
-/** Average score against trainable parameters; a method a colour and a shape, named in the legend so that none overlaps. */
+/**
+ * Average score against trainable parameters. Each method has its own colour and shape and is named in the
+ * legend, so that labels do not overlap.
+ */
 export function parameterChart(title: string, cells: readonly Cell[]): Promise<string> {
   const points = pointsOf(cells);
   const domain = points.map(({ method }) => method);
@@ -65,7 +68,7 @@ export function parameterChart(title: string, cells: readonly Cell[]): Promise<s
   });
 }
 
-/** A row of the chart by its name, in the order of the data. */
+/** An axis with the rows' names, in the order of the data. */
 const rowAxis = {
   field: "row",
   type: "nominal",
@@ -73,14 +76,14 @@ const rowAxis = {
   axis: { title: null, labelLimit: 240 },
 } as const;
 
-/** A colour a series, in the order of the data. */
+/** One colour per series, in the order of the data. */
 const seriesColour = (scheme: "tableau10" | "tableau20") =>
   ({ field: "series", type: "nominal", sort: null, scale: { scheme } }) as const;
 
-/** A legend that names every series, however many. */
+/** A legend that names every series, however many there are. */
 const seriesLegend = (title: string) => ({ title, symbolLimit: 0, labelLimit: 240 });
 
-/** Mean score of every row with its seeds as dots. */
+/** The mean score of every row, with its seeds as dots. */
 export function barChart(title: string, cells: readonly Cell[]): Promise<string> {
   const values = cells.map((cell) => ({ row: cell.label, score: 100 * cell.last[cell.headline] }));
   const x = { type: "quantitative", scale: { zero: false }, axis: { title: "score on dev, %" } } as const;
@@ -103,7 +106,7 @@ export function barChart(title: string, cells: readonly Cell[]): Promise<string>
   });
 }
 
-/** Ratios as points on a logarithmic axis, with a line at 1; a series a colour. */
+/** Ratios as points on a logarithmic axis with a line at 1, one colour per series. */
 export function ratioChart(
   title: string,
   values: readonly { readonly row: string; readonly series: string; readonly ratio: number }[],
@@ -144,7 +147,7 @@ export interface CurvePoint {
   readonly series: string;
 }
 
-/** Lines through the means, one a series; x is logarithmic unless it is said to be linear. */
+/** Lines through the means, one per series. The x axis is logarithmic unless set to linear. */
 export function curveChart(
   title: string,
   axes: {
@@ -182,7 +185,7 @@ export function curveChart(
   });
 }
 
-/** Points with a legend of their series, and a line of the limit; both axes logarithmic. */
+/** Points with a legend of their series, and a line for the limit. Both axes are logarithmic. */
 export function scatterChart(
   title: string,
   axes: { readonly x: string; readonly y: string; readonly series: string },

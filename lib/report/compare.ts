@@ -1,4 +1,4 @@
-/** What comparing two sets of results gives, whatever they are results of. */
+/** The result of comparing two sets of results, for any kind of result. */
 
 import type { Environment } from "./schema.ts";
 import type { Judged } from "./judge.ts";
@@ -8,29 +8,29 @@ export interface ComparedRow extends Judged {
   readonly name: string;
   readonly base: string;
   readonly head: string;
-  /** With its 95 % interval, where there is one. */
+  /** The difference, with its 95 % confidence interval if there is one. */
   readonly difference: string;
 }
 
 /** A comparison of results of one kind. */
 export interface Comparison {
   readonly title: string;
-  /** What the columns hold, how the interval is made, and what the threshold is. */
+  /** Explains the columns, how the interval is computed and what the threshold is. */
   readonly method: string;
   readonly environments: { readonly base: readonly Environment[]; readonly head: readonly Environment[] };
   readonly rows: readonly ComparedRow[];
-  /** What base has and head lacks: a row that is gone may be one that was worse. */
+  /** What base has and head lacks. These rows matter because a missing one may be worse. */
   readonly missing: readonly string[];
-  /** What else the reader should know: what only head has, settings that differ. */
+  /** Other things the reader should know: what only head has, and settings that differ. */
   readonly notes: readonly string[];
 }
 
-/** Names of what the other one lacks. */
+/** The names in `own` that `other` lacks. */
 export function lackedBy(other: Iterable<string>, own: Iterable<string>): string[] {
   return [...new Set(own).difference(new Set(other))];
 }
 
-/** A note on what only head has. */
+/** A note that lists what only head has. */
 export function onlyInHead(names: readonly string[]): string[] {
   return names.length === 0 ? [] : [`Only in head: ${names.join("; ")}.`];
 }

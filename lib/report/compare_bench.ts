@@ -1,8 +1,9 @@
 /**
- * Speed against speed: runs of `deno task bench` before and after. What is compared is the logarithm of this library's time over
- * the yardstick's beside it, where both sides have one. A run is one sample, and runs that were made in turn are paired. Fewer
- * than three runs on a side say nothing of how much runs of the same code differ, which on a busy machine is up to twofold and shows
- * in no lap: then laps are the samples, and there is a verdict only for a threshold that the caller names.
+ * Compares speed: runs of `deno task bench` before and after a change. The quantity compared is the logarithm
+ * of this library's time, divided by the yardstick's time if both sides have one. One run is one sample, and
+ * runs made in alternation are paired. With fewer than three runs per side, the spread between runs of the
+ * same code is unknown: on a busy machine it can be a factor of two, which no single run's laps show. Then
+ * the laps are the samples, and there is a verdict only if the caller sets a threshold.
  */
 
 import type { BenchRecord } from "./bench_schema.ts";
@@ -10,22 +11,22 @@ import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compa
 import { judge } from "./judge.ts";
 import { type Estimate, halfWidthOf, median, pairedEstimate, welchEstimate } from "./statistics.ts";
 
-/** Per cent that a time must change by. */
+/** Default threshold: the least change of a time, in per cent. */
 export const defaultPercent = 10;
 
-/** Runs of the bench, on each side, from which on a run is a sample. */
+/** With at least this many runs of the bench on each side, a run is a sample. */
 export const leastRuns = 3;
 
 const fewRuns =
   `No verdict: with fewer than ${leastRuns} runs on a side, how much runs of the same code differ is not known. Compare folders of ` +
   `runs made in turn, or name what you trust a single run to show with --threshold.`;
 
-/** The library whose times are compared: the peers are the same on both sides. */
+/** The library whose times are compared. The peers are the same on both sides. */
 const own = "this library";
 
 type Row = BenchRecord["rows"][number];
 
-/** One work's laps: an entry a run of the bench. */
+/** One work's laps, one entry per run of the bench. */
 interface Laps {
   readonly milliseconds: readonly (readonly number[])[];
   readonly yardsticks: readonly (readonly number[] | undefined)[];
@@ -96,7 +97,10 @@ export function compareBenches(
   };
 }
 
-/** Whether a run is a sample of this work. A folder may hold runs of other works, which do not count. */
+/**
+ * Whether there are enough runs of this work to use runs as samples. Runs in the folder that do not include
+ * the work are not counted.
+ */
 function hasEnoughRuns({ base, head }: Pair): boolean {
   return Math.min(base.milliseconds.length, head.milliseconds.length) >= leastRuns;
 }
@@ -105,7 +109,7 @@ function hasYardsticks({ base, head }: Pair): boolean {
   return [...base.yardsticks, ...head.yardsticks].every((yardstick) => yardstick !== undefined);
 }
 
-/** Logarithms of the laps, run by run: of the times over the yardstick's where both sides have one. */
+/** Logarithms of the laps, run by run; of the times divided by the yardstick's if both sides have one. */
 function logarithms({ milliseconds, yardsticks }: Laps, relative: boolean): number[][] {
   return milliseconds.map((times, run) =>
     times.map((time, lap) => Math.log(relative ? time / yardsticks[run]![lap] : time))
@@ -122,7 +126,10 @@ function estimateOf(pair: Pair): Estimate | undefined {
   return a.length === b.length ? pairedEstimate(b.map((value, i) => value - a[i])) : welchEstimate(b, a);
 }
 
-/** A lap of more runs spreads its one wait over more of them: the times of two such laps differ by themselves. */
+/**
+ * Notes works whose laps have different numbers of runs. A lap waits for the GPU once, so a lap of more runs
+ * has a shorter time per run, and the two cannot be compared.
+ */
 function otherLaps(
   pairs: readonly Pair[],
 ): string[] {

@@ -1,11 +1,11 @@
-/** Accuracy against accuracy: the cells of two sets of runs, paired over what both have, seed by seed. */
+/** Compares accuracy: the cells of two sets of runs, paired by experiment and seed. */
 
 import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compare.ts";
 import { judge } from "./judge.ts";
 import { type Cell, metricsOnly } from "./schema.ts";
 import { type Estimate, halfWidthOf, pairedEstimate } from "./statistics.ts";
 
-/** Points of accuracy (of 100) that a difference must be larger than. */
+/** Default threshold: the least difference of an accuracy, in points of 100. */
 export const defaultPoints = 1;
 
 /** One experiment with one seed on both sides. */
@@ -14,7 +14,9 @@ interface Pair {
   readonly head: Cell;
 }
 
-/** What is compared as one: a label on one task, a label over its tasks, or everything. */
+/**
+ * A set of pairs that is compared as one row: a label on one task, a label over all its tasks, or everything.
+ */
 interface Group {
   readonly name: string;
   readonly pairs: readonly Pair[];
@@ -24,12 +26,12 @@ interface Group {
 const score = (cell: Cell) => 100 * cell.last[cell.headline];
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** The experiment that a cell belongs to, whatever its seed. */
+/** The key of a cell's experiment, without its seed. */
 function experimentOf({ table, profile, model, task, label, target, trainExamples, devExamples }: Cell) {
   return [table, profile, model, task, label, target.join(), trainExamples, devExamples].join(" / ");
 }
 
-/** Cells by experiment and seed. Throws an Error when one is there twice. */
+/** Indexes cells by experiment and seed. Throws an Error when one appears twice. */
 function bySeed(cells: readonly Cell[]): Map<string, Cell> {
   const found = new Map<string, Cell>();
   for (const cell of cells) {
@@ -42,7 +44,7 @@ function bySeed(cells: readonly Cell[]): Map<string, Cell> {
 
 /**
  * Compares the scores of the last epoch.
- * @throws Error when the two have no cell in common, or one side has a cell twice.
+ * @throws Error when the two sides have no cell in common, or one side has a cell twice.
  */
 export function compareCells(
   base: readonly Cell[],
@@ -77,7 +79,7 @@ export function compareCells(
   };
 }
 
-/** Every label on every task; every label over its tasks, where there are several; everything, where that is more. */
+/** One group per label and task; one per label with several tasks; and one of everything, if that is more. */
 function groupsOf(pairs: readonly Pair[]): Group[] {
   const experiments = Map.groupBy(pairs, ({ base }) => experimentOf(base));
   const labels = Map.groupBy(pairs, ({ base: { table, label } }) => `${table}: ${label}`);
@@ -97,7 +99,10 @@ function groupsOf(pairs: readonly Pair[]): Group[] {
   return [...groups, { name: `mean of all ${experiments.size} rows`, pairs, overall: true }];
 }
 
-/** The pairs of every seed that has all of the group's experiments: a mean over fewer would be one of other tasks. */
+/**
+ * The pairs of every seed that has all of the group's experiments. A mean over fewer would be over other
+ * tasks.
+ */
 function completeSeeds(pairs: readonly Pair[]): Pair[][] {
   const experiments = new Set(pairs.map(({ base }) => experimentOf(base))).size;
   return [...Map.groupBy(pairs, ({ base }) => base.seed).values()].filter(({ length }) =>
@@ -118,15 +123,19 @@ function sameBits({ base, head }: Pair): boolean {
   return metricsOnly([base]) === metricsOnly([head]);
 }
 
-/** A difference of two scores of n examples is only known to 1/n: a standard deviation of 100/(n √6) points a cell. */
+/**
+ * The rounding error of a difference: a score of n examples is a multiple of 1/n, which gives a standard
+ * deviation of 100/(n √6) points per cell.
+ */
 function leastError(pairs: readonly Pair[]): number {
   const variances = pairs.map(({ base }) => (100 / base.devExamples) ** 2 / 6);
   return Math.sqrt(variances.reduce((sum, value) => sum + value, 0)) / pairs.length;
 }
 
 /**
- * Standard error of a difference of accuracies p on two dev sets of n: √(2 p(1−p)/n) a task. That both were measured on one set
- * makes it smaller, which is left out; rows of one task share its set, so that their mean is no surer than one of them.
+ * Standard error of a difference between accuracies p on two dev sets of n examples: √(2 p(1−p)/n) per task.
+ * Both sides use the same dev set, which makes the true error smaller; this is ignored. Rows on one task
+ * share its dev set, so their mean is no more certain than each of them.
  */
 function samplingError(pairs: readonly Pair[]): number {
   const tasks = [...Map.groupBy(pairs, ({ base }) => base.task).values()];
@@ -160,7 +169,10 @@ function identical(pairs: readonly Pair[]): string {
   return `${same} of ${pairs.length} cells agree in every metric and loss to the last bit.`;
 }
 
-/** Experiments whose hyper-parameters differ: what is compared is then the whole of them. */
+/**
+ * Notes experiments whose hyper-parameters differ between the sides. The comparison then includes that
+ * difference.
+ */
 function settings(pairs: readonly Pair[]): string[] {
   const textOf = ({ options, learningRate, batchSize, steps }: Cell) =>
     JSON.stringify({ learningRate, batchSize, steps, ...options });

@@ -1,20 +1,23 @@
-/** Comparisons as markdown; everything that comes from a file is escaped, for a result file may come from a stranger's pull request. */
+/**
+ * Renders comparisons as markdown. All text from a file is escaped, because a result file may come from a
+ * stranger's pull request.
+ */
 
 import type { ComparedRow, Comparison } from "./compare.ts";
 import { alpha, type Verdict } from "./judge.ts";
 import { escapeMarkdown, table } from "./markdown.ts";
 import type { Environment } from "./schema.ts";
 
-/** Worst first. */
+/** The order of rows, worst first. */
 const order: readonly Verdict[] = ["worse", "better", "cannot tell", "same"];
 
-/** How many rows have which verdict, such as `1 worse, 3 same`. */
+/** The number of rows with each verdict, such as `1 worse, 3 same`. */
 export function countsOf(rows: readonly ComparedRow[]): string {
   return order.map((verdict) => [rows.filter((row) => row.verdict === verdict).length, verdict] as const)
     .filter(([count]) => count > 0).map(([count, verdict]) => `${count} ${verdict}`).join(", ");
 }
 
-/** The page: for every kind of result its environments, its rows, and what the verdicts mean. */
+/** The page: the environments and rows of every kind of result, and what the verdicts mean. */
 export function comparePage(comparisons: readonly Comparison[], base: string, head: string): string {
   const sections = comparisons.map(section).join("\n\n");
   return `# ${escapeMarkdown(base)} → ${escapeMarkdown(head)}\n\n${sections}\n`;
@@ -49,10 +52,10 @@ threshold.${notes.map((note) => `\n\n${escapeMarkdown(note)}`).join("")}`;
 
 const fields = ["adapter", "driver", "software", "runtime", "system", "cpus", "commit", "dirty"] as const;
 
-/** In the place of what a record does not say. */
+/** Shown when a record lacks a value. */
 const unrecorded = "not recorded";
 
-/** What the two sides differ in, and what they share. */
+/** A table of the two environments: what differs, and what they share. */
 function environmentTable({ base, head }: Comparison["environments"]): string {
   const valuesOf = (environments: readonly Environment[], field: typeof fields[number]) =>
     [...new Set(environments.map((environment) => String(environment[field] ?? unrecorded)))].map(

@@ -1,11 +1,11 @@
-/** Rows against a reference row on the same seeds and tasks. */
+/** Compares rows with a reference row on the same seeds and tasks. */
 
 import type { Cell } from "./schema.ts";
 import { table } from "./markdown.ts";
 import { scoresBySeed } from "./scores.ts";
 import { intervalOf, pairedDifference, scoreText } from "./statistics.ts";
 
-/** The paired difference of two rows over the seeds that both have; tested from three seeds on. */
+/** The paired difference of two rows over the seeds that both have. From three seeds on it is tested. */
 function difference(label: string, reference: string, cells: readonly Cell[]) {
   const [own, other] = [scoresBySeed(cells, label), scoresBySeed(cells, reference)];
   const seeds = [...own.keys()].filter((seed) => other.has(seed));
@@ -19,8 +19,9 @@ const signed = (value: number) =>
 const pText = (p: number) => p < 0.001 ? "< 0.001" : p.toFixed(3);
 
 /**
- * `BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.020)`; "cannot be told from" where the interval holds 0, and the
- * bare difference where there are too few seeds to test.
+ * A sentence such as `BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.020)`. It says "cannot be told
+ * from" if the confidence interval includes 0, and only gives the difference if there are too few seeds to
+ * test.
  */
 export function verdict(label: string, reference: string, cells: readonly Cell[]): string {
   const found = difference(label, reference, cells);
@@ -37,8 +38,8 @@ export function verdict(label: string, reference: string, cells: readonly Cell[]
 }
 
 /**
- * What the cells say of claims that one row beats another: `agrees`, `disagrees` or `cannot tell`, or how many of each. A
- * difference counts where its interval leaves out 0.
+ * Whether the cells support claims that one row beats another: `agrees`, `disagrees` or `cannot tell`, or how
+ * many of each. A difference counts if its confidence interval excludes 0.
  */
 export function agreement(
   claims: readonly (readonly [better: string, worse: string])[],
@@ -54,7 +55,7 @@ export function agreement(
   return ["agrees", "disagrees", "cannot tell"].map((word) => `${word} ${count(word)}×`).join(", ");
 }
 
-/** A table of every row: score, and its difference from the reference with the paired t-test. */
+/** A table of every row's score, and its difference from the reference with the paired t-test. */
 export function compareTo(reference: string, cells: readonly Cell[]): string {
   const labels = [...new Set(cells.map(({ label }) => label))];
   const rows = labels.map((label) => {

@@ -1,4 +1,4 @@
-/** The conformance of drivers as a page: a row an op, a column a driver. */
+/** Renders the conformance of drivers as a page: one row per op, one column per driver. */
 
 import {
   type CaseResult,
@@ -14,13 +14,16 @@ import { definePage } from "./page.ts";
 /** A driver that was run. */
 type Ran = Extract<DriverRecord, { run: DriverRun }>;
 
-/** Error over tolerance: at most 1 where it passed. An exact result has none, whatever the tolerance. */
+/**
+ * Error divided by tolerance: at most 1 if the case passed, and 0 for an exact result, whatever the
+ * tolerance.
+ */
 function shareOf(result: CaseResult | TrainingResult): number {
   if ("failure" in result) return Infinity;
   return result.error === 0 ? 0 : result.error / result.tolerance;
 }
 
-/** What failed, and how, one line each. */
+/** Every failure with its reason, one line each. */
 export function failuresOf({ cases, training }: DriverRun): string[] {
   return [...cases, ...training].filter((result) => shareOf(result) > 1).map((result) => {
     if ("failure" in result) return `${result.name}: ${result.failure}`;
@@ -29,7 +32,10 @@ export function failuresOf({ cases, training }: DriverRun): string[] {
   });
 }
 
-/** The worst of several results, as a share of the tolerance, or how many failed; "–" where an older record has none of them. */
+/**
+ * The worst of several results as a share of the tolerance, or how many failed; "–" if an older record lacks
+ * them.
+ */
 function cellOf(results: readonly (CaseResult | TrainingResult)[]): string {
   if (results.length === 0) return "–";
   const shares = results.map(shareOf);
@@ -37,7 +43,7 @@ function cellOf(results: readonly (CaseResult | TrainingResult)[]): string {
   return failed > 0 ? `**${failed} failed**` : Math.max(...shares).toFixed(3);
 }
 
-/** A table with a column a driver; drivers that were not run have none of the values. */
+/** A table with one column per driver. Drivers that were not run have no values. */
 function matrix(
   { drivers }: ConformanceRecord,
   header: readonly string[],
@@ -64,14 +70,14 @@ function opTable(record: ConformanceRecord, ran: readonly Ran[]): string {
   );
 }
 
-/** The tolerances of several results, each once. */
+/** The distinct tolerances of several results. */
 function allowedIn(results: readonly (CaseResult | TrainingResult)[]): string {
   return [...new Set(results.map(({ tolerance }) => tolerance === 0 ? "0" : tolerance.toExponential()))].join(
     ", ",
   );
 }
 
-/** The driver's run of that name; none where its record is older than the run. */
+/** The driver's training run of that name; empty if its record is older than the run. */
 const trainingOf = ({ run }: Ran, name: string) => run.training.filter((own) => own.name === name);
 
 function trainingTable(record: ConformanceRecord, ran: readonly Ran[]): string {
@@ -115,7 +121,7 @@ function environmentTable(record: ConformanceRecord, ran: readonly Ran[]): strin
   ]);
 }
 
-/** What was not run, and what failed; nothing where all went well. */
+/** Lists the drivers that were not run and the cases that failed; empty if everything passed. */
 function shortcomings({ drivers }: ConformanceRecord): string {
   return drivers.map((driver) => {
     if ("missing" in driver) return `${driver.name} was not here. ${driver.missing}\n`;
@@ -125,10 +131,10 @@ function shortcomings({ drivers }: ConformanceRecord): string {
   }).filter((text) => text !== "").join("\n");
 }
 
-/** As a code block: nothing in it is markdown. */
+/** `text` as a code block, so that nothing in it is markdown. */
 const indented = (text: string) => text.split("\n").map((line) => `    ${line}`).join("\n");
 
-/** The page of one run. */
+/** Renders the page of one run. */
 export function renderConformance(record: ConformanceRecord): string {
   const ran = record.drivers.filter((driver) => "run" in driver);
   const troubles = shortcomings(record);

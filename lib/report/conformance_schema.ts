@@ -9,25 +9,25 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
 const size = v.pipe(v.number(), v.finite(), v.minValue(0));
 
-/** Why there is no value: what was thrown. */
+/** The error that was thrown, in place of a value. */
 const failure = v.object({ failure: v.string() });
 
 const caseSchema = v.intersect([
   v.object({ family: v.string(), name: v.string(), tolerance: size }),
-  /** The worst of the output and the gradients, relative to its largest entry. */
+  /** The worst error among the output and the gradients, relative to that tensor's largest entry. */
   v.union([v.object({ tensor: v.string(), error: size }), failure]),
 ]);
 
 const trainingSchema = v.intersect([
   v.object({ name: v.string(), tolerance: size }),
-  /** A loss a step; the largest error relative to the largest loss. */
+  /** One loss per step, and the largest error relative to the largest loss. */
   v.union([v.object({ losses: v.array(finite), error: size }), failure]),
 ]);
 
 const runSchema = v.object({
-  /** What the device was opened with, by WebGPU's names. */
+  /** The device's limits, by WebGPU's names. */
   limits: recordOf(count),
-  /** Lanes of a subgroup that kernels share loads in; 0: they do not. */
+  /** Lanes of a subgroup that share loads in kernels; 0 if kernels do not use subgroups. */
   subgroupSize: count,
   seconds: size,
   cases: v.array(caseSchema),
@@ -37,21 +37,21 @@ const runSchema = v.object({
 const driverSchema = v.intersect([
   v.object({
     name: v.string(),
-    /** What compiles the WGSL. */
+    /** The WGSL compiler. */
     compiler: v.picklist(["naga", "Tint"]),
   }),
   v.union([
     v.object({ environment: environmentSchema, run: runSchema }),
-    /** How to get a driver that is not here. */
+    /** For a driver that is not installed: how to get it. */
     v.object({ missing: v.string() }),
-    /** How its process ended. */
+    /** For a driver whose process failed: how it ended. */
     v.object({ broken: v.string() }),
   ]),
 ]);
 
 export const conformanceSchema = v.object({
   schemaVersion: v.literal(1),
-  /** The losses in float64, by the training run's name. */
+  /** Reference losses in float64, by the training run's name. */
   reference: recordOf(v.array(finite)),
   drivers: v.array(driverSchema),
 });
@@ -60,11 +60,11 @@ export const conformanceSchema = v.object({
 export type CaseResult = v.InferOutput<typeof caseSchema>;
 /** One training run. */
 export type TrainingResult = v.InferOutput<typeof trainingSchema>;
-/** All that was run on one device. */
+/** Everything that was run on one device. */
 export type DriverRun = v.InferOutput<typeof runSchema>;
-/** A driver, and what became of it. */
+/** A driver and its result. */
 export type DriverRecord = v.InferOutput<typeof driverSchema>;
-/** One run of the task. */
+/** One run of `deno task conformance`. */
 export type ConformanceRecord = v.InferOutput<typeof conformanceSchema>;
 
 /** Reads a conformance.json. Throws an Error that names the file and the field that is wrong. */

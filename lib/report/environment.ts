@@ -1,10 +1,10 @@
-/** Where a run takes place: adapter, runtime, machine and commit. */
+/** Describes where a run takes place: adapter, runtime, machine and commit. */
 
 import type { Gpu } from "../gpu/device.ts";
 import { readDriver } from "../gpu/driver.ts";
 import type { Environment } from "./schema.ts";
 
-/** Reads the machine and, where git is there, the commit. */
+/** Reads the machine's description and, if git is available, the commit. */
 export async function describeEnvironment(
   { adapter, tuner }: Pick<Gpu, "adapter" | "tuner">,
 ): Promise<Environment> {
@@ -13,7 +13,7 @@ export async function describeEnvironment(
     adapter: adapter.name,
     ...driver === undefined ? {} : { driver },
     software: adapter.software,
-    // The tuner changes what takes how long, and so belongs to what records are compared by.
+    // The autotuner changes timings, so it is part of the environment that records are compared by.
     runtime: `Deno ${Deno.version.deno}${tuner ? ", autotuned" : ""}`,
     system: `${Deno.build.os} ${Deno.build.arch}`,
     cpus: navigator.hardwareConcurrency,
@@ -21,12 +21,12 @@ export async function describeEnvironment(
   };
 }
 
-/** The commit, or why it is not known: a tarball, or a machine without git, is a fine place to run from. */
+/** Reads the commit, or says why it is unknown. Running from a tarball or without git is fine. */
 async function readCommit(): Promise<Pick<Environment, "commit" | "dirty">> {
   try {
     const head = await git(["rev-parse", "HEAD"]);
     if (head === undefined) return { commit: "unknown (git finds none here)", dirty: false };
-    // Results that are being written are no change to the code that writes them.
+    // Results being written do not count as changes to the code.
     const changes = await git(["status", "--porcelain", "--", ":!results"]);
     return { commit: head, dirty: changes !== "" };
   } catch (error) {
@@ -35,7 +35,7 @@ async function readCommit(): Promise<Pick<Environment, "commit" | "dirty">> {
   }
 }
 
-/** Output of a git command; undefined where it fails. */
+/** Output of a git command; undefined if it fails. */
 async function git(args: string[]): Promise<string | undefined> {
   const { success, stdout } = await new Deno.Command("git", { args, stderr: "null" }).output();
   return success ? new TextDecoder().decode(stdout).trim() : undefined;

@@ -1,33 +1,34 @@
 /**
- * Verdicts on many differences at once, such that noise alone rarely raises an alarm: `better` and `worse` need a difference
- * above the threshold that the spread does not explain, with the chance of a single false one among all rows held to 5 %
- * (Holm 1979); `same` needs the 95 % interval to lie within the threshold.
+ * Judges many differences at once, so that noise alone rarely raises an alarm. `better` and `worse` need a
+ * difference above the threshold that is statistically significant; the probability of even one false alarm
+ * among all rows is held to 5 % (Holm 1979). `same` needs the 95 % confidence interval to lie within the
+ * threshold.
  */
 
 import { type Estimate, halfWidthOf, holm, pOf } from "./statistics.ts";
 
-/** What is said of a row. */
+/** The verdict on a row. */
 export type Verdict = "worse" | "better" | "same" | "cannot tell";
 
 /** A difference to judge. */
 export interface Difference {
-  /** Undefined where there are too few samples to tell anything. */
+  /** Undefined if there are too few samples for an estimate. */
   readonly estimate: Estimate | undefined;
-  /** The mean of all rows: it takes half of the 5 % for itself, for it can tell what no single row can. */
+  /** Marks the mean over all rows. It gets half of the 5 %, because it can detect what no single row can. */
   readonly overall?: boolean;
 }
 
-/** The chance of a false alarm among all rows. */
+/** The probability of a false alarm among all rows. */
 export const alpha = 0.05;
 
-/** A verdict with the adjusted p-value that it rests on. */
+/** A verdict and the adjusted p-value it is based on. */
 export interface Judged {
   readonly verdict: Verdict;
   /** Undefined without an estimate. */
   readonly p: number | undefined;
 }
 
-/** Judges all rows together. A difference above 0 is good where `good` is 1, and bad where it is −1. */
+/** Judges all rows together. With `good` = 1 a difference above 0 is an improvement, with −1 a regression. */
 export function judge(differences: readonly Difference[], threshold: number, good: 1 | -1): Judged[] {
   const adjusted = adjustedPs(differences);
   return differences.map((difference) => {
@@ -42,7 +43,7 @@ export function judge(differences: readonly Difference[], threshold: number, goo
   });
 }
 
-/** Holm's p-values of the rows, and of the overall one, which is a family by itself with half of α. */
+/** Holm-adjusted p-values of the rows, and of the overall mean, which is a family of its own with half of α. */
 function adjustedPs(differences: readonly Difference[]): Map<Difference, number> {
   const tested = differences.filter(({ estimate }) => estimate !== undefined);
   const families = [true, false].map((side) => tested.filter(({ overall = false }) => overall === side))

@@ -1,4 +1,4 @@
-/** Results as markdown, from the records alone. */
+/** Renders results as markdown, from the records alone. */
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
 import { meanScore } from "./scores.ts";
@@ -8,36 +8,39 @@ import type { Cell, Environment } from "./schema.ts";
 const percent = (value: number) => (100 * value).toFixed(1);
 const thousands = (value: number) => value.toLocaleString("en-US");
 
-/** A markdown table; the first column is left-aligned, the others right-aligned. */
+/** A markdown table. The first column is left-aligned, the others right-aligned. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   return markdownTable([header, ...rows], { align: header.map((_, i) => i === 0 ? "l" : "r") });
 }
 
-/** The machine in a line, such as `llvmpipe (…), Mesa 22.3.6, 2 CPUs, linux x86_64, Deno 2.9.6`, for pages. */
+/** The machine in one line, such as `llvmpipe (…), Mesa 22.3.6, 2 CPUs, linux x86_64, Deno 2.9.6`. */
 export function machineText({ adapter, driver, cpus, system, runtime }: Environment): string {
   return [adapter, ...driver === undefined ? [] : [driver], `${cpus} CPUs`, system, runtime].join(", ");
 }
 
-/** The commit in short, such as `0123456789 with uncommitted changes`; or why it is not known. */
+/** The short commit, such as `0123456789 with uncommitted changes`, or why it is unknown. */
 export function commitText({ commit, dirty }: Pick<Environment, "commit" | "dirty">): string {
   return commit.replace(/^([0-9a-f]{10})[0-9a-f]+$/, "$1") + (dirty ? " with uncommitted changes" : "");
 }
 
-/** Where a page's figures come from, as sentences: `Machine: …. Commit 0123456789.` */
+/** The origin of a page's figures, as sentences: `Machine: …. Commit 0123456789.` */
 export function originText(environment: Environment): string {
   return `Machine: ${machineText(environment)}. Commit ${commitText(environment)}.`;
 }
 
-/** What takes no room on a page or a terminal but changes what is seen there: controls, and turns of the text's direction. */
+/** Characters that are invisible but change what is displayed: controls, and marks of text direction. */
 const unseen = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
 
-/** `text` as markdown shows it letter for letter: no markup, no HTML, no table column, no controls, on one line. */
+/**
+ * Escapes `text` so that markdown shows it literally and on one line: no markup, HTML, table columns or
+ * controls.
+ */
 export function escapeMarkdown(text: string): string {
   return text.replaceAll(/\s+/g, " ").replaceAll(unseen, "").replaceAll(/[\\`*_[\]|~$@]/g, "\\$&")
     .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-/** A record of a file with all its texts, keys among them, so escaped: the file may be a stranger's. */
+/** Escapes all strings of a record, keys included, because the file may come from a stranger. */
 export function escapedRecord<T>(record: T): T {
   if (typeof record === "string") return escapeMarkdown(record) as T;
   if (Array.isArray(record)) return record.map(escapedRecord) as T;
@@ -47,7 +50,7 @@ export function escapedRecord<T>(record: T): T {
   ) as T;
 }
 
-/** Groups in order of first appearance. */
+/** Groups items by key, in order of first appearance. */
 function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) groups.set(key(item), [...groups.get(key(item)) ?? [], item]);
@@ -56,12 +59,12 @@ function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, 
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** What the embedded suite's scores are and are not. */
+/** What the embedded suite's scores mean, and what they do not. */
 const embeddedSuite = "the embedded suite: labels made by people, but not the paper's data or models";
 
 /**
- * The page of one table: `reference` is the row that times are compared with, `setting` says what its data are, `sections`
- * come after the scores.
+ * The page of one table. `reference` is the row that times are compared with, `setting` describes the data,
+ * and `sections` come after the scores.
  */
 export function renderMarkdown(
   title: string,
@@ -115,7 +118,7 @@ function wholeTime(cells: readonly Cell[]): string {
   return `The ${cells.length} cells took ${time}.`;
 }
 
-/** Where the adapters sit, when all rows agree. */
+/** The target modules, if all rows have the same. */
 function targets(cells: readonly Cell[]): string {
   const all = new Set(cells.map(({ target }) => target.join(", ")));
   return all.size === 1 ? `Adapters on ${[...all][0]}.` : "Adapters where the row says.";
@@ -183,7 +186,7 @@ function taskTable(cells: readonly Cell[]): string {
     String(cell.epochs.length),
     String(cell.batchSize),
     cell.headline,
-    // A constant prediction correlates with nothing, whatever the share of its label.
+    // A constant prediction has no correlation, whatever the majority label's share.
     percent(correlations.has(cell.headline) ? 0 : cell.majorityBaseline),
   ]);
   return table(["task", "train", "dev", "epochs", "batch", "headline metric", "majority baseline"], rows);

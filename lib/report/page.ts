@@ -1,22 +1,25 @@
-/** A page of results with its charts, made of a record alone: what was measured is written once, and can be shown anew at any time. */
+/**
+ * Pages of results with their charts, rendered from records alone: a measurement is stored once and can be
+ * rendered again at any time.
+ */
 
 import type * as v from "npm:valibot@1.5.0";
 import { fitting, makeFolder, readAnyJson, writeTogether } from "../files.ts";
 
-/** Contents of files by the ends of their names: `.md`, `.svg`, `-random.svg`. */
+/** File contents by the end of the file's name: `.md`, `.svg`, `-random.svg`. */
 export type PageFiles = Readonly<Record<`${string}.${"md" | "svg"}`, string>>;
 
 /** A kind of page. */
 export interface Page<R = never> {
-  /** What its files' names begin with: `bench` of bench.json, bench.md and bench.svg. */
+  /** The start of its files' names: `bench` for bench.json, bench.md and bench.svg. */
   readonly name: string;
-  /** What the record at `path` comes to. Throws an Error that names the file, and the field that is wrong. */
+  /** Renders the record at `path`. Throws an Error that names the file and the wrong field. */
   rendered(path: string): Promise<PageFiles>;
-  /** Writes a record and what it comes to into `folder`, which is made; gives the markdown. */
+  /** Writes a record and its rendered page into `folder`, which is created if needed. Returns the markdown. */
   write(folder: string, record: R): Promise<string>;
 }
 
-/** The page called `name` of records that fit `schema`; `render` may use nothing but the record. */
+/** Defines the page called `name` for records that fit `schema`. `render` may use nothing but the record. */
 export function definePage<S extends v.GenericSchema>(
   name: string,
   schema: S,
@@ -39,7 +42,7 @@ export function definePage<S extends v.GenericSchema>(
   };
 }
 
-/** The files with `path` before the ends of their names. */
+/** Full paths of the files: `path` followed by the end of each name. */
 export function named(files: PageFiles, path: string): Record<string, string> {
   return Object.fromEntries(Object.entries(files).map(([end, text]) => [path + end, text]));
 }

@@ -1,17 +1,20 @@
-/** What the operating system says of this process. Linux only: elsewhere reading `/proc/self` throws. */
+/**
+ * Memory and handles of this process, as the operating system reports them. Linux only: elsewhere reading
+ * `/proc/self` throws.
+ */
 
 /** Memory and handles of this process. */
 export interface ProcessStatus {
-  /** Resident now (VmRSS); a software driver's GPU buffers lie among it. */
+  /** Resident memory now (VmRSS). It includes a software driver's GPU buffers. */
   readonly residentBytes: number;
-  /** The most resident so far (VmHWM). */
+  /** Peak resident memory so far (VmHWM). */
   readonly peakResidentBytes: number;
   readonly threads: number;
   /** Open file descriptors. */
   readonly openFiles: number;
 }
 
-/** Reads all at once. */
+/** Reads the current values. */
 export function processStatus(): ProcessStatus {
   const status = Deno.readTextFileSync("/proc/self/status");
   const field = (name: string) => Number(status.match(new RegExp(`^${name}:\\s+(\\d+)`, "m"))![1]);
@@ -19,7 +22,7 @@ export function processStatus(): ProcessStatus {
     residentBytes: field("VmRSS") * 1024,
     peakResidentBytes: field("VmHWM") * 1024,
     threads: field("Threads"),
-    // The list is read through a descriptor of its own.
+    // Reading the list opens one descriptor itself.
     openFiles: [...Deno.readDirSync("/proc/self/fd")].length - 1,
   };
 }

@@ -1,4 +1,4 @@
-/** Result files of any kind, alone or in folders. */
+/** Reads result files of any kind, single ones or folders of them. */
 
 import * as v from "npm:valibot@1.5.0";
 import { fitting, readAnyJson } from "../files.ts";
@@ -8,15 +8,15 @@ import { type Cell, cellSchema } from "./schema.ts";
 /** Everything that was found. */
 export interface Results {
   readonly cells: readonly Cell[];
-  /** In the order of their paths. */
+  /** Sorted by path. */
   readonly benches: readonly BenchRecord[];
-  /** Files of other kinds, which a folder may hold. */
+  /** Files of other kinds, which are allowed in a folder. */
   readonly leftOut: readonly string[];
 }
 
 /**
- * Reads a result file, or every `.json` file of a folder and the folders in it.
- * @throws Error that names the file when it is damaged, or is alone and of another kind.
+ * Reads a result file, or every `.json` file in a folder and its subfolders.
+ * @throws Error that names the file when it is damaged, or when a single file is of another kind.
  */
 export async function readResults(path: string): Promise<Results> {
   const { isDirectory } = await Deno.stat(path);
@@ -40,7 +40,7 @@ function isBench(json: unknown): boolean {
   return typeof json === "object" && json !== null && "rows" in json && "environment" in json;
 }
 
-/** Every `.json` file of a folder and the folders in it, in order. */
+/** Every `.json` file in a folder and its subfolders, sorted. */
 export async function jsonFiles(folder: string): Promise<string[]> {
   const found: string[] = [];
   for (const { name, isDirectory, isFile } of await Array.fromAsync(Deno.readDir(folder))) {

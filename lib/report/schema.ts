@@ -1,4 +1,4 @@
-/** The record of one run, as written to `results/*.json`; everything a table or a comparison needs. */
+/** The record of one run in `results/*.json`, with everything that a table or a comparison needs. */
 
 import * as v from "npm:valibot@1.5.0";
 import { fitting, readAnyJson, writeWhole } from "../files.ts";
@@ -11,13 +11,13 @@ const metrics = recordOf(finite);
 /** Where a run took place. */
 export const environmentSchema = v.object({
   adapter: v.string(),
-  /** The driver and its version (see `readDriver`); absent where it was not found, and in older records. */
+  /** The driver and its version (see `readDriver`). Absent if it was not found, and in older records. */
   driver: v.optional(v.string()),
   software: v.boolean(),
   runtime: v.string(),
   system: v.string(),
   cpus: count,
-  /** Commit of this repository, or why it is not known; and whether files differed from it. */
+  /** The commit of this repository, or why it is unknown; `dirty` says whether files differed from it. */
   commit: v.string(),
   dirty: v.boolean(),
 });
@@ -28,7 +28,7 @@ export const cellSchema = v.object({
   profile: v.string(),
   task: v.string(),
   model: v.string(),
-  /** Name in tables, such as `LoRA r 8`, and what it stands for. */
+  /** The row's name in tables, such as `LoRA r 8`; the following fields say what it stands for. */
   label: v.string(),
   method: v.string(),
   options: recordOf(v.union([v.string(), v.number(), v.boolean()])),
@@ -36,7 +36,7 @@ export const cellSchema = v.object({
   seed: count,
   learningRate: finite,
   epochs: v.array(v.object({ epoch: count, trainLoss: finite, metrics })),
-  /** Metrics of the epoch with the best headline metric on dev, and of the last one. */
+  /** Metrics of the epoch with the best headline metric on dev, and of the last epoch. */
   best: metrics,
   last: metrics,
   headline: v.string(),
@@ -51,7 +51,7 @@ export const cellSchema = v.object({
   steps: count,
   times: v.object({ compileSeconds: finite, trainSeconds: finite, wallSeconds: finite }),
   peakBufferBytes: count,
-  /** Of the trained updates ΔW, where the table asks for them: one entry an adapted layer. */
+  /** Spectra of the trained updates ΔW, one entry per adapted layer, if the table asks for them. */
   spectra: v.optional(v.array(v.object({
     path: v.string(),
     singularValues: v.array(finite),
@@ -66,7 +66,7 @@ export type Cell = v.InferOutput<typeof cellSchema>;
 /** Where a run took place. */
 export type Environment = v.InferOutput<typeof environmentSchema>;
 
-/** What names a cell: two runs with one key are the same experiment. */
+/** What identifies a cell: two runs with the same key are the same experiment. */
 export type CellIdentity = Pick<
   Cell,
   | "profile"
@@ -93,20 +93,20 @@ export function cellKey(cell: CellIdentity): string {
   );
 }
 
-/** What to do about a results file that is damaged. */
+/** Advice for a damaged results file. */
 const cellsAdvice = "make it again (reproduce: run without --resume)";
 
-/** Reads a results file. Throws an Error that names the file, the record and the field that is wrong. */
+/** Reads a results file. Throws an Error that names the file, the record and the wrong field. */
 export async function readCells(path: string): Promise<Cell[]> {
   return fitting(path, v.array(cellSchema), await readAnyJson(path, cellsAdvice));
 }
 
-/** Writes a results file, cells in the order given. */
+/** Writes a results file, with the cells in the given order. */
 export async function writeCells(path: string, cells: readonly Cell[]): Promise<void> {
   await writeWhole(path, JSON.stringify(cells, null, 1) + "\n");
 }
 
-/** The cells without times, memory and machine: what two runs with one seed must agree on byte for byte. */
+/** The cells without times, memory and machine. Two runs with one seed must agree on this byte for byte. */
 export function metricsOnly(cells: readonly Cell[]): string {
   return JSON.stringify(
     cells.map(({ times: _, environment: __, peakBufferBytes: ___, ...rest }) => rest),

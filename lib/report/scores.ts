@@ -1,10 +1,10 @@
-/** Scores of a row, seed by seed: what means, tests and charts are made from. */
+/** Scores of a row by seed. Means, tests and charts are computed from these. */
 
 import type { Cell } from "./schema.ts";
 
 /**
- * The headline score at the last epoch of every seed of the row `label`, averaged over the tasks in `cells`, in percent.
- * A seed that lacks one of the tasks is left out: its average would be one of other tasks.
+ * The last epoch's headline score for every seed of the row `label`, averaged over the tasks in `cells`, in
+ * percent. Seeds that lack a task are left out, because their average would be over other tasks.
  */
 export function scoresBySeed(cells: readonly Cell[], label: string): Map<number, number> {
   const tasks = new Set(cells.map(({ task }) => task));
@@ -18,7 +18,7 @@ export function scoresBySeed(cells: readonly Cell[], label: string): Map<number,
   }));
 }
 
-/** The mean over the row's complete seeds, in percent; undefined where there is none. */
+/** The mean over the row's complete seeds, in percent; undefined if there are none. */
 export function meanScore(cells: readonly Cell[], label: string): number | undefined {
   const scores = [...scoresBySeed(cells, label).values()];
   return scores.length === 0 ? undefined : scores.reduce((sum, value) => sum + value, 0) / scores.length;

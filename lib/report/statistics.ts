@@ -1,15 +1,15 @@
-/** Medians, means with intervals, over seeds or over samples of time, and tests of their differences. */
+/** Medians, means with confidence intervals, and tests of differences, over seeds or over time samples. */
 
 import jstat from "npm:jstat@1.9.6";
 
-/** A mean, and half the width of its 95 % Student-t interval. */
+/** A mean, and half the width of its 95 % Student-t confidence interval. */
 export interface Interval {
   readonly mean: number;
-  /** Absent for fewer than three values: two that happen to agree would pass for certainty. */
+  /** Undefined for fewer than three values: two that agree by chance would look certain. */
   readonly halfWidth: number | undefined;
 }
 
-/** Throws an Error when there is no value. */
+/** The mean and its confidence interval. Throws an Error when there is no value. */
 export function intervalOf(values: readonly number[]): Interval {
   const n = values.length;
   if (n === 0) throw new Error("no values");
@@ -18,7 +18,10 @@ export function intervalOf(values: readonly number[]): Interval {
   return { mean, halfWidth: jstat.studentt.inv(0.975, n - 1) * standardError(values, mean) };
 }
 
-/** The middle value; of an even number of them the mean of the two in the middle. Throws an Error when there is no value. */
+/**
+ * The median; for an even number of values, the mean of the two in the middle. Throws an Error when there is
+ * no value.
+ */
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new Error("no values");
   const sorted = values.toSorted((a, b) => a - b);
@@ -26,18 +29,18 @@ export function median(values: readonly number[]): number {
   return (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;
 }
 
-/** A difference as it is estimated from samples: its standard error, and the degrees of freedom of that. */
+/** An estimated difference: its standard error, and that error's degrees of freedom. */
 export interface Estimate {
   readonly mean: number;
   readonly error: number;
-  /** Infinity where the error is known and not estimated. */
+  /** Infinity if the error is known rather than estimated. */
   readonly degrees: number;
 }
 
 /**
- * The mean of paired differences. `leastError` is what a single difference is uncertain by however alike the few that were seen
- * are, such as the rounding of a score of n examples.
- * @throws Error for fewer than two.
+ * The mean of paired differences. `leastError` is the least uncertainty of a single difference, such as the
+ * rounding of a score over n examples; it applies even if the observed differences agree.
+ * @throws Error for fewer than two differences.
  */
 export function pairedEstimate(differences: readonly number[], leastError = 0): Estimate {
   const n = differences.length;
@@ -48,7 +51,7 @@ export function pairedEstimate(differences: readonly number[], leastError = 0): 
 }
 
 /**
- * The difference of the means of two independent samples of unequal spread (Welch 1947).
+ * The difference between the means of two independent samples with unequal variances (Welch 1947).
  * @throws Error for fewer than two values on a side.
  */
 export function welchEstimate(values: readonly number[], reference: readonly number[]): Estimate {
@@ -58,12 +61,12 @@ export function welchEstimate(values: readonly number[], reference: readonly num
   return { mean: own.mean - other.mean, error: Math.sqrt(a + b), degrees };
 }
 
-/** Half the width of the 95 % interval. */
+/** Half the width of the 95 % confidence interval. */
 export function halfWidthOf({ error, degrees }: Estimate): number {
   return quantile(0.975, degrees) * error;
 }
 
-/** The two-sided p-value of "there is no difference". */
+/** The two-sided p-value of the hypothesis that there is no difference. */
 export function pOf({ mean, error, degrees }: Estimate): number {
   if (error === 0) return mean === 0 ? 1 : 0;
   return 2 * lowerTail(-Math.abs(mean) / error, degrees);
@@ -77,7 +80,10 @@ function lowerTail(t: number, degrees: number): number {
   return Number.isFinite(degrees) ? jstat.studentt.cdf(t, degrees) : jstat.normal.cdf(t, 0, 1);
 }
 
-/** Holm's (1979) adjusted p-values: all those below α are right together but for a chance of α. */
+/**
+ * p-values adjusted by Holm (1979): if all those below α are called significant, the probability of any false
+ * one is at most α.
+ */
 export function holm(ps: readonly number[]): number[] {
   const order = ps.map((_, i) => i).toSorted((i, j) => ps[i] - ps[j]);
   const adjusted = new Array<number>(ps.length);
@@ -95,15 +101,16 @@ function standardError(values: readonly number[], mean: number): number {
   return Math.sqrt(variance / n);
 }
 
-/** `71.2 ± 0.4`, or `71.2` without an interval. */
+/** Formats as `71.2 ± 0.4`, or as `71.2` without an interval. */
 export function scoreText({ mean, halfWidth }: Interval): string {
   return halfWidth === undefined ? mean.toFixed(1) : `${mean.toFixed(1)} ± ${halfWidth.toFixed(1)}`;
 }
 
 /**
- * Mean of the differences with its interval, and the two-sided p-value of the paired t-test. No interval and no p for fewer
- * than three pairs; no p where all differences are alike, which the test has nothing to say about.
- * @throws Error when the two are not of one length, or empty.
+ * The mean of the differences with its confidence interval, and the two-sided p-value of the paired t-test.
+ * Fewer than three pairs give neither interval nor p-value. If all differences are equal, the test does not
+ * apply and p is undefined.
+ * @throws Error when the two have different lengths, or are empty.
  */
 export function pairedDifference(
   values: readonly number[],
@@ -118,7 +125,7 @@ export function pairedDifference(
   return { mean, halfWidth, p: pOf(estimate) };
 }
 
-/** The slope of y over x by least squares. Throws an Error for fewer than two points. */
+/** The least-squares slope of y over x. Throws an Error for fewer than two points. */
 export function slope(x: readonly number[], y: readonly number[]): number {
   if (x.length < 2 || x.length !== y.length) {
     throw new Error(`no slope of ${y.length} values at ${x.length} points`);
@@ -126,7 +133,7 @@ export function slope(x: readonly number[], y: readonly number[]): number {
   return jstat.covariance([...x], [...y]) / jstat.variance([...x], true);
 }
 
-/** The slope of log y over log x: the power of x that y grows by. Throws what `slope` throws. */
+/** The slope of log y over log x: the exponent of x with which y grows. Throws what `slope` throws. */
 export function logSlope(x: readonly number[], y: readonly number[]): number {
   return slope(x.map(Math.log), y.map(Math.log));
 }

@@ -1,4 +1,4 @@
-/** Gradient accumulation: one optimizer step on the mean over the examples of several micro-batches. */
+/** Gradient accumulation: one optimizer step on the mean over all examples of several micro-batches. */
 
 import text from "../../wgsl/accumulate.wgsl" with { type: "text" };
 import type { Gpu } from "../gpu/device.ts";
@@ -9,17 +9,17 @@ import type { TrainableWeights } from "./weights.ts";
 
 const workgroup = 64;
 
-/** What is summed over a step, as the kernel names it. */
+/** What a step sums up, under the names that the kernel uses. */
 type Sums = Readonly<Record<"gradient_sum" | "loss_sum" | "weight_sum", BufferView>>;
 
-/** Sums of a step's gradients, losses and weights, and the program that steps the optimizer on their means. */
+/** Sums the gradients, losses and example weights of a step, and runs the optimizer on their means. */
 export class Accumulator implements Disposable {
   private constructor(
     private readonly gpu: Gpu,
     private readonly size: number,
     private readonly gradients: BufferView,
     private readonly sums: Sums,
-    /** [1] u32: which micro-batch of its step comes next. */
+    /** [1] u32: index of the next micro-batch within its step. */
     private readonly index: BufferView,
     /** [2] u32: seed and step. */
     private readonly clock: BufferView,
@@ -27,7 +27,10 @@ export class Accumulator implements Disposable {
     private readonly owned: DisposableStack,
   ) {}
 
-  /** Sums for `weights`, which `optimizer` steps. Throws what compilation and allocation throw. */
+  /**
+   * Allocates the sums for `weights`, which `optimizer` updates. Throws what compilation and allocation
+   * throw.
+   */
   static async create(gpu: Gpu, weights: TrainableWeights, optimizer: AdamW): Promise<Accumulator> {
     using owned = new DisposableStack();
     const view = (label: string, bytes: number): BufferView => {
@@ -53,17 +56,20 @@ export class Accumulator implements Disposable {
     return new Accumulator(gpu, size, gradients, sums, index, clock, program, owned.move());
   }
 
-  /** The launch that adds a micro-batch's gradients and its `loss`, means over `weight`, at the end of its program. */
+  /**
+   * The dispatch that adds a micro-batch's gradients and its `loss` to the sums; both are means over
+   * `weight`. It comes last in the micro-batch's program.
+   */
   call(loss: BufferView, weight: BufferView): Call {
     return callOf(0, this.size, { ...this.sums, index: this.index, gradient: this.gradients, loss, weight });
   }
 
-  /** Says which micro-batch of its step comes next; call it before the program is replayed. */
+  /** Sets the index of the next micro-batch within its step. Call it before replaying the program. */
   begin(index: number): void {
     this.gpu.upload(this.index.buffer, Uint32Array.of(index));
   }
 
-  /** Steps the optimizer on the means: one submit. */
+  /** Runs one optimizer step on the means, in one submit. */
   step(seed: number, step: number): void {
     this.gpu.upload(this.clock.buffer, Uint32Array.of(seed, step));
     this.program.replay();

@@ -1,4 +1,7 @@
-/** AdamW over the flat trainable buffer: three launches at the end of every step, whatever the number of tensors. */
+/**
+ * AdamW over the flat trainable buffer: three dispatches at the end of every step, however many tensors there
+ * are.
+ */
 
 import text from "../../wgsl/adamw.wgsl" with { type: "text" };
 import type { Gpu } from "../gpu/device.ts";
@@ -6,24 +9,26 @@ import { linearGrid, renderKernel } from "../gpu/kernel.ts";
 import type { BufferView, Call } from "../gpu/program.ts";
 import type { TrainableWeights } from "./weights.ts";
 
-/** Hyper-parameters, PyTorch's defaults but for the decay. */
+/** AdamW's hyper-parameters. The defaults are PyTorch's, except for the weight decay. */
 export interface AdamWOptions {
-  /** Decay of the first moment. */
+  /** Decay rate of the first moment. */
   readonly beta1: number;
-  /** Decay of the second moment. */
+  /** Decay rate of the second moment. */
   readonly beta2: number;
-  /** Added to the root of the second moment. */
+  /** Added to the square root of the second moment. */
   readonly epsilon: number;
   /**
-   * Decoupled decay, times the learning rate, of all but biases and norms, as transformers' Trainer decays: of an adapter's vectors
-   * too, such as DoRA's magnitudes.
+   * Decoupled weight decay, multiplied by the learning rate. It applies to everything except biases and
+   * norms, as in transformers' Trainer, and so also to an adapter's vectors such as DoRA's magnitudes.
    */
   readonly weightDecay: number;
-  /** Gradients are scaled down to this global norm; 0 never clips. */
+  /** Gradients are clipped to this global norm; 0 turns clipping off. */
   readonly maxNorm: number;
 }
 
-/** β = (0.9, 0.999), ε = 1e-8, no decay (the paper's GLUE protocol), clipped to a norm of 1. */
+/**
+ * β = (0.9, 0.999), ε = 1e-8, no weight decay (the paper's GLUE protocol), gradients clipped to a norm of 1.
+ */
 export const adamWDefaults: AdamWOptions = {
   beta1: 0.9,
   beta2: 0.999,
@@ -35,32 +40,32 @@ export const adamWDefaults: AdamWOptions = {
 const workgroup = 64;
 const chunk = 4096;
 
-/** Steps whose losses and gradient norms are kept until read. */
+/** How many steps' losses and gradient norms the GPU keeps until they are read. */
 const ringSize = 1024;
 
-/** Training met a loss or gradient that is not finite: nothing has moved since the step before it. */
+/** A loss or gradient was not finite. The weights are those of the step before. */
 export class DivergedError extends Error {}
 
 /** Loss and gradient norm of one step. */
 export interface StepRecord {
-  /** From 0. */
+  /** Counted from 0. */
   readonly step: number;
   /** Mean over the step's examples. */
   readonly loss: number;
-  /** Before clipping. */
+  /** Global norm before clipping. */
   readonly gradientNorm: number;
 }
 
-/** The optimizer's state beside the moments, and the calls that run it. */
+/** The optimizer's state, except for the moments, and the dispatches that run it. */
 export class AdamW implements Disposable {
   readonly #buffers: Record<"partial" | "state" | "ring" | "schedule" | "groups", GPUBuffer>;
   readonly #owned: DisposableStack;
   readonly #partials: number;
   #readUpTo = 0;
-  /** Why no step moves anything any more. */
+  /** The error message, once training has diverged and steps no longer change anything. */
   #diverged: string | undefined;
 
-  /** `rates`: the learning rate of every step. Weights for which `decayed` is false are spared. */
+  /** `rates`: the learning rate of every step. Weight decay skips tensors for which `decayed` is false. */
   constructor(
     private readonly gpu: Gpu,
     private readonly weights: TrainableWeights,
@@ -88,7 +93,7 @@ export class AdamW implements Disposable {
     this.#owned = owned.move();
   }
 
-  /** The launches of one step, after the `gradients`; `clock` is [2] u32: seed and step. */
+  /** The dispatches of one step, to run once `gradients` are computed; `clock` is [2] u32: seed and step. */
   calls(loss: BufferView, clock: BufferView, gradients = this.weights.gradients): Call[] {
     const { beta1, beta2, epsilon, maxNorm } = this.options;
     const { size, values, moment1, moment2 } = this.weights;
@@ -132,23 +137,26 @@ export class AdamW implements Disposable {
     return ringSize;
   }
 
-  /** Takes the records of the steps before `step` as read, and all of them as finite, as a resumed run does. */
+  /** Marks the records of the steps before `step` as read and finite, for a resumed run. */
   skipTo(step: number): void {
     this.#readUpTo = step;
     this.#diverged = undefined;
     this.gpu.upload(this.#buffers.state, new Float32Array(2));
   }
 
-  /** Whether the records of all steps before `step` have been read. Throws a DivergedError where one of them was not finite. */
+  /**
+   * True when the records of all steps before `step` have been read. Throws a DivergedError if one was not
+   * finite.
+   */
   hasRead(step: number): boolean {
     if (this.#diverged !== undefined) throw new DivergedError(this.#diverged);
     return this.#readUpTo === step;
   }
 
   /**
-   * Records of the steps not read yet, up to `step` (exclusive). Waits for the GPU.
-   * @throws DivergedError naming the first step whose loss or gradient is not finite, at every call from then on: no step has moved
-   * anything since.
+   * Reads the records of the steps not read yet, up to `step` (exclusive). Waits for the GPU.
+   * @throws DivergedError that names the first step whose loss or gradient is not finite. Every later call
+   * throws it too, because no step after that one has changed anything.
    */
   async read(step: number): Promise<StepRecord[]> {
     if (this.#diverged !== undefined) throw new DivergedError(this.#diverged);

@@ -1,4 +1,4 @@
-/** A model with named adapters, as users know it from PEFT: add, load, switch, disable, merge, combine, save. */
+/** A model with named adapters, like PEFT's `PeftModel`: add, load, switch, disable, merge, combine, save. */
 
 import { type Adapter, attach } from "../adapters/attach.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
@@ -17,12 +17,12 @@ import { mergedWeight } from "./merge_weight.ts";
 import { type HeadShape, traceStep } from "./step.ts";
 import { FrozenWeights } from "./weights.ts";
 
-/** Rows of one prediction batch. */
+/** Examples in a prediction batch. */
 const batchSize = 32;
 
 /**
- * Named adapters on one model, for inference. The model's own weights are never written to: merging makes merged copies, so
- * that unmerging gives the very bits back.
+ * Named adapters on one model, for inference. The model's own weights are never changed: merging computes
+ * merged copies, so unmerging restores the original bits.
  *
  * @example
  * ```ts
@@ -51,7 +51,7 @@ const batchSize = 32;
 export class AdaptedModel implements Disposable {
   readonly #base: FrozenWeights;
   readonly #adapters = new Map<string, SavedAdapter>();
-  /** Merged weights of the active adapter, while it is merged. */
+  /** The active adapter's merged weights, while it is merged. */
   #merged: Map<string, Weight> | undefined;
   #active: string | undefined;
   #enabled = true;
@@ -66,7 +66,7 @@ export class AdaptedModel implements Disposable {
     return [...this.#adapters.keys()];
   }
 
-  /** The active adapter's name; undefined when there is none or it is disabled. */
+  /** The active adapter's name; undefined if there is none or it is disabled. */
   get active(): string | undefined {
     return this.#enabled ? this.#active : undefined;
   }
@@ -76,7 +76,10 @@ export class AdaptedModel implements Disposable {
     return this.#merged !== undefined;
   }
 
-  /** Adds an adapter with its trained weights (`Trainer.weights`); the first one becomes active. Throws for a known name. */
+  /**
+   * Adds an adapter with its trained weights (`Trainer.weights`). The first adapter added becomes active.
+   * Throws an Error if the name is taken.
+   */
   add(name: string, adapter: Adapter, weights: ReadonlyMap<string, Weight>): void {
     if (this.#adapters.has(name)) {
       throw new Error(`there is an adapter "${name}" already: delete it, or use another name`);
@@ -86,8 +89,8 @@ export class AdaptedModel implements Disposable {
   }
 
   /**
-   * Reads an adapter folder (PEFT's layout) as `name`, of one of `known` methods; `report` is told what `loadAdapter` tells it.
-   * Throws what `loadAdapter` throws; nothing is added then.
+   * Loads an adapter folder (PEFT's layout) under the name `name`. `known` lists the accepted methods, and
+   * `report` receives `loadAdapter`'s messages. Throws what `loadAdapter` throws, and then adds nothing.
    */
   async load(
     name: string,
@@ -105,7 +108,7 @@ export class AdaptedModel implements Disposable {
     await saveAdapter(folder, this.model, adapter, weights);
   }
 
-  /** Makes `name` the active adapter. Throws an Error while another one is merged. */
+  /** Makes `name` the active adapter. Throws an Error if an adapter is merged. */
   setActive(name: string): void {
     this.#get(name);
     this.#refuseMerged("switch adapters");
@@ -113,7 +116,7 @@ export class AdaptedModel implements Disposable {
     this.#enabled = true;
   }
 
-  /** Runs the bare model until `enable`. Throws an Error while an adapter is merged. */
+  /** Predictions use the bare model until `enable` is called. Throws an Error if an adapter is merged. */
   disable(): void {
     this.#refuseMerged("disable the adapter");
     this.#enabled = false;
@@ -124,7 +127,10 @@ export class AdaptedModel implements Disposable {
     this.#enabled = true;
   }
 
-  /** Removes an adapter; if it was active, none is. Throws an Error while it is merged. */
+  /**
+   * Removes an adapter. If it was active, no adapter is active afterwards. Throws an Error while it is
+   * merged.
+   */
   delete(name: string): void {
     this.#get(name);
     if (name === this.#active) {
@@ -135,8 +141,8 @@ export class AdaptedModel implements Disposable {
   }
 
   /**
-   * Adds `name` = Σ w_i·ΔW_i of LoRA adapters, exactly: their factors side by side (PEFT's `combination_type="cat"`). It has
-   * no head: heads are not summed.
+   * Adds `name` as the exact weighted sum Σ w_i·ΔW_i of LoRA adapters, by concatenating their factors (PEFT's
+   * `combination_type="cat"`). The result has no head: heads are not summed.
    * @throws Error as `combineLoras` does.
    */
   addWeighted(name: string, parts: Readonly<Record<string, number>>): void {
@@ -145,7 +151,7 @@ export class AdaptedModel implements Disposable {
     this.add(name, adapter, weights);
   }
 
-  /** Computes the active adapter's merged weights; predictions then cost what the bare model's do. */
+  /** Computes the active adapter's merged weights. Predictions then cost as much as the bare model's. */
   async merge(): Promise<void> {
     const { adapter, weights } = this.#activeAdapter();
     if (!this.#enabled) throw new Error("the adapter is disabled: call enable() before you merge it");
@@ -160,18 +166,24 @@ export class AdaptedModel implements Disposable {
       const data = await mergedWeight(this.gpu, adapter, adapted, views);
       merged.set(`${path}.weight`, { shape: [m, n], data });
     }
-    // Merging waits for the GPU, and another adapter may have been made active meanwhile.
+    // Merging waits for the GPU; another adapter may have become active in the meantime.
     if (this.active !== name) throw new Error(`"${name}" is no longer active: the merge was given up`);
     this.#merged = merged;
   }
 
-  /** Goes back to the adapter beside the model's own weights, bit for bit. Throws an Error when nothing is merged. */
+  /**
+   * Undoes `merge`: the model's own weights, bit for bit, with the adapter beside them. Throws an Error when
+   * nothing is merged.
+   */
   unmerge(): void {
     if (!this.#merged) throw new Error("nothing is merged");
     this.#merged = undefined;
   }
 
-  /** Every weight of the model with the merged ones in place. Throws an Error when nothing is merged. */
+  /**
+   * All weights of the model, the merged ones in place of the originals. Throws an Error when nothing is
+   * merged.
+   */
   mergedWeights(): Map<string, Weight> {
     if (!this.#merged) throw new Error("nothing is merged: call merge() first");
     const own = this.#activeAdapter();
@@ -181,7 +193,10 @@ export class AdaptedModel implements Disposable {
     return new Map([...this.model.weights, ...trained, ...this.#merged]);
   }
 
-  /** PEFT's line: `trainable params: 24,576 || all params: 7,000,320 || trainable%: 0.3511`, of the active adapter. */
+  /**
+   * Prints PEFT's line for the active adapter: `trainable params: 24,576 || all params: 7,000,320 ||
+   * trainable%: 0.3511`.
+   */
   printTrainableParameters(): void {
     const { adapter } = this.#activeAdapter();
     const { weights, packed = new Map<string, PackedWeight>() } = this.model;
@@ -199,8 +214,10 @@ export class AdaptedModel implements Disposable {
   }
 
   /**
-   * Predictions of every example under the active adapter and its head: `[class scores]`, `[value]` or `[option scores]`.
-   * @throws Error when the adapter's weights hold no head, or that names the first example whose texts the model cannot take.
+   * Predicts every example with the active adapter and its head: `[class scores]`, `[value]` or `[option
+   * scores]`.
+   * @throws Error when the adapter has no head, or when the model cannot take an example's texts (it names
+   * the first).
    */
   async predict(head: HeadShape, examples: readonly Encoded[]): Promise<Float32Array[]> {
     checkTexts(this.model, head, examples);
@@ -232,14 +249,14 @@ export class AdaptedModel implements Disposable {
     return results;
   }
 
-  /** The head stays when the adapter is disabled, so that both can be compared. */
+  /** Disabling an adapter keeps its head, so that predictions with and without the adapter can be compared. */
   #headOfActive(): ReadonlyMap<string, Weight> {
     const { weights } = this.#activeAdapter();
     const { module } = headLayoutOf(this.model);
     return new Map([...weights].filter(([name]) => name.startsWith(`${module}.`)));
   }
 
-  /** The adapter's weights, its constants and what replaces the base's, on the GPU. */
+  /** The adapter's weights and constants, and the base weights that it replaces, on the GPU. */
   #ownWeights(
     adapter: Adapter,
     weights: ReadonlyMap<string, Weight>,

@@ -1,27 +1,33 @@
-/** Examples into length-bucketed batches, in an order that depends on the seed and the epoch only. */
+/** Groups examples of similar length into batches. The order depends only on the seed and the epoch. */
 
 import { shuffled } from "../graph/random.ts";
 import type { Encoder } from "../models/model.ts";
 import { type HeadShape, sequencesOf } from "./step.ts";
 
-/** An example ready for the model. */
+/** A tokenized example. */
 export interface Encoded {
-  /** Token ids of each sequence, a text or a pair, at least one long and cut to the task's limit. */
+  /**
+   * Token ids of each sequence. A sequence is a text or a joined pair, has at least one token, and is
+   * truncated to the task's limit.
+   */
   readonly texts: readonly (readonly number[])[];
-  /** Where the second text begins in each sequence that holds two (see `PairTokens`). */
+  /** For each sequence that holds two texts, the position where the second one begins (see `PairTokens`). */
   readonly seconds?: readonly (number | undefined)[];
-  /** Class, right option, or value. */
+  /** The class, the index of the right option, or the value to predict. */
   readonly label: number;
 }
 
-/** A batch: rows of examples, and the padded length of their texts. */
+/** A batch: its examples, and the length that their texts are padded to. */
 export interface Batch {
   readonly length: number;
-  /** Indices of the examples; fewer than the batch size only in the last batch. */
+  /** Indices of the examples. Only the last batch may have fewer than the batch size. */
   readonly indices: readonly number[];
 }
 
-/** Padded lengths; few, since each is a program of its own. Longer texts are padded to a multiple of `longStep`. */
+/**
+ * Padded lengths. There are few, because each needs a compiled program. Longer texts are padded to a multiple
+ * of `longStep`.
+ */
 const buckets = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const longStep = 128;
 
@@ -32,8 +38,9 @@ export function bucketOf({ texts }: Encoded): number {
 }
 
 /**
- * Batches of `size` over all examples once. Within a bucket the order is random; what is left over of a bucket joins
- * the next longer one, so that only one batch of an epoch is not full. Batches come in random order.
+ * Splits all examples into batches of `size`, for one epoch. Within a bucket the order is random. A bucket's
+ * remainder moves to the next longer bucket, so only one batch of an epoch is not full. Batches come in
+ * random order.
  */
 export function makeBatches(
   examples: readonly Encoded[],
@@ -66,7 +73,7 @@ export type BatchInputs = Readonly<
   & Record<"targets" | "weights", Float32Array<ArrayBuffer>>
 >;
 
-/** Arrays for the inputs of batches of `size` examples whose texts are up to `length` long. */
+/** Allocates arrays for the inputs of batches of `size` examples with texts of up to `length` tokens. */
 export function inputArrays(model: Encoder, head: HeadShape, size: number, length: number): BatchInputs {
   const sequences = size * sequencesOf(model, head);
   return {
@@ -81,8 +88,8 @@ export function inputArrays(model: Encoder, head: HeadShape, size: number, lengt
 }
 
 /**
- * The inputs of a step for a batch of `size` rows: missing rows repeat the first one with weight 0. Who runs many batches passes
- * the same arrays again, so that a step asks for no memory.
+ * Fills the inputs of a step for a batch of `size` rows. Missing rows repeat the first one with weight 0.
+ * Callers that run many batches pass the same arrays again, so that a step allocates nothing.
  */
 export function batchInputs(
   model: Encoder,

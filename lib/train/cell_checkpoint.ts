@@ -1,4 +1,4 @@
-/** The checkpoint of one cell of `fineTune`: the trainer's, with what has been scored so far in its notes. */
+/** Checkpoints of a `fineTune` run: the trainer's checkpoint, with the scores so far in its notes. */
 
 import { digestOf } from "../digest.ts";
 import { isFile } from "../files.ts";
@@ -6,25 +6,28 @@ import { readNotes } from "./checkpoint.ts";
 import type { EpochScores } from "./fine_tune.ts";
 import type { Trainer } from "./trainer.ts";
 
-/** Where a cell is saved as it goes, so that it can be gone on with. */
+/** Where and how often a run is checkpointed, so that it can be resumed. */
 export interface Checkpointing {
-  /** The file: gone on from where it exists, and left behind after the last epoch, for the caller to remove. */
+  /**
+   * The checkpoint file. If it exists, the run resumes from it. It stays after the last epoch; the caller
+   * removes it.
+   */
   readonly path: string;
-  /** Steps from one checkpoint to the next; each epoch's evaluation is followed by one as well. */
+  /** Steps between checkpoints. Each epoch's evaluation also ends with one. */
   readonly every: number;
-  /** What the caller calls this cell; no other one goes on from its checkpoint. */
+  /** The caller's name for this run. A run with another name does not resume from this checkpoint. */
   readonly cell: string;
 }
 
-/** What a cell's checkpoint holds beside the trainer's state. */
+/** What the checkpoint holds besides the trainer's state. */
 export interface SavedRun {
   /** The finished epochs. */
   readonly epochs: readonly EpochScores[];
-  /** What the steps so far took. */
+  /** Seconds that the steps so far took. */
   readonly trainSeconds: number;
 }
 
-/** What tells a cell's checkpoints from other cells'. */
+/** Identifies the run that a checkpoint belongs to. */
 interface CellNotes extends Record<string, string> {
   readonly cell: string;
   /** A digest of the dev examples. */
@@ -32,20 +35,20 @@ interface CellNotes extends Record<string, string> {
   readonly keep: string;
 }
 
-/** A cell's checkpoint while it is trained. */
+/** The checkpoint of a run in progress. */
 export class CellCheckpoint {
   private constructor(
     private readonly trainer: Trainer,
     private readonly options: Checkpointing,
     private readonly own: CellNotes,
-    /** What the file held, where there was one. */
+    /** What the file held, if it existed. */
     readonly saved: SavedRun | undefined,
   ) {}
 
   /**
-   * Takes the trainer to the checkpoint, where there is one; `dev` is what the cell is evaluated on, and `keep` which epoch's weights
-   * it gives.
-   * @throws Error when the file is damaged or of another run; it is left as it is.
+   * Restores the trainer from the checkpoint, if there is one. `dev` are the examples that the run is
+   * evaluated on, and `keep` says which epoch's weights it returns.
+   * @throws Error when the file is damaged or of another run; the file stays as it is.
    */
   static async open(
     trainer: Trainer,
@@ -62,7 +65,7 @@ export class CellCheckpoint {
     if (step % this.options.every === 0) await this.save(run);
   }
 
-  /** Writes the file anew, whole or not at all. */
+  /** Rewrites the file, atomically. */
   async save(run: SavedRun): Promise<void> {
     await this.trainer.checkpoint(this.options.path, { ...this.own, run: JSON.stringify(run) });
   }
@@ -84,12 +87,15 @@ async function savedRun(trainer: Trainer, path: string, own: CellNotes): Promise
   });
 }
 
-/** Which cell a checkpoint that `fineTune` wrote is of. Throws an Error when the file is damaged or no checkpoint. */
+/**
+ * The name of the run that a checkpoint of `fineTune` belongs to. Throws an Error when the file is damaged or
+ * is not a checkpoint.
+ */
 export async function checkpointedCell(path: string): Promise<string> {
   return (await withAdvice(() => readNotes(path))).cell;
 }
 
-/** What `read` reads of a checkpoint; to what it throws, what can be done about it is added. */
+/** Runs `read`, and adds advice to the error if it throws. */
 async function withAdvice<T>(read: () => Promise<T>): Promise<T> {
   try {
     return await read();

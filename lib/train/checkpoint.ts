@@ -1,4 +1,7 @@
-/** Checkpoints of a run: its tensors, and what the run was, so that no other one goes on from it. */
+/**
+ * Checkpoints of a training run: its tensors, and a description of the run, so that no other run resumes from
+ * them.
+ */
 
 import { digestOf } from "../digest.ts";
 import type { Adapter } from "../adapters/attach.ts";
@@ -9,10 +12,10 @@ import type { Encoded } from "./batches.ts";
 import type { HeadShape } from "./step.ts";
 import type { TrainOptions } from "./trainer.ts";
 
-/** Whatever the bits of a run depend on, by name, as JSON holds it. */
+/** Everything that a run's bits depend on, by name, as JSON values. */
 export type RunDescription = Readonly<Record<string, unknown>>;
 
-/** What a run is: the model by its name and packing, the examples by a digest. */
+/** Describes a run: the model by its name and packing, the examples by a hash. */
 export async function describeRun(
   { name, packed }: Encoder,
   adapter: Adapter,
@@ -20,7 +23,7 @@ export async function describeRun(
   options: TrainOptions,
   examples: readonly Encoded[],
 ): Promise<RunDescription> {
-  // Whatever is left out has its default, and recomputation changes no bit.
+  // Missing options get their defaults. Recomputation is left out, because it does not change any bit.
   const { recompute: _, ...training } = { accumulationSteps: 1, ...adamWDefaults, ...options };
   return {
     model: name,
@@ -34,26 +37,27 @@ export async function describeRun(
   };
 }
 
-/** How far a run is. */
+/** How far a run has come. */
 export interface Place {
   readonly step: number;
   readonly batch: number;
-  /** Whether weights of an earlier step are kept beside the present ones. */
+  /** Whether the checkpoint also holds weights kept from an earlier step. */
   readonly kept: boolean;
 }
 
 /**
- * Raised when a checkpoint holds other tensors, or a run makes other bits of them. Before 2 a checkpoint always held a best
- * epoch's weights, and a step of several batches was the mean of the batches' means.
+ * The version of the format. It goes up when a checkpoint holds different tensors, or when a run computes
+ * different bits from them. Before version 2, a checkpoint always held a best epoch's weights, and a step of
+ * several batches used the mean of the batches' means.
  */
 const version = "2";
 
-/** What a run's caller keeps in its checkpoints, by name. */
+/** The caller's own data in a checkpoint, by name. */
 export type Notes = Readonly<Record<string, string>>;
 
 /**
- * Writes `tensors` as they are at a place of the run.
- * @throws DivergedError, and leaves the file as it was, when they hold values that are not finite.
+ * Writes a checkpoint: `tensors` at one place of the run.
+ * @throws DivergedError when a value is not finite; the file stays as it was.
  */
 export async function writeCheckpoint(
   path: string,
@@ -78,7 +82,10 @@ export async function writeCheckpoint(
   });
 }
 
-/** The caller's notes in a checkpoint of any run. Throws an Error when the file is damaged, no checkpoint or of another version. */
+/**
+ * Reads the caller's notes from a checkpoint of any run. Throws an Error when the file is damaged, is not a
+ * checkpoint or has another version.
+ */
 export async function readNotes(path: string): Promise<Notes> {
   const { metadata } = await readSafetensors(path);
   refuseOtherVersion(path, metadata);
@@ -98,10 +105,10 @@ function refuseOtherVersion(path: string, metadata: Readonly<Record<string, stri
 }
 
 /**
- * Reads a checkpoint of `run`: its place and tensors, `sizesAt` saying which there must be at a place and how many values each
- * holds.
- * @throws Error when the file is damaged, of another version or another run (with the first thing that differs), or holds values
- * that are not finite.
+ * Reads the place and the tensors from a checkpoint of `run`. `sizesAt` says which tensors a checkpoint must
+ * hold at a place, and how many values each has.
+ * @throws Error when the file is damaged, has another version, belongs to another run (it names the first
+ * difference), or holds values that are not finite.
  */
 export async function readCheckpoint(
   path: string,
@@ -131,7 +138,7 @@ export async function readCheckpoint(
   return { ...place, tensors: new Map(read), notes: JSON.parse(metadata.notes) };
 }
 
-/** Throws an Error that names the first part of the description in which the two runs differ. */
+/** Throws an Error that names the first difference between the descriptions of two runs. */
 function refuseOther(path: string, run: RunDescription, theirs: RunDescription): void {
   for (const [name, value] of Object.entries(run)) {
     const [own, other] = [JSON.stringify(value), JSON.stringify(theirs[name])];

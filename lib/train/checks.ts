@@ -1,11 +1,11 @@
-/** What a run must be given to be able to train: refused up front, with what to change. */
+/** Checks a run's options and examples before training starts. The errors say what to change. */
 
 import type { Encoded } from "./batches.ts";
 import type { Encoder } from "../models/model.ts";
 import { type HeadShape, sequencesOf } from "./step.ts";
 import type { TrainOptions } from "./trainer.ts";
 
-/** What a value of an option must be, and how that is said. */
+/** A check for an option's value, and the text that says what is allowed. */
 interface Rule {
   readonly fits: (value: unknown) => boolean;
   readonly wanted: string;
@@ -16,12 +16,12 @@ const number = (fits: (value: number) => boolean, wanted: string): Rule => ({
   wanted,
 });
 const wholeFrom1 = number((value) => Number.isSafeInteger(value) && value >= 1, "a whole number from 1");
-/** As the GPU takes it: beyond the largest float32 it would be infinite there. */
+/** Checks the value as float32, because that is what the GPU gets: larger values become infinite there. */
 const from0 = (wanted: string) =>
   number((value) => Number.isFinite(Math.fround(value)) && value >= 0, wanted);
 const decay = number((value) => value >= 0 && value < 1, "a number in [0, 1)");
 
-/** The options that have no default. */
+/** Options that have no default. */
 const needed = {
   learningRate: from0("a number from 0 that a float32 holds"),
   epochs: wholeFrom1,
@@ -48,7 +48,7 @@ const rules: Readonly<Record<keyof TrainOptions, Rule>> = {
   maxNorm: from0("a number from 0 that a float32 holds; 0 never clips"),
 };
 
-/** Throws an Error that names the option and what it wants, or what options there are. */
+/** Throws an Error that names the bad option and what it must be, or that lists the options there are. */
 export function checkTrainOptions(options: TrainOptions): void {
   const unknown = Object.keys(options).find((name) => !Object.hasOwn(rules, name));
   if (unknown !== undefined) {
@@ -66,7 +66,7 @@ export function checkTrainOptions(options: TrainOptions): void {
   }
 }
 
-/** Throws an Error that names the first example which the head cannot be trained on. */
+/** Throws an Error that names the first example that the head cannot be trained on. */
 export function checkExamples(model: Encoder, head: HeadShape, examples: readonly Encoded[]): void {
   if (examples.length === 0) throw new Error("no training examples");
   checkTexts(model, head, examples);

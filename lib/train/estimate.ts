@@ -1,4 +1,4 @@
-/** What a training run will take, before it is run: steps, FLOPs and bytes of GPU memory. Needs no GPU. */
+/** Estimates a training run before it starts: steps, FLOPs and bytes of GPU memory. Needs no GPU. */
 
 import type { Adapter } from "../adapters/attach.ts";
 import { attentionForward, type Count, countMethod } from "../analysis/counts.ts";
@@ -12,23 +12,27 @@ import { type Encoded, makeBatches } from "./batches.ts";
 import { headParameters, type HeadShape, sequencesOf } from "./step.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 
-/** What a run will take. */
+/** The estimated cost of a run. */
 export interface TrainingEstimate {
   /** Optimizer steps. */
   readonly steps: number;
-  /** Of all steps, and of an evaluation after every epoch: two a multiply-add, padding computed as the programs do. */
+  /**
+   * FLOPs of all steps and of an evaluation after every epoch. A multiply-add counts as two, and padding is
+   * included.
+   */
   readonly flops: number;
-  /** The most bytes in GPU buffers at one time, the model's weights among them. */
+  /** Peak bytes in GPU buffers, the model's weights included. */
   readonly peakBytes: number;
-  /** The largest of these buffers; a device must bind it whole. */
+  /** The largest buffer. A device must be able to bind it whole. */
   readonly largestBuffer: CountedBuffer;
 }
 
 /**
- * Estimates `fineTune` with checkpoints on these examples: `dev` has a list for each dev set. The trainer itself is run, without
- * its steps, on a device that only counts (`dry_run.ts`), so steps and bytes are those of a run on a device of the same traits;
- * the copies that a restart makes (ReLoRA) are left out. FLOPs are those of `countMethod`, attention's products and the head, and not of
- * `recompute`'s second forward pass.
+ * Estimates `fineTune` with checkpoints on these examples; `dev` has one list per dev set. The real trainer
+ * runs, without its steps, on a device that only counts allocations (`dry_run.ts`). Steps and bytes are
+ * therefore those of a run on a device with the same traits, except for the copies that a restart makes
+ * (ReLoRA). FLOPs are those of `countMethod`, of attention's products and of the head, without the second
+ * forward pass of `recompute`.
  * @throws Error as the trainer does, when an option or an example cannot be trained with.
  */
 export async function estimateTraining(
@@ -45,7 +49,7 @@ export async function estimateTraining(
   using trainer = new Trainer(gpu, withoutValues(model), adapter, head, train, options);
   await trainer.prepare(dev.flat());
   for (const examples of dev) await trainer.predict(examples);
-  // A checkpoint's copies lie beside what they are made of.
+  // A checkpoint copies the tensors while the originals are still in memory.
   await trainer.snapshot();
   return {
     steps: trainer.steps,
@@ -86,19 +90,19 @@ function epochFlops(
   return 2 * (sum(train, step) + dev.reduce((total, examples) => total + sum(examples, forward), 0));
 }
 
-/** The linear layers that no adapter can go to, a token. */
+/** Multiply-adds per token of the linear layers that no adapter can attach to. */
 function unadaptable(model: Encoder, { baseForward }: Pick<Count, "baseForward">): number {
   return model.multiplyAddsPerToken - baseForward;
 }
 
-/** The head's products for one batch, forward. */
+/** Multiply-adds of the head's forward pass for one batch. */
 function headMultiplyAdds(model: Encoder, head: HeadShape, batchSize: number): number {
   const vectors = batchSize * (head.shape === "choice" ? head.texts - 1 : 1);
   const matrices = [...headParameters(model, head).values()].filter(({ shape }) => shape.length === 2);
   return vectors * matrices.reduce((sum, { shape }) => sum + sizeOf({ shape, dtype: "f32" }), 0);
 }
 
-/** How many batches of an epoch have each padded length; every epoch has the same. */
+/** How many batches of an epoch have each padded length. This is the same in every epoch. */
 function lengthsOf(examples: readonly Encoded[], batchSize: number): [length: number, batches: number][] {
   const byLength = Map.groupBy(makeBatches(examples, batchSize, 0, 0), ({ length }) => length);
   return [...byLength].map(([length, batches]) => [length, batches.length]);

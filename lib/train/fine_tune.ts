@@ -1,4 +1,4 @@
-/** One cell of a table: one method on one task with one seed, trained and evaluated after every epoch. */
+/** Trains one method on one task with one seed, and evaluates it after every epoch: one cell of a table. */
 
 import type { StepRecord } from "./adamw.ts";
 import type { Adapter } from "../adapters/attach.ts";
@@ -16,23 +16,26 @@ import type { FrozenWeights } from "./weights.ts";
 /** Scores by metric name. */
 export type Scores = Record<string, number>;
 
-/** What a cell is trained with, and what is kept of it. */
+/** Training options, and which epoch's weights to return. */
 export interface FineTuneOptions extends TrainOptions {
-  /** Whose weights are given: the last epoch's (the default), or those of the first with the best headline metric on dev. */
+  /**
+   * Which weights to return: the last epoch's (the default), or those of the first epoch with the best
+   * headline metric on dev.
+   */
   readonly keep?: "best" | "last";
 }
 
-/** What an epoch gave. */
+/** Loss and scores of one epoch. */
 export interface EpochScores {
-  /** From 0. */
+  /** Counted from 0. */
   readonly epoch: number;
   /** Mean loss of its steps. */
   readonly trainLoss: number;
-  /** Dev metrics after it. */
+  /** Metrics on dev after the epoch. */
   readonly metrics: Scores;
 }
 
-/** What training one cell gives. */
+/** The result of `fineTune`. */
 export interface FineTuned {
   /** Loss and dev metrics of every epoch. */
   readonly epochs: readonly EpochScores[];
@@ -42,23 +45,26 @@ export interface FineTuned {
   readonly last: Scores;
   /** Trainable parameters of the head. */
   readonly headParameters: number;
-  /** Steps taken. */
+  /** Optimizer steps taken. */
   readonly steps: number;
-  /** What building the programs took. */
+  /** Seconds spent on building the programs. */
   readonly compileSeconds: number;
-  /** What the steps took, and saving checkpoints among them; of a resumed run, what led to its checkpoint and what came after. */
+  /**
+   * Seconds spent on steps and on saving checkpoints. For a resumed run: the time up to its checkpoint plus
+   * the time after it.
+   */
   readonly trainSeconds: number;
-  /** The most bytes in GPU buffers at one time. */
+  /** Peak bytes in GPU buffers. */
   readonly peakBufferBytes: number;
-  /** The epoch that `trained` is of. */
+  /** The epoch that `trained` comes from. */
   readonly kept: EpochScores;
-  /** Every trained tensor after that epoch (see `Trainer.weights`). */
+  /** All trained tensors after that epoch (see `Trainer.weights`). */
   readonly trained: ReadonlyMap<string, Weight>;
 }
 
-/** Who wants to know how far a cell is. */
+/** Callbacks that report a run's progress. */
 export interface Progress {
-  /** Called after each submit, so it must not wait for the GPU. */
+  /** Called after each step's submit. It must not wait for the GPU. */
   onStep?(step: number, steps: number): void;
   /** Called after an epoch's steps, before its evaluation. */
   onEpoch?(records: readonly StepRecord[]): void;
@@ -66,16 +72,17 @@ export interface Progress {
   onScores?(scores: EpochScores): void;
 }
 
-/** The head a task needs. */
+/** The shape of the head that a task needs. */
 export function headOf(task: Task, example: Example): HeadShape {
   const outputs = task.shape === "choice" || task.objective === "regression" ? 1 : task.labels.length;
   return { shape: task.shape, objective: task.objective, texts: example.texts.length, outputs };
 }
 
 /**
- * Token ids, cut to the task's limit: a sequence a text, or, where the model takes pairs as one sequence, one that joins the
- * first text with each of the others (the two of a pair, a question with each of its options).
- * @throws Error that begins with the example's id, which is a file and line in a task of the user's own, with what the tokenizer throws.
+ * Tokenizes examples and truncates them to the task's limit. Each text becomes a sequence. Where the model
+ * takes pairs as one sequence, each sequence joins the first text with one of the others: the two texts of a
+ * pair, or a question with one of its options.
+ * @throws Error with what the tokenizer throws, after the example's id: a file and a line where the task is the user's own.
  */
 export function encodeExamples(model: Encoder, task: Task, examples: readonly Example[]): Encoded[] {
   return examples.map((example) => {
@@ -97,13 +104,13 @@ function encodeExample(model: Encoder, { maxTokens, shape }: Task, { texts, labe
 }
 
 /**
- * Fine-tunes `adapter` on `split` and evaluates it after every epoch; scores on further dev sets go by the metric's name and the
- * set's, such as `accuracy mismatched`. With `checkpointing`, a run that was stopped goes on where its last checkpoint is, to the
- * same bits.
+ * Fine-tunes `adapter` on `split` and evaluates it after every epoch. Metrics on further dev sets have the
+ * set's name appended, such as `accuracy mismatched`. With `checkpointing`, a stopped run resumes from its
+ * last checkpoint and ends with the same bits.
  *
- * @throws Error when an option or an example cannot be trained with, when the split has no examples to train or to evaluate on,
- * and when the checkpoint is damaged or another run's (the file is left as it is); DivergedError when a loss or gradient is not
- * finite.
+ * @throws Error when an option or an example cannot be trained with, when the split has no examples to train
+ * or to evaluate on, and when the checkpoint is damaged or belongs to another run (the file stays as it is);
+ * DivergedError when a loss or gradient is not finite.
  *
  * @example
  * ```ts
@@ -165,7 +172,7 @@ export async function fineTune(
   };
 }
 
-/** Trains and evaluates the epochs that the checkpoint does not hold, and gives the results of all. */
+/** Trains and evaluates the epochs that the checkpoint lacks, and returns the results of all epochs. */
 async function runEpochs(
   trainer: Trainer,
   task: Task,
@@ -182,7 +189,7 @@ async function runEpochs(
     const lastStep = (epoch + 1) * trainer.steps / planned;
     const records = await trainer.epoch(async (step) => {
       progress.onStep?.(step, trainer.steps);
-      // The last step's comes after the evaluation, with the epoch's result in it.
+      // The last step of an epoch is saved after the evaluation, together with the scores.
       if (step < lastStep) await checkpoint?.saveIfDue(step, { epochs, trainSeconds: secondsNow() });
     });
     trainSeconds = secondsNow();
@@ -196,13 +203,13 @@ async function runEpochs(
   return { epochs, trainSeconds };
 }
 
-/** Examples that are evaluated, and what is put behind the names of their metrics. */
+/** A dev set, and the suffix of its metrics' names. */
 interface DevSet {
   readonly suffix: string;
   readonly examples: readonly Encoded[];
 }
 
-/** The task's metrics of the present weights on every dev set. */
+/** The task's metrics on every dev set, with the current weights. */
 async function scoresOn(trainer: Trainer, task: Task, dev: readonly DevSet[]): Promise<Scores> {
   const scores: Scores = {};
   for (const { suffix, examples } of dev) {
@@ -213,12 +220,12 @@ async function scoresOn(trainer: Trainer, task: Task, dev: readonly DevSet[]): P
   return scores;
 }
 
-/** The first epoch with the best headline metric. */
+/** The epoch with the best headline metric; the first of several. */
 function bestOf({ metrics: [headline] }: Task, epochs: readonly EpochScores[]): EpochScores {
   return epochs.reduce((a, b) => b.metrics[headline] > a.metrics[headline] ? b : a);
 }
 
-/** Share of the most frequent label; for regression 0, the score of a constant. */
+/** The share of the most frequent label. For regression 0, which is the score of a constant prediction. */
 export function majorityBaseline(task: Task, examples: readonly Example[]): number {
   if (task.objective === "regression") return 0;
   const counts = new Map<number, number>();

@@ -1,4 +1,4 @@
-/** How well a method can express a given update: ΔW fitted to ΔW* by AdamW on ‖ΔW − ΔW*‖²_F, on the GPU. */
+/** Measures how well a method can express a given update ΔW*: AdamW on the GPU minimises ‖ΔW − ΔW*‖²_F. */
 
 import type { Adapter } from "../adapters/attach.ts";
 import { constantWeights, startingWeights } from "../adapters/starting_weights.ts";
@@ -14,19 +14,19 @@ import { AdamW, adamWDefaults } from "./adamw.ts";
 import { linearSchedule } from "./schedule.ts";
 import { FrozenWeights, TrainableWeights } from "./weights.ts";
 
-/** How a fit is run. */
+/** Options of a fit. */
 export interface FitOptions {
   readonly learningRate: number;
   readonly steps: number;
   readonly seed: number;
 }
 
-/** Row-major [m, n] → [n, m]. */
+/** Transposes a row-major [m, n] matrix to [n, m]. */
 function transposed(values: ArrayLike<number>, m: number, n: number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: m * n }, (_, i) => values[(i % m) * n + Math.floor(i / m)]);
 }
 
-/** The layer applied to the n unit vectors, (W + ΔW)ᵀ, and its mean squared distance from the goal. */
+/** Traces the layer applied to the n unit vectors, (W + ΔW)ᵀ, and its mean squared distance from the goal. */
 function traceFit(adapter: Adapter): { graph: Graph; loss: Tensor; clock: Tensor } {
   const [adapted] = adapter.modules;
   const { path, m, n } = adapted.module;
@@ -62,8 +62,8 @@ export async function fitUpdate(
 ): Promise<number> {
   using frozen = new FrozenWeights(gpu, frozenOf(model, adapter, update));
   using trainable = new TrainableWeights(gpu, startingWeights(model, adapter, seed));
-  // The updates are small and so are the gradients: Adam's usual ε would outweigh them.
-  // The step after the last one changes nothing and finds the error that is left.
+  // The updates and so the gradients are small: Adam's usual ε would dominate them. The rates end with a 0,
+  // because the step after the last one measures the error that is left.
   const rates = [...linearSchedule(steps, { warmupRatio: 0.03 }).map((factor) => factor * learningRate), 0];
   using optimizer = new AdamW(
     gpu,
@@ -88,11 +88,11 @@ export async function fitUpdate(
   return left * update.length / update.reduce((sum, value) => sum + value * value, 0);
 }
 
-/** All that the traced fit reads and does not train, by name. */
+/** The tensors that the traced fit reads but does not train, by name. */
 function frozenOf(model: Encoder, adapter: Adapter, update: Float64Array): Map<string, Weight> {
   const { path, m, n } = adapter.modules[0].module;
   const weight = model.weights.get(`${path}.weight`)!;
-  // Read from its file, where it lies in one, once.
+  // Read once: for a weight in a file, each access reads the file.
   const base = weight.data;
   const shape = [n, m];
   return new Map<string, Weight>([
@@ -108,7 +108,7 @@ function frozenOf(model: Encoder, adapter: Adapter, update: Float64Array): Map<s
   ]);
 }
 
-/** Runs all steps and gives the last one's loss. */
+/** Runs all steps and returns the last one's loss. */
 async function lastLoss(
   gpu: Gpu,
   { inputs, program }: CompiledGraph,

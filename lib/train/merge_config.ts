@@ -5,7 +5,10 @@ import { type Labels, readLabels, unnamedLabels } from "../adapters/labels.ts";
 import { readJson, readText } from "../files.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 
-/** What of a `config.json` names the outputs of a head; transformers takes `num_labels`, where there is one, before the names. */
+/**
+ * The fields of a `config.json` that name a head's outputs. If `num_labels` is there, transformers lets it
+ * override the names.
+ */
 const namesSchema = v.looseObject({
   num_labels: v.optional(v.nullable(v.number())),
   id2label: v.optional(
@@ -23,11 +26,12 @@ const namesSchema = v.looseObject({
 });
 
 /**
- * The base's `config.json` in `folder`, made that of a model with the head of the folder `adapter`, which has so many outputs, as
- * peft's `merge_and_unload().save_pretrained` makes it: all that it says stays, digit for digit, but for `architectures`. Where
- * the adapter has a `labels.json`, its names and problem type count, since the head was trained on them; else those of the
- * base, or names such as `LABEL_0` where the base's are for another number of outputs.
- * @throws Error naming the file that is malformed.
+ * Makes the `config.json` of a merged model: the one of the base in `folder`, for a head with `outputs`
+ * outputs, as PEFT's `merge_and_unload().save_pretrained` writes it. Everything in it stays, digit for digit,
+ * except `architectures`. If the adapter's folder has a `labels.json`, its names and problem type apply,
+ * because the head was trained on them. Otherwise the base's names apply, or names such as `LABEL_0` if the
+ * base has another number of outputs.
+ * @throws Error that names the malformed file.
  */
 export async function mergedConfig(folder: string, adapter: string, outputs: number): Promise<string> {
   const path = `${folder}/config.json`;
@@ -37,16 +41,19 @@ export async function mergedConfig(folder: string, adapter: string, outputs: num
   return `${JSON.stringify({ ...kept, architectures: [classifier], ...labels }, null, 2)}\n`;
 }
 
-/** What must be said of so many outputs beyond what the base's configuration says. */
+/** The label fields needed for `outputs` outputs, if the base's configuration does not fit. */
 async function labelsFor(path: string, outputs: number): Promise<Partial<Labels>> {
   const { num_labels, id2label } = await readJson(path, namesSchema);
   const areNamed = id2label && Object.keys(id2label).length === outputs;
   return areNamed && (num_labels ?? outputs) === outputs ? {} : unnamedLabels(outputs);
 }
 
-/** An object of JSON whose numbers are written again as they stand, such as 1.0 and those beyond 2^53. */
+/**
+ * Parses a JSON object so that it is written back with every number as in the source, such as 1.0 or numbers
+ * beyond 2^53.
+ */
 function asWritten(json: string): Record<string, unknown> {
-  // TypeScript knows neither yet: https://tc39.es/proposal-json-parse-with-source
+  // TypeScript does not know these two functions yet: https://tc39.es/proposal-json-parse-with-source
   const parse = JSON.parse as (
     text: string,
     reviver: (key: string, value: unknown, context: { readonly source: string }) => unknown,

@@ -1,4 +1,6 @@
-/** An encoder's folder with an adapter and its head merged in, as transformers loads it without PEFT. */
+/**
+ * Writes an encoder with an adapter and its head merged in, as a folder that transformers loads without PEFT.
+ */
 
 import { checkMergeable } from "../adapters/merge.ts";
 import { moduleOf } from "../adapters/names.ts";
@@ -17,7 +19,7 @@ import { mergedConfig } from "./merge_config.ts";
 import { mergedWeight } from "./merge_weight.ts";
 import { FrozenWeights } from "./weights.ts";
 
-/** What tokenizers are made of, in transformers' folders. */
+/** The tokenizer's files in transformers' folders. */
 const tokenizerFiles = [
   "tokenizer.json",
   "tokenizer_config.json",
@@ -30,15 +32,17 @@ const tokenizerFiles = [
 ];
 
 /**
- * Merges the adapter of the folder `adapter` into the encoder `model` (a folder or a hub's id) and writes `out`, a folder that
- * transformers loads as `…ForSequenceClassification`: the tokenizer's files, `config.json` (see `mergedConfig`), and
- * `model.safetensors` with the base's tensors under their names and in their dtypes. Adapted weights are computed in float32 and
- * rounded to their dtype, as is the head; all other bytes are the base's. A bare trunk's names get the prefix they have in a model
- * with a head. Tensors go from file to file one at a time.
+ * Merges the adapter in the folder `adapter` into the encoder `model` (a folder or an id of the Hugging Face
+ * hub), and writes `out`, a folder that transformers loads as `…ForSequenceClassification`. The folder holds
+ * the tokenizer's files, `config.json` (see `mergedConfig`), and `model.safetensors` with the base's tensors
+ * under their own names and dtypes. Adapted weights and the head are computed in float32 and rounded to their
+ * dtype; all other bytes are copied from the base. If the base has no head, its tensors' names get the prefix
+ * that they have in a model with a head. Only one tensor at a time is in memory.
  *
- * `out` is written beside and renamed. `report` is told what `loadAdapter` tells it of the base.
- * @throws Error, leaving no `out`, when it exists, the method cannot be merged, the adapter has no head, and what `loadEncoder`
- * and `loadAdapter` throw.
+ * A temporary folder is written and then renamed to `out`. `report` receives `loadAdapter`'s messages about
+ * the base.
+ * @throws Error when `out` exists, the method cannot be merged or the adapter has no head, and what
+ * `loadEncoder` and `loadAdapter` throw. No `out` is left then.
  */
 export async function writeMergedModel(
   gpu: Gpu,
@@ -64,7 +68,7 @@ export async function writeMergedModel(
   });
 }
 
-/** The trained head's tensors, by their names in a checkpoint. */
+/** The trained head's tensors, under their names in a checkpoint. */
 function headOf(encoder: Encoder, { weights }: SavedAdapter, adapter: string): Map<string, Weight> {
   const { module } = headLayoutOf(encoder);
   const head = [...weights].filter(([name]) => name.startsWith(`${module}.`));
@@ -93,7 +97,7 @@ async function writeWeights(
     const source = change ? valuesAs(place, change) : { ...place, pieces: () => bytesAt(place) };
     return isBare ? { ...source, name: `${prefix}.${name}` } : source;
   });
-  // The head, and a pooler that the base lacks, are stored as the layers under them are.
+  // The head, and a pooler that the base lacks, get the dtype of the adapted layers.
   const layer = `${saved.adapter.modules[0].module.path}.weight`;
   const { dtype } = places.get([...trunk.keys()].find((name) => `${prefix}.${trunk.get(name)}` === layer)!)!;
   const { fresh = [] } = encoder;
@@ -104,10 +108,13 @@ async function writeWeights(
   await writeTensors(path, [...ofBase, ...ofHead]);
 }
 
-/** The values that a tensor gets. */
+/** Computes a tensor's values. */
 type NewValues = () => Promise<Float32Array<ArrayBuffer>>;
 
-/** What becomes of the base's weights that the adapter changes, by name; each is computed when it is asked for. */
+/**
+ * New values for the base weights that the adapter changes, by name. Each is computed only when it is asked
+ * for.
+ */
 function changesOf(
   gpu: Gpu,
   encoder: Encoder,
@@ -121,7 +128,7 @@ function changesOf(
   const merged = adapter.modules.map((adapted): [string, NewValues] => {
     const name = `${adapted.module.path}.weight`;
     return [name, async () => {
-      // A method that merges as it goes has the weight it arrived at among its own.
+      // A method that merges during training stores the merged weight itself.
       using base = new FrozenWeights(gpu, own.view(name) ? [] : [[name, encoder.weights.get(name)!]]);
       return await mergedWeight(gpu, adapter, adapted, (weight) => own.view(weight) ?? base.view(weight)!);
     }];
@@ -129,7 +136,7 @@ function changesOf(
   return new Map([...trained, ...merged]);
 }
 
-/** A tensor to be written with values of its own. */
+/** A tensor to write, with computed values. */
 function valuesAs({ name, dtype, shape }: Omit<TensorSource, "pieces">, values: NewValues): TensorSource {
   return {
     name,

@@ -1,4 +1,4 @@
-/** Merging one adapted layer on the GPU. */
+/** Merges one adapted layer on the GPU. */
 
 import type { Adapter } from "../adapters/attach.ts";
 import type { AdaptedModule } from "../adapters/targeting.ts";
@@ -8,16 +8,16 @@ import type { BufferView } from "../gpu/program.ts";
 import { compile, type CompiledGraph } from "../graph/compile.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";
 
-/** A program that computes a merged weight, its input written and ready to be replayed. */
+/** A program that computes a merged weight, with its inputs uploaded and ready to replay. */
 export interface MergeProgram {
   readonly compiled: CompiledGraph;
-  /** The merged weight: [m, n]. */
+  /** The merged weight, [m, n]. */
   readonly merged: Tensor;
 }
 
 /**
- * Compiles the merge of one layer; `weights` says where the base's and the adapter's tensors lie. The caller disposes of
- * `compiled`.
+ * Compiles the merge of one layer; `weights` finds the tensors of the base and of the adapter. The caller
+ * disposes of `compiled`.
  * @throws Error when the method's update depends on the input.
  */
 export async function compileMerge(
@@ -36,7 +36,7 @@ export async function compileMerge(
 }
 
 /**
- * The merged weight of one layer, [m, n]; `weights` as for `compileMerge`.
+ * Computes the merged weight of one layer, [m, n]; `weights` as for `compileMerge`.
  * @throws what `compileMerge` throws.
  */
 export async function mergedWeight(

@@ -1,10 +1,13 @@
-/** Metrics of predictions against labels, as the GLUE benchmark defines them. */
+/** Metrics, as the GLUE benchmark defines them. */
 
 import type { MetricName, Task } from "../data/task.ts";
 
 type Numbers = readonly number[];
 
-/** Precision and recall's harmonic mean for one class; 0 when the class is neither predicted nor present. */
+/**
+ * F1 of one class: the harmonic mean of precision and recall; 0 when the class is neither predicted nor
+ * present.
+ */
 function f1Of(predictions: Numbers, labels: Numbers, positive: number): number {
   const hits = predictions.filter((value, i) => value === positive && labels[i] === positive).length;
   const predicted = predictions.filter((value) => value === positive).length;
@@ -22,7 +25,7 @@ function pearson(a: Numbers, b: Numbers): number {
   return scale === 0 ? 0 : product(a, meanA, b, meanB) / scale;
 }
 
-/** Ranks from 1, ties sharing their average. */
+/** Ranks, counted from 1; ties share their average. */
 function ranks(values: Numbers): number[] {
   const order = values.map((_, i) => i).sort((i, j) => values[i] - values[j]);
   const result = new Array<number>(values.length);
@@ -50,7 +53,10 @@ const formulas: Record<MetricName, (predictions: Numbers, labels: Numbers) => nu
   spearman: (predictions, labels) => pearson(ranks(predictions), ranks(labels)),
 };
 
-/** The named metrics. Throws for no examples, unequal lengths or a prediction that is not finite. */
+/**
+ * Computes the named metrics. Throws an Error for no examples, unequal lengths or a prediction that is not
+ * finite.
+ */
 export function evaluateMetrics(
   names: readonly MetricName[],
   predictions: Numbers,
@@ -64,7 +70,10 @@ export function evaluateMetrics(
   return Object.fromEntries(names.map((name) => [name, formulas[name](predictions, labels)]));
 }
 
-/** What a row of scores predicts: the value of a regression, else the class or option with the highest score. */
+/**
+ * Turns a row of scores into a prediction: the value for regression, otherwise the index of the highest
+ * score.
+ */
 export function decide(objective: Task["objective"], scores: Float32Array): number {
   return objective === "regression" ? scores[0] : scores.indexOf(Math.max(...scores));
 }

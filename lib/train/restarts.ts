@@ -1,4 +1,7 @@
-/** ReLoRA's restarts: the adapter merged into the run's own copy of the base, drawn anew, and Adam's moments pruned. */
+/**
+ * ReLoRA's restarts: the adapter is merged into the run's own copy of the base and initialised again, and
+ * Adam's moments are pruned.
+ */
 
 import type { Adapter } from "../adapters/attach.ts";
 import { initialise } from "../adapters/initialise.ts";
@@ -8,7 +11,7 @@ import type { Encoder, Weight } from "../models/model.ts";
 import { compileMerge } from "./merge_weight.ts";
 import { FrozenWeights, type TrainableWeights } from "./weights.ts";
 
-/** Factor of the learning rate at `step`: 1, but rising linearly after each restart. */
+/** Factor of the learning rate at `step`: a linear warm-up after each restart, otherwise 1. */
 export function rewarmFactor({ method: { restarts }, options }: Adapter, step: number): number {
   if (!restarts) return 1;
   const [every, warmup] = [restarts.every(options), restarts.warmup(options)];
@@ -16,12 +19,12 @@ export function rewarmFactor({ method: { restarts }, options }: Adapter, step: n
   return step >= every && since < warmup ? (since + 1) / (warmup + 1) : 1;
 }
 
-/** True when the adapter starts anew before `step`. */
+/** True when the adapter restarts before `step`. */
 export function restartsBefore({ method: { restarts }, options }: Adapter, step: number): boolean {
   return restarts !== undefined && step > 0 && step % restarts.every(options) === 0;
 }
 
-/** A run's own copy of the adapted layers' weights, which restarts add to. */
+/** The run's own copy of the adapted layers' weights. Restarts merge into it. */
 export class RestartableBase implements Disposable {
   readonly #weights: FrozenWeights;
 
@@ -30,17 +33,19 @@ export class RestartableBase implements Disposable {
     this.#weights = new FrozenWeights(gpu, names.map((name) => [name, model.weights.get(name)!] as const));
   }
 
-  /** Where `name` lies, if it is one of the adapted layers' weights. */
+  /** The buffer of `name`, if it is one of the adapted layers' weights. */
   view(name: string): BufferView | undefined {
     return this.#weights.view(name);
   }
 
-  /** Merges, draws the adapter anew from (seed, restart), and prunes the moments. Waits for the GPU. */
+  /**
+   * Merges the adapter, initialises it again from (seed, restart), and prunes the moments. Waits for the GPU.
+   */
   async restart(trainable: TrainableWeights, seed: number, restart: number): Promise<void> {
     await this.#merge(trainable);
     const share = this.adapter.method.restarts!.prune(this.adapter.options);
     for (const [name, spec] of this.adapter.parameters) {
-      // Not the name alone: a restart must not draw the matrix that it has just merged.
+      // The restart is part of the name, so that a restart does not draw the matrix that was just merged.
       const { data } = initialise(`${name}, restart ${restart}`, spec, seed);
       trainable.write(name, data);
       await trainable.editMoments(name, (m, v) => pruneMoments(m, v, share));
@@ -62,7 +67,7 @@ export class RestartableBase implements Disposable {
     return new Map(this.adapter.modules.map(({ module: { path, m, n } }) => [`${path}.weight`, [m, n]]));
   }
 
-  /** The weights as they are now, by name. */
+  /** Reads the current weights back, by name. */
   async read(): Promise<Map<string, Weight>> {
     const result = new Map<string, Weight>();
     for (const [name, shape] of this.shapes) {
@@ -72,7 +77,7 @@ export class RestartableBase implements Disposable {
     return result;
   }
 
-  /** Brings back what `read` gave. */
+  /** Uploads weights that `read` returned. */
   restore(weights: ReadonlyMap<string, Weight>): void {
     for (const { module: { path } } of this.adapter.modules) {
       const { buffer, offset } = this.view(`${path}.weight`)!;
@@ -86,8 +91,9 @@ export class RestartableBase implements Disposable {
 }
 
 /**
- * Both moments with the given share of entries set to 0: those whose first moment is smallest in magnitude. An entry loses
- * both or none: a first moment left without its second would be divided by ε alone.
+ * Sets a share of the entries of both moments to 0: those with the smallest first moment in magnitude. Both
+ * moments of an entry are set together, because a first moment without its second would be divided by ε
+ * alone.
  */
 function pruneMoments(
   m: Float32Array<ArrayBuffer>,

@@ -1,14 +1,20 @@
 /** Learning-rate schedules. */
 
-/** How long the learning rate warms up: by a share of the steps or a number of them, not both; not at all where neither is given. */
+/**
+ * The length of the learning rate's warm-up: a ratio or a number of steps, not both. Without either there is
+ * none.
+ */
 export interface WarmUp {
-  /** Share of the steps, from 0 to 1. */
+  /** Share of all steps, from 0 to 1. */
   readonly warmupRatio?: number;
-  /** Number of steps. */
+  /** Number of optimizer steps. */
   readonly warmupSteps?: number;
 }
 
-/** Linear warm-up over the given steps, or the first ⌈ratio·steps⌉, then linear decay to 0 after the last; factor of step 0 … steps − 1. */
+/**
+ * Linear warm-up over the given steps, or over the first ⌈ratio·steps⌉, then linear decay to 0 after the last
+ * step. Returns the factors of steps 0 … steps − 1.
+ */
 export function linearSchedule(steps: number, { warmupRatio = 0, warmupSteps }: WarmUp): number[] {
   const warmup = warmupSteps ?? Math.ceil(steps * warmupRatio);
   return Array.from(

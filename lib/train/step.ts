@@ -1,4 +1,4 @@
-/** Traces one step of a task: texts through the encoder and a linear head to predictions and a loss. */
+/** Traces one step of a task: from texts through the encoder and a linear head to predictions and a loss. */
 
 import type { Adapter } from "../adapters/attach.ts";
 import { tracer } from "../adapters/trace.ts";
@@ -11,53 +11,57 @@ import { crossEntropy, meanSquaredError, weightOfLoss } from "../graph/ops/losse
 import { linear } from "../graph/ops/matmul.ts";
 import { type Encoder, headLayoutOf } from "../models/model.ts";
 
-/** What the head must know of a task. */
+/** What the head depends on in a task. */
 export interface HeadShape {
-  /** Single texts, pairs, or a choice among options. */
+  /** Single texts, pairs of texts, or a choice among options. */
   readonly shape: Task["shape"];
-  /** What is minimised. */
+  /** What training minimises. */
   readonly objective: Task["objective"];
-  /** Texts an example: 1, 2, or 1 + the number of options. */
+  /** Texts per example: 1, 2, or 1 + the number of options. */
   readonly texts: number;
-  /** Rows of the last linear layer: classes, or 1 for regression and choice. */
+  /** Outputs of the last linear layer: the number of classes, or 1 for regression and choice. */
   readonly outputs: number;
 }
 
-/** Extents of a step. */
+/** The size of a step's batch. */
 export interface StepShape {
-  /** Examples a batch. */
+  /** Examples per batch. */
   readonly examples: number;
-  /** Padded tokens a text. */
+  /** Tokens per text, padding included. */
   readonly length: number;
 }
 
-/** The traced step. Inputs by name: ids, lengths, clock, what the model asks for of places and types; for the loss also labels or targets, and weights. */
+/**
+ * The traced step. Its inputs by name: ids, lengths, clock, and the positions and token types that the model
+ * asks for. The loss also needs labels or targets, and the examples' weights.
+ */
 export interface TracedStep {
   readonly graph: Graph;
   /** [examples, outputs]; for choice [examples·options, 1]. */
   readonly predictions: Tensor;
-  /** The task's loss and what the method adds to it (see `Site.addLoss`), and their sum. */
+  /** The task's loss and the terms that the method adds (see `Site.addLoss`); `loss` is their sum. */
   readonly losses: readonly Tensor[];
   readonly loss: Tensor;
-  /** [1]: the sum of the examples' weights, which the task's loss is a mean over. */
+  /** [1]: the sum of the examples' weights. The task's loss is the mean over it. */
   readonly weight: Tensor;
   /** [2] u32: seed and step. */
   readonly clock: Tensor;
 }
 
-/** Sequences of tokens an example: as many as it has texts, or one fewer where two texts make one sequence. */
+/** Token sequences per example: the number of texts, or one fewer where two texts form one sequence. */
 export function sequencesOf({ tokenizePair }: Encoder, { shape, texts }: HeadShape): number {
   return tokenizePair && shape !== "single" ? texts - 1 : texts;
 }
 
-/** True where the head compares the vectors of two texts. */
+/** True if the head compares the vectors of two texts. */
 function compares({ tokenizePair }: Encoder, { shape }: HeadShape): boolean {
   return !tokenizePair && shape !== "single";
 }
 
 /**
- * The head's tensors: a linear layer over the vector of a text or a pair, or over [u, v, |u − v|, u ⊙ v] where the two texts
- * of a pair have a vector each; before it a dense layer where the model's layout has one.
+ * The head's tensors. The head is a linear layer over the vector of a text or joined pair, or over [u, v, |u
+ * − v|, u ⊙ v] where the two texts of a pair have separate vectors. If the model's layout has a dense layer,
+ * it comes before that.
  */
 export function headParameters(model: Encoder, head: HeadShape): Map<string, ParameterSpec> {
   const { dense, projection } = headLayoutOf(model);
@@ -70,8 +74,8 @@ export function headParameters(model: Encoder, head: HeadShape): Map<string, Par
 }
 
 /**
- * Texts are laid out example by example, or, where the head compares two, with every example's first text before all others
- * (see `compareFeatures`).
+ * Traces a step. Texts are ordered example by example. If the head compares two texts, the first texts of all
+ * examples come before the others (see `compareFeatures`).
  */
 export function traceStep(
   model: Encoder,

@@ -1,4 +1,4 @@
-/** What a run trains: the head, the adapter's tensors, and those of the base that the method trains. */
+/** The tensors that a run trains: the head, the adapter, and the base weights that the method trains. */
 
 import type { Adapter } from "../adapters/attach.ts";
 import { initialise } from "../adapters/initialise.ts";
@@ -7,7 +7,7 @@ import { sizeOf } from "../graph/graph.ts";
 import type { Encoder, Weight } from "../models/model.ts";
 import { headParameters, type HeadShape } from "./step.ts";
 
-/** Everything trainable at its starting value. */
+/** The initial values of all trainable tensors. */
 export function allStartingWeights(
   model: Encoder,
   adapter: Adapter,
@@ -21,9 +21,10 @@ export function allStartingWeights(
 }
 
 /**
- * Which trained tensors weight decay touches: all but biases and norms, as transformers' Trainer has it
- * (`get_decay_parameter_names`, 5.18). Of the base and the head, biases and norms are the vectors. An adapter has neither, so that
- * all of it decays, as PEFT's adapters do there: DoRA's magnitudes, VeRA's and RandLoRA's vectors and BoRA's σ as well as factors.
+ * Says which trained tensors get weight decay: all except biases and norms, as in transformers' Trainer
+ * (`get_decay_parameter_names`, 5.18). In the base and the head, biases and norms are the tensors with one
+ * dimension. An adapter has neither, so all of it decays, as PEFT's adapters do there: DoRA's magnitudes,
+ * VeRA's and RandLoRA's vectors and BoRA's σ as well as the factors.
  */
 export function isDecayed(model: Encoder, adapter: Adapter, head: HeadShape): (name: string) => boolean {
   const ofHead = headParameters(model, head);
@@ -31,7 +32,7 @@ export function isDecayed(model: Encoder, adapter: Adapter, head: HeadShape): (n
     adapter.parameters.has(name) || (ofHead.get(name) ?? model.weights.get(name)!).shape.length > 1;
 }
 
-/** Trainable parameters of the head. */
+/** Number of trainable parameters of the head. */
 export function headSize(model: Encoder, head: HeadShape): number {
   return [...headParameters(model, head).values()].reduce(
     (sum, spec) => sum + sizeOf({ ...spec, dtype: "f32" }),

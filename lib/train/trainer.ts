@@ -1,6 +1,6 @@
 /**
- * Fine-tunes a head and an adapter on one task: programs built up front, one submit a batch (and one more a step where several
- * make a step), losses read late.
+ * Fine-tunes a head and an adapter on one task. Programs are built before training, every batch is one submit
+ * (with gradient accumulation, every step one more), and losses are read only once an epoch.
  */
 
 import type { Adapter } from "../adapters/attach.ts";
@@ -37,26 +37,30 @@ import { type HeadShape, traceStep } from "./step.ts";
 import { allStartingWeights, isDecayed } from "./trained_tensors.ts";
 import { FrozenWeights, storageOf, TrainableWeights } from "./weights.ts";
 
-/** What a run is trained with. The learning rate warms up as the options say, and then decays linearly to 0. */
+/** Training options. The learning rate warms up as `WarmUp` says and then decays linearly to 0. */
 export interface TrainOptions extends Partial<AdamWOptions>, WarmUp {
-  /** The highest, after warming up. */
+  /** The highest learning rate, reached after the warm-up. */
   readonly learningRate: number;
   /** Passes over the examples. */
   readonly epochs: number;
-  /** Examples that are computed at once. */
+  /** Examples per batch. */
   readonly batchSize: number;
   /**
-   * Batches whose examples make one step together (transformers' `gradient_accumulation_steps`); 1 by default. Loss and gradient are
-   * means over all of them, however many each batch has; what a method adds to the loss weighs as much as its batch's examples.
+   * Batches per optimizer step (transformers' `gradient_accumulation_steps`); 1 by default. Loss and gradient
+   * are means over all examples of the step, however many each batch has. A loss that the method adds is
+   * weighted by its batch's number of examples.
    */
   readonly accumulationSteps?: number;
-  /** Computes each layer again in the backward pass, to keep only its input until then: less memory, the same bits. */
+  /**
+   * Gradient checkpointing: keeps only each layer's input and computes the layer again in the backward pass.
+   * Less memory, the same bits.
+   */
   readonly recompute?: boolean;
-  /** Orders the data, draws the dropout masks and the starting values. */
+  /** Seed of the data order, the dropout masks and the initial values. */
   readonly seed: number;
 }
 
-/** One compiled step, the place of its predictions, and the arrays that its inputs are written from. */
+/** A compiled step, its predictions' tensor, and the arrays that its inputs are uploaded from. */
 interface StepProgram {
   readonly compiled: CompiledGraph;
   readonly predictions: Tensor;
@@ -64,7 +68,7 @@ interface StepProgram {
 }
 
 /**
- * Trains one model with one adapter on one set of examples. Owns its GPU memory: use with `using`.
+ * Trains one model with one adapter on one set of examples. It owns GPU memory: declare it with `using`.
  *
  * @example
  * ```ts
@@ -85,9 +89,9 @@ interface StepProgram {
  * ```
  */
 export class Trainer implements Disposable {
-  /** Steps of the whole run. */
+  /** Optimizer steps of the whole run. */
   readonly steps: number;
-  /** @internal What is trained, on the GPU. */
+  /** @internal The trainable tensors, on the GPU. */
   readonly trainable: TrainableWeights;
   readonly #frozen: FrozenWeights;
   readonly #constants: FrozenWeights;
@@ -95,15 +99,15 @@ export class Trainer implements Disposable {
   readonly #optimizer: AdamW;
   readonly #arena: Arena;
   readonly #programs = new Map<string, StepProgram>();
-  /** Everything this run has allocated. */
+  /** Everything that this run has allocated. */
   readonly #owned: DisposableStack;
   #accumulator: Accumulator | undefined;
   #description: Promise<RunDescription> | undefined;
-  /** Of the present epoch's steps, as far as they have been read. */
+  /** Records of the current epoch's steps, as far as they have been read. */
   #records: StepRecord[] = [];
   #kept: ReadonlyMap<string, Weight> | undefined;
   #step = 0;
-  /** Batches so far: what the dropout masks are drawn from. */
+  /** Batches so far. Dropout masks depend on it. */
   #batch = 0;
 
   /** Throws an Error, and allocates nothing, when an option or an example cannot be trained with. */
@@ -114,7 +118,7 @@ export class Trainer implements Disposable {
     private readonly head: HeadShape,
     private readonly examples: readonly Encoded[],
     private readonly options: TrainOptions,
-    /** The model's weights, where they are on the GPU already. */
+    /** The model's weights, if they are on the GPU already. */
     frozen?: FrozenWeights,
   ) {
     checkTrainOptions(options);
@@ -138,7 +142,7 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Compiles the programs of every text length in the training and dev examples, longest first.
+   * Compiles the programs for every text length in the training and dev examples, longest first.
    * @throws Error that names the first dev example whose texts the model cannot take.
    */
   async prepare(dev: readonly Encoded[], onProgram?: (done: number, total: number) => void): Promise<void> {
@@ -156,10 +160,11 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Runs the next epoch, or what is left of one that was stopped in its midst, and gives the records of all its steps. `onStep` is
-   * called after each step's submit, and what it gives is awaited; it should wait for the GPU only to write a checkpoint.
-   * @throws Error when all planned steps are done; DivergedError when a loss or gradient is not finite, and at every call from then
-   * on: weights, moments and restarts stay those of the step before.
+   * Runs the next epoch, or the rest of one that was stopped, and returns the records of all its steps.
+   * `onStep` is called and awaited after each step's submit; it should wait for the GPU only to write a
+   * checkpoint.
+   * @throws Error when all planned steps are done; DivergedError when a loss or gradient is not finite, and
+   * at every later call: weights, moments and restarts stay those of the step before.
    */
   async epoch(onStep?: (step: number) => unknown): Promise<StepRecord[]> {
     this.#refuseDisposed();
@@ -168,7 +173,7 @@ export class Trainer implements Disposable {
         `epoch takes what to call after each step, not ${onStep}: it knows which epoch is next`,
       );
     }
-    // Of steps whose onStep threw.
+    // Some are unread if onStep threw in an earlier call.
     if (!this.#optimizer.hasRead(this.#step)) await this.#readRecords();
     const { batchSize, seed, epochs } = this.options;
     if (this.#step === this.steps) {
@@ -187,13 +192,16 @@ export class Trainer implements Disposable {
     return this.#records;
   }
 
-  /** The records of the present epoch's steps so far, to watch a run from `onStep`. Waits for the GPU (in Deno at least 10 ms). */
+  /**
+   * The records of the current epoch's steps so far, for use in `onStep`. Waits for the GPU (at least 10 ms
+   * in Deno).
+   */
   async records(): Promise<readonly StepRecord[]> {
     await this.#readRecords();
     return this.#records;
   }
 
-  /** How many steps of its epoch have been run after `step` steps in all. */
+  /** After `step` steps in total: how many of them belong to the current epoch. */
   #stepsOfEpoch(step: number): number {
     return step % (this.steps / this.options.epochs);
   }
@@ -206,7 +214,7 @@ export class Trainer implements Disposable {
     return this.options.accumulationSteps ?? 1;
   }
 
-  /** One optimizer step on the examples of one batch, or of several. */
+  /** Runs one optimizer step on the examples of one or more batches. */
   async #runStep(batches: readonly Batch[]): Promise<void> {
     const beforeRestart = await this.#restartIfDue();
     for (const [i, batch] of batches.entries()) {
@@ -222,7 +230,7 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Predictions of every example: `[class scores]`, `[value]`, or `[option scores]`. One read-back in all.
+   * Predicts every example: `[class scores]`, `[value]` or `[option scores]`. Reads back from the GPU once.
    * @throws Error that names the first example whose texts the model cannot take.
    */
   async predict(examples: readonly Encoded[]): Promise<Float32Array[]> {
@@ -253,7 +261,9 @@ export class Trainer implements Disposable {
     return byExample;
   }
 
-  /** The state before the restart, where there was one. */
+  /**
+   * Restarts the adapter if it is time. Returns the state before the restart, or undefined if there was none.
+   */
   async #restartIfDue(): Promise<Map<string, Weight> | undefined> {
     if (!this.#ownBase || !restartsBefore(this.adapter, this.#step)) return undefined;
     const before = await this.#state();
@@ -262,7 +272,10 @@ export class Trainer implements Disposable {
     return before;
   }
 
-  /** The restart is the step's own: where the step or one before was not finite, what was before the restart comes back. */
+  /**
+   * A restart belongs to its step. If that step or an earlier one was not finite, the state before the
+   * restart is restored.
+   */
   async #keepRestartOrTakeBack(before: ReadonlyMap<string, Weight>): Promise<void> {
     try {
       await this.#readRecords();
@@ -278,8 +291,9 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Every trained tensor by name, the head's among them: what `saveAdapter` writes. Where the method merges into its base as
-   * it goes, the adapted layers' weights as well. After a step that was not finite, those of the step before.
+   * All trained tensors by name, the head's included, as `saveAdapter` takes them. If the method merges into
+   * its base during training, also the adapted layers' weights. After a step that was not finite, those of
+   * the step before.
    */
   async weights(): Promise<Map<string, Weight>> {
     this.#refuseDisposed();
@@ -291,22 +305,22 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Keeps the present weights, as `weights` gives them, in the place of those kept before: here, and in the checkpoints from now on.
-   * So a run can end with those of its best epoch. Waits for the GPU.
+   * Stores the current weights, as `weights` returns them, here and in all later checkpoints; they replace
+   * those stored before. This is how a run can return the weights of its best epoch. Waits for the GPU.
    */
   async keep(): Promise<void> {
     this.#kept = await this.weights();
   }
 
-  /** What `keep` has kept, before a resumption too. */
+  /** The weights that `keep` stored, also after resuming. */
   get kept(): ReadonlyMap<string, Weight> | undefined {
     return this.#kept;
   }
 
   /**
-   * Writes all that `resume` needs to go on to the same bits, and the caller's notes: between epochs, or within one from
-   * `epoch`'s `onStep`. Waits for the GPU.
-   * @throws DivergedError, and leaves the file as it was, when a loss, gradient or weight so far is not finite.
+   * Writes everything that `resume` needs to reach the same bits, and the caller's notes. Call it between
+   * epochs, or within one from `epoch`'s `onStep`. Waits for the GPU.
+   * @throws DivergedError when a loss, gradient or weight so far is not finite; the file stays as it was.
    */
   async checkpoint(path: string, notes: Notes = {}): Promise<void> {
     const tensors = await this.snapshot();
@@ -323,9 +337,10 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Goes on from a checkpoint of the same run, and gives the notes in it; the next epoch is the one that was stopped in its
-   * midst, or the one after those it had run.
-   * @throws Error, and changes nothing, when the file is damaged, another run's, or of another version of checkpoints.
+   * Resumes from a checkpoint of the same run, and returns its notes. The next call of `epoch` finishes the
+   * epoch that was stopped, or starts the one after it.
+   * @throws Error when the file is damaged, belongs to another run or has another version; nothing changes
+   * then.
    */
   async resume(path: string): Promise<Notes> {
     const run = await this.#describe();
@@ -346,7 +361,7 @@ export class Trainer implements Disposable {
     return notes;
   }
 
-  /** The tensors that a checkpoint of this run holds at a place, and how many values each. */
+  /** The tensors that a checkpoint of this run holds at a place, with their numbers of values. */
   #sizesAt({ step, kept }: Place): Map<string, number> {
     const records = this.#stepsOfEpoch(step);
     const sizes = [...this.#shapes()].map(([name, shape]) =>
@@ -360,12 +375,12 @@ export class Trainer implements Disposable {
     ]);
   }
 
-  /** Of all that `weights` gives. */
+  /** The shapes of all tensors that `weights` returns. */
   #shapes(): Map<string, readonly number[]> {
     return new Map([...this.trainable.shapes, ...this.#ownBase?.shapes ?? []]);
   }
 
-  /** Once a run: its digest of the examples takes a while where there are many. */
+  /** Computed once per run, because hashing many examples takes a while. */
   #describe(): Promise<RunDescription> {
     return this.#description ??= describeRun(
       this.model,
@@ -380,7 +395,7 @@ export class Trainer implements Disposable {
     return new Map([...await this.trainable.state(), ...await this.#ownBase?.read() ?? []]);
   }
 
-  /** Text of the planned training program for texts of `length` tokens. */
+  /** The planned training program for texts of `length` tokens, as text. */
   async dump(length: number): Promise<string> {
     return (await this.#program(length, true)).compiled.dump();
   }
@@ -445,7 +460,10 @@ export class Trainer implements Disposable {
     return { compiled, predictions, arrays };
   }
 
-  /** Where a weight lies: a trained one before the run's own base, and that before the model's. */
+  /**
+   * Finds a weight: first among the trained tensors, then in the run's own copy of the base, then in the
+   * model.
+   */
   #viewOf(name: string): BufferView | undefined {
     return this.trainable.view(name) ?? this.#ownBase?.view(name) ?? this.#constants.view(name) ??
       this.#frozen.view(name);
@@ -458,7 +476,7 @@ export class Trainer implements Disposable {
     );
   }
 
-  /** Writes a batch, the run's `count`-th, into a program's inputs. */
+  /** Uploads a batch, the run's `count`-th, into a program's inputs. */
   #upload(
     { compiled, arrays }: StepProgram,
     batch: Batch,
@@ -478,7 +496,7 @@ export class Trainer implements Disposable {
   }
 }
 
-/** `items` in runs of `size`, the last one shorter. */
+/** Splits `items` into chunks of `size`; the last one may be shorter. */
 function chunksOf<T>(items: readonly T[], size: number): T[][] {
   return Array.from(
     { length: Math.ceil(items.length / size) },
@@ -486,19 +504,22 @@ function chunksOf<T>(items: readonly T[], size: number): T[][] {
   );
 }
 
-/** Name of the tensor that holds the present epoch's records in a checkpoint; no weight is called so. */
+/** Name of the tensor that holds the current epoch's records in a checkpoint. No weight has this name. */
 const recordsName = "records of the epoch";
 
 /** Name of a kept weight in a checkpoint. */
 const keptName = (name: string) => `kept ${name}`;
 
-/** The records as a tensor, [steps, 2]: loss and gradient norm, f32 as the GPU wrote them. None where there are none. */
+/**
+ * The records as an f32 tensor, [steps, 2]: loss and gradient norm, as the GPU wrote them. Empty if there are
+ * none.
+ */
 function recordsTensor(records: readonly StepRecord[]): Map<string, Weight> {
   const data = Float32Array.from(records.flatMap(({ loss, gradientNorm }) => [loss, gradientNorm]));
   return new Map(records.length > 0 ? [[recordsName, { shape: [records.length, 2], data }]] : []);
 }
 
-/** The records in a checkpoint's tensors, the first of them of step `first`. */
+/** The records in a checkpoint's tensors; the first one belongs to step `first`. */
 function recordsOf(tensors: ReadonlyMap<string, Weight>, first: number): StepRecord[] {
   const { shape: [count], data } = tensors.get(recordsName) ?? { shape: [0], data: new Float32Array() };
   return Array.from(

@@ -1,4 +1,7 @@
-/** Where a training run's weights lie: frozen ones a buffer each, trainable ones in one flat buffer with their gradients. */
+/**
+ * A training run's weights on the GPU: each frozen tensor in its own buffer, all trainable ones in one flat
+ * buffer.
+ */
 
 import type { Gpu } from "../gpu/device.ts";
 import { sharingLanes } from "../gpu/kernel.ts";
@@ -8,10 +11,12 @@ import { fitsPanels, toPanels } from "../graph/panels.ts";
 import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
 import { isInPieces, PieceRoom } from "../models/stored_weight.ts";
 
-/** Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment). */
+/**
+ * Tensors in the flat buffers start at multiples of this many floats (256 bytes, WebGPU's offset alignment).
+ */
 const alignment = 64;
 
-/** What lies in a buffer: values, or the words of packed ones. */
+/** The content of a buffer: values, or words of packed values. */
 type Stored = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 /** A model's weights, constants and packed words, by name. */
@@ -23,24 +28,31 @@ function allOf({ weights, constants, packed = new Map() }: Encoder): [string, { 
   return [...weights, ...constants, ...words];
 }
 
-/** How what lies at `view` lies there, for the graph that reads it; f32 row by row where there is nothing. */
+/**
+ * The storage layout of the tensor at `view`, for the graph that reads it; row-major f32 where there is no
+ * view.
+ */
 export function storageOf(view: BufferView | undefined): DType {
   return view?.inPanels ? "f32 in panels" : "f32";
 }
 
-/** Weights that do not change from step to step, on the GPU: a model's, which several runs may share, or others. */
+/**
+ * Weights that do not change during training, on the GPU: a model's, which several runs may share, or other
+ * tensors.
+ */
 export class FrozenWeights implements Disposable {
   readonly #views = new Map<string, BufferView>();
   readonly #buffers: DisposableStack;
 
   /**
-   * Uploads `weights`. All buffers are made first: where staging memory and buffers are of one kind, as a software driver's are,
-   * buffers made in between settle in the staging memory that has just been freed, and the next piece needs new.
+   * Uploads `weights`. All buffers are created before the first upload. On a software driver, staging memory
+   * and buffers are memory of the same kind: a buffer created between uploads would take the staging memory
+   * just freed, and the next upload would need more.
    */
   constructor(
     gpu: Gpu,
     weights: Iterable<readonly [string, { readonly data: Stored }]>,
-    /** Shapes of those that shall lie in panels. */
+    /** Shapes of the weights to store in panels, by name. */
     inPanels: ReadonlyMap<string, readonly number[]> = new Map(),
   ) {
     using buffers = new DisposableStack();
@@ -68,14 +80,18 @@ export class FrozenWeights implements Disposable {
     this.#buffers = buffers.move();
   }
 
-  /** A model's weights and constants; packed ones as their words, and their scales under `scalesOf` their name. */
+  /**
+   * Uploads a model's weights and constants. Packed weights are uploaded as words, with their scales under
+   * the name that `scalesOf` gives.
+   */
   static of(gpu: Gpu, model: Encoder): FrozenWeights {
     return new FrozenWeights(gpu, allOf(model));
   }
 
   /**
-   * The same for training runs: on software drivers the linear layers' weights lie in panels where their shape allows it, and a graph
-   * that reads them must be told (see `storageOf`). A GPU's workgroups load a tile at a time, from wherever its rows lie.
+   * Uploads a model's weights for training. On software drivers, linear layers' weights are stored in panels
+   * where their shape allows it, and a graph that reads them must know (see `storageOf`). GPUs do not need
+   * this: a workgroup loads one tile at a time, wherever its rows are.
    */
   static forTraining(gpu: Gpu, model: Encoder): FrozenWeights {
     const { linears, weights } = model;
@@ -85,32 +101,35 @@ export class FrozenWeights implements Disposable {
     return new FrozenWeights(gpu, allOf(model), new Map(shapes));
   }
 
-  /** Where `name` lies, if it is here. */
+  /** The buffer of `name`, if it is among these weights. */
   view(name: string): BufferView | undefined {
     return this.#views.get(name);
   }
 
-  /** Frees them. */
+  /** Frees the buffers. */
   [Symbol.dispose](): void {
     this.#buffers.dispose();
     this.#views.clear();
   }
 }
 
-/** One trainable tensor's place in the flat buffers, in floats. */
+/** A trainable tensor's place in the flat buffers, in floats. */
 interface Place {
   readonly offset: number;
   readonly size: number;
 }
 
-/** Trainable tensors: values, gradients and Adam's moments, each in one flat buffer with the same layout. */
+/**
+ * The trainable tensors: values, gradients and Adam's moments, each in a flat buffer, all with the same
+ * layout.
+ */
 export class TrainableWeights implements Disposable {
   readonly size: number;
   readonly values: GPUBuffer;
   readonly gradients: GPUBuffer;
   readonly moment1: GPUBuffer;
   readonly moment2: GPUBuffer;
-  /** Of each tensor, by name, in the order of the flat buffers. */
+  /** Shapes of the tensors by name, in the order of the flat buffers. */
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   readonly #buffers: DisposableStack;
   readonly #places = new Map<string, Place>();
@@ -142,19 +161,22 @@ export class TrainableWeights implements Disposable {
     return [...this.#places.keys()];
   }
 
-  /** Where `name`'s values lie, if it is trainable. */
+  /** The values of `name`, if it is trainable. */
   view(name: string): BufferView | undefined {
     return this.#view(this.values, name);
   }
 
-  /** Where `name`'s gradient lies. */
+  /** The gradient of `name`. Throws an Error when it is not trainable. */
   gradientView(name: string): BufferView {
     const view = this.#view(this.gradients, name);
     if (!view) throw new Error(`"${name}" is not trainable`);
     return view;
   }
 
-  /** Per 64 floats of the flat buffers: what `of` says of the tensor they belong to. */
+  /**
+   * A table with two floats for each 64 floats of the flat buffers: what `of` returns for the tensor that
+   * they belong to.
+   */
   perBlock(of: (name: string) => readonly [number, number]): Float32Array<ArrayBuffer> {
     const table = new Float32Array(this.size / alignment * 2);
     for (const [name, { offset, size }] of this.#places) {
@@ -174,7 +196,7 @@ export class TrainableWeights implements Disposable {
     );
   }
 
-  /** Replaces a tensor's values. Throws an Error when it is not trainable or the length is another. */
+  /** Replaces a tensor's values. Throws an Error when it is not trainable or has another length. */
   write(name: string, data: Float32Array<ArrayBuffer>): void {
     const place = this.#places.get(name);
     if (!place || place.size !== data.length) {
@@ -185,7 +207,7 @@ export class TrainableWeights implements Disposable {
     this.gpu.upload(this.values, data, place.offset * 4);
   }
 
-  /** Replaces Adam's two moments of a tensor by what `edit` makes of them. Waits for the GPU. */
+  /** Replaces a tensor's two Adam moments with those that `edit` returns. Waits for the GPU. */
   async editMoments(
     name: string,
     edit: (
@@ -206,7 +228,7 @@ export class TrainableWeights implements Disposable {
     return new Map(this.#stateBuffers().map(([name]) => [name, this.size]));
   }
 
-  /** The whole state, flat buffer by flat buffer: what a checkpoint holds. */
+  /** The whole state as flat buffers, for a checkpoint. */
   async state(): Promise<Map<string, Weight>> {
     const result = new Map<string, Weight>();
     for (const [name, buffer] of this.#stateBuffers()) {
@@ -218,7 +240,7 @@ export class TrainableWeights implements Disposable {
     return result;
   }
 
-  /** Brings back what `state` gave. */
+  /** Uploads a state that `state` returned. */
   restore(state: ReadonlyMap<string, Weight>): void {
     for (const [name, buffer] of this.#stateBuffers()) this.gpu.upload(buffer, state.get(name)!.data);
   }

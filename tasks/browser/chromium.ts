@@ -1,4 +1,4 @@
-/** Chromium with WebGPU on SwiftShader: a module is bundled and served, and its exports are called in a page. */
+/** Chromium with WebGPU on SwiftShader: bundles and serves a module, and calls its exports in a page. */
 
 import { type Browser, chromium, type Page } from "npm:playwright-core@1.65.1";
 import { existsSync } from "node:fs";
@@ -6,10 +6,10 @@ import { serveSite, type Site, type SiteOptions } from "./site.ts";
 
 const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
-/** Where Chromium is, if it is installed. */
+/** Chromium's path, if it is installed. */
 export const executablePath = places.find((path) => existsSync(path));
 
-/** The software driver is asked for by name, so that a machine with a GPU gives the same numbers. */
+/** The software driver is requested by name, so that a machine with a GPU gives the same numbers. */
 const args = [
   "--headless=new",
   "--no-sandbox",
@@ -19,7 +19,7 @@ const args = [
 ];
 
 /**
- * A page of a site of its own. Everything is closed by `await using`.
+ * A page on its own site. `await using` closes everything.
  *
  * @example
  * ```ts ignore
@@ -29,7 +29,7 @@ const args = [
  * ```
  */
 export class ChromiumPage implements AsyncDisposable {
-  /** What the console was told as an error or a warning, and what was thrown and not caught. */
+  /** Errors and warnings on the console, and uncaught exceptions. */
   readonly complaints: string[] = [];
 
   private constructor(
@@ -44,7 +44,7 @@ export class ChromiumPage implements AsyncDisposable {
     page.on("pageerror", (error) => this.complaints.push(error.stack ?? error.message));
   }
 
-  /** Serves the site and opens it, in a window of 1280 × 800. Throws what bundling throws. */
+  /** Serves the site and opens it in a window of 1280 × 800. Throws what bundling throws. */
   static async open(options: SiteOptions): Promise<ChromiumPage> {
     await using opened = new AsyncDisposableStack();
     const site = opened.use(await serveSite(options));
@@ -57,7 +57,10 @@ export class ChromiumPage implements AsyncDisposable {
     return own;
   }
 
-  /** Calls the entry module's export `name` in the page and awaits what it gives; both ways only what JSON can hold. */
+  /**
+   * Calls the entry module's export `name` in the page and awaits the result. Arguments and result must be
+   * JSON values.
+   */
   async call<Result>(name: string, ...given: readonly unknown[]): Promise<Result> {
     return await this.page.evaluate(
       async ([name, given]) => (await import(`${location.origin}/main.js`))[name](...given),

@@ -1,14 +1,14 @@
-/** The files of the page that trains LoRA and BoRA beside each other. */
+/** The files of the page that trains LoRA and BoRA side by side. */
 
 import { npmFile } from "../../lib/npm_files.ts";
 import type { SiteOptions } from "./site.ts";
 
-/** A folder of a package in Deno's npm cache, by the path it is served at. */
+/** A package's folder in Deno's npm cache, and the path that it is served at. */
 function served(folder: string, file: string): [string, URL] {
   return [`/npm/${folder}`, new URL(".", npmFile(folder + file))];
 }
 
-/** The page, its module, and the packages that hold the weights and WordNet. */
+/** The page, its module, and the packages with the weights and WordNet. */
 export const demo: SiteOptions = {
   entry: new URL("page.ts", import.meta.url),
   page: new URL("page.html", import.meta.url),

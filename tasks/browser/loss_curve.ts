@@ -1,14 +1,14 @@
-/** The loss of several methods by step, drawn by uPlot as it comes in. */
+/** Plots the losses of several methods over the steps, with uPlot, as they arrive. */
 
 /// <reference lib="dom" />
 
 import uPlot from "npm:uplot@1.6.32";
 import css from "npm:uplot@1.6.32/dist/uPlot.min.css" with { type: "text" };
 
-/** Steps that the bold line is the mean of. */
+/** The bold line is the mean over this many steps. */
 const smoothed = 8;
 
-/** A thin line through every step's loss and a bold one through their running mean, a colour a method. */
+/** A thin line through every step's loss and a bold line through its running mean; one colour per method. */
 export class LossCurve {
   readonly #plot: uPlot;
   readonly #losses: number[][];
@@ -32,14 +32,14 @@ export class LossCurve {
     new ResizeObserver(() => this.#plot.setSize(this.#size())).observe(place);
   }
 
-  /** Starts anew, for so many steps. */
+  /** Clears the plot, for a new run of `steps` steps. */
   clear(steps: number): void {
     this.#steps = steps;
     this.#losses.forEach((losses) => losses.length = 0);
     this.#plot.setData(this.#data());
   }
 
-  /** The next step of a method. */
+  /** Adds a method's next step. */
   add(method: number, loss: number): void {
     this.#losses[method].push(loss);
     this.#plot.setData(this.#data());
@@ -97,7 +97,7 @@ export class LossCurve {
   }
 }
 
-/** The mean of each loss and those before it, `smoothed` at most. */
+/** The mean of each loss and up to `smoothed` − 1 losses before it. */
 function runningMean(losses: readonly number[]): number[] {
   return losses.map((_, i) => {
     const last = losses.slice(Math.max(0, i + 1 - smoothed), i + 1);
@@ -105,7 +105,7 @@ function runningMean(losses: readonly number[]): number[] {
   });
 }
 
-/** A colour that a canvas takes, of one that may be a variable of the style sheet. */
+/** The colour's value, where it may be a CSS variable: a canvas needs the value. */
 function resolved(colour: string): string {
   const name = colour.match(/^var\((.*)\)$/)?.[1];
   return name ? getComputedStyle(document.documentElement).getPropertyValue(name).trim() : colour;

@@ -1,4 +1,7 @@
-/** The page of `deno task browser`: a form, a card a method, and the loss curve, drawn while both train. */
+/**
+ * The page of `deno task browser`: a form, a card per method, and loss curves that grow while both methods
+ * train.
+ */
 
 /// <reference lib="dom" />
 
@@ -17,10 +20,10 @@ import {
   trainSideBySide,
 } from "./side_by_side.ts";
 
-/** The tasks on offer: sentences and glosses, which are short. */
+/** The tasks to choose from: sentences and glosses, which are short. */
 const taskNames = ["sentiment", "supersense"];
 
-/** Held-out examples that are scored after training: as many as are trained on, up to this. */
+/** The most held-out examples to score after training; otherwise as many as are trained on. */
 const mostDev = 200;
 
 const colours = ["var(--lora)", "var(--bora)"];
@@ -29,7 +32,7 @@ const packages = new URL("/npm/", location.href);
 const form = element<HTMLFormElement>("form");
 const button = form.querySelector("button")!;
 
-/** What the last training came to; for the tests. */
+/** The result of the last training, for the tests. */
 export let finishes: readonly Finish[] = [];
 
 function element<E extends HTMLElement>(id: string): E {
@@ -46,7 +49,7 @@ function fail(error: unknown): void {
   element("status").className = "failed";
 }
 
-/** A method's card; `show` fills in its figures by their names. */
+/** A method's card; `show` sets one of its figures by name. */
 class Card {
   readonly #figures = new Map<string, HTMLElement>();
 
@@ -109,7 +112,7 @@ async function train(gpu: Gpu, model: Encoder, cards: readonly Card[], curve: Lo
   say(`Done: ${steps} steps each, and ${course.dev.length} held-out examples (dev), in ${seconds} s.`, 1);
 }
 
-/** Fills the list of tasks, and describes the one that is chosen. */
+/** Fills the list of tasks and describes the selected one. */
 function offerTasks(): void {
   const select = form.querySelector("select")!;
   const describe = () => {

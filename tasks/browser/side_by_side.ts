@@ -1,4 +1,7 @@
-/** LoRA and BoRA trained on the same examples in turn, a step each, and watched as they go: in a browser or in Deno alike. */
+/**
+ * Trains LoRA and BoRA on the same examples, one step each in alternation, and reports progress; in a browser
+ * or in Deno.
+ */
 
 import type { Adapter } from "../../lib/adapters/attach.ts";
 import { attachSystem, firstSystems } from "../../lib/adapters/systems.ts";
@@ -12,16 +15,16 @@ import { Trainer } from "../../lib/train/trainer.ts";
 import { FrozenWeights } from "../../lib/train/weights.ts";
 import learningRates from "../learning_rates.json" with { type: "json" };
 
-/** The systems that are trained, by their labels in the tables; rates are those the tables use. */
+/** The systems to train, by their labels in the tables. They use the tables' learning rates. */
 export const contestants = (["LoRA r 8", "BoRA r 8 b 16"] as const).map((label) => ({
   system: firstSystems.find((system) => system.label === label)!,
   learningRate: learningRates.rates[label],
 }));
 
-/** The layers that are adapted, as in the tables. */
+/** The adapted layers, as in the tables. */
 export const target = ["query", "value"];
 
-/** What both are trained on. */
+/** The model, data and settings that both are trained with. */
 export interface Course {
   readonly model: Encoder;
   readonly task: Task;
@@ -32,31 +35,31 @@ export interface Course {
   readonly epochs: number;
 }
 
-/** A contestant's step, done and read back. */
+/** A finished step of a contestant. */
 export interface Moment {
   readonly contestant: number;
-  /** From 0. */
+  /** Counted from 0. */
   readonly step: number;
   readonly loss: number;
-  /** Tokens in its texts over the time from upload to read-back; of all its steps so far. */
+  /** Tokens per second over all its steps so far, from upload to read-back, padding not counted. */
   readonly tokensPerSecond: number;
 }
 
-/** Who watches. */
+/** Callbacks that report progress. */
 export interface Watch {
-  /** While programs are compiled. */
+  /** Called while programs are compiled. */
   onProgram?(done: number, total: number): void;
   onStep?(moment: Moment): void;
 }
 
-/** What a contestant comes to. */
+/** A contestant's result. */
 export interface Finish {
   readonly losses: readonly number[];
   /** The task's headline metric on dev. */
   readonly score: number;
 }
 
-/** The first examples of a task, encoded. */
+/** Encodes the first examples of a task. */
 export async function makeCourse(
   model: Encoder,
   task: Task,
@@ -108,7 +111,7 @@ export async function trainSideBySide(gpu: Gpu, course: Course, watch: Watch = {
   );
 }
 
-/** All epochs of one contestant, each step in its turn, and its score. */
+/** Runs all epochs of one contestant, each step in its turn, and scores it. */
 async function run(
   trainer: Trainer,
   contestant: number,
@@ -150,7 +153,7 @@ function tokensOfSteps({ train, batchSize }: Course, epoch: number): number[] {
   );
 }
 
-/** Lets one of several go on at a time, round and round. */
+/** Lets several participants take turns, in a fixed order. */
 class Turns {
   readonly #turns: PromiseWithResolvers<void>[];
 

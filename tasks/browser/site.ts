@@ -1,14 +1,14 @@
-/** A module bundled for browsers, with the files it asks for, on a port of this machine. */
+/** Serves a module that is bundled for browsers, and the files it needs, on a port of this machine. */
 
-/** What a site is made of. */
+/** The content of a site. */
 export interface SiteOptions {
-  /** The module that is bundled, and served as `/main.js`. */
+  /** The module to bundle; it is served as `/main.js`. */
   readonly entry: URL;
-  /** The HTML file served as `/`; default: a page with nothing on it. */
+  /** The HTML file served as `/`. Default: an empty page. */
   readonly page?: URL;
   /** Files by their paths, such as `/style.css`, and folders by paths that end with a slash. */
   readonly files?: Readonly<Record<string, URL>>;
-  /** Default: one that is free. */
+  /** Default: a free port. */
   readonly port?: number;
 }
 
@@ -28,8 +28,9 @@ const types: Readonly<Record<string, string>> = {
 };
 
 /**
- * Bundles and serves, to this machine alone: browsers give WebGPU to pages from 127.0.0.1 as they do to those over HTTPS.
- * @throws Error with what the bundler says, or when the port is taken.
+ * Bundles and serves a site to this machine only. Browsers enable WebGPU on pages from 127.0.0.1 as they do
+ * over HTTPS.
+ * @throws Error with the bundler's message, or when the port is taken.
  */
 export async function serveSite({ entry, page, files = {}, port = 0 }: SiteOptions): Promise<Site> {
   const bundle = await bundleForBrowser(entry);
@@ -48,7 +49,9 @@ export async function serveSite({ entry, page, files = {}, port = 0 }: SiteOptio
   };
 }
 
-/** The text of one JavaScript module that holds `entry` and all that it imports. Throws an Error with what the bundler says. */
+/**
+ * Bundles `entry` and all its imports into one JavaScript module. Throws an Error with the bundler's message.
+ */
 async function bundleForBrowser(entry: URL): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["bundle", "--quiet", "--platform", "browser", "--minify", entry.href],
@@ -60,8 +63,8 @@ async function bundleForBrowser(entry: URL): Promise<string> {
 }
 
 /**
- * The file that `pathname` names: one of `files`, or one in a folder of them. A URL has no `..` left in it, but a slash that is
- * written %2F or %5C would become one in the path of a file.
+ * The file that `pathname` names: one of `files`, or one in a folder among them. A URL has no `..` left in
+ * it, but %2F and %5C would become slashes in a file's path, so they are refused.
  */
 function fileAt(pathname: string, files: Readonly<Record<string, URL>>): URL | undefined {
   if (/%2f|%5c/i.test(pathname)) return undefined;

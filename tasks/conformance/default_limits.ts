@@ -1,8 +1,8 @@
-/** Devices that ask for no limit beyond the ones every WebGPU device has. */
+/** Opens devices with no limit above those that every WebGPU device has. */
 
 import { featuresOf, type Gpu, openGpu } from "../../lib/gpu/device.ts";
 
-/** The smallest limits that WebGPU lets a device have, of those that kernels and buffers here could pass. */
+/** WebGPU's default limits, for those limits that kernels and buffers here could exceed. */
 export const defaultLimits = {
   maxStorageBufferBindingSize: 128 * 2 ** 20,
   maxBufferSize: 256 * 2 ** 20,
@@ -11,12 +11,12 @@ export const defaultLimits = {
   maxStorageBuffersPerShaderStage: 8,
 } as const;
 
-/** The device of `adapter` at WebGPU's default limits, with the features that `openGpu` asks for. */
+/** Opens a device of `adapter` with WebGPU's default limits and the features that `openGpu` requests. */
 export async function openAtDefaultLimits(adapter: GPUAdapter): Promise<Gpu> {
   return await openGpu({ device: await adapter.requestDevice({ requiredFeatures: featuresOf(adapter) }) });
 }
 
-/** The device's limits by the names above. */
+/** The device's values of the limits above. */
 export function limitsOf({ device: { limits } }: Gpu): Record<keyof typeof defaultLimits, number> {
   const names = Object.keys(defaultLimits) as (keyof typeof defaultLimits)[];
   return Object.fromEntries(names.map((name) => [name, limits[name]])) as Record<

@@ -1,4 +1,4 @@
-/** The drivers of `deno task conformance`, and how each is found, had and run. */
+/** The drivers of `deno task conformance`: how to find, install and run each. */
 
 import type { AdapterSummary } from "../../lib/gpu/device.ts";
 import { isFile } from "../../lib/files.ts";
@@ -7,31 +7,34 @@ import { ChromiumPage, executablePath } from "../browser/chromium.ts";
 import { runConformance } from "./run.ts";
 import { openAtDefaultLimits } from "./default_limits.ts";
 
-/** What a driver's process gives. */
+/** The result of a driver's process. */
 export interface Conformed {
   readonly adapter: AdapterSummary;
-  /** What runs the library, and its version. */
+  /** The runtime that runs the library, and its version. */
   readonly runtime: string;
   readonly run: DriverRun;
 }
 
-/** A driver: a Vulkan driver and what speaks WebGPU on top of it. */
+/** A driver: a Vulkan driver with a WebGPU implementation on top. */
 export interface Driver {
   /** Name on the command line. */
   readonly id: string;
-  /** Name in the page. */
+  /** Name on the page. */
   readonly name: string;
-  /** What compiles the WGSL. */
+  /** The WGSL compiler. */
   readonly compiler: "naga" | "Tint";
-  /** What to install where it is not here. */
+  /** What to install if it is missing. */
   readonly toGet: string;
-  /** The variables that its process wants; undefined where it is not here. */
+  /** The environment variables that its process needs; undefined if the driver is not installed. */
   find(): Promise<Record<string, string> | undefined>;
-  /** Runs everything, in a process that has those variables. */
+  /** Runs everything, in a process with those variables. */
   run(): Promise<Conformed>;
 }
 
-/** The process's variables for the first of these files that there is: the Vulkan loader then knows no other driver. */
+/**
+ * The environment variables for the first of these files that exists. They make the Vulkan loader ignore
+ * other drivers.
+ */
 async function onVulkanDriver(places: readonly string[]): Promise<Record<string, string> | undefined> {
   for (const path of places) {
     if (await isFile(path)) return { VK_DRIVER_FILES: path };
@@ -64,10 +67,13 @@ async function onAdapter(gpu: GPU, runtime: string): Promise<Conformed> {
 
 const deno = `Deno ${Deno.version.deno}`;
 
-/** Imported where it is run, and by a name that is no literal: its 130 MB are nothing that a type check should fetch. */
+/** Imported at run time under a computed name, so that type-checking does not fetch its 130 MB. */
 const dawn = "npm:webgpu@0.6.2";
 
-/** Dawn frees what an instance gave when the instance is collected, and the process dies of it: it is held to the end. */
+/**
+ * Keeps the instances alive until the end: when an instance is garbage-collected, Dawn frees its objects and
+ * the process crashes.
+ */
 const held: GPU[] = [];
 
 async function inDawn(): Promise<Conformed> {
@@ -119,7 +125,7 @@ export const drivers: readonly Driver[] = [
   },
 ];
 
-/** The records of one matrix: `own` in place of what `earlier` has of its driver, in the order of the columns. */
+/** Merges records: `own` replaces the record of its driver in `earlier`, in the order of the columns. */
 export function recordsWith(own: DriverRecord, earlier: readonly DriverRecord[]): DriverRecord[] {
   return drivers.flatMap(({ name }) =>
     [own, ...earlier].filter((record) => record.name === name).slice(0, 1)

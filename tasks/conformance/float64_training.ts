@@ -1,4 +1,7 @@
-/** What `Trainer` computes, in float64 on the CPU: its batches and starting values, the interpreter's gradients, and AdamW. */
+/**
+ * Repeats `Trainer`'s computation in float64 on the CPU: its batches and initial values, the interpreter's
+ * gradients, and AdamW.
+ */
 
 import type { Adapter } from "../../lib/adapters/attach.ts";
 import { initialise } from "../../lib/adapters/initialise.ts";
@@ -12,7 +15,7 @@ import { linearSchedule } from "../../lib/train/schedule.ts";
 import { headParameters, type HeadShape, traceStep } from "../../lib/train/step.ts";
 import type { TrainOptions } from "../../lib/train/trainer.ts";
 
-/** The loss of every step, for a run of `Trainer` with AdamW's defaults. */
+/** The loss of every step of a `Trainer` run with AdamW's defaults. */
 export function lossesInFloat64(
   model: Encoder,
   adapter: Adapter,
@@ -53,7 +56,7 @@ export function lossesInFloat64(
   });
 }
 
-/** Values by a trained tensor's name. */
+/** Values by the trained tensor's name. */
 type Named = Map<string, Float64Array>;
 
 function startingValues(model: Encoder, adapter: Adapter, head: HeadShape, seed: number): Named {
@@ -80,7 +83,7 @@ function lossAndGradients(
   return { loss: value, gradients: new Map(targets.map(({ node }, i) => [node.name, gradients[i]])) };
 }
 
-/** The mean gradient of all examples, of the parts' own means. */
+/** The mean gradient over all examples, from the means of the parts. */
 function meanOf(parts: readonly { readonly examples: number; readonly gradients: Named }[]): Named {
   const total = parts.reduce((sum, { examples }) => sum + examples, 0);
   return new Map(
@@ -93,7 +96,10 @@ function meanOf(parts: readonly { readonly examples: number; readonly gradients:
   );
 }
 
-/** AdamW (Loshchilov & Hutter 2019) without decay, after clipping the gradients' global norm, as wgsl/adamw.wgsl has it. */
+/**
+ * AdamW (Loshchilov & Hutter 2019) without weight decay, after clipping the gradients' global norm, as in
+ * wgsl/adamw.wgsl.
+ */
 class AdamWInFloat64 {
   readonly #first: Named;
   readonly #second: Named;

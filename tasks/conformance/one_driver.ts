@@ -1,4 +1,7 @@
-/** `one_driver.ts ID FILE`: runs one driver in this process, which has its variables, and writes what came of it to a file. */
+/**
+ * `one_driver.ts ID FILE`: runs one driver in this process, which has the driver's environment variables, and
+ * writes the result to a file.
+ */
 
 import { writeWhole } from "../../lib/files.ts";
 import { describeEnvironment } from "../../lib/report/environment.ts";

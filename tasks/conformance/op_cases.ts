@@ -1,6 +1,7 @@
 /**
- * Every op over odd shapes, as cases that any device can run: `tests/ops_test.ts` makes tests of them, and
- * `deno task conformance` a row a case on every driver. Nothing here needs Deno: Chromium runs it as well.
+ * Test cases for every op with odd shapes, for any device: `tests/ops_test.ts` makes a test of each, and
+ * `deno task conformance` runs each on every driver. Nothing here needs Deno, because Chromium runs it as
+ * well.
  */
 
 import type { Graph, Tensor } from "../../lib/graph/graph.ts";
@@ -31,19 +32,21 @@ import { swiglu } from "../../lib/graph/ops/swiglu.ts";
 
 /** An op, or a few, on one shape. */
 export interface OpCase {
-  /** The op's name, as the rows of results/conformance.md have it. */
+  /** The op's name in the rows of results/conformance.md. */
   readonly family: string;
-  /** Unlike any other case's. */
+  /** A unique name. */
   readonly name: string;
-  /** Traces the output under test, from sources it makes itself. */
+  /** Traces the output under test from sources that it creates itself. */
   readonly trace: (graph: Graph) => Tensor;
-  /** Sources that are not random. */
+  /** Values of the sources that are not random. */
   readonly values?: Readonly<Record<string, readonly number[]>>;
-  /** Largest error of an output or gradient, relative to its largest entry (see `relativeError`). */
+  /**
+   * The largest allowed error of an output or gradient, relative to its largest entry (see `relativeError`).
+   */
   readonly tolerance: number;
 }
 
-/** What f32 leaves of the sums here, with some room. */
+/** The precision of the sums here in f32, with some margin. */
 const tolerance = 2e-5;
 
 const letters = (transposeA: boolean, transposeB: boolean) =>
@@ -52,8 +55,8 @@ const letters = (transposeA: boolean, transposeB: boolean) =>
 const range = <Value>(length: number, value: (i: number) => Value) =>
   Array.from({ length }, (_, i) => value(i));
 
-// 36×100 and 100×36 fill no tile of the kernel for subgroups (32 rows, 8 columns a lane), which wants multiples of 4;
-// 68×132 fills none of the widest tile of the plain one (16×16 in 4×8 lanes).
+// 36×100 and 100×36 do not fill the tiles of the subgroup kernel (32 rows, 8 columns per lane), which needs
+// multiples of 4; 68×132 does not fill the widest tile of the plain kernel (16×16 in 4×8 lanes).
 const sizes: readonly [number, number, number][] = [
   [1, 1, 1],
   [5, 3, 7],
@@ -80,7 +83,7 @@ const products = sizes.flatMap(([m, n, k]) =>
   }))
 );
 
-/** Sums so long that a launch adds a part of k to what the one before left; forward only. */
+/** Sums so long that each dispatch adds a part of k to the result of the one before; forward only. */
 const longSums = [false, true].map((transposeA): OpCase => ({
   family: "matmul",
   name: `matmul ${letters(transposeA, false)} 36×36×1100`,
@@ -132,7 +135,7 @@ const blockProducts = blockSizes.map(([what, rows, n, k, blocks, splits]): OpCas
   },
 }));
 
-// One kernel reads x for all of them, and one for the gradients of all A.
+// One kernel reads x once for all modules, and one kernel computes the gradients of all A.
 const shared = [[2, 41, 40, 4, 1], [3, 36, 96, 8, 4]].map(([modules, rows, width, r, blocks]): OpCase => ({
   family: "shared products",
   name: `shared products: ${modules} of one x, ${blocks} blocks, ${rows} tokens`,
@@ -148,7 +151,8 @@ const shared = [[2, 41, 40, 4, 1], [3, 36, 96, 8, 4]].map(([modules, rows, width
   },
 }));
 
-// W's rows fill no tile, one shape is large enough for the kernel for subgroups both ways, and in one more k is long.
+// W's rows do not fill a tile; one shape is large enough for the subgroup kernel both ways, and another has a
+// long k.
 const panelProducts = [[1, 4, 64], [37, 132, 128], [70, 68, 192], [33, 1100, 128]].map((
   [tokens, m, n],
 ): OpCase => ({
@@ -210,7 +214,7 @@ const layerNorms = [[1, 1], [3, 7], [33, 65], [8, 256]].map(([rows, cols]): OpCa
     ),
 }));
 
-// The last two pass their own input on as well: its gradient is added in the kernel.
+// The last two also pass on their input, whose gradient is added in the kernel.
 const rmsNorms = ([[1, 1, false], [3, 7, false], [33, 65, true], [8, 256, true]] as const).map((
   [rows, cols, residual],
 ): OpCase => ({
@@ -238,13 +242,14 @@ const attentions = [[1, 1, 1, 4], [2, 5, 3, 8], [3, 17, 2, 16], [2, 33, 1, 64], 
   },
 }));
 
-/** Causal and not, each key head shared by several query heads and not. */
+/** Causal or not, with each key head shared by several query heads or not. */
 const decoderAttentions = ([
   [1, 1, 1, 1, 4, true],
   [2, 7, 2, 2, 8, true],
   [2, 19, 6, 2, 16, true],
   [2, 5, 4, 1, 64, false],
-  // Whole and broken tiles of the kernel for subgroups: 8 or 16 rows by 16 or 32, widths that 4 and 8 lanes divide.
+  // Full and partial tiles of the subgroup kernel: 8 or 16 rows by 16 or 32, widths divisible by 4 and 8
+  // lanes.
   [2, 37, 2, 1, 32, true],
   [1, 67, 2, 2, 64, true],
   [2, 35, 2, 2, 32, false],
@@ -494,7 +499,7 @@ const swaps = [[1, 1, 1, 1], [3, 5, 7, 1], [4, 3, 2, 11]].map(([rows, p, q, widt
   },
 }));
 
-/** Every case, each op's together. */
+/** Every case, grouped by op. */
 export const opCases: readonly OpCase[] = [
   ...products,
   ...longSums,

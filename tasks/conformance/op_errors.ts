@@ -1,4 +1,7 @@
-/** An op on the GPU against the float64 interpreter. Nothing here needs Deno: `deno task conformance` runs it in Chromium as well. */
+/**
+ * Compares an op on the GPU with the float64 interpreter. Nothing here needs Deno, because `deno task
+ * conformance` runs it in Chromium as well.
+ */
 
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { compile } from "../../lib/graph/compile.ts";
@@ -11,7 +14,10 @@ import { meanSquaredError } from "../../lib/graph/ops/losses.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";
 import type { OpCase } from "./op_cases.ts";
 
-/** Values of the sources, by name, rounded to f32 so that GPU and interpreter start from the same numbers. */
+/**
+ * Values of the sources by name, rounded to f32 so that the GPU and the interpreter start from the same
+ * numbers.
+ */
 export type Values = Map<string, Float64Array>;
 
 /** Uniform values in (−bound, bound), reproducible from `name`. */
@@ -19,14 +25,14 @@ export function randomValues(name: string, size: number, bound = 1): Float64Arra
   return Float64Array.from(uniform(7, streamOf(name), size, bound));
 }
 
-/** Values for every source that has none yet: f32 sources random by name. */
+/** Fills in every source that has no values yet; f32 sources get random values that depend on their name. */
 export function fillSources(graph: Graph, values: Values): void {
   for (const { source, name, outputs: [tensor] } of graph.nodes) {
     if (source && !values.has(name)) values.set(name, randomValues(name, sizeOf(tensor)));
   }
 }
 
-/** The values of `outputs` from the GPU. */
+/** Computes `outputs` on the GPU. */
 export async function runOnGpu(
   gpu: Gpu,
   outputs: readonly Tensor[],
@@ -69,8 +75,9 @@ export async function runOnGpu(
 }
 
 /**
- * Largest |a − b| relative to the largest |b|: an error bound where small entries cancel. `floor` is the scale below
- * which a tensor counts as zero: some gradients (a key's bias under softmax) are exactly 0 and hold only rounding.
+ * The largest |a − b| divided by the largest |b|, which is meaningful even where small entries cancel.
+ * `floor` is the scale below which a tensor counts as zero: some gradients (a key's bias under softmax) are
+ * exactly 0 and hold only rounding.
  */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>, floor = 1e-30): number {
   if (actual.length !== expected.length) {
@@ -86,7 +93,7 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   return worst / scale;
 }
 
-/** A scalar that weighs every entry of `output` differently, so that no gradient error can hide. */
+/** A scalar that weights every entry of `output` differently, so that no gradient error can cancel. */
 export function scalarOf(graph: Graph, output: Tensor): Tensor {
   const rows = sizeOf(output);
   const projected = multiply(output, graph.input("probe", output.shape));
@@ -97,9 +104,9 @@ export function scalarOf(graph: Graph, output: Tensor): Tensor {
   );
 }
 
-/** A case traced with its gradients and all its sources' values. */
+/** A traced case with its gradients and the values of all sources. */
 interface TracedCase {
-  /** The output, or the scalar of it that is differentiated. */
+  /** The output, or a scalar made of it, that is differentiated. */
   readonly loss: Tensor;
   readonly targets: readonly Tensor[];
   /** The output under test, and the gradient of each target. */
@@ -107,7 +114,7 @@ interface TracedCase {
   readonly values: Values;
 }
 
-/** `op` as a graph. */
+/** Traces `op`. */
 export function traceCase(op: OpCase): TracedCase {
   const graph = new Graph();
   const output = op.trace(graph);
@@ -125,7 +132,7 @@ export function traceCase(op: OpCase): TracedCase {
   return { loss, targets, outputs: [output, ...gradients], values };
 }
 
-/** How far a tensor of a case is from float64. */
+/** The error of one tensor of a case. */
 export interface TensorError {
   /** `forward`, or `gradient of` a source. */
   readonly tensor: string;
@@ -134,7 +141,7 @@ export interface TensorError {
 }
 
 /**
- * Errors of the output and every gradient on the GPU against the interpreter's.
+ * Errors of the output and every gradient on the GPU, relative to the interpreter.
  * @throws Error when a value is not finite, and what compiling throws.
  */
 export async function opErrors(gpu: Gpu, { targets, outputs, values }: TracedCase): Promise<TensorError[]> {

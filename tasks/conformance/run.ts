@@ -1,6 +1,6 @@
 /**
- * What a driver is asked to do: every case of every op, and short training runs, each against float64 on the CPU. Nothing here
- * needs Deno.
+ * Runs a driver's checks: every case of every op, and short training runs, each compared with float64 on the
+ * CPU. Nothing here needs Deno.
  */
 
 import { type Adapter, attach } from "../../lib/adapters/attach.ts";
@@ -28,7 +28,7 @@ export interface TrainingCase {
 
 const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
 
-/** Ten batches of four: lengths from 1 to 14, in two buckets. */
+/** Ten batches of four; lengths from 1 to 14, in two buckets. */
 const examples: readonly Encoded[] = Array.from({ length: 40 }, (_, i) => ({
   label: i % 2,
   texts: [Array.from({ length: 1 + (i * 5) % 14 }, (_, j) => (i % 2 * 5 + i + j * 3) % 11)],
@@ -45,11 +45,14 @@ function packedCase(packing: Packing): TrainingCase {
   return { name: `BoRA on ${packing} weights`, model: packed, adapter: withBora(packed), options };
 }
 
-/** The runs: the two methods, BoRA without dropout, with two batches a step, and on each kind of packed weights. */
+/**
+ * The training runs: LoRA; BoRA; and BoRA without dropout, with two batches per step, and on each kind of
+ * packed weights.
+ */
 export const trainingCases: readonly TrainingCase[] = [
   { name: "LoRA", model, adapter: attach(model, lora, attached), options },
   { name: "BoRA", model, adapter: withBora(model), options },
-  // Then an attention's layers read one x, and share the kernels that do.
+  // Without dropout, an attention's layers read the same x and share kernels.
   {
     name: "BoRA without dropout",
     model,
@@ -65,22 +68,22 @@ export const trainingCases: readonly TrainingCase[] = [
   ...(["f16", "int8", "int4"] as const).map(packedCase),
 ];
 
-/** Largest error of a step's loss, relative to the largest loss. */
+/** The largest allowed error of a step's loss, relative to the largest loss. */
 const lossTolerance = 1e-5;
 
-/** The model with the values that its packed weights stand for. */
+/** The model with its packed weights unpacked. */
 function unpacked(own: Encoder): Encoder {
   const values = [...own.packed ?? []].map(([name, packed]) => [name, unpack(packed)] as const);
   const { packed: _, ...rest } = own;
   return { ...rest, weights: new Map([...own.weights, ...values]) };
 }
 
-/** What a run's losses should be. */
+/** The expected losses of a run. */
 export function referenceLosses({ model, adapter, options }: TrainingCase): number[] {
   return lossesInFloat64(unpacked(model), adapter, head, examples, options);
 }
 
-/** Runs `body`; what it throws is the result's failure. */
+/** Runs `body`, and turns an exception into a failure. */
 async function orFailure<Own, Result>(
   own: Own,
   body: () => Promise<Result>,
@@ -92,7 +95,7 @@ async function orFailure<Own, Result>(
   }
 }
 
-/** One op on one shape. */
+/** Runs one op on one shape. */
 export function runCase(gpu: Gpu, op: OpCase): Promise<CaseResult> {
   const { family, name, tolerance } = op;
   return orFailure({ family, name, tolerance }, async () => {
@@ -103,7 +106,7 @@ export function runCase(gpu: Gpu, op: OpCase): Promise<CaseResult> {
   });
 }
 
-/** One training run. */
+/** Runs one training run. */
 export function runTraining(gpu: Gpu, own: TrainingCase): Promise<TrainingResult> {
   const { name, model, adapter, options } = own;
   return orFailure({ name, tolerance: lossTolerance }, async () => {
@@ -113,7 +116,7 @@ export function runTraining(gpu: Gpu, own: TrainingCase): Promise<TrainingResult
   });
 }
 
-/** Everything, on one device; `onDone` is told the name of each piece of work. */
+/** Runs everything on one device; `onDone` gets the name of each finished piece. */
 export async function runConformance(
   gpu: Gpu,
   onDone: (name: string) => void = () => {},

@@ -22,7 +22,7 @@ function weight(name: string, shape: number[], bound: number, shift = 0): [strin
   return [name, { shape, data: uniform(1, streamOf(name), size, bound).map((value) => value + shift) }];
 }
 
-/** The encoder, its weights reproducible from their names. */
+/** Creates the encoder, with weights that depend only on their names. */
 export function tinyEncoder(): Encoder {
   return {
     name: "tiny",

@@ -1,4 +1,6 @@
-/** How long a newcomer waits: the record that `tests/support/bare_image.sh` makes, and its page. */
+/**
+ * The time from a fresh clone to the first table: the record of `tests/support/bare_image.sh`, and its page.
+ */
 
 import * as v from "npm:valibot@1.5.0";
 import { table } from "../../lib/report/markdown.ts";
@@ -8,11 +10,11 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 
 const bareImageSchema = v.object({
   schemaVersion: v.literal(1),
-  /** Of Debian, its code name. */
+  /** Debian's code name. */
   release: v.string(),
   cpus: count,
   commit: v.string(),
-  /** What else the machine did. */
+  /** What else the machine was running. */
   beside: v.optional(v.string()),
   images: v.array(v.object({
     has: v.string(),

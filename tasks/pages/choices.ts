@@ -1,6 +1,7 @@
 /**
- * Why kernels are as they are: for each family of them a record, written by hand when a choice was measured, and its page. Code says
- * the rule; these say what it rests on, when and where.
+ * Why kernels are the way they are: for each family of kernels a record, written by hand when a choice was
+ * measured, and its page. The code contains the rule; the record says which measurements, when and where, it
+ * is based on.
  */
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
@@ -14,10 +15,10 @@ const choicesSchema = v.object({
   choices: v.pipe(
     v.array(v.object({
       date: v.pipe(v.string(), v.isoDate()),
-      /** Where in the code. */
+      /** Where in the code the choice is made. */
       where: v.string(),
       choice: v.string(),
-      /** Ratios are of times within one run, both sides in turn. */
+      /** Ratios are between times of the same run, with both sides in alternation. */
       measured: v.string(),
       driver: v.string(),
     })),

@@ -9,9 +9,9 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 
 /** The labels of one side of a split. */
 const labelsSchema = v.union([
-  /** How many examples have each label, the commonest first. */
+  /** The number of examples per label, the most frequent label first. */
   v.object({ counts: v.pipe(v.array(count), v.minLength(1)) }),
-  /** Of numbers. */
+  /** For numeric labels. */
   v.object({ least: finite, most: finite, mean: finite }),
 ]);
 
@@ -22,7 +22,10 @@ const taskSchema = v.object({
   dev: count,
   labelsInTrain: labelsSchema,
   labelsInDev: labelsSchema,
-  /** The score of the commonest label on dev; 0 for numbers, which a constant does not correlate with. */
+  /**
+   * The score on dev of always predicting the most frequent label; 0 for numbers, with which a constant does
+   * not correlate.
+   */
   majority: finite,
   metrics: v.array(v.string()),
 });

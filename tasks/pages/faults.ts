@@ -1,4 +1,4 @@
-/** What users see when something goes wrong: the record that `tests/faults_test.ts` makes, and its page. */
+/** What users see when something goes wrong: the record of `tests/faults_test.ts`, and its page. */
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
 import * as v from "npm:valibot@1.5.0";
@@ -13,7 +13,7 @@ const seenSchema = v.object({
   code: v.pipe(v.number(), v.integer()),
   /** What is on the disk afterwards. */
   after: v.string(),
-  /** What was printed to standard error; empty where nothing was. */
+  /** Standard error's text; may be empty. */
   message: v.string(),
 });
 
@@ -23,7 +23,7 @@ export const faultsSchema = v.object({
   faults: v.array(seenSchema),
 });
 
-/** A fault with the message that its user saw. */
+/** A fault and the message that the user saw. */
 export type Seen = v.InferOutput<typeof seenSchema>;
 
 function markdownOf({ faults, environment }: v.InferOutput<typeof faultsSchema>): string {

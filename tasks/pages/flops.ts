@@ -8,9 +8,12 @@ const count = v.pipe(v.number(), v.finite(), v.minValue(0));
 
 const systemSchema = v.object({
   label: v.string(),
-  /** Trainable parameters, the head left out. */
+  /** Trainable parameters, without the head. */
   trainable: count,
-  /** Multiply-adds a token: the frozen model's forward pass, what the adapters add, and a training step with them. */
+  /**
+   * Multiply-adds per token: the frozen model's forward pass, what the adapters add, and a training step with
+   * them.
+   */
   baseForward: count,
   adapterForward: count,
   trainingStep: count,
@@ -20,9 +23,9 @@ const modelSchema = v.object({ name: v.string(), parameters: count, systems: v.a
 
 const flopsSchema = v.object({
   schemaVersion: v.literal(1),
-  /** Modules that the adapters are on. */
+  /** The adapted modules. */
   target: v.array(v.string()),
-  /** Tokens of a step: what is done once a step is shared by them. */
+  /** Tokens per step. Work done once per step is divided by this. */
   tokens: count,
   /** The system that the others are divided by. */
   reference: v.string(),
@@ -30,7 +33,7 @@ const flopsSchema = v.object({
 });
 
 type FlopsRecord = v.InferOutput<typeof flopsSchema>;
-/** What the systems cost on one model. */
+/** The systems' costs on one model. */
 export type ModelCounts = v.InferOutput<typeof modelSchema>;
 
 const integer = (value: number) => value.toLocaleString("en-US");

@@ -1,4 +1,4 @@
-/** The records in folders of results. */
+/** Finds the records in folders of results. */
 
 import { isFolder } from "../../lib/files.ts";
 import type { Page } from "../../lib/report/page.ts";
@@ -8,14 +8,14 @@ import { pages } from "./registry.ts";
 /** A record of a page. */
 export interface FoundRecord {
   readonly page: Page;
-  /** Where it lies in the folder, without its ending: `swiftshader/bench`. */
+  /** Its path in the folder without the extension, such as `swiftshader/bench`. */
   readonly place: string;
   readonly path: string;
 }
 
 /**
- * The records in `folder` and the folders in it, by their names' order; files of other names are passed over. Throws an Error when
- * it is no folder.
+ * The records in `folder` and its subfolders, sorted by name; files with other names are skipped. Throws an
+ * Error when it is not a folder.
  */
 export async function recordsIn(folder: string): Promise<FoundRecord[]> {
   const root = folder.replace(/\/+$/, "");

@@ -1,6 +1,6 @@
 /**
- * Every kind of page that `results/` may hold. To add one: a file that defines it (see `lib/report/page.ts`) and a line here; a
- * table of `deno task reproduce` is here by being in `tasks/tables/registry.ts`.
+ * Every kind of page that `results/` may hold. To add one: a file that defines it (see `lib/report/page.ts`)
+ * and a line here. Tables of `deno task reproduce` are included through `tasks/tables/registry.ts`.
  */
 
 import { costsPage } from "../../bench/costs_page.ts";

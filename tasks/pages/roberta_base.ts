@@ -1,4 +1,4 @@
-/** A training step at RoBERTa's size: the record that `tests/support/roberta_page.ts` makes, and its page. */
+/** A training step at RoBERTa's size: the record of `tests/support/roberta_page.ts`, and its page. */
 
 import * as v from "npm:valibot@1.5.0";
 import { originText, table } from "../../lib/report/markdown.ts";
@@ -9,18 +9,20 @@ const finite = v.pipe(v.number(), v.finite());
 
 const figures = {
   environment: environmentSchema,
-  /** Of the model's weights, f32. */
+  /** Size of the model's weights in f32. */
   weightBytes: finite,
   largestTensorBytes: finite,
   uploadSeconds: finite,
   compileSeconds: finite,
-  /** One entry a step, and so with the losses. */
+  /** One entry per step; `losses` likewise. */
   stepSeconds: v.array(finite),
   losses: v.array(finite),
-  /** CPU time over wall time during the steps: how many CPUs the process was given. */
+  /** CPU time divided by wall time during the steps: the number of CPUs that the process really got. */
   cpusHad: finite,
   gpuPeakBytes: finite,
-  /** The process's memory, the last two without the GPU's buffers: a software driver's lie in the process. */
+  /**
+   * The process's memory. The last two are without GPU buffers, which a software driver keeps in the process.
+   */
   hostBytes: v.object({
     before: finite,
     afterReadingHeaders: finite,
@@ -30,7 +32,7 @@ const figures = {
   agreement: v.object({
     tensors: finite,
     largestRelativeError: finite,
-    /** The tensor it is of. */
+    /** The tensor with that error. */
     of: v.string(),
   }),
 };
@@ -40,7 +42,7 @@ export const figuresSchema = v.object(figures);
 
 const sizedSchema = v.object({
   size: v.picklist(["base", "large-2"]),
-  /** Of the machine, in the minute before the run: what others were doing. */
+  /** The machine's load in the minute before the run: what else was running. */
   loadBefore: finite,
   ...figures,
 });
@@ -51,7 +53,7 @@ const robertaSchema = v.object({
 });
 
 export type RobertaFigures = v.InferOutput<typeof figuresSchema>;
-/** A size, and its figures. */
+/** A size and its measurements. */
 export type Sized = v.InferOutput<typeof sizedSchema>;
 
 export const titles = { base: "RoBERTa-base", "large-2": "RoBERTa-large, 2 layers" };

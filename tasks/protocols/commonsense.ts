@@ -1,11 +1,12 @@
 /**
  * Multiple choice at RoBERTa's scale, on LLM-Adapters' commonsense data sets.
  *
- * The BoRA paper's commonsense settings (learning rate 1e-4, 100 warm-up steps, one epoch of all data sets together) are
- * for LLaMA-3-8B and its like, which write the answer. An encoder that scores the options is another experiment: it keeps
- * the paper's q, k and v and its warm-up here, and takes r, b, dropout, learning rates and seeds from the protocol on GLUE.
- * Batch 16 and length 256 are LLM-Adapters' (Hu et al. 2023, finetune.py) and so are 3 epochs; data sets of fewer than
- * 10,000 examples take 10, the most that RoBERTa's authors fine-tune for (Liu et al. 2019, appendix C).
+ * The BoRA paper's commonsense settings (learning rate 1e-4, 100 warm-up steps, one epoch over all data sets
+ * together) are for models like LLaMA-3-8B, which generate the answer. An encoder that scores the options is
+ * a different experiment. It keeps the paper's q, k and v and its warm-up, and takes r, b, dropout, learning
+ * rates and seeds from the GLUE protocol. Batch 16, length 256 and 3 epochs are LLM-Adapters' (Hu et al.
+ * 2023, finetune.py). Data sets with fewer than 10,000 examples get 10 epochs, the most that RoBERTa's
+ * authors fine-tune for (Liu et al. 2019, appendix C).
  */
 
 import { glueProtocol } from "./glue.ts";

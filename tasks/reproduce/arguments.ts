@@ -1,4 +1,4 @@
-/** The command line of `deno task reproduce`: its help, and what is read of it. */
+/** The command line of `deno task reproduce`: its help and its parser. */
 
 import { parseArgs } from "node:util";
 import { families, tasks } from "../../lib/data/registry.ts";
@@ -14,31 +14,31 @@ export const help = `deno task reproduce [table…] [options]
 Tables (default: ${tables[0].name}):
 ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 
-  --profile NAME   smoke (seconds), default (first-table: ≤ 10 minutes on 2 cores), full (hours);
-                   glue and commonsense also have paper: the published protocol on all of the data
-  --model SOURCE   an encoder of Hugging Face's, by folder or hub id, in place of the embedded one
-  --data DIR       the folder of the data sets that glue and commonsense read
-  --task NAME      only this task (repeatable): ${tasks.map(({ name }) => name).join(", ")}
+  --profile NAME   how much to run: smoke (seconds), default (first-table: ≤ 10 minutes on 2 cores), full (hours);
+                   glue and commonsense also have paper: the published protocol on all data
+  --model SOURCE   use this encoder instead of the embedded one: a folder, or an id of the Hugging Face hub
+  --data DIR       folder with the data sets for glue and commonsense
+  --task NAME      run only this task (repeatable): ${tasks.map(({ name }) => name).join(", ")}
                    with --data: ${families.flatMap(({ tasks }) => tasks).join(", ")}
-  --method NAME    only the rows of this label or method (repeatable); --list prints the labels
-  --r R            every row at this rank, at its own α/r and learning rate (repeatable)
-  --b B            every row that has blocks at this number of them, or auto (repeatable)
-  --seeds N        seeds 0 … N−1 instead of the profile's
-  --shard I/N      only the I-th of N parts of the cells, for N machines, each with its own --out, which deno task report
-                   merges; or one after the other into one --out, with --resume
-  --out DIR        where to write (default: results, whose files are the default profile's; results/NAME of another one)
-  --resume         keep the finished cells of DIR's files, go on with the one that was stopped, and run the rest
-  --checkpoint-every N  steps from one checkpoint of the running cell to the next (default: 50): what a stop can cost
-  --autotune       time the kernels of the products for 10 seconds at most and take the fastest, which are kept in the user's
-                   cache folder; changes no bit of the results
-  --recompute      keep only each layer's input until the backward pass and compute the rest again: less memory, the same bits
-  --tune           try the learning-rate grid on a held-out part of train and print the choice
+  --method NAME    run only the rows with this label or method (repeatable); --list prints the labels
+  --r R            run every row at this rank, with its own α/r and learning rate (repeatable)
+  --b B            run every row that has blocks with this number of blocks, or auto (repeatable)
+  --seeds N        use seeds 0 … N−1 instead of the profile's
+  --shard I/N      run only the I-th of N parts of the cells: on N machines, each with its own --out, merged by deno task
+                   report; or one after the other into the same --out, with --resume
+  --out DIR        where to write (default: results for the default profile, results/NAME for profile NAME)
+  --resume         keep the finished cells in DIR, resume the one that was stopped, and run the rest
+  --checkpoint-every N  steps between checkpoints of the running cell, the most that a stop can lose (default: 50)
+  --autotune       time the kernels of the matrix products for at most 10 seconds and use the fastest; the choice is stored in
+                   the user's cache folder and does not change any bit of the results
+  --recompute      gradient checkpointing: keep only each layer's input and compute the rest again: less memory, the same bits
+  --tune           try a grid of learning rates on a held-out part of train, and print the best
   --list           print the cells and stop
-  --estimate       print with each cell its steps, FLOPs, memory and hours, and what does not fit, and stop; wants neither
-                   weights nor data: --model may be an id such as roberta-base, --data may be left out
-  --rate TFLOPS    the GPU's, for --estimate's hours (default: a product's, measured here)
-  --memory GIB     the GPU's, for --estimate (default: the host's, of a software driver)
-  --json           the estimates as JSON
+  --estimate       print each cell's steps, FLOPs, memory and hours, and what does not fit, and stop. Needs neither weights
+                   nor data: --model may be an id such as roberta-base, and --data may be left out
+  --rate TFLOPS    the GPU's speed for --estimate's hours (default: measured here with a matrix product)
+  --memory GIB     the GPU's memory for --estimate (default: for a software driver the host's free memory)
+  --json           print the estimates as JSON
   --help           this text
 `;
 
@@ -69,10 +69,10 @@ const options = {
 const parse = () => parseArgs({ args: Deno.args, allowPositionals: true, options });
 type Values = ReturnType<typeof parse>["values"];
 
-/** What is asked for: the options by name, and the tables, each once. */
+/** The parsed command line: the options by name, and the tables, each once. */
 export type Arguments = Values & { readonly out: string; readonly tables: readonly (Table | Study)[] };
 
-/** The command line's arguments. Throws an Error that says which of them is a mistake, and what there is. */
+/** Parses the command line. Throws an Error that names the mistake and what is allowed. */
 export function readArguments(): Arguments {
   const { values, positionals } = parse();
   const names = positionals.length > 0 ? new Set(positionals) : [tables[0].name];
@@ -92,7 +92,7 @@ function checkNumbers(values: Values): void {
   }
 }
 
-/** What is done instead of running the cells, and the options that only one of these has. */
+/** Checks the options that replace running the cells, and the options that belong to only one of them. */
 function checkModes(values: Values): void {
   const shown = (["list", "estimate"] as const).find((name) => values[name]);
   if (shown && values.tune) {
@@ -111,7 +111,7 @@ function checkMethods({ method: names = [] }: Values, chosen: readonly (Table | 
   }
 }
 
-/** Where a profile's results go: a quick look must not replace the tables that the repository holds. */
+/** The folder for a profile's results. A quick run must not replace the tables in the repository. */
 function folderOf(profile: string): string {
   return profile === "default" ? "results" : `results/${profile}`;
 }

@@ -1,4 +1,4 @@
-/** Runs the cells of one table that are asked for, one after the other, so that a run that is stopped can go on. */
+/** Runs the selected cells of one table one after the other, so that a stopped run can be resumed. */
 
 import { existsSync } from "node:fs";
 import type { Split } from "../../lib/data/task.ts";
@@ -16,7 +16,7 @@ import type { Profile, Row, Table } from "../tables/table.ts";
 import { Ticker } from "../ticker.ts";
 import { trainingOf } from "../training.ts";
 
-/** The cells of an earlier run, or none where there was no run. */
+/** The cells of an earlier run; empty if there was none. */
 export async function finishedCells(path: string): Promise<Cell[]> {
   try {
     return await readCells(path);
@@ -27,8 +27,8 @@ export async function finishedCells(path: string): Promise<Cell[]> {
 }
 
 /**
- * Removes the checkpoint that no cell goes on from: any without `--resume`, else a finished cell's, left where a run was stopped
- * between writing the cell and removing it.
+ * Removes a checkpoint that no cell will resume from: any checkpoint without `--resume`, otherwise that of a
+ * finished cell, which remains if a run was stopped between writing the cell and removing it.
  */
 async function removeSpent(checkpoint: string, resume: boolean, done: readonly Cell[]): Promise<void> {
   if (!existsSync(checkpoint)) return;
@@ -39,7 +39,7 @@ async function removeSpent(checkpoint: string, resume: boolean, done: readonly C
   if (!resume || await isSpent()) await Deno.remove(checkpoint);
 }
 
-/** Ends the process with a line that says how to go on, until disposed of. */
+/** On a signal, ends the process and prints how to resume, until disposed of. */
 function exitOnSignal(checkpoint: string): Disposable {
   const signals = { SIGINT: 130, SIGTERM: 143 } as const;
   const listeners = new DisposableStack();
@@ -56,21 +56,24 @@ function exitOnSignal(checkpoint: string): Disposable {
   return listeners;
 }
 
-/** The options of the row's method on the model, defaults and all. Throws what `attach` throws. */
+/** The options of the row's method on the model, including defaults. Throws what `attach` throws. */
 function optionsOn(model: Encoder, row: Row): Cell["options"] {
   return { ...adapterOf(model, row).options } as Cell["options"];
 }
 
-/** A cell that is ready to be run. */
+/** A cell that is ready to run. */
 interface ReadyJob extends Job {
   readonly split: Split;
-  /** Of the cell it comes to. */
+  /** The key of its cell. */
   readonly key: string;
-  /** On the terminal. */
+  /** Its name on the terminal. */
   readonly name: string;
 }
 
-/** The planned jobs with their data and keys. Throws, before any is run, where one of them cannot be: a b that does not divide. */
+/**
+ * Prepares the planned jobs with their data and keys. Throws, before any job runs, if one is impossible, such
+ * as a b that does not divide.
+ */
 async function readyJobs(
   run: Run,
   table: Table,
@@ -102,11 +105,11 @@ async function readyJobs(
   });
 }
 
-/** Throws when an earlier run's cells were made in another way: a row must not average the two. */
+/** Throws if an earlier run's cells were made with different settings: a row must not average the two. */
 function refuseForeign(done: readonly Cell[], run: Run, table: Table, jobs: readonly ReadyJob[]): void {
   for (const cell of done) {
     const row = table.rows.find(({ label }) => label === cell.label);
-    // Another --r or --b than now.
+    // Made with another --r or --b.
     if (!row && table.rows.some(({ method }) => method === cell.method)) continue;
     if (!row) {
       throw new Error(`${table.name}.json holds "${cell.label}", which is no row of it: move the file away`);
@@ -117,7 +120,7 @@ function refuseForeign(done: readonly Cell[], run: Run, table: Table, jobs: read
     const own = settingsText({
       profile: run.profileName,
       model: run.model.name,
-      // A task that is not run again keeps what it had.
+      // A task that is not run again keeps its learning rate.
       learningRate: ofTask.find((job) => job.row === row)?.training.learningRate ?? cell.learningRate,
       options: optionsOn(run.model, row),
       target: [...row.target ?? defaultTarget],
@@ -132,17 +135,20 @@ function refuseForeign(done: readonly Cell[], run: Run, table: Table, jobs: read
   }
 }
 
-/** Where a table's cells are written, and how. */
+/** Where and how a table's cells are written. */
 export interface RunFiles {
-  /** The folder. */
+  /** The output folder. */
   readonly out: string;
-  /** Whether an earlier run's checkpoint and log are gone on with. */
+  /** Whether to continue from an earlier run's checkpoint and log. */
   readonly resume: boolean;
-  /** Steps from one checkpoint to the next. */
+  /** Steps between checkpoints. */
   readonly every: number;
 }
 
-/** Runs the cells that `done` does not hold, writing every finished cell at once and checkpoints of the running one. */
+/**
+ * Runs the cells that are not in `done`. Writes every finished cell at once, and checkpoints of the running
+ * one.
+ */
 export async function runCells(
   run: Run,
   table: Table,
@@ -176,7 +182,7 @@ export async function runCells(
     );
     cells = inOrder([...cells.filter((other) => other !== known), cell], table);
     await writeCells(`${path}.json`, cells);
-    // Not before the cell is written: a stop between the two leaves what `removeSpent` removes.
+    // Removed only after the cell is written. If the run stops in between, `removeSpent` removes it.
     if (!known) await Deno.remove(checkpoint);
     ticker.step(i + 1, name);
     ticker.cell(name, resultText(cell));

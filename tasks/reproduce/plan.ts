@@ -1,4 +1,4 @@
-/** What `deno task reproduce` does with one table. */
+/** Plans what `deno task reproduce` does with one table. */
 
 import { existsSync } from "node:fs";
 import type { Cell } from "../../lib/report/schema.ts";
@@ -16,14 +16,14 @@ import { finishedCells, runCells } from "./cells_run.ts";
 /** A table as the command line asks for it. */
 export interface Plan {
   list(): void;
-  /** What is to be estimated. Throws a UsageError where it is not made of cells. */
+  /** What to estimate. Throws a UsageError if it is not made of cells. */
   asked(): AskedTable;
-  /** Reads what an earlier run left, before anything is run. */
+  /** Reads the results of an earlier run, before anything runs. */
   prepare(): Promise<void>;
   run(run: Run): Promise<void>;
 }
 
-/** The plan of a table, or of a study. Throws a UsageError for what it cannot be asked for. */
+/** The plan of a table or a study. Throws a UsageError for options that it does not support. */
 export function planOf(table: Table | Study, values: Arguments): Plan {
   return isStudy(table) ? planOfStudy(table, values) : planOfTable(table, values);
 }
@@ -32,7 +32,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   const { table, profile } = asUsage(() =>
     atSizes({ table: asked, profile: profileOf(asked, values) }, values)
   );
-  // An estimate does without the files.
+  // An estimate does not need the files.
   const data = values.data ?? (values.estimate ? "" : undefined);
   const tasks = asUsage(() => tasksOf(table, profile, data));
   const shard = shardOf(values);

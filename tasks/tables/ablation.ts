@@ -1,4 +1,7 @@
-/** What Exp and Norm are worth: BoRA without either (the paper's ablation), and the bounds σ may start from. */
+/**
+ * The effect of Exp and Norm: BoRA without either (the paper's ablation), and with other bounds for σ's
+ * initial values.
+ */
 
 import { barChart } from "../../lib/report/chart.ts";
 import { agreement, verdict } from "../../lib/report/comparison.ts";

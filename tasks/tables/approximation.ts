@@ -1,7 +1,7 @@
 /**
- * Expressiveness without the noise of fine-tuning: each method fitted to one update ΔW* by gradient descent on
- * ‖ΔW − ΔW*‖²_F. ΔW* is what full fine-tuning made of a weight, and a random full-rank matrix of the same norm. The limit
- * is the truncated SVD of the same number of parameters.
+ * Expressiveness without the noise of fine-tuning: each method is fitted to one update ΔW* by gradient
+ * descent on ‖ΔW − ΔW*‖²_F. ΔW* is the update of a weight in full fine-tuning, or a random full-rank matrix
+ * of the same norm. The limit is the truncated SVD with the same number of parameters.
  */
 
 import { attachSystem, type System } from "../../lib/adapters/systems.ts";
@@ -54,7 +54,7 @@ interface Goal {
   readonly values: Float64Array;
 }
 
-/** What full fine-tuning makes of the layer, and a random matrix of the same norm. */
+/** Full fine-tuning's update of the layer, and a random matrix of the same norm. */
 async function goalsOf(run: Run, examples: number): Promise<Goal[]> {
   const { gpu, model, frozen } = run;
   const task = taskByName("supersense");

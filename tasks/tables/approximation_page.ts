@@ -1,4 +1,4 @@
-/** The fits of the study `approximation`, and the page of them. */
+/** The fits of the study `approximation`, and their page. */
 
 import * as v from "npm:valibot@1.5.0";
 import { svdOptimum } from "../../lib/analysis/spectrum.ts";
@@ -10,7 +10,7 @@ import { environmentSchema } from "../../lib/report/schema.ts";
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
 
-/** One fit: the best of the learning rates. */
+/** One fit, at the best of the learning rates. */
 const fitSchema = v.object({
   /** Name of the goal. */
   goal: v.string(),
@@ -24,7 +24,7 @@ const fitSchema = v.object({
 /** An update that the methods are fitted to. */
 const goalSchema = v.object({
   name: v.string(),
-  /** In the chart's file name. */
+  /** Used in the chart's file name. */
   slug: v.pipe(v.string(), v.regex(/^[a-z-]+$/)),
   singularValues: v.array(finite),
   effectiveRank: count,
@@ -36,11 +36,11 @@ const approximationSchema = v.object({
   table: v.literal("approximation"),
   profile: v.string(),
   environment: environmentSchema,
-  /** The weight that is updated, [size, size]. */
+  /** The updated weight, [size, size]. */
   layer: v.string(),
   size: count,
   steps: count,
-  /** That full fine-tuning, whose update is a goal, had. */
+  /** Training examples of the full fine-tuning whose update is a goal. */
   examples: count,
   learningRates: v.array(finite),
   goals: v.array(goalSchema),
@@ -55,7 +55,7 @@ export const title = "Fitting one update: expressiveness by parameters";
 
 const chartEnd = ({ slug }: Goal) => `-${slug}.svg` as const;
 
-/** The relative error of the truncated SVD of at most so many parameters. */
+/** The relative error of the truncated SVD with at most this many parameters. */
 function optimumOf(goal: Goal, size: number) {
   const singularValues = Float64Array.from(goal.singularValues);
   return (parameters: number) => svdOptimum(singularValues, size, size, parameters).error;
@@ -95,7 +95,7 @@ function chartOf(record: Approximation, goal: Goal): Promise<string> {
   return scatterChart(`Fitting ${goal.name}`, axes, points, curve);
 }
 
-/** BoRA against LoRA and GraLoRA where their numbers of parameters are nearest. */
+/** Compares BoRA with LoRA and GraLoRA at their closest numbers of parameters. */
 function findingOf(record: Approximation): string {
   return record.goals.map((goal) => {
     const fits = fitsTo(record, goal);

@@ -1,4 +1,4 @@
-/** LLM-Adapters' commonsense data sets from the user's files (`--data`) as multiple choice. */
+/** LLM-Adapters' commonsense data sets, from the user's files (`--data`), as multiple choice. */
 
 import { llmAdapters } from "../../lib/data/llm_adapters.ts";
 import { commonsenseProtocol } from "../protocols/commonsense.ts";

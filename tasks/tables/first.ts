@@ -1,4 +1,6 @@
-/** The first table: the paper's main systems on the embedded suite; what `deno task reproduce` runs by itself. */
+/**
+ * The first table: the paper's main systems on the embedded suite. `deno task reproduce` runs it by default.
+ */
 
 import { firstSystems } from "../../lib/adapters/systems.ts";
 import { tasks } from "../../lib/data/registry.ts";

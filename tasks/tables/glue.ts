@@ -1,4 +1,4 @@
-/** GLUE's tasks from the user's files (`--data`). */
+/** GLUE's tasks, from the user's files (`--data`). */
 
 import { glueProtocol } from "../protocols/glue.ts";
 import { userDataTable } from "./user_data.ts";

@@ -1,4 +1,4 @@
-/** Granularity: BoRA against LoRA on one projection, several, or every linear layer. */
+/** Granularity: BoRA compared with LoRA on one projection, on several, or on every linear layer. */
 
 import { barChart } from "../../lib/report/chart.ts";
 import { agreement, verdict } from "../../lib/report/comparison.ts";

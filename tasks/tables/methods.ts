@@ -1,4 +1,4 @@
-/** Every method at r = 8, and those whose size can be chosen again at BoRA's number of trainable parameters. */
+/** Every method at r = 8, and methods with a free size also at BoRA's number of trainable parameters. */
 
 import { parameterChart } from "../../lib/report/chart.ts";
 import type { Cell } from "../../lib/report/schema.ts";
@@ -7,12 +7,13 @@ import { meanScore } from "../../lib/report/scores.ts";
 import { analysisProfiles } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
-/** s = α/r = 2 wherever a method has an α; VeRA and RandLoRA keep PEFT's own defaults. */
+/** s = α/r = 2 for all methods with an α; VeRA and RandLoRA keep PEFT's defaults. */
 const atRank: readonly Row[] = [
   { label: "Head only", method: "Head only", options: {} },
   { label: "Full fine-tuning", method: "Full fine-tuning", options: {} },
   { label: "LoRA r 8", method: "LoRA", options: { r: 8, alpha: 16 } },
-  // At initialisation BoRA's V is about 2.6 times as large as LoRA's A x: this row asks whether that is all there is to it.
+  // At initialisation BoRA's V is about 2.6 times as large as LoRA's A x. This row tests whether that alone
+  // explains BoRA.
   { label: "LoRA r 8, α × 2.6", method: "LoRA", options: { r: 8, alpha: 41.6 } },
   { label: "rsLoRA r 8", method: "rsLoRA", options: { r: 8, alpha: 16 } },
   { label: "DoRA r 8", method: "DoRA", options: { r: 8, alpha: 16 } },
@@ -31,7 +32,7 @@ const atRank: readonly Row[] = [
   { label: "BoRA dense Σ r 8 b 16", method: "BoRA dense Σ", options: { r: 8, alpha: 16, blocks: 16 } },
 ];
 
-/** As near to BoRA's 32,768 parameters (query and value of USE-lite) as each method's sizes allow. */
+/** As close to BoRA's 32,768 parameters (query and value of USE-lite) as each method's sizes allow. */
 const atParameters: readonly Row[] = [
   { label: "LoRA r 11", tunedAs: "LoRA r 8", method: "LoRA", options: { r: 11, alpha: 22 } },
   { label: "DoRA r 10", tunedAs: "DoRA r 8", method: "DoRA", options: { r: 10, alpha: 20 } },
@@ -106,7 +107,7 @@ export const methodsTable: Table = {
   ],
 };
 
-/** Who came first, and BoRA against LoRA. */
+/** The best method, and BoRA compared with LoRA. */
 function bestSentence(cells: readonly Cell[]): string {
   const score = (label: string) => meanScore(cells, label) ?? NaN;
   const labels = [...new Set(cells.map(({ label }) => label))].filter((label) => score(label) >= 0)

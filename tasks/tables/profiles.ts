@@ -1,4 +1,4 @@
-/** The profiles that the analyses share: one task of short texts, so that every row runs with several seeds. */
+/** Profiles that the analyses share: one task with short texts, so that every row runs with several seeds. */
 
 import type { Profile } from "./table.ts";
 

@@ -9,7 +9,7 @@ import type { Table } from "./table.ts";
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Mean over seeds and layers of what `of` says of a spectrum. */
+/** The mean of `of` over the spectra of all seeds and layers. */
 function meanOver(
   cells: readonly Cell[],
   label: string,
@@ -25,13 +25,13 @@ function widthOf(cells: readonly Cell[]): number {
   );
 }
 
-/** The rank that the method's form allows the largest adapted layer. */
+/** The largest rank that the method allows for the largest adapted layer. */
 function boundOf({ options }: Cell, width: number): number {
   const [r, b] = [Number(options.r ?? width), Number(options.blocks ?? 1)];
   return rankBound({ m: width, n: width, r, b });
 }
 
-/** Singular values above rounding in the largest layers, at most over seeds and layers. */
+/** The number of singular values above rounding in the largest layers; the maximum over seeds and layers. */
 function reachedOf(cells: readonly Cell[], label: string): number {
   const width = widthOf(cells);
   const wide = cells.filter((cell) => cell.label === label).flatMap((cell) => cell.spectra ?? [])

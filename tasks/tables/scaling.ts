@@ -1,4 +1,7 @@
-/** Scaling: BoRA's score as blocks and rank grow. b = 1 is LoRA with a learned scale for each rank. */
+/**
+ * Scaling: BoRA's score over the number of blocks and the rank. b = 1 is LoRA with a learned scale for each
+ * rank.
+ */
 
 import { curveChart } from "../../lib/report/chart.ts";
 import { agreement, verdict } from "../../lib/report/comparison.ts";
@@ -8,7 +11,7 @@ import { analysisProfiles } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
 const ranks = [1, 2, 4, 8, 16];
-/** "auto" would be 16 once more: the largest common divisor ≤ ⌊√n⌋ of 256 and of 512. */
+/** "auto" would be 16 again: the largest common divisor ≤ ⌊√n⌋ of 256 and 512. */
 const blockCounts = [1, 2, 4, 8, 16];
 
 const loraRows: readonly Row[] = ranks.map((r) => ({
@@ -26,7 +29,7 @@ const boraRows: readonly Row[] = ranks.flatMap((r) =>
   }))
 );
 
-/** Rows r, columns b, mean score in percent. */
+/** A grid of mean scores in percent, with r in rows and b in columns. */
 function grid(cells: readonly Cell[]): string {
   const score = (label: string) => meanScore(cells, label)?.toFixed(1) ?? "–";
   const lines = ranks.map((r) =>

@@ -1,4 +1,7 @@
-/** What a table of `deno task reproduce` is. To add one: a file here that exports a `Table`, and a line in `registry.ts`. */
+/**
+ * Defines what a table of `deno task reproduce` is. To add one: a file here that exports a `Table`, and a
+ * line in `registry.ts`.
+ */
 
 import type { System } from "../../lib/adapters/systems.ts";
 import type { Page } from "../../lib/report/page.ts";
@@ -6,25 +9,31 @@ import type { Cell } from "../../lib/report/schema.ts";
 import type { Protocol } from "../protocols/protocol.ts";
 import type { Run } from "../run_cell.ts";
 
-/** A row: a system, where it goes, and whose tuned learning rate it takes (its own label's by default). */
+/**
+ * A row: a system, its target modules, and the label of the row whose tuned learning rate it uses (by default
+ * its own).
+ */
 export interface Row extends System {
   readonly target?: readonly string[];
   readonly tunedAs?: string;
 }
 
-/** How much of each task a profile uses. */
+/** How a profile trains: which tasks, how much of them, and for how long. */
 export interface Profile {
   readonly tasks: readonly string[];
   readonly train: number;
   readonly dev: number;
-  /** Epochs of every task, at the embedded suite's batch and tuned rates; or a published protocol, which says all of these. */
+  /**
+   * The number of epochs for every task, with the embedded suite's batch size and tuned learning rates; or a
+   * published protocol, which sets all of these.
+   */
   readonly training: number | Protocol;
   readonly seeds: number;
-  /** Labels of the rows it runs; default all. */
+  /** Labels of the rows to run. Default: all. */
   readonly rows?: readonly string[];
 }
 
-/** A chart: the end of its file's name, and a Vega-Lite specification. */
+/** A chart: the end of its file name, and a Vega-Lite specification. */
 export interface Chart {
   readonly name: string;
   readonly caption: string;
@@ -33,21 +42,24 @@ export interface Chart {
 
 /** A table of fine-tuned cells. */
 export interface Table {
-  /** On the command line and in file names. */
+  /** Its name on the command line and in file names. */
   readonly name: string;
   readonly title: string;
   readonly rows: readonly Row[];
-  /** The row that others are tested against, seed by seed. */
+  /** The row that the others are tested against, seed by seed. */
   readonly reference: string;
   readonly profiles: Readonly<Record<string, Profile>>;
-  /** Where its tasks are the user's (`--data`) and not the embedded suite's: what folder is wanted, and what they are. */
+  /**
+   * Set if its tasks are the user's (`--data`) and not the embedded suite's: the folder that is needed, and a
+   * description.
+   */
   readonly data?: { readonly folder: string; readonly setting: string };
-  /** What the paper found, and what these cells say of it. */
+  /** The paper's finding, and what these cells say about it. */
   readonly finding?: { readonly paper: string; here(cells: readonly Cell[]): string };
   /** Sections between the scores and the costs. */
   sections?(cells: readonly Cell[]): readonly string[];
   charts(cells: readonly Cell[]): readonly Chart[];
-  /** Whether the singular values of every ΔW are computed after training. */
+  /** Whether to compute the singular values of every ΔW after training. */
   readonly spectra?: boolean;
 }
 
@@ -55,10 +67,10 @@ export interface Table {
 export interface Study {
   readonly name: string;
   readonly title: string;
-  /** Profiles it knows. */
+  /** The names of its profiles. */
   readonly profiles: readonly string[];
-  /** Of its record. */
+  /** The page of its record. */
   readonly page: Page;
-  /** Runs it and writes its files into `out`. */
+  /** Runs the study and writes its files into `out`. */
   run(run: Run, out: string): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** What the tables on the user's data sets share: the paper's main systems, and what is said of them. */
+/** What the tables on the user's data sets share: the paper's main systems, and their description. */
 
 import { firstSystems } from "../../lib/adapters/systems.ts";
 import { parameterChart } from "../../lib/report/chart.ts";
@@ -7,7 +7,7 @@ import type { Profile, Table } from "./table.ts";
 
 const labels = ["Head only", "LoRA r 8", "MELoRA r 8 b 16", "BoRA r 8 b 16"];
 
-/** A table of the main systems on the tasks of one family. `profiles` say how much of each. */
+/** A table of the main systems on one family of tasks. `profiles` set how much of each task is used. */
 export function userDataTable(
   { name, title, data, paper, target, profiles }: {
     readonly name: string;

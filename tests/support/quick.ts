@@ -4,6 +4,8 @@
  * everything that is computed.
  */
 
+import { parseArgs } from "node:util";
+import { asUsage, runCommand } from "../../tasks/usage.ts";
 import { reachedFrom, textOf } from "./modules.ts";
 
 const names = [...Deno.readDirSync(new URL("..", import.meta.url))].map(({ name }) => name);
@@ -13,14 +15,16 @@ const startsProcesses = (file: string) =>
     /^(tests|tasks)\//.test(module) && textOf(module).includes("Deno.Command(")
   );
 
-const { code } = await new Deno.Command(Deno.execPath(), {
-  args: [
-    "test",
-    "--allow-all",
-    "--preload=tasks/quiet_driver.ts",
-    ...files.filter((file) => !startsProcesses(file)),
-    ...Deno.args,
-  ],
-  cwd: new URL("../..", import.meta.url),
-}).spawn().status;
-Deno.exit(code);
+await runCommand(async () => {
+  asUsage(() => parseArgs({ options: {} }));
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "test",
+      "--allow-all",
+      "--preload=tasks/quiet_driver.ts",
+      ...files.filter((file) => !startsProcesses(file)),
+    ],
+    cwd: new URL("../..", import.meta.url),
+  }).spawn().status;
+  Deno.exitCode = code;
+});

@@ -15,11 +15,17 @@ export interface CompileOptions {
   readonly weights: (name: string) => BufferView;
   /** Where to write these tensors instead of a planned slot. */
   readonly destinations?: ReadonlyMap<Tensor, BufferView>;
-  /** @internal Calls to run after the graph's own, such as the optimizer's; they may name tensors' views. */
+  /**
+   * @internal Calls to run after the graph's own, such as the optimizer's; `view` gives the buffer of any
+   * tensor.
+   */
   readonly epilogue?: (view: (tensor: Tensor) => BufferView) => readonly Call[];
-  /** @internal Buffers that several programs share, largest first use wins; else the program allocates its own. */
+  /**
+   * @internal Buffers shared by several programs, the largest of which is compiled first. By default the
+   * program allocates its own.
+   */
   readonly arena?: Arena;
-  /** One buffer a tensor (debugging). */
+  /** Gives every tensor its own buffer, for debugging. */
   readonly noReuse?: boolean;
 }
 
@@ -31,8 +37,8 @@ export class Arena implements Disposable {
   constructor(private readonly gpu: Gpu) {}
 
   /**
-   * Buffers at least as large as asked. A slot that must grow is replaced; programs already built keep the old
-   * buffer, so build the largest program first.
+   * Buffers of at least the sizes asked for. A slot that must grow gets a new buffer and programs already
+   * built keep the old one, so build the largest program first.
    */
   take(slotBytes: readonly number[]): GPUBuffer[] {
     const order = slotBytes.map((_, i) => i).sort((a, b) => slotBytes[b] - slotBytes[a]);
@@ -55,7 +61,7 @@ export class Arena implements Disposable {
 
 /** A compiled graph. */
 export interface CompiledGraph extends Disposable {
-  /** What is replayed. */
+  /** The recorded dispatches. */
   readonly program: Program;
   /** @internal Where every tensor lies. */
   readonly plan: Plan;
@@ -70,7 +76,7 @@ export interface CompiledGraph extends Disposable {
 }
 
 /**
- * Compiles the computation of `outputs`. Throws what planning, allocation and compilation throw.
+ * Compiles the computation of `outputs`. Throws the errors of planning, allocation and shader compilation.
  *
  * @example
  * ```ts

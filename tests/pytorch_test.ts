@@ -59,8 +59,8 @@ async function trainerFor(method: string, steps: Steps): Promise<Trainer> {
 }
 
 /**
- * Checks the first step's gradients. The gradient of a key's bias is 0, because softmax does not depend on it;
- * in float32 it is rounding noise below 1e-8.
+ * Checks the first step's gradients. The gradient of a key's bias is 0, because softmax does not depend on
+ * it; in float32 it is rounding noise below 1e-8.
  */
 async function checkGradients({ trainable }: Trainer, expected: Tensors): Promise<void> {
   const gpu = await testGpu();

@@ -28,8 +28,9 @@ async function exampleFolder(readme: string, host: string): Promise<string> {
 }
 
 /**
- * Makes a Deno cache with this process's npm packages, through a link, and no remote modules: those are cached by
- * host and port, and the port changes every time. Returns the packages' real path, which permissions refer to.
+ * Makes a Deno cache with this process's npm packages, through a link, and no remote modules: those are
+ * cached by host and port, and the port changes every time. Returns the packages' real path, which
+ * permissions refer to.
  */
 async function linkPackages(cache: string): Promise<string> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();

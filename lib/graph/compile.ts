@@ -11,7 +11,7 @@ import { dumpPlan, type Plan, plan } from "./plan.ts";
 export interface CompileOptions {
   /** For labels and errors, such as `train 32×16`. */
   readonly label: string;
-  /** Where each weight lies, by name. */
+  /** The buffer of each weight, by name. */
   readonly weights: (name: string) => BufferView;
   /** Where to write these tensors instead of a planned slot. */
   readonly destinations?: ReadonlyMap<Tensor, BufferView>;
@@ -63,11 +63,11 @@ export class Arena implements Disposable {
 export interface CompiledGraph extends Disposable {
   /** The recorded dispatches. */
   readonly program: Program;
-  /** @internal Where every tensor lies. */
+  /** @internal The nodes in order, and the slot of every tensor. */
   readonly plan: Plan;
   /** Buffers of the graph's inputs, by name; write them before a replay. */
   readonly inputs: ReadonlyMap<string, BufferView>;
-  /** Where a tensor lies after a run: any output, or any tensor with `noReuse`. */
+  /** The buffer that holds a tensor after a run: any output, or any tensor with `noReuse`. */
   view(tensor: Tensor): BufferView;
   /** The planned program as text. */
   dump(): string;

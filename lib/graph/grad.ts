@@ -20,8 +20,9 @@ export function layerOfPath(path: string): string | undefined {
 }
 
 /**
- * ∂(Σ losses)/∂w for each of `targets`. A loss is the scalar output of an op that seeds its own derivative. Nothing is built
- * for tensors that no target feeds, so frozen weights and all that lies below the first adapter cost nothing.
+ * ∂(Σ losses)/∂w for each of `targets`. A loss is the scalar output of an op that seeds its own derivative.
+ * No ops are built for tensors that no target feeds, so frozen weights and everything below the first adapter
+ * cost nothing.
  * @throws Error for a loss that is not a scalar, an op without a derivative, or a target the losses do not depend on.
  *
  * @example

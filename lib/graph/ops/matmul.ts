@@ -35,8 +35,8 @@ const whole = { a: "columns", b: "columns", out: "columns" } as const;
 /**
  * `activation(scale · op(a)·op(b) + bias) + residual` for row-major matrices, where op transposes if the
  * options say so. With `blocks = b`, these are b independent products of the blocks of a and b, written to
- * the blocks of the output. BoRA's U_k = x_k A_kᵀ is `{ transposeB, blocks, splits: { a: "columns", b:
- * "columns", out: "columns" } }`.
+ * the blocks of the output. BoRA's U_k = x_k A_kᵀ is
+ * `{ transposeB, blocks, splits: { a: "columns", b: "columns", out: "columns" } }`.
  * @throws Error naming both shapes when they do not fit, or the number of blocks when it does not divide
  * them.
  */

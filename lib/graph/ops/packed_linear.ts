@@ -24,8 +24,8 @@ interface Attrs {
 }
 
 /**
- * `y = x Wᵀ + bias + residual` for a packed W [m, n], both multiples of 4. W has no gradient; x, bias and
- * residual have.
+ * `y = x Wᵀ + bias + residual` for a packed W [m, n], both multiples of 4. x, bias and residual have
+ * gradients, W has none.
  */
 export function packedLinear(
   x: Tensor,

@@ -15,7 +15,7 @@ import {
 } from "./product_kernels.ts";
 import { nativeF16, packings, type Problem, readsAlong } from "./product_problem.ts";
 
-/** Extents of C up to which it counts as skinny, such as an adapter's rank, and gets tiles of its own. */
+/** Up to this many rows or columns (an adapter's rank), C counts as skinny and gets tiles of its own. */
 export const few = 16;
 
 /**

@@ -1,4 +1,4 @@
-/** What must hold for every method, and what ties BoRA to its relatives. */
+/** Properties that must hold for every method, and how BoRA relates to LoRA and MELoRA. */
 
 import assert from "node:assert/strict";
 import { type Adapter, attach, type AttachOptions } from "../lib/adapters/attach.ts";
@@ -39,7 +39,10 @@ const attachTiny = (method: Method, changes: object = {}) => attachPooled(model,
 const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 3 };
 const [examples, length] = [3, 7];
 
-/** The step's inputs and the model's, adapter's and head's weights; `fresh` leaves the adapter as it starts. */
+/**
+ * The inputs of the step and the weights of model, adapter and head; with `fresh` the adapter has its
+ * starting values.
+ */
 function valuesFor(adapter: Adapter, fresh: boolean): Values {
   const values: Values = new Map([
     ["ids", Float64Array.from({ length: examples * length }, (_, i) => (i * 5) % 11)],

@@ -1,4 +1,4 @@
-/** Fitting an update: what a method can express it reaches, what it cannot it does not. */
+/** Fitting an update: a method reaches what it can express and does not reach what it cannot. */
 
 import assert from "node:assert/strict";
 import { lora } from "../lib/adapters/lora.ts";

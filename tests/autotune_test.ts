@@ -1,4 +1,7 @@
-/** Every kernel a product may be computed with gives the default's bits, and the autotuner chooses among them as it says. */
+/**
+ * Every kernel that may compute a product gives the default's bits, and the autotuner chooses among them as
+ * documented.
+ */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
@@ -27,8 +30,8 @@ import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 const both = { a: "columns", b: "columns", out: "columns" } as const;
 
 /**
- * Products that between them have every kernel, and every family in every layout; with edges that fill no tile, and every way of
- * reading. All tiles in all layouts would take minutes to compile.
+ * Products that together cover every kernel, and every family in every layout, with edges that do not fill a
+ * tile and every way of reading. All tiles in all layouts would take minutes to compile.
  */
 const products: [string, number, number, number, MatmulOptions, RegExp][] = [
   ["NN", 68, 132, 20, {}, /workgroup 64|subgroup 16/],
@@ -62,7 +65,9 @@ for (const [name, m, n, k, options, which] of products) {
   });
 }
 
-/** Runs `out` with the default and those of its kernels, a GPU's among them, whose name fits `which`. */
+/**
+ * Runs `out` with the default and with those of its kernels, including a GPU's, whose name matches `which`.
+ */
 async function checkCandidates(out: Tensor, which: RegExp): Promise<void> {
   const gpu = await testGpu();
   const traits: DeviceTraits = { ...gpu.traits, software: false };
@@ -87,7 +92,10 @@ async function checkCandidates(out: Tensor, which: RegExp): Promise<void> {
 
 const count = 256;
 
-/** A kernel that writes `value` to each of `count` floats from `first` on, after going round a loop `rounds` times. */
+/**
+ * A kernel that writes `value` to each of `count` floats from `first` on, after a loop of `rounds`
+ * iterations.
+ */
 function writer(value: string, rounds = 0, first = 0): Kernel {
   const text = `struct Params {
   rounds: u32,
@@ -201,7 +209,7 @@ Deno.test("a kernel that is right in its first output and wrong in its second is
   assert.match(reports[0], /"wrong" is not used: value 0 of output 2 is 2, the default's is 1$/);
 });
 
-Deno.test("of a node with two outputs both are compared", async () => {
+Deno.test("both outputs of a node with two are compared", async () => {
   const graph = new Graph();
   const z = matmul(graph.weight("x", [68, 20], false), graph.weight("W", [132, 20], false), {
     transposeB: true,
@@ -215,7 +223,7 @@ Deno.test("of a node with two outputs both are compared", async () => {
   assert.ok(field.results.every((result) => written.includes(result)));
 });
 
-Deno.test("what is in the cache is not measured; other source or another bucket is", async () => {
+Deno.test("a cached choice is not measured again; other source or another bucket is", async () => {
   const first = await tuned({ slow, fast });
   assert.equal(first.fields, 1);
   const { cache } = first;
@@ -231,7 +239,7 @@ Deno.test("what is in the cache is not measured; other source or another bucket 
   }
 });
 
-Deno.test("the budget: what it does not reach keeps its default, and is not written down", async () => {
+Deno.test("the budget: choices that it does not reach keep their default and are not cached", async () => {
   const { choice, fields, cache } = await tuned({ slow, fast }, { seconds: 0 });
   assert.deepEqual([choice, fields], ["slow", 0]);
   const stopped = await tuned({ slow, fast }, { seconds: 1e-6, cache });
@@ -281,7 +289,7 @@ for (
   });
 }
 
-Deno.test("a cache that cannot be written costs a line", async () => {
+Deno.test("a cache that cannot be written is reported in one line", async () => {
   const { choice, reports } = await tuned({ slow, fast }, { cache: "/dev/null/kernels.json" });
   assert.equal(choice, "fast");
   assert.match(reports.join(), /^Autotuner: the choices hold for this run only: /);
@@ -334,7 +342,7 @@ Deno.test("a tuned program uses what was chosen, has the bits of one that is not
   assert.deepEqual(await runOnGpu(second, [out], values), plain);
   assert.deepEqual([...second.tuner!.choices], [...first.tuner!.choices]);
 
-  // Other choices than the tuner's, to see that they reach the program.
+  // Changes the cached choices, to see that they reach the program.
   const file = JSON.parse(await Deno.readTextFile(cache));
   const last = (bucket: string) =>
     [hidden, out].map(({ node }) => node.op!.variants!(node, first.traits)).find((v) => v.bucket === bucket)!
@@ -377,7 +385,7 @@ Deno.test("packed weights: no candidate is refused, the device's own f16 among t
     const { kernels } = contest;
     const native = kernels.filter(({ name }) => name.endsWith(", f16")).length;
     assert.equal(native, packing === "f16" && gpu.traits.f16 ? kernels.length / 2 : 0);
-    // Of each family one: compiling all of them takes long.
+    // One kernel per family: compiling all of them takes long.
     const names = kernels.map(({ name }) => name).filter((name) =>
       /^plain 4×4 in 8×16|workgroup 32/.test(name)
     );

@@ -1,4 +1,7 @@
-/** A base is known by the values of its weights: what is the same, what is told as a doubt, and what is refused. */
+/**
+ * A base model is identified by the values of its weights: which bases count as the same, as doubtful, and as
+ * different (refused).
+ */
 
 import assert from "node:assert/strict";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
@@ -51,14 +54,14 @@ async function saveOn(
   await saveAdapter(folder, model, adapter, weights);
 }
 
-/** What is told as the adapter in `folder` is loaded for `model`. */
+/** What is reported while the adapter in `folder` is loaded for `model`. */
 async function told(folder: string, model: Encoder): Promise<string[]> {
   const lines: string[] = [];
   await loadAdapter(folder, model, undefined, (line) => lines.push(line));
   return lines;
 }
 
-/** `model` with one value of a weight changed by the least that a float32 can be. */
+/** `model` with one value of a weight changed to the next float32. */
 function nudged(model: Encoder, name: string): Encoder {
   const { shape, data } = model.weights.get(name)!;
   const changed = data.slice();
@@ -123,7 +126,7 @@ async function rewrite(
   );
 }
 
-Deno.test("other values in the same form are refused on every way in, and no folder is left", () =>
+Deno.test("other values in the same form are refused wherever a base is loaded, and no folder is left", () =>
   withFolder(async (folder) => {
     const [base, adapter, merged] = ["bert", "adapter", "merged"].map((name) => `${folder}/${name}`);
     await writeCheckpoint(base, tinyBert);
@@ -150,7 +153,7 @@ Deno.test("other values in the same form are refused on every way in, and no fol
     await assert.rejects(() => told(adapter, model), oneWeight);
   }));
 
-Deno.test("another form of a model is a doubt that is told: F16 and BF16 of F32; the same values in F32 again are none", () =>
+Deno.test("another form of a model is reported as a doubt: F16 and BF16 of F32; the same values in F32 again are not", () =>
   withFolder(async (folder) => {
     const [base, adapter] = [`${folder}/base`, `${folder}/adapter`];
     await writeCheckpoint(base, tinyBert);
@@ -208,7 +211,7 @@ Deno.test("models that are made in memory are known in the same way, USE-lite am
     }
   }));
 
-Deno.test("a folder that does not say its base is loaded with a word about it, whatever the base's name", () =>
+Deno.test("a folder that does not identify its base is loaded with a notice, whatever the base's name", () =>
   withFolder(async (folder) => {
     const model = tinyEncoder();
     await saveOn(model, folder);
@@ -243,7 +246,7 @@ Deno.test("a folder that does not say its base is loaded with a word about it, w
     }
   }));
 
-Deno.test("weights that the adapter brings with it may be any of the base's", () =>
+Deno.test("weights that the adapter itself replaces may differ in the base", () =>
   withFolder(async (folder) => {
     await writeCheckpoint(folder, tinyBert);
     const model = await loadEncoder(folder);
@@ -256,7 +259,7 @@ Deno.test("weights that the adapter brings with it may be any of the base's", ()
     await assert.rejects(() => told(adapter, nudged(model, norm)), oneWeight);
   }));
 
-Deno.test("the values that went to the GPU are those that are known: their files are not read again", () =>
+Deno.test("the base is identified by the values that went to the GPU; their files are not read again", () =>
   withFolder(async (folder) => {
     await writeCheckpoint(`${folder}/base`, cases["BERT on pairs"].config, { shards: 2, dtype: "F16" });
     const [model, again] = [await loadEncoder(`${folder}/base`), await loadEncoder(`${folder}/base`)];
@@ -269,7 +272,7 @@ Deno.test("the values that went to the GPU are those that are known: their files
     assert.deepEqual(await told(`${folder}/adapter`, again), []);
   }));
 
-Deno.test("a table that lies in parts has one digest, in whatever order they are read, or none of them is", () =>
+Deno.test("a table stored in parts has the same digest in whatever order they are read, or if none is read", () =>
   withFolder(async (folder) => {
     await writeCheckpoint(folder, tinyBert);
     const name = "bert.embeddings.position_embeddings.weight";

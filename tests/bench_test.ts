@@ -1,4 +1,6 @@
-/** The races: what is compared, what is timed, and what the pages say of both. */
+/**
+ * The comparisons with other libraries: what is compared, what is timed, and what the pages say about both.
+ */
 
 import assert from "node:assert/strict";
 import { Stopwatch } from "../bench/stopwatch.ts";
@@ -9,7 +11,7 @@ import { groupsOf, worksHolding } from "../bench/choice.ts";
 import type { Runner, Work } from "../bench/work.ts";
 import { FakeClock } from "./support/fake_clock.ts";
 
-/** A runner that gives `values`; by the clock a run of it takes `milliseconds`. */
+/** A runner that returns `values`; on the fake clock each run takes `milliseconds`. */
 function runner(
   clock: FakeClock,
   values: readonly number[],
@@ -97,7 +99,7 @@ Deno.test("results of another size, or not finite, are other results", async () 
 Deno.test("a slow peer has fewer runs a lap, one that is too slow or cannot do the work none, and its own times count", async () => {
   using clock = new FakeClock();
   const asked: Record<string, number[]> = { own: [], slow: [], timed: [] };
-  /** Takes `milliseconds` a run, and `first` for the results; says so itself where `own` is given. */
+  /** Takes `milliseconds` per run and `first` for the results; reports its own times if `own` is given. */
   const peer = (
     name: string,
     milliseconds: number,
@@ -132,7 +134,7 @@ Deno.test("a slow peer has fewer runs a lap, one that is too slow or cannot do t
     { laps: 2, runs: 20 },
   );
   assert.deepEqual(asked.own.slice(-2), [20, 20]);
-  // 500 ms of runs that take 100.
+  // Runs of 100 ms fill a lap of 500 ms five times.
   assert.equal(asked.slow.at(-1), 5);
   assert.deepEqual(asked.timed, [1, 20, 20]);
   const found = Object.fromEntries(row.measured.map((entry) => [entry.library, entry]));
@@ -169,7 +171,7 @@ Deno.test("a peer is not tried where it would take long, unless it is the quicke
     row(2e9, { "tfjs-webgpu": 700, "jax-js": 900 }, { "doppler-gpu": 3000 }),
   ];
   assert.deepEqual([...tooLong(rows, { flops: 4e10 })], [
-    // tfjs-webgpu would take 14 s, and is the quickest on WebGPU.
+    // tfjs-webgpu would take 14 s, but it is the fastest on WebGPU.
     ["jax-js", "not tried: a run would take about 18 s"],
     ["tfjs-wasm", "not tried: a run would take about 22 s"],
     ["doppler-gpu", "not tried: a run would take about 60 s"],
@@ -310,7 +312,7 @@ Deno.test("the host's page: medians, what is neither uploading nor submitting, a
   assert.match(page, /\| LoRA \| 1\.50 \| 10 \| 20 \| 30 \| 17 \|/);
 });
 
-Deno.test("a group or a work that there is none of is a mistake on the command line", () => {
+Deno.test("an unknown group or work is a mistake on the command line", () => {
   const groups = ["skinny", "wide"].map((name) => ({ name, title: name, works: () => [] }));
   const work = (name: string) => ({ name, flops: 1, bytes: 1, ways: {} });
   assert.deepEqual(groupsOf(groups, []), groups);

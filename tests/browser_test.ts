@@ -12,8 +12,9 @@ import { ChromiumPage, executablePath } from "../tasks/browser/chromium.ts";
 import { testGpu } from "./support/ops.ts";
 
 /**
- * What the page's form is filled with: few and short examples, for SwiftShader, and few steps, since two drivers' roundings grow
- * apart as AdamW goes (Deno on llvmpipe and on SwiftShader: by 7e-6 in these 8 steps, by 4e-4 in 9 of two examples each).
+ * The values for the page's form: few and short examples, for SwiftShader, and few steps, since the rounding
+ * differences between two drivers grow with each AdamW step (Deno on llvmpipe against SwiftShader: 7e-6 after
+ * these 8 steps, 4e-4 after 9 steps of two examples each).
  */
 const sizes = { train: 24, epochs: 1, batchSize: 3 };
 const maxTokens = 8;

@@ -121,7 +121,7 @@ Deno.test("accuracy: 200 comparisons of noise alone raise no more alarms than 5 
   assert.ok(alarms <= 10, `${alarms} alarms`);
 });
 
-Deno.test("accuracy: what cannot be compared is said", async () => {
+Deno.test("accuracy: what cannot be compared is reported", async () => {
   const cells = await readCells(results("first-table"));
   assert.throws(() => compareCells(cells, [...cells, cells[0]]), /two cells of one experiment: first-table/);
   assert.throws(() => compareCells(cells, cells.map((cell) => ({ ...cell, seed: 9 }))), /no cell of one/);

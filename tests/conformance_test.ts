@@ -1,4 +1,7 @@
-/** `deno task conformance`: what a driver is asked, that a wrong one is found out, the record, the page and the command line. */
+/**
+ * `deno task conformance`: what it checks on a driver, that it finds a faulty one, the record, the page and
+ * the command line.
+ */
 
 import assert from "node:assert/strict";
 import { writeWhole } from "../lib/files.ts";
@@ -85,7 +88,7 @@ const cellsOf = (page: string, head: string) =>
     -1,
   );
 
-Deno.test("the page: a row an op with its worst share, a column a driver, and what failed in full", () => {
+Deno.test("the page: one row per op with its worst share, one column per driver, and what failed in full", () => {
   const page = renderConformance(record);
   assert.deepEqual(cellsOf(page, "matmul"), ["2", "2e-5, 2e-6", "0.500", "**2 failed**", "–", "–"]);
   assert.deepEqual(cellsOf(page, "softmaxRows"), ["1", "0", "0.000", "**1 failed**", "–", "–"]);

@@ -1,4 +1,7 @@
-/** A step that is not finite stops the run: nothing moves from it on, and what was saved before it stays as it was. */
+/**
+ * A step that is not finite stops the run: no weight changes from then on, and what was saved before stays as
+ * it was.
+ */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
@@ -41,7 +44,7 @@ interface Run {
   readonly step: number;
   readonly options?: Partial<TrainOptions>;
   readonly adapter?: typeof withBora;
-  /** From which step's checkpoint the run goes on. */
+  /** The step whose checkpoint the run resumes from. */
   readonly resumedAt?: number;
 }
 
@@ -73,7 +76,7 @@ async function trainerOf(run: Run, examples: readonly Encoded[]): Promise<Traine
   return new Trainer(await testGpu(), model, run.adapter ?? withBora, head, examples, optionsOf(run));
 }
 
-/** All that a step moves. */
+/** Everything that a step changes. */
 async function everythingOf(trainer: Trainer) {
   return { state: await trainer.trainable.state(), weights: await trainer.weights() };
 }
@@ -139,7 +142,7 @@ for (const [name, run] of Object.entries(runs)) {
   });
 }
 
-Deno.test("who catches the error of a checkpoint in the midst and goes on meets it again", async () => {
+Deno.test("after catching a checkpoint's error during the epoch, going on throws it again", async () => {
   const run = runs["one batch in the midst"];
   const folder = await Deno.makeTempDir();
   using trainer = await trainerOf(run, poisonedExamples(run));
@@ -160,7 +163,7 @@ Deno.test("who catches the error of a checkpoint in the midst and goes on meets 
   await resumed.resume(`${folder}/state`);
   assert.deepEqual(await everythingOf(resumed), await everythingOf(clean));
 
-  // The same trainer is as good as a new one at a checkpoint from before.
+  // After loading an earlier checkpoint, the same trainer is as good as a new one.
   await trainer.resume(`${folder}/state`);
   await trainer.checkpoint(`${folder}/again`);
   assert.deepEqual(await Deno.readFile(`${folder}/again`), await Deno.readFile(`${folder}/state`));
@@ -173,7 +176,7 @@ Deno.test("a loss that is not finite stops the run where the gradient is finite"
   const options = { learningRate: 1e-2, epochs: 1, batchSize: 16, warmupRatio: 0, seed: 0 };
   const examples = cleanExamples({ count: 16, batch: 0, step: 0 }).map((example, i) => ({
     ...example,
-    // Squared it is above the largest float32; its gradient, 2x/16 of it, is not.
+    // Its square is above the largest float32; its gradient, 2x/16, is not.
     label: i === 5 ? 1.9e19 : 0,
   }));
   using trainer = new Trainer(gpu, model, withBora, regression, examples, options);
@@ -191,7 +194,7 @@ Deno.test("fineTune: the last checkpoint before a step that is not finite stays,
   const { train, dev } = splitOfLetters(14);
   using frozen = FrozenWeights.forTraining(gpu, own);
   const adapter = attach(own, bora, { r: 2, blocks: 4, target });
-  // Too high a rate: some step's loss leaves the numbers.
+  // The learning rate is so high that the loss of some step becomes infinite or NaN.
   const options = { learningRate: 1e20, epochs: 2, batchSize: 4, warmupRatio: 0, seed: 1 };
   const run = () =>
     fineTune(gpu, own, frozen, adapter, letters, { train, dev }, options, {}, {

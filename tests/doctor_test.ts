@@ -1,4 +1,7 @@
-/** What is said of a machine: its driver, its rates, what fits, and what to do where there is no adapter. */
+/**
+ * What `deno task doctor` reports about a machine: its driver, its rates, what fits, and what to do if there
+ * is no adapter.
+ */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";

@@ -1,4 +1,7 @@
-/** The engine's own promises: templates, compile errors, limits, a caller's device, planning, and a golden program. */
+/**
+ * The engine's guarantees: templates, compile errors, limits, a caller's device, planning, and a golden
+ * program.
+ */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
@@ -170,7 +173,8 @@ Deno.test("recomputation: the same bits in less memory, each layer computed twic
   const planned = ({ outputs }: typeof kept) => plan(outputs, { external: new Set(outputs.slice(1)) });
   const [keptPlan, againPlan] = [planned(kept), planned(again)];
   const activations = 24 * 64 * 4;
-  // Without, the inputs of gelu and the outputs of tanh of every layer are alive at once; with, those of one.
+  // Without recomputation, GELU's inputs and tanh's outputs of every layer are alive at once; with it, those
+  // of one layer.
   assert.ok(keptPlan.lowerBoundBytes > 6 * 2 * activations, `${keptPlan.lowerBoundBytes}`);
   assert.ok(
     keptPlan.lowerBoundBytes - againPlan.lowerBoundBytes > 4 * 2 * activations,
@@ -181,7 +185,7 @@ Deno.test("recomputation: the same bits in less memory, each layer computed twic
   assert.deepEqual([dropouts(keptPlan), dropouts(againPlan)], [12, 18]);
 });
 
-Deno.test("the planner: no tensor is overwritten while it is wanted, within a tenth of the least memory there is", () => {
+Deno.test("the planner: no tensor is overwritten while it is needed, in at most 1.1 times the least possible memory", () => {
   for (const { outputs } of [tracedStep(), deepStep(false), deepStep(true)]) {
     const { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes } = plan(outputs);
     const holder = new Map<number, Tensor>();

@@ -1,4 +1,4 @@
-/** What a run will take, against what it took and against counts made by hand. */
+/** The estimate of a run's cost, compared with the run itself and with counts made by hand. */
 
 import assert from "node:assert/strict";
 import { type Adapter, attach } from "../lib/adapters/attach.ts";
@@ -28,7 +28,7 @@ import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 3e-3, epochs: 2, batchSize: 4, warmupRatio: 0.03, seed: 0 };
 
-/** Runs the cell, checkpoints and all, and asserts that it took what the estimate says. */
+/** Runs the cell with its checkpoints and asserts that its cost was as estimated. */
 async function assertEstimated(model: Encoder, adapter: Adapter, task: Task, split: Split): Promise<void> {
   const gpu = await testGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
@@ -70,7 +70,7 @@ function letters(shape: Task["shape"], texts: number, further: number): { task: 
 
 Deno.test("an estimate has the steps and the bytes of the run, whatever the method and the task's shape", async () => {
   const model = tinyEncoder();
-  // The predictions of 1,500 examples are more than what a checkpoint reads back.
+  // Reading the predictions of 1,500 examples takes more bytes than reading a checkpoint.
   for (const [shape, texts, further] of [["single", 1, 1500], ["pair", 2, 33], ["choice", 4, 33]] as const) {
     const { task, split } = letters(shape, texts, further);
     for (const name of ["BoRA", "DoRA", "Full fine-tuning", "Head only"]) {
@@ -100,7 +100,7 @@ Deno.test("texts of thousands of tokens take no memory that grows with their squ
     return await estimateTraining(model, adapter, head, [example], [[example]], one);
   };
   const [half, whole] = [await of(2048), await of(4096)];
-  // Of the feed-forward layer, in float32; a head's scores alone would be 12 · 4096² of them.
+  // The feed-forward layer's, in float32; the attention scores alone would be 12 · 4096² values.
   assert.equal(whole.largestBuffer.bytes, 4096 * 3072 * 4);
   assert.ok(whole.peakBytes < 2 * half.peakBytes);
 });
@@ -227,7 +227,7 @@ Deno.test("what does not fit: a buffer beyond the limit, memory beyond what ther
   assert.deepEqual(misfits(estimate, {}), []);
 });
 
-Deno.test("batches of as many examples as QQP and MNLI have hold each once", () => {
+Deno.test("batches of as many examples as QQP and MNLI have hold each example once", () => {
   const [short, long] = [5, 60].map((length) => ({ texts: [Array<number>(length).fill(0)], label: 0 }));
   const examples = Array.from({ length: 400_001 }, (_, i) => i % 1000 === 0 ? long : short);
   const batches = makeBatches(examples, 128, 0, 0);

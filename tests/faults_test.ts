@@ -90,7 +90,7 @@ Deno.test("a file is on the disk before it is renamed, and its name thereafter",
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a log that ends among an epoch's lines, or in the midst of one, gets what is missing and no line twice", async () => {
+Deno.test("a log cut off between or within an epoch's lines gets what is missing and no line twice", async () => {
   const folder = await Deno.makeTempDir();
   const path = `${folder}/log.jsonl`;
   const epoch = (first: number) =>

@@ -1,4 +1,7 @@
-/** One's own tables, fine-tuned and merged as users do it, into folders that hold what transformers and PEFT look for. */
+/**
+ * Users' own tables: fine-tuned and merged from the command line into folders that transformers and PEFT can
+ * read.
+ */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
@@ -307,7 +310,7 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
       "--epochs",
       "0.5",
     );
-    // The table is not there either: it is not come to.
+    // The table does not exist either, but the error comes before it is read.
     await refused(
       2,
       /--max-tokens is 4096, and base has positions for 38 tokens: use 38 or fewer/,
@@ -444,7 +447,7 @@ Deno.test("tables: .tsv takes quotes as they are, .csv and .jsonl as their stand
     ]);
   }));
 
-Deno.test("a held-out tenth parts no equal texts and does not hang on the rows' order; classes are sorted, numbers by size", () =>
+Deno.test("a held-out tenth separates no equal texts and does not depend on the rows' order; classes are sorted, numbers by size", () =>
   withFolder(async (folder) => {
     const rows = Array.from({ length: 63 }, (_, i) => `t${i % 21},${i % 21 % 11}\n`);
     const split = async (lines: readonly string[]) => {
@@ -454,7 +457,7 @@ Deno.test("a held-out tenth parts no equal texts and does not hang on the rows' 
       return [train, dev].map((side) => side.map(({ texts, label }) => `${texts[0]},${own.labels[label]}\n`));
     };
     const [train, dev] = await split(rows);
-    // Each text is there three times, and the cut after 56 of 63 would part two of one from the third.
+    // Each text occurs three times; a cut after 56 of 63 would separate one text's copies.
     assert.deepEqual([train.length, dev.length], [54, 9]);
     assert.deepEqual([...train, ...dev].toSorted(), rows.toSorted());
     assert.ok(dev.every((row) => !train.includes(row)));

@@ -1,4 +1,7 @@
-/** BERT checkpoints without a pooler, as models for masked language leave them: a fresh one is trained, saved and merged. */
+/**
+ * BERT checkpoints without a pooler, as masked language models are saved: a fresh one is trained, saved and
+ * merged.
+ */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
@@ -82,7 +85,7 @@ Deno.test("the spread of a fresh pooler is what config.json says", () =>
     assert.ok(largest > 0.8 && largest <= 0.5 * Math.sqrt(3), `${largest}`);
   }));
 
-Deno.test("a pooler that is there is read, and a RoBERTa's is passed over, without a word", async () => {
+Deno.test("a pooler in the checkpoint is read, and a RoBERTa's is skipped, both silently", async () => {
   await withCheckpoint(bert, { extra: maskedHead }, async (_, load) => {
     const { model, said } = await load();
     assert.deepEqual([said, model.fresh], [[], []]);
@@ -171,7 +174,7 @@ for (const rename of [undefined, bare]) {
       const model = await loadEncoder(out, {}, (line) => said.push(line));
       assert.deepEqual(said, []);
       assert.deepEqual(model.weights.get(`${pooler}.weight`)!.data, weights.get(`${pooler}.weight`)!.data);
-      // A LoRA of zeros leaves what was merged as it is.
+      // A LoRA of zeros does not change the merged weights.
       const untouched = attach(model, lora, { r: 2, target: ["query"] });
       const own = [...untouched.parameters].map(([name, { shape }]) =>
         [name, { shape, data: new Float32Array(shape[0] * shape[1]) }] as const
@@ -191,7 +194,7 @@ Deno.test("no adapter attaches to a fresh pooler, and a folder says so in names 
     const { adapter, config, scores } = await trained(folder, ["dense"]);
     assert.equal(adapter.modules.length, 6);
     assert.deepEqual([...adapter.trainedBase], [`${pooler}.weight`, `${pooler}.bias`]);
-    // "dense" would mean the pooler as well.
+    // "dense" alone would also select the pooler.
     assert.deepEqual(config.target_modules, adapter.modules.map(({ module }) => module.path).toSorted());
     assert.deepEqual(await predictions(folder), scores);
     const model = await loadEncoder(folder, {}, () => {});

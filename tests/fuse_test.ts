@@ -1,4 +1,4 @@
-/** Ops merged into one kernel: which are, and that the result is that of the two. */
+/** Ops merged into one kernel: which ones are merged, and that the result is the same as without merging. */
 
 import assert from "node:assert/strict";
 import { mixedProjection, paperSigma } from "../lib/adapters/bora.ts";
@@ -58,7 +58,7 @@ const cases: readonly Case[] = [
   { m: 33, n: 144, k: 12, r: 4, blocks: 9, transposeB: true, onto: "residual in place" },
   { m: 41, n: 96, k: 20, r: 16, blocks: 1, transposeB: false, onto: "residual in place" },
   { m: 41, n: 96, k: 1100, r: 8, blocks: 6, transposeB: false, onto: "residual" },
-  // Operands of the base that are read one by one.
+  // Operands of the base that cannot be read as vec4.
   { m: 35, n: 96, k: 7, r: 4, blocks: 2, transposeB: true, onto: "nothing" },
 ];
 
@@ -77,7 +77,7 @@ for (const entry of cases) {
     const workgroups = node.op!.variants!(node, { subgroupSize: 8 }).candidates.filter(({ name }) =>
       name.startsWith("workgroup")
     );
-    // Compiling them takes long: only where a tile spans blocks.
+    // These take long to compile: only where a tile spans blocks.
     const choices = workgroups.slice(0, r === 8 && blocks > 1 ? 1 : 0).map(({ name }) =>
       new Map([[node.op!.variants!(node, { subgroupSize: 8 }).bucket, name]])
     );
@@ -95,7 +95,7 @@ for (const entry of cases) {
   });
 }
 
-Deno.test("products stay apart where the first one is read elsewhere, or the second is none of low rank in equal blocks", () => {
+Deno.test("products are not merged where the first is read elsewhere, or the second is not of low rank in equal blocks", () => {
   const usual: Case = cases[0];
   const traced = (entry: Case) => trace(new Graph(), entry);
   const [base, sum] = traced(usual);
@@ -130,7 +130,7 @@ for (const [m, n, k] of [[41, 96, 20], [41, 12, 20], [5, 7, 3]]) {
   }
 }
 
-Deno.test("GELU stays apart of a product with an activation or a residual of its own, and of no product", () => {
+Deno.test("GELU is not merged with a product that has its own activation or residual, nor with another op", () => {
   const graph = new Graph();
   const [x, W, residual] = [[4, 8], [12, 8], [4, 12]].map((shape, i) => graph.weight(`${i}`, shape, false));
   for (const options of [{ activation: "tanh" }, { residual }] as const) {
@@ -141,7 +141,7 @@ Deno.test("GELU stays apart of a product with an activation or a residual of its
   assert.deepEqual(opsOf([activate("relu", matmul(x, W, { transposeB: true }))]), ["matmul", "activation"]);
 });
 
-/** G·W ⊙ f′(value), as the gradient of a layer under an activation. */
+/** G·W ⊙ f′(value): the gradient of a layer, passed back through the activation below it. */
 function throughActivation(of: Activation, [m, n, k]: readonly number[], inPanels = false): [Tensor, Tensor] {
   const graph = new Graph();
   const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, false);
@@ -191,7 +191,7 @@ for (const  of of["relu", "tanh", "gelu"] as const) {
   }
 }
 
-Deno.test("a product stays apart of an activation's derivative where another reads it, or its k is summed in parts", () => {
+Deno.test("a product is not merged with an activation's derivative where something else reads it, or its k is split", () => {
   const [product, dz] = throughActivation("gelu", [4, 8, 12]);
   assert.deepEqual(opsOf([dz, product]), ["matmul", "activationGradient"]);
   const [read, other] = throughActivation("gelu", [4, 8, 12]);
@@ -213,11 +213,11 @@ interface Adapted {
   readonly r: number;
   readonly blocks: number;
   readonly modules: number;
-  /** Shared products in the step: U, and dA where the rank can be read as vec4. */
+  /** Number of shared products in the step: U, and dA if the rank can be read as vec4. */
   readonly shared: number;
 }
 
-/** The modules' products multiplied together, and the gradients of all that feeds them. */
+/** The element-wise product of the modules' products, and the gradients of everything that feeds them. */
 function adaptedModules(graph: Graph, { method, tokens, width, r, blocks, modules }: Adapted): Tensor[] {
   const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, true);
   const own = weight("x", tokens, width);
@@ -332,7 +332,7 @@ for (const entry of shared) {
   });
 }
 
-Deno.test("products that share x stay apart where they differ, or one wants what another gives; four are three and one", () => {
+Deno.test("products that share x are not merged where they differ or one reads another's output; four become three and one", () => {
   const graph = new Graph();
   const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, false);
   const [x, other, bias] = [weight("x", 40, 40), weight("other", 40, 40), weight("bias", 8)];
@@ -365,7 +365,7 @@ Deno.test("products that share x stay apart where they differ, or one wants what
   assert.deepEqual(opsOf(four), ["sharedProducts", "matmul"]);
 });
 
-Deno.test("a product of one x that is computed again for the backward pass is shared with those of its own pass", () => {
+Deno.test("a product that is recomputed for the backward pass is merged with the products of that pass", () => {
   const graph = new Graph();
   const [x, A, B] = ["x", "A", "B"].map((name) => graph.weight(name, [8, 40], false));
   const twice = [A, B, A, B].map((own) => project(x, own, 1));

@@ -1,4 +1,4 @@
-/** Weights go from disk to the GPU piece by piece: the host never holds the checkpoint. */
+/** Weights go from disk to the GPU piece by piece: the host never holds the whole checkpoint. */
 
 import assert from "node:assert/strict";
 import type { MemoryOfLoading } from "./support/memory_of_loading.ts";

@@ -1,4 +1,4 @@
-/** Models of the hub, from a local server that stands in for it: cache, hashes, downloads that break off. */
+/** Models from the hub, with a local server in its place: cache, hashes, interrupted downloads. */
 
 import assert from "node:assert/strict";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
@@ -54,7 +54,7 @@ for (const shards of [1, 2]) {
         assert.match(target, /^\.\.\/\.\.\/blobs\/([0-9a-f]{40}|[0-9a-f]{64})$/);
       }
       const asked = hub.requests.length;
-      // Had it asked again, it would have got zeros.
+      // A second download would return zeros.
       hub.files.values().forEach((bytes) => bytes.fill(0));
       assertLoaded(await load());
       assert.equal(hub.requests.length, asked);
@@ -243,11 +243,11 @@ Deno.test("each refusal of the hub's says what it means and what to do, for the 
     }
   }));
 
-Deno.test("a page in place of the hub's answer is told from a hub", () =>
+Deno.test("a web page in place of the hub's answer is recognised", () =>
   withHub(1, async (hub, load) => {
     hub.refusal = { path: /^\/api/, status: 200, page: "<html>log in</html>" };
     await assert.rejects(load, /does not give it: it answers with something else than a hub does/);
-    // A page cannot give the terminal orders by way of a message.
+    // The server's text cannot send control characters to the terminal through a message.
     hub.refusal = { path: /^\/api/, status: 403, page: '{"error":"\u001b[2J"}' };
     await assert.rejects(load, (error: Error) => !/\p{Cc}/u.test(error.message));
   }));

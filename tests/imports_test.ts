@@ -1,4 +1,4 @@
-/** Which folder may build upon which, and what comes with it from npm. */
+/** Which folders may import from which, and which npm packages come along. */
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
@@ -22,7 +22,7 @@ function pathsInto(folder: string, barred: readonly string[]): string[] {
   );
 }
 
-Deno.test("no command and no bench is made of what is in tests/, and the library of nothing but itself", () => {
+Deno.test("no command and no bench imports from tests/, and the library imports only itself", () => {
   assert.deepEqual([
     ...pathsInto("lib", ["tests", "tasks", "bench"]),
     ...pathsInto("tasks", ["tests"]),
@@ -45,7 +45,7 @@ Deno.test(`inside the library, imports go one way: ${layers.filter(Boolean).join
   assert.deepEqual(wrong, []);
 });
 
-Deno.test("no module of the library needs itself by way of others, types apart", () => {
+Deno.test("the library has no import cycles, except of types", () => {
   const circular = modulesOf("lib").filter((module) => reachedFrom(neededBy(module), neededBy).has(module));
   assert.deepEqual(circular, []);
 });

@@ -64,7 +64,7 @@ Deno.test("a kernel that asks for more is refused, by the limit's name; one that
   }
 });
 
-Deno.test("workgroup memory of a type that is not known is refused, not passed over", async () => {
+Deno.test("workgroup memory of an unknown type is refused, not ignored", async () => {
   const text =
     "struct S { a: f32, }\nvar<workgroup> s: S;\n@compute @workgroup_size(1) fn main() { s.a = 1.0; }";
   const kernel = renderKernel({ name: "unknown", text });

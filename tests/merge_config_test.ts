@@ -44,7 +44,7 @@ Deno.test("without labels.json the base's names and problem type stay, as peft's
   for (const more of [multi, { problem_type: "regression" }, { problem_type: null }]) {
     assert.deepEqual(await added({ ...named, ...more }, 2), { ...named, ...more, architectures });
   }
-  // Names that are transformers' own to judge: two alike, ids from 1, and none the other way round.
+  // Names that transformers must judge: duplicates, ids from 1, and no label2id.
   const odd = [
     { id2label: { 0: "a", 1: "a" }, label2id: { a: 1 } },
     { id2label: { 1: "a", 2: "b" }, label2id: { a: 1, b: 2 } },

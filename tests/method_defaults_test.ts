@@ -38,7 +38,7 @@ const odd = encoderConfigOf("odd", {
 });
 
 const published = ["roberta-base", "bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2"];
-/** Without their table of words, of which a dry run would make zeros. */
+/** With a small vocabulary, since a dry run fills the word embeddings with zeros. */
 const models: readonly Encoder[] = [
   ...published.map((id) => unloadedEncoder(id, { ...publishedConfig(id)!, vocabulary: 100 })),
   unloadedEncoder("odd", { ...odd, vocabulary: 100 }),

@@ -1,4 +1,7 @@
-/** Every place that a method must be named in: who adds one and forgets a place is told which. */
+/**
+ * Every place where a method must be listed: adding a method and forgetting a place fails with the name of
+ * that place.
+ */
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -15,7 +18,7 @@ const readmeMethods = readme.slice(readme.indexOf("### Methods"), readme.indexOf
 const rows = [...methodsTable.rows, ...ablationTable.rows];
 const rates: Readonly<Record<string, number>> = learningRates.rates;
 
-/** The places that lack `method`, each with what is to be done there. */
+/** The places where `method` is missing, each with what to do there. */
 function lacking(method: Method): string[] {
   const [exported] = Object.entries(library).find(([, value]) => value === method) ?? [];
   const own = rows.filter((row) => row.method === method.name);
@@ -41,7 +44,7 @@ for (const method of library.methods) {
   });
 }
 
-Deno.test("a method that is nowhere yet is told of every place", () => {
+Deno.test("for a method that is listed nowhere, every place is named", () => {
   const places = lacking({ ...library.lora, name: "NewLoRA" }).map((todo) => todo.split(/[:,]/)[0]);
   assert.deepEqual(places, [
     "lib/adapters/registry.ts",

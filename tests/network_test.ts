@@ -1,4 +1,6 @@
-/** What is said when a server cannot be reached, is silent, or refuses: each obstacle by its own name, with what to do. */
+/**
+ * Errors for servers that cannot be reached, are silent, or refuse: each obstacle is named, with what to do.
+ */
 
 import assert from "node:assert/strict";
 import { request, steadily } from "../lib/network.ts";
@@ -100,7 +102,7 @@ Deno.test("a body that stops coming is given up, and one that comes slowly is no
         if (delays.length > 1) controller.close();
       },
     });
-  // Longer in all than the patience with one piece.
+  // In total this takes longer than the time limit for one piece.
   assert.equal((await Array.fromAsync(steadily(pieces([400, 400, 400]), 1))).length, 3);
   const taken: number[] = [];
   await assert.rejects(async () => {

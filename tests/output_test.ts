@@ -1,4 +1,4 @@
-/** Where commands write: a slash at the end, folders that are not there, and `..` are taken alike by all of them. */
+/** Where commands write: all of them treat a trailing slash, missing folders and `..` in the same way. */
 
 import assert from "node:assert/strict";
 import { lockFor } from "../tasks/lock.ts";

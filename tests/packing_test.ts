@@ -1,4 +1,4 @@
-/** Packed weights: what they lose, the products that unpack them, and adapters trained on them. */
+/** Packed weights: their rounding errors, the products that unpack them, and adapters trained on them. */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";

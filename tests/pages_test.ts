@@ -1,4 +1,7 @@
-/** README.md and the pages it leads to: what they name is there, and what is there they name. (Their examples: url_import_test.) */
+/**
+ * README.md and its pages: what they name exists, and what exists is named. (url_import_test runs their
+ * examples.)
+ */
 
 import assert from "node:assert/strict";
 import config from "../deno.json" with { type: "json" };
@@ -60,7 +63,7 @@ Deno.test("the README has every command of deno.json, and no other", () => {
   assert.deepEqual([...new Set(named)].toSorted(), Object.keys(config.tasks).toSorted());
 });
 
-Deno.test("every page and chart of results/ is what its record comes to (deno task report makes them anew)", async () => {
+Deno.test("every page and chart of results/ is what its record renders to (deno task report renders them again)", async () => {
   const results = new URL("results", root).pathname;
   const shown = new Set<string>();
   for (const { page, place, path } of await recordsIn(results)) {

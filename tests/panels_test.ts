@@ -1,4 +1,7 @@
-/** Weights in panels: where each value lies, that every kernel finds it there, and that training on them is training. */
+/**
+ * Weights in panels: where each value is stored, that every kernel finds it there, and that training on them
+ * gives the same result.
+ */
 
 import assert from "node:assert/strict";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
@@ -54,7 +57,7 @@ function traced(transposeB: boolean, dtype: "f32" | "f32 in panels", [tokens, m,
 
 /** Names of a kernel of each family that computes `product`, and devices that choose it. */
 function devicesByFamily(gpu: Gpu, { node, ...product }: Tensor): [family: string, device: Gpu][] {
-  // A GPU's kernels are among the candidates of no software driver.
+  // On software drivers, the kernels meant for GPUs are not among the candidates.
   const traits = { ...gpu.traits, software: false };
   const { bucket, candidates } = productVariants(node.attrs, node.inputs, product, traits);
   return ["subgroup", "plain", "workgroup"].flatMap((family) => {
@@ -69,7 +72,7 @@ for (
   const [transposeB, shape] of [
     [true, [70, 132, 256]],
     [false, [70, 132, 256]],
-    // k is summed in two parts, row by row in three.
+    // k is summed in two parts, or in three if B is row-major.
     [false, [70, 1100, 128]],
   ] as const
 ) {
@@ -92,7 +95,7 @@ for (
   });
 }
 
-Deno.test("nothing reads what lies in panels row by row, or rows as panels", async () => {
+Deno.test("weights in panels are never read as row-major, nor row-major weights as panels", async () => {
   const graph = new Graph();
   const W = graph.weight("W", [128, 128], false, "f32 in panels");
   const x = graph.weight("x", [128, 128], false);
@@ -144,7 +147,7 @@ for (
   const [method, options] of Object.entries({
     "LoRA": { r: 8 },
     "BoRA": { r: 4, blocks: 8 },
-    // These compute with W itself, ReLoRA with its own, full fine-tuning trains it.
+    // These methods compute with W itself; ReLoRA uses its own copy of W, and full fine-tuning trains W.
     "DoRA": { r: 4 },
     "HiRA": { r: 4 },
     "ReLoRA": { r: 4, every: 1, restartWarmup: 0 },
@@ -162,7 +165,7 @@ for (
     assert.equal(storageOf(rows.view("layer.0.query.weight")), "f32");
     const expected = (await losses(gpu, model, method, options, rows)).flat();
     const found = (await losses(gpu, model, method, options, panels)).flat();
-    // A long k is summed in other parts.
+    // A long k is summed in different parts.
     found.forEach((value, i) =>
       assert.ok(Math.abs(value / expected[i] - 1) < 1e-5, `${found}, not ${expected}`)
     );

@@ -71,7 +71,7 @@ for (const [name, { family, digests, logits }] of Object.entries(reference.read)
     const again = await loadAdapter(folder, encoders.get(family)!);
     assert.deepEqual(again.adapter.modules, adapter.modules);
     assert.deepEqual([...again.weights].toSorted(), [...weights].toSorted());
-    // Where no head is saved, PEFT's model has the one of its base.
+    // If no head is saved, PEFT's model uses its base's head.
     const withHead = new Map([...seededHead(encoders.get(family)!), ...weights]);
     checkLogits(await logitsOf(family, adapter, withHead), logits);
   });

@@ -456,7 +456,7 @@ Deno.test("a checkpoint of another run is refused with what differs, and nothing
     /another run: its training is .*"seed":1.*, here .*"seed":2/,
   );
   await refused(await trainerFor(adapter, { learningRate: 1e-3 }), /its training is .*0\.03.*here .*0\.001/);
-  // Of the same sizes each: another method, other options, another layer, other data.
+  // All have the same sizes: another method, other options, another layer, other data.
   const pooled = (method: Method, layers: readonly string[], changes: object) =>
     attachPooled(model, method, layers, { dropout: 0, ...changes });
   await refused(
@@ -494,7 +494,7 @@ Deno.test("a checkpoint of another run is refused with what differs, and nothing
   await refused(await trainerFor(adapter), /is no checkpoint/);
 });
 
-Deno.test("a method of one's own is one object: it attaches, trains, merges and is counted", async () => {
+Deno.test("a user's own method is one object: it attaches, trains, merges and is counted", async () => {
   // (IA)³-like: one learned factor an output, y = (1 + v) ⊙ W x + bias.
   const toy: Method<LowRankOptions> = {
     name: "toy",

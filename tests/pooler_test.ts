@@ -81,7 +81,7 @@ Deno.test("a layer that runs once a text is trained, and is not counted as if it
   const [all, inLayers] = [{ target: "all-linear" }, { target: "all-linear", layers: [0] }] as const;
   assert.equal(count("LoRA", all).baseForward, bert.multiplyAddsPerToken);
   assert.deepEqual({ ...count("LoRA", all), trainable: 0 }, { ...count("LoRA", inLayers), trainable: 0 });
-  // Its norms are computed once a step, as those of the others.
+  // Its norms are computed once per step, like those of the other layers.
   const perStep = 16 * 2 * (16 + 16) + 16 * 16;
   assert.equal(count("DoRA", all).trainingStep - count("DoRA", inLayers).trainingStep, perStep / 64);
 });

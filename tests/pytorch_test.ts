@@ -59,8 +59,8 @@ async function trainerFor(method: string, steps: Steps): Promise<Trainer> {
 }
 
 /**
- * Checks the first step's gradients. That of a key's bias is 0, since softmax does not see it, and what float32 leaves of
- * it is rounding: 1e-8 bounds it.
+ * Checks the first step's gradients. The gradient of a key's bias is 0, because softmax does not depend on
+ * it; in float32 it is rounding noise below 1e-8.
  */
 async function checkGradients({ trainable }: Trainer, expected: Tensors): Promise<void> {
   const gpu = await testGpu();
@@ -72,7 +72,7 @@ async function checkGradients({ trainable }: Trainer, expected: Tensors): Promis
   }
 }
 
-Deno.test("PyTorch has no steps of a method that is gone", () => {
+Deno.test("the PyTorch fixture has no steps of a method that no longer exists", () => {
   const names = methods.map(({ name }) => name);
   assert.deepEqual(Object.keys(fixture.methods).filter((name) => !names.includes(name)), []);
 });

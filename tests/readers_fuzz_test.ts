@@ -63,7 +63,7 @@ function randomBytes(pick: Pick, size: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: size }, () => pick(256));
 }
 
-/** How a reader took the files. */
+/** The outcomes of reading the files. */
 interface Tally {
   read: number;
   /** Messages, without what differs from file to file. */

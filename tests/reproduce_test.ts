@@ -219,7 +219,7 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
     ] as const
   ) {
     const { code, stderr } = await task(name, ...args);
-    // What a folder lacks is found when it is read.
+    // Missing files are only noticed when the folder is read.
     assert.equal(code, message.source.includes("nowhere has no") ? 1 : 2, stderr);
     assert.match(stderr, message);
   }

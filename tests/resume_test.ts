@@ -1,4 +1,4 @@
-/** Runs that are stopped and resumed end in the bits of runs that were not. */
+/** Runs that are stopped and resumed end with the same bits as runs that were not. */
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -113,7 +113,7 @@ Deno.test("the trainer knows which epoch is next, wherever the one before was st
     using resumed = await trainerOn(14);
     await resumed.resume(path);
     for (const own of [saved, unsaved, resumed]) {
-      // One that was stopped after its last step is over.
+      // A run that was stopped after its last step is finished.
       const first = Math.floor(at / 4);
       assert.deepEqual(await restOf(own, first), { ...plain, epochs: plain.epochs.slice(first) }, `${at}`);
       await assert.rejects(() => own.epoch(), /all 2 epochs have been run: plan more/);
@@ -145,7 +145,7 @@ async function cell(
   return { epochs, best, last, steps, kept, trained };
 }
 
-/** Dev examples that the model does worse on, the more it has learned. */
+/** Dev examples on which the model gets worse as it learns. */
 const contrary: Partial<Split> = {
   dev: splitOfLetters(14).dev.map((example) => ({ ...example, label: 1 - example.label })),
 };
@@ -297,7 +297,10 @@ function start(args: readonly string[], killAt?: number): Deno.ChildProcess {
   }).spawn();
 }
 
-/** Runs a command to its end, killing it before such and such of its steps (`kill_at.ts`), run after run. */
+/**
+ * Runs a command to its end, killing it before the given numbers of its steps (`kill_at.ts`), one run after
+ * another.
+ */
 async function runKilled(args: readonly string[], kills: readonly number[]): Promise<void> {
   for (const killAt of [...kills, undefined]) {
     const { code, signal, stderr } = await start(args, killAt).output();
@@ -353,7 +356,8 @@ Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, 
   assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
   assert.equal(await logOf("stopped"), await logOf("whole"));
 
-  // As a stop between writing the cell and removing its checkpoint leaves it; no other cell may meet it.
+  // The state that a stop between writing the cell and removing its checkpoint leaves behind; no other cell
+  // may use it.
   await Deno.writeFile(checkpoint, left);
   const [first] = await readCells(`${folder}/stopped/glue.json`);
   await Deno.writeTextFile(`${folder}/stopped/glue.json`, JSON.stringify([first]));

@@ -108,7 +108,7 @@ async function widenTable(folder: string, rows: number, used: readonly number[])
   await Deno.writeTextFile(`${folder}/config.json`, JSON.stringify({ ...roberta, vocab_size: rows }));
 }
 
-/** What the trunk makes of one text, each of its tokens counted. */
+/** The trunk's output for one text, with every token counted. */
 async function vectorOf(model: Encoder, ids: readonly number[]): Promise<Float32Array> {
   const gpu = await testGpu();
   const graph = new Graph();

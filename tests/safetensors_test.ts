@@ -12,7 +12,9 @@ import {
   writeSafetensors,
 } from "../lib/models/safetensors.ts";
 
-/** A file with this header, JSON text or what to make it of, and as data these bytes or so many zeros. */
+/**
+ * A file with this header (JSON text, or a value to write as JSON) and data (bytes, or a number of zeros).
+ */
 function fileOf(header: unknown, data: number | Uint8Array = 0): Uint8Array<ArrayBuffer> {
   const text = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
   const body = typeof data === "number" ? new Uint8Array(data) : data;
@@ -366,7 +368,7 @@ Deno.test("12,000 mutations of a file are read within bounds or refused by a pla
       messages.add(error.message.replaceAll(/"(\\.|[^"])*"|[-\d.]+|\[.*\]/g, "…").slice(0, 60));
     }
   }
-  // Enough of either, and enough ways to fail, for the above to mean something.
+  // Enough files of both kinds, and enough different errors, for the test to mean something.
   assert.ok(read > 2000 && read < 8000, `${read} of 12,000 were read`);
   assert.ok(messages.size > 25, `only ${messages.size} kinds of message`);
 });

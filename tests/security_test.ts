@@ -1,7 +1,7 @@
 /**
- * What a stranger's files cannot do: lead out of their folder, take memory without bound, be run, or be read as markup. The
- * README's "Security" says what is defended; safetensors' headers, damaged files and GitHub's summaries have tests of their own
- * (safetensors_test, readers_fuzz_test, compare_test).
+ * What files from strangers cannot do: lead out of their folder, take memory without bound, be run, or be
+ * read as markup. The README's "Security" says what is defended. safetensors headers, damaged files and
+ * GitHub's summaries have tests of their own (safetensors_test, readers_fuzz_test, compare_test).
  */
 
 import assert from "node:assert/strict";
@@ -389,7 +389,10 @@ Deno.test("nothing of a model's folder is run: it loads without any permission b
     assert.ok(!namesUnder(folder).includes("trap"));
   }));
 
-/** Text that would be markup, a column, a line, an order to the terminal, or a turn of the text's direction. */
+/**
+ * Text that would be read as markup, a table column, a line break, a terminal command or a change of text
+ * direction.
+ */
 const strange =
   "x|y\n\n# <script>alert(1)</script> [a](http://b) ![c](d) `e` **f** @g &amp; \u001b[31m\u202e\"'";
 

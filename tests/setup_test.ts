@@ -1,4 +1,7 @@
-/** What the first minutes on a machine say: set-up in one stop, no false alarm, where a quick look's results go. */
+/**
+ * A user's first minutes: set-up reports everything at once and raises no false alarm; where a first run's
+ * results go.
+ */
 
 import assert from "node:assert/strict";
 
@@ -85,7 +88,7 @@ Deno.test("a profile's results go to a folder of its own, and only the default p
     for (const [profile, out] of [["default", "results"], ["smoke", "results/smoke"]]) {
       await Deno.mkdir(`${folder}/${out}`, { recursive: true });
       await Deno.writeTextFile(`${folder}/${out}/first-table.json`, "[]");
-      // A part of the cells refuses to replace the file, and so names it.
+      // A shard refuses to replace the file, and its message names the file.
       const { code, stderr } = await new Deno.Command(Deno.execPath(), {
         args: ["run", "-A", new URL("tasks/reproduce.ts", root).href, "--profile", profile, "--shard", "1/2"],
         cwd: folder,

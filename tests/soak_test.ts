@@ -1,4 +1,4 @@
-/** A short soak: nothing grows from step to step, and what grows is found. */
+/** A short soak: nothing grows from step to step, and a leak is found. */
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
@@ -38,12 +38,12 @@ Deno.test("160 steps on batches of changing sizes and lengths leave no buffer, p
   for (const { measure, first, most } of verdictsOn(samples)) {
     if (counted.includes(measure.name)) assert.equal(most, first, measure.name);
   }
-  // A step of this model leaves no garbage of its own behind once V8 has collected it.
+  // Once V8 has collected its garbage, a step of this model leaves nothing behind.
   const heap = verdictsOn(samples).find(({ measure }) => measure.name === "V8 heap in use")!;
   assert.ok(heap.flat, `the heap grows by ${heap.growth} bytes in 1,000 steps`);
 });
 
-Deno.test("a buffer a turn, or a file, is found by the verdict", async () => {
+Deno.test("the verdict finds a leak of one buffer, or one file, per turn", async () => {
   const files: Deno.FsFile[] = [];
   const { samples } = await shortSoak(3, (gpu) => {
     gpu.createBuffer("left behind", 16);

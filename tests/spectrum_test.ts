@@ -152,7 +152,8 @@ Deno.test("the rank bound: blocks, or a side of the matrix", () => {
   assert.equal(rankBound({ m: 100, n: 512, b: 64, r: 16 }), 100);
 });
 
-// The library alone never returns from these; in its own process, so that a relapse fails and does not hang.
+// The library alone never returns from these. They run in their own process, so that a regression fails and
+// does not hang.
 for (const [size, entry] of [[768, "1"], [66, "(i % 7 - 3) * (j % 5 - 2)"]]) {
   Deno.test(`exact rank 1 at ${size}×${size} comes to an end: ${entry}`, async () => {
     const code = `

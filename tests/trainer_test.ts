@@ -272,7 +272,8 @@ async function runOn(head: HeadShape, examples: readonly Encoded[], changes: Par
 for (const [name, head] of Object.entries(heads)) {
   Deno.test(`${name}: every example of a step weighs the same, however its batches are cut`, async () => {
     const examples = examplesFor(head, 7).map((example, i) => ({ ...example, label: (i * 3 + 1) % 2 }));
-    // Clipped, so that the norm of each step counts too; ε keeps the rounding of gradients that are 0 (a choice's bias) from steps.
+    // Clipping makes each step depend on its norm. ε keeps rounding noise in zero gradients (a choice's bias)
+    // small.
     const changes = { epochs: 3, maxNorm: 0.1, warmupRatio: 0, epsilon: 1e-4 };
     const whole = await runOn(head, examples, { ...changes, batchSize: 7 });
     assert.ok(whole.records.every(({ gradientNorm }) => gradientNorm > 0.1), "clipping is exercised");

@@ -28,8 +28,9 @@ async function exampleFolder(readme: string, host: string): Promise<string> {
 }
 
 /**
- * Makes a Deno cache that holds this process's npm packages, by a link, and no remote modules: those are kept by host and port,
- * and the port is another every time. Returns where the packages really are, which is what permissions go by.
+ * Makes a Deno cache with this process's npm packages, through a link, and no remote modules: those are
+ * cached by host and port, and the port changes every time. Returns the packages' real path, which
+ * permissions refer to.
  */
 async function linkPackages(cache: string): Promise<string> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
@@ -82,7 +83,7 @@ Deno.test("the README's library examples run from a URL, with the permissions th
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a parquet file's thread starts from a URL, with leave to import from it and to read the file and the packages", async () => {
+Deno.test("a parquet file's thread starts from a URL, with permission to import from it and to read the file and the packages", async () => {
   const server = serveRepository();
   const host = `127.0.0.1:${server.addr.port}`;
   const folder = await Deno.makeTempDir();

@@ -1,4 +1,7 @@
-/** Every command that is a program of its own: a mistake on its command line ends it with 2 and a line, not a stack. */
+/**
+ * Every command that is a program of its own: a mistake on its command line exits with 2 and one line,
+ * without a stack trace.
+ */
 
 import assert from "node:assert/strict";
 import { makeFolder, readText } from "../lib/files.ts";
@@ -29,7 +32,7 @@ Deno.test("every deno task refuses an option that it has not with exit code 2, a
   }
 });
 
-Deno.test("a profile is no property that every object has", () => {
+Deno.test("a property of every object, such as toString, is not a profile", () => {
   assert.throws(
     () => profileOf(firstTable, { profile: "toString", shard: "1/1" }),
     /no profile "toString"; have/,

@@ -55,7 +55,7 @@ Deno.test("a software job for everyone; a GPU only where there is one, and never
     /^vars\.GPU_RUNNER == 'true' && \(.*head\.repo\.full_name == github\.repository\)$/,
   );
   assert.deepEqual(workflow.permissions, { contents: "read" });
-  // What a branch's name or a title holds must not become part of a command.
+  // The text of a branch name or title must not become part of a command.
   assert.doesNotMatch(everything, /\$\{\{/);
 });
 

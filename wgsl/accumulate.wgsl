@@ -1,8 +1,10 @@
-// A step's gradients and loss as means over the examples of all its micro-batches. A micro-batch has its own mean gradient g and
-// loss, and the weight w that they are means over.
-// PASS 0, after each micro-batch: sum ← (0 or sum) + w·g, weight_sum ← (0 or weight_sum) + w; the first one, index[0] = 0,
-//   overwrites. PASS 1, after the last: sum ← sum / weight_sum.
-// An invocation a float of the flat gradient buffer; invocation 0 does the loss, and in PASS 0 the weight, as well.
+// Means of a step's gradients and loss over the examples of all its micro-batches. Each micro-batch gives its
+// mean gradient g, its mean loss, and the weight w that these are means over.
+// PASS 0, after each micro-batch: sum ← sum + w·g, weight_sum ← weight_sum + w. The first one, index[0] = 0,
+// overwrites both sums.
+// PASS 1, after the last: sum ← sum / weight_sum.
+// One invocation per float of the flat gradient buffer. Invocation 0 also handles the loss and, in PASS 0,
+// the weight.
 
 struct Params {
   size: u32,

@@ -2,13 +2,13 @@
 // buffer, each starting at a multiple of 64 floats, and so do gradients g and moments m, v.
 //
 // PASS 0: partial[w] = Σ g² over the CHUNK floats of workgroup w.
-// PASS 1: one workgroup: norm = √Σ partial; state[0] = the factor that clips it to max_norm (1 when max_norm is 0),
-//   or −1 when the loss or the norm is not finite, or was in a step before: state[1] is 1 from such a step on;
-//   ring[step mod ring_size] = (loss, norm).
-// PASS 2: an invocation a float: m ← β₁m + (1−β₁)ĝ, v ← β₂v + (1−β₂)ĝ², ĝ = g·state[0]
-//   w ← w − lr·(m/c₁ / (√(v/c₂) + ε) + decay·w),  c = 1 − βᵗ.  Nothing moves when state[0] is −1: from a step with
-//   a NaN on the weights stay as they were, for the host to see in the ring and stop.
-// schedule holds (lr, c₁, c₂) of each step; group of each 64 floats holds (learning-rate factor, decay).
+// PASS 1, one workgroup: norm = √Σ partial; ring[step mod ring_size] = (loss, norm); state[0] = the factor
+//   that clips the norm to max_norm (1 if max_norm is 0), or −1 if the loss or the norm is not finite, now or
+//   in an earlier step: state[1] is 1 from the first such step on.
+// PASS 2, one invocation per float: m ← β₁m + (1−β₁)ĝ, v ← β₂v + (1−β₂)ĝ², ĝ = g·state[0]
+//   w ← w − lr·(m/c₁ / (√(v/c₂) + ε) + decay·w),  c = 1 − βᵗ.  If state[0] is −1 nothing changes: from a step
+//   with a NaN on, the weights stay as they were before it; the host sees the step in the ring and stops.
+// schedule holds (lr, c₁, c₂) per step, groups_of holds (learning-rate factor, decay) per 64 floats.
 
 struct Params {
   size: u32,
@@ -80,7 +80,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   let squares = workgroup_sum(sum, lane);
   if (lane == 0u) {
     let norm = sqrt(squares);
-    // Exponent bits all ones: Inf or NaN. A comparison of floats may be optimised as if neither existed.
+    // Inf and NaN have all exponent bits set. A float comparison may be optimised as if neither existed.
     let finite = (bitcast<u32>(squares) & 0x7f800000u) != 0x7f800000u &&
       (bitcast<u32>(loss[0]) & 0x7f800000u) != 0x7f800000u;
     let moves = finite && state[1] == 0.0;

@@ -1,17 +1,21 @@
-// Masked multi-head attention without a tokens×tokens tensor in memory (online softmax, Milakov & Gimelshein 2018;
-// backward from the row's log-sum-exp, Dao et al. 2022). q and o are (batch·length)×(heads·HEAD_DIM), k and v
-// (batch·length)×(kv_heads·HEAD_DIM), row-major; heads/kv_heads neighbouring query heads share a key head (grouped-query attention,
-// Ainslie et al. 2023). `lengths` holds each text's number of real tokens, which lie first; keys past it are not attended to, nor,
-// when CAUSAL is 1, keys past the query's own place.
+// Masked multi-head attention without a tokens×tokens tensor in memory (online softmax, Milakov & Gimelshein
+// 2018; backward from the row's log-sum-exp, Dao et al. 2022). All matrices are row-major: q and o are
+// (batch·length)×(heads·HEAD_DIM), k and v (batch·length)×(kv_heads·HEAD_DIM). heads/kv_heads neighbouring
+// query heads share a key head (grouped-query attention, Ainslie et al. 2023). `lengths` holds each text's
+// number of real tokens, which come first. Keys past it are masked; if CAUSAL is 1, so are keys past the
+// query's own position.
 //
-// PASS 0, one invocation a query row i:  o_i = Σ_j p_ij v_j,  p_ij = softmax_j(scale · q_i·k_j);  lse_i = log Σ_j exp(…)
-// PASS 1, one invocation a query row i:  δ_i = do_i·o_i, stored beside lse_i in `rows`
-// PASS 2, one invocation a query row i:  dq_i = scale Σ_j p_ij (do_i·v_j − δ_i) k_j
-// PASS 3, one invocation a key row j:    dv_j = Σ_i p_ij do_i,  dk_j = scale Σ_i p_ij (do_i·v_j − δ_i) q_i, over all its query heads
+// PASS 0, one invocation per query row i:  o_i = Σ_j p_ij v_j,  p_ij = softmax_j(scale · q_i·k_j),
+//   lse_i = log Σ_j exp(…)
+// PASS 1, one invocation per query row i:  δ_i = do_i·o_i, stored next to lse_i in `rows`
+// PASS 2, one invocation per query row i:  dq_i = scale Σ_j p_ij (do_i·v_j − δ_i) k_j
+// PASS 3, one invocation per key row j:    dv_j = Σ_i p_ij do_i,  dk_j = scale Σ_i p_ij (do_i·v_j − δ_i) q_i,
+//   over all query heads of the key head
 //
-// Grid: x over rows (WORKGROUP a group), y over query heads (PASS 3: key heads), z over the batch. lse and rows are batch×heads×length.
-// Each invocation keeps its rows in registers; sums run in order of j or i: same bits every run.
-// PASS 1 is one of its own because a kernel may bind 8 storage buffers at WebGPU's default limits: PASS 3 binds them all.
+// Grid: x over rows (WORKGROUP per group), y over query heads (PASS 3: key heads), z over the batch. lse and
+// rows are batch×heads×length. Each invocation keeps its rows in registers. Sums run in order of j or i: same
+// bits every run. PASS 1 is separate because a kernel can bind only 8 storage buffers at WebGPU's default
+// limits, and PASS 3 binds 8.
 
 #include "attention.wgsl"
 

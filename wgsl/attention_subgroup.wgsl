@@ -1,17 +1,20 @@
-// The same attention and gradients as attention.wgsl, where a subgroup's lanes share what they load: for devices whose subgroups have
-// one size, and heads whose width the lanes divide. A software driver spends its time in loads, one float a lane.
+// The attention and gradients of attention.wgsl, with loads shared between the lanes of a subgroup. For
+// devices with one subgroup size, and heads whose width the lanes divide. A software driver spends its time
+// in loads, one float per lane.
 //
-// PASS 0, ROWS query rows a subgroup:  o and lse
-// PASS 2, ROWS query rows a subgroup:  dq
-// PASS 3, ROWS key rows a subgroup:    dk and dv
+// PASS 0, ROWS query rows per subgroup:  o and lse
+// PASS 2, ROWS query rows per subgroup:  dq
+// PASS 3, ROWS key rows per subgroup:    dk and dv
 //
-// Tiling: a workgroup is one subgroup of SUBGROUP lanes. It walks the other side (the keys, or in PASS 3 the queries) in steps of
-// 4·SUBGROUP rows, 4 neighbours a lane. Products first: of the own rows each lane loads one and broadcasts it, of its 4 others each its
-// own, and s<i> holds its own row i against them. Then sums: row i's weights are broadcast lane by lane, and each lane adds to its
-// VECS vec4 of the head's width: the vec4 q·SUBGROUP + lane. Rows past the edge are clamped on load and weigh nothing; no lane returns
-// early, since a broadcast wants them all.
-// Grid: x over own rows (ROWS a group), y over query heads (PASS 3: key heads), z over the batch. lse and rows are batch×heads×length.
-// Sums run in order of j or i in each lane, totals over lanes at the end: same bits every run.
+// Tiling: a workgroup is one subgroup of SUBGROUP lanes. It owns ROWS rows and walks the other side (the
+// keys, in PASS 3 the queries) in steps of 4·SUBGROUP rows, 4 neighbours per lane.
+// First the products: the own rows are loaded one per lane and broadcast, and each lane loads its 4 other
+// rows; s<i> is own row i times these 4. Then the sums: the weights of the own rows are broadcast, lane after
+// lane, and each lane adds to VECS vec4 of the head's width, those at q·SUBGROUP + lane. Rows past the edge
+// are clamped on load and have weight 0. No lane returns early, since broadcasts need all lanes.
+// Grid: x over own rows (ROWS per group), y over query heads (PASS 3: key heads), z over the batch. lse and
+// rows are batch×heads×length. Sums run in order of j or i in each lane, then over the lanes: same bits every
+// run.
 
 #include "attention.wgsl"
 
@@ -69,7 +72,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 
 #if PASS == 3
   let end = select(0u, params.length, row0 < tokens);
-  // What follows, up to the sums' store, is its body too.
+  // The loop's body extends to where the sums are stored.
   for (var q_head = kv_head * shared_by; q_head < (kv_head + 1u) * shared_by; q_head++) {
   let base = at(batch, params.heads, q_head, 0u);
   let stat0 = (batch * params.heads + q_head) * params.length;

@@ -1,12 +1,14 @@
-// BoRA's mixing of block projections by its diagonals, Σ of b×b×r (output block, input block, rank), U and V of T×b×r:
+// BoRA mixes the projections of the blocks by its diagonals Σ, b×b×r (output block, input block, rank); U and
+// V are T×b×r.
 // PASS 0: V[t, j, c] = Σ_k Σ[j, k, c] U[t, k, c]       `x` is U
 // PASS 1: dU[t, k, c] = Σ_j Σ[j, k, c] dV[t, j, c]     `x` is dV
 // PASS 2: dΣ[j, k, c] = Σ_t dV[t, j, c] U[t, k, c]     `x` is dV, `y` is U
-// c counts vectors of WIDTH floats (4 when r is a multiple of 4, else 1). TILE divides b.
+// c counts vectors of WIDTH floats (4 if r is a multiple of 4, else 1). TILE divides b.
 //
-// Tiling, 0 and 1: an invocation owns TILE blocks of TOKENS tokens at one c, and walks the blocks that are summed; grid folded by
-// linearGrid. 2: a workgroup owns TILE×TILE diagonals at one c; its invocations share the tokens, each adds up its own in order,
-// and then their sums are added in order: same bits every run.
+// Tiling, PASS 0 and 1: an invocation owns TILE blocks of TOKENS tokens at one c and walks the blocks of the
+// sum; grid folded by linearGrid.
+// Tiling, PASS 2: a workgroup owns TILE×TILE diagonals at one c. Its invocations share the tokens: each sums
+// its own in order, then their sums are added in order. Same bits every run.
 
 #if WIDTH == 4
 alias Rank = vec4f;

@@ -1,13 +1,17 @@
-// The same mixing as bora_mix.wgsl, where a subgroup's lanes share what they load: for devices whose subgroups have one size that
-// divides b, and r a multiple of 4. A software driver spends its time in loads, one float a lane.
+// The mixing of bora_mix.wgsl, with loads shared between the lanes of a subgroup. For devices with one
+// subgroup size that divides b, and r a multiple of 4. A software driver spends its time in loads, one float
+// per lane.
 // PASS 0: V[t, j, c] = Σ_k Σ[j, k, c] U[t, k, c]       `x` is U
 // PASS 1: dU[t, k, c] = Σ_j Σ[j, k, c] dV[t, j, c]     `x` is dV
 // PASS 2: dΣ[j, k, c] = Σ_t dV[t, j, c] U[t, k, c]     `x` is dV, `y` is U
 // c counts vec4s of the rank.
 //
-// Tiling: a workgroup is one subgroup of SUBGROUP lanes, at one c. Each lane owns TILE blocks, every SUBGROUP-th, of
-// 0 and 1: ROWS·SUBGROUP tokens; of `x` each lane loads ROWS tokens' vec4 and broadcasts it, and walks the blocks that are summed;
-// 2: SUBGROUP blocks j; of `x` each lane loads one block's vec4 and broadcasts it, and walks the tokens.
+// Tiling: a workgroup is one subgroup of SUBGROUP lanes, at one c. Each lane owns TILE blocks,
+// SUBGROUP apart.
+// PASS 0 and 1: the subgroup owns ROWS·SUBGROUP tokens and walks the blocks of the sum. Each lane loads the
+// vec4s of ROWS tokens from `x` and broadcasts them.
+// PASS 2: the subgroup owns SUBGROUP blocks j and walks the tokens. Each lane loads the vec4 of one block
+// from `x` and broadcasts it.
 // Grid folded by linearGrid. Sums run in order: same bits every run.
 
 struct Params {

@@ -1,8 +1,9 @@
-// BoRA's diagonals from their parameters (arXiv 2508.06953): Σ = f(σ/μ), μ = Mav(σ) = ‖σ‖₁ / N over all N = b²r of them,
-// f = exp. NORM 0: μ = 1 ("without Norm"). EXP 0: f = identity ("without Exp").
-// BACKWARD 0: Σ from σ. BACKWARD 1: with g = dΣ ⊙ f′(σ/μ):  dσ = g/μ − sign(σ) ⟨g, σ⟩ / (N μ²); the second term is
-//   the derivative of μ and absent without Norm. Consequence: ⟨dσ, σ⟩ = 0 with Norm.
-// One workgroup of WORKGROUP invocations a launch; sums are trees. A σ of all zeros has no μ: it is held at 1e-30.
+// BoRA's diagonals from their parameters (arXiv 2508.06953): Σ = f(σ/μ), f = exp, with μ = Mav(σ) = ‖σ‖₁ / N
+// over all N = b²r of them. NORM 0: μ = 1 ("without Norm"). EXP 0: f = identity ("without Exp").
+// BACKWARD 0: Σ from σ. BACKWARD 1: with g = dΣ ⊙ f′(σ/μ),  dσ = g/μ − sign(σ) ⟨g, σ⟩ / (N μ²).
+//   The second term comes from the derivative of μ and is absent without Norm. With Norm, ⟨dσ, σ⟩ = 0.
+// One workgroup of WORKGROUP invocations per launch; sums are trees. For a σ of all zeros, μ is held at
+// 1e-30.
 
 struct Params {
   size: u32,

@@ -1,5 +1,6 @@
-// out[j] = Σ_i x[i, j] for x of rows×cols: the gradient of a bias. One workgroup of WORKGROUP invocations sums one
-// column, each a strided share of the rows, then a tree: ordered, so the same bits every run. Grid: cols, folded.
+// out[j] = Σ_i x[i, j] for x of rows×cols: the gradient of a bias. A workgroup of WORKGROUP invocations sums
+// one column: each invocation a strided share of the rows, then a tree. The order is fixed: same bits every
+// run. Grid: cols, folded.
 
 struct Params {
   rows: u32,

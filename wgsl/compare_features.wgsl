@@ -1,7 +1,8 @@
 // Features of two sentence vectors for a pair or choice head: [u, v, |u − v|, u ⊙ v] (Conneau et al. 2017).
-// pooled: ((1 + options)·count)×width, the `count` anchors u first, then `options` rows v for each in turn.
-// BACKWARD 0: out[(i, o)] of 4·width from u = pooled[i], v = pooled[count + i·options + o]; an invocation an element
-//   of the (count·options)×width grid. BACKWARD 1: the gradient of pooled, an invocation an element of it.
+// pooled is ((1 + options)·count)×width: the `count` anchors u first, then `options` rows v for each anchor.
+// BACKWARD 0: out[(i, o)], of 4·width, from u = pooled[i] and v = pooled[count + i·options + o]; one
+// invocation per element of the (count·options)×width grid.
+// BACKWARD 1: the gradient of pooled; one invocation per element of it.
 
 struct Params {
   size: u32,

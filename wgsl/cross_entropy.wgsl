@@ -1,7 +1,9 @@
-// Weighted softmax cross-entropy: loss = Σ_i w_i (lse_i − x[i, label_i]) / Σ_i w_i for logits x of rows×classes.
-// PASS 0: a workgroup a row → lse[i] and row_loss[i] = w_i (lse_i − x[i, label_i]).
-// PASS 1: one workgroup → loss and total = Σ w. PASS 2: dx[i, c] = (exp(x[i, c] − lse_i) − [c = label_i]) w_i / total,
-//   an invocation an element. The padding of a last batch has weight 0. Sums are trees: same bits every run.
+// Weighted softmax cross-entropy: loss = Σ_i w_i (lse_i − x[i, label_i]) / Σ_i w_i for logits x,
+// rows×classes.
+// PASS 0, one workgroup per row: lse[i] and row_loss[i] = w_i (lse_i − x[i, label_i]).
+// PASS 1, one workgroup: loss and total = Σ w.
+// PASS 2, one invocation per element: dx[i, c] = (exp(x[i, c] − lse_i) − [c = label_i]) w_i / total.
+// Padding rows of a last batch have weight 0. Sums are trees: same bits every run.
 
 struct Params {
   rows: u32,
@@ -54,7 +56,7 @@ fn main(
   }
   tops[lane] = own_top;
   workgroupBarrier();
-  // A maximum has no rounding: any order gives the same bits.
+  // A maximum is not rounded, so any order gives the same bits.
   var top = tops[0];
   for (var i = 1u; i < ${WORKGROUP}u; i++) {
     top = max(top, tops[i]);

@@ -1,5 +1,5 @@
-// out[i] = x[i] / (1 − p) where the random word of (seed, step, stream, i) is at least p·2³², else 0. The backward
-// pass applies the same kernel to the gradient and draws the same mask. One invocation an element.
+// out[i] = x[i] / (1 − p) if the random word of (seed, step, stream, i) is at least p·2³², else 0. The
+// backward pass applies the same kernel to the gradient and draws the same mask. One invocation per element.
 
 struct Params {
   size: u32,

@@ -1,7 +1,8 @@
-// out[i] = f(x[i]) or f(x[i], y[i]) for `size` values of WIDTH floats (4 where the tensor's size is a multiple of it, else 1);
-// one invocation a value, grid folded by linearGrid.
-// FUNCTION: 0 relu(x), 1 tanh(x), 2 gelu(x) = x·Φ(x); 3 x + y, 4 x·y; derivatives times the gradient y:
-// 5 relu, 6 tanh (both read off the output x), 7 gelu (read off the input x). IN_PLACE: out holds x (3 and 4 only).
+// out[i] = f(x[i]) or f(x[i], y[i]) for `size` values of WIDTH floats (4 if the tensor's size is a multiple
+// of 4, else 1). One invocation per value, grid folded by linearGrid.
+// FUNCTION: 0 relu(x), 1 tanh(x), 2 gelu(x) = x·Φ(x); 3 x + y, 4 x·y; derivatives times the gradient y: 5
+// relu, 6 tanh (both computed from the output x), 7 gelu (computed from the input x).
+// IN_PLACE: out holds x (3 and 4 only).
 
 #if WIDTH == 4
 alias Value = vec4f;

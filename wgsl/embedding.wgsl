@@ -1,8 +1,10 @@
-// PASS 0: out[t] = scale · table[ids[t]] + positions[t mod length], t over tokens; one invocation WIDTH floats (4 when rows are a
-//   multiple of 4 long, else 1), which `width` and all indices count. In the other passes WIDTH is 1.
-// PASS 1: clears the table's gradient. PASS 2: one workgroup-row of invocations a token t; if t is the first token
-//   with its id, it adds up the gradients of all tokens with that id, in order: no atomics, same bits every run. The
-//   table's `rows` belong to the ids from first_row on; others (before it they wrap around) have no row.
+// PASS 0: out[t] = scale · table[ids[t]] + positions[t mod length] for each token t. One invocation per WIDTH
+// floats (4 if the row length is a multiple of 4, else 1); `width` and all indices count these. In the other
+// passes WIDTH is 1.
+// PASS 1: clears the table's gradient.
+// PASS 2: one invocation per token t and column. If t is the first token with its id, it adds up the
+// gradients of all tokens with that id, in order: no atomics, same bits every run. The table's `rows` belong
+// to the ids from first_row on; other ids have no row (those before first_row wrap around to large numbers).
 
 #if WIDTH == 4
 alias Value = vec4f;

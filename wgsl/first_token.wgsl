@@ -1,5 +1,7 @@
-// Each text's first token. BACKWARD 0: out[b] = x[b, 0], x: (batch·length)×width, one invocation an element of out.
-// BACKWARD 1: out[b, l] = x[b] for l = 0, else 0, x: batch×width, one invocation an element of out.
+// Each text's first token.
+// BACKWARD 0: out[b] = x[b, 0], x: (batch·length)×width.
+// BACKWARD 1: out[b, l] = x[b] for l = 0, else 0, x: batch×width.
+// One invocation per element of out.
 
 struct Params {
   size: u32,

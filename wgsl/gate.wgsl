@@ -1,5 +1,6 @@
-// Products of gates with vectors, z[t, e, c] = g[t, e] · u[t, (e,) c]: g of rows×experts, z of rows×experts×width; u of
-// rows×width when SHARED (one vector for all experts), else of rows×experts×width. One invocation an element of `out`.
+// Products of gates with vectors: z[t, e, c] = g[t, e] · u[t, (e,) c]. g is rows×experts, z
+// rows×experts×width; u is rows×width if SHARED (one vector for all experts), else rows×experts×width. One
+// invocation per element of `out`.
 // PASS 0: out = z from g, u.   PASS 1: out = du from g, dz.   PASS 2: out = dg from u, dz.
 
 struct Params {

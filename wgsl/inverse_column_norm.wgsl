@@ -1,5 +1,6 @@
-// out[j] = 1 / ‖x_j‖₂ for the columns of x, rows×cols; 1e30 for a column of zeros. One invocation a column, rows in order,
-// so the same bits every run; neighbours read neighbouring columns. Grid folded by linearGrid.
+// out[j] = 1 / ‖x_j‖₂ for the columns of x, rows×cols; 1e30 for a column of zeros. One invocation per column
+// sums its rows in order: same bits every run. Neighbours read neighbouring columns. Grid folded by
+// linearGrid.
 
 struct Params {
   rows: u32,

@@ -1,9 +1,10 @@
-// y[t] = γ ⊙ (x[t] − mean) / √(var + ε) + β over the last dimension of x, rows×cols; two-pass variance in f32.
-// One workgroup of WORKGROUP invocations a row, grid folded over rows. An invocation reads WIDTH floats at once (4 when cols is a
-// multiple of 4, else 1): cols and all indices count those.
-// BACKWARD 0: y as above. 1: dx from dy: with x̂ the normalised row and g = γ ⊙ dy,
-//   dx = (g − mean(g) − x̂ · mean(g ⊙ x̂)) / √(var + ε)   [+ residual, when RESIDUAL is 1]
-// The row's mean and variance are computed again rather than stored: the row is read anyway.
+// y[t] = γ ⊙ (x[t] − mean) / √(var + ε) + β over the last dimension of x, rows×cols.
+// The variance takes two passes, in f32.
+// One workgroup of WORKGROUP invocations per row, grid folded over rows. An invocation loads WIDTH floats at
+// once (4 if the row length is a multiple of 4, else 1); cols and all indices count these.
+// BACKWARD 0: y as above. BACKWARD 1: dx from dy. With x̂ the normalised row and g = γ ⊙ dy,
+//   dx = (g − mean(g) − x̂ · mean(g ⊙ x̂)) / √(var + ε)   [+ residual, if RESIDUAL is 1]
+// The mean and variance are computed again and not stored, since the row is read anyway.
 
 #if WIDTH == 4
 alias Value = vec4f;

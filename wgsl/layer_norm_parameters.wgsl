@@ -1,6 +1,8 @@
-// dγ[j] = Σ_t dy[t, j] · x̂[t, j] and dβ[j] = Σ_t dy[t, j] for x of rows×cols. Pass 0 (STATISTICS 1) writes each
-// row's mean and 1/√(var + ε) to `statistics` (rows×2), a workgroup a row; pass 1 gives each column a workgroup of
-// WORKGROUP invocations that share its rows and add up in a tree, in the same order every run.
+// dγ[j] = Σ_t dy[t, j] · x̂[t, j] and dβ[j] = Σ_t dy[t, j] for x of rows×cols.
+// First launch (STATISTICS 1), one workgroup per row: writes the row's mean and 1/√(var + ε) to `statistics`
+// (rows×2).
+// Second launch, one workgroup of WORKGROUP invocations per column: the invocations share the rows and add up
+// in a tree, in the same order every run.
 
 struct Params {
   rows: u32,

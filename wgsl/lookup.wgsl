@@ -1,5 +1,6 @@
-// out[t] = onto[t] + table[index[t] − first_row], the second term only where that row is one of the table's `rows`; one
-// invocation four values. index: tokens; table: rows×4·width; onto (ONTO 1) and out: tokens×4·width. IN_PLACE 1: onto is out.
+// out[t] = onto[t] + table[index[t] − first_row]; the second term only if that row is one of the table's
+// `rows`. One invocation per four values. index: tokens; table: rows×4·width; onto (if ONTO is 1) and out:
+// tokens×4·width. IN_PLACE 1: onto is out.
 
 struct Params {
   size: u32,
@@ -31,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 #if ONTO && IN_PLACE
   value = out[i];
 #end
-  // An index before first_row wraps around to a number beyond any table.
+  // An index before first_row wraps around to a number larger than any table.
   let row = index[i / params.width] - params.first_row;
   if (row < params.rows) {
     value += table[row * params.width + i % params.width];

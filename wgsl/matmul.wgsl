@@ -1,20 +1,21 @@
 // C[z] = activation(scale · op(A[z]) · op(B[z]) + bias) + residual, for z = 0 … blocks − 1
 //
-// op(A) is m×k, op(B) is k×n; op transposes when TRANS_A / TRANS_B is 1 (NN, NT and TN are used). Every matrix is
-// row-major with a leading dimension (ld_*) and block z starts at z·stride_*, so a matrix split into column or
-// row blocks is multiplied in place. All sizes are in floats.
+// op(A) is m×k, op(B) is k×n; op transposes if TRANS_A / TRANS_B is 1 (NN, NT and TN are used). Every matrix
+// is row-major with a leading dimension (ld_*), and block z starts at z·stride_*, so a matrix cut into column
+// or row blocks is multiplied in place. All sizes are in floats.
 //
-// Tiling: an invocation owns a TILE_M×TILE_N tile of C in registers and walks k in steps of K_STEP; no workgroup
-// memory. Loads are vec4 along the contiguous dimension where the operand allows it (VEC_A, VEC_B, VEC_C) and
-// scalar with a zero guard otherwise. Rows and columns past the edge are clamped on load and not stored.
-// Grid: x over the blocks' columns, y over rows. Lanes go on from one block's columns to the next block's: narrow blocks leave none
-// idle. Accumulation is in f32, in order of k: same bits every run.
-// The bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING are those of include/matmul.wgsl.
+// Tiling: an invocation owns a TILE_M×TILE_N register tile of C and walks k in steps of K_STEP, without
+// workgroup memory. Loads are vec4 along the contiguous dimension where the operand allows it (VEC_A, VEC_B,
+// VEC_C), otherwise scalar with a zero guard. Rows and columns past the edge are clamped on load and not
+// stored.
+// Grid: x over the columns of all blocks, y over rows. Lanes run on from one block's columns to the next
+// block's, so narrow blocks leave none idle. Accumulation is in f32, in order of k: same bits every run.
+// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING.
 
 #include "matmul.wgsl"
 
 #if !VEC_A
-// Element of A at `base + offset`, or 0 where the caller's k is out of range.
+// The element of A at `index`, or 0 if the caller's k is out of range.
 fn a_at(index: u32, inside: bool) -> f32 {
   return select(0.0, a[select(0u, index, inside)], inside);
 }

@@ -1,18 +1,20 @@
-// C[z] = activation(scale · op(A[z]) · op(B[z]) + bias) + residual, for z = 0 … blocks − 1, where a subgroup's lanes
-// share what they load of A
+// C[z] = activation(scale · op(A[z]) · op(B[z]) + bias) + residual, for z = 0 … blocks − 1, with loads of A
+// shared between the lanes of a subgroup
 //
-// The same product as matmul.wgsl, for operands that can be read as vec4, on devices whose subgroups have one size. A
-// software driver spends its time in loads, one float at a time: here each float of A is loaded once a subgroup and
-// broadcast, not once an invocation.
+// The product of matmul.wgsl, for operands that can be read as vec4, on devices with one subgroup size. A
+// software driver spends its time in loads, one float at a time. Here each float of A is loaded once per
+// subgroup and broadcast, not loaded once per invocation.
 //
-// Tiling: a workgroup is one subgroup of SUBGROUP lanes. It owns TILE_M rows of C, each lane TILE_N columns of them (a multiple of 4,
-// or 1), in registers, and walks k in steps of K_STEP. Of A each lane loads PER_LANE vec4 a step: along k a row each (NN, NT), or along
-// m four rows each (TN). Rows and columns past the edge are clamped on load and not stored; no lane returns early,
-// since a broadcast wants them all.
-// Grid: x over rows, y over columns, z over blocks. Workgroups run in bands of BAND row tiles, down the rows of a band and
-// then to its next columns: those that follow each other read the same columns of B, and a band's rows of A stay in cache.
-// Accumulation is in f32, in order of k: same bits every run, and the same as matmul.wgsl's over the same k.
-// The bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING are those of include/matmul.wgsl.
+// Tiling: a workgroup is one subgroup of SUBGROUP lanes. It owns TILE_M rows of C; each lane owns TILE_N
+// columns of them (a multiple of 4, or 1) in registers and walks k in steps of K_STEP. Each lane loads
+// PER_LANE vec4 of A per step: along k, one row each (NN, NT), or along m, four rows each (TN). Rows and
+// columns past the edge are clamped on load and not stored. No lane returns early, since broadcasts need all
+// lanes.
+// Grid: x over rows, y over columns, z over blocks. Workgroups run in bands of BAND row tiles: down the rows
+// of a band, then on to the next columns. Successive workgroups thus read the same columns of B, and a band's
+// rows of A stay in cache.
+// Accumulation is in f32, in order of k: same bits every run, and the bits of matmul.wgsl over the same k.
+// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING.
 
 #include "matmul.wgsl"
 
@@ -39,7 +41,7 @@ fn main(
 #end
 #end
 #if PACKING == 5
-  // B's next four along k, or its next row, lie beside the last ones until a panel ends.
+  // Within a panel, the next load of B (four values along k, or the next row) is adjacent to the last one.
 #if TRANS_B
 #for j in 0..TILE_N
   var b_at${j} = min(col0 + ${j}u, params.n - 1u) * ${PANEL / 4}u;

@@ -1,22 +1,25 @@
 // C[z] = activation(scale · op(A[z]) · op(B[z]) + bias) + residual, for z = 0 … blocks − 1, with tiles of A and B in
 // workgroup memory
 //
-// The same product as matmul.wgsl, for operands that can be read as vec4, as GPUs like it: a float that a workgroup loads is
-// used by all of its invocations (NVIDIA, CUDA C++ Programming Guide, "Shared Memory"; CUTLASS's threadblock tiles).
+// The product of matmul.wgsl for GPUs, for operands that can be read as vec4. All invocations of a workgroup
+// use each float that it loads (NVIDIA, CUDA C++ Programming Guide, "Shared Memory"; CUTLASS's threadblock
+// tiles).
 //
-// Tiling: a workgroup of THREADS owns a TILE_M×TILE_N tile of C and walks k in steps of TILE_K. A step stages op(A)'s and op(B)'s
-// part in blocks of 4×4, each turned so that the tile's rows or columns are contiguous: tile[k][quad of rows or columns]. Of C
-// an invocation owns PER_M×PER_N, in quads that lie TILE_M / PER_M and TILE_N / PER_N quads apart, so that neighbours read
-// neighbouring words. Rows and columns past the edge are clamped on load and not stored; past k there are zeros.
-// Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k: the bits of matmul.wgsl.
-// The bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING are those of include/matmul.wgsl.
+// Tiling: a workgroup of THREADS owns a TILE_M×TILE_N tile of C and walks k in steps of TILE_K. Each step
+// stages its part of op(A) and op(B) in blocks of 4×4, transposed where needed so that the tile's rows or
+// columns are contiguous: tile[k][quad of rows or columns]. An invocation owns PER_M×PER_N of C, in quads
+// TILE_M / PER_M and TILE_N / PER_N quads apart, so that neighbours read neighbouring words. Rows and columns
+// past the edge are clamped on load and not stored; past k the tile holds zeros.
+// Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k: the bits of
+// matmul.wgsl.
+// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING.
 
 #include "matmul.wgsl"
 
 var<workgroup> a_tile: array<vec4f, ${TILE_K * TILE_M / 4}>;
 var<workgroup> b_tile: array<vec4f, ${TILE_K * TILE_N / 4}>;
 
-// Stages the i-th block of op(A)'s part from row0 and k0 on; `start` is where this product's A starts.
+// Stages the i-th 4×4 block of op(A) for the tile at row0 and k0; `start` is where A[z] starts.
 fn stage_a(i: u32, row0: u32, k0: u32, start: u32) {
 #if TRANS_A
   let quad = i % ${TILE_M / 4}u;
@@ -42,7 +45,7 @@ fn stage_a(i: u32, row0: u32, k0: u32, start: u32) {
 #end
 }
 
-// The same of op(B)'s part from col0 and k0 on.
+// The same for op(B), for the tile at col0 and k0.
 fn stage_b(i: u32, col0: u32, k0: u32, start: u32) {
 #if TRANS_B
   let quad = i / ${TILE_K / 4}u;

@@ -1,6 +1,6 @@
-// The mean over each text's real tokens, which lie first. x: (batch·length)×width, pooled: batch×width.
-// BACKWARD 0: pooled[b] = Σ_{l < lengths[b]} x[b, l] / lengths[b], one invocation an element of pooled.
-// BACKWARD 1: dx[b, l] = d_pooled[b] / lengths[b] for l < lengths[b], else 0; one invocation an element of x.
+// The mean over each text's real tokens, which come first. x: (batch·length)×width, pooled: batch×width.
+// BACKWARD 0: pooled[b] = Σ_{l < lengths[b]} x[b, l] / lengths[b]; one invocation per element of pooled.
+// BACKWARD 1: dx[b, l] = d_pooled[b] / lengths[b] for l < lengths[b], else 0; one invocation each.
 
 struct Params {
   size: u32,

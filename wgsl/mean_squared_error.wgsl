@@ -1,5 +1,6 @@
 // Weighted mean squared error: loss = Σ_i w_i (x_i − y_i)² / Σ_i w_i over `size` values.
-// BACKWARD 0: one workgroup → loss and total = Σ w. BACKWARD 1: dx_i = 2 w_i (x_i − y_i) / total, an invocation each.
+// BACKWARD 0, one workgroup: loss and total = Σ w.
+// BACKWARD 1, one invocation per value: dx_i = 2 w_i (x_i − y_i) / total.
 
 struct Params {
   size: u32,

@@ -1,5 +1,5 @@
-// out[i, j] = x[j] for a row x of `cols` floats and out of `size` floats. One invocation an element, grid folded by
-// linearGrid.
+// out[i, j] = x[j] for a row x of `cols` floats and out of `size` floats. One invocation per element, grid
+// folded by linearGrid.
 
 struct Params {
   size: u32,

@@ -1,9 +1,9 @@
-// y[t] = γ ⊙ x[t] · s[t] with s[t] = 1/√(mean_j x[t, j]² + ε), for x of rows×cols: root mean square normalisation (Zhang & Sennrich
-// 2019). `scales` holds s.
-// One workgroup of WORKGROUP invocations a row, grid folded over rows. An invocation reads WIDTH floats at once (4 when cols is a
-// multiple of 4, else 1): cols and all indices count those.
-// BACKWARD 0: y and s as above. 1: dx from dy: with x̂ = s·x the normalised row and g = γ ⊙ dy,
-//   dx = (g − x̂ · mean(g ⊙ x̂)) · s   [+ residual, when RESIDUAL is 1]
+// Root mean square normalisation (Zhang & Sennrich 2019) for x of rows×cols:
+//   y[t] = γ ⊙ x[t] · s[t],  s[t] = 1/√(mean_j x[t, j]² + ε).  `scales` holds s.
+// One workgroup of WORKGROUP invocations per row, grid folded over rows. An invocation loads WIDTH floats at
+// once (4 if the row length is a multiple of 4, else 1); cols and all indices count these.
+// BACKWARD 0: y and s as above. BACKWARD 1: dx from dy. With x̂ = s·x the normalised row and g = γ ⊙ dy,
+//   dx = (g − x̂ · mean(g ⊙ x̂)) · s   [+ residual, if RESIDUAL is 1]
 
 #if WIDTH == 4
 alias Value = vec4f;

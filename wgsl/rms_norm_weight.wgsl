@@ -1,5 +1,5 @@
-// dγ[j] = Σ_t dy[t, j] · x[t, j] · scales[t] for x of rows×cols: each column has a workgroup of WORKGROUP invocations that share its
-// rows and add up in a tree, in the same order every run. Grid: cols, folded.
+// dγ[j] = Σ_t dy[t, j] · x[t, j] · scales[t] for x of rows×cols. One workgroup of WORKGROUP invocations per
+// column; they share the rows and add up in a tree, in the same order every run. Grid: cols, folded.
 
 struct Params {
   rows: u32,

@@ -1,10 +1,12 @@
-// Rotary position embedding (Su et al. 2021) in Hugging Face's half-split convention: in each head of head_dim = 2·half of row t, at
-// place p = t mod length of its text, the pair (x[i], x[i + half]) turns by the angle p·θ^(−i/half):
+// Rotary position embedding (Su et al. 2021) in Hugging Face's half-split convention. Row t is at
+// position p = t mod length of its text. In each head of head_dim = 2·half, the pair (x[i], x[i + half]) is
+// rotated by the angle p·θ^(−i/half):
 //   out[i] = x[i] cos − x[i + half] sin,   out[i + half] = x[i + half] cos + x[i] sin
-// `table` holds, a row a place, `half` cosines and then `half` sines: a device's own are too coarse (WGSL allows 2⁻¹¹).
-// BACKWARD 1 turns by the opposite angle, which is the gradient.
-// One invocation turns WIDTH pairs (4 where half is a multiple of 4, else 1): half and all indices count those; grid folded by
-// linearGrid.
+// `table` has one row per position: `half` cosines, then `half` sines. A device's own functions are too
+// inaccurate (WGSL allows errors of 2⁻¹¹). BACKWARD 1 rotates by the opposite angle, which gives the
+// gradient.
+// One invocation rotates WIDTH pairs (4 if half is a multiple of 4, else 1); half and all indices count
+// these. Grid folded by linearGrid.
 
 #if WIDTH == 4
 alias Value = vec4f;

@@ -1,5 +1,6 @@
 // out[t, j] = x[t, j] · scale[j] (+ shift[j]) (+ residual[t, j]) for x of `size` floats in rows of `cols`.
-// One invocation an element, grid folded by linearGrid. SHIFT, RESIDUAL: whether the terms are there.
+// One invocation per element, grid folded by linearGrid. SHIFT and RESIDUAL say whether these terms are
+// present.
 
 struct Params {
   size: u32,

@@ -1,18 +1,21 @@
-// C_p[z] = G_p[z]ᵀ · X[z], for p = 0 … PRODUCTS − 1 and z = 0 … blocks − 1: dA_p = dU_pᵀ X of an adapter's queries, keys and values,
-// which read X once
+// C_p[z] = G_p[z]ᵀ · X[z], for p = 0 … PRODUCTS − 1 and z = 0 … blocks − 1: dA_p = dU_pᵀ X of the adapters on
+// a layer's queries, keys and values, in one kernel that reads X once
 //
-// G_p is T×(blocks·m), X T×(blocks·n), C_p m×(blocks·n), all row-major and in blocks of columns, read and written as vec4 along them: m,
-// an adapter's rank, is a multiple of TILE_M, and n of 4. Rows start to start + k of G_p and X are summed; ADD 1 adds the sum to
-// what C_p holds. Bindings: x, then g_p and c_p of each product, seven for three.
+// G_p is T×(blocks·m), X T×(blocks·n), C_p m×(blocks·n); all are row-major, cut into blocks of columns, and
+// read and written as vec4 along the rows. m, an adapter's rank, is a multiple of TILE_M, and n of 4. The sum
+// runs over rows start to start + k of G_p and X; ADD 1 adds it to what C_p holds. Bindings: x, then g_p and
+// c_p of each product (seven for three products).
 //
-// Tiling: an invocation owns TILE_M rows (4 or 8) and TILE_N columns (a multiple of 4) of every C_p in registers, and walks the rows of X in
-// steps of K_STEP; each vec4 of X that it loads serves all products.
-// SUBGROUP 0: it loads G_p itself; K_STEP is 1. Lanes go on from one block's columns to the next block's, LANES to a workgroup.
-// Grid: x over the blocks' columns, y over row tiles.
-// Else a workgroup is one subgroup of SUBGROUP lanes, as LANES is then. Of K_STEP rows of G_p each lane loads one vec4, which are
-// broadcast; K_STEP divides k, and K_STEP · TILE_M / 4 is at most SUBGROUP. Grid: x over columns, y over row tiles, z over blocks.
-// Columns past the edge are clamped on load and not stored; no lane returns early, since a broadcast wants them all.
-// Accumulation is in f32, in order of the rows: same bits every run, and the same as matmul.wgsl's over the same rows.
+// Tiling: an invocation owns TILE_M rows (4 or 8) and TILE_N columns (a multiple of 4) of every C_p in
+// registers and walks the rows of X in steps of K_STEP. All products use each vec4 of X that it loads.
+// SUBGROUP 0: each invocation loads G_p itself, and K_STEP is 1. Lanes run on from one block's columns to the
+// next block's, LANES per workgroup. Grid: x over the columns of all blocks, y over row tiles.
+// SUBGROUP > 0: a workgroup is one subgroup of SUBGROUP = LANES lanes. Each lane loads one vec4 of K_STEP
+// rows of G_p and broadcasts it; K_STEP divides k, and K_STEP · TILE_M / 4 is at most SUBGROUP. Grid: x over
+// columns, y over row tiles, z over blocks.
+// Columns past the edge are clamped on load and not stored. No lane returns early, since broadcasts need all
+// lanes. Accumulation is in f32, in order of the rows: same bits every run, and the bits of matmul.wgsl over
+// the same rows.
 
 struct Params {
   m: u32,

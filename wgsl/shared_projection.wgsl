@@ -1,15 +1,19 @@
-// U_p[z] = X[z] · A_p[z]ᵀ, for p = 0 … PRODUCTS − 1 and z = 0 … blocks − 1: the projections of an adapter's queries, keys and
-// values, which read X once
+// U_p[z] = X[z] · A_p[z]ᵀ, for p = 0 … PRODUCTS − 1 and z = 0 … blocks − 1: the projections of the adapters
+// on a layer's queries, keys and values, in one kernel that reads X once
 //
-// X is m×(blocks·k), A_p n×(blocks·k), U_p m×(blocks·n), all row-major and in blocks of columns; k is a multiple of 4, and X and A_p
-// are read as vec4 along it. n is an adapter's rank, and small. Bindings: x, then a_p and u_p of each product, seven for three.
+// X is m×(blocks·k), A_p n×(blocks·k), U_p m×(blocks·n); all are row-major and cut into blocks of columns. k
+// is a multiple of 4, and X and A_p are read as vec4 along it. n is an adapter's rank, a small number.
+// Bindings: x, then a_p and u_p of each product (seven for three products).
 //
-// Tiling: an invocation owns TILE_M rows of one column of every U_p in registers, and walks k in steps of 4; each vec4 of X that it
-// has serves all products. SUBGROUP 0: it loads them itself, in a workgroup of LANES columns by GROUPS row tiles. Else a workgroup is one
-// subgroup of SUBGROUP lanes, as LANES is then and GROUPS is 1, and each loads TILE_M / SUBGROUP rows of X, which are broadcast. Rows and
-// columns past the edge are clamped on load and not stored; no lane returns early, since a broadcast wants them all.
-// Grid: x over rows, y over columns, z over blocks.
-// Accumulation is in f32, in order of k: same bits every run, and the same as matmul.wgsl's.
+// Tiling: an invocation owns TILE_M rows of one column of every U_p in registers and walks k in steps of 4.
+// All products use each vec4 of X.
+// SUBGROUP 0: each invocation loads X itself; a workgroup is LANES columns by GROUPS row tiles.
+// SUBGROUP > 0: a workgroup is one subgroup of SUBGROUP = LANES lanes, GROUPS is 1, and each lane loads
+// TILE_M / SUBGROUP rows of X and broadcasts them.
+// Rows and columns past the edge are clamped on load and not stored. No lane returns early, since broadcasts
+// need all lanes.
+// Grid: x over rows, y over columns, z over blocks. Accumulation is in f32, in order of k: same bits every
+// run, and the bits of matmul.wgsl.
 
 struct Params {
   m: u32,

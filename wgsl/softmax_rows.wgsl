@@ -1,5 +1,7 @@
-// Softmax over short rows (a router's experts), rows×cols; one invocation a row, grid folded by linearGrid.
-// BACKWARD 0: out = softmax(x). BACKWARD 1: out = p ⊙ (g − ⟨g, p⟩) with p the softmax in `x` and g in `gradient`.
+// Softmax over short rows (such as a router's experts), rows×cols. One invocation per row, grid folded by
+// linearGrid.
+// BACKWARD 0: out = softmax(x). BACKWARD 1: out = p ⊙ (g − ⟨g, p⟩), with p the softmax in `x` and g in
+// `gradient`.
 
 struct Params {
   rows: u32,

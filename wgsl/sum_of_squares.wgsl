@@ -1,5 +1,5 @@
-// BACKWARD 0: out[0] = scale · Σ x², one workgroup of WORKGROUP invocations, ordered. BACKWARD 1: out = 2 · scale · x, one
-// invocation an element, grid folded by linearGrid.
+// BACKWARD 0: out[0] = scale · Σ x²; one workgroup of WORKGROUP invocations, in a fixed order.
+// BACKWARD 1: out = 2 · scale · x; one invocation per element, grid folded by linearGrid.
 
 struct Params {
   size: u32,

@@ -1,6 +1,6 @@
-// out[t, j, i, c] = x[t, i, j, c] for x of rows×p×q×width, `size` values of WIDTH floats in all (4 where `width` is a multiple of it,
-// else 1). One invocation a value of out, grid folded by linearGrid. COPY: out = x as it lies (a reshape that could not take over its
-// input's buffer).
+// out[t, j, i, c] = x[t, i, j, c] for x of rows×p×q×width, in all `size` values of WIDTH floats (4 if the
+// last extent is a multiple of 4, else 1). One invocation per value of out, grid folded by linearGrid.
+// COPY: out = x unchanged (a reshape that cannot take over its input's buffer).
 
 #if WIDTH == 4
 alias Value = vec4f;

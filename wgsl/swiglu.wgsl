@@ -1,8 +1,8 @@
-// SwiGLU (Shazeer 2020) for `size` values of WIDTH floats (4 where the tensor's size is a multiple of it, else 1), with
-// σ the logistic function:
+// SwiGLU (Shazeer 2020) for `size` values of WIDTH floats (4 if the tensor's size is a multiple of 4, else
+// 1), with σ the logistic function:
 // BACKWARD 0: out = gate σ(gate) ⊙ up
 // BACKWARD 1: d_gate = dy ⊙ up ⊙ σ(gate) (1 + gate (1 − σ(gate))),  d_up = dy ⊙ gate σ(gate)
-// One invocation a value, grid folded by linearGrid.
+// One invocation per value, grid folded by linearGrid.
 
 #if WIDTH == 4
 alias Value = vec4f;
@@ -27,7 +27,8 @@ struct Params {
 
 #include "index.wgsl"
 
-// Of less than −80 taken as of −80 (2e-35): exp would leave f32, and WGSL promises no infinity.
+// Below −80, the value at −80 (2e-35) is used: exp would leave the range of f32, and WGSL guarantees no
+// infinity.
 fn logistic(v: Value) -> Value {
   return 1.0 / (1.0 + exp(-max(v, Value(-80.0))));
 }

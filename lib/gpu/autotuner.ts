@@ -1,8 +1,8 @@
 /**
- * Chooses between kernels that compute the same: runs each on random data, refuses those whose result differs from the default's
- * in any bit, times the others in turn, and keeps the winners in the user's cache folder. Since all have the default's bits, no
- * result depends on what is chosen: not on the machine's noise, on the cache, or on the budget, and a resumed run ends as it would
- * have.
+ * Chooses between kernels that compute the same. It runs each on random data, rejects those whose result
+ * differs from the default's in any bit, times the others in turn, and keeps the winners in the user's cache
+ * folder. All accepted kernels give the default's bits, so no result depends on timing noise, the cache or
+ * the budget, and a resumed run ends in the same bits.
  */
 
 import { digestOf } from "../digest.ts";
@@ -13,36 +13,42 @@ import { TuningCache, userCachePath } from "./tuning_cache.ts";
 /** Options of the autotuner. */
 export interface AutotuneOptions {
   /**
-   * The most seconds it takes in all, but for the kernel that runs when they are over; what it has not come to by then keeps its
-   * default. 10 by default.
+   * Seconds that it may take in all, 10 by default. A kernel that is running at the end still finishes;
+   * choices that have not been made by then keep their default.
    */
   readonly seconds?: number;
-  /** Where winners are kept; by default `bora-webgpu/kernels.json` in the user's cache folder, and in a browser nowhere. */
+  /**
+   * File in which winners are kept; by default `bora-webgpu/kernels.json` in the user's cache folder, and
+   * none in a browser.
+   */
   readonly cache?: string;
-  /** Told, a line each, of kernels that are refused and of a cache that cannot be used; `console.warn` by default. */
+  /**
+   * Called with a line for each rejected kernel and for a cache that cannot be used; `console.warn` by
+   * default.
+   */
   readonly report?: (line: string) => void;
 }
 
-/** Kernels that compete: their launches by name, the default first, and what they all compute. */
+/** The competing kernels: their launches by name, the default first, and the results they have in common. */
 export interface Field extends Disposable {
   readonly candidates: readonly { readonly name: string; readonly calls: readonly Call[] }[];
   /** Everything that they write and others read. */
   readonly results: readonly BufferView[];
 }
 
-/** A choice to be made. */
+/** A choice to make. */
 export interface Contest {
-  /** What the choice is for: it holds for all nodes of this bucket. */
+  /** What the choice is for: it applies to all nodes of this bucket. */
   readonly bucket: string;
-  /** How much depends on it; contests with more work come first. */
+  /** The amount of work that depends on it; contests with more work come first. */
   readonly work: number;
   /** The candidates' source, the default first. */
   readonly kernels: readonly { readonly name: string; readonly code: string }[];
-  /** Makes everything that a run of the candidates needs. */
+  /** Creates everything that running the candidates needs. */
   field(): Field;
 }
 
-/** The kernels chosen on one device, and what is left of the time for choosing more. */
+/** The kernels chosen on one device, and the time left for further choices. */
 export class Autotuner {
   /** Names of the chosen kernels by bucket. */
   readonly choices: Map<string, string> = new Map();
@@ -73,7 +79,10 @@ export class Autotuner {
     if (found.size > 0) await this.#cache?.add(found);
   }
 
-  /** The fastest; undefined where another run, which has more time left for this contest, may know better. */
+  /**
+   * The fastest; undefined if time ran out and another run, with more time for this contest, may find a
+   * better one.
+   */
   async #decide(gpu: Gpu, contest: Contest): Promise<string | undefined> {
     if (this.#left <= 0) return undefined;
     const hadAll = this.#left === this.#budget;
@@ -92,8 +101,9 @@ export class Autotuner {
 }
 
 /**
- * Adapter, runtime (which compiles the kernels), bucket, and a digest of the kernels' source. WebGPU tells of the driver what
- * the adapter's description holds (llvmpipe's has its LLVM's version), and no more.
+ * The cache key: adapter, runtime (which compiles the kernels), bucket, and a digest of the kernels' source.
+ * All that WebGPU reveals of the driver is in the adapter's description (llvmpipe's contains the version of
+ * LLVM).
  */
 async function keyOf({ adapter, device }: Gpu, { bucket, kernels }: Contest): Promise<string> {
   const { vendor, architecture, device: model, description } = device.adapterInfo;
@@ -102,28 +112,35 @@ async function keyOf({ adapter, device }: Gpu, { bucket, kernels }: Contest): Pr
 }
 
 /**
- * Milliseconds of a lap: browsers round timestamps to 0.1 ms, a wait for the GPU takes 10 ms, and on a machine with other work short
- * laps choose kernels that are slower than the default.
+ * Milliseconds per lap. A lap must be long against the resolution of browsers' timestamps and the wait for
+ * the GPU; on a busy machine, short laps choose kernels that are slower than the default.
  */
 const lapMilliseconds = { timestamps: 20, wall: 100 };
 const laps = 5;
-/** What takes this many times as long as the fastest is not timed again: the default after a lap, another after two runs or a lap. */
+/**
+ * A candidate that takes this many times as long as the fastest is not timed again: the default after one
+ * lap, others after their first two runs or after a lap.
+ */
 const hopeless = { default: 2, runs: 2, lap: 1.25 };
-/** A winner must be faster than the default in all laps but one, and its best time at most this share of the default's. */
+/**
+ * A winner must be faster than the default in all laps but one, and its best time at most this fraction of
+ * the default's.
+ */
 const clear = 0.97;
 
 interface Entrant {
   readonly name: string;
   readonly program: Program;
-  /** Milliseconds a run, one entry a lap. */
+  /** Milliseconds per run, one entry per lap. */
   readonly times: number[];
-  /** The least so far, the runs before the laps included. */
+  /** The least so far, including the runs before the laps. */
   best: number;
 }
 
 /**
- * The name of the fastest candidate, the default where none is clearly faster; how many were tried, and whether there was time
- * for all of them and their laps. Throws what the default throws; what others throw is the reason for refusing them.
+ * The name of the fastest candidate (the default unless another is clearly faster), how many were tried, and
+ * whether there was time for all of them and their laps. Throws what the default throws; an error of another
+ * candidate is the reason for rejecting it.
  */
 async function fastest(
   gpu: Gpu,
@@ -178,7 +195,10 @@ async function built(gpu: Gpu, name: string, calls: readonly Call[]): Promise<Pr
   }
 }
 
-/** What the program computes, after the results were cleared: a kernel that writes nothing must not pass. */
+/**
+ * What the program computes. The results are cleared first, so that a kernel that writes nothing does not
+ * pass.
+ */
 async function resultsOf(
   gpu: Gpu,
   program: Program,
@@ -193,7 +213,7 @@ async function resultsOf(
   return values;
 }
 
-/** The first value whose bits differ, said in words; undefined where none does. */
+/** A description of the first value whose bits differ; undefined if none does. */
 function firstDifference(
   actual: readonly Float32Array[],
   expected: readonly Float32Array[],
@@ -208,7 +228,7 @@ function firstDifference(
   return undefined;
 }
 
-/** Times in turn those that may still win, in the first lap the default as well. */
+/** Times in turn the candidates that can still win, and in the first lap the default too. */
 async function runLaps(gpu: Gpu, entrants: readonly Entrant[], deadline: number): Promise<void> {
   const length = lapMilliseconds[gpu.device.features.has("timestamp-query") ? "timestamps" : "wall"];
   for (let lap = 0; lap < laps && performance.now() < deadline; lap++) {

@@ -1,35 +1,39 @@
-/** The GPU a job runs on: found or brought along, with the limits it needs, a name, a memory count and no silent errors. */
+/**
+ * The GPU a job runs on: an adapter's or the caller's device, with the limits it needs, a name, a memory
+ * count and no silent errors.
+ */
 
 import { type AutotuneOptions, Autotuner } from "./autotuner.ts";
 import { type DeviceTraits, plainDevice } from "./kernel.ts";
 import { PipelineCache } from "./pipelines.ts";
 
-/** What the adapter says of itself; goes into every result. */
+/** What the adapter reports about itself. It is part of every result. */
 export interface AdapterSummary {
   /** The adapter's own name, such as "NVIDIA H100" or "llvmpipe (LLVM 15.0.6, 256 bits)". */
   readonly name: string;
-  /** The vendor, as the runtime writes it: in Deno its PCI number, in browsers a word. */
+  /** The vendor as the runtime reports it: a PCI number in Deno, a word in browsers. */
   readonly vendor: string;
-  /** True for a software rasteriser that says so. */
+  /** True for a software rasteriser that reports itself as one. */
   readonly software: boolean;
 }
 
-/** Values that are uploaded at a time: wgpu holds a copy of them until the next submit. */
+/** Number of values uploaded at a time: wgpu holds a copy of them until the next submit. */
 const uploadPiece = 4 * 2 ** 20;
 
-/** Milliseconds in which a failed read learns that its device was lost. */
+/** Milliseconds within which a failed read is told that its device was lost. */
 const lostWithin = 100;
 
 /** Options of `openGpu`. */
 export interface OpenGpuOptions {
   /**
-   * A device of the caller's own, or Dawn's from npm `webgpu`, whose `create()` gives an instance that must be kept as long.
-   * Default: the adapter that Deno or the browser finds.
+   * The caller's own device. It may be Dawn's, from npm `webgpu`; keep the instance that `create()` returns
+   * as long as the device. Default: a device of the adapter that Deno or the browser finds.
    */
   readonly device?: GPUDevice;
   /**
-   * Times the kernels of each program that is compiled and takes the fastest; false by default. No bit depends on it. The cache
-   * wants Deno's leave to read HOME and XDG_CACHE_HOME (LOCALAPPDATA) and to read and write the user's cache folder.
+   * Times the kernels of each program that is compiled and uses the fastest; false by default. It changes no
+   * bit of a result. The cache needs Deno's permission to read HOME and XDG_CACHE_HOME (on Windows
+   * LOCALAPPDATA) and to read and write the user's cache folder.
    */
   readonly autotune?: boolean | AutotuneOptions;
 }
@@ -50,7 +54,7 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
   - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.
   - In a browser: WebGPU wants a page from https:// or 127.0.0.1; chrome://gpu says whether the browser has it.`;
 
-/** There is no WebGPU adapter; the message says what to install. */
+/** Thrown when there is no WebGPU adapter. The message says what to install. */
 export class NoAdapterError extends Error {}
 
 /**
@@ -92,8 +96,8 @@ async function wrap(device: GPUDevice, info: GPUAdapterInfo, tuner?: Autotuner):
 }
 
 /**
- * What a kernel that uses subgroups begins with, or undefined where it may not: Tint (browsers, Dawn) wants an `enable` that
- * Deno's naga does not know.
+ * The text that must precede a kernel that uses subgroups; undefined where kernels cannot use them. Tint
+ * (browsers, Dawn) requires an `enable` directive that Deno's naga does not know.
  */
 async function subgroupHeader(device: GPUDevice): Promise<string | undefined> {
   if (!device.features.has("subgroups")) return undefined;
@@ -109,8 +113,9 @@ async function subgroupHeader(device: GPUDevice): Promise<string | undefined> {
 }
 
 /**
- * @internal The optional features that kernels here can use. Deno 2.9 does not list "subgroups" among an adapter's features, but grants
- * them; an adapter that names one size for all its subgroups has them (OpenGL's has none, and names 4 to 128).
+ * @internal The optional features that the kernels can use. Deno 2.9 does not list "subgroups" among an
+ * adapter's features, but grants them. An adapter that reports the same least and greatest subgroup size has
+ * them; OpenGL's, which reports 4 and 128, does not.
  */
 export function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
   return [
@@ -119,12 +124,12 @@ export function featuresOf(adapter: GPUAdapter): GPUFeatureName[] {
   ];
 }
 
-/** Lanes of every subgroup; 0 where they may differ or the adapter does not say. */
+/** Lanes per subgroup; 0 if they can differ or the adapter does not report them. */
 function fixedSubgroupSize({ subgroupMinSize = 0, subgroupMaxSize = 0 }: GPUAdapterInfo): number {
   return subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0;
 }
 
-/** The limits that a large model hits first, as the adapter has them (defaults are WebGPU's small minimum). */
+/** The limits that a large model reaches first, at the adapter's values (WebGPU's defaults are small). */
 function adapterLimits(adapter: GPUAdapter): Record<string, number> {
   const names = [
     "maxBufferSize",
@@ -137,9 +142,12 @@ function adapterLimits(adapter: GPUAdapter): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, adapter.limits[name]]));
 }
 
-/** An open device. Errors the driver reports outside a call surface at the next `check`, which every run makes. */
+/**
+ * An open device. Errors that the driver reports outside of a call are thrown by the next `check`, which
+ * every run makes.
+ */
 export class Gpu implements Disposable {
-  /** What the adapter says of itself. */
+  /** What the adapter reports about itself. */
   readonly adapter: AdapterSummary;
   /** @internal The compiled kernels. */
   readonly pipelines: PipelineCache;
@@ -147,7 +155,7 @@ export class Gpu implements Disposable {
   #peakBytes = 0;
   #buffers = new Map<GPUBuffer, number>();
   #failure: Error | undefined;
-  /** What became of the allocations since the last `settled`. */
+  /** The results of the allocations since the last `settled`. */
   #pending: Promise<Error | undefined>[] = [];
   #uploadsSinceSubmit = 0;
   #bytesSinceWait = 0;
@@ -157,14 +165,14 @@ export class Gpu implements Disposable {
   constructor(
     readonly device: GPUDevice,
     info: GPUAdapterInfo,
-    /** @internal What kernels are chosen by. */
+    /** @internal The properties that kernels are chosen by. */
     readonly traits: DeviceTraits = plainDevice,
     header = "",
-    /** @internal What chooses kernels, where it was asked for. */
+    /** @internal Chooses kernels; undefined unless autotuning was asked for. */
     readonly tuner?: Autotuner,
   ) {
     this.adapter = {
-      // Browsers give no more than vendor and architecture.
+      // Browsers report only vendor and architecture.
       name: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() ||
         "unnamed adapter",
       vendor: info.vendor,
@@ -192,7 +200,7 @@ export class Gpu implements Disposable {
     return { bytes: this.#bytes, peakBytes: this.#peakBytes, buffers: this.#buffers.size };
   }
 
-  /** Starts the count of peak bytes anew, from what is in use. */
+  /** Restarts the count of peak bytes, from what is in use now. */
   resetPeak(): void {
     this.#peakBytes = this.#bytes;
   }
@@ -204,7 +212,8 @@ export class Gpu implements Disposable {
 
   /**
    * A zeroed storage buffer of at least `bytes` (rounded up to 16).
-   * @throws Error naming need and limit when no binding can be that large; out-of-memory surfaces in `settled`.
+   * @throws Error naming need and limit when no binding can be that large. Running out of memory is reported
+   * by `settled`.
    */
   createBuffer(label: string, bytes: number, usage = 0): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
@@ -255,9 +264,10 @@ export class Gpu implements Disposable {
   }
 
   /**
-   * Copies `data` into `buffer` at `offset` bytes. Every 64 uploads or 16 MiB an empty submit lets wgpu free its staging
-   * memory, which otherwise piles up until the next one (tracel-ai/cubecl issue 1120). After 16 MiB the queue is waited for
-   * too, as far as the runtime does so within the call (Deno does), lest the staging memory of a whole model lie in the queue.
+   * Copies `data` into `buffer` at `offset` bytes. wgpu frees its staging memory only at a submit
+   * (tracel-ai/cubecl issue 1120), so every 64 uploads or 16 MiB there is an empty submit. After 16 MiB it
+   * also waits for the queue, if the runtime can do so within the call (Deno can): otherwise the queue could
+   * hold the staging memory of a whole model.
    */
   upload(buffer: GPUBuffer, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, offset = 0): void {
     const { queue } = this.device;
@@ -275,7 +285,10 @@ export class Gpu implements Disposable {
     }
   }
 
-  /** Reads bytes back. Costs ≥ 10 ms in Deno and waits for everything submitted, so read late and together. */
+  /**
+   * Reads bytes back. It waits for everything submitted, and the wait itself is slow in Deno: read late and
+   * together.
+   */
   async read(buffer: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
     this.check();
     const staging = this.createBuffer(
@@ -289,7 +302,7 @@ export class Gpu implements Disposable {
     try {
       await staging.mapAsync(GPUMapMode.READ);
     } catch (error) {
-      // A device that is lost says so a moment after what it was doing has failed.
+      // A lost device reports its loss shortly after its current operation has failed.
       await Promise.race([this.device.lost, new Promise((done) => setTimeout(done, lostWithin))]);
       this.check();
       throw new Error(`Reading ${bytes} bytes of "${buffer.label}" failed: ${(error as Error).message}`, {
@@ -305,7 +318,10 @@ export class Gpu implements Disposable {
     return copy;
   }
 
-  /** Destroys every buffer made here; the device itself is dropped (`destroy()` after submit has hung Deno, #24798). */
+  /**
+   * Destroys every buffer made here. The device itself is only dropped: `destroy()` after a submit has hung
+   * Deno (#24798).
+   */
   [Symbol.dispose](): void {
     this.#closed = true;
     for (const buffer of [...this.#buffers.keys()]) this.destroyBuffer(buffer);

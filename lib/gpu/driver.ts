@@ -1,11 +1,11 @@
 /**
- * The driver behind an adapter. WebGPU does not name it, so it is found where it lies: on Linux the drivers that the Vulkan
- * loader has opened are among the files mapped into this process.
+ * The driver behind an adapter. WebGPU does not name it. On Linux it can be found all the same: the drivers
+ * that the Vulkan loader has opened are among the files mapped into this process.
  */
 
 import type { AdapterSummary } from "./device.ts";
 
-/** A driver: whose adapters it drives, the file it is in, and what tells its version. */
+/** A driver: the adapters it drives, the file it is in, and how to find its version. */
 interface Driver {
   readonly drives: (adapter: AdapterSummary) => boolean;
   readonly library: RegExp;
@@ -17,7 +17,7 @@ const vendors = { amd: 0x1002, nvidia: 0x10de, google: 0x1ae0, intel: 0x8086, me
 const of = (vendor: keyof typeof vendors) => (adapter: AdapterSummary) =>
   Number(adapter.vendor) === vendors[vendor];
 
-/** To add one: a line here. */
+/** To add a driver, add an entry. */
 const drivers: readonly Driver[] = [
   { drives: of("mesa"), library: /\/libvulkan_lvp\.so$/, name: mesaVersion },
   { drives: of("amd"), library: /\/libvulkan_radeon\.so$/, name: mesaVersion },
@@ -39,22 +39,22 @@ async function mesaVersion(path: string): Promise<string> {
   return text.match(/Mesa \d+\.\d+[.\w-]*/)?.[0] ?? fileName(path);
 }
 
-/** NVIDIA's library has the version as its ending. */
+/** The name of NVIDIA's library ends in its version. */
 function nvidiaVersion(path: string): Promise<string> {
   return Promise.resolve(`NVIDIA ${path.match(/so\.([\d.]+)$/)![1]}`);
 }
 
 /**
- * The driver of an open adapter and its version, such as `Mesa 22.3.6` or `NVIDIA 550.54.14`, or its file's name where that is
- * all it says; undefined on other systems than Linux, and for a driver that is not known here. Needs leave to read everything,
- * as Deno asks of /proc.
+ * The driver of an open adapter and its version, such as `Mesa 22.3.6` or `NVIDIA 550.54.14`, or only the
+ * name of its file if there is no version. Undefined on systems other than Linux and for unknown drivers.
+ * Needs permission to read all files, which Deno requires for /proc.
  */
 export async function readDriver(adapter: AdapterSummary): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return undefined;
   return await driverAmong(mappedFiles(await Deno.readTextFile("/proc/self/maps")), adapter);
 }
 
-/** The driver of an adapter among the files at these paths. */
+/** Finds the driver of an adapter among the files at these paths. */
 export async function driverAmong(
   paths: readonly string[],
   adapter: AdapterSummary,

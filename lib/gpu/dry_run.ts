@@ -1,20 +1,21 @@
 /**
- * A device that computes nothing and counts what it is asked to hold: a trainer builds its programs on it as on any other, so
- * that the bytes it will need are its own and not a formula's. Reads give zeros. It has no limits; compare them afterwards.
+ * A device that computes nothing and counts the memory it is asked for. A trainer builds its programs on it
+ * as on any other device, so the count comes from the trainer itself and not from a formula. Reads return
+ * zeros. It has no limits; compare the count with a device's limits afterwards.
  */
 
 import { Gpu } from "./device.ts";
 import { type DeviceTraits, plainDevice } from "./kernel.ts";
 
-/** A buffer that was asked for. */
+/** A buffer that was created. */
 export interface CountedBuffer {
-  /** What it holds, such as `arena 0` for the largest of the buffers that intermediate results share. */
+  /** Its purpose, such as `arena 0` for the largest of the buffers shared by intermediate results. */
   readonly label: string;
   /** Its size. */
   readonly bytes: number;
 }
 
-/** A dry run: the device, and what it was asked for. */
+/** A dry run: the device and the buffers it was asked for. */
 export interface DryRun extends Disposable {
   /** Its `memory.peakBytes` are those of a run on a device with the same traits. */
   readonly gpu: Gpu;
@@ -22,7 +23,7 @@ export interface DryRun extends Disposable {
   largest(): CountedBuffer;
 }
 
-/** Begins a dry run for a device of these traits, which kernels are chosen by. */
+/** Starts a dry run for a device with these traits, by which kernels are chosen. */
 export function dryRun(traits: DeviceTraits = plainDevice): DryRun {
   let largest: CountedBuffer = { label: "none", bytes: 0 };
   const device = countingDevice((buffer) => {
@@ -34,7 +35,7 @@ export function dryRun(traits: DeviceTraits = plainDevice): DryRun {
 
 const nothing = () => {};
 
-/** As much of WebGPU as `Gpu`, the pipelines and the programs call. */
+/** The part of WebGPU that `Gpu`, the pipelines and the programs use. */
 function countingDevice(onBuffer: (buffer: CountedBuffer) => void): GPUDevice {
   const pass = { setPipeline: nothing, setBindGroup: nothing, dispatchWorkgroups: nothing, end: nothing };
   const encoder = { beginComputePass: () => pass, copyBufferToBuffer: nothing, finish: nothing };
@@ -77,7 +78,7 @@ function emptyBuffer(label: string, size: number) {
       this.mapState = "mapped";
       return Promise.resolve();
     },
-    // Fresh zeros take no memory of the host's until they are written to; a copy of zeros does.
+    // New zeros take no host memory until they are written to; a copy of zeros does.
     getMappedRange: () => ({ slice: (from: number, to: number) => new ArrayBuffer(to - from) }),
     unmap: nothing,
     destroy: nothing,

@@ -1,12 +1,12 @@
 /**
  * A kernel is a `.wgsl` template, the defines it is rendered with, and what its rendered text declares: the
- * bindings (by variable name) and the fields of its `Params` uniform. Both are read off the WGSL itself, so a
+ * bindings (by variable name) and the fields of its `Params` uniform. Both are parsed from the WGSL, so a
  * call site names its buffers and parameters and nothing is declared twice.
  */
 
 import { type Defines, render } from "./render.ts";
 
-/** A `.wgsl` file of `wgsl/` with the name it goes by in errors, profiles and dumps. */
+/** A `.wgsl` file of `wgsl/`, with the name used for it in errors, profiles and dumps. */
 export interface KernelSource {
   readonly name: string;
   readonly text: string;
@@ -37,36 +37,37 @@ export interface Kernel {
 /** Workgroups in x, y and z. */
 export type Grid = readonly [number, number, number];
 
-/** What a choice between kernels may depend on. */
+/** The properties of a device that kernels are chosen by. */
 export interface DeviceTraits {
-  /** Lanes of every subgroup, where the device has subgroups and they are all of one size; else 0. */
+  /** Lanes per subgroup, if the device has subgroups and all are of the same size; else 0. */
   readonly subgroupSize: number;
-  /** Whether it runs on the CPU, and says so. */
+  /** Whether the device reports that it runs on the CPU. */
   readonly software?: boolean;
-  /** Whether kernels may say `enable f16`. */
+  /** Whether kernels may use `enable f16`. */
   readonly f16?: boolean;
-  /** Names of the kernels to use, by the bucket they were chosen for; the default where there is none. */
+  /** Names of the chosen kernels by bucket; a bucket without an entry uses the default. */
   readonly choices?: ReadonlyMap<string, string>;
 }
 
 /**
- * Lanes of a subgroup that had better share what they load, by broadcasts, or 0. A software driver has few lanes and spends its time
- * in loads; a GPU's wide subgroups have more lanes than a tile or an adapter has columns.
+ * Lanes per subgroup if they should share their loads by broadcasts, else 0. A software driver has few lanes
+ * and spends its time in loads, so sharing pays. The wide subgroups of a GPU have more lanes than a tile or
+ * an adapter has columns.
  */
 export function sharingLanes({ subgroupSize }: DeviceTraits): number {
   return subgroupSize >= 4 && subgroupSize <= 16 ? subgroupSize : 0;
 }
 
-/** A device of which nothing is known but what all of them have. */
+/** A device with only what every device has. */
 export const plainDevice: DeviceTraits = { subgroupSize: 0 };
 
 /** WebGPU's floor for `maxComputeWorkgroupsPerDimension`, which every adapter has. */
 export const maxGroups = 65535;
 
-/** Kernels rendered so far, by template and label: a step asks for the same few a hundred times. */
+/** Kernels rendered so far, by template and label. Every step asks again for the same few hundred. */
 const rendered = new Map<string, Map<string, Kernel>>();
 
-/** `source` rendered with `defines`, with the bindings and parameters read off the text. */
+/** Renders `source` with `defines` and parses the bindings and parameters from the text. */
 export function renderKernel(source: KernelSource, defines: Defines = {}): Kernel {
   const suffix = Object.entries(defines).map(([name, value]) => ` ${name}=${value}`).join("");
   const label = source.name + suffix;
@@ -112,14 +113,14 @@ function parseParams(code: string): ParamField[] {
   }));
 }
 
-/** What a kernel asks of a device, by the names of the limits it must keep to. */
+/** What a kernel needs of a device, under the names of WebGPU's limits. */
 export interface KernelNeeds {
   readonly maxStorageBuffersPerShaderStage: number;
   readonly maxComputeInvocationsPerWorkgroup: number;
   readonly maxComputeWorkgroupStorageSize: number;
 }
 
-/** The needs of `kernel`, read off its text; NaN where its workgroup memory is of a type that is not known here. */
+/** The needs of `kernel`, parsed from its text; NaN if its workgroup memory has a type unknown here. */
 export function needsOf({ code, bindings }: Kernel): KernelNeeds {
   const extents = code.match(/@workgroup_size\(([^)]*)\)/)?.[1].split(",").map(Number) ?? [NaN];
   const aliases = new Map(

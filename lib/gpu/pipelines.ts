@@ -1,4 +1,4 @@
-/** Compiles each rendered kernel once; a failure carries the compiler's messages and the lines they point at. */
+/** Compiles each rendered kernel once. Errors contain the compiler's messages and the lines they refer to. */
 
 import { type Kernel, type KernelNeeds, needsOf } from "./kernel.ts";
 
@@ -13,7 +13,7 @@ export interface Pipeline {
 export class PipelineCache {
   #byCode = new Map<string, Promise<Pipeline>>();
 
-  /** `header` goes before every kernel's text, such as `enable subgroups;` and a new line. */
+  /** `header` precedes the text of every kernel, such as `enable subgroups;` and a newline. */
   constructor(private readonly device: GPUDevice, private readonly header = "") {}
 
   /** How many pipelines were compiled. */
@@ -23,7 +23,8 @@ export class PipelineCache {
 
   /**
    * The pipeline of `kernel`, compiled on first use: in Deno synchronously, in browsers several at a time.
-   * @throws Error with the kernel's name and the limit it passes, or the compiler's messages, each with its WGSL line.
+   * @throws Error with the kernel's name and the limit it exceeds, or the compiler's messages, each with its
+   * WGSL line.
    */
   get(kernel: Kernel): Promise<Pipeline> {
     const known = this.#byCode.get(kernel.code) ?? this.#compile(kernel);
@@ -57,11 +58,14 @@ export class PipelineCache {
     throw new Error(await describeFailure(kernel.label, code, module, error ?? compiled as GPUPipelineError));
   }
 
-  /** Before the compiler, which may let a kernel pass (naga does not count workgroup memory) that the driver then runs wrong. */
+  /**
+   * Runs before the compiler, which may accept a kernel (naga does not count workgroup memory) that the
+   * driver then runs incorrectly.
+   */
   #checkLimits(kernel: Kernel): void {
     for (const [limit, need] of Object.entries(needsOf(kernel))) {
       const most = this.device.limits[limit as keyof KernelNeeds];
-      // A need that is not known (NaN) is refused too.
+      // An unknown need (NaN) is refused too.
       if (!(need <= most)) throw new Error(`${kernel.label} needs ${limit} ${need}; this device has ${most}`);
     }
   }

@@ -18,7 +18,7 @@ interface Dispatchable {
   readonly grid: Grid;
 }
 
-/** Dispatches that are timed as one. */
+/** Dispatches that are timed together. */
 export interface Pass {
   readonly label: string;
   readonly dispatches: readonly Dispatchable[];
@@ -31,7 +31,10 @@ const batch = 2048;
 export class Profile {
   /** In the order they ran. */
   readonly timings: Timing[] = [];
-  /** "timestamps", or "wall" where the device has no timestamp queries (each time then includes a ≥ 10 ms wait). */
+  /**
+   * "timestamps", or "wall" where the device has no timestamp queries (each time then includes a wait for the
+   * GPU).
+   */
   clock: "timestamps" | "wall" = "timestamps";
 
   /** @internal Runs the dispatches once, in order, timing each. */
@@ -49,7 +52,10 @@ function hasTimestamps(gpu: Gpu): boolean {
   return gpu.device.features.has("timestamp-query");
 }
 
-/** Runs the passes in order and gives the milliseconds of each; by wall time (see `Profile.clock`) without timestamps. */
+/**
+ * Runs the passes in order and returns the milliseconds of each, by wall time (see `Profile.clock`) without
+ * timestamps.
+ */
 export async function timePasses(gpu: Gpu, label: string, passes: readonly Pass[]): Promise<number[]> {
   if (!hasTimestamps(gpu)) return await timeByWall(gpu, label, passes);
   const times: number[] = [];

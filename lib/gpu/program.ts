@@ -1,6 +1,6 @@
 /**
- * A program: pipelines, bind groups and grids made once, replayed every step in one compute pass and one submit.
- * A replay makes no buffer, bind group or pipeline (≈ 1 µs a dispatch in Deno, against ≈ 16 µs with a new bind group).
+ * A program: pipelines, bind groups and grids made once, replayed every step in one compute pass and one
+ * submit. A replay makes no buffer, bind group or pipeline: making a bind group takes longer than a dispatch.
  */
 
 import type { Gpu } from "./device.ts";
@@ -13,13 +13,13 @@ export interface BufferView {
   readonly buffer: GPUBuffer;
   /** First byte. */
   readonly offset: number;
-  /** How many. */
+  /** Number of bytes. */
   readonly bytes: number;
-  /** Whether they are a matrix in panels (see `graph/panels.ts`). */
+  /** Whether the bytes are a matrix in panels (see `graph/panels.ts`). */
   readonly inPanels?: boolean;
 }
 
-/** One dispatch with everything it needs, by the WGSL's own names. */
+/** One dispatch with everything it needs; `params` and `views` use the names of the WGSL. */
 export interface Call {
   /** What the dispatch computes, for profiles and dumps, such as `matmul layer.0.query`. */
   readonly label: string;
@@ -49,7 +49,10 @@ interface Recorded {
 /** Uniform slots start at multiples of the device's alignment, 256 bytes on every device. */
 const uniformSlot = 256;
 
-/** Compiles `calls` and binds their buffers. Throws what the pipeline cache throws, and for a missing view. */
+/**
+ * Compiles `calls` and binds their buffers. Throws the errors of the pipeline cache, and an Error for a
+ * missing view.
+ */
 export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call[]): Promise<Program> {
   using owned = new DisposableStack();
   const uniforms = owned.adopt(
@@ -83,7 +86,7 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
   return new Program(gpu, label, recorded, owned.move());
 }
 
-/** Throws an Error that names the first dispatch which no device has enough workgroups for. */
+/** Throws an Error that names the first dispatch with more workgroups than any device allows. */
 function checkGrids(label: string, calls: readonly Call[]): void {
   const tooWide = calls.find(({ grid }) => grid.some((extent) => extent > maxGroups));
   if (!tooWide) return;

@@ -1,7 +1,7 @@
 /**
  * Renders a `.wgsl` file into the WGSL that a driver compiles. WGSL has no pointers to storage in function
- * parameters (naga rejects them) and no constant loops the driver is sure to unroll, so sharing and
- * unrolling are textual. Four directives, each alone on its line, and one substitution:
+ * parameters (naga rejects them), and drivers need not unroll loops of constant length, so sharing and
+ * unrolling are done on the text. There are four directives, each alone on its line, and one substitution:
  *
  *     #include "index.wgsl"           a file of `wgsl/include/` registered below
  *     #if EXPR … #else … #end         kept when EXPR is not 0

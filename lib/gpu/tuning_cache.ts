@@ -1,4 +1,4 @@
-/** The file in which the autotuner's choices outlive a process. */
+/** The file that keeps the autotuner's choices between processes. */
 
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
@@ -16,16 +16,19 @@ export function userCachePath(): string | undefined {
   return under("XDG_CACHE_HOME", "") ?? under("HOME", "/.cache");
 }
 
-/** The oldest go first. */
+/** Above this number, the oldest entries are dropped. */
 const mostEntries = 2000;
 
 const schema = v.object({ version: v.literal(1), choices: recordOf(v.string()) });
 
-/** Names of kernels by key. A file that cannot be read or written costs its content and a line in the report, nothing else. */
+/**
+ * Names of kernels by key. If the file cannot be read or written, its entries are lost and a line is
+ * reported; nothing else fails.
+ */
 export class TuningCache {
   constructor(private readonly path: string, private readonly report: (line: string) => void) {}
 
-  /** What the file holds; nothing where there is none, or a damaged one. */
+  /** The entries of the file; none if there is no file or it is damaged. */
   async read(): Promise<ReadonlyMap<string, string>> {
     const entries = await this.#entries();
     if (!(entries instanceof Error)) return entries;
@@ -34,8 +37,8 @@ export class TuningCache {
   }
 
   /**
-   * Adds to what is in the file now, as the newest, or makes a damaged one anew. Another process that writes at the same moment
-   * may cost some of the entries, never the file.
+   * Adds entries to those in the file, as the newest, or replaces a damaged file. Another process writing at
+   * the same moment can lose some entries, but never the file.
    */
   async add(found: ReadonlyMap<string, string>): Promise<void> {
     const entries = await this.#entries();

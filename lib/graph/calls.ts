@@ -4,7 +4,10 @@ import type { DeviceTraits } from "../gpu/kernel.ts";
 import type { BufferView, Call } from "../gpu/program.ts";
 import type { Node, Tensor } from "./graph.ts";
 
-/** The launches of `node` on tensors that lie where `view` says; `inPlace` as in `Op.dispatches`. */
+/**
+ * The launches of `node`, with each tensor bound to the buffer that `view` returns; `inPlace` as in
+ * `Op.dispatches`.
+ */
 export function callsOf(
   node: Node,
   inPlace: boolean,

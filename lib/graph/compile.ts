@@ -11,15 +11,21 @@ import { dumpPlan, type Plan, plan } from "./plan.ts";
 export interface CompileOptions {
   /** For labels and errors, such as `train 32×16`. */
   readonly label: string;
-  /** Where each weight lies, by name. */
+  /** The buffer of each weight, by name. */
   readonly weights: (name: string) => BufferView;
   /** Where to write these tensors instead of a planned slot. */
   readonly destinations?: ReadonlyMap<Tensor, BufferView>;
-  /** @internal Calls to run after the graph's own, such as the optimizer's; they may name tensors' views. */
+  /**
+   * @internal Calls to run after the graph's own, such as the optimizer's; `view` gives the buffer of any
+   * tensor.
+   */
   readonly epilogue?: (view: (tensor: Tensor) => BufferView) => readonly Call[];
-  /** @internal Buffers that several programs share, largest first use wins; else the program allocates its own. */
+  /**
+   * @internal Buffers shared by several programs, the largest of which is compiled first. By default the
+   * program allocates its own.
+   */
   readonly arena?: Arena;
-  /** One buffer a tensor (debugging). */
+  /** Gives every tensor its own buffer, for debugging. */
   readonly noReuse?: boolean;
 }
 
@@ -31,8 +37,8 @@ export class Arena implements Disposable {
   constructor(private readonly gpu: Gpu) {}
 
   /**
-   * Buffers at least as large as asked. A slot that must grow is replaced; programs already built keep the old
-   * buffer, so build the largest program first.
+   * Buffers of at least the sizes asked for. A slot that must grow gets a new buffer and programs already
+   * built keep the old one, so build the largest program first.
    */
   take(slotBytes: readonly number[]): GPUBuffer[] {
     const order = slotBytes.map((_, i) => i).sort((a, b) => slotBytes[b] - slotBytes[a]);
@@ -55,13 +61,13 @@ export class Arena implements Disposable {
 
 /** A compiled graph. */
 export interface CompiledGraph extends Disposable {
-  /** What is replayed. */
+  /** The recorded dispatches. */
   readonly program: Program;
-  /** @internal Where every tensor lies. */
+  /** @internal The nodes in order, and the slot of every tensor. */
   readonly plan: Plan;
   /** Buffers of the graph's inputs, by name; write them before a replay. */
   readonly inputs: ReadonlyMap<string, BufferView>;
-  /** Where a tensor lies after a run: any output, or any tensor with `noReuse`. */
+  /** The buffer that holds a tensor after a run: any output, or any tensor with `noReuse`. */
   view(tensor: Tensor): BufferView;
   /** The planned program as text. */
   dump(): string;
@@ -70,7 +76,7 @@ export interface CompiledGraph extends Disposable {
 }
 
 /**
- * Compiles the computation of `outputs`. Throws what planning, allocation and compilation throw.
+ * Compiles the computation of `outputs`. Throws the errors of planning, allocation and shader compilation.
  *
  * @example
  * ```ts

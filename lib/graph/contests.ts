@@ -1,4 +1,6 @@
-/** What the autotuner has to decide for a program: one contest for each bucket of nodes, on random data of its own. */
+/**
+ * The choices that the autotuner makes for a program: one contest per bucket of nodes, run on random data.
+ */
 
 import type { Contest } from "../gpu/autotuner.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -7,7 +9,7 @@ import { callsOf } from "./calls.ts";
 import { bytesOf, type DType, type Node, type Tensor, type Variants } from "./graph.ts";
 import { randomBits, uniform } from "./random.ts";
 
-/** The contests of the nodes whose op has several kernels; a bucket's largest node stands for all of it. */
+/** The contests of the nodes whose op has several kernels; a bucket is measured on its largest node. */
 export function contestsOf(gpu: Gpu, nodes: readonly Node[]): Contest[] {
   const buckets = new Map<string, { node: Node; variants: Variants; work: number }>();
   for (const node of nodes) {
@@ -26,7 +28,7 @@ export function contestsOf(gpu: Gpu, nodes: readonly Node[]): Contest[] {
   }));
 }
 
-/** The node's launches with each of the kernels, on buffers that are freed with the field. */
+/** The node's launches with each kernel, on buffers that are freed when the field is disposed. */
 function fieldOf(gpu: Gpu, node: Node, bucket: string, names: readonly string[]) {
   using owned = new DisposableStack();
   const views = new Map<Tensor, BufferView>();
@@ -45,10 +47,13 @@ function fieldOf(gpu: Gpu, node: Node, bucket: string, names: readonly string[])
   return { candidates, results: node.outputs.map(view), [Symbol.dispose]: () => all.dispose() };
 }
 
-/** A prime, so that no two rows of a matrix begin alike. */
+/** Prime, so that no two rows of a matrix start with the same values. */
 const patternLength = 65_521;
 
-/** Fills `buffer` with a pattern of random values: drawing one for each element of a large weight would take long. */
+/**
+ * Fills `buffer` with a repeated pattern of random values; one random number per element of a large weight
+ * would be slow.
+ */
 function fill(gpu: Gpu, buffer: GPUBuffer, dtype: DType): void {
   const pattern = patternOf(dtype);
   const words = new Uint32Array(Math.floor(buffer.size / 4));
@@ -63,6 +68,7 @@ function patternOf(dtype: DType): Uint32Array {
     return new Uint32Array(uniform(0, 0, patternLength, 1).buffer);
   }
   const bits = Uint32Array.from({ length: patternLength }, (_, i) => randomBits(0, 0, 0, i));
-  // Of a half's exponent the highest bit is left out: below 2, subnormals among them, and neither infinite nor NaN.
+  // Clears the highest exponent bit of each f16: its magnitude is then below 2 (possibly subnormal), never
+  // infinite or NaN.
   return dtype === "f16" ? bits.map((word) => word & 0xbfff_bfff) : bits;
 }

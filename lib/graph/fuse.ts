@@ -1,11 +1,14 @@
-/** Merges nodes that one kernel computes as well as two, before buffers are planned. The graph itself is left as it was traced. */
+/**
+ * Merges pairs of nodes that one kernel can compute, before buffers are planned. The traced graph is not
+ * changed.
+ */
 
 import type { Node, Tensor } from "./graph.ts";
 import { adaptedProduct } from "./ops/adapted_product.ts";
 import { productGelu } from "./ops/product_gelu.ts";
 import { productSlope } from "./ops/product_slope.ts";
 
-/** Two nodes made one, which takes the place of `at`. */
+/** Two nodes merged into `both`, which replaces `at`; `gone` is removed. */
 interface Merger {
   readonly both: Node;
   readonly at: Node;
@@ -13,9 +16,11 @@ interface Merger {
 }
 
 /**
- * `nodes`, in an order they can run in, with these pairs made one: a product and GELU of it; and, where nothing else reads the first
- * and it is none of `kept`, a product and one of low rank that is added to it, or a product and the activation's derivative that
- * multiplies it.
+ * Returns `nodes` in an executable order, with these pairs merged:
+ * - a product and the GELU of it;
+ * - a product and a low-rank product that is added to it;
+ * - a product and the activation derivative that multiplies it.
+ * The last two are merged only where nothing else reads the first product and it is not in `kept`.
  */
 export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] {
   const readers = new Map<Tensor, number>();
@@ -34,7 +39,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] 
   return nodes.filter((node) => !gone.has(node)).map((node) => merged.get(node) ?? node);
 }
 
-/** The merger of a node with the one that computes what it is applied to. */
+/** The merger of `node` with the node that computes its last input, if one kernel can compute both. */
 function mergerOf(node: Node, isReadOnce: (tensor: Tensor) => boolean): Merger | undefined {
   const onto = node.inputs.at(-1);
   if (!onto?.node.op) return undefined;

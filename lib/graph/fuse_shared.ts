@@ -1,15 +1,20 @@
-/** Merges an adapter's small products that read the same x, those of a layer's queries, keys and values, before buffers are planned. */
+/**
+ * Merges an adapter's small products that read the same x (those of a layer's queries, keys and values),
+ * before buffers are planned.
+ */
 
 import type { Node, Tensor } from "./graph.ts";
 import { mostProducts, sharedProducts, type Sharing, sharingOf } from "./ops/shared_products.ts";
 
-/** Products that become one, by their steps among the nodes. */
+/** Products to be merged, by their index among the nodes. */
 interface Group {
   readonly sharing: Sharing;
   readonly steps: number[];
 }
 
-/** `nodes`, in an order they can run in, with two or three products that one kernel computes made one. */
+/**
+ * Returns `nodes` in an executable order, with two or three products merged where one kernel computes them.
+ */
 export function fuseShared(nodes: readonly Node[]): Node[] {
   const merged = new Map<number, Node>();
   const gone = new Set<number>();
@@ -28,7 +33,7 @@ function groupsOf(nodes: readonly Node[]): Group[] {
     for (const tensor of outputs) madeAt.set(tensor, step);
     for (const tensor of inputs) if (!firstReadAt.has(tensor)) firstReadAt.set(tensor, step);
   });
-  /** Whether the node at `step` can be computed with the group, where that is computed. */
+  /** Whether the node at `step` can be computed where the group is computed. */
   const canJoin = ({ sharing: { place }, steps }: Group, step: number) =>
     place === "first"
       ? nodes[step].inputs.every((tensor) => (madeAt.get(tensor) ?? -1) < steps[0])
@@ -40,7 +45,7 @@ function groupsOf(nodes: readonly Node[]): Group[] {
     const group = groups.findLast((other) =>
       other.sharing.x === sharing.x && other.sharing.form === sharing.form
     );
-    // A product that is computed again for the backward pass begins the group of that pass.
+    // A product that is recomputed for the backward pass starts a new group.
     const isNew = group?.steps.every((own) => !isSame(nodes[own], node));
     if (group && isNew && group.steps.length < mostProducts && canJoin(group, step)) group.steps.push(step);
     else groups.push({ sharing, steps: [step] });

@@ -7,20 +7,22 @@ import { add } from "./ops/binary.ts";
 /** Options of `grad`. */
 export interface GradOptions {
   /**
-   * The segment that a node is computed in again for the backward pass, by its module path; undefined for nodes that are kept.
-   * Of a segment only its inputs stay in memory until then (Chen et al. 2016).
+   * The segment that a node is recomputed with in the backward pass, by the node's module path; undefined for
+   * nodes whose outputs are kept. Until the backward pass only a segment's inputs stay in memory (Chen et al.
+   * 2016).
    */
   readonly recompute?: (path: string) => string | undefined;
 }
 
-/** Segments that are a model's layers: `layer.3.attention.query` → `layer.3`. */
+/** Makes each layer of a model a segment: `layer.3.attention.query` → `layer.3`. */
 export function layerOfPath(path: string): string | undefined {
   return path.match(/^(?:.*?\.)?\d+(?=\.|$)/)?.[0];
 }
 
 /**
- * ∂(Σ losses)/∂w for each of `targets`. A loss is the scalar output of an op that seeds its own derivative. Nothing is built
- * for tensors that no target feeds, so frozen weights and all that lies below the first adapter cost nothing.
+ * ∂(Σ losses)/∂w for each of `targets`. A loss is the scalar output of an op that seeds its own derivative.
+ * No ops are built for tensors that no target feeds, so frozen weights and everything below the first adapter
+ * cost nothing.
  * @throws Error for a loss that is not a scalar, an op without a derivative, or a target the losses do not depend on.
  *
  * @example
@@ -71,7 +73,7 @@ export function grad(
   });
 }
 
-/** Segments computed again, each when the backward pass first asks for one of its nodes. */
+/** The recomputed segments. Each is traced again when the backward pass first needs one of its nodes. */
 class Recomputation {
   readonly #segments: ReadonlyMap<string, readonly Node[]>;
   readonly #clones = new Map<Node, Node>();
@@ -82,7 +84,7 @@ class Recomputation {
     this.#segments = new Map([...segments].flatMap(([name, own]) => name === undefined ? [] : [[name, own]]));
   }
 
-  /** The node that the derivative reads its inputs and outputs from: a clone where the segment is recomputed. */
+  /** The node whose inputs and outputs the derivative reads: a clone where the segment is recomputed. */
   of(node: Node): Node {
     const segment = this.segmentOf(node.name);
     if (segment === undefined) return node;
@@ -90,7 +92,7 @@ class Recomputation {
     return this.#clones.get(node)!;
   }
 
-  /** The op once more, on the clones of its inputs where they belong to the segment. */
+  /** Applies the op again, to the clones of those inputs that belong to the same segment. */
   #clone(node: Node): void {
     const inputs = node.inputs.map((tensor) =>
       this.segmentOf(tensor.node.name) === this.segmentOf(node.name)
@@ -102,7 +104,7 @@ class Recomputation {
   }
 }
 
-/** Nodes that depend on a target, other than through a detached op, and that a loss depends on. */
+/** Nodes on a path from a target to a loss that does not pass through a detached op. */
 function nodesBetween(losses: readonly Tensor[], targets: readonly Tensor[]): Set<Node> {
   const between = new Set(targets.map((target) => target.node));
   for (const node of reachable(losses)) {
@@ -111,7 +113,7 @@ function nodesBetween(losses: readonly Tensor[], targets: readonly Tensor[]): Se
   return between;
 }
 
-/** The sum of two gradients; in the second one's own kernel where it can add onto the first. */
+/** The sum of two gradients, in the contribution's own kernel where that kernel can add onto a tensor. */
 function accumulate(sum: Tensor | undefined, contribution: Tensor): Tensor {
   if (!sum) return contribution;
   return contribution.node.op?.accumulate?.(contribution, sum) ?? add(sum, contribution);

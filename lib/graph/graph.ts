@@ -5,7 +5,10 @@
 
 import type { DeviceTraits, Grid, Kernel } from "../gpu/kernel.ts";
 
-/** Element type of a tensor. Whatever an op computes is f32; the other types but u32 are how frozen weights may be stored. */
+/**
+ * Element type of a tensor. Every op computes f32; the other types except u32 are storage formats of frozen
+ * weights.
+ */
 export type DType = "f32" | "u32" | "f32 in panels" | "f16" | "int8" | "int4";
 
 /** Bytes of an element on the GPU. */
@@ -55,7 +58,7 @@ export interface Node<A = any> {
   readonly inputs: readonly Tensor[];
   /** The op's attributes. */
   readonly attrs: A;
-  /** What it gives. */
+  /** The tensors it computes. */
   readonly outputs: readonly Tensor[];
 }
 
@@ -71,38 +74,54 @@ export interface Dispatch {
   readonly grid: Grid;
 }
 
-/** @internal Kernels that compute the same, for the autotuner. */
+/** @internal Interchangeable kernels for the autotuner. */
 export interface Variants {
-  /** What nodes are chosen alike by. */
+  /** The key of the choice: nodes of one bucket use the same kernel. */
   readonly bucket: string;
-  /** By name, the default first. All give the same bits; `kernel` is one of its launches, for a digest of the source. */
+  /**
+   * The kernels by name, the default first. All give the same bits. `kernel` is one of the launches, for a
+   * digest of the source.
+   */
   readonly candidates: readonly { readonly name: string; readonly kernel: Kernel }[];
-  /** How much work the node is. */
+  /** The amount of work. */
   readonly multiplyAdds: number;
 }
 
 /**
- * An op with its three faces side by side: shape rule, derivative rule, and meaning, the last one twice: in float64
- * for reading and testing, and as kernels. To add one: a file in `ops/` that exports the op and a traced function.
+ * An op: its shape rule, its derivative rule and its computation, once in float64 for reading and testing and
+ * once as kernels. To add one, write a file in `ops/` that exports the op and a function that traces it.
  */
 export interface Op<A> {
   /** Name in messages and labels. */
   readonly name: string;
-  /** True when differentiation takes the op's outputs as constants, by the definition of the method that uses it. */
+  /**
+   * True if differentiation treats the outputs as constants, as the definition of the method that uses the op
+   * requires.
+   */
   readonly detached?: true;
   /** Specs of the outputs. Throws an Error naming the shapes when the inputs do not fit. */
   infer(inputs: readonly Spec[], attrs: A): readonly Spec[];
   /** Gradients of the inputs from those of the outputs (undefined: no gradient flows), built from other ops. */
   derivative?(node: Node<A>, gradients: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[];
-  /** `gradient + onto` in one kernel, where the op can add its result onto another tensor; used by `grad`. */
+  /**
+   * `gradient + onto` in one kernel, for ops that can add their result onto another tensor; used by `grad`.
+   */
   accumulate?(gradient: Tensor, onto: Tensor): Tensor | undefined;
-  /** The op in float64, for reading: values of the inputs in, values of the outputs out (row-major). */
+  /**
+   * The op in float64, written to be read: takes the values of the inputs and returns those of the outputs
+   * (row-major).
+   */
   evaluate(inputs: readonly Float64Array[], node: Node<A>): readonly Float64Array[];
-  /** @internal The op on the GPU. `inPlace`: output 0 takes over its input's buffer (see `inPlaceInput`). */
+  /**
+   * @internal The op's kernel launches. `inPlace`: output 0 takes over its input's buffer (see
+   * `inPlaceInput`).
+   */
   dispatches(node: Node<A>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[];
-  /** @internal What `dispatches` chooses among by `device.choices`; absent where there is one way only. */
+  /**
+   * @internal The kernels that `dispatches` chooses from by `device.choices`; absent if there is only one.
+   */
   variants?(node: Node<A>, device: DeviceTraits): Variants;
-  /** Index of the input that may lie in panels (see `panels.ts`); none where absent. */
+  /** Index of the input that may be stored in panels (see `panels.ts`); absent for none. */
   readonly panelInput?: number;
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
@@ -148,7 +167,7 @@ export class Graph {
     return this.#source("input", name, { shape, dtype });
   }
 
-  /** A weight; with a gradient if `trainable`. Asking twice for one name gives the same tensor. */
+  /** A weight, with a gradient if `trainable`. Asking twice for the same name returns the same tensor. */
   weight(name: string, shape: readonly number[], trainable: boolean, dtype: DType = "f32"): Tensor {
     return this.#source(trainable ? "trainable" : "frozen", name, { shape, dtype });
   }
@@ -164,12 +183,15 @@ export class Graph {
     }
   }
 
-  /** A fresh stream of random numbers; the n-th call of every trace gets the same one. */
+  /**
+   * A new random stream. Its number depends only on how many were asked for before, so it is the same in
+   * every trace.
+   */
   randomStream(): number {
     return this.#streams++;
   }
 
-  /** Applies `op`. Throws what its shape rule throws, with the module path. */
+  /** Applies `op`. Throws the errors of its shape rule, with the module path. */
   apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
     const name = this.#scope;
     for (const [i, { shape, dtype }] of inputs.entries()) {

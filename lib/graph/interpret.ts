@@ -1,4 +1,7 @@
-/** The graph in float64 on the CPU: slow, obvious, and what every kernel and gradient is tested against. */
+/**
+ * Computes the graph in float64 on the CPU. It is slow and simple; every kernel and gradient is tested
+ * against it.
+ */
 
 import { reachable, sizeOf, type Tensor } from "./graph.ts";
 
@@ -35,7 +38,10 @@ export function interpret(
   return outputs.map((tensor) => values.get(tensor)!);
 }
 
-/** Values of what differentiation takes as constant in `outputs`: hold them, and finite differences see what `grad` sees. */
+/**
+ * The values of those tensors behind `outputs` that differentiation treats as constants. If they are held,
+ * finite differences compute the same gradient as `grad`.
+ */
 export function detachedValues(
   outputs: readonly Tensor[],
   sources: SourceValues,

@@ -1,21 +1,22 @@
 /**
- * Matrices in panels of columns: a panel's rows lie one after another, as does a panel after the one before. A product that walks
- * down B's columns (dx = dY W) finds its next row beside the last one, not a whole row of the matrix on, in another page of memory;
- * one that walks along its rows (y = x Wᵀ) still finds 256 bytes in a row. How a training run keeps its frozen weights on a
- * software driver.
+ * Matrices stored in panels of `panelWidth` columns: one panel after another, each row-major. A product that
+ * walks down the columns of B (dx = dY W) finds the next row of B right after the last one, not a whole
+ * matrix row further on in another page of memory. A product that walks along the rows (y = x Wᵀ) still reads
+ * 256 contiguous bytes. Training runs on a software driver keep their frozen weights in this layout.
  */
 
-/** Columns of a panel. */
+/** Columns per panel. */
 export const panelWidth = 64;
 
-/** Whether a matrix can lie in panels, and be read in fours along either side. */
+/** Whether a matrix can be stored in panels and read as vec4 along either dimension. */
 export function fitsPanels([rows, columns]: readonly number[]): boolean {
   return rows % 4 === 0 && columns % panelWidth === 0;
 }
 
 /**
- * Hands `write` the values of a row-major matrix, or of a piece of one that begins at its element `from`, with the place in the panels
- * where each run of them belongs. What it is handed holds only until it returns.
+ * Converts a row-major matrix, or a piece of one that starts at element `from`, to panels. Calls `write` with
+ * each contiguous run and the element of the panels where it starts; the run is valid only until `write`
+ * returns.
  */
 export function toPanels(
   values: Float32Array<ArrayBuffer>,

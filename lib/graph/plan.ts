@@ -1,7 +1,7 @@
 /**
- * Which buffer each tensor of a program lives in. Tensors share slots by liveness: a slot is free again after the last
- * op that reads its tensor. A slot is a buffer of its own, not a range of one big buffer, because WebGPU refuses a
- * buffer that one dispatch both reads and writes, whatever the ranges.
+ * Assigns each tensor of a program to a buffer. Tensors share slots by liveness: a slot is free again after
+ * the last op that reads its tensor. Each slot is a separate buffer, not a range of one large buffer, because
+ * WebGPU rejects a dispatch that reads and writes the same buffer, even in separate ranges.
  */
 
 import type { DeviceTraits } from "../gpu/kernel.ts";
@@ -11,9 +11,9 @@ import { bytesOf, type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
 
 /** Options of `plan`. */
 export interface PlanOptions {
-  /** Tensors that something else provides room for, such as gradients in the optimizer's flat buffer. */
+  /** Tensors that are stored elsewhere, such as gradients in the optimizer's flat buffer. */
   readonly external?: ReadonlySet<Tensor>;
-  /** Gives every tensor a slot of its own, so that each can be read back after a run (debugging). */
+  /** Gives every tensor its own slot, so that each can be read back after a run (debugging). */
   readonly noReuse?: boolean;
 }
 
@@ -26,16 +26,16 @@ export interface Plan {
   readonly slotBytes: readonly number[];
   /** Nodes whose first output overwrites one of their inputs. */
   readonly inPlace: ReadonlySet<Node>;
-  /** Σ of the slots: what the program allocates. */
+  /** Total size of the slots: what the program allocates. */
   readonly peakBytes: number;
-  /** The most bytes that are alive at once: no plan can do with less. */
+  /** The most bytes that are alive at once: no plan can use less. */
   readonly lowerBoundBytes: number;
 }
 
 /** Assigns slots for computing `outputs`, which all stay readable after a run. */
 export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Plan {
   const traced = reachable(outputs).filter((node) => node.op !== undefined);
-  // Merged nodes have no tensors between them that could be read back.
+  // Merging removes intermediate tensors, which could then not be read back.
   const kept = new Set([...outputs, ...options.external ?? []]);
   const nodes = options.noReuse ? traced : fuseShared(fuse(traced, kept));
   const { lives, inPlace } = livesOf(nodes, lastUses(nodes, outputs), options);
@@ -50,7 +50,7 @@ export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Pla
   return { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes: mostAlive(lives, nodes.length) };
 }
 
-/** What occupies a slot from one step to another: a tensor, and those that take its place over. */
+/** The steps during which a slot is occupied, by a tensor and by those that overwrite it in place. */
 interface Life {
   readonly tensors: Tensor[];
   readonly bytes: number;
@@ -83,8 +83,9 @@ function livesOf(
 }
 
 /**
- * A slot for each life, so that those in one slot do not meet: the largest first, each into the slot where it leaves the
- * shortest time unused beside a neighbour, else into a new one (greedy by size, Pisarchyk & Lee 2020, §4).
+ * Assigns each life a slot so that lives in one slot do not overlap. Takes the largest first; each goes into
+ * the slot where it leaves the shortest idle time next to a neighbour, or into a new one (greedy by size,
+ * Pisarchyk & Lee 2020, §4).
  */
 function placesOf(lives: readonly Life[]): number[] {
   const order = lives.map((_, i) => i).sort((a, b) => lives[b].bytes - lives[a].bytes || a - b);
@@ -102,7 +103,7 @@ function placesOf(lives: readonly Life[]): number[] {
   return places;
 }
 
-/** Steps between a life and the nearest of others; Infinity where it meets one. */
+/** Steps between a life and the nearest of the others; Infinity if it overlaps one. */
 function gapTo({ from, to }: Life, others: readonly Life[]): number {
   return others.reduce((least, other) => {
     const gap = other.from > to ? other.from - to : from > other.to ? from - other.to : Infinity;
@@ -122,7 +123,7 @@ function mostAlive(lives: readonly Life[], steps: number): number {
   return most;
 }
 
-/** Step of the last node that reads each tensor; never for outputs. */
+/** Step of the last node that reads each tensor; Infinity for outputs. */
 function lastUses(nodes: readonly Node[], outputs: readonly Tensor[]): Map<Tensor, number> {
   const last = new Map<Tensor, number>();
   nodes.forEach((node, step) => node.inputs.forEach((tensor) => last.set(tensor, step)));
@@ -145,8 +146,8 @@ function donorOf(
 }
 
 /**
- * The plan as text, a line a kernel launch on `device`: op, module, kernel, shapes, slot and bytes. For debugging and golden
- * files.
+ * The plan as text: op, module, kernel, grid, shapes and slots of each kernel launch on `device`, then the
+ * sizes in bytes. For debugging and golden files.
  */
 export function dumpPlan(
   { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes }: Plan,

@@ -1,4 +1,4 @@
-/** Counter-based random numbers: the TypeScript twin of `wgsl/include/random.wgsl`, bit for bit. */
+/** Counter-based random numbers, with the same bits as `wgsl/include/random.wgsl`. */
 
 function mixBits(word: number): number {
   let x = word >>> 0;
@@ -25,7 +25,9 @@ export function uniform(
   );
 }
 
-/** A 32-bit number for a name (FNV-1a), so that a parameter's stream depends on its name, not on its place. */
+/**
+ * A 32-bit hash of a name (FNV-1a), so that a parameter's stream depends on its name and not on its position.
+ */
 export function streamOf(name: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;

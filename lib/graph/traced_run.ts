@@ -1,20 +1,23 @@
-/** A traced computation with its inputs on the GPU, to be run as often as one likes: for benches and for measuring a device. */
+/**
+ * A traced computation with its inputs on the GPU, which can be run repeatedly: for benchmarks and device
+ * measurements.
+ */
 
 import type { Gpu } from "../gpu/device.ts";
 import { compile } from "./compile.ts";
 import { Graph, type Tensor } from "./graph.ts";
 
-/** A tensor that a computation starts from. */
+/** An input of the computation. */
 export interface RunInput {
   readonly shape: readonly number[];
   readonly data: Float32Array<ArrayBuffer>;
 }
 
-/** A computation ready to be run. */
+/** A computation that is ready to run. */
 export interface TracedRun {
-  /** Does it once and gives its results. */
+  /** Runs it once and returns the results. */
   results(): Promise<Float32Array[]>;
-  /** Does it `times` times and waits for the last: what is timed. */
+  /** Runs it `times` times and waits for the last run. This is what is timed. */
   lap(times: number): Promise<void>;
   dispose(): void;
 }
@@ -22,9 +25,9 @@ export interface TracedRun {
 /** Traces the computation from its inputs, which are weights of `graph`. */
 export type RunTrace = (inputs: Readonly<Record<string, Tensor>>, graph: Graph) => readonly Tensor[];
 
-/** What else there may be of inputs. */
+/** Options for the inputs. */
 export interface RunOptions {
-  /** Inputs of whole numbers, one-dimensional. */
+  /** One-dimensional integer inputs. */
   readonly integers?: Readonly<Record<string, Uint32Array<ArrayBuffer>>>;
   /** Names of the inputs that may be differentiated. */
   readonly trainable?: readonly string[];

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs the README's first command in two bare images and writes results/bare-image.json and its page: how long a newcomer waits for the first table.
 # An image is Debian's smallest (debootstrap --variant=minbase) in a chroot, with Debian's node and npm, or with Deno and nothing
-# else. Bytes are what this machine's network interface receives meanwhile, headers among them: let nothing else use the network.
-# Wants root, debootstrap and the network; takes half an hour.
+# else. Bytes are what this machine's network interface receives meanwhile, with headers: nothing else may use the network.
+# Needs root, debootstrap and the network; takes half an hour.
 #
 #     bash tests/support/bare_image.sh
 set -euo pipefail

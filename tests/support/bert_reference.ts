@@ -93,7 +93,7 @@ export async function errorsOf(trainer: Trainer, expected: Case): Promise<Map<st
   for (const [name, values] of Object.entries(expected.gradients)) {
     const { buffer, offset, bytes } = trainer.trainable.gradientView(name);
     const gradient = new Float32Array(await gpu.read(buffer, bytes, offset));
-    // What is added to all scores of a choice alike changes nothing: its gradient is 0 but for rounding.
+    // Adding the same value to all scores of a choice changes nothing: the gradient is 0 except for rounding.
     const floor = expected.shape === "choice" && name === "classifier.out_proj.bias" ? 1e-2 : undefined;
     errors.set(
       `gradient of ${name}`,

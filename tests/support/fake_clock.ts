@@ -1,4 +1,7 @@
-/** `performance.now()` as a test tells it, until disposed of: what times something takes exactly as long as the test says. */
+/**
+ * `performance.now()` under a test's control, until disposed of: everything takes exactly as long as the test
+ * says.
+ */
 export class FakeClock implements Disposable {
   #milliseconds = 0;
 

@@ -12,16 +12,19 @@ export class FakeHub implements AsyncDisposable {
   readonly tokens = new Set<string | null>();
   /** After so many bytes, downloads of these files break off. */
   readonly breaksAfter = new Map<string, number>();
-  /** Files that are announced to be this large, or to have this hash, whatever they are. */
+  /** Files that are announced with this size, or with this hash, whatever they really are. */
   readonly announced = new Map<string, number>();
   readonly hashes = new Map<string, string>();
-  /** Bytes that were taken of files whose announced size is another. */
+  /** Bytes that were read of files whose announced size is wrong. */
   taken = 0;
   /** The commit of the main branch. */
   head = commit;
   /** Files whose bytes are not those that were announced. */
   readonly garbled = new Set<string>();
-  /** Requests whose path fits are answered with this status, and a page in place of the hub's words where there is one. */
+  /**
+   * Requests whose path matches get this status and, if `page` is given, this page instead of the hub's
+   * message.
+   */
   refusal: { readonly path: RegExp; readonly status: number; readonly page?: string } | undefined;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 

@@ -1,4 +1,7 @@
-/** Loads the encoder in a folder onto the GPU and prints, as JSON, what host memory that took: a process of its own, for `host_memory_test.ts`. */
+/**
+ * Loads the encoder in a folder onto the GPU and prints, as JSON, how much host memory that took. Runs in its
+ * own process, for `host_memory_test.ts`.
+ */
 
 import { openGpu } from "../../lib/gpu/device.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
@@ -9,7 +12,10 @@ import { FrozenWeights } from "../../lib/train/weights.ts";
 export interface MemoryOfLoading {
   /** Of all weights on the GPU. */
   readonly gpuBytes: number;
-  /** The most that the process's memory grew by; a software driver's buffers, which lie in it, are subtracted. */
+  /**
+   * The largest growth of the process's memory, without the buffers of a software driver, which are part of
+   * it.
+   */
   readonly hostBytes: number;
 }
 

@@ -1,6 +1,7 @@
 /**
- * `deno task test:swiftshader`: every op's cases and a training step of every family of models on SwiftShader, a second driver with
- * other roundings, subgroups and limits than Mesa's. Where it is not here, says how to get it.
+ * `deno task test:swiftshader`: the cases of every op and a training step of every model family on
+ * SwiftShader, a second driver whose roundings, subgroups and limits differ from Mesa's. Says how to get
+ * SwiftShader if it is missing.
  */
 
 import { parseArgs } from "node:util";

@@ -8,7 +8,7 @@ import { opErrors, traceCase, type Values } from "../../tasks/conformance/op_err
 
 let shared: Promise<Gpu> | undefined;
 
-/** One device a test process: opening one costs more than most tests. */
+/** One device per test process: opening one costs more than most tests. */
 export function testGpu(): Promise<Gpu> {
   return shared ??= openGpu();
 }

@@ -1,7 +1,8 @@
 /**
- * `deno task test:quick`: the test files that start no other process, themselves or by what they import of tests/ and tasks/. Those
- * that do test what a user types, kills, serves or opens in a browser, each start of Deno a second or more; the others test
- * everything that is computed.
+ * `deno task test:quick`: the test files that start no other process, neither themselves nor through their
+ * imports from tests/ and tasks/. The files left out test what a user types, kills, serves or opens in a
+ * browser, and each start of Deno takes a second or more. The files run here test everything that is
+ * computed.
  */
 
 import { parseArgs } from "node:util";

@@ -7,9 +7,9 @@ import { readEncoderConfig } from "../../lib/models/hugging_face_config.ts";
 /** How a checkpoint is written. */
 export interface CheckpointOptions {
   readonly dtype?: "F32" | "F16" | "BF16";
-  /** Leaves a hole for the values, zeros that take no room on the disk and no time. */
+  /** Writes a sparse file: the values are zeros that take no disk space and no time. */
   readonly hollow?: boolean;
-  /** Files that the tensors are dealt out to; 1 by default. */
+  /** Number of files that the tensors are distributed over; 1 by default. */
   readonly shards?: number;
   /** What the tensors are called in the file; by default as in a model with a head. */
   readonly rename?: (name: string) => string;

@@ -6,7 +6,7 @@ import { readSynsets } from "../../lib/data/wordnet.ts";
 export interface UseLiteReference {
   /** Every sixteenth of a sentence vector's 512 values. */
   readonly columns: readonly (readonly number[])[];
-  /** Σ_i v_i (i + 1) / 512 over all of them, so that no value is out of sight. */
+  /** Σ_i v_i (i + 1) / 512 over all values, so that every value is checked. */
   readonly sums: readonly number[];
 }
 

@@ -1,4 +1,4 @@
-// What the kernels of attention share: sizes, bindings by PASS, and where a token's row lies.
+// What the attention kernels share: sizes, bindings by PASS, and the position of a token's row.
 
 struct Params {
   length: u32,

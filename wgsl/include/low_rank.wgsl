@@ -1,9 +1,11 @@
-// An adapter's part of a layer's product, added to the tile before the epilogue: C += low_rank_scale · V L, where V is m×(b·rank)
-// and L is rank×n (LOW_RANK 2) or its transpose's n×rank (LOW_RANK 1). C's columns are in b blocks of block_cols, and each block
-// has `rank` columns of V: y = W x + s·B V of LoRA (b = 1) and BoRA, and the same of dx = Wᵀ G + Aᵀ dU. rank is a multiple of 4.
+// An adapter's part of a layer's product, added to the tile before the epilogue: C += low_rank_scale · V L. V
+// is m×(b·rank); L is rank×n (LOW_RANK 2), or stored transposed as n×rank (LOW_RANK 1). C's columns form b
+// blocks of block_cols, and each block has `rank` columns of V. This is y = W x + s·B V of LoRA (b = 1) and
+// BoRA, and the same in dx = Wᵀ G + Aᵀ dU. rank is a multiple of 4.
 //
-// The tile has ROWS rows, row_of0 and on, and QUADS times 4 columns, from col_of0, col_of1 … on; block_cols is a multiple of 16, so
-// that columns of one tile that follow each other are in one block; with SPREAD 1 they are in more.
+// The tile has ROWS rows, row_of0, row_of1, …, and QUADS quads of columns, which start at col_of0, col_of1,
+// …. block_cols is a multiple of 16, so adjacent columns of a tile are in one block; with SPREAD 1 a tile
+// spans several blocks.
 
 #for i in 0..ROWS
   let v_row${i} = min(row_of${i}, params.m - 1u) * params.ld_v;

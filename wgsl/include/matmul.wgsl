@@ -1,17 +1,19 @@
-// What matrix products share: sizes, bindings, and the epilogue activation(scale · C + bias) + residual.
+// What the kernels of matrix products share: sizes, bindings, and the epilogue activation(scale · C + bias) +
+// residual.
 //
-// RESIDUAL: 0 none, 1 read from `residual` (laid out as C), 2 added to what C holds. BIAS: 0/1, one value a column.
-// ACTIVATION: 0 none, 1 ReLU, 2 tanh. TRANS_C: 1 stores Cᵀ (without bias): element (row, col) of the product at col·ld_c + row.
-//
-// GELU: 1 stores gelu(C) in its place; 2 stores it beside it, in `activated`.
-// SLOPE: 0 none, else C times an activation's derivative, read off `slope_at`, laid out as C: 1 ReLU's and 2 tanh's off their output,
-// 3 GELU's off its input.
-// LOW_RANK: 1 or 2 where an adapter's product is added (include/low_rank.wgsl).
+// RESIDUAL: 0 none, 1 read from `residual` (laid out as C), 2 added to what C holds.
+// BIAS: 0 or 1, one value per column.
+// ACTIVATION: 0 none, 1 ReLU, 2 tanh.
+// TRANS_C: 1 stores Cᵀ (without bias): element (row, col) of the product goes to col·ld_c + row.
+// GELU: 1 stores gelu(C) instead of C; 2 stores C, and gelu(C) in `activated`.
+// SLOPE: 0 none, else C is multiplied by an activation's derivative, computed from `slope_at` (laid out as
+// C): 1 ReLU's and 2 tanh's from their output, 3 GELU's from its input.
+// LOW_RANK: 1 or 2 adds an adapter's product (include/low_rank.wgsl).
 // WIDTH: columns of C that store() writes, 4 or 1.
-// PACKING: how B is stored. 0 f32; 1 f16, two to a word; 2 int8, four to a word, and 3 int4, eight to a word, both
-// two's complement and times one scale for each 64 values in the order of memory; 4 what 1 is, read as f16 (wants shader-f16);
-// 5 f32 in panels of PANEL columns, stride_b apart (lib/graph/panels.ts).
-// load_b(i) is the i-th vec4 of B, row by row.
+// PACKING: the storage of B. 0: f32. 1: f16, two per word. 2: int8, four per word, and 3: int4, eight per
+// word, both two's complement with one scale per 64 values in memory order. 4: f16 as in 1, but read as f16
+// (needs shader-f16). 5: f32 in panels of PANEL columns, stride_b apart (lib/graph/panels.ts).
+// load_b(i) is the i-th vec4 of B in row-major order.
 
 #if PACKING == 4
 enable f16;
@@ -204,7 +206,7 @@ fn store(value: vec4f, row: u32, col: u32, block: u32) {
   let g = vec4f(gelu(v.x));
 #end
 #if SLOPE
-  // Past the last column nothing is stored.
+  // Nothing is stored past the last column.
 #if WIDTH == 4
   let last_at = at + (params.n - 1u - col) * step;
   v = times_slope(v, vec4f(slope_at[at], slope_at[min(at + step, last_at)], slope_at[min(at + 2u * step, last_at)], slope_at[min(at + 3u * step, last_at)]));

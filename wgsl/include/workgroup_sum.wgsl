@@ -1,5 +1,5 @@
-// Ordered sum over a workgroup of ${WORKGROUP} invocations: a binary tree over workgroup memory, so the order of
-// additions, and with it every bit of the result, is the same in every run.
+// Sum over a workgroup of ${WORKGROUP} invocations in a fixed order: a binary tree over workgroup memory, so
+// every bit of the result is the same in every run.
 var<workgroup> partial_sums: array<f32, ${WORKGROUP}>;
 
 fn workgroup_sum(value: f32, lane: u32) -> f32 {

@@ -16,7 +16,7 @@ const forward: Record<Activation, (x: number) => number> = {
   gelu: (x) => x * cdf(x),
 };
 
-/** Derivative by the output (relu, tanh) or by the input (gelu). */
+/** Derivative f′, computed from the output (relu, tanh) or from the input (gelu). */
 const slope: Record<Activation, (value: number) => number> = {
   relu: (y) => y > 0 ? 1 : 0,
   tanh: (y) => 1 - y * y,
@@ -28,7 +28,7 @@ export function activate(name: Activation, x: Tensor): Tensor {
   return x.node.graph.apply(activationOp, [x], name)[0];
 }
 
-/** `gradient ⊙ f′`, with f′ read off `value`: the activation's output (relu, tanh) or input (gelu). */
+/** `gradient ⊙ f′`, with f′ computed from `value`: the activation's output (relu, tanh) or input (gelu). */
 export function activationGradient(name: Activation, value: Tensor, gradient: Tensor): Tensor {
   return value.node.graph.apply(activationGradientOp, [value, gradient], name)[0];
 }

@@ -1,6 +1,6 @@
 /**
- * A product with an adapter's added in the same kernel: scale·A·op(B) + bias + residual + s·V L. No model traces it; `fuse` makes it
- * of two products, of which one is added to the other.
+ * A product with an adapter's product added in the same kernel: scale·A·op(B) + bias + residual + s·V L.
+ * Models do not trace this op; `fuse` creates it from two products of which one is added to the other.
  */
 
 import type { Node, Op } from "../graph.ts";
@@ -11,14 +11,17 @@ import type { LowRankTerm, MatmulAttrs } from "./product.ts";
 /** The two products. */
 interface Attrs {
   readonly base: Node<MatmulAttrs>;
-  /** Its residual is `base`'s output. */
+  /** The low-rank product, whose residual is `base`'s output. */
   readonly term: Node<MatmulAttrs>;
 }
 
-/** Ranks up to which a tile's rows of V, which its lanes do not share, cost less than writing and reading C once more. */
+/**
+ * The highest rank for which fusing pays. Above it, loading a tile's rows of V, which its lanes do not share,
+ * costs more than writing and reading C once more.
+ */
 const mostRank = 16;
 
-/** `term` as the kernels add it to `base`'s product, if they can. */
+/** `term` in the form in which the kernels add it to `base`'s product; undefined if they cannot. */
 function termOf({ base, term }: Attrs): LowRankTerm | undefined {
   const { transposeA, transposeB, blocks, splits, scale, activation, hasBias } = term.attrs;
   const [v, low] = term.inputs;
@@ -33,7 +36,7 @@ function termOf({ base, term }: Attrs): LowRankTerm | undefined {
   return isTerm && fits && isPlain ? { v, low, transposed: transposeB, blocks, scale } : undefined;
 }
 
-/** One node in place of the two, with `term`'s output; undefined where no kernel computes both. */
+/** One node that replaces both, with `term`'s output; undefined if no kernel computes both. */
 export function adaptedProduct(base: Node, term: Node): Node<Attrs> | undefined {
   if (base.op !== matmulOp || term.op !== matmulOp || !term.attrs.hasResidual) return undefined;
   if (termOf({ base, term }) === undefined) return undefined;

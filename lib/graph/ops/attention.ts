@@ -1,6 +1,6 @@
 /**
- * Masked multi-head attention and its gradients, without a tokens×tokens tensor in memory; causal and with grouped queries (Ainslie
- * et al. 2023) where asked for, as decoders have it.
+ * Masked multi-head attention and its gradients, without a tokens×tokens tensor in memory; optionally causal
+ * and with grouped queries (Ainslie et al. 2023), as decoders use it.
  */
 
 import text from "../../../wgsl/attention.wgsl" with { type: "text" };
@@ -17,15 +17,18 @@ interface Attrs {
   readonly scale: number;
 }
 
-/** What `attention` is told beside its tensors. */
+/** Options of `attention`. */
 export interface AttentionOptions {
-  /** Heads of the queries. */
+  /** Number of query heads. */
   readonly heads: number;
-  /** Heads of the keys and values, each shared by `heads / kvHeads` neighbouring query heads; default `heads`. */
+  /**
+   * Number of key and value heads, each shared by `heads / kvHeads` neighbouring query heads; default
+   * `heads`.
+   */
   readonly kvHeads?: number;
-  /** Whether a token attends to itself and those before it only; default false. */
+  /** Whether a token attends only to itself and earlier tokens; default false. */
   readonly causal?: boolean;
-  /** Factor of the products, such as headDim^−½. */
+  /** Factor of the scores q·k, such as headDim^−½. */
   readonly scale: number;
 }
 
@@ -72,7 +75,10 @@ function infer(inputs: readonly Spec[], attrs: Attrs): void {
   }
 }
 
-/** Runs `visit(p, i, j, rowI, rowJ)` over every head and every pair of a query row and an unmasked key row. */
+/**
+ * Calls `visit(p, rowI, rowJ, stat, lse)` for every head and every pair of a query row and an unmasked key
+ * row.
+ */
 function forEachWeight(
   [q, k, , lengths]: readonly Float64Array[],
   spec: Spec,
@@ -121,16 +127,19 @@ function addRow(
 
 const workgroup = 16;
 
-/** What a pass computes: see wgsl/attention.wgsl. */
+/** A pass of wgsl/attention.wgsl. */
 type Pass = 0 | 1 | 2 | 3;
 
-/** A pass's kernel, and the rows that one workgroup of it owns. */
+/** A pass's kernel and the number of rows per workgroup. */
 interface PassKernel {
   readonly kernel: Kernel;
   readonly rows: number;
 }
 
-/** The kernel whose lanes share their loads where small subgroups divide the head's width, else the one with a row an invocation. */
+/**
+ * The kernel whose lanes share their loads, if the device has small subgroups that divide the head's width;
+ * else the kernel with one row per invocation.
+ */
 function kernelOf(pass: Pass, { attrs, inputs }: Node<Attrs>, device: DeviceTraits): PassKernel {
   const lanes = sharingLanes(device);
   const width = headDim(inputs[0], attrs);

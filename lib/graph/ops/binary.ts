@@ -5,12 +5,12 @@ import { elementwise, sameShape } from "./elementwise.ts";
 
 type Binary = "add" | "multiply";
 
-/** a + b, of one shape. */
+/** a + b, for tensors of the same shape. */
 export function add(a: Tensor, b: Tensor): Tensor {
   return a.node.graph.apply(ops.add, [a, b], undefined)[0];
 }
 
-/** a ⊙ b, of one shape. */
+/** a ⊙ b, for tensors of the same shape. */
 export function multiply(a: Tensor, b: Tensor): Tensor {
   return a.node.graph.apply(ops.multiply, [a, b], undefined)[0];
 }
@@ -30,7 +30,7 @@ function binaryOp(
     evaluate: ([a, b]) => [a.map((value, i) => f(value, b[i]))],
     dispatches: (node, inPlace) =>
       elementwise(name, node.outputs[0], node.inputs[0], node.inputs[1], inPlace),
-    // x + x and x ⊙ x would bind one buffer twice.
+    // In place, x + x and x ⊙ x would bind one buffer twice.
     inPlaceInput: (node) => node.inputs[0] === node.inputs[1] ? -1 : 0,
   };
 }

@@ -1,4 +1,4 @@
-/** The two ops that are BoRA's own: its diagonals Σ from σ, and mixing the blocks' projections by Σ. */
+/** The two ops specific to BoRA: its diagonals Σ from σ, and mixing the blocks' projections by Σ. */
 
 import mixText from "../../../wgsl/bora_mix.wgsl" with { type: "text" };
 import subgroupMixText from "../../../wgsl/bora_mix_subgroup.wgsl" with { type: "text" };
@@ -13,11 +13,11 @@ import {
 } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
 
-/** Which parts of Σ = exp(σ / Mav(σ)) are in force; the paper's ablations drop one each. */
+/** Which parts of Σ = exp(σ / Mav(σ)) are applied. The paper's ablations drop one each. */
 export interface SigmaMap {
-  /** exp; without it Σ = σ / Mav(σ). */
+  /** Applies exp; without it Σ = σ / Mav(σ). */
   readonly exp: boolean;
-  /** Division by Mav(σ) = ‖σ‖₁ / (b²r); without it Σ = exp(σ). */
+  /** Divides by Mav(σ) = ‖σ‖₁ / (b²r); without it Σ = exp(σ). */
   readonly norm: boolean;
 }
 
@@ -82,17 +82,17 @@ interface MixAttrs {
   readonly transpose: boolean;
 }
 
-/** What a launch computes: see wgsl/bora_mix.wgsl. */
+/** A pass of wgsl/bora_mix.wgsl. */
 type Pass = 0 | 1 | 2;
 
-/** Extents of the tensors; `ranks` counts vectors of WIDTH. */
+/** Extents of the tensors; `ranks` counts vectors of WIDTH floats. */
 interface MixSize {
   readonly tokens: number;
   readonly blocks: number;
   readonly ranks: number;
 }
 
-/** A kernel, and its workgroups. */
+/** A kernel and its grid. */
 interface Launch {
   readonly kernel: Kernel;
   readonly grid: Grid;
@@ -101,7 +101,7 @@ interface Launch {
 const tokensPerInvocation = 4;
 const workgroup = 32;
 
-/** The kernel of lanes that load for themselves, on vectors of `WIDTH` floats. */
+/** The kernel in which each lane loads its own operands, as vectors of `WIDTH` floats. */
 function plainMix(PASS: Pass, WIDTH: number, { tokens, blocks, ranks }: MixSize): Launch {
   const TILE = [4, 2, 1].find((size) => blocks % size === 0)!;
   const tiles = blocks / TILE;
@@ -113,7 +113,7 @@ function plainMix(PASS: Pass, WIDTH: number, { tokens, blocks, ranks }: MixSize)
   return { kernel: renderKernel({ name: "bora_mix", text: mixText }, defines), grid };
 }
 
-/** The kernel of lanes that share what they load. */
+/** The kernel in which the lanes of a subgroup share their loads. */
 function subgroupMix(PASS: Pass, SUBGROUP: number, { tokens, blocks, ranks }: MixSize): Launch {
   const TILE = [4, 3, 2, 1].find((size) => blocks % (SUBGROUP * size) === 0)!;
   const tiles = blocks / SUBGROUP / TILE;
@@ -143,7 +143,9 @@ function mixDispatch(
   return [{ ...launch, params: { ...size }, bindings }];
 }
 
-/** Runs `visit(jkc, tjc, tkc)` over every token and entry of Σ: where Σ_jkc, V_tjc and U_tkc lie. */
+/**
+ * Calls `visit(jkc, tjc, tkc)` for every token and entry of Σ, with the indices of Σ_jkc, V_tjc and U_tkc.
+ */
 function forEachTerm(
   node: Node,
   diagonal: Tensor,
@@ -159,7 +161,7 @@ function forEachTerm(
   }
 }
 
-/** V from U, or with `transpose` dU from dV. */
+/** V from U or, with `transpose`, dU from dV. */
 const mixOp: Op<MixAttrs> = {
   name: "boraMix",
   infer([u, diagonal]) {

@@ -1,12 +1,12 @@
-/** The norms that DoRA divides by, taken as constants by differentiation. */
+/** The column norms that DoRA divides by. Differentiation treats them as constants. */
 
 import text from "../../../wgsl/inverse_column_norm.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Op, type Tensor } from "../graph.ts";
 
 /**
- * 1 / ‖x_j‖₂ of every column: [rows, cols] → [cols]. No gradient flows through it, as DoRA has it (Liu et al. 2024,
- * section 4.3: the norm is detached).
+ * 1 / ‖x_j‖₂ of every column: [rows, cols] → [cols]. No gradient flows through it, as in DoRA (Liu et al.
+ * 2024, section 4.3: the norm is detached).
  */
 export function detachedInverseColumnNorm(x: Tensor): Tensor {
   return x.node.graph.apply(inverseColumnNormOp, [x], undefined)[0];

@@ -1,4 +1,4 @@
-/** Sums over the rows of a matrix, the gradient of a bias; and the reverse, a row repeated. */
+/** Sums over the rows of a matrix (the gradient of a bias), and the reverse, one row repeated. */
 
 import text from "../../../wgsl/column_sum.wgsl" with { type: "text" };
 import repeatText from "../../../wgsl/repeat_rows.wgsl" with { type: "text" };
@@ -10,7 +10,7 @@ export function columnSum(x: Tensor): Tensor {
   return x.node.graph.apply(columnSumOp, [x], undefined)[0];
 }
 
-/** x [cols] as every row of a matrix: [rows, cols]. */
+/** A matrix [rows, cols] whose rows are all x [cols]. */
 export function repeatRows(x: Tensor, rows: number): Tensor {
   return x.node.graph.apply(repeatRowsOp, [x], { rows })[0];
 }

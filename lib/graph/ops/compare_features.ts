@@ -1,4 +1,7 @@
-/** What a pair or choice head sees of two sentence vectors: [u, v, |u − v|, u ⊙ v] (Conneau et al. 2017). */
+/**
+ * The features of two sentence vectors that a pair or choice head reads: [u, v, |u − v|, u ⊙ v] (Conneau et
+ * al. 2017).
+ */
 
 import text from "../../../wgsl/compare_features.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
@@ -10,8 +13,8 @@ interface Attrs {
 }
 
 /**
- * pooled [(1 + options)·count, n]: `count` anchors u first, then for each its `options` others v
- * → [count·options, 4n], row (i, o) comparing anchor i with its option o.
+ * pooled [(1 + options)·count, n], the `count` anchors u first and then `options` vectors v for each anchor,
+ * → [count·options, 4n]. Row (i, o) compares anchor i with its option o.
  */
 export function compareFeatures(pooled: Tensor, options: number): Tensor {
   return pooled.node.graph.apply(compareOp, [pooled], { options, count: pooled.shape[0] / (1 + options) })[0];
@@ -72,7 +75,10 @@ const compareGradientOp: Op<Attrs> = {
   },
 };
 
-/** Visits every element of every pair: where u and v lie in `pooled`, and where their features start. */
+/**
+ * Calls `visit(iu, iv, base)` for every element of every pair, with the indices of u and v in `pooled` and of
+ * the first feature.
+ */
 function forEachPair(
   attrs: Attrs,
   width: number,

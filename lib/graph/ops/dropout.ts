@@ -1,4 +1,4 @@
-/** Dropout whose mask is drawn again in the backward pass from (seed, step, stream, index): nothing is stored. */
+/** Dropout. The backward pass draws the mask again from (seed, step, stream, index), so no mask is stored. */
 
 import text from "../../../wgsl/dropout.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
@@ -17,7 +17,7 @@ export function dropout(x: Tensor, seedAndStep: Tensor, rate: number): Tensor {
   return graph.apply(dropoutOp, [x, seedAndStep], { rate, stream: graph.randomStream() })[0];
 }
 
-/** Words below this are dropped. */
+/** Elements whose random word is below this are dropped. */
 function threshold(rate: number): number {
   return Math.floor(rate * 2 ** 32);
 }

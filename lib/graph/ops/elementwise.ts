@@ -1,4 +1,4 @@
-/** What the one-number-in, one-number-out ops share: the kernel and its launch. */
+/** The kernel and launch that the element-by-element ops share. */
 
 import text from "../../../wgsl/elementwise.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
@@ -42,7 +42,7 @@ export function elementwise(
   }];
 }
 
-/** Throws unless `a` and `b` have one shape. */
+/** Throws an Error unless `a` and `b` have the same shape. */
 export function sameShape(a: Spec, b: Spec): void {
   if (a.shape.join() !== b.shape.join()) throw new Error(`shapes ${describe(a)} and ${describe(b)} differ`);
 }

@@ -1,4 +1,4 @@
-/** Token embeddings with positions, and the table's gradient by gathering (no atomics). */
+/** Token embeddings with positions. The table's gradient is gathered, so it needs no atomics. */
 
 import text from "../../../wgsl/embedding.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
@@ -8,7 +8,7 @@ interface GradientAttrs {
   readonly scale: number;
   /** Rows of the table. */
   readonly vocabulary: number;
-  /** The id of its first row. */
+  /** The id of the table's first row. */
   readonly firstRow: number;
 }
 
@@ -26,8 +26,8 @@ export function embedding(ids: Tensor, table: Tensor, positions: Tensor, scale: 
 }
 
 /**
- * The table's gradient [vocabulary, n] from that of its looked-up rows [batch·length, n]: row v sums scale · gradient[t] over
- * the tokens t whose id is firstRow + v.
+ * The gradient of the table [vocabulary, n] from the gradient of its looked-up rows [batch·length, n]: row v
+ * is Σ scale · gradient[t] over the tokens t with id firstRow + v.
  */
 export function embeddingGradient(ids: Tensor, gradient: Tensor, attrs: GradientAttrs): Tensor {
   return ids.node.graph.apply(embeddingGradientOp, [ids, gradient], { ...attrs, length: ids.shape[1] })[0];

@@ -5,8 +5,8 @@ import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 
 /**
- * z[t, e, c] = g[t, e] · u[t, c] for u [rows, width], one vector for all experts, or · u[t, e, c] for u
- * [rows, experts·width]; g [rows, experts] → [rows, experts·width]. `shared` says which u it is.
+ * z[t, e, c] = g[t, e] · u[t, c] if `shared`, with u [rows, width], one vector for all experts; else g[t, e]
+ * · u[t, e, c] with u [rows, experts·width]. g [rows, experts] → z [rows, experts·width].
  */
 export function gate(g: Tensor, u: Tensor, shared: boolean): Tensor {
   return g.node.graph.apply(gateOp, [g, u], { shared })[0];
@@ -38,7 +38,7 @@ function dispatch(
   }];
 }
 
-/** Runs `visit(te, tc, tec)` over z: where g, u and z lie. */
+/** Calls `visit(te, tc, tec)` for every element of z, with the indices into g, u and z. */
 function forEachProduct(
   factors: readonly Spec[],
   attrs: Attrs,

@@ -22,7 +22,7 @@ function checkShapes([x, gamma]: readonly Spec[]): void {
   }
 }
 
-/** Normalised row, and 1/√(var + ε). */
+/** The normalised row, and 1/√(var + ε). */
 function normalise(
   x: Float64Array,
   row: number,
@@ -40,12 +40,12 @@ function params({ inputs: [x], attrs }: Node<Attrs>) {
   return { rows: x.shape[0], cols: x.shape[1], epsilon: attrs.epsilon };
 }
 
-/** Lanes that share a row: a small subgroup's, whose barriers cost a software driver nothing, or else 32. */
+/** Lanes per row: a small subgroup's, whose barriers are free on a software driver, or else 32. */
 export function lanesOf(device: DeviceTraits): number {
   return sharingLanes(device) || workgroup;
 }
 
-/** A launch with a workgroup a row. */
+/** A launch with one workgroup per row. */
 function rowsDispatch(node: Node<Attrs>, device: DeviceTraits, bindings: Dispatch["bindings"]): Dispatch {
   const [rows, cols] = node.inputs[0].shape;
   const WIDTH = cols % 4 === 0 ? 4 : 1;
@@ -88,7 +88,7 @@ const layerNormOp: Op<Attrs> = {
   },
 };
 
-/** dx of a layer norm; a fourth input is a gradient to add onto. */
+/** dx of a layer norm. An optional fourth input is a gradient to add onto. */
 const inputOp: Op<Attrs> = {
   name: "layerNormInputGradient",
   infer(inputs) {
@@ -122,7 +122,7 @@ const inputOp: Op<Attrs> = {
   },
 };
 
-/** dγ, dβ and (scratch) the rows' statistics. */
+/** dγ, dβ and, as scratch, the rows' statistics. */
 const parametersOp: Op<Attrs> = {
   name: "layerNormParameterGradients",
   infer(inputs) {

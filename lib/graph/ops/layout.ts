@@ -1,16 +1,16 @@
-/** The same numbers in another shape or order. */
+/** The same values in another shape or order. */
 
 import text from "../../../wgsl/swap_axes.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { panelWidth } from "../panels.ts";
 
-/** x in another shape, row-major: free where nothing reads x afterwards. */
+/** x in another shape, row-major. Costs nothing where nothing else reads x afterwards. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   return x.node.graph.apply(reshapeOp, [x], { shape })[0];
 }
 
-/** x as rows×p×q×width → rows×q×p×width, given back in `shape`. */
+/** Swaps two axes: x as rows×p×q×width → rows×q×p×width, returned in shape `shape`. */
 export function swapAxes(
   x: Tensor,
   axes: { readonly p: number; readonly q: number; readonly width: number },
@@ -19,7 +19,10 @@ export function swapAxes(
   return x.node.graph.apply(swapAxesOp, [x], { ...axes, shape })[0];
 }
 
-/** A frozen weight that lies in panels, row by row, for methods that compute with W itself: [m, n] → [m, n]; it has no gradient. */
+/**
+ * A frozen weight stored in panels, converted to row-major for methods that compute with W itself: [m, n] →
+ * [m, n]. It has no gradient.
+ */
 export function rowMajor(panels: Tensor): Tensor {
   return panels.node.graph.apply(rowMajorOp, [panels], undefined)[0];
 }
@@ -42,7 +45,7 @@ function reshaped(x: Spec, { shape }: Shaped): Spec[] {
 
 const workgroup = 64;
 
-/** `axes` of x swapped, or without them x as it lies. */
+/** Swaps `axes` of x, or copies x if there are none. */
 function dispatch(x: Tensor, out: Tensor, axes?: Omit<Axes, "shape">): Dispatch {
   const { p, q, width } = axes ?? { p: 1, q: 1, width: sizeOf(x) };
   const WIDTH = width % 4 === 0 ? 4 : 1;
@@ -94,7 +97,7 @@ const rowMajorOp: Op<undefined> = {
     return [{ shape: panels.shape, dtype: "f32" }];
   },
   derivative: () => [undefined],
-  // What lies in panels on the GPU is row-major elsewhere.
+  // Only the GPU stores panels; the values here are row-major.
   evaluate: ([panels]) => [panels],
   dispatches({ inputs: [panels], outputs: [out] }) {
     const [rows, columns] = out.shape;

@@ -1,4 +1,4 @@
-/** Rows of a table, or of a part of one: what token, position and token-type embeddings are. */
+/** Rows of a table or of a part of one, for token, position and token-type embeddings. */
 
 import text from "../../../wgsl/lookup.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
@@ -7,7 +7,10 @@ import { embeddingGradient } from "./embedding.ts";
 
 /** Options of `lookup`. */
 export interface LookupOptions {
-  /** The index of the table's first row; 0 by default. Negative where rows come before index 0's. */
+  /**
+   * The index that the table's first row belongs to; 0 by default. Negative if rows come before that of index
+   * 0.
+   */
   readonly firstRow?: number;
   /** Added to the result; shaped like it. */
   readonly onto?: Tensor;
@@ -18,9 +21,9 @@ interface Attrs {
 }
 
 /**
- * out[t] = onto[t] + table[index[t] − firstRow], without the second term where the table has no such row: a table whose
- * rows lie in several buffers is looked up part by part. index [batch, length] u32, table [rows, n] → [batch·length, n],
- * n a multiple of 4.
+ * out[t] = onto[t] + table[index[t] − firstRow]. The second term is left out where the table has no such row,
+ * so that a table whose rows lie in several buffers can be looked up part by part. index [batch, length] u32,
+ * table [rows, n] → [batch·length, n], n a multiple of 4.
  */
 export function lookup(index: Tensor, table: Tensor, { firstRow = 0, onto }: LookupOptions = {}): Tensor {
   const inputs = onto ? [index, table, onto] : [index, table];

@@ -22,7 +22,7 @@ export function meanSquaredError(predictions: Tensor, targets: Tensor, weights: 
   return predictions.node.graph.apply(squaredErrorOp, [predictions, targets, weights], undefined)[0];
 }
 
-/** Σ_i w_i of either loss, [1]: what it is a mean over. */
+/** Σ_i w_i of either loss, [1]: the weight that its mean divides by. */
 export function weightOfLoss(loss: Tensor): Tensor {
   return loss.node.outputs.at(-1)!;
 }
@@ -50,7 +50,7 @@ function entropyDispatch(
   };
 }
 
-/** Rows by the labels, classes by what is left. */
+/** There is one row per label; the classes follow from the size of the logits. */
 function extents(logits: Spec, labels: Spec): { rows: number; classes: number } {
   return { rows: sizeOf(labels), classes: sizeOf(logits) / sizeOf(labels) };
 }

@@ -14,13 +14,15 @@ export interface MatmulOptions {
   readonly transposeA?: boolean;
   /** B is stored [n, k]. */
   readonly transposeB?: boolean;
-  /** Cuts a, b and the output into this many blocks and multiplies block by block; 1 by default. */
+  /**
+   * Number of blocks that a, b and the output are cut into, to be multiplied block by block; 1 by default.
+   */
   readonly blocks?: number;
   /** How a, b and the output are cut into those blocks. */
   readonly splits?: { readonly a: Split; readonly b: Split; readonly out: Split };
   /** Multiplies the product; 1 by default. */
   readonly scale?: number;
-  /** One value a column of the output. */
+  /** One value per column of the output. */
   readonly bias?: Tensor;
   /** Applied after scale and bias. */
   readonly activation?: FusedActivation;
@@ -31,10 +33,12 @@ export interface MatmulOptions {
 const whole = { a: "columns", b: "columns", out: "columns" } as const;
 
 /**
- * `activation(scale · op(a)·op(b) + bias) + residual` for row-major matrices, where op transposes on request. With
- * `blocks = b` it is b independent products of the blocks of a and b, written to the blocks of the output: BoRA's
- * U_k = x_k A_kᵀ is `{ transposeB, blocks, splits: { a: "columns", b: "columns", out: "columns" } }`.
- * @throws Error naming both shapes when they do not fit, or the number of blocks when it does not divide them.
+ * `activation(scale · op(a)·op(b) + bias) + residual` for row-major matrices, where op transposes if the
+ * options say so. With `blocks = b`, these are b independent products of the blocks of a and b, written to
+ * the blocks of the output. BoRA's U_k = x_k A_kᵀ is
+ * `{ transposeB, blocks, splits: { a: "columns", b: "columns", out: "columns" } }`.
+ * @throws Error naming both shapes when they do not fit, or the number of blocks when it does not divide
+ * them.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   const attrs: MatmulAttrs = {
@@ -77,7 +81,7 @@ function infer(inputs: readonly Spec[], attrs: MatmulAttrs): readonly Spec[] {
   return [out];
 }
 
-/** Gradients of C = s·op(A)op(B), through bias and activation; the splits travel with their tensors. */
+/** Gradients of C = s·op(A)op(B), through bias and activation. Each gradient is split as its tensor is. */
 function derivative(
   node: Node<MatmulAttrs>,
   [gradient]: readonly (Tensor | undefined)[],

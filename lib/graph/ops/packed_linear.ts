@@ -1,4 +1,4 @@
-/** A linear layer on a frozen weight that is stored in fewer bits and unpacked inside the product. */
+/** A linear layer whose frozen weight is stored in fewer bits and unpacked inside the product. */
 
 import type { DeviceTraits } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
@@ -6,24 +6,27 @@ import { columnSum } from "./column_sum.ts";
 import { productDispatches, productVariants } from "./product_launches.ts";
 import type { MatmulAttrs } from "./product.ts";
 
-/** Values that share a scale, in the order of memory. */
+/** Number of values, contiguous in memory, that share a scale. */
 export const groupSize = 64;
 
-/** A packed weight [m, n]: f16, or int8 or int4 with a scale for each `groupSize` values. */
+/** A packed weight [m, n]: f16, or int8 or int4 with one scale per `groupSize` values. */
 export interface PackedTensor {
   readonly values: Tensor;
   readonly scales?: Tensor;
 }
 
 interface Attrs {
-  /** dY·W, the gradient of the input, in place of x·Wᵀ. */
+  /** Computes dY·W, the gradient of the input, instead of x·Wᵀ. */
   readonly gradient: boolean;
   readonly hasScales: boolean;
   readonly hasBias: boolean;
   readonly hasResidual: boolean;
 }
 
-/** `y = x Wᵀ + bias + residual` for W packed, [m, n], both multiples of 4; only x, bias and residual have gradients. */
+/**
+ * `y = x Wᵀ + bias + residual` for a packed W [m, n], both multiples of 4. x, bias and residual have
+ * gradients, W has none.
+ */
 export function packedLinear(
   x: Tensor,
   { values, scales }: PackedTensor,

@@ -1,17 +1,17 @@
-/** What a block product is: how matrices are cut into blocks, its extents, and the epilogues that follow it. */
+/** The definition of a block product: how matrices are cut into blocks, the extents, and the epilogues. */
 
 import { describe, type Spec, type Tensor } from "../graph.ts";
 
-/** How a matrix is cut into blocks: `whole` is used by every block product. */
+/** The dimension along which a matrix is cut into blocks. */
 export type Split = "columns" | "rows";
 
-/** Activations whose derivative can be read off their output. */
+/** Activations whose derivative can be computed from their output. */
 export type FusedActivation = "relu" | "tanh";
 
 export interface MatmulAttrs {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
-  /** Products of equally many blocks of a, b and the output, laid out as `splits` says. */
+  /** Number of blocks that a, b and the output are each cut into, as `splits` says. */
   readonly blocks: number;
   readonly splits: { readonly a: Split; readonly b: Split; readonly out: Split };
   readonly scale: number;
@@ -20,7 +20,9 @@ export interface MatmulAttrs {
   readonly hasResidual: boolean;
 }
 
-/** Extent of one block of a matrix and where the blocks lie, in elements. */
+/**
+ * Extents of one block of a matrix, its leading dimension, and the stride from block to block, in elements.
+ */
 export interface Layout {
   readonly rows: number;
   readonly cols: number;
@@ -54,11 +56,14 @@ export function extents(inputs: readonly Spec[], attrs: MatmulAttrs): { m: numbe
   return { m, n, k };
 }
 
-/** A product of low rank that is added to another: C += scale · V L in as many blocks of columns; see `wgsl/include/low_rank.wgsl`. */
+/**
+ * A low-rank product that is added to another product: C += scale · V L, in `blocks` blocks of columns; see
+ * `wgsl/include/low_rank.wgsl`.
+ */
 export interface LowRankTerm {
   /** [m, blocks·rank]. */
   readonly v: Tensor;
-  /** [n, rank] where `transposed`, else [rank, n]. */
+  /** [n, rank] if `transposed`, else [rank, n]. */
   readonly low: Tensor;
   readonly transposed: boolean;
   readonly blocks: number;

@@ -1,4 +1,6 @@
-/** Which kernels compute a block product on a device, the default first, and which is taken. */
+/**
+ * Chooses the kernel of a block product: lists the candidates for a device, the default first, and picks one.
+ */
 
 import { type DeviceTraits, sharingLanes } from "../../gpu/kernel.ts";
 import type { MatmulAttrs } from "./product.ts";
@@ -13,20 +15,20 @@ import {
 } from "./product_kernels.ts";
 import { nativeF16, packings, type Problem, readsAlong } from "./product_problem.ts";
 
-/** Rows of C up to which lanes are better off along its columns. */
+/** Up to this many rows or columns (an adapter's rank), C counts as skinny and gets tiles of its own. */
 export const few = 16;
 
 /**
- * Whether lanes had better be shared out over the columns of all blocks than keep to one block's, which are too few for them. On a
- * longer k the subgroups' fewer loads outweigh a quarter of them idle.
+ * Whether to spread the lanes over the columns of all blocks, because one block has too few columns for them.
+ * On a longer k the subgroup kernel makes fewer loads, which outweighs a quarter of the lanes being idle.
  */
 function isNarrow(n: number, k: number, blocks: number): boolean {
   return blocks > 1 && n < (k <= 16 ? 128 : 33);
 }
 
 /**
- * Tile and workgroup by shape, with eight lanes along the columns. A software driver spends its time in loads, which a larger tile
- * in registers shares among more products.
+ * Tile and workgroup by shape, with eight lanes along the columns. A software driver spends its time in
+ * loads, and a larger register tile uses each load in more products.
  */
 function tiling(
   m: number,
@@ -47,8 +49,8 @@ function tiling(
 }
 
 /**
- * The tile with which the kernel that broadcasts A within subgroups is the default, where it fits and pays. A GPU's wide subgroups
- * would make its tiles too wide.
+ * The default tile of the kernel that broadcasts A within subgroups; undefined where that kernel does not fit
+ * or does not pay. On a GPU's wide subgroups its tiles would be too wide.
  */
 function usualSubgroupTile(
   attrs: MatmulAttrs,
@@ -62,8 +64,8 @@ function usualSubgroupTile(
 }
 
 /**
- * Rows of C that a subgroup owns, or 0 where that kernel does not pay. An adapter's dA and dB (as its transpose) have r of them, for
- * which it pays but in blocks too narrow for the lanes.
+ * Rows of C per subgroup, or 0 where the subgroup kernel does not pay. An adapter's dA and dB (computed as
+ * its transpose) have r rows; for them it pays except in blocks too narrow for the lanes.
  */
 function rowsPerSubgroup({ transposeA }: MatmulAttrs, { m, n }: Problem, lanes: number): number {
   if (transposeA && m <= few && n >= lanes * 8) return m <= 8 ? 8 : 16;
@@ -73,8 +75,8 @@ function rowsPerSubgroup({ transposeA }: MatmulAttrs, { m, n }: Problem, lanes: 
 }
 
 /**
- * Columns of C that a lane of a subgroup owns, or 0 where that kernel does not pay. An adapter's U and dV have r columns:
- * one a lane.
+ * Columns of C per lane, or 0 where the subgroup kernel does not pay. An adapter's U and dV have r columns:
+ * one per lane.
  */
 function columnsPerLane(
   { transposeA, transposeB, blocks }: MatmulAttrs,
@@ -88,26 +90,39 @@ function columnsPerLane(
 }
 
 /**
- * Floats of k in one launch of a product whose B is read across k (NN, TN). Its rows lie far apart, and those of one tile's
- * columns must stay in a core's cache and page table while a band of A passes by; k up to twice as long is as well whole.
+ * Length of k per launch of a product whose B is read across k (NN, TN). The rows of B lie far apart, and
+ * those of one tile's columns must stay in a core's cache and TLB while a band of A passes. A k of up to
+ * twice this length is computed in one launch.
  */
 const kChunkAcross = 512;
 
-/** The same with B in panels, where the rows that are read one after another lie so, and what must stay in cache is A. */
+/**
+ * The same for B in panels. There the rows that are read in succession are adjacent, so A is what must stay
+ * in cache.
+ */
 const kChunkInPanels = 1024;
 
-/** Whether the product may be computed in several launches, each of a part of k: what follows the whole sum is then no epilogue. */
+/**
+ * Whether the product may be split along k into several launches. Ops that need the whole sum cannot be its
+ * epilogue then.
+ */
 export function mayBeCut({ transposeB, activation }: MatmulAttrs, { k }: Problem): boolean {
   return !transposeB && !activation && k > 2 * kChunkAcross;
 }
 
-/** How much of k one launch walks, whichever kernel does: the candidates of a product sum in one order, and so to the same bits. */
+/**
+ * Length of k per launch, the same for every kernel, so that all candidates sum in one order and give the
+ * same bits.
+ */
 export function kChunkOf(attrs: MatmulAttrs, problem: Problem, device: DeviceTraits): number {
   if (!mayBeCut(attrs, problem) || !usualSubgroupTile(attrs, problem, device)) return problem.k;
   return problem.packing === packings["f32 in panels"] ? kChunkInPanels : kChunkAcross;
 }
 
-/** The usual tiles of GPUs, in 64 to 256 invocations and 8 to 16 KiB: what every device has. */
+/**
+ * The usual tiles on GPUs, within the limits of every device: 64 to 256 invocations, 8 to 16 KiB of workgroup
+ * memory.
+ */
 const workgroupTiles: readonly WorkgroupTile[] = [
   { TILE_M: 32, TILE_N: 32, TILE_K: 32, PER_M: 4, PER_N: 4 },
   { TILE_M: 64, TILE_N: 64, TILE_K: 32, PER_M: 4, PER_N: 4 },
@@ -136,8 +151,8 @@ export function candidates(attrs: MatmulAttrs, problem: Problem, device: DeviceT
 }
 
 /**
- * The default tiling and others. Small ones are for GPUs, which want many invocations; narrow problems want narrow groups; and
- * with scalar loads a large tile is code that takes long to compile.
+ * The default tiling and alternatives. Small tiles suit GPUs, which need many invocations; narrow problems
+ * need narrow workgroups. With scalar loads the shader of a large tile takes long to compile.
  */
 function plainTilings({ m, n, k, vectors }: Problem, blocks: number): Tiling[] {
   const usual = tiling(m, n, k, blocks);
@@ -153,7 +168,10 @@ function plainTilings({ m, n, k, vectors }: Problem, blocks: number): Tiling[] {
   ];
 }
 
-/** Tiles of the kernel for subgroups that are worth a try: a row for each lane to load, and as much of C as fits in registers. */
+/**
+ * Tiles of the subgroup kernel that are worth trying: a row for each lane to load, and as much of C as fits
+ * in registers.
+ */
 function subgroupTiles(
   { transposeA }: MatmulAttrs,
   { subgroupSize }: DeviceTraits,
@@ -164,19 +182,22 @@ function subgroupTiles(
   return tiles.filter(([rows]) => 2 * m >= rows || (transposeA && rows === 16));
 }
 
-/** Tiles in workgroup memory that the problem half fills. To a software driver that memory is like any other, and they are slow. */
+/**
+ * Workgroup-memory tiles of which the problem fills at least half. None on software drivers, which have no
+ * faster memory for them.
+ */
 function workgroupTilesOn({ software }: DeviceTraits, { m, n }: Problem): readonly WorkgroupTile[] {
   return software ? [] : workgroupTiles.filter(({ TILE_M, TILE_N }) => 2 * m >= TILE_M && 2 * n >= TILE_N);
 }
 
-/** The candidate that was chosen for products like this one on the device, else the default. */
+/** The candidate that was chosen on the device for products like this one, else the default. */
 export function chosen(attrs: MatmulAttrs, problem: Problem, device: DeviceTraits): Candidate {
   const all = candidates(attrs, problem, device);
   const name = device.choices?.get(bucketOf(attrs, problem));
   return all.find((candidate) => candidate.name === name) ?? all[0];
 }
 
-/** What products are chosen alike by: layout, storage, and extents up to the next power of two. */
+/** The key by which products share a choice: layout, storage, and extents rounded up to powers of two. */
 export function bucketOf(
   { transposeA, transposeB, blocks }: MatmulAttrs,
   { m, n, k, vectors, packing, transposeC }: Problem,

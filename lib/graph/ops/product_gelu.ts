@@ -1,6 +1,6 @@
 /**
- * A product and GELU of it in one kernel: z = A·op(B) + bias and y = gelu(z), or y alone where nothing else reads z, as in inference.
- * No model traces it; `fuse` makes it of the two ops.
+ * A product and the GELU of it in one kernel: z = A·op(B) + bias and y = gelu(z), or only y where nothing
+ * else reads z, as in inference. Models do not trace this op; `fuse` creates it from the two ops.
  */
 
 import type { Node, Op, Tensor } from "../graph.ts";
@@ -14,13 +14,13 @@ interface Attrs {
   readonly activation: Node<Activation>;
 }
 
-/** One node in place of the two; undefined where no kernel computes both. `keepsProduct`: z is read elsewhere. */
+/** One node that replaces both; undefined if no kernel computes both. `keepsProduct`: z is read elsewhere. */
 export function productGelu(product: Node, activation: Node, keepsProduct: boolean): Node<Attrs> | undefined {
   if (product.op !== matmulOp || activation.op !== activationOp || activation.attrs !== "gelu") {
     return undefined;
   }
   const { blocks, transposeA, transposeB, activation: own, hasResidual } = product.attrs as MatmulAttrs;
-  // Of NT every launch walks all of k, and so has the whole sum.
+  // NT is never split along k, so its launch has the whole sum.
   if (blocks > 1 || transposeA || !transposeB || own || hasResidual) return undefined;
   const outputs: Tensor[] = [...keepsProduct ? product.outputs : [], ...activation.outputs];
   return { ...product, op: productGeluOp, outputs, attrs: { product, activation } };

@@ -1,4 +1,4 @@
-/** The kernels that compute a block product, each with the tile that it is rendered for. */
+/** The kernels that compute a block product, each with its tile. */
 
 import matmulText from "../../../wgsl/matmul.wgsl" with { type: "text" };
 import subgroupText from "../../../wgsl/matmul_subgroup.wgsl" with { type: "text" };
@@ -9,7 +9,7 @@ import type { MatmulAttrs } from "./product.ts";
 import { panelWidth } from "../panels.ts";
 import { packings, type Problem, stepOf } from "./product_problem.ts";
 
-/** A kernel that computes the product, and the grid that covers it. */
+/** A kernel that computes the product, and its grid. */
 export interface Candidate {
   /** Family and tile, such as `subgroup 32×8`. */
   readonly name: string;
@@ -17,7 +17,7 @@ export interface Candidate {
   readonly grid: Grid;
 }
 
-/** Where the rows and columns of an invocation's tile lie, for a term of low rank. */
+/** The shape of an invocation's tile, for a low-rank term. */
 function tileDefines({ LOW_RANK }: Defines, ROWS: number, columns: number, isSpread: boolean): Defines {
   return LOW_RANK ? { ROWS, QUADS: columns / 4, SPREAD: Number(isSpread) } : {};
 }
@@ -27,7 +27,7 @@ function storageDefines(PACKING: number): Defines {
   return PACKING === packings["f32 in panels"] ? { PACKING, PANEL: panelWidth } : { PACKING };
 }
 
-/** A plain kernel's tile an invocation, and invocations a workgroup, along rows and columns. */
+/** A plain kernel's tile per invocation, and its invocations per workgroup, along rows and columns. */
 export interface Tiling {
   readonly TILE_M: number;
   readonly TILE_N: number;
@@ -49,7 +49,7 @@ export function plain(
         TRANS_A: Number(attrs.transposeA),
         TRANS_B: Number(attrs.transposeB),
         VEC_A: Number(vectors.a),
-        // An operand read along k shares the step of 4 with one read across k, whose loads then need no guard either.
+        // With a step of 4, B's vec4 loads have no guard at the end of k, which must then be a multiple of 4.
         VEC_B: Number(vectors.b && (step === 1 || k % 4 === 0)),
         VEC_C: Number(vectors.c),
         TRANS_C: Number(transposeC),
@@ -72,17 +72,17 @@ export function plain(
 }
 
 /**
- * Row tiles that share the columns of B in cache, before the next columns are read. In NN what a tile reads of B lies in as many
- * places as k is long, and is slow to come: more row tiles had better share it.
+ * Number of row tiles that are computed before the next columns of B are read, and so share the current ones
+ * in cache. In NN, a tile reads B at k separate places, which is slow, so more row tiles share them.
  */
 function bandOf({ transposeA, transposeB }: MatmulAttrs): number {
   return transposeA || transposeB ? 8 : 16;
 }
 
-/** Rows of C that a subgroup owns, and columns of them that a lane does. */
+/** Rows of C per subgroup, and columns of C per lane. */
 export type SubgroupTile = readonly [rows: number, columns: number];
 
-/** The kernel that broadcasts A within subgroups; a tile has a row for each lane or, of Aᵀ, four. */
+/** The kernel that broadcasts A within subgroups. A tile has one row per lane or, for Aᵀ, four. */
 export function subgroup(
   attrs: MatmulAttrs,
   { m, n, vectors, packing, transposeC }: Problem,
@@ -116,7 +116,7 @@ export function subgroup(
   };
 }
 
-/** A tile in workgroup memory: rows and columns of it, steps of k in it, rows and columns of an invocation. */
+/** A tile in workgroup memory: its rows, columns and steps of k, then rows and columns per invocation. */
 export interface WorkgroupTile {
   readonly TILE_M: number;
   readonly TILE_N: number;
@@ -125,7 +125,7 @@ export interface WorkgroupTile {
   readonly PER_N: number;
 }
 
-/** The kernel with tiles in workgroup memory; `problem` reads vectors. */
+/** The kernel with tiles in workgroup memory. `problem` must allow vec4 loads and stores. */
 export function workgroup(attrs: MatmulAttrs, { m, n, packing }: Problem, tile: WorkgroupTile): Candidate {
   const { TILE_M, TILE_N, TILE_K, PER_M, PER_N } = tile;
   return {

@@ -1,4 +1,4 @@
-/** The launches of a block product, and the kernels that the autotuner may choose among. */
+/** The launches of a block product, and its candidates for the autotuner. */
 
 import type { DeviceTraits } from "../../gpu/kernel.ts";
 import type { Defines } from "../../gpu/render.ts";
@@ -9,8 +9,8 @@ import { bucketOf, candidates, chosen, few, kChunkOf } from "./product_choice.ts
 import { type Problem, problemOf, transposed } from "./product_problem.ts";
 
 /**
- * Whether to compute Cᵀ = Bᵀ A in place of C = Aᵀ B: an adapter's dB has r columns, and its transpose as many rows, which suit the
- * plain kernel's lanes.
+ * Whether to compute Cᵀ = Bᵀ A instead of C = Aᵀ B. An adapter's dB has r columns; its transpose has r rows,
+ * which suits the lanes of the plain kernel.
  */
 function isTallGradient(
   { transposeA, transposeB, hasBias, activation }: MatmulAttrs,
@@ -19,17 +19,20 @@ function isTallGradient(
   return transposeA && !transposeB && !hasBias && !activation && n <= few && m > few;
 }
 
-/** What another op does to the product in the same kernel. */
+/** Further operations in the product's kernel. */
 export interface Fused {
-  /** A product that is added, before all else. */
+  /** A low-rank product, added first. */
   readonly term?: LowRankTerm;
-  /** GELU of the result, after all else and without a residual: beside it into this tensor, or in its place. */
+  /**
+   * GELU of the result, applied last and without a residual: stored in this tensor as well, or ("alone")
+   * instead of the product.
+   */
   readonly gelu?: Tensor | "alone";
-  /** An activation's derivative that the result is multiplied by, read off `at` (see `activationGradient`). */
+  /** An activation's derivative that multiplies the result, computed from `at` (see `activationGradient`). */
   readonly slope?: { readonly of: Activation; readonly at: Tensor };
 }
 
-/** As include/matmul.wgsl numbers them. */
+/** The values of SLOPE in include/matmul.wgsl. */
 const slopes: Readonly<Record<Activation, number>> = { relu: 1, tanh: 2, gelu: 3 };
 
 function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, { term, gelu, slope }: Fused): Defines {
@@ -43,7 +46,7 @@ function epilogueDefines(attrs: MatmulAttrs, inPlace: boolean, { term, gelu, slo
   };
 }
 
-/** The epilogue of a launch that adds its part of k to what the one before left. */
+/** The epilogue of a launch that adds its part of k to the previous launch's output. */
 const addToOutput: Defines = { SLOPE: 0, GELU: 0, LOW_RANK: 0, BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
 
 /** The candidates for a product of `inputs` [a, b] into `out`. */
@@ -67,8 +70,9 @@ export function productVariants(
 }
 
 /**
- * The launches of a product of `inputs` [a, b] into `out`, with what else its epilogue reads (`bias`, `residual`, `scales` of a
- * packed b) and what is `fused` with it. Throws nothing: shapes were checked when it was traced.
+ * The launches of a product of `inputs` [a, b] into `out`. `extra`: the other tensors that the epilogue reads
+ * (`bias`, `residual`, `scales` of a packed b). `fused`: further operations in the same kernel. Throws
+ * nothing: shapes were checked at tracing.
  */
 export function productDispatches(
   attrs: MatmulAttrs,

@@ -1,10 +1,13 @@
-/** A block product as kernels see it: extents, layouts, how its operands are stored and read. */
+/** A block product as kernels see it: extents, layouts, and how its operands are stored and loaded. */
 
 import type { DType, Spec } from "../graph.ts";
 import { panelWidth } from "../panels.ts";
 import { extents, type Layout, layoutOf, type MatmulAttrs } from "./product.ts";
 
-/** How B is stored, as the kernels' PACKING has it; f16 is unpacked by hand, or by the device where it can. */
+/**
+ * The storage of B as a value of PACKING. f16 is unpacked by the shader, or loaded as f16 by devices that
+ * can.
+ */
 export const packings: Readonly<Partial<Record<DType, number>>> = {
   f32: 0,
   f16: 1,
@@ -28,12 +31,12 @@ export interface Problem {
   readonly transposeC: boolean;
 }
 
-/** vec4 wherever leading dimension, block stride and contiguous extent are multiples of 4. */
+/** Uses vec4 wherever the leading dimension, block stride and contiguous extent are multiples of 4. */
 export function problemOf(inputs: readonly Spec[], out: Spec, attrs: MatmulAttrs): Problem {
   const { m, n, k } = extents(inputs, attrs);
   const a = layoutOf(inputs[0], attrs.blocks, attrs.splits.a);
   const rowMajor = layoutOf(inputs[1], attrs.blocks, attrs.splits.b);
-  // One block only: from panel to panel.
+  // There is only one block; the stride is that from panel to panel.
   const b = inputs[1].dtype === "f32 in panels"
     ? { ...rowMajor, stride: rowMajor.rows * panelWidth }
     : rowMajor;
@@ -53,12 +56,12 @@ export function transposed({ m, n, k, a, b, c, vectors, packing }: Problem): Pro
   return { m: n, n: m, k, a: b, b: a, c, vectors: own, packing, transposeC: true };
 }
 
-/** Steps of k: one where both operands are read across k, four where one is read along it as vec4. */
+/** Step along k: 1 if both operands are read across k, 4 if one is read along k as vec4. */
 export function stepOf({ transposeA, transposeB }: MatmulAttrs): number {
   return transposeA && !transposeB ? 1 : 4;
 }
 
-/** Whether A can be read as the kernels for subgroups and workgroups do, as vec4 and a whole step of k at a time. */
+/** Whether A can be loaded as in the kernels for subgroups and workgroups: as vec4, in whole steps of k. */
 export function readsAlong(attrs: MatmulAttrs, { k, vectors }: Problem): boolean {
   return vectors.a && k % stepOf(attrs) === 0 && !(attrs.transposeA && attrs.transposeB);
 }

@@ -1,6 +1,6 @@
 /**
- * A product times an activation's derivative in one kernel: dz = (G·op(B)) ⊙ f′, as a layer's gradient passes through the activation
- * under it. No model traces it; `fuse` makes it of the two ops.
+ * A product times an activation's derivative in one kernel: dz = (G·op(B)) ⊙ f′, a layer's gradient passed
+ * back through the activation below it. Models do not trace this op; `fuse` creates it from the two ops.
  */
 
 import type { Node, Op, Tensor } from "../graph.ts";
@@ -16,7 +16,9 @@ interface Attrs {
   readonly gradient: Node<Activation>;
 }
 
-/** One node in place of the two, where `gradient` alone reads `product`; undefined where no kernel computes both. */
+/**
+ * One node that replaces both, where only `gradient` reads `product`; undefined if no kernel computes both.
+ */
 export function productSlope(product: Node, gradient: Node): Node<Attrs> | undefined {
   if (product.op !== matmulOp || gradient.op !== activationGradientOp) return undefined;
   const [value, read] = gradient.inputs;

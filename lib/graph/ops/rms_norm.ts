@@ -1,6 +1,6 @@
 /**
- * Root mean square normalisation over the last dimension (RMSNorm, Zhang & Sennrich 2019), as LLaMA has it (Touvron et al. 2023),
- * and its gradients: layer normalisation without the mean and without β.
+ * Root mean square normalisation over the last dimension (RMSNorm, Zhang & Sennrich 2019), as in LLaMA
+ * (Touvron et al. 2023), and its gradients. It is layer normalisation without the mean and without β.
  */
 
 import text from "../../../wgsl/rms_norm.wgsl" with { type: "text" };
@@ -24,7 +24,7 @@ function checkShapes([x, gamma]: readonly Spec[]): void {
   }
 }
 
-/** A launch with a workgroup a row; `epsilon` for the forward pass. */
+/** A launch with one workgroup per row; `epsilon` in the forward pass. */
 function rowsDispatch(
   { inputs: [x] }: Node,
   device: DeviceTraits,
@@ -76,7 +76,7 @@ const rmsNormOp: Op<Attrs> = {
   },
 };
 
-/** dx from x, γ, the rows' scales and dy; a fifth input is a gradient to add onto. */
+/** dx from x, γ, the rows' scales and dy. An optional fifth input is a gradient to add onto. */
 const inputOp: Op<undefined> = {
   name: "rmsNormInputGradient",
   infer: ([x]) => [{ shape: x.shape, dtype: "f32" }],

@@ -8,8 +8,9 @@ import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
 
 /**
- * The table that `rotary` reads, [positions, headDim]: a row a place p, first the cosines, then the sines of the angles
- * p·θ^(−2i/headDim), i < headDim/2; taken in float64. θ is 10,000 in the paper and in LLaMA, 500,000 in LLaMA 3.
+ * The table for `rotary`, [positions, headDim]. The row of position p holds the cosines and then the sines of
+ * the angles p·θ^(−2i/headDim), i < headDim/2, computed in float64. θ is 10,000 in the paper and in LLaMA,
+ * 500,000 in LLaMA 3.
  */
 export function rotaryTable(
   positions: number,
@@ -26,9 +27,9 @@ export function rotaryTable(
 }
 
 /**
- * The heads of x turned by their places in the text: x and the result [texts·length, heads·headDim]; `table`, a constant of
- * [positions ≥ length, headDim] (see `rotaryTable`), says the angles and the size of a head.
- * Throws an Error naming both shapes when they do not fit.
+ * Rotates the heads of x by their positions in the text. x and the result: [texts·length, heads·headDim];
+ * `table`, a constant [positions ≥ length, headDim] (see `rotaryTable`), gives the angles and the size of a
+ * head. Throws an Error naming both shapes when they do not fit.
  */
 export function rotary(x: Tensor, table: Tensor, length: number): Tensor {
   return x.node.graph.apply(rotaryOp, [x, table], { length, backward: false })[0];
@@ -36,7 +37,7 @@ export function rotary(x: Tensor, table: Tensor, length: number): Tensor {
 
 interface Attrs {
   readonly length: number;
-  /** Turned by the opposite angles. */
+  /** Rotates by the opposite angles. */
   readonly backward: boolean;
 }
 
@@ -58,7 +59,7 @@ const rotaryOp: Op<Attrs> = {
     }
     return [{ shape: x.shape, dtype: "f32" }];
   },
-  // A rotation's transpose is its inverse.
+  // The inverse of a rotation is its transpose.
   derivative: ({ inputs: [, table], attrs: { length, backward }, graph }, [gradient]) => [
     graph.apply(rotaryOp, [gradient!, table], { length, backward: !backward })[0],
     undefined,

@@ -8,7 +8,7 @@ import { columnSum } from "./column_sum.ts";
 
 /** What may be added to the scaled columns. */
 export interface ScaleOptions {
-  /** One value a column. */
+  /** One value per column. */
   readonly shift?: Tensor;
   /** Shaped like x. */
   readonly residual?: Tensor;

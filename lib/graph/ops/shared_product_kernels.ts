@@ -1,4 +1,4 @@
-/** The launches of products that have one operand in common. */
+/** The launches of products that share one operand. */
 
 import gradientText from "../../../wgsl/shared_gradient.wgsl" with { type: "text" };
 import projectionText from "../../../wgsl/shared_projection.wgsl" with { type: "text" };
@@ -10,7 +10,7 @@ import { problemOf } from "./product_problem.ts";
 
 type Product = Node<MatmulAttrs>;
 
-/** `a0`, `u0`, `a1`, …: what each product reads and writes beside x. */
+/** The bindings `a0`, `u0`, `a1`, …: what each product reads and writes besides x. */
 function bindingsOf(products: readonly Product[], own: 0 | 1, read: string, written: string) {
   return Object.fromEntries(
     products.flatMap(({ inputs, outputs }, p): [string, Tensor][] => [
@@ -20,7 +20,10 @@ function bindingsOf(products: readonly Product[], own: 0 | 1, read: string, writ
   );
 }
 
-/** U_p = x A_pᵀ. A tile's rows of x serve all products from registers; chosen by the grid's z they would come from the cache again. */
+/**
+ * U_p = x A_pᵀ. All products use a tile's rows of x from registers; with one product per z of the grid, they
+ * would be loaded again.
+ */
 export function projectionLaunch(products: readonly Product[], device: DeviceTraits): Dispatch {
   const [{ attrs, inputs, outputs }] = products;
   const { m, n, k } = problemOf(inputs, outputs[0], attrs);
@@ -42,7 +45,10 @@ export function projectionLaunch(products: readonly Product[], device: DeviceTra
   };
 }
 
-/** dA_p = dU_pᵀ x, summed over the rows of x in the pieces that one product alone is summed in, and so to the same bits. */
+/**
+ * dA_p = dU_pᵀ x. The rows of x are summed in the same chunks as for one product alone, so the bits are the
+ * same.
+ */
 export function gradientLaunches(products: readonly Product[], device: DeviceTraits): Dispatch[] {
   const [{ attrs, inputs, outputs }] = products;
   const problem = problemOf(inputs, outputs[0], attrs);
@@ -68,14 +74,14 @@ export function gradientLaunches(products: readonly Product[], device: DeviceTra
 
 function gradientTile(m: number, n: number, sums: readonly number[], lanes: number) {
   const TILE_M = m % 8 === 0 ? 8 : 4;
-  // Blocks that would leave half of a subgroup idle had better share it.
+  // Lanes run on from block to block where a subgroup per block would leave half of its lanes idle.
   const SUBGROUP = n > 2 * lanes ? lanes : 0;
   const isStep = (step: number) => step * TILE_M / 4 <= SUBGROUP && sums.every((rows) => rows % step === 0);
   return {
     SUBGROUP,
     LANES: SUBGROUP || 32,
     TILE_M,
-    // At 48 columns to a block 8 leave as many lanes idle as 4; at 32 half of them.
+    // 8 columns per lane only where a block has enough of them for all lanes.
     TILE_N: SUBGROUP > 0 && n >= 8 * SUBGROUP ? 8 : 4,
     K_STEP: [4, 2].find(isStep) ?? 1,
   };

@@ -1,6 +1,7 @@
 /**
- * Two or three products that have one operand in common, in one kernel that reads it once: U_p = x A_pᵀ of an adapter on a layer's
- * queries, keys and values, and their dA_p = dU_pᵀ x. No model traces it; `fuseShared` makes it.
+ * Two or three products that share one operand, in one kernel that reads it once: U_p = x A_pᵀ of the
+ * adapters on a layer's queries, keys and values, and their dA_p = dU_pᵀ x. Models do not trace this op;
+ * `fuseShared` creates it.
  */
 
 import type { DeviceTraits } from "../../gpu/kernel.ts";
@@ -10,23 +11,23 @@ import { extents, type MatmulAttrs } from "./product.ts";
 import { few } from "./product_choice.ts";
 import { gradientLaunches, projectionLaunch } from "./shared_product_kernels.ts";
 
-/** More would bind more than the eight buffers that every device has. */
+/** A fourth product would need more than the eight storage buffers that every device has. */
 export const mostProducts = 3;
 
-/** What products must agree in to be computed together. */
+/** The properties in which products must agree to be computed together. */
 export interface Sharing {
-  /** The operand that all read. */
+  /** The operand that all of them read. */
   readonly x: Tensor;
   /** Layout and extents. */
   readonly form: string;
   /**
-   * Where they are computed: projections with the first, as the others' A is there; gradients with the last, as then all dU are.
-   * Either way x's last reader stays where it was.
+   * Whose place the merged node takes. Projections: that of the first, as the A of the others already exists.
+   * Gradients: that of the last, when every dU exists. In both cases the last reader of x stays where it was.
    */
   readonly place: "first" | "last";
 }
 
-/** As what `node` can be computed together with others; undefined where no kernel does. */
+/** How `node` can be computed together with others; undefined if no kernel can. */
 export function sharingOf(node: Node): Sharing | undefined {
   if (node.op !== matmulOp) return undefined;
   const attrs: MatmulAttrs = node.attrs;
@@ -48,7 +49,7 @@ interface Attrs {
   readonly products: readonly Node<MatmulAttrs>[];
 }
 
-/** One node in place of products of one `Sharing`, with the outputs of all. */
+/** One node that replaces products of the same `Sharing`, with the outputs of all. */
 export function sharedProducts(products: readonly Node<MatmulAttrs>[]): Node<Attrs> {
   return {
     ...products[0],
@@ -70,7 +71,7 @@ function apartOn({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): Di
   return products.flatMap((product) => [...matmulOp.dispatches(product, false, device)]);
 }
 
-/** Alike in what each product is chosen by, and in their number. */
+/** The key of the choice: the number of products, and what one product is chosen by. */
 function bucketOf({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): string {
   return `${products.length} of one operand, ${matmulOp.variants!(products[0], device).bucket}`;
 }

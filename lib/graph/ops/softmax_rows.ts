@@ -1,4 +1,4 @@
-/** Softmax over short rows: a router's weights of its experts. */
+/** Softmax over short rows, such as a router's weights of its experts. */
 
 import text from "../../../wgsl/softmax_rows.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
@@ -22,7 +22,7 @@ function dispatch(bindings: Dispatch["bindings"]): Dispatch[] {
   }];
 }
 
-/** Runs `f` on every row of `x` and of the other matrices. */
+/** Calls `f` on every row of `x` and of the other matrices. */
 function byRow(
   cols: number,
   x: Float64Array,

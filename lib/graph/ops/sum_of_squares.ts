@@ -1,4 +1,4 @@
-/** A penalty: the scaled sum of squares, a loss of its own. */
+/** A penalty: the scaled sum of squares, as a loss. */
 
 import text from "../../../wgsl/sum_of_squares.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";

@@ -5,7 +5,10 @@ import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { type Dispatch, type Op, sizeOf, type Tensor } from "../graph.ts";
 import { sameShape } from "./elementwise.ts";
 
-/** SiLU(gate) ⊙ up, of one shape: SiLU(x) = x σ(x), σ the logistic function. Throws an Error when the shapes differ. */
+/**
+ * SiLU(gate) ⊙ up, for tensors of the same shape; SiLU(x) = x σ(x) with σ the logistic function. Throws an
+ * Error when the shapes differ.
+ */
 export function swiglu(gate: Tensor, up: Tensor): Tensor {
   return gate.node.graph.apply(swigluOp, [gate, up], undefined)[0];
 }

@@ -1,4 +1,4 @@
-/** Preloaded into a command: the optimizer's kernel comes to the driver with a type error at its end. */
+/** Preloaded into a command: adds a type error to the end of the optimizer's kernel. */
 
 const { createShaderModule } = GPUDevice.prototype;
 

@@ -1,6 +1,6 @@
 /**
- * Preloaded into a command: kill -9 just before the $KILL_AT-th of its steps that change something outside it, on the GPU or on
- * the disk. The same number kills at the same place on every machine.
+ * Preloaded into a command: kill -9 just before the $KILL_AT-th step that changes something outside the
+ * process, on the GPU or on disk. The same number kills at the same place on every machine.
  */
 
 let left = Number(Deno.env.get("KILL_AT"));

@@ -1,4 +1,4 @@
-/** Every fault that a user's run may meet: how it is provoked here, and what must come of it. */
+/** Every fault that a user's run can meet: how the tests provoke it, and the outcome it must have. */
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -22,7 +22,7 @@ export interface Fault {
   readonly code: number;
   /** What is printed to standard error; undefined where nothing is. */
   readonly message: RegExp | undefined;
-  /** What `provoke` finds on the disk afterwards. */
+  /** The expected state of the disk afterwards. */
   readonly after: string;
   /** Brings the fault about in the folder `out` of the scene, and asserts what is on the disk afterwards. */
   provoke(scene: Scene, out: string): Promise<Ended>;
@@ -32,7 +32,7 @@ const resumed = "the finished row and the last checkpoint; with --resume the res
 const untouched = "as before: no byte has changed";
 const checkpointed = ["glue.checkpoint"];
 
-/** Runs the command with a module before it; the finished row must be kept. */
+/** Runs the command with a module preloaded; the finished row must be kept. */
 function preloaded(preload: string, left: readonly string[] = []) {
   return async (scene: Scene, out: string) => {
     scene.copyHalf(out);

@@ -1,4 +1,6 @@
-/** What the faults are provoked in: a table of two rows, the first finished, the second about to be run. */
+/**
+ * The scene in which faults are provoked: a table of two rows, the first finished, the second about to run.
+ */
 
 import assert from "node:assert/strict";
 import { metricsOnly, readCells } from "../../../lib/report/schema.ts";
@@ -12,7 +14,7 @@ const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
 /** How a command ended. */
 export type Ended = Awaited<ReturnType<typeof outputOf>>;
 
-/** Every file of a folder by its name, a character a byte. */
+/** Every file of a folder by name, one character per byte. */
 function filesIn(folder: string): Map<string, string> {
   const text = (name: string) => new TextDecoder("latin1").decode(Deno.readFileSync(`${folder}/${name}`));
   const names = [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
@@ -80,12 +82,14 @@ export class Scene {
     assert.deepEqual([...after.keys()], [...before.keys(), ...left].toSorted());
   }
 
-  /** The folder is, in every byte, as `copyHalf` made it. */
+  /** Asserts that the folder is, byte for byte, as `copyHalf` made it. */
   unchanged(out: string): void {
     assert.deepEqual(filesIn(`${this.root}/${out}`), filesIn(`${this.root}/half`));
   }
 
-  /** The same command without the fault ends in the results, and the log, of a run that met none. */
+  /**
+   * Asserts that the same command without the fault produces the results and the log of a run without faults.
+   */
   async recovers(out: string): Promise<void> {
     const { code, stderr } = await this.reproduce(out);
     assert.equal(code, 0, stderr);

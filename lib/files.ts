@@ -44,8 +44,7 @@ export async function writeTogether(files: Readonly<Record<string, string | Uint
  */
 export async function writeFolder(out: string, fill: (folder: string) => Promise<void>): Promise<void> {
   await refuseExisting(out);
-  const part = `${out.replace(/[/\\]+$/, "")}.part`;
-  if (await isFolder(part)) await Deno.remove(part, { recursive: true });
+  const part = partOf(out);
   await naming(out, () => Deno.mkdir(part, { recursive: true }));
   try {
     await naming(out, () => fill(part));
@@ -71,10 +70,32 @@ export async function makeFolder(path: string): Promise<void> {
   await naming(path, () => Deno.mkdir(path, { recursive: true }));
 }
 
-/** Throws an Error that says what to do when a file or folder exists at `out`. */
+/**
+ * Throws an Error that says what to do when anything exists at `out`, a device or a dangling link included, or
+ * at the temporary folder that `writeFolder` uses for it.
+ */
 export async function refuseExisting(out: string): Promise<void> {
-  if (await isFolder(out) || await isFile(out)) {
-    throw new Error(`${out} exists: move it away, or name another folder`);
+  if (await exists(out)) throw new Error(`${out} exists: move it away, or name another folder`);
+  const part = partOf(out);
+  if (!await exists(part)) return;
+  throw new Error(
+    `${part} exists, perhaps since a run that was killed: look what it holds and move it away, or name another folder`,
+  );
+}
+
+/** Where `writeFolder` gathers the files of `out`. */
+function partOf(out: string): string {
+  return `${out.replace(/[/\\]+$/, "")}.part`;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    // Not what a link leads to: a link to nothing is in the way as well.
+    await Deno.lstat(path.replace(/(?<=[^/\\:])[/\\]+$/, ""));
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw error;
   }
 }
 

@@ -10,7 +10,7 @@ import { makeParents, naming, readText, writeAll } from "../lib/files.ts";
  * killed run left behind is taken over, and missing folders are created. Disposing of the lock removes the
  * file.
  * @throws Error that names the process and the host when another run holds the lock, and when the file cannot
- * be created.
+ * be created or is one of the user's own, which is left as it is.
  */
 export async function lockFor(path: string): Promise<Disposable> {
   const lock = `${path}.lock`;
@@ -28,6 +28,9 @@ export async function lockFor(path: string): Promise<Disposable> {
     }
     // The previous holder may have removed the file between opening and locking it here.
     if ((await file.stat()).ino !== await inodeOf(lock)) continue;
+    if (!/^(process \d+ on .*)?$/.test(await readText(lock))) {
+      throw new Error(`${lock} is no lock of this command: move it away, or write to another folder`);
+    }
     await file.truncate();
     const holder = new TextEncoder().encode(`process ${Deno.pid} on ${Deno.hostname()}`);
     await naming(lock, () => writeAll(file, holder));

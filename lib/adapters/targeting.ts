@@ -104,7 +104,8 @@ function patternsOf(
 /** Compiles a regular expression. Throws an Error that names `what` when it is invalid. */
 export function regularExpression(source: string, what: string): RegExp {
   try {
-    return new RegExp(source);
+    // With the flag u, what only Python knows, such as \Z and {,2}, is an error and not a literal.
+    return new RegExp(source, "u");
   } catch (error) {
     throw new Error(`${what} is not a regular expression: ${(error as Error).message}`, { cause: error });
   }

@@ -1,6 +1,7 @@
 /** Where commands write: all of them treat a trailing slash, missing folders and `..` in the same way. */
 
 import assert from "node:assert/strict";
+import { writeFolder } from "../lib/files.ts";
 import { lockFor } from "../tasks/lock.ts";
 import { newFolder, outputFile, outputFolder } from "../tasks/output.ts";
 
@@ -54,6 +55,27 @@ Deno.test("paths that cannot be written to are refused with what is wrong", () =
     await assert.rejects(() => newFolder(`${folder}/file/`), /file exists: move it away/);
     await assert.rejects(() => outputFile(`${folder}/`), /is a folder's path: name a file in it/);
     await assert.rejects(() => outputFile(`${folder}/new/`), /is a folder's path: name a file in it/);
+  }));
+
+Deno.test("what lies where a folder, its temporary folder or its lock is to be stays as it is", () =>
+  withFolder(async (folder) => {
+    await Deno.mkdir(`${folder}/out.part`);
+    await Deno.writeTextFile(`${folder}/out.part/thesis.txt`, "precious");
+    for (
+      const write of [() => newFolder(`${folder}/out`), () => writeFolder(`${folder}/out`, async () => {})]
+    ) {
+      await assert.rejects(write, /out\.part exists, perhaps since a run that was killed/);
+    }
+    assert.equal(await Deno.readTextFile(`${folder}/out.part/thesis.txt`), "precious");
+    await Deno.symlink(`${folder}/nowhere`, `${folder}/link`);
+    for (const path of [`${folder}/link`, `${folder}/link/`, "/dev/null"]) {
+      await assert.rejects(() => newFolder(path), /exists: move it away/, path);
+    }
+    await Deno.writeTextFile(`${folder}/poetry.lock`, "[metadata]");
+    await assert.rejects(() => lockFor(`${folder}/poetry`), /poetry\.lock is no lock of this command/);
+    assert.equal(await Deno.readTextFile(`${folder}/poetry.lock`), "[metadata]");
+    await Deno.writeTextFile(`${folder}/killed.lock`, "process 12 on a.host");
+    using _ = await lockFor(`${folder}/killed`);
   }));
 
 Deno.test("a lock makes the folders it lies in", () =>

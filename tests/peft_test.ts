@@ -186,6 +186,23 @@ Deno.test("what PEFT's own types cannot say is refused, and no folder is written
   await refused("GraLoRA", { ...four, rankPattern: { query: 8 } }, /PEFT's GRALORA has no rank_pattern/);
 });
 
+Deno.test("patterns in syntax that only Python has are refused by name, and not taken for letters", async () => {
+  const folder = await Deno.makeTempDir();
+  const adapter = attach(model, lora, { target: ["query"] });
+  await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
+  const path = `${folder}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(path));
+  for (const pattern of ["query\\Z", "\\Alayer.*", "layer\\.\\d{,2}\\..*query"]) {
+    await Deno.writeTextFile(path, JSON.stringify({ ...config, alpha_pattern: { [pattern]: 64 } }));
+    await assert.rejects(loadAdapter(folder, model), /has (\\Z|\\A|\{,2\}), which only Python's/, pattern);
+  }
+  const escaped = { ...config, alpha_pattern: { "qu\\w{1,2}y": 64 } };
+  await Deno.writeTextFile(path, JSON.stringify(escaped));
+  const loaded = await loadAdapter(folder, model);
+  assert.ok(loaded.adapter.modules.every(({ options }) => (options as { alpha?: number }).alpha === 64));
+  await Deno.remove(folder, { recursive: true });
+});
+
 Deno.test("folders as PEFT writes them: any case of all-linear, empty patterns, no layers, orthogonal starts", async () => {
   const folder = await Deno.makeTempDir();
   const adapter = attach(model, lora, { target: "all-linear" });

@@ -129,3 +129,32 @@ Deno.test("classes with the names of JavaScript's own keys come through labels.j
     );
     await assert.rejects(() => readLabels(folder, 1), /labels\.json: label2id\.constructor: Invalid type/);
   }));
+
+Deno.test("labels.json that contradicts itself or the head is refused", () =>
+  withFolder(async (folder) => {
+    const kind = "single_label_classification";
+    for (
+      const [problem_type, id2label, label2id, message] of [
+        [kind, { "-1": "a", 0: "b" }, { a: -1, b: 0 }, /id2label has the ids 0, -1, and the head has 2/],
+        [kind, { 0: "a", "0.5": "b" }, { a: 0, b: 0.5 }, /id2label has the ids 0, 0\.5/],
+        [kind, { 0: "a", "0x1": "b" }, { a: 0, b: 1 }, /id2label has the ids 0, 0x1/],
+        [kind, { 0: "a", 1: "b" }, { a: 1, b: 0 }, /label2id is not the reverse of id2label/],
+        [kind, { 0: "a", 1: "b" }, { a: 0, b: 1, c: 2 }, /label2id is not the reverse/],
+        [kind, { 0: "a", 1: "a" }, { a: 1 }, /label2id is not the reverse .* a name of its own/],
+        [
+          "regression",
+          { 0: "a", 1: "b" },
+          { a: 0, b: 1 },
+          /regression, and the head has 2 outputs and not 1/,
+        ],
+      ] as const
+    ) {
+      const json = JSON.stringify({ problem_type, id2label, label2id });
+      await Deno.writeTextFile(`${folder}/labels.json`, json);
+      await assert.rejects(() => readLabels(folder, 2), message, json);
+    }
+    // The names' order in the file is nobody's concern.
+    const reversed = { problem_type: kind, id2label: { 0: "a", 1: "b" }, label2id: { b: 1, a: 0 } };
+    await Deno.writeTextFile(`${folder}/labels.json`, JSON.stringify(reversed));
+    assert.equal((await readLabels(folder, 2))!.id2label[1], "b");
+  }));

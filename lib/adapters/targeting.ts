@@ -103,9 +103,15 @@ function patternsOf(
 
 /** Compiles a regular expression. Throws an Error that names `what` when it is invalid. */
 export function regularExpression(source: string, what: string): RegExp {
+  // JavaScript reads these as literal characters. Other syntax that only Python has is an error there.
+  const [, pythons] = source.match(/(?<!\\)(?:\\\\)*(\\[AZ]|\{,\d+\})/) ?? [];
+  if (pythons) {
+    throw new Error(
+      `${what} has ${pythons}, which only Python's regular expressions know: write ^, $ or {0,…} in its place`,
+    );
+  }
   try {
-    // With the flag u, what only Python knows, such as \Z and {,2}, is an error and not a literal.
-    return new RegExp(source, "u");
+    return new RegExp(source);
   } catch (error) {
     throw new Error(`${what} is not a regular expression: ${(error as Error).message}`, { cause: error });
   }

@@ -75,17 +75,25 @@ export function headOf(task: Task, example: Example): HeadShape {
 /**
  * Token ids, cut to the task's limit: a sequence a text, or, where the model takes pairs as one sequence, one that joins the
  * first text with each of the others (the two of a pair, a question with each of its options).
+ * @throws Error that names the example that the model's tokenizer cannot take, which for a file's is the file and line.
  */
 export function encodeExamples(model: Encoder, task: Task, examples: readonly Example[]): Encoded[] {
-  const { maxTokens } = task;
-  return examples.map(({ texts, label }) => {
-    if (!model.tokenizePair || task.shape === "single") {
-      return { label, texts: texts.map((text) => model.tokenize(text, maxTokens)) };
+  return examples.map((example) => {
+    try {
+      return encodeExample(model, task, example);
+    } catch (error) {
+      throw new Error(`${example.id}: ${(error as Error).message}`, { cause: error });
     }
-    const [first, ...others] = texts;
-    const pairs = others.map((other) => model.tokenizePair!(first, other, maxTokens));
-    return { label, texts: pairs.map(({ ids }) => ids), seconds: pairs.map(({ second }) => second) };
   });
+}
+
+function encodeExample(model: Encoder, { maxTokens, shape }: Task, { texts, label }: Example): Encoded {
+  if (!model.tokenizePair || shape === "single") {
+    return { label, texts: texts.map((text) => model.tokenize(text, maxTokens)) };
+  }
+  const [first, ...others] = texts;
+  const pairs = others.map((other) => model.tokenizePair!(first, other, maxTokens));
+  return { label, texts: pairs.map(({ ids }) => ids), seconds: pairs.map(({ second }) => second) };
 }
 
 /**

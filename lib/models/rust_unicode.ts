@@ -1,6 +1,6 @@
 /**
  * Characters as Hugging Face's tokenizers in Rust (0.23) knows them: its tables are of older versions of Unicode than a
- * JavaScript engine's. Each list holds what differs from Unicode 17 (`tests/fixtures/tokenizer_characters.py` finds them).
+ * JavaScript engine's. Each list holds what differs from Unicode 17's (`tests/fixtures/tokenizer_characters.py` finds them).
  */
 
 /** Canonical decompositions that it lacks. */
@@ -22,8 +22,8 @@ const unknownPunctuation = String
 /** Of `Cf` today, and not there. */
 const unknownFormat = String.raw`\u0890\u0891\u08e2\u{110cd}\u{13430}-\u{1343f}`;
 
-/** Capitals whose small letters it does not know. */
-const unknownCapitals = String.raw`\ua7ce\ua7d2\ua7d4\u{16ea0}-\u{16eb8}`;
+/** Capitals of Unicode 17, which engines do not know yet, and how far from them their small letters are. */
+const newCapitals: readonly [RegExp, number][] = [[/[\ua7ce\ua7d2\ua7d4]/gu, 1], [/[\u{16ea0}-\u{16eb8}]/gu, 27]];
 
 /** A nonspacing mark. */
 export const nonspacingMark = new RegExp(
@@ -42,7 +42,6 @@ export const control = new RegExp(
 
 const normalizable = new RegExp(`[^${undecomposed}${incompatible}]+`, "gu");
 const canonical = new RegExp(`[^${undecomposed}]+`, "gu");
-const capitals = new RegExp(`[^${unknownCapitals}]+`, "gu");
 
 /** `text` in one of Unicode's normal forms. */
 export function normalForm(text: string, form: "NFC" | "NFD" | "NFKC" | "NFKD"): string {
@@ -51,5 +50,10 @@ export function normalForm(text: string, form: "NFC" | "NFD" | "NFKC" | "NFKD"):
 
 /** `text` in small letters, each by itself: a Σ that ends a word becomes σ, where JavaScript writes ς. */
 export function lowercase(text: string): string {
-  return text.replaceAll("Σ", "σ").replace(capitals, (part) => part.toLowerCase());
+  const small = newCapitals.reduce(
+    (done, [capitals, distance]) =>
+      done.replace(capitals, (capital) => String.fromCodePoint(capital.codePointAt(0)! + distance)),
+    text,
+  );
+  return small.replaceAll("Σ", "σ").toLowerCase();
 }

@@ -1,7 +1,7 @@
 /**
  * Tokenizers of Hugging Face folders: `tokenizer.json`, or the older `vocab.json` + `merges.txt` (byte-level BPE, Radford et
  * al. 2019) or `vocab.txt` (WordPiece, Wu et al. 2016), as transformers' own conversion of these makes them. Ids are those of
- * Hugging Face's tokenizers in Rust.
+ * Hugging Face's tokenizers in Rust; of the older files, `<mask>` takes the space before it along, as in transformers 4.
  */
 
 import * as v from "npm:valibot@1.5.0";

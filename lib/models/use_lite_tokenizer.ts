@@ -1,7 +1,7 @@
 /** USE-lite's SentencePiece-unigram tokenizer, from the package's vocabulary. */
 
-import { textEncoding, tokenizerSchema } from "./text_encoder.ts";
 import * as v from "npm:valibot@1.5.0";
+import { textEncoding, tokenizerSchema } from "./text_encoder.ts";
 
 /** Turns text into rows of the embedding. */
 export interface TextTokenizer {
@@ -10,10 +10,16 @@ export interface TextTokenizer {
 }
 
 /**
+ * Pieces with their logarithms of probability. The package has null for seven, such as ":", which it and TensorFlow.js add to a
+ * sum as if it were 0.
+ */
+type Vocabulary = readonly (readonly [string, number | null])[];
+
+/**
  * NFKC, spaces to ▁ with a leading one, then the most probable segmentation; a piece's id is its place in the vocabulary. White
  * space around the text goes first.
  */
-export function useLiteTokenizer(vocabulary: [string, number][]): TextTokenizer {
+export function useLiteTokenizer(vocabulary: Vocabulary): TextTokenizer {
   const encoding = textEncoding(v.parse(tokenizerSchema, useLiteDescription(vocabulary)));
   return {
     encode(text, maxTokens) {
@@ -24,13 +30,13 @@ export function useLiteTokenizer(vocabulary: [string, number][]): TextTokenizer 
 }
 
 /** The tokenizer as a `tokenizer.json`. */
-export function useLiteDescription(vocabulary: [string, number][]) {
+function useLiteDescription(vocabulary: Vocabulary) {
   return {
     normalizer: {
       type: "Sequence",
       normalizers: [{ type: "Strip", strip_left: true, strip_right: true }, { type: "NFKC" }],
     },
     pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: false },
-    model: { type: "Unigram", unk_id: 0, vocab: vocabulary },
+    model: { type: "Unigram", unk_id: 0, vocab: vocabulary.map(([piece, score]) => [piece, score ?? 0]) },
   };
 }

@@ -6,22 +6,9 @@ import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
 import fixture from "./fixtures/tokenizer_reference.json" with { type: "json" };
+import { withFiles } from "./support/files.ts";
 
 type Files = Readonly<Record<string, string | Uint8Array>>;
-
-/** What `use` makes of a folder with these files. */
-async function withFiles<T>(files: Files, use: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await Deno.makeTempDir();
-  try {
-    for (const [name, content] of Object.entries(files)) {
-      const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-      await Deno.writeFile(`${folder}/${name}`, bytes);
-    }
-    return await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 const [bpe, wordPiece] = ["byte-level BPE", "WordPiece"].map(
   (name) => fixture.tokenizers[name as keyof typeof fixture.tokenizers].files as Record<string, string>,

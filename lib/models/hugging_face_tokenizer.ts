@@ -1,15 +1,13 @@
 /**
  * Tokenizers of Hugging Face folders: `tokenizer.json`, or the older `vocab.json` + `merges.txt` (byte-level BPE, Radford et
  * al. 2019) or `vocab.txt` (WordPiece, Wu et al. 2016), as transformers' own conversion of these makes them. Ids are those of
- * Hugging Face's tokenizers in Rust, but for two things in WordPiece: a capital Σ that ends a word becomes ς rather than σ, and
- * Chinese characters beyond U+FFFF do not become words of their own.
+ * Hugging Face's tokenizers in Rust; of the older files, `<mask>` takes the space before it along, as in transformers 4.
  */
 
-import type { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
-import { makeTokenizer } from "./tokenizer_library.ts";
 import * as v from "npm:valibot@1.5.0";
 import { descriptionBounds, isFile, readJson, readText } from "../files.ts";
 import type { PairTokens } from "./model.ts";
+import { type TextEncoding, textEncoding, tokenizerSchema } from "./text_encoder.ts";
 
 /** Turns texts into ids between the marks that a model wants; `second` is where the second text begins. */
 export interface MarkedTokenizer {
@@ -41,8 +39,6 @@ export async function readTokenizer(folder: string): Promise<MarkedTokenizer> {
     `${folder} holds no tokenizer: put tokenizer.json there, or vocab.json and merges.txt, or vocab.txt`,
   );
 }
-
-const tokenizerSchema = v.looseObject({ model: v.looseObject({}) });
 
 /** What of `tokenizer_config.json` the older files leave open. */
 const settingsSchema = v.looseObject({
@@ -140,22 +136,32 @@ async function wordPieceOf(path: string, settings: Settings) {
 
 /** The tokenizer that a `tokenizer.json` describes. */
 function marked(path: string, description: object): MarkedTokenizer {
-  const tokenizer = built(path, description);
-  const bare = (text: string) => idsOf(path, tokenizer, text, { add_special_tokens: false });
-  const { begin, between, end } = marksOf(path, tokenizer);
+  const encoding = built(path, description);
+  const bare = (text: string, most: number) => {
+    try {
+      return encoding.encode(text, most);
+    } catch (error) {
+      throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+    }
+  };
+  const { begin, between, end } = marksOf(path, encoding);
   const roomIn = (maxTokens: number, marks: number) => {
     if (maxTokens > marks) return maxTokens - marks;
     throw new Error(`${maxTokens} tokens have no room for text beside the ${marks} marks: use more`);
   };
   return {
-    largestId: [...tokenizer.get_vocab().values()].reduce((most, id) => Math.max(most, id), 0),
+    largestId: encoding.largestId,
     encode(text, maxTokens) {
       const room = roomIn(maxTokens, 2);
-      return [begin, ...bare(text).slice(0, room), end];
+      return [begin, ...bare(text, room), end];
     },
     encodePair(first, second, maxTokens) {
       const room = roomIn(maxTokens, 2 + between.length);
-      const [a, b] = [bare(first), bare(second)];
+      // Which is longer counts only for a token that is over; then both are read to their ends.
+      let [a, b] = [bare(first, room), bare(second, room)];
+      if (room % 2 > 0 && a.length === room && b.length === room) {
+        [a, b] = [bare(first, Infinity), bare(second, Infinity)];
+      }
       const [lengthA, lengthB] = longestFirst(a.length, b.length, room);
       const head = [begin, ...a.slice(0, lengthA), ...between];
       return { ids: [...head, ...b.slice(0, lengthB), end], second: head.length };
@@ -163,9 +169,9 @@ function marked(path: string, description: object): MarkedTokenizer {
   };
 }
 
-function built(path: string, description: object): Tokenizer {
+function built(path: string, description: object): TextEncoding {
   try {
-    return makeTokenizer(description);
+    return textEncoding(v.parse(tokenizerSchema, description));
   } catch (error) {
     throw new Error(`${path} describes no tokenizer that can be built: ${(error as Error).message}`, {
       cause: error,
@@ -173,31 +179,27 @@ function built(path: string, description: object): Tokenizer {
   }
 }
 
-/** Throws an Error that names the file when a token has no id, such as the one for what is unknown. */
-function idsOf(path: string, tokenizer: Tokenizer, text: string, options: object): number[] {
-  const { ids, tokens } = tokenizer.encode(text, options);
-  const unknown = ids.findIndex((id) => !Number.isInteger(id));
-  if (unknown < 0) return ids;
-  throw new Error(
-    `${path}: the vocabulary lacks the token ${JSON.stringify(tokens[unknown])}: the file is not whole`,
-  );
-}
-
 /** The marks around one text and between two, as the post-processor puts them. */
-function marksOf(path: string, tokenizer: Tokenizer) {
-  const probe = "a";
-  const inner = idsOf(path, tokenizer, probe, { add_special_tokens: false });
-  const single = idsOf(path, tokenizer, probe, {});
-  const pair = idsOf(path, tokenizer, probe, { text_pair: probe });
+function marksOf(path: string, { withMarks, idOf }: TextEncoding) {
+  const text = "";
+  const [single, pair] = [withMarks([text]), withMarks([text], [text])];
   const [begin, end] = [single[0], single.at(-1)!];
-  const between = pair.slice(1 + inner.length, pair.length - 1 - inner.length);
-  const expected = [[begin, ...inner, end], [begin, ...inner, ...between, ...inner, end]];
+  const between = pair.slice(2, -2);
+  const expected = [[begin, text, end], [begin, text, ...between, text, end]];
   if (JSON.stringify([single, pair]) !== JSON.stringify(expected) || between.length === 0) {
     throw new Error(
       `${path}: its post-processor puts no marks around texts and between two, as encoders want them`,
     );
   }
-  return { begin, between, end };
+  const ids = (tokens: readonly string[]) =>
+    tokens.map((token) => {
+      const id = idOf(token);
+      if (id !== undefined) return id;
+      throw new Error(
+        `${path}: the vocabulary lacks the token ${JSON.stringify(token)}: the file is not whole`,
+      );
+    });
+  return { begin: ids([begin])[0], between: ids(between), end: ids([end])[0] };
 }
 
 /** What two lengths are cut to so that their sum is at most `room`. */

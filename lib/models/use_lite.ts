@@ -58,7 +58,7 @@ export async function loadUseLite(options?: PackageOptions): Promise<Encoder> {
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 256 * 512),
     vocabulary: weights.get("embedding.weight")!.shape[0],
     maxTokens,
-    tokenize: (text, maxTokens) => tokenizer.encode(text).slice(0, maxTokens),
+    tokenize: (text, most = maxTokens) => tokenizer.encode(text, most),
     trace: traceUseLite,
   };
 }

@@ -20,7 +20,7 @@ export interface UseLiteFiles {
   /** Weights by name; linear layers are [outputs, inputs]. */
   readonly weights: Map<string, Weight>;
   /** SentencePiece pieces with their log probabilities; a piece's index is its row of the embedding. */
-  readonly vocabulary: [string, number][];
+  readonly vocabulary: [string, number | null][];
 }
 
 interface ManifestEntry {
@@ -58,7 +58,7 @@ export async function readUseLite(options?: PackageOptions): Promise<UseLiteFile
       offset += size * 4;
     }
   }
-  return { weights: rename(tensors), vocabulary: vocabulary as [string, number][] };
+  return { weights: rename(tensors), vocabulary: vocabulary as [string, number | null][] };
 }
 
 async function readShards(model: URL, paths: readonly string[]): Promise<ArrayBuffer> {

@@ -1,36 +1,42 @@
-/** USE-lite's SentencePiece-unigram tokenizer, from a library and the package's vocabulary. */
+/** USE-lite's SentencePiece-unigram tokenizer, from the package's vocabulary. */
 
-import { makeTokenizer } from "./tokenizer_library.ts";
+import * as v from "npm:valibot@1.5.0";
+import { textEncoding, tokenizerSchema } from "./text_encoder.ts";
 
 /** Turns text into rows of the embedding. */
 export interface TextTokenizer {
-  /** At least one id; text without a known piece is a single unknown (0). */
-  encode(text: string): number[];
+  /** The first `maxTokens` ids, at least one; text without a known piece is a single unknown (0). */
+  encode(text: string, maxTokens: number): number[];
 }
 
-/** NFKC, spaces to ▁ with a leading one, then the most probable segmentation; a piece's id is its place in the vocabulary. */
-export function useLiteTokenizer(vocabulary: [string, number][]): TextTokenizer {
-  const tokenizer = makeTokenizer({
-    version: "1.0",
-    normalizer: { type: "NFKC" },
-    pre_tokenizer: {
-      type: "Metaspace",
-      replacement: "▁",
-      prepend_scheme: "always",
-      add_prefix_space: true,
-      split: false,
-    },
-    post_processor: null,
-    decoder: null,
-    added_tokens: [],
-    truncation: null,
-    padding: null,
-    model: { type: "Unigram", unk_id: 0, vocab: vocabulary },
-  });
+/**
+ * Pieces with their logarithms of probability. The package has null for seven, such as ":", which it and TensorFlow.js add to a
+ * sum as if it were 0.
+ */
+type Vocabulary = readonly (readonly [string, number | null])[];
+
+/**
+ * NFKC, spaces to ▁ with a leading one, then the most probable segmentation; a piece's id is its place in the vocabulary. White
+ * space around the text goes first.
+ */
+export function useLiteTokenizer(vocabulary: Vocabulary): TextTokenizer {
+  const encoding = textEncoding(v.parse(tokenizerSchema, useLiteDescription(vocabulary)));
   return {
-    encode(text) {
-      const { ids } = tokenizer.encode(text.trim());
+    encode(text, maxTokens) {
+      const ids = encoding.encode(text, maxTokens);
       return ids.length > 0 ? ids : [0];
     },
+  };
+}
+
+/** The tokenizer as a `tokenizer.json`. */
+function useLiteDescription(vocabulary: Vocabulary) {
+  return {
+    normalizer: {
+      type: "Sequence",
+      normalizers: [{ type: "Strip", strip_left: true, strip_right: true }, { type: "NFKC" }],
+    },
+    pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: false },
+    model: { type: "Unigram", unk_id: 0, vocab: vocabulary.map(([piece, score]) => [piece, score ?? 0]) },
   };
 }

@@ -79,10 +79,9 @@ export function headOf(task: Task, example: Example): HeadShape {
 }
 
 /**
- * Tokenizes examples and truncates them to the task's limit. Each text becomes a sequence. Where the model
- * takes pairs as one sequence, each sequence joins the first text with one of the others: the two texts of a
- * pair, or a question with one of its options.
- * @throws Error with what the tokenizer throws, after the example's id: a file and a line where the task is the user's own.
+ * Token ids, cut to the task's limit: a sequence a text, or, where the model takes pairs as one sequence, one that joins the
+ * first text with each of the others (the two of a pair, a question with each of its options).
+ * @throws Error that names the example that the model's tokenizer cannot take, which for a file's is the file and line.
  */
 export function encodeExamples(model: Encoder, task: Task, examples: readonly Example[]): Encoded[] {
   return examples.map((example) => {

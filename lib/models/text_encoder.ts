@@ -1,0 +1,148 @@
+/**
+ * What a `tokenizer.json` makes of one text, before marks are put around it: ids as Hugging Face's tokenizers in Rust gives them.
+ * The npm library knows WordPiece, byte-pair encoding and where marks go; what it has otherwise than Rust is in the files beside.
+ */
+
+import { BPE, Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
+import * as v from "npm:valibot@1.5.0";
+import { type AddedToken, addedTokenSchema, sectionsAt } from "./added_tokens.ts";
+import { preTokenizerOf } from "./pre_tokenizers.ts";
+import { normalizerOf } from "./text_normalizers.ts";
+import { unigram, unigramSchema } from "./unigram.ts";
+
+const part = v.optional(v.nullable(v.looseObject({ type: v.string() })), null);
+
+/** What of a `tokenizer.json` is read here. */
+export const tokenizerSchema = v.looseObject({
+  model: v.looseObject({}),
+  normalizer: part,
+  pre_tokenizer: part,
+  post_processor: part,
+  added_tokens: v.optional(v.array(addedTokenSchema), []),
+});
+
+/** A `tokenizer.json`. */
+export type TokenizerDescription = v.InferOutput<typeof tokenizerSchema>;
+
+/** Ids of texts without marks, and the marks. */
+export interface TextEncoding {
+  /** The largest id that it can give. */
+  readonly largestId: number;
+  /** The first `most` ids of `text`. What comes after them costs little: no more than normalizing it. */
+  encode(text: string, most: number): number[];
+  /** A token's id, if it has one. */
+  idOf(token: string): number | undefined;
+  /** The tokens that the post-processor makes of these of one text, or of two. */
+  withMarks(first: readonly string[], second?: readonly string[]): string[];
+}
+
+interface Model {
+  readonly vocabulary: ReadonlyMap<string, number>;
+  /** The ids of one part of a text, some at a time. Throws an Error when a token has none. */
+  encode(part: string): Iterable<number[]>;
+}
+
+/** @throws Error naming what is wrong with the description. */
+export function textEncoding(description: TokenizerDescription): TextEncoding {
+  const { model: own, added_tokens } = description;
+  const library = libraryTokenizer(description);
+  const model = own.type === "Unigram" ? unigramModel(own) : libraryModel(library);
+  const added = new Map(added_tokens.map(({ content, id }) => [content, id]));
+  return {
+    largestId: [...model.vocabulary.values(), ...added.values()].reduce((most, id) => Math.max(most, id), 0),
+    encode: encoderOf(description, model),
+    idOf: (token) => added.get(token) ?? model.vocabulary.get(token),
+    withMarks(first, second) {
+      const { post_processor } = library;
+      if (!post_processor) return [...first, ...second ?? []];
+      return post_processor.post_process([...first], second ? [...second] : null, true).tokens;
+    },
+  };
+}
+
+function encoderOf({ added_tokens, ...description }: TokenizerDescription, model: Model) {
+  const normalize = normalizerOf(description.normalizer);
+  const cut = preTokenizerOf(description.pre_tokenizer);
+  const isNormalized = ({ normalized }: AddedToken) => normalized;
+  const inText = sectionsAt(added_tokens.filter((token) => !isNormalized(token)), ({ content }) => content);
+  const inNormalized = sectionsAt(added_tokens.filter(isNormalized), ({ content }) => normalize(content));
+  function* idsOf(text: string): Iterable<number[]> {
+    for (const section of inText(text)) {
+      if ("id" in section) yield [section.id];
+      else yield* idsOfSection(section.text, section.begin === 0);
+    }
+  }
+  function* idsOfSection(text: string, isFirst: boolean): Iterable<number[]> {
+    for (const section of inNormalized(normalize(text))) {
+      if ("id" in section) yield [section.id];
+      else for (const part of cut(section.text, isFirst && section.begin === 0)) yield* model.encode(part);
+    }
+  }
+  return (text: string, most: number) => {
+    const ids: number[] = [];
+    for (const some of idsOf(text)) {
+      for (const id of some.slice(0, most - ids.length)) ids.push(id);
+      if (ids.length >= most) break;
+    }
+    return ids;
+  };
+}
+
+/** The library's tokenizer with its own WordPiece or byte-pair encoding, and the post-processor. */
+function libraryTokenizer({ model, post_processor }: TokenizerDescription): Tokenizer {
+  const known = model.type === "Unigram" ? { type: "BPE", vocab: {}, merges: [] } : model;
+  const none = { normalizer: null, pre_tokenizer: null, decoder: null, added_tokens: [] };
+  return new Tokenizer({ ...none, model: known, post_processor }, {});
+}
+
+function libraryModel({ model }: Tokenizer): Model {
+  const { tokens_to_ids: vocabulary, unk_token_id } = model!;
+  const idOf = (token: string) => {
+    const id = vocabulary.get(token) ?? unk_token_id;
+    if (id !== undefined) return id;
+    throw new Error(`the vocabulary lacks the token ${JSON.stringify(token)}: the file is not whole`);
+  };
+  const pieces = model instanceof BPE ? independentPieces(model) : (part: string) => [part];
+  return {
+    vocabulary,
+    *encode(part) {
+      for (const piece of pieces(part)) yield model!._call([piece]).map(idOf);
+    },
+  };
+}
+
+/**
+ * Cuts a word that is longer than every token where no merge can join what is before with what is after: the tokens are those of
+ * the whole word, and the first of them can be had without the rest.
+ */
+function independentPieces(model: BPE): (word: string) => Iterable<string> {
+  const { merges, tokens_to_ids, fuse_unk, end_of_word_suffix, config } = model;
+  const { continuing_subword_prefix } = v.parse(prefixSchema, config);
+  if (fuse_unk || end_of_word_suffix || continuing_subword_prefix) return (word) => [word];
+  const longest = [...tokens_to_ids.keys()].reduce((most, token) => Math.max(most, token.length), 0);
+  const last = (token: string) => token.match(/.$/su)?.[0] ?? "";
+  const joins = new Set(merges.map(([a, b]) => last(a) + String.fromCodePoint(b.codePointAt(0)!)));
+  return function* (word) {
+    let begin = 0;
+    let at = 0;
+    let before = "";
+    for (const letter of word.length > longest ? word : "") {
+      if (at > begin && !joins.has(before + letter)) {
+        yield word.slice(begin, at);
+        begin = at;
+      }
+      at += letter.length;
+      before = letter;
+    }
+    yield word.slice(begin);
+  };
+}
+
+const prefixSchema = v.looseObject({ continuing_subword_prefix: v.nullish(v.string()) });
+
+function unigramModel(description: object): Model {
+  const own = v.parse(unigramSchema, description);
+  const vocabulary = new Map(own.vocab.map(([piece], id) => [piece, id]));
+  const segment = unigram(own);
+  return { vocabulary, encode: (part) => [segment(part)] };
+}

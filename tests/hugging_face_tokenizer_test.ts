@@ -148,3 +148,56 @@ Deno.test("what a tokenizer throws is told with the example's file and line", ()
     /^Error: texts\.csv line 7: no such token$/,
   );
 });
+
+Deno.test("tokenizer_config.json changes tokenizer.json as it does the older files, but for classes that take it as it is", async () => {
+  const settings: [Record<string, string>, object][] = [
+    [wordPiece, { do_lower_case: false }],
+    [wordPiece, { strip_accents: false, tokenizer_class: "BertTokenizerFast" }],
+    [wordPiece, { tokenize_chinese_chars: false }],
+    [bpe, { add_prefix_space: true, tokenizer_class: "RobertaTokenizer" }],
+  ];
+  for (const [{ "tokenizer.json": whole, ...older }, config] of settings) {
+    const configured = (own: object) => ({ "tokenizer_config.json": JSON.stringify(own) });
+    const [plain, same, generic, expected] = await Promise.all([
+      withFiles({ "tokenizer.json": whole }, readTokenizer),
+      withFiles({ "tokenizer.json": whole, ...configured(config) }, readTokenizer),
+      withFiles({
+        "tokenizer.json": whole,
+        ...configured({ ...config, tokenizer_class: "PreTrainedTokenizerFast" }),
+      }, readTokenizer),
+      withFiles({ ...older, ...configured(config) }, readTokenizer),
+    ]);
+    const texts = ["The CAFÉ naïve", "fox 东京 the", "the"];
+    for (const text of texts) {
+      assert.deepEqual(same.encode(text, 64), expected.encode(text, 64), `${JSON.stringify(config)} ${text}`);
+      assert.deepEqual(generic.encode(text, 64), plain.encode(text, 64));
+    }
+    assert.ok(
+      texts.some((text) => `${same.encode(text, 64)}` !== `${plain.encode(text, 64)}`),
+      "it changes ids",
+    );
+  }
+  const left = {
+    "tokenizer.json": bpe["tokenizer.json"],
+    "tokenizer_config.json": `{"truncation_side": "left"}`,
+  };
+  await assert.rejects(
+    () => withFiles(left, readTokenizer),
+    /tokenizer_config\.json: truncation_side is "left", and texts are cut at their end here/,
+  );
+});
+
+Deno.test("older folders have the tokens of added_tokens.json, and of tokenizer_config.json with their flags", async () => {
+  const files = { "vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nnew\n##tok\n##s\n" };
+  const encode = async (more: Record<string, string>, text: string) =>
+    (await withFiles({ ...files, ...more }, readTokenizer)).encode(text, 9);
+  assert.deepEqual(await encode({}, "newtoks newtok"), [2, 5, 6, 7, 5, 6, 3]);
+  const older = { "added_tokens.json": `{"newtok": 8}` };
+  assert.deepEqual(await encode(older, "newtoks newtok"), [2, 8, 1, 8, 3]);
+  const token = { content: "newtok", single_word: true, normalized: false };
+  const newer = { "tokenizer_config.json": JSON.stringify({ added_tokens_decoder: { 8: token } }) };
+  assert.deepEqual(await encode({ ...older, ...newer }, "newtoks newtok NEWTOK"), [2, 5, 6, 7, 8, 5, 6, 3]);
+  assert.equal((await withFiles({ ...files, ...newer }, readTokenizer)).largestId, 8);
+  const bad = { "added_tokens.json": `{"newtok": -1}` };
+  await assert.rejects(() => encode(bad, "new"), /added_tokens\.json: newtok: /);
+});

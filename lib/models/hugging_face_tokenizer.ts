@@ -8,6 +8,12 @@ import * as v from "npm:valibot@1.5.0";
 import { descriptionBounds, isFile, readJson, readText } from "../files.ts";
 import type { PairTokens } from "./model.ts";
 import { type TextEncoding, textEncoding, tokenizerSchema } from "./text_encoder.ts";
+import {
+  readTokenizerSettings,
+  type TokenizerSettings,
+  withAdded,
+  withSettings,
+} from "./tokenizer_settings.ts";
 
 /** Turns texts into ids between the marks that a model wants; `second` is where the second text begins. */
 export interface MarkedTokenizer {
@@ -27,28 +33,19 @@ export interface MarkedTokenizer {
  * @throws Error naming the file and what is wrong with it, or the files of which one set should be there.
  */
 export async function readTokenizer(folder: string): Promise<MarkedTokenizer> {
-  const settingsPath = `${folder}/tokenizer_config.json`;
-  const settings = await isFile(settingsPath) ? await readJson(settingsPath, settingsSchema) : {};
+  const settings = await readTokenizerSettings(folder);
   const [whole, bpe, wordPiece] = ["tokenizer.json", "merges.txt", "vocab.txt"].map((name) =>
     `${folder}/${name}`
   );
-  if (await isFile(whole)) return marked(whole, await readJson(whole, tokenizerSchema));
+  if (await isFile(whole)) {
+    return marked(whole, withSettings(await readJson(whole, tokenizerSchema), settings));
+  }
   if (await isFile(bpe)) return marked(bpe, await byteLevelBpe(`${folder}/vocab.json`, bpe, settings));
   if (await isFile(wordPiece)) return marked(wordPiece, await wordPieceOf(wordPiece, settings));
   throw new Error(
     `${folder} holds no tokenizer: put tokenizer.json there, or vocab.json and merges.txt, or vocab.txt`,
   );
 }
-
-/** What of `tokenizer_config.json` the older files leave open. */
-const settingsSchema = v.looseObject({
-  add_prefix_space: v.optional(v.boolean()),
-  do_lower_case: v.optional(v.boolean()),
-  strip_accents: v.optional(v.nullable(v.boolean())),
-  tokenize_chinese_chars: v.optional(v.boolean()),
-});
-
-type Settings = v.InferOutput<typeof settingsSchema>;
 
 /** The places of a file's tokens. */
 type Vocabulary = Readonly<Record<string, number>>;
@@ -73,7 +70,7 @@ function markTokens(path: string, vocabulary: Vocabulary, names: readonly string
 }
 
 /** RoBERTa's `tokenizer.json`, from the two files it is made of. */
-async function byteLevelBpe(path: string, mergesPath: string, { add_prefix_space = false }: Settings) {
+async function byteLevelBpe(path: string, mergesPath: string, settings: TokenizerSettings) {
   const vocab = await readJson(path, vocabularySchema);
   const lines = (await readText(mergesPath, descriptionBounds.bytes)).split("\n");
   const merges = lines.flatMap((line, i) => {
@@ -89,10 +86,15 @@ async function byteLevelBpe(path: string, mergesPath: string, { add_prefix_space
   const added = markTokens(path, vocab, ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]);
   return {
     normalizer: null,
-    pre_tokenizer: { type: "ByteLevel", add_prefix_space, trim_offsets: true, use_regex: true },
+    pre_tokenizer: {
+      type: "ByteLevel",
+      add_prefix_space: settings.add_prefix_space ?? false,
+      trim_offsets: true,
+      use_regex: true,
+    },
     post_processor: { type: "RobertaProcessing", cls: ["<s>", vocab["<s>"]], sep: ["</s>", vocab["</s>"]] },
     decoder: null,
-    added_tokens: added,
+    added_tokens: withAdded(added, settings),
     model: {
       type: "BPE",
       vocab,
@@ -105,7 +107,7 @@ async function byteLevelBpe(path: string, mergesPath: string, { add_prefix_space
 }
 
 /** BERT's `tokenizer.json`, from its list of words. */
-async function wordPieceOf(path: string, settings: Settings) {
+async function wordPieceOf(path: string, settings: TokenizerSettings) {
   const words = (await readText(path, descriptionBounds.bytes)).replace(/\r?\n$/, "").split(/\r?\n/);
   const vocab = Object.fromEntries(words.map((word, id) => [word, id]));
   return {
@@ -123,7 +125,10 @@ async function wordPieceOf(path: string, settings: Settings) {
       sep: ["[SEP]", vocab["[SEP]"]],
     },
     decoder: null,
-    added_tokens: markTokens(path, vocab, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]),
+    added_tokens: withAdded(
+      markTokens(path, vocab, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]),
+      settings,
+    ),
     model: {
       type: "WordPiece",
       vocab,

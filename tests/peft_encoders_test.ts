@@ -243,3 +243,21 @@ Deno.test("only a head that is wanted is missed; other tensors are not expected;
   await Deno.rename(`${missed}/adapter_model.safetensors`, `${missed}/adapter_model.bin`);
   await assert.rejects(() => loadAdapter(missed, bert), /adapter_model\.bin is a pickle.*save_pretrained/);
 });
+
+Deno.test("a head that is saved whole and layer by layer is refused: PEFT computes with a copy that it does not save", async () => {
+  const folder = await Deno.makeTempDir();
+  const roberta = encoders.get("roberta")!;
+  const { adapter, weights } = adapters.get("RoBERTa, dense")!;
+  await saveAdapter(folder, roberta, adapter, weights);
+  const path = `${folder}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(path));
+  const saved = async (modules_to_save: readonly string[]) => {
+    await Deno.writeTextFile(path, JSON.stringify({ ...config, modules_to_save }));
+    return await loadAdapter(folder, roberta);
+  };
+  assert.equal((await saved(["classifier", "score"])).weights.size, weights.size);
+  await assert.rejects(
+    saved(["classifier.dense", "classifier.out_proj", "classifier", "score"]),
+    /modules_to_save names "classifier" and classifier\.dense, classifier\.out_proj in it, and PEFT does not save/,
+  );
+});

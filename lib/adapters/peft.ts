@@ -249,6 +249,7 @@ export async function loadAdapter(
   const head = checkShapes(path, names, keys, places);
   if (head.size > 0) {
     refuseOtherHeads(configPath, config);
+    refuseNestedHead(configPath, model, config, [...keys.values()]);
     checkHead(model, head, path);
     await readLabels(folder, head.get(`${headLayoutOf(model).projection}.weight`)![0]);
   }
@@ -406,6 +407,29 @@ function refuseOtherHeads(path: string, { task_type: task, auto_mapping: mapping
       task ? `task_type is "${task}"` : `the adapter is of a ${made}`
     }, and heads here are those of whole texts ` +
       `(SEQ_CLS): it cannot be used here`,
+  );
+}
+
+/**
+ * Throws an Error where `modules_to_save` names the head and each layer in it: PEFT then trains and computes with a copy that is
+ * not in the file, which has the layers' own copies alone, and cannot load the folder itself.
+ */
+function refuseNestedHead(
+  path: string,
+  model: Encoder,
+  { modules_to_save: saved }: PeftConfig,
+  keys: readonly string[],
+): void {
+  const { module } = headLayoutOf(model);
+  const layers = headPathsOf(model).filter((own) => own !== module);
+  const isNamed = (own: string) => (saved ?? []).some((name) => isEndOfPath(own, name));
+  if (layers.length === 0 || !isNamed(module) || !layers.every(isNamed)) return;
+  if (keys.some((key) => key.includes(`.${module}.modules_to_save.`))) return;
+  throw new Error(
+    `${path}: modules_to_save names "${module}" and ${
+      layers.join(", ")
+    } in it, and PEFT does not save the copy that it trained ` +
+      `then: train again with modules_to_save=["${module}"]`,
   );
 }
 

@@ -186,7 +186,7 @@ Deno.test("what PEFT's own types cannot say is refused, and no folder is written
   await refused("GraLoRA", { ...four, rankPattern: { query: 8 } }, /PEFT's GRALORA has no rank_pattern/);
 });
 
-Deno.test("patterns in syntax that only Python has are refused by name, and not taken for letters", async () => {
+Deno.test("a configuration that does not fit is refused by its file: patterns in syntax that only Python has, ranks, layers", async () => {
   const folder = await Deno.makeTempDir();
   const adapter = attach(model, lora, { target: ["query"] });
   await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
@@ -195,6 +195,14 @@ Deno.test("patterns in syntax that only Python has are refused by name, and not 
   for (const pattern of ["query\\Z", "\\Alayer.*", "layer\\.\\d{,2}\\..*query"]) {
     await Deno.writeTextFile(path, JSON.stringify({ ...config, alpha_pattern: { [pattern]: 64 } }));
     await assert.rejects(loadAdapter(folder, model), /has (\\Z|\\A|\{,2\}), which only Python's/, pattern);
+  }
+  for (const wrong of [{ r: 0 }, { lora_alpha: null }, { layers_to_transform: [9] }, { lora_dropout: 2 }]) {
+    await Deno.writeTextFile(path, JSON.stringify({ ...config, ...wrong }));
+    await assert.rejects(
+      loadAdapter(folder, model),
+      /^Error: .*adapter_config\.json: /,
+      JSON.stringify(wrong),
+    );
   }
   const escaped = { ...config, alpha_pattern: { "qu\\w{1,2}y": 64 } };
   await Deno.writeTextFile(path, JSON.stringify(escaped));

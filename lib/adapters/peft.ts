@@ -242,8 +242,10 @@ export async function loadAdapter(
   const keys = keysByName(places.keys());
   const bare = areOfBareTrunk(model, [...keys.keys()]);
   const own = optionsOf(configPath, method, config);
-  const targeting = targetingOf(configPath, model, config, method, own, bare);
-  const adapter = attach(model, method, { ...own, ...targeting } as AttachOptions);
+  const adapter = namingFile(configPath, () => {
+    const targeting = targetingOf(configPath, model, config, method, own, bare);
+    return attach(model, method, { ...own, ...targeting } as AttachOptions);
+  });
   const names = namesByKey(model, adapter, bare);
   checkKeys(path, model, adapter, names, headIsSaved(model, config), keys);
   const head = checkShapes(path, names, keys, places);
@@ -431,6 +433,17 @@ function refuseNestedHead(
     } in it, and PEFT does not save the copy that it trained ` +
       `then: train again with modules_to_save=["${module}"]`,
   );
+}
+
+/** `body`'s result. An error that does not say so yet is told with the file that it comes from. */
+function namingFile<T>(path: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    const { message } = error as Error;
+    if (message.startsWith(path)) throw error;
+    throw new Error(`${path}: ${message}`, { cause: error });
+  }
 }
 
 /** An explanation of unexpected keys, where there is one. */

@@ -1,7 +1,7 @@
 /** Reads result files of any kind, single ones or folders of them. */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting, readAnyJson } from "../files.ts";
+import { fitting, isFolder, readAnyJson } from "../files.ts";
 import { type BenchRecord, benchSchema } from "./bench_schema.ts";
 import { type Cell, cellSchema } from "./schema.ts";
 
@@ -19,8 +19,7 @@ export interface Results {
  * @throws Error that names the file when it is damaged, or when a single file is of another kind.
  */
 export async function readResults(path: string): Promise<Results> {
-  const { isDirectory } = await Deno.stat(path);
-  const paths = isDirectory ? await jsonFiles(path) : [path];
+  const paths = await isFolder(path) ? await jsonFiles(path) : [path];
   const cells: Cell[] = [];
   const benches: BenchRecord[] = [];
   const leftOut: string[] = [];

@@ -28,15 +28,7 @@ import { cases } from "./support/bert_reference.ts";
 import { testGpu } from "./support/ops.ts";
 import { type CheckpointOptions, seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
-
-async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+import { withFolder } from "./support/files.ts";
 
 /** Saves an untrained adapter on `model` with a head of two outputs. */
 async function saveOn(

@@ -23,6 +23,7 @@ import { runTask } from "./support/command.ts";
 import { testGpu } from "./support/ops.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { bytesIn, type CheckpointOptions, writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { withFolder } from "./support/files.ts";
 
 const task = (name: string, ...args: string[]) => runTask(name, args);
 
@@ -36,15 +37,6 @@ async function withBase(
     await writeCheckpoint(`${folder}/base`, cases[name].config, options);
     await use(folder);
   });
-}
-
-async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 /** Forty texts over the checkpoint's few words: those with a c are "sea". */

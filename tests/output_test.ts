@@ -4,15 +4,7 @@ import assert from "node:assert/strict";
 import { writeFolder } from "../lib/files.ts";
 import { lockFor } from "../tasks/lock.ts";
 import { newFolder, outputFile, outputFolder } from "../tasks/output.ts";
-
-async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.realPath(await Deno.makeTempDir());
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+import { withFolder } from "./support/files.ts";
 
 const namesIn = (folder: string) => [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
 

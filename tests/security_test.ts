@@ -26,18 +26,9 @@ import { readParquet } from "../lib/data/parquet_file.ts";
 import { parquetBytes } from "./support/glue_folders.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { withFolder } from "./support/files.ts";
 
 const config = fixture.cases.RoBERTa.config;
-
-/** Runs `use` with a folder that is removed afterwards. */
-async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** Makes a file of so many bytes that takes no room. */
 async function writeSparse(path: string, bytes: number, beginning = new Uint8Array()): Promise<void> {

@@ -6,15 +6,7 @@ import { parseDelimited } from "../lib/data/delimited.ts";
 import { readOwnTask } from "../lib/data/own_task.ts";
 import { readTable } from "../lib/data/table_file.ts";
 import reference from "./fixtures/csv_reference.json" with { type: "json" };
-
-async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+import { withFolder } from "./support/files.ts";
 
 /** The cells of the columns a and b of a file with this content. */
 async function cellsOf(folder: string, name: string, content: string): Promise<string[][]> {

@@ -24,6 +24,8 @@ const bareImageSchema = v.object({
     megabytes: v.optional(count),
     packageMegabytes: v.optional(count),
     cacheMebibytes: v.optional(count),
+    /** Of matrix products, as `deno task doctor` measures it in the image. */
+    flopsPerSecond: v.optional(v.number()),
   })),
 });
 
@@ -37,6 +39,7 @@ function markdownOf(
       String(setupSeconds),
       String(reproduceSeconds),
       `${Math.floor(all / 60)} min ${all % 60} s`,
+      sizes.flopsPerSecond === undefined ? "–" : (sizes.flopsPerSecond / 1e9).toFixed(1),
       ...[sizes.megabytes, sizes.packageMegabytes, sizes.cacheMebibytes].map((size) => String(size ?? "–")),
     ];
   });
@@ -45,6 +48,7 @@ function markdownOf(
     "sh tasks/setup.sh, s",
     "deno task reproduce, s",
     "from clone to first table",
+    "products, GFLOP/s",
     "downloaded, MB",
     "of it npm packages, MB",
     "Deno's cache, MiB",

@@ -2,10 +2,11 @@
 # Runs the README's first command in two bare images and writes results/bare-image.json and its page: how long a newcomer waits for the first table.
 # An image is Debian's smallest (debootstrap --variant=minbase) in a chroot, with Debian's node and npm, or with Deno and nothing
 # else. Bytes are what this machine's network interface receives meanwhile, with headers: nothing else may use the network.
-# Needs root, debootstrap and the network; takes half an hour.
+# Needs root, debootstrap and the network; takes half an hour, and more on a slow machine.
 #
-#     bash tests/support/bare_image.sh
+#     bash tests/support/bare_image.sh [WHAT ELSE THE MACHINE RUNS MEANWHILE, a sentence for the page]
 set -euo pipefail
+beside=${1:-}
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 release=bookworm
 work=$(mktemp -d)
@@ -50,7 +51,7 @@ make_base() {
 # What was measured in the image NAME, as JSON.
 row() {
   git clone --quiet "$repository" "$work/$1/root/bora"
-  local setup table before all packages cache
+  local setup table before all packages cache speed
   before=$(received)
   setup=$(seconds_in "$1" "cd bora && sh tasks/setup.sh")
   table=$(seconds_in "$1" "cd bora && deno task reproduce")
@@ -58,8 +59,9 @@ row() {
   cache=$(in_image "$1" "du -sm .cache/deno" | cut -f 1)
   # The packages by themselves, once more and elsewhere: what set-up fetches beside Deno and the driver.
   packages=$(megabytes_in "$1" "cd bora && DENO_DIR=/tmp/again deno cache mod.ts tasks/*.ts lib/data/parquet_worker.ts")
-  printf '  {"has": "%s", "setupSeconds": %s, "reproduceSeconds": %s, "megabytes": %s, "packageMegabytes": %s, "cacheMebibytes": %s}' \
-    "$2" "$setup" "$table" "$all" "$packages" "$cache"
+  speed=$(in_image "$1" "cd bora && deno task --quiet doctor --json" | jq .rates.flopsPerSecond)
+  printf '  {"has": "%s", "setupSeconds": %s, "reproduceSeconds": %s, "megabytes": %s, "packageMegabytes": %s, "cacheMebibytes": %s, "flopsPerSecond": %s}' \
+    "$2" "$setup" "$table" "$all" "$packages" "$cache" "$speed"
 }
 
 make_base
@@ -76,6 +78,7 @@ cat > "$repository/results/bare-image.json" <<JSON
  "release": "$release",
  "cpus": $(nproc),
  "commit": "$(git -C "$repository" rev-parse --short=10 HEAD)$(git -C "$repository" diff --quiet HEAD || echo " with uncommitted changes")",
+$([ -z "$beside" ] || printf ' "beside": %s,' "$(jq --null-input --arg text "$beside" '$text')")
  "images": [
 $node_row,
 $deno_row

@@ -158,6 +158,16 @@ export async function isFolder(path: string): Promise<boolean> {
   return (await statOf(path))?.isDirectory ?? false;
 }
 
+/** Every `.json` file in a folder and its subfolders, sorted. */
+export async function jsonFiles(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const { name, isDirectory, isFile } of await Array.fromAsync(Deno.readDir(folder))) {
+    if (isDirectory) found.push(...await jsonFiles(`${folder}/${name}`));
+    if (isFile && name.endsWith(".json")) found.push(`${folder}/${name}`);
+  }
+  return found.toSorted();
+}
+
 async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
   try {
     return await Deno.stat(path);

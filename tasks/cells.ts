@@ -35,7 +35,7 @@ export function profileOf(
     rows: method
       ? rows.filter((row) => method.some((name) => isNamed(row, name))).map(({ label }) => label)
       : profile.rows,
-    seeds: seeds === undefined ? profile.seeds : Number(seeds),
+    ...(seeds === undefined ? {} : { seeds: Number(seeds), moreSeeds: {} }),
   };
 }
 
@@ -70,9 +70,13 @@ export function jobsOf(
   tasks: readonly Task[],
   [part, of]: readonly [part: number, of: number],
 ): PlannedJob[] {
+  const { seeds, moreSeeds = {} } = profile;
+  const rows = rowsOf(table, profile);
+  const seedsOf = ({ label }: Row) => Math.max(seeds, moreSeeds[label] ?? 0);
   return Array.from(
-    { length: profile.seeds },
-    (_, seed) => tasks.flatMap((task) => rowsOf(table, profile).map((row) => ({ task, row, seed }))),
+    { length: Math.max(...rows.map(seedsOf)) },
+    (_, seed) =>
+      tasks.flatMap((task) => rows.filter((row) => seed < seedsOf(row)).map((row) => ({ task, row, seed }))),
   ).flat().filter((_, i) => i % of === part);
 }
 

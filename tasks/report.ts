@@ -4,12 +4,14 @@
  */
 
 import { parseArgs } from "node:util";
-import { makeParents, readText, writeTogether } from "../lib/files.ts";
+import { isFile, makeParents, readText, writeTogether } from "../lib/files.ts";
 import { named, type Page } from "../lib/report/page.ts";
-import { type Cell, cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
+import { CellStore, type DevLabels } from "../lib/report/cell_store.ts";
+import { type CellTable, folderOf, readCellTable, writeCellTable } from "../lib/report/cell_table.ts";
+import { metricsOnly, type StoredCell } from "../lib/report/schema.ts";
 import { outputFolder } from "./output.ts";
 import { recordsIn } from "./pages/records.ts";
-import { inOrder, isStudy, settingsText, writeReport } from "./report_table.ts";
+import { isStudy, settingsText, withRow, writeReport } from "./report_table.ts";
 import { tables } from "./tables/registry.ts";
 import type { Table } from "./tables/table.ts";
 import { asUsage, runCommand } from "./usage.ts";
@@ -25,41 +27,56 @@ must have the same settings. Any other record may be in only one of the folders.
   --help      this text
 `;
 
-/** A cell and its file. */
+/** A table's record and the store beside it. */
 interface Found {
-  readonly cell: Cell;
+  readonly path: string;
+  readonly record: CellTable;
+  readonly store: CellStore;
+}
+
+/** A cell in a row, its labels, and the record that names it. */
+interface FoundCell {
+  readonly cell: StoredCell;
+  readonly labels: DevLabels;
+  readonly settings: string;
   readonly path: string;
 }
 
-/**
- * Merges to one cell per key. Throws an Error that names both files if two disagree, or if a row would mix
- * two experiments.
- */
-function merged(found: readonly Found[]): Cell[] {
-  const byKey = new Map<string, Found>();
-  const byRow = new Map<string, Found>();
-  for (const entry of found) {
-    const { cell, path } = entry;
-    const row = `${cell.task} / ${cell.label}`;
-    const alike = byRow.get(row) ?? entry;
-    byRow.set(row, alike);
-    if (settingsText(alike.cell) !== settingsText(cell)) {
+/** Every cell of the records, by row and task. */
+async function cellsByRow(found: readonly Found[]): Promise<Map<string, FoundCell[]>> {
+  const rows = new Map<string, FoundCell[]>();
+  for (const { path, record, store } of found) {
+    for (const { label, task, settings, seeds } of record.rows) {
+      for (const cell of (await store.cellsOf(settings)).filter(({ seed }) => seeds.includes(seed))) {
+        const row = `${task} / ${label}`;
+        const labels = await store.labelsOf(cell);
+        rows.set(row, [...rows.get(row) ?? [], { cell, labels, settings, path }]);
+      }
+    }
+  }
+  return rows;
+}
+
+/** Throws an Error that names both records if a row mixes two experiments, or if two have other scores. */
+function refuseConflicts(rows: ReadonlyMap<string, readonly FoundCell[]>): void {
+  for (const [row, [first, ...others]] of rows) {
+    for (const other of others.filter(({ settings }) => settings !== first.settings)) {
       throw new Error(
-        `${row} was made in two ways: ${alike.path} has ${settingsText(alike.cell)}, ${path} has ${
-          settingsText(cell)
+        `${row} was made in two ways: ${first.path} has ${settingsText(first.cell)}, ${other.path} has ${
+          settingsText(other.cell)
         }`,
       );
     }
-    const key = cellKey(cell);
-    const known = byKey.get(key) ?? entry;
-    byKey.set(key, known);
-    if (metricsOnly([known.cell]) !== metricsOnly([cell])) {
-      throw new Error(
-        `${row}, seed ${cell.seed}: ${known.path} and ${path} have other scores: leave one of them out`,
-      );
+  }
+  for (const [row, cells] of rows) {
+    for (const [seed, [first, ...others]] of Map.groupBy(cells, ({ cell }) => cell.seed)) {
+      for (const other of others.filter(({ cell }) => metricsOnly([cell]) !== metricsOnly([first.cell]))) {
+        throw new Error(
+          `${row}, seed ${seed}: ${first.path} and ${other.path} have other scores: leave one of them out`,
+        );
+      }
     }
   }
-  return [...byKey.values()].map(({ cell }) => cell);
 }
 
 /** Writes a record that is not made of cells, unless it is there already, and its page. */
@@ -73,15 +90,33 @@ async function writePage(page: Page, paths: readonly string[], to: string): Prom
   console.log(`Wrote ${to}.md`);
 }
 
-/** Writes a table's cells from all paths, and its page. */
+/** Writes a table's record and cells from all paths, and its page. */
 async function writeTable(table: Table, paths: readonly string[], to: string): Promise<void> {
-  const found = await Promise.all(
-    paths.map(async (path) => (await readCells(path)).map((cell): Found => ({ cell, path }))),
-  );
-  const cells = inOrder(merged(found.flat()), table);
   await makeParents(to);
-  await writeCells(`${to}.json`, cells);
-  await writeReport(table, cells, to);
+  if (paths.length > 1 || !await isSameFile(paths[0], `${to}.json`)) await mergeTable(table, paths, to);
+  await writeReport(table, to);
+}
+
+/** Gathers the cells of all paths in the store beside `to`, and their rows in one record. */
+async function mergeTable(table: Table, paths: readonly string[], to: string): Promise<void> {
+  const found = await Promise.all(paths.map(async (path): Promise<Found> => ({
+    path,
+    record: await readCellTable(path),
+    store: await CellStore.open(folderOf(path)),
+  })));
+  const rows = await cellsByRow(found);
+  refuseConflicts(rows);
+  const store = await CellStore.open(folderOf(`${to}.json`));
+  for (const { cell, labels } of [...rows.values()].flat()) await store.write(cell, labels);
+  const record = found.flatMap(({ record }) => record.rows).reduce(
+    (merged, row) => withRow(merged, row, table),
+    { ...found[0].record, rows: [] } as CellTable,
+  );
+  await writeCellTable(`${to}.json`, record);
+}
+
+async function isSameFile(path: string, other: string): Promise<boolean> {
+  return await isFile(other) && await Deno.realPath(path) === await Deno.realPath(other);
 }
 
 async function main(): Promise<void> {

@@ -1,10 +1,16 @@
 /** Writes a table's files from finished cells. */
 
-import * as v from "npm:valibot@1.5.0";
 import { writeTogether } from "../lib/files.ts";
+import {
+  type CellRow,
+  type CellTable,
+  readTableCells,
+  type TableCells,
+  writeCellTable,
+} from "../lib/report/cell_table.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
-import { definePage, named, type Page, type PageFiles } from "../lib/report/page.ts";
-import { type Cell, cellSchema } from "../lib/report/schema.ts";
+import { named, type Page, type PageFiles } from "../lib/report/page.ts";
+import type { Cell, Settings } from "../lib/report/schema.ts";
 import type { Study, Table } from "./tables/table.ts";
 
 /** True for a study, which runs and reports itself. */
@@ -12,32 +18,45 @@ export function isStudy(table: Table | Study): table is Study {
   return "run" in table;
 }
 
-/** The settings that the cells of one row on one task must share to be averaged. */
-export type Settings = Pick<
-  Cell,
-  "profile" | "model" | "learningRate" | "options" | "target" | "trainExamples" | "devExamples"
->;
-
-/** Settings as text, for comparisons and messages. */
+/** Settings as text, for messages that tell two experiments apart. */
 export function settingsText(
-  { profile, model, learningRate, options, target, trainExamples, devExamples }: Settings,
+  { model, modelDigest, dataDigest, options, target, training, trainExamples, devExamples, golden }: Settings,
 ): string {
-  return JSON.stringify({ profile, model, learningRate, options, target, trainExamples, devExamples });
+  const [weights, data, bits] = [modelDigest, dataDigest, golden].map((digest) => digest.slice(0, 12));
+  return JSON.stringify({
+    model,
+    weights,
+    data,
+    options,
+    target,
+    ...training,
+    trainExamples,
+    devExamples,
+    bits,
+  });
 }
 
-/**
- * Sorts cells in the table's order: tasks as in its longest profile, then rows, then seeds. Unknown ones come
- * last.
- */
-export function inOrder(cells: readonly Cell[], { rows, profiles }: Table): Cell[] {
+/** The record with one more row, or with more seeds of a row that it has; in the table's order. */
+export function withRow(record: CellTable, row: CellRow, table: Table): CellTable {
+  const isSame = ({ label, task }: CellRow) => label === row.label && task === row.task;
+  const known = record.rows.find(isSame)?.seeds ?? [];
+  const seeds = [...new Set([...known, ...row.seeds])].toSorted((a, b) => a - b);
+  return {
+    ...record,
+    rows: inOrder([...record.rows.filter((other) => !isSame(other)), { ...row, seeds }], table),
+  };
+}
+
+/** Sorts rows in the table's order: tasks as in its longest profile, then rows. Unknown ones come last. */
+function inOrder(found: readonly CellRow[], { rows, profiles }: Table): CellRow[] {
   const tasks = Object.values(profiles).reduce<readonly string[]>(
     (longest, profile) => profile.tasks.length > longest.length ? profile.tasks : longest,
     [],
   );
   const placeIn = (found: number) => found < 0 ? 999 : found;
-  const place = ({ task, label, seed }: Cell) =>
-    (placeIn(tasks.indexOf(task)) * 1e3 + placeIn(rows.findIndex((row) => row.label === label))) * 1e3 + seed;
-  return cells.toSorted((a, b) => place(a) - place(b));
+  const place = ({ task, label }: CellRow) =>
+    placeIn(tasks.indexOf(task)) * 1e3 + placeIn(rows.findIndex((row) => row.label === label));
+  return found.toSorted((a, b) => place(a) - place(b));
 }
 
 /** The finding, if there is a cell of every row. */
@@ -46,23 +65,34 @@ function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
   return missing > 0 ? `${missing} of ${rows.length} rows were not run.` : finding!.here(cells);
 }
 
-/** The page of a table's cells. */
-export function tablePage(table: Table): Page<Cell[]> {
-  return definePage(
-    table.name,
-    v.pipe(v.array(cellSchema), v.minLength(1)),
-    (cells) => filesOf(table, cells),
-  );
+/** The page of a table, made from its record and the cells in the store beside it. */
+export function tablePage(table: Table): Page<CellTable> {
+  const rendered = async (path: string) => {
+    const read = await readTableCells(path);
+    if (read.cells.length === 0) throw new Error(`${path} names no cell: run ${table.name} again`);
+    return await filesOf(table, read);
+  };
+  return {
+    name: table.name,
+    rendered,
+    async write(folder, record) {
+      const path = `${folder}/${table.name}`;
+      await writeCellTable(`${path}.json`, record);
+      const files = await rendered(`${path}.json`);
+      await writeTogether(named(files, path));
+      return files[".md"];
+    },
+  };
 }
 
-/** Writes `<path>.md` and its charts, from the cells alone. */
-export async function writeReport(table: Table, cells: readonly Cell[], path: string): Promise<void> {
-  const files = await filesOf(table, cells);
+/** Writes `<path>.md` and its charts, from the record at `<path>.json` and its cells. */
+export async function writeReport(table: Table, path: string): Promise<void> {
+  const files = await tablePage(table).rendered(`${path}.json`);
   await writeTogether(named(files, path));
   console.log(`\n${files[".md"]}\nWrote ${path}.md, .json and .svg`);
 }
 
-async function filesOf(table: Table, cells: readonly Cell[]): Promise<PageFiles> {
+async function filesOf(table: Table, { cells }: TableCells): Promise<PageFiles> {
   const charts = table.charts(cells);
   const shown = escapedRecord(cells);
   const images = charts.map(({ name, caption }) => `![${caption}](${table.name}${name}.svg)`);

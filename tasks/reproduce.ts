@@ -4,8 +4,10 @@
  * lists the options.
  */
 
+import { digestOf } from "../lib/digest.ts";
 import { makeFolder } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
+import { fingerprintsOf } from "../lib/models/fingerprint.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
@@ -27,7 +29,16 @@ async function openRun(
     `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,
   );
   const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
-  return { gpu, model, frozen: FrozenWeights.forTraining(gpu, model), environment, profileName, recompute };
+  const modelDigest = await digestOf([...fingerprintsOf(model)]);
+  return {
+    gpu,
+    model,
+    modelDigest,
+    frozen: FrozenWeights.forTraining(gpu, model),
+    environment,
+    profileName,
+    recompute,
+  };
 }
 
 async function main(): Promise<void> {

@@ -5,15 +5,25 @@ import { spectrumOf } from "../lib/analysis/spectrum.ts";
 import type { Adapter } from "../lib/adapters/attach.ts";
 import { constantWeights } from "../lib/adapters/starting_weights.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
-import type { Split, Task } from "../lib/data/task.ts";
+import type { Example, Split, Task } from "../lib/data/task.ts";
+import { digestOf } from "../lib/digest.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
 import type { Encoder, Weight } from "../lib/models/model.ts";
-import type { Cell, Environment } from "../lib/report/schema.ts";
+import type { DevLabels } from "../lib/report/cell_store.ts";
+import { packNumbers } from "../lib/report/packed_numbers.ts";
+import type { Environment, Settings, StoredCell } from "../lib/report/schema.ts";
 import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
-import { fineTune, type FineTuned, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
+import {
+  devSetsOf,
+  fineTune,
+  type FineTuned,
+  majorityBaseline,
+  type Progress,
+} from "../lib/train/fine_tune.ts";
 import type { FrozenWeights } from "../lib/train/weights.ts";
 import type { Training } from "./protocols/protocol.ts";
-import type { Row, Table } from "./tables/table.ts";
+import { goldenOf } from "./golden.ts";
+import type { Row } from "./tables/table.ts";
 
 const adapterDropout = 0.05;
 export const defaultTarget = ["query", "value"];
@@ -30,6 +40,8 @@ export interface Job {
 export interface Run {
   readonly gpu: Gpu;
   readonly model: Encoder;
+  /** Digest of the model's fingerprints. */
+  readonly modelDigest: string;
   readonly frozen: FrozenWeights;
   readonly environment: Environment;
   readonly profileName: string;
@@ -42,17 +54,55 @@ export function adapterOf(model: Encoder, row: Row): Adapter {
   return attachSystem(model, row, { target: row.target ?? defaultTarget }, adapterDropout);
 }
 
+/** Everything that decides the bits of the job's cells. Runs the row's golden steps. */
+export async function settingsFor(run: Run, job: Omit<Job, "seed">, split: Split): Promise<Settings> {
+  const { task, row, training } = job;
+  const { method, options } = adapterOf(run.model, row);
+  return {
+    task: task.name,
+    model: run.model.name,
+    modelDigest: run.modelDigest,
+    dataDigest: await digestOf([split.train, devSetsOf(split)].map(contentOf)),
+    method: method.name,
+    options: { ...options } as Settings["options"],
+    target: [...row.target ?? defaultTarget],
+    training,
+    trainExamples: split.train.length,
+    devExamples: split.dev.length,
+    golden: await goldenOf(run, job, split),
+  };
+}
+
+/** Texts and labels, without the examples' names. */
+function contentOf(sets: readonly Example[] | Record<string, readonly Example[]>): unknown {
+  if (Array.isArray(sets)) return sets.map(({ texts, label }) => [texts, label]);
+  return Object.entries(sets).map(([name, examples]) => [name, contentOf(examples)]);
+}
+
+/** The labels of the split's dev sets. */
+export function devLabelsOf(split: Split): DevLabels {
+  return Object.fromEntries(
+    Object.entries(devSetsOf(split)).map(([name, examples]) => [name, examples.map(({ label }) => label)]),
+  );
+}
+
+/** A cell that is ready to run: its job, its data and what decides its bits. */
+export interface ReadyJob extends Job {
+  readonly split: Split;
+  readonly settings: Settings;
+  /** Whether to compute the singular values of every ΔW after training. */
+  readonly spectra: boolean;
+}
+
 /** Trains and evaluates one cell, starting from its checkpoint if there is one. */
 export async function runCell(
   run: Run,
-  table: Table,
-  job: Job,
-  split: Split,
+  job: ReadyJob,
   progress: Progress = {},
   checkpointing?: Checkpointing,
-): Promise<Cell> {
+): Promise<StoredCell> {
   const { gpu, model, frozen, recompute } = run;
-  const { seed, training: { maxTokens, ...training } } = job;
+  const { seed, split, training: { maxTokens, ...training } } = job;
   const adapter = adapterOf(model, job.row);
   gpu.resetPeak();
   const start = performance.now();
@@ -67,31 +117,21 @@ export async function runCell(
     progress,
     checkpointing,
   );
-  return cellOf(run, table, job, split, adapter, result, (performance.now() - start) / 1000);
+  return cellOf(run, job, adapter, result, (performance.now() - start) / 1000);
 }
 
 /** The record of a training result. */
 function cellOf(
-  { model, environment, profileName }: Run,
-  table: Table,
-  { task, row, seed, training }: Job,
-  split: Split,
+  { model, environment }: Run,
+  { task, seed, split, settings, spectra }: ReadyJob,
   adapter: Adapter,
   result: FineTuned,
   wallSeconds: number,
-): Cell {
+): StoredCell {
   return {
-    schemaVersion: 1,
-    table: table.name,
-    profile: profileName,
-    task: task.name,
-    model: model.name,
-    label: row.label,
-    method: adapter.method.name,
-    options: { ...adapter.options } as Cell["options"],
-    target: [...row.target ?? defaultTarget],
+    schemaVersion: 2,
+    ...settings,
     seed,
-    learningRate: training.learningRate,
     epochs: [...result.epochs],
     best: result.best,
     last: result.last,
@@ -100,18 +140,18 @@ function cellOf(
     headParameters: result.headParameters,
     baseMultiplyAddsPerToken: model.multiplyAddsPerToken,
     adapterMultiplyAddsPerToken: adapter.multiplyAddsPerToken,
-    trainExamples: split.train.length,
-    devExamples: split.dev.length,
     majorityBaseline: majorityBaseline(task, split.dev),
-    batchSize: training.batchSize,
     steps: result.steps,
+    predictions: Object.fromEntries(
+      Object.entries(result.predictions).map(([name, values]) => [name, packNumbers(values)]),
+    ),
     times: {
       compileSeconds: result.compileSeconds,
       trainSeconds: result.trainSeconds,
       wallSeconds,
     },
     peakBufferBytes: result.peakBufferBytes,
-    ...(table.spectra ? { spectra: spectraOf(model, adapter, result.trained) } : {}),
+    ...(spectra ? { spectra: spectraOf(model, adapter, result.trained) } : {}),
     environment,
   };
 }
@@ -121,6 +161,10 @@ function spectraOf(model: Encoder, adapter: Adapter, trained: ReadonlyMap<string
   const weights = new Map([...constantWeights(model, adapter), ...trained]);
   return [...interpretedUpdates(model, adapter, weights)].map(([path, { values, m, n }]) => {
     const { singularValues, effectiveRank, sumOfSquares } = spectrumOf(values, m, n);
-    return { path, singularValues: [...singularValues], effectiveRank, sumOfSquares };
+    return { path, singularValues: [...singularValues].map(toSixDigits), effectiveRank, sumOfSquares };
   });
+}
+
+function toSixDigits(value: number): number {
+  return Number(value.toPrecision(6));
 }

@@ -2,60 +2,76 @@
 
 import type { Split, Task } from "../lib/data/task.ts";
 import { commitText } from "../lib/report/markdown.ts";
-import { DivergedError } from "../lib/train/adamw.ts";
-import { rowsOf, sample } from "./cells.ts";
+import { rowsOf } from "./cells.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
-import { type Job, type Run, runCell } from "./run_cell.ts";
+import { type RunFiles, runStored, type StoredJob, storedRow } from "./reproduce/stored_cells.ts";
+import type { Run } from "./run_cell.ts";
 import type { Profile, Table } from "./tables/table.ts";
-import { trainingOf } from "./training.ts";
+import { trainingAt } from "./training.ts";
+
+/** The share of train that is held out at most. */
+const heldOutShare = 0.2;
 
 /**
- * Tries the learning-rate grid for every row that has its own rate, on the first task. The last two fifths of
- * train are held out; dev is not used. Prints the entries for `learning_rates.json`. A rate's score is the
- * mean over the profile's seeds.
+ * As many examples as the profile trains on, and others of train, as many as its dev set has, to choose the
+ * rate by. Dev itself is not used.
  */
-export async function tune(run: Run, table: Table, profile: Profile, [task]: readonly Task[]): Promise<void> {
-  const { train } = await sample(task, profile);
-  const cut = Math.floor(train.length * 3 / 5);
-  const split = { train: train.slice(0, cut), dev: train.slice(cut) };
-  const rates: Record<string, number> = {};
-  const scores: Record<string, number[]> = {};
-  for (const row of rowsOf(table, profile).filter(({ tunedAs }) => tunedAs === undefined)) {
-    const tried: number[] = [];
-    for (const learningRate of learningRates.grid) {
-      const training = { ...trainingOf(profile, row, task, run.model), learningRate };
-      tried.push(await heldOutScore(run, table, profile.seeds, { task, row, training }, split));
-      console.error(`${row.label}, ${learningRate}: ${(100 * tried.at(-1)!).toFixed(1)}`);
-    }
-    scores[row.label] = tried;
-    rates[row.label] = learningRates.grid[tried.indexOf(Math.max(...tried))];
-  }
-  const { environment, profileName } = run;
-  const chosenBy =
-    `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ${split.train.length} examples, ` +
-    `${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
-    `${environment.adapter}, commit ${commitText(environment)}`;
-  console.log(JSON.stringify({ chosenBy, grid: learningRates.grid, rates, heldOutScores: scores }, null, 2));
+async function tuningSplit(task: Task, { train: most, dev }: Profile): Promise<Split> {
+  const { train } = await task.load();
+  const heldOut = Math.min(dev, Math.floor(train.length * heldOutShare));
+  const trained = Math.min(most, train.length - heldOut);
+  return { train: train.slice(0, trained), dev: train.slice(trained, trained + heldOut) };
 }
 
-/** The mean score over the profile's seeds; 0 if training diverges for one of them. */
-async function heldOutScore(
+/**
+ * Tries the grid of learning rates for every row that has its own rate, on the first task, with the profile's
+ * seeds, and prints the entry for `learning_rates.json`. A rate's score is the mean over the seeds, and 0 if
+ * training diverges with one of them. The cells are kept in the store of `out`.
+ */
+export async function tune(
   run: Run,
   table: Table,
-  seeds: number,
-  job: Omit<Job, "seed">,
-  split: Split,
-): Promise<number> {
-  let sum = 0;
-  for (let seed = 0; seed < seeds; seed++) {
-    try {
-      const cell = await runCell(run, table, { ...job, seed }, split);
-      sum += cell.last[cell.headline];
-    } catch (error) {
-      if (!(error instanceof DivergedError)) throw error;
-      console.error(`${job.row.label}, ${job.training.learningRate}, seed ${seed}: ${error.message}`);
-      return 0;
+  profile: Profile,
+  [task]: readonly Task[],
+  files: RunFiles,
+): Promise<void> {
+  const split = await tuningSplit(task, profile);
+  const rows = rowsOf(table, profile).filter(({ tunedAs }) => tunedAs === undefined);
+  const jobs: StoredJob[] = [];
+  for (const row of rows) {
+    for (const learningRate of learningRates.grid) {
+      const training = trainingAt(profile, learningRate, task);
+      const stored = await storedRow(run, { task, row, training }, split, false);
+      for (let seed = 0; seed < profile.seeds; seed++) {
+        jobs.push({ ...stored, seed, name: `${row.label}, rate ${learningRate}, seed ${seed}` });
+      }
     }
   }
-  return sum / seeds;
+  const found = new Map<StoredJob, number>();
+  await runStored(run, jobs, `${table.name}-tuning`, files, {
+    finished: (job, { last, headline }) => Promise.resolve(void found.set(job, last[headline])),
+    diverged: ({ name }, { message }) => console.error(`${name}: ${message}`),
+  });
+  const scoreOf = (label: string, learningRate: number) => {
+    const own = jobs.filter(({ row, training }) =>
+      row.label === label && training.learningRate === learningRate
+    );
+    const scores = own.map((job) => found.get(job));
+    return scores.includes(undefined)
+      ? 0
+      : scores.reduce((sum: number, score) => sum + score!, 0) / own.length;
+  };
+  const scores = Object.fromEntries(
+    rows.map(({ label }) => [label, learningRates.grid.map((rate) => scoreOf(label, rate))]),
+  );
+  const rates = Object.fromEntries(
+    Object.entries(scores).map(([label, own]) => [label, learningRates.grid[own.indexOf(Math.max(...own))]]),
+  );
+  const { environment, profileName, model } = run;
+  const chosenBy = `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ` +
+    `${split.train.length} examples, ${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
+    `${environment.adapter}, commit ${commitText(environment)}`;
+  console.log(
+    JSON.stringify({ [model.name]: { chosenBy: [chosenBy], rates, heldOutScores: scores } }, null, 2),
+  );
 }

@@ -2,7 +2,7 @@
 
 import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compare.ts";
 import { judge } from "./judge.ts";
-import { type Cell, metricsOnly } from "./schema.ts";
+import type { Cell } from "./schema.ts";
 import { type Estimate, halfWidthOf, pairedEstimate } from "./statistics.ts";
 
 /** Default threshold: the least difference of an accuracy, in points of 100. */
@@ -120,7 +120,9 @@ function estimateOf(pairs: readonly Pair[]): Estimate | undefined {
 }
 
 function sameBits({ base, head }: Pair): boolean {
-  return metricsOnly([base]) === metricsOnly([head]);
+  const resultsOf = ({ last, best, epochs, predictions }: Cell) =>
+    JSON.stringify({ last, best, epochs, predictions });
+  return resultsOf(base) === resultsOf(head);
 }
 
 /**
@@ -174,7 +176,7 @@ function identical(pairs: readonly Pair[]): string {
  * difference.
  */
 function settings(pairs: readonly Pair[]): string[] {
-  const textOf = ({ options, learningRate, batchSize, steps }: Cell) =>
+  const textOf = ({ options, training: { learningRate, batchSize }, steps }: Cell) =>
     JSON.stringify({ learningRate, batchSize, steps, ...options });
   const changed = pairs.filter(({ base, head }) => textOf(base) !== textOf(head));
   const lines = changed.map(({ base, head }) =>

@@ -161,7 +161,7 @@ function costs(cells: readonly Cell[], reference: string): string {
       seconds(own).toFixed(1),
       base ? (seconds(own) / seconds(base)).toFixed(2) : "–",
       (Math.max(...own.map((c) => c.peakBufferBytes)) / 2 ** 20).toFixed(0),
-      String(cell.learningRate),
+      String(cell.training.learningRate),
     ];
   });
   return table([
@@ -184,7 +184,7 @@ function taskTable(cells: readonly Cell[]): string {
     thousands(cell.trainExamples),
     thousands(cell.devExamples),
     String(cell.epochs.length),
-    String(cell.batchSize),
+    String(cell.training.batchSize),
     cell.headline,
     // A constant prediction has no correlation, whatever the majority label's share.
     percent(correlations.has(cell.headline) ? 0 : cell.majorityBaseline),

@@ -1,9 +1,10 @@
 /** Reads result files of any kind, single ones or folders of them. */
 
-import * as v from "npm:valibot@1.5.0";
-import { fitting, isFolder, readAnyJson } from "../files.ts";
+import { fitting, isFolder, jsonFiles, readAnyJson } from "../files.ts";
 import { type BenchRecord, benchSchema } from "./bench_schema.ts";
-import { type Cell, cellSchema } from "./schema.ts";
+import { cellsIn, cellTableSchema, folderOf } from "./cell_table.ts";
+import { CellStore } from "./cell_store.ts";
+import type { Cell } from "./schema.ts";
 
 /** Everything that was found. */
 export interface Results {
@@ -25,9 +26,11 @@ export async function readResults(path: string): Promise<Results> {
   const leftOut: string[] = [];
   for (const file of paths) {
     const json = await readAnyJson(file, "make it again, or take it out of the folder");
-    if (Array.isArray(json)) cells.push(...fitting(file, v.array(cellSchema), json));
-    else if (isBench(json)) benches.push(fitting(file, benchSchema, json));
-    else leftOut.push(file);
+    if (isTable(json)) {
+      const table = fitting(file, cellTableSchema, json);
+      cells.push(...await cellsIn(table, await CellStore.open(folderOf(file))));
+    } else if (isBench(json)) benches.push(fitting(file, benchSchema, json));
+    else if (!isOfStore(file)) leftOut.push(file);
   }
   if (cells.length + benches.length > 0) return { cells, benches, leftOut };
   throw new Error(
@@ -35,16 +38,15 @@ export async function readResults(path: string): Promise<Results> {
   );
 }
 
-function isBench(json: unknown): boolean {
-  return typeof json === "object" && json !== null && "rows" in json && "environment" in json;
+function isTable(json: unknown): boolean {
+  return typeof json === "object" && json !== null && "table" in json && "rows" in json;
 }
 
-/** Every `.json` file in a folder and its subfolders, sorted. */
-export async function jsonFiles(folder: string): Promise<string[]> {
-  const found: string[] = [];
-  for (const { name, isDirectory, isFile } of await Array.fromAsync(Deno.readDir(folder))) {
-    if (isDirectory) found.push(...await jsonFiles(`${folder}/${name}`));
-    if (isFile && name.endsWith(".json")) found.push(`${folder}/${name}`);
-  }
-  return found.toSorted();
+/** True for a cell or labels in a store: its table's record names them. */
+function isOfStore(path: string): boolean {
+  return /(^|[/\\])cells[/\\].*-[0-9a-f]{12}(-s\d+)?\.json$/.test(path);
+}
+
+function isBench(json: unknown): boolean {
+  return typeof json === "object" && json !== null && "rows" in json && "environment" in json;
 }

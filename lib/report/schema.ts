@@ -1,8 +1,9 @@
-/** The record of one run in `results/*.json`, with everything that a table or a comparison needs. */
+/** The record of one fine-tuned cell, with everything that a table or a comparison needs. */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting, readAnyJson, writeWhole } from "../files.ts";
+import { digestOf } from "../digest.ts";
 import { recordOf } from "../record_schema.ts";
+import { packedSchema } from "./packed_numbers.ts";
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
@@ -22,19 +23,38 @@ export const environmentSchema = v.object({
   dirty: v.boolean(),
 });
 
-export const cellSchema = v.object({
-  schemaVersion: v.literal(1),
-  table: v.string(),
-  profile: v.string(),
+const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "a SHA-256 in hexadecimal digits is wanted"));
+
+/** How a cell is trained. */
+const trainingSchema = v.object({
+  epochs: count,
+  /** Examples per step. */
+  batchSize: count,
+  /** Longest text in tokens. */
+  maxTokens: count,
+  learningRate: finite,
+  warmupRatio: v.optional(finite),
+  warmupSteps: v.optional(count),
+});
+
+/** A cell's own file: everything that decides its bits, and what came out. */
+export const storedCellSchema = v.object({
+  schemaVersion: v.literal(2),
   task: v.string(),
   model: v.string(),
-  /** The row's name in tables, such as `LoRA r 8`; the following fields say what it stands for. */
-  label: v.string(),
+  /** Digest of the values of all the model's weights. */
+  modelDigest: sha256,
+  /** Digest of the examples trained and evaluated on. */
+  dataDigest: sha256,
   method: v.string(),
   options: recordOf(v.union([v.string(), v.number(), v.boolean()])),
   target: v.array(v.string()),
+  training: trainingSchema,
+  trainExamples: count,
+  devExamples: count,
+  /** Digest of the bits of this row's golden steps: what code and driver compute. */
+  golden: sha256,
   seed: count,
-  learningRate: finite,
   epochs: v.array(v.object({ epoch: count, trainLoss: finite, metrics })),
   /** Metrics of the epoch with the best headline metric on dev, and of the last epoch. */
   best: metrics,
@@ -44,11 +64,10 @@ export const cellSchema = v.object({
   headParameters: count,
   baseMultiplyAddsPerToken: count,
   adapterMultiplyAddsPerToken: count,
-  trainExamples: count,
-  devExamples: count,
   majorityBaseline: finite,
-  batchSize: count,
   steps: count,
+  /** Predictions on dev after the last epoch, as class indices or values; further dev sets by their names. */
+  predictions: recordOf(packedSchema),
   times: v.object({ compileSeconds: finite, trainSeconds: finite, wallSeconds: finite }),
   peakBufferBytes: count,
   /** Spectra of the trained updates ΔW, one entry per adapted layer, if the table asks for them. */
@@ -61,53 +80,62 @@ export const cellSchema = v.object({
   environment: environmentSchema,
 });
 
-/** One cell of a table: one method on one task with one seed. */
-export type Cell = v.InferOutput<typeof cellSchema>;
+/** One cell in its file: one method on one task with one seed. */
+export type StoredCell = v.InferOutput<typeof storedCellSchema>;
+
+/** A cell in a table. */
+export interface Cell extends StoredCell {
+  readonly table: string;
+  readonly profile: string;
+  /** The row's name, such as `LoRA r 8`. */
+  readonly label: string;
+}
+
 /** Where a run took place. */
 export type Environment = v.InferOutput<typeof environmentSchema>;
 
-/** What identifies a cell: two runs with the same key are the same experiment. */
-export type CellIdentity = Pick<
-  Cell,
-  | "profile"
-  | "task"
-  | "model"
-  | "label"
-  | "options"
-  | "target"
-  | "seed"
-  | "learningRate"
-  | "trainExamples"
-  | "devExamples"
->;
+/** Everything that decides a cell's bits, except its seed. */
+export type Settings = Pick<StoredCell, (typeof settingNames)[number]>;
 
-/** The key of a cell. */
-export function cellKey(cell: CellIdentity): string {
-  const { profile, task, model, label, options, target, seed, learningRate, trainExamples, devExamples } =
-    cell;
-  const settings = Object.entries(options).toSorted(([a], [b]) => a < b ? -1 : 1).map((entry) =>
-    entry.join("=")
-  );
-  return [profile, task, model, label, settings, target, seed, learningRate, trainExamples, devExamples].join(
-    " / ",
-  );
+const settingNames = [
+  "task",
+  "model",
+  "modelDigest",
+  "dataDigest",
+  "method",
+  "options",
+  "target",
+  "training",
+  "trainExamples",
+  "devExamples",
+  "golden",
+] as const;
+
+/** The settings of a cell alone, without what came out. */
+export function settingsOf(cell: Settings): Settings {
+  return Object.fromEntries(settingNames.map((name) => [name, cell[name]])) as unknown as Settings;
 }
 
-/** Advice for a damaged results file. */
-const cellsAdvice = "make it again (reproduce: run without --resume)";
-
-/** Reads a results file. Throws an Error that names the file, the record and the wrong field. */
-export async function readCells(path: string): Promise<Cell[]> {
-  return fitting(path, v.array(cellSchema), await readAnyJson(path, cellsAdvice));
+/** SHA-256 of the settings, whatever the order of their options. Cells that share it differ by their seeds alone. */
+export function settingsDigest(settings: Settings): Promise<string> {
+  return digestOf(settingNames.map((name) => sorted(settings[name])));
 }
 
-/** Writes a results file, with the cells in the given order. */
-export async function writeCells(path: string, cells: readonly Cell[]): Promise<void> {
-  await writeWhole(path, JSON.stringify(cells, null, 1) + "\n");
+/** The value with the keys of every object in alphabetical order, and without those that are undefined. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (value === null || typeof value !== "object") return value;
+  return Object.entries(value).filter(([, own]) => own !== undefined).toSorted(([a], [b]) => a < b ? -1 : 1)
+    .map(([key, own]) => [key, sorted(own)]);
+}
+
+/** Names a cell in logs and checkpoints: `supersense / USE-lite / LoRA / 0123456789ab / seed 0`. */
+export function cellName({ task, model, method }: Settings, digest: string, seed: number): string {
+  return `${task} / ${model} / ${method} / ${digest.slice(0, 12)} / seed ${seed}`;
 }
 
 /** The cells without times, memory and machine. Two runs with one seed must agree on this byte for byte. */
-export function metricsOnly(cells: readonly Cell[]): string {
+export function metricsOnly(cells: readonly StoredCell[]): string {
   return JSON.stringify(
     cells.map(({ times: _, environment: __, peakBufferBytes: ___, ...rest }) => rest),
     null,

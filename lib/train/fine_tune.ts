@@ -43,6 +43,8 @@ export interface FineTuned {
   readonly best: Scores;
   /** Metrics of the last epoch. */
   readonly last: Scores;
+  /** Predictions after the last epoch on every dev set: class indices, options or values. `dev` is the main set. */
+  readonly predictions: Readonly<Record<string, readonly number[]>>;
   /** Trainable parameters of the head. */
   readonly headParameters: number;
   /** Optimizer steps taken. */
@@ -145,8 +147,8 @@ export async function fineTune(
   }
   const head = headOf(task, split.train[0]);
   const train = encodeExamples(model, task, split.train);
-  const dev = Object.entries({ "": split.dev, ...split.furtherDev }).map(([part, examples]): DevSet => ({
-    suffix: part && ` ${part}`,
+  const dev = Object.entries(devSetsOf(split)).map(([name, examples]): DevSet => ({
+    name,
     examples: encodeExamples(model, task, examples),
   }));
   using trainer = new Trainer(gpu, model, adapter, head, train, options, frozen);
@@ -155,12 +157,20 @@ export async function fineTune(
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
   const plan = { epochs: options.epochs, keep };
-  const { epochs, trainSeconds } = await runEpochs(trainer, task, dev, plan, progress, checkpoint);
+  const { epochs, trainSeconds, predictions } = await runEpochs(
+    trainer,
+    task,
+    dev,
+    plan,
+    progress,
+    checkpoint,
+  );
   const [best, last] = [bestOf(task, epochs), epochs.at(-1)!];
   return {
     epochs,
     best: best.metrics,
     last: last.metrics,
+    predictions,
     headParameters: headSize(model, head),
     steps: trainer.steps,
     compileSeconds,
@@ -179,7 +189,8 @@ async function runEpochs(
   { epochs: planned, keep }: Pick<FineTuneOptions, "epochs" | "keep">,
   progress: Progress,
   checkpoint: CellCheckpoint | undefined,
-): Promise<Pick<FineTuned, "epochs" | "trainSeconds">> {
+): Promise<Pick<FineTuned, "epochs" | "trainSeconds" | "predictions">> {
+  let predictions: FineTuned["predictions"] | undefined;
   const epochs: EpochScores[] = [...checkpoint?.saved?.epochs ?? []];
   let trainSeconds = checkpoint?.saved?.trainSeconds ?? 0;
   for (let epoch = epochs.length; epoch < planned; epoch++) {
@@ -194,27 +205,52 @@ async function runEpochs(
     trainSeconds = secondsNow();
     progress.onEpoch?.(records);
     const trainLoss = records.reduce((sum, { loss }) => sum + loss, 0) / records.length;
-    epochs.push({ epoch, trainLoss, metrics: await scoresOn(trainer, task, dev) });
+    predictions = await predictionsOn(trainer, task, dev);
+    epochs.push({ epoch, trainLoss, metrics: scoresOf(task, dev, predictions) });
     if (keep === "best" && bestOf(task, epochs) === epochs.at(-1)) await trainer.keep();
     progress.onScores?.(epochs.at(-1)!);
     await checkpoint?.save({ epochs, trainSeconds });
   }
-  return { epochs, trainSeconds };
+  // A run that was stopped after its last epoch has the scores in its checkpoint, but no predictions.
+  predictions ??= await predictionsOn(trainer, task, dev);
+  return { epochs, trainSeconds, predictions };
 }
 
-/** A dev set, and the suffix of its metrics' names. */
+/** The dev sets by name: `dev`, and the further ones. */
+export function devSetsOf({ dev, furtherDev }: Split): Record<string, readonly Example[]> {
+  return { dev, ...furtherDev };
+}
+
+/** A dev set. The metrics of a further one end with its name. */
 interface DevSet {
-  readonly suffix: string;
+  readonly name: string;
   readonly examples: readonly Encoded[];
 }
 
-/** The task's metrics on every dev set, with the current weights. */
-async function scoresOn(trainer: Trainer, task: Task, dev: readonly DevSet[]): Promise<Scores> {
+/** The predictions on every dev set, with the current weights. */
+async function predictionsOn(
+  trainer: Trainer,
+  { objective }: Task,
+  dev: readonly DevSet[],
+): Promise<FineTuned["predictions"]> {
+  const predictions: Record<string, number[]> = {};
+  for (const { name, examples } of dev) {
+    predictions[name] = (await trainer.predict(examples)).map((row) => decide(objective, row));
+  }
+  return predictions;
+}
+
+/** The task's metrics on every dev set. */
+function scoresOf(
+  { metrics }: Task,
+  dev: readonly DevSet[],
+  predictions: FineTuned["predictions"],
+): Scores {
   const scores: Scores = {};
-  for (const { suffix, examples } of dev) {
-    const predictions = (await trainer.predict(examples)).map((row) => decide(task.objective, row));
-    const metrics = evaluateMetrics(task.metrics, predictions, examples.map(({ label }) => label)) as Scores;
-    for (const [name, score] of Object.entries(metrics)) scores[name + suffix] = score;
+  for (const { name, examples } of dev) {
+    const own = evaluateMetrics(metrics, predictions[name], examples.map(({ label }) => label)) as Scores;
+    const suffix = name === "dev" ? "" : ` ${name}`;
+    for (const [metric, score] of Object.entries(own)) scores[metric + suffix] = score;
   }
   return scores;
 }

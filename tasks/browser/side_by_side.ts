@@ -18,7 +18,7 @@ import learningRates from "../learning_rates.json" with { type: "json" };
 /** The systems to train, by their labels in the tables. They use the tables' learning rates. */
 export const contestants = (["LoRA r 8", "BoRA r 8 b 16"] as const).map((label) => ({
   system: firstSystems.find((system) => system.label === label)!,
-  learningRate: learningRates.rates[label],
+  learningRate: learningRates.models["USE-lite"].rates[label],
 }));
 
 /** The adapted layers, as in the tables. */

@@ -1,8 +1,7 @@
 /** Finds the records in folders of results. */
 
-import { isFolder } from "../../lib/files.ts";
+import { isFolder, jsonFiles } from "../../lib/files.ts";
 import type { Page } from "../../lib/report/page.ts";
-import { jsonFiles } from "../../lib/report/results.ts";
 import { pages } from "./registry.ts";
 
 /** A record of a page. */

@@ -1,7 +1,7 @@
 /** Plans what `deno task reproduce` does with one table. */
 
 import { existsSync } from "node:fs";
-import type { Cell } from "../../lib/report/schema.ts";
+import type { CellTable } from "../../lib/report/cell_table.ts";
 import { jobsOf, profileOf, shardOf, tasksOf } from "../cells.ts";
 import type { AskedTable } from "../estimate.ts";
 import { isStudy } from "../report_table.ts";
@@ -11,7 +11,7 @@ import type { Study, Table } from "../tables/table.ts";
 import { tune } from "../tune.ts";
 import { asUsage, UsageError } from "../usage.ts";
 import type { Arguments } from "./arguments.ts";
-import { finishedCells, runCells } from "./cells_run.ts";
+import { earlierTable, runCells } from "./cells_run.ts";
 
 /** A table as the command line asks for it. */
 export interface Plan {
@@ -37,7 +37,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   const tasks = asUsage(() => tasksOf(table, profile, data));
   const shard = shardOf(values);
   const jobs = jobsOf(table, profile, tasks, shard);
-  let done: Cell[] = [];
+  let earlier: CellTable | undefined;
   return {
     list() {
       for (const { task, row, seed } of jobs) {
@@ -47,7 +47,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
     asked: () => ({ table, profile, jobs }),
     async prepare() {
       const path = `${values.out}/${table.name}.json`;
-      if (values.resume) done = await finishedCells(path);
+      if (values.resume) earlier = await earlierTable(path);
       else if (shard[1] > 1 && !values.tune && existsSync(path)) {
         throw new UsageError(
           `${path} may hold another part's cells, and --shard would replace them: add --resume to keep them, or use another --out`,
@@ -55,9 +55,11 @@ function planOfTable(asked: Table, values: Arguments): Plan {
       }
     },
     run(run) {
-      if (values.tune) return tune(run, table, profile, tasks);
       const { out, resume, "checkpoint-every": every } = values;
-      return runCells(run, table, profile, jobs, done, { out, resume, every: Number(every) });
+      const files = { out, resume, every: Number(every) };
+      return values.tune
+        ? tune(run, table, profile, tasks, files)
+        : runCells(run, table, profile, jobs, earlier, files);
     },
   };
 }

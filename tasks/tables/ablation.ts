@@ -5,7 +5,7 @@
 
 import { barChart } from "../../lib/report/chart.ts";
 import { agreement, verdict } from "../../lib/report/comparison.ts";
-import { analysisProfiles } from "./profiles.ts";
+import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Table } from "./table.ts";
 
 const blocks = { r: 8, alpha: 16, blocks: 16 };
@@ -22,7 +22,14 @@ export const ablationTable: Table = {
     { label: "σ's fan n", tunedAs: "BoRA r 8 b 16", method: "BoRA", options: { ...blocks, sigmaFan: "n" } },
   ],
   reference: "BoRA r 8 b 16",
-  profiles: analysisProfiles,
+  profiles: {
+    ...analysisProfiles,
+    default: {
+      ...analysisProfiles.default,
+      moreSeeds: { "LoRA r 8": 10, "BoRA r 8 b 16": 10, "without Exp": 5, "without Norm": 5 },
+    },
+  },
+  spectra: spectraRows,
   finding: {
     paper:
       "Both parts are needed: on math, BoRA / without Exp / without Norm score 73.10 / 71.77 / 72.15 (Gemma-7B), " +

@@ -4,7 +4,7 @@ import { parameterChart } from "../../lib/report/chart.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { agreement, compareTo, verdict } from "../../lib/report/comparison.ts";
 import { meanScore } from "../../lib/report/scores.ts";
-import { analysisProfiles } from "./profiles.ts";
+import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
 /** s = α/r = 2 for all methods with an α; VeRA and RandLoRA keep PEFT's defaults. */
@@ -12,6 +12,7 @@ const atRank: readonly Row[] = [
   { label: "Head only", method: "Head only", options: {} },
   { label: "Full fine-tuning", method: "Full fine-tuning", options: {} },
   { label: "LoRA r 8", method: "LoRA", options: { r: 8, alpha: 16 } },
+  { label: "LoRA r 32", method: "LoRA", options: { r: 32, alpha: 64 } },
   // At initialisation BoRA's V is about 2.6 times as large as LoRA's A x. This row tests whether that alone
   // explains BoRA.
   { label: "LoRA r 8, α × 2.6", method: "LoRA", options: { r: 8, alpha: 41.6 } },
@@ -22,7 +23,7 @@ const atRank: readonly Row[] = [
   { label: "MoELoRA r 8 E 4", method: "MoELoRA", options: { r: 8, alpha: 16, experts: 4 } },
   { label: "HiRA r 8", method: "HiRA", options: { r: 8 } },
   { label: "KronA", method: "KronA", options: { r: 8, alpha: 16 } },
-  { label: "ReLoRA r 8", method: "ReLoRA", options: { r: 8, alpha: 16, every: 7, restartWarmup: 2 } },
+  { label: "ReLoRA r 8", method: "ReLoRA", options: { r: 8, alpha: 16, every: 125, restartWarmup: 10 } },
   { label: "GraLoRA r 8 b 2", method: "GraLoRA", options: { r: 8, alpha: 16, blocks: 2 } },
   { label: "VeRA r 256", method: "VeRA", options: { r: 256 } },
   { label: "RandLoRA r 32", method: "RandLoRA", options: { r: 32, alpha: 640 } },
@@ -81,7 +82,21 @@ export const methodsTable: Table = {
   title: "Every method: at equal rank, and at equal trainable parameters",
   rows: [...atRank, ...atParameters],
   reference: "LoRA r 8",
-  profiles: analysisProfiles,
+  profiles: {
+    ...analysisProfiles,
+    default: {
+      ...analysisProfiles.default,
+      moreSeeds: {
+        "Head only": 5,
+        "LoRA r 8": 10,
+        "LoRA r 11": 5,
+        "LoRA r 32": 10,
+        "MELoRA r 8 b 16": 5,
+        "BoRA r 8 b 16": 10,
+      },
+    },
+  },
+  spectra: spectraRows,
   finding: {
     paper:
       "BoRA (r 8, b 16) beats LoRA of the same rank everywhere, and LoRA r 32 nearly everywhere (GLUE average, " +

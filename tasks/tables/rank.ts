@@ -4,7 +4,7 @@ import { rankBound } from "../../lib/analysis/spectrum.ts";
 import { curveChart } from "../../lib/report/chart.ts";
 import { table as markdownTable } from "../../lib/report/markdown.ts";
 import type { Cell } from "../../lib/report/schema.ts";
-import { analysisProfiles } from "./profiles.ts";
+import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Table } from "./table.ts";
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -83,7 +83,7 @@ export const rankTable: Table = {
   ],
   reference: "LoRA r 8",
   profiles: analysisProfiles,
-  spectra: true,
+  spectra: spectraRows,
   finding: {
     paper: "BoRA's updates have more singular values above 0.005 and a larger sum of squares than LoRA's.",
     here: (cells) => {

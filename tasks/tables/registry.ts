@@ -6,6 +6,7 @@ import { commonsenseTable } from "./commonsense.ts";
 import { firstTable } from "./first.ts";
 import { glueTable } from "./glue.ts";
 import { granularityTable } from "./granularity.ts";
+import { headlineTable } from "./headline.ts";
 import { methodsTable } from "./methods.ts";
 import { rankTable } from "./rank.ts";
 import { scalingTable } from "./scaling.ts";
@@ -13,6 +14,7 @@ import type { Study, Table } from "./table.ts";
 
 export const tables: readonly (Table | Study)[] = [
   firstTable,
+  headlineTable,
   methodsTable,
   ablationTable,
   scalingTable,

@@ -7,12 +7,14 @@ import { curveChart } from "../../lib/report/chart.ts";
 import { agreement, verdict } from "../../lib/report/comparison.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { meanScore } from "../../lib/report/scores.ts";
-import { analysisProfiles } from "./profiles.ts";
+import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
-const ranks = [1, 2, 4, 8, 16];
+const ranks = [2, 4, 8, 16, 32];
 /** "auto" would be 16 again: the largest common divisor ≤ ⌊√n⌋ of 256 and 512. */
-const blockCounts = [1, 2, 4, 8, 16];
+const blockCounts = [1, 2, 4, 8, 16, 32, 64];
+/** The rank whose rows have every number of blocks; the other ranks have LoRA and BoRA at this one. */
+const [rankOfBlocks, blocksOfRanks] = [8, 16];
 
 const loraRows: readonly Row[] = ranks.map((r) => ({
   label: `LoRA r ${r}`,
@@ -21,7 +23,7 @@ const loraRows: readonly Row[] = ranks.map((r) => ({
   options: { r, alpha: 2 * r },
 }));
 const boraRows: readonly Row[] = ranks.flatMap((r) =>
-  blockCounts.map((blocks) => ({
+  blockCounts.filter((blocks) => r === rankOfBlocks || blocks === blocksOfRanks).map((blocks) => ({
     label: `BoRA r ${r} b ${blocks}`,
     tunedAs: "BoRA r 8 b 16",
     method: "BoRA",
@@ -52,6 +54,7 @@ export const scalingTable: Table = {
   rows: [...loraRows, ...boraRows],
   reference: "LoRA r 8",
   profiles: analysisProfiles,
+  spectra: spectraRows,
   finding: {
     paper:
       "BoRA beats LoRA already at b = 2, gains as b grows, and declines at high r once b passes √(m + n).",

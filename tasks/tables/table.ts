@@ -29,6 +29,8 @@ export interface Profile {
    */
   readonly training: number | Protocol;
   readonly seeds: number;
+  /** Rows, by label, that are run with more seeds than the others. */
+  readonly moreSeeds?: Readonly<Record<string, number>>;
   /** Labels of the rows to run. Default: all. */
   readonly rows?: readonly string[];
 }
@@ -59,8 +61,8 @@ export interface Table {
   /** Sections between the scores and the costs. */
   sections?(cells: readonly Cell[]): readonly string[];
   charts(cells: readonly Cell[]): readonly Chart[];
-  /** Whether to compute the singular values of every ΔW after training. */
-  readonly spectra?: boolean;
+  /** Labels of the rows whose every ΔW's singular values are computed after training. */
+  readonly spectra?: readonly string[];
 }
 
 /** A table that is not made of fine-tuned cells, and runs itself. */

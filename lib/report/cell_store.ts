@@ -1,0 +1,117 @@
+/**
+ * The store of finished cells: a folder `cells` beside the tables, with a file a cell, so that a cell that
+ * several tables show is trained once, and a file a data set with the labels that predictions are compared
+ * with. Files are named by digests of what decides their content:
+ *
+ *     cells/<model>/<task>/<method>-<settings' digest>-s<seed>.json
+ *     cells/labels/<task>-<data's digest>.json
+ */
+
+import * as v from "npm:valibot@1.5.0";
+import { fitting, isFolder, jsonFiles, makeParents, readAnyJson, writeTogether } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
+import { packedSchema, packNumbers, unpackNumbers } from "./packed_numbers.ts";
+import { settingsDigest, type StoredCell, storedCellSchema } from "./schema.ts";
+
+/** Labels of the dev sets, by the sets' names; `dev` is the main one. */
+export type DevLabels = Readonly<Record<string, readonly number[]>>;
+
+const labelsSchema = v.object({
+  schemaVersion: v.literal(1),
+  task: v.string(),
+  dataDigest: v.string(),
+  labels: recordOf(packedSchema),
+});
+
+const advice = "remove it, and run its table again with --resume";
+
+/** The finished cells of a folder of tables. */
+export class CellStore {
+  /** Paths by the end of their names. */
+  readonly #paths: Map<string, string>;
+
+  private constructor(
+    /** Its folder, which may not exist yet. */
+    readonly folder: string,
+    paths: readonly string[],
+  ) {
+    this.#paths = new Map(paths.map((path) => [endOf(path), path]));
+  }
+
+  /** Opens the store beside the tables in `folder`; it may not exist yet. */
+  static async open(folder: string): Promise<CellStore> {
+    const cells = `${folder}/cells`;
+    return new CellStore(cells, await isFolder(cells) ? await jsonFiles(cells) : []);
+  }
+
+  /**
+   * The cells with these settings, by seed.
+   * @throws Error that names the file when one is damaged, or holds other settings than its name says.
+   */
+  async cellsOf(settings: string): Promise<StoredCell[]> {
+    const start = `${settings.slice(0, 12)}-s`;
+    const ends = [...this.#paths.keys()].filter((end) => end.startsWith(start));
+    const cells = await Promise.all(ends.map((end) => this.#read(this.#paths.get(end)!, settings)));
+    return cells.toSorted((a, b) => a.seed - b.seed);
+  }
+
+  async #read(path: string, settings: string): Promise<StoredCell> {
+    const cell = fitting(path, storedCellSchema, await readAnyJson(path, advice));
+    if (await settingsDigest(cell) === settings && path.endsWith(`-s${cell.seed}.json`)) return cell;
+    throw new Error(`${path} holds other settings than its name says: ${advice}`);
+  }
+
+  /** Every cell with its settings' digest. Throws as `cellsOf` does. */
+  async all(): Promise<{ readonly settings: string; readonly cell: StoredCell; readonly path: string }[]> {
+    const paths = [...this.#paths].filter(([end]) => /^[0-9a-f]{12}-s\d+$/.test(end)).map(([, path]) => path);
+    return await Promise.all(paths.map(async (path) => {
+      const cell = fitting(path, storedCellSchema, await readAnyJson(path, advice));
+      const settings = await settingsDigest(cell);
+      if (!endOf(path).startsWith(settings.slice(0, 12))) {
+        throw new Error(`${path} holds other settings than its name says: ${advice}`);
+      }
+      return { settings, cell, path };
+    }));
+  }
+
+  /** Writes a cell, in place of an earlier one of the same settings and seed, and the labels of its data. */
+  async write(cell: StoredCell, labels: DevLabels): Promise<void> {
+    const end = `${(await settingsDigest(cell)).slice(0, 12)}-s${cell.seed}`;
+    const { folder } = this;
+    const path = `${folder}/${slug(cell.model)}/${slug(cell.task)}/${slug(cell.method)}-${end}.json`;
+    const ofData = `${folder}/labels/${slug(cell.task)}-${cell.dataDigest.slice(0, 12)}.json`;
+    const packed = Object.fromEntries(
+      Object.entries(labels).map(([part, values]) => [part, packNumbers(values)]),
+    );
+    const { task, dataDigest } = cell;
+    for (const file of [path, ofData]) await makeParents(file);
+    await writeTogether({
+      [ofData]: jsonOf({ schemaVersion: 1, task, dataDigest, labels: packed }),
+      [path]: jsonOf(cell),
+    });
+    this.#paths.set(end, path);
+    this.#paths.set(endOf(ofData), ofData);
+  }
+
+  /** The labels of a cell's dev sets. Throws an Error when their file is missing or damaged. */
+  async labelsOf({ task, dataDigest }: Pick<StoredCell, "task" | "dataDigest">): Promise<DevLabels> {
+    const path = `${this.folder}/labels/${slug(task)}-${dataDigest.slice(0, 12)}.json`;
+    const found = fitting(path, labelsSchema, await readAnyJson(path, advice));
+    if (found.dataDigest !== dataDigest) throw new Error(`${path} is of other data than its name says`);
+    return Object.fromEntries(
+      Object.entries(found.labels).map(([part, packed]) => [part, unpackNumbers(packed)]),
+    );
+  }
+}
+
+const jsonOf = (record: unknown) => `${JSON.stringify(record, null, 1)}\n`;
+
+/** The part of a file's name that its digest decides: `0123456789ab-s0`. */
+function endOf(path: string): string {
+  return path.match(/([0-9a-f]{12}(?:-s\d+)?)\.json$/)?.[1] ?? path;
+}
+
+/** A name as a part of a path. */
+function slug(name: string): string {
+  return name.toLowerCase().replaceAll(/[^\p{L}\p{N}.]+/gu, "-").replaceAll(/^[-.]+|[-.]+$/g, "") || "-";
+}

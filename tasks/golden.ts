@@ -1,0 +1,36 @@
+/**
+ * The golden steps of a cell's row: two training steps and a few predictions, whose bits stand for those of
+ * the whole cell. While they stay the same, a finished cell is what the code would compute again.
+ */
+
+import { digestOf } from "../lib/digest.ts";
+import type { Split } from "../lib/data/task.ts";
+import { fineTune } from "../lib/train/fine_tune.ts";
+import { digestOfValues } from "../lib/models/values_digest.ts";
+import type { Training } from "./protocols/protocol.ts";
+import { adapterOf, type Job, type Run } from "./run_cell.ts";
+
+const [steps, devExamples] = [2, 8];
+
+/** SHA-256 of every trained value after the golden steps, of the steps' mean loss and of the predictions. */
+export async function goldenOf(
+  { gpu, model, frozen, recompute }: Run,
+  { task, row, training }: Omit<Job, "seed">,
+  { train, dev }: Split,
+): Promise<string> {
+  const { maxTokens, ...options }: Training = training;
+  const { epochs, predictions, trained } = await fineTune(
+    gpu,
+    model,
+    frozen,
+    adapterOf(model, row),
+    { ...task, maxTokens },
+    { train: train.slice(0, steps * options.batchSize), dev: dev.slice(0, devExamples) },
+    { ...options, epochs: 1, seed: 0, recompute },
+  );
+  const values = [...trained].toSorted(([a], [b]) => a < b ? -1 : 1).map(([name, { data }]) => [
+    name,
+    digestOfValues(data),
+  ]);
+  return await digestOf([epochs[0].trainLoss, predictions, values]);
+}

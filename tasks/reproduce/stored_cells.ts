@@ -1,0 +1,157 @@
+/** Runs the cells that the store lacks one after the other, so that a stopped run can be resumed. */
+
+import { existsSync } from "node:fs";
+import type { Split } from "../../lib/data/task.ts";
+import { writeWhole } from "../../lib/files.ts";
+import { CellStore } from "../../lib/report/cell_store.ts";
+import { cellName, settingsDigest, type StoredCell } from "../../lib/report/schema.ts";
+import { DivergedError, type StepRecord } from "../../lib/train/adamw.ts";
+import { checkpointedCell } from "../../lib/train/cell_checkpoint.ts";
+import { devLabelsOf, type Job, type ReadyJob, type Run, runCell, settingsFor } from "../run_cell.ts";
+import { appendLog } from "../step_log.ts";
+import { Ticker } from "../ticker.ts";
+
+/** Where and how cells are written. */
+export interface RunFiles {
+  /** The output folder. */
+  readonly out: string;
+  /** Whether to keep the store's cells, and to continue from an earlier run's checkpoint and log. */
+  readonly resume: boolean;
+  /** Steps between checkpoints. */
+  readonly every: number;
+}
+
+/** What is done when a cell has ended. */
+export interface AfterCell {
+  /** Called with every cell, new or from the store, in the order of the jobs. */
+  finished?(job: StoredJob, cell: StoredCell): Promise<void>;
+  /** Called when a cell diverges, which is then left out; without it the run ends with the error. */
+  diverged?(job: StoredJob, error: DivergedError): void;
+}
+
+/** All cells of a row on one task, apart from the seed. */
+export interface StoredRow extends Omit<ReadyJob, "seed"> {
+  /** Digest of the settings. */
+  readonly digest: string;
+}
+
+/** A cell to run or to find in the store. */
+export interface StoredJob extends StoredRow {
+  readonly seed: number;
+  /** Its name on the terminal. */
+  readonly name: string;
+}
+
+/** The row with its settings, which takes its golden steps. */
+export async function storedRow(
+  run: Run,
+  job: Omit<Job, "seed">,
+  split: Split,
+  spectra: boolean,
+): Promise<StoredRow> {
+  const settings = await settingsFor(run, job, split);
+  return { ...job, split, spectra, settings, digest: await settingsDigest(settings) };
+}
+
+/**
+ * Trains the cells that the store in `out` lacks, or, without `resume`, all. Every finished cell is stored at
+ * once; `<out>/<name>.checkpoint` and `<out>/<name>.log.jsonl` hold the running one and every step.
+ */
+export async function runStored(
+  run: Run,
+  jobs: readonly StoredJob[],
+  name: string,
+  { out, resume, every }: RunFiles,
+  { finished, diverged }: AfterCell = {},
+): Promise<void> {
+  const store = await CellStore.open(out);
+  const known = resume ? await knownCells(store, jobs) : new Map<StoredJob, StoredCell>();
+  const [log, checkpoint] = [`${out}/${name}.log.jsonl`, `${out}/${name}.checkpoint`];
+  await removeSpent(checkpoint, resume, [...known.keys()].map(cellOfJob));
+  if (!resume) await writeWhole(log, "");
+  using _ = exitOnSignal(checkpoint);
+  const ticker = new Ticker(jobs.length);
+  for (const [i, job] of jobs.entries()) {
+    const progress = {
+      onStep: (step: number, steps: number) => ticker.step(i + step / steps, job.name),
+      onEpoch: (records: readonly StepRecord[]) => appendLog(log, cellOfJob(job), records),
+    };
+    let cell = known.get(job);
+    if (!cell) {
+      try {
+        cell = await runCell(run, job, progress, { path: checkpoint, every, cell: cellOfJob(job) });
+      } catch (error) {
+        if (!(error instanceof DivergedError)) throw error;
+        if (!diverged) throw withWhatIsKept(error, job, i, checkpoint);
+        diverged(job, error);
+        continue;
+      }
+      await store.write(cell, devLabelsOf(job.split));
+    }
+    await finished?.(job, cell);
+    // Removed only after the cell is written. If the run stops in between, `removeSpent` removes it.
+    if (!known.has(job)) await Deno.remove(checkpoint);
+    ticker.step(i + 1, job.name);
+    ticker.cell(job.name, resultText(cell));
+  }
+  ticker.stop();
+}
+
+function cellOfJob({ settings, digest, seed }: StoredJob): string {
+  return cellName(settings, digest, seed);
+}
+
+/** The finished cells that hold all that their jobs want. */
+async function knownCells(
+  store: CellStore,
+  jobs: readonly StoredJob[],
+): Promise<Map<StoredJob, StoredCell>> {
+  const known = new Map<StoredJob, StoredCell>();
+  for (const job of jobs) {
+    const cell = (await store.cellsOf(job.digest)).find(({ seed }) => seed === job.seed);
+    if (cell && (cell.spectra || !job.spectra)) known.set(job, cell);
+  }
+  return known;
+}
+
+/**
+ * Removes a checkpoint that no cell will resume from: any checkpoint without `--resume`, otherwise that of a
+ * finished cell, which remains if a run was stopped between writing the cell and removing it.
+ */
+async function removeSpent(checkpoint: string, resume: boolean, done: readonly string[]): Promise<void> {
+  if (!existsSync(checkpoint)) return;
+  if (!resume || done.includes(await checkpointedCell(checkpoint))) await Deno.remove(checkpoint);
+}
+
+/** On a signal, ends the process and prints how to resume, until disposed of. */
+function exitOnSignal(checkpoint: string): Disposable {
+  const signals = { SIGINT: 130, SIGTERM: 143 } as const;
+  const listeners = new DisposableStack();
+  for (const [name, code] of Object.entries(signals)) {
+    const signal = name as keyof typeof signals;
+    const exit = () => {
+      const from = existsSync(checkpoint) ? "the last checkpoint" : "the last finished cell";
+      console.error(`\nStopped. The same command with --resume goes on from ${from}.`);
+      Deno.exit(code);
+    };
+    Deno.addSignalListener(signal, exit);
+    listeners.defer(() => Deno.removeSignalListener(signal, exit));
+  }
+  return listeners;
+}
+
+/** The error of a cell that diverged, with what the run keeps. */
+function withWhatIsKept(
+  error: DivergedError,
+  { name }: StoredJob,
+  finished: number,
+  checkpoint: string,
+): DivergedError {
+  const kept = `This was ${name}; the ${finished} finished cells are kept` +
+    (existsSync(checkpoint) ? `, and in ${checkpoint} what came before the step.` : ".");
+  return new DivergedError(`${error.message} ${kept}`, { cause: error });
+}
+
+function resultText({ headline, last, times }: StoredCell): string {
+  return `${headline} ${(100 * last[headline]).toFixed(1)}, ${times.wallSeconds.toFixed(0)} s`;
+}

@@ -1,0 +1,42 @@
+/** The paper's headline: BoRA against LoRA of the same and of four times its rank, and against MELoRA. */
+
+import { firstSystems } from "../../lib/adapters/systems.ts";
+import { parameterChart } from "../../lib/report/chart.ts";
+import { agreement, verdict } from "../../lib/report/comparison.ts";
+import { analysisProfiles } from "./profiles.ts";
+import type { Row, Table } from "./table.ts";
+
+/** The rows of the paper's main tables. */
+export const paperRows: readonly Row[] = firstSystems.filter(({ label }) => label !== "Full fine-tuning");
+
+const [bora, others] = ["BoRA r 8 b 16", ["LoRA r 8", "LoRA r 32", "MELoRA r 8 b 16"]];
+
+export const headlineTable: Table = {
+  name: "headline",
+  title: "The paper's headline: BoRA, LoRA and MELoRA",
+  rows: paperRows,
+  reference: "LoRA r 8",
+  profiles: {
+    ...analysisProfiles,
+    default: {
+      ...analysisProfiles.default,
+      seeds: 5,
+      moreSeeds: { "LoRA r 8": 10, "LoRA r 32": 10, [bora]: 10 },
+    },
+  },
+  finding: {
+    paper:
+      "BoRA (r 8, b 16) beats LoRA of the same rank everywhere, LoRA r 32 nearly everywhere, and MELoRA.",
+    here: (cells) =>
+      `${agreement(others.map((other) => [bora, other]), cells)}. ${
+        others.map((other) => verdict(bora, other, cells)).join("; ")
+      }.`,
+  },
+  charts: (cells) => [
+    {
+      name: "",
+      caption: "score against trainable parameters",
+      svg: () => parameterChart("The paper's five rows", cells),
+    },
+  ],
+};

@@ -1,60 +1,15 @@
 /**
  * `deno task reproduce [table…]`: fine-tunes the embedded encoder with every system of a table on the
- * embedded suite, and writes results/<table>.{json,md,svg} and a log of every step beside them. `--help`
- * lists the options.
+ * embedded suite, and writes results/<table>.{json,md,svg} and a log of every step beside them, and every
+ * finished cell under results/cells. `--help` lists the options.
  */
 
-import { digestOf } from "../lib/digest.ts";
-import { makeFolder } from "../lib/files.ts";
-import { openGpu } from "../lib/gpu/device.ts";
-import { fingerprintsOf } from "../lib/models/fingerprint.ts";
-import { loadEncoder } from "../lib/models/load_encoder.ts";
-import { loadUseLite } from "../lib/models/use_lite.ts";
-import { describeEnvironment } from "../lib/report/environment.ts";
-import { FrozenWeights } from "../lib/train/weights.ts";
-import { printEstimates } from "./estimate.ts";
-import { lockFor } from "./lock.ts";
-import { plainPath } from "./output.ts";
-import { type Arguments, help, readArguments } from "./reproduce/arguments.ts";
-import { planOf } from "./reproduce/plan.ts";
-import type { Run } from "./run_cell.ts";
+import { help, readArguments } from "./reproduce/arguments.ts";
+import { reproduce } from "./reproduce/command.ts";
 import { asUsage, runCommand } from "./usage.ts";
 
-async function openRun(
-  { profile: profileName, model: source, autotune, recompute }: Arguments,
-): Promise<Run> {
-  const gpu = await openGpu({ autotune });
-  const environment = await describeEnvironment(gpu);
-  console.log(
-    `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,
-  );
-  const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
-  const modelDigest = await digestOf([...fingerprintsOf(model)]);
-  return {
-    gpu,
-    model,
-    modelDigest,
-    frozen: FrozenWeights.forTraining(gpu, model),
-    environment,
-    profileName,
-    recompute,
-  };
-}
-
-async function main(): Promise<void> {
-  const given = asUsage(readArguments);
+await runCommand(async () => {
+  const given = asUsage(() => readArguments(Deno.args));
   if (given.help) return console.log(help);
-  const values = { ...given, out: await plainPath(given.out) };
-  const plans = values.tables.map((table) => planOf(table, values));
-  if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
-  if (values.list) return plans.forEach((plan) => plan.list());
-  await makeFolder(values.out);
-  // Locked before reading files that another run may be about to change.
-  using locks = new DisposableStack();
-  for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));
-  for (const plan of plans) await plan.prepare();
-  const run = await openRun(values);
-  for (const plan of plans) await plan.run(run);
-}
-
-await runCommand(main);
+  await reproduce(given);
+});

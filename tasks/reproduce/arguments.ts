@@ -14,8 +14,8 @@ export const help = `deno task reproduce [table…] [options]
 Tables (default: ${tables[0].name}):
 ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 
-  --profile NAME   how much to run: smoke (seconds), default (first-table: ≤ 10 minutes on 2 cores), full (hours);
-                   glue and commonsense also have paper: the published protocol on all data
+  --profile NAME   how much to run: smoke (seconds) or default (first-table: ≤ 10 minutes on 2 cores; the others: hours);
+                   glue and commonsense also have full, and paper: the published protocol on all data
   --model SOURCE   use this encoder instead of the embedded one: a folder, or an id of the Hugging Face hub
   --data DIR       folder with the data sets for glue and commonsense
   --task NAME      run only this task (repeatable): ${tasks.map(({ name }) => name).join(", ")}
@@ -27,7 +27,7 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --shard I/N      run only the I-th of N parts of the cells: on N machines, each with its own --out, merged by deno task
                    report; or one after the other into the same --out, with --resume
   --out DIR        where to write (default: results for the default profile, results/NAME for profile NAME)
-  --resume         keep the finished cells in DIR, resume the one that was stopped, and run the rest
+  --resume         keep the finished cells in DIR/cells, resume the one that was stopped, and run the rest
   --checkpoint-every N  steps between checkpoints of the running cell, the most that a stop can lose (default: 50)
   --autotune       time the kernels of the matrix products for at most 10 seconds and use the fastest; the choice is stored in
                    the user's cache folder and does not change any bit of the results
@@ -66,15 +66,15 @@ const options = {
   help: { type: "boolean", default: false },
 } as const;
 
-const parse = () => parseArgs({ args: Deno.args, allowPositionals: true, options });
+const parse = (args: string[]) => parseArgs({ args, allowPositionals: true, options });
 type Values = ReturnType<typeof parse>["values"];
 
 /** The parsed command line: the options by name, and the tables, each once. */
 export type Arguments = Values & { readonly out: string; readonly tables: readonly (Table | Study)[] };
 
 /** Parses the command line. Throws an Error that names the mistake and what is allowed. */
-export function readArguments(): Arguments {
-  const { values, positionals } = parse();
+export function readArguments(args: readonly string[]): Arguments {
+  const { values, positionals } = parse([...args]);
   const names = positionals.length > 0 ? new Set(positionals) : [tables[0].name];
   const chosen = [...names].map(tableByName);
   checkNumbers(values);

@@ -18,8 +18,9 @@ export const commonsenseTable = userDataTable({
     smoke: { tasks: ["openbookqa"], train: 32, dev: 32, training: 1, seeds: 1 },
     default: {
       tasks: ["boolq", "ARC-Easy", "ARC-Challenge", "openbookqa"],
-      train: 96,
-      dev: 96,
+      rows: ["Head only", "LoRA r 8", "LoRA r 32", "BoRA r 8 b 16"],
+      train: 1000,
+      dev: 1000,
       training: 2,
       seeds: 3,
     },

@@ -3,7 +3,7 @@
 import { glueProtocol } from "../protocols/glue.ts";
 import { userDataTable } from "./user_data.ts";
 
-const small = ["CoLA", "SST-2", "MRPC", "STS-B", "RTE"];
+const small = ["SST-2", "STS-B", "MRPC", "CoLA", "RTE"];
 
 export const glueTable = userDataTable({
   name: "glue",
@@ -17,7 +17,14 @@ export const glueTable = userDataTable({
   target: glueProtocol.target,
   profiles: {
     smoke: { tasks: ["RTE"], train: 64, dev: 64, training: 1, seeds: 1 },
-    default: { tasks: small, train: 160, dev: 160, training: 2, seeds: 3 },
+    default: {
+      tasks: small,
+      rows: ["Head only", "LoRA r 8", "LoRA r 32", "BoRA r 8 b 16"],
+      train: 8000,
+      dev: 2000,
+      training: 2,
+      seeds: 3,
+    },
     full: { tasks: glueProtocol.averaged, train: 8000, dev: 2000, training: 3, seeds: 5 },
     paper: {
       tasks: glueProtocol.averaged,

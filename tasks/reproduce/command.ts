@@ -1,0 +1,48 @@
+/** What `deno task reproduce` does with a command line. */
+
+import { digestOf } from "../../lib/digest.ts";
+import { makeFolder } from "../../lib/files.ts";
+import { openGpu } from "../../lib/gpu/device.ts";
+import { fingerprintsOf } from "../../lib/models/fingerprint.ts";
+import { loadEncoder } from "../../lib/models/load_encoder.ts";
+import { loadUseLite } from "../../lib/models/use_lite.ts";
+import { describeEnvironment } from "../../lib/report/environment.ts";
+import { FrozenWeights } from "../../lib/train/weights.ts";
+import { printEstimates } from "../estimate.ts";
+import { lockFor } from "../lock.ts";
+import { plainPath } from "../output.ts";
+import type { Run } from "../run_cell.ts";
+import type { Arguments } from "./arguments.ts";
+import { planOf } from "./plan.ts";
+
+/** Opens the device and the model. Disposing of `resources` frees both. */
+async function openRun(
+  { profile: profileName, model: source, autotune, recompute }: Arguments,
+  resources: DisposableStack,
+): Promise<Run> {
+  const gpu = resources.use(await openGpu({ autotune }));
+  const environment = await describeEnvironment(gpu);
+  console.log(
+    `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,
+  );
+  const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
+  const modelDigest = await digestOf([...fingerprintsOf(model)]);
+  const frozen = resources.use(FrozenWeights.forTraining(gpu, model));
+  return { gpu, model, modelDigest, frozen, environment, profileName, recompute };
+}
+
+/** Lists, estimates, tunes or runs the tables' cells, as the command line says. */
+export async function reproduce(given: Arguments): Promise<void> {
+  const values = { ...given, out: await plainPath(given.out) };
+  const plans = values.tables.map((table) => planOf(table, values));
+  if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
+  if (values.list) return plans.forEach((plan) => plan.list());
+  await makeFolder(values.out);
+  // Locked before reading files that another run may be about to change.
+  using locks = new DisposableStack();
+  for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));
+  for (const plan of plans) await plan.prepare();
+  using resources = new DisposableStack();
+  const run = await openRun(values, resources);
+  for (const plan of plans) await plan.run(run);
+}

@@ -1,0 +1,70 @@
+/**
+ * `deno task cells`: works off the list of committed tables, cell by cell, at the lowest priority. It may be
+ * stopped at any time and goes on where it was.
+ */
+
+import { constants, setPriority } from "node:os";
+import { parseArgs } from "node:util";
+import { isFile } from "../lib/files.ts";
+import { readCellTable } from "../lib/report/cell_table.ts";
+import { type Arguments, readArguments } from "./reproduce/arguments.ts";
+import { reproduce } from "./reproduce/command.ts";
+import { planOf } from "./reproduce/plan.ts";
+import { asUsage, runCommand } from "./usage.ts";
+
+const help = `deno task cells [options]
+
+Trains what the committed tables lack, one cell after the other, at the lowest priority, and renders their pages. Stop it at any
+time: every finished cell is kept, and the next start goes on with the one that was running.
+
+  --data DIR   folder with GLUE's and LLM-Adapters' folders, glue and llm-adapters; tables that need it are left out without it
+  --list       print how many cells of each table are there, and stop
+  --help       this text
+`;
+
+/** Every committed table, in the order of its worth, as command lines of `deno task reproduce`. */
+function lines(data: string | undefined): readonly (readonly string[])[] {
+  const miniLm = ["--model", "minilm", "--out", "results/minilm"];
+  return [
+    ["headline"],
+    ["ablation"],
+    ["methods"],
+    ["headline", ...miniLm, "--seeds", "5"],
+    ["scaling"],
+    ...data === undefined ? [] : [
+      ["glue", ...miniLm, "--data", `${data}/glue`],
+      ["commonsense", ...miniLm, "--data", `${data}/llm-adapters`],
+    ],
+    ["granularity"],
+    ["rank"],
+  ];
+}
+
+/** Cells of the table that its record names, and those that there will be. */
+async function progressOf({ tables: [table], ...values }: Arguments): Promise<string> {
+  const path = `${values.out}/${table.name}.json`;
+  const rows = await isFile(path) ? (await readCellTable(path)).rows : [];
+  const done = rows.reduce((sum, { seeds }) => sum + seeds.length, 0);
+  const { jobs } = planOf(table, { ...values, tables: [table] }).asked();
+  return `${values.out}/${table.name}: ${done} of ${jobs.length} cells`;
+}
+
+await runCommand(async () => {
+  const { values } = asUsage(() =>
+    parseArgs({
+      options: {
+        data: { type: "string" },
+        list: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    })
+  );
+  if (values.help) return console.log(help);
+  const commands = lines(values.data).map((line) => asUsage(() => readArguments([...line, "--resume"])));
+  if (values.list) {
+    for (const command of commands) console.log(await progressOf(command));
+    return;
+  }
+  setPriority(constants.priority.PRIORITY_LOW);
+  for (const command of commands) await reproduce(command);
+});

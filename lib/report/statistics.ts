@@ -72,8 +72,26 @@ export function pOf({ mean, error, degrees }: Estimate): number {
   return 2 * lowerTail(-Math.abs(mean) / error, degrees);
 }
 
-function quantile(share: number, degrees: number): number {
+/** The value that a share of Student's t with these degrees of freedom lies below; of the normal for Infinity. */
+export function quantile(share: number, degrees: number): number {
   return Number.isFinite(degrees) ? jstat.studentt.inv(share, degrees) : jstat.normal.inv(share, 0, 1);
+}
+
+/**
+ * The smallest true difference that a two-sided test at 5 % finds with a probability of 80 %: `error` times the
+ * non-centrality at which non-central t lies above the 97.5 % quantile of t in 80 % of cases.
+ */
+export function detectableOf({ error, degrees }: Estimate): number {
+  // The non-central t of the library needs finite degrees; from a million on it is the normal.
+  const finite = Math.min(degrees, 1e6);
+  const critical = quantile(0.975, finite);
+  let [low, high] = [critical, 2 * critical];
+  for (let step = 0; step < 40; step++) {
+    const middle = (low + high) / 2;
+    if (jstat.noncentralt.cdf(critical, finite, middle) > 0.2) low = middle;
+    else high = middle;
+  }
+  return high * error;
 }
 
 function lowerTail(t: number, degrees: number): number {

@@ -7,6 +7,7 @@ import {
   comparePaired,
   detectableText,
   type PairedComparison,
+  type PairedRuns,
   type SeedRun,
 } from "../lib/report/paired.ts";
 import { detectableOf, pairedDifference } from "../lib/report/statistics.ts";
@@ -123,7 +124,7 @@ Deno.test("a constant prediction, whose correlation is 0, has no influential exa
 
 Deno.test("the difference that is detected with 80 % power: statsmodels' TTestPower", () => {
   for (const { degrees, shift } of fixture.power) {
-    near(detectableOf({ mean: 0, error: 2, degrees }), 2 * shift, 1e-6, `${degrees} degrees`);
+    near(detectableOf({ mean: 0, error: 2, degrees }), 2 * shift, 1e-5, `${degrees} degrees`);
   }
   near(detectableOf({ mean: 0, error: 1, degrees: Infinity }), 1.959963985 + 0.841621234, 1e-5);
 });
@@ -149,43 +150,55 @@ function simulated(seed: number, seeds: number, examples: number, seedSpread: nu
   return { labels, reference: system(), own: system() };
 }
 
-/** The share of simulated comparisons whose 95 % interval covers the true difference; and that of the t-test over seeds. */
-function coverage(metric: MetricName, seeds: number, examples: number, seedSpread: number) {
-  const replications = 400;
-  let [paired, overSeeds] = [0, 0];
-  for (let replication = 0; replication < replications; replication++) {
-    const runs = { metric, ...simulated(replication, seeds, examples, seedSpread) };
-    const { interval: [low, high] } = comparePaired(runs);
-    if (low <= 0 && high >= 0) paired++;
-    if (seeds < 3) continue;
-    const scores = (own: readonly SeedRun[]) =>
-      own.map(({ predictions }) => evaluateMetrics([metric], predictions, runs.labels)[metric]!);
-    const { mean, halfWidth } = pairedDifference(scores(runs.own), scores(runs.reference));
-    if (Math.abs(mean) <= (halfWidth ?? 0)) overSeeds++;
-  }
-  return { paired: paired / replications, overSeeds: overSeeds / replications };
+/** The share of 400 simulated comparisons whose 95 % interval covers the true difference. */
+function coverage(
+  [metric, seeds, examples, seedSpread]: readonly [MetricName, number, number, number],
+  intervalOf: (runs: PairedRuns) => readonly [low: number, high: number],
+): number {
+  const covered = Array.from({ length: 400 }, (_, replication) => {
+    const [low, high] = intervalOf({ metric, ...simulated(replication, seeds, examples, seedSpread) });
+    return low <= 0 && high >= 0;
+  });
+  return covered.filter(Boolean).length / covered.length;
 }
 
 // A share of 400 has a standard deviation of 1.1 % around 95 %.
 for (
-  const [metric, seeds, examples, seedSpread] of [
+  const setting of [
     ["accuracy", 1, 300, 0],
-    ["accuracy", 3, 300, 0],
     ["accuracy", 3, 300, 0.4],
-    ["accuracy", 5, 300, 0.2],
-    ["matthews", 3, 300, 0.2],
+    ["accuracy", 8, 200, 0],
+    ["matthews", 4, 300, 0.2],
   ] as const
 ) {
-  Deno.test(`95 % intervals cover the truth: ${metric}, ${seeds} seeds of spread ${seedSpread}`, () => {
-    const { paired } = coverage(metric, seeds, examples, seedSpread);
-    assert.ok(paired >= 0.925 && paired <= 0.99, `${paired}`);
+  const [metric, seeds, examples, seedSpread] = setting;
+  const name = `${metric}, seeds: ${seeds}, examples: ${examples}, spread of seeds: ${seedSpread}`;
+  Deno.test(`95 % intervals cover the truth: ${name}`, () => {
+    const share = coverage(setting, (runs) => comparePaired(runs).interval);
+    assert.ok(share >= 0.925 && share <= 0.985, `${share}`);
   });
 }
 
-Deno.test("the t-test over seeds alone does not cover the truth, for the examples are the same", () => {
-  const { paired, overSeeds } = coverage("accuracy", 8, 200, 0);
-  assert.ok(paired >= 0.925, `${paired}`);
-  assert.ok(overSeeds < 0.9, `${overSeeds}`);
+Deno.test("the t-test over seeds alone covers the truth less often than it says: all seeds share the examples", () => {
+  const share = coverage(["accuracy", 8, 200, 0], ({ metric, labels, reference, own }) => {
+    const scores = (runs: readonly SeedRun[]) =>
+      runs.map(({ predictions }) => evaluateMetrics([metric], predictions, labels)[metric]!);
+    const { mean, halfWidth = 0 } = pairedDifference(scores(own), scores(reference));
+    return [mean - halfWidth, mean + halfWidth];
+  });
+  assert.ok(share < 0.9, `${share}`);
+});
+
+Deno.test("what the verdict turns on: the 90 % interval within ±0.5, then p below 5 %", () => {
+  const verdictOf = (mean: number, error: number) =>
+    averagePaired([{ ...compareStored(fixture.mixed), mean, error, degrees: 1e5 }]).verdict;
+  assert.equal(verdictOf(0, 0.3), "equivalent");
+  assert.equal(verdictOf(0, 0.31), "cannot tell");
+  assert.equal(verdictOf(-0.1, 0.24), "equivalent");
+  assert.equal(verdictOf(-0.1, 0.25), "cannot tell");
+  assert.equal(verdictOf(1.97, 1), "better");
+  assert.equal(verdictOf(1.95, 1), "cannot tell");
+  assert.equal(verdictOf(-1.97, 1), "worse");
 });
 
 Deno.test("verdicts: better and worse mirror each other; little data cannot tell; little difference is equivalent", () => {
@@ -210,7 +223,9 @@ Deno.test("equal predictions are equivalent only where one more example would no
     for (const seeds of [1, 3]) {
       const runs = Array.from({ length: seeds }, () => wrongAt(examples, 0, 10));
       const found = compareRights(runs, runs);
-      assert.deepEqual([found.mean, found.p, found.verdict], [0, 1, verdict]);
+      assert.deepEqual([found.mean, found.verdict], [0, verdict]);
+      near(found.p, 1, 1e-6);
+      assert.ok(found.p <= 1);
       near(found.error, 100 / examples, 1e-12);
     }
   }

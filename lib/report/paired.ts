@@ -1,33 +1,16 @@
 /**
- * Compares two systems on one task, example by example and seed by seed.
+ * Compares two systems on one task, example by example and seed by seed: both were run with the same seeds and
+ * predict the same dev examples. The difference, its error and what that is made of are those of crossed random
+ * effects (`crossed_effects.ts`).
  *
- * Both were run with the same seeds and predict the same dev examples, so example e and seed s give a difference
- * d_es, and the model is that of crossed random effects, d_es = μ + a_e + b_s + r_es. μ is the difference on all
- * examples of the task's kind and over all seeds; its uncertainty has a part of the examples drawn and one of the
- * seeds drawn. With E examples, S seeds and the mean squares of the two-way analysis of variance, whose
- * expectations are (Searle, Casella and McCulloch 1992)
- *
- *     MS_e = S Σ_e (d_e· − d)² / (E − 1)                      E[MS_e] = σ_r² + S σ_a²
- *     MS_s = E Σ_s (d_·s − d)² / (S − 1)                      E[MS_s] = σ_r² + E σ_b²
- *     MS_r = Σ (d_es − d_e· − d_·s + d)² / ((E − 1)(S − 1))   E[MS_r] = σ_r²
- *
- * the variance of d is estimated by (MS_e + max(0, MS_s − MS_r)) / (E S), with degrees of freedom after
- * Satterthwaite (1946). With one seed MS_e is all there is: the paired t-test over examples, which for accuracies
- * is McNemar's question, and knows nothing of seeds. If examples did not differ, it would be the paired t-test
- * over seeds.
- *
- * From three seeds on the 95 % interval covers the true difference about as often as it says, whichever part is the
- * larger; with two it is too narrow where seeds differ by far more than examples do. The paired t-test over seeds
- * is not used, because all seeds are scored on the same examples, of which it knows nothing: the more seeds, the
- * more it is too sure. Nor is the bootstrap over seeds and examples (Owen 2007), which counts σ_r² three times.
- *
- * For a metric that is no mean over examples, d_es is the difference of the metric plus that of the example's
- * influences (`influences`).
+ * For a metric that is no mean over examples, an example's value is the metric plus the example's influence on it
+ * (`influences`): their mean is the metric, and it varies over samples of examples as the metric does.
  */
 
 import type { MetricName } from "../data/task.ts";
 import { influences } from "../train/influence.ts";
 import { evaluateMetrics } from "../train/metrics.ts";
+import { type CrossedEstimate, crossedEstimate } from "./crossed_effects.ts";
 import { detectableOf, type Estimate, halfWidthOf, pOf, quantile } from "./statistics.ts";
 
 /** A system's predictions for all dev examples, in the order of the labels, when trained with one seed. */
@@ -52,18 +35,11 @@ export const margin = 0.5;
 /** What a comparison says; `equivalent` is within `margin`. */
 export type PairedVerdict = "better" | "worse" | "equivalent" | "cannot tell";
 
-/** A difference own − reference, with its uncertainty. All are points of 100, except `p` and `degrees`. */
-export interface PairedComparison extends Estimate {
-  readonly examples: number;
-  /** Seeds that both sides have; of several tasks, the fewest. */
-  readonly seeds: number;
-  /** The part of `error` that other examples would make, with these seeds. */
-  readonly exampleError: number;
-  /**
-   * The part that other seeds would make: √(`exampleError`² + `seedError`²) = `error`. Undefined for one seed,
-   * whose `error` lacks this part.
-   */
-  readonly seedError: number | undefined;
+/**
+ * A difference own − reference, with its uncertainty. All are points of 100, except `p`, `degrees` and counts. Of
+ * several tasks, `examples` are all and `seeds` the fewest.
+ */
+export interface PairedComparison extends CrossedEstimate {
   /** The 95 % confidence interval. */
   readonly interval: readonly [low: number, high: number];
   /** Two-sided, of the hypothesis that there is no difference. Not adjusted for other comparisons: see `holm`. */
@@ -73,21 +49,12 @@ export interface PairedComparison extends Estimate {
   readonly detectable: number;
 }
 
-/** An estimate, and what it is made of. */
-interface Parts extends Estimate {
-  readonly examples: number;
-  readonly seeds: number;
-  readonly exampleError: number;
-  readonly seedError: number | undefined;
-}
-
 /**
  * Compares two systems on the seeds that both were run with. Runs with other seeds are left out.
  * @throws Error for fewer than two examples, no common seed, a seed that one side has twice, and predictions
  * that do not fit the labels or are not finite.
  */
 export function comparePaired({ metric, labels, reference, own }: PairedRuns): PairedComparison {
-  if (labels.length < 2) throw new Error(`${labels.length} examples say nothing of how examples differ`);
   const [others, owns] = [bySeed(reference), bySeed(own)];
   const seeds = [...owns.keys()].filter((seed) => others.has(seed));
   if (seeds.length === 0) {
@@ -100,7 +67,8 @@ export function comparePaired({ metric, labels, reference, own }: PairedRuns): P
     const base = values(others.get(seed)!);
     return values(owns.get(seed)!).map((value, i) => value - base[i]);
   });
-  return judged(crossedParts(differences));
+  // Where hardly any prediction differs, one example's is the least that another dev set could change.
+  return judged(crossedEstimate(differences, 100 / labels.length));
 }
 
 /**
@@ -159,56 +127,7 @@ function exampleValues(
   return influences(metric, predictions, labels).map((influence) => 100 * (score + influence));
 }
 
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-const sumOfSquares = (values: readonly number[], center: number) =>
-  values.reduce((sum, value) => sum + (value - center) ** 2, 0);
-
-/** The estimate from differences by seed and example. */
-function crossedParts(differences: readonly (readonly number[])[]): Parts {
-  const [seeds, examples] = [differences.length, differences[0].length];
-  const seedMeans = differences.map(mean);
-  const center = mean(seedMeans);
-  const exampleMeans = differences[0].map((_, e) => mean(differences.map((own) => own[e])));
-  const ofExamples = seeds * sumOfSquares(exampleMeans, center) / (examples - 1);
-  // Where hardly any prediction differs, one example's is the least that another dev set could change.
-  const least = seeds * examples * (100 / examples) ** 2;
-  const scale = seeds * examples;
-  if (seeds === 1) {
-    const error = Math.sqrt(Math.max(ofExamples, least) / scale);
-    return {
-      mean: center,
-      error,
-      degrees: examples - 1,
-      examples,
-      seeds,
-      exampleError: error,
-      seedError: undefined,
-    };
-  }
-  const ofSeeds = examples * sumOfSquares(seedMeans, center) / (seeds - 1);
-  const freedom = (seeds - 1) * (examples - 1);
-  const ofRest = differences.reduce(
-    (sum, own, s) =>
-      sum +
-      own.reduce((part, value, e) => part + (value - exampleMeans[e] - seedMeans[s] + center) ** 2, 0),
-    0,
-  ) /
-    freedom;
-  const excess = Math.max(0, ofSeeds - ofRest);
-  const variance = Math.max(ofExamples + excess, least);
-  return {
-    mean: center,
-    error: Math.sqrt(variance / scale),
-    degrees: variance ** 2 /
-      (ofSeeds ** 2 / (seeds - 1) + ofExamples ** 2 / (examples - 1) + ofRest ** 2 / freedom),
-    examples,
-    seeds,
-    exampleError: Math.sqrt((variance - excess) / scale),
-    seedError: Math.sqrt(excess / scale),
-  };
-}
-
-function judged(parts: Parts): PairedComparison {
+function judged(parts: CrossedEstimate): PairedComparison {
   const half = halfWidthOf(parts);
   return {
     ...parts,
@@ -221,7 +140,8 @@ function judged(parts: Parts): PairedComparison {
 
 /**
  * `equivalent` if the 90 % interval lies within ±`margin`: two one-sided tests at 5 % (Schuirmann 1987), even if
- * p is small, since such a difference does not matter. Otherwise `better` or `worse` if p < 5 %.
+ * p is small, since such a difference does not matter. Otherwise `better` or `worse` if p < 5 %. With one seed this
+ * says something of these two runs, not of the systems.
  */
 function verdictOf(estimate: Estimate): PairedVerdict {
   const ninety = quantile(0.95, estimate.degrees) * estimate.error;

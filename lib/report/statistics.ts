@@ -69,7 +69,7 @@ export function halfWidthOf({ error, degrees }: Estimate): number {
 /** The two-sided p-value of the hypothesis that there is no difference. */
 export function pOf({ mean, error, degrees }: Estimate): number {
   if (error === 0) return mean === 0 ? 1 : 0;
-  return 2 * lowerTail(-Math.abs(mean) / error, degrees);
+  return Math.min(1, 2 * lowerTail(-Math.abs(mean) / error, degrees));
 }
 
 /** The value that a share of Student's t with these degrees of freedom lies below; of the normal for Infinity. */
@@ -82,11 +82,12 @@ export function quantile(share: number, degrees: number): number {
  * non-centrality at which non-central t lies above the 97.5 % quantile of t in 80 % of cases.
  */
 export function detectableOf({ error, degrees }: Estimate): number {
-  // The non-central t of the library needs finite degrees; from a million on it is the normal.
+  // The library's non-central t needs finite degrees; from a million on it is the normal.
   const finite = Math.min(degrees, 1e6);
   const critical = quantile(0.975, finite);
+  // Halved until it is as exact as the library's quantiles. At one degree the factor is 1.3, below that hardly more.
   let [low, high] = [critical, 2 * critical];
-  for (let step = 0; step < 40; step++) {
+  while (high - low > 1e-6 * critical) {
     const middle = (low + high) / 2;
     if (jstat.noncentralt.cdf(critical, finite, middle) > 0.2) low = middle;
     else high = middle;

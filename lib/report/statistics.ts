@@ -69,11 +69,30 @@ export function halfWidthOf({ error, degrees }: Estimate): number {
 /** The two-sided p-value of the hypothesis that there is no difference. */
 export function pOf({ mean, error, degrees }: Estimate): number {
   if (error === 0) return mean === 0 ? 1 : 0;
-  return 2 * lowerTail(-Math.abs(mean) / error, degrees);
+  return Math.min(1, 2 * lowerTail(-Math.abs(mean) / error, degrees));
 }
 
-function quantile(share: number, degrees: number): number {
+/** The value that a share of Student's t with these degrees of freedom lies below; of the normal for Infinity. */
+export function quantile(share: number, degrees: number): number {
   return Number.isFinite(degrees) ? jstat.studentt.inv(share, degrees) : jstat.normal.inv(share, 0, 1);
+}
+
+/**
+ * The smallest true difference that a two-sided test at 5 % finds with a probability of 80 %: `error` times the
+ * non-centrality at which non-central t lies above the 97.5 % quantile of t in 80 % of cases.
+ */
+export function detectableOf({ error, degrees }: Estimate): number {
+  // The library's non-central t needs finite degrees; from a million on it is the normal.
+  const finite = Math.min(degrees, 1e6);
+  const critical = quantile(0.975, finite);
+  // Halved until it is as exact as the library's quantiles. At one degree the factor is 1.3, below that hardly more.
+  let [low, high] = [critical, 2 * critical];
+  while (high - low > 1e-6 * critical) {
+    const middle = (low + high) / 2;
+    if (jstat.noncentralt.cdf(critical, finite, middle) > 0.2) low = middle;
+    else high = middle;
+  }
+  return high * error;
 }
 
 function lowerTail(t: number, degrees: number): number {

@@ -26,7 +26,7 @@ function pearson(a: Numbers, b: Numbers): number {
 }
 
 /** Ranks, counted from 1; ties share their average. */
-function ranks(values: Numbers): number[] {
+export function ranks(values: Numbers): number[] {
   const order = values.map((_, i) => i).sort((i, j) => values[i] - values[j]);
   const result = new Array<number>(values.length);
   for (let start = 0; start < order.length;) {

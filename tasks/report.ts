@@ -6,9 +6,9 @@
 import { parseArgs } from "node:util";
 import { isFile, makeParents, readText, writeTogether } from "../lib/files.ts";
 import { named, type Page } from "../lib/report/page.ts";
-import { CellStore, type DevLabels } from "../lib/report/cell_store.ts";
+import { CellStore } from "../lib/report/cell_store.ts";
 import { type CellTable, folderOf, readCellTable, writeCellTable } from "../lib/report/cell_table.ts";
-import { metricsOnly, type StoredCell } from "../lib/report/schema.ts";
+import { type DevLabels, metricsOnly, type StoredCell } from "../lib/report/schema.ts";
 import { outputFolder } from "./output.ts";
 import { recordsIn } from "./pages/records.ts";
 import { isStudy, settingsText, withRow, writeReport } from "./report_table.ts";

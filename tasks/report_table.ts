@@ -1,13 +1,8 @@
 /** Writes a table's files from finished cells. */
 
 import { writeTogether } from "../lib/files.ts";
-import {
-  type CellRow,
-  type CellTable,
-  readTableCells,
-  type TableCells,
-  writeCellTable,
-} from "../lib/report/cell_table.ts";
+import { type CellRow, type CellTable, readCells, writeCellTable } from "../lib/report/cell_table.ts";
+import { compareTo } from "../lib/report/comparison.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import { named, type Page, type PageFiles } from "../lib/report/page.ts";
 import type { Cell, Settings } from "../lib/report/schema.ts";
@@ -68,9 +63,9 @@ function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
 /** The page of a table, made from its record and the cells in the store beside it. */
 export function tablePage(table: Table): Page<CellTable> {
   const rendered = async (path: string) => {
-    const read = await readTableCells(path);
-    if (read.cells.length === 0) throw new Error(`${path} names no cell: run ${table.name} again`);
-    return await filesOf(table, read);
+    const cells = await readCells(path);
+    if (cells.length === 0) throw new Error(`${path} names no cell: run ${table.name} again`);
+    return await filesOf(table, cells);
   };
   return {
     name: table.name,
@@ -92,13 +87,14 @@ export async function writeReport(table: Table, path: string): Promise<void> {
   console.log(`\n${files[".md"]}\nWrote ${path}.md, .json and .svg`);
 }
 
-async function filesOf(table: Table, { cells }: TableCells): Promise<PageFiles> {
+async function filesOf(table: Table, cells: readonly Cell[]): Promise<PageFiles> {
   const charts = table.charts(cells);
   const shown = escapedRecord(cells);
   const images = charts.map(({ name, caption }) => `![${caption}](${table.name}${name}.svg)`);
   const sections = [
     ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, shown)}`] : []),
-    ...(table.sections?.(shown) ?? []),
+    ...(await table.sections?.(shown) ??
+      [`## Compared with ${table.reference}\n\n${compareTo(table.reference, shown)}`]),
     ...images,
   ];
   const markdown = renderMarkdown(table.title, shown, table.reference, sections, table.data?.setting);

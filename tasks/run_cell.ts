@@ -9,9 +9,8 @@ import type { Example, Split, Task } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
 import type { Encoder, Weight } from "../lib/models/model.ts";
-import type { DevLabels } from "../lib/report/cell_store.ts";
 import { packNumbers } from "../lib/report/packed_numbers.ts";
-import type { Environment, Settings, StoredCell } from "../lib/report/schema.ts";
+import type { DevLabels, Environment, Settings, StoredCell } from "../lib/report/schema.ts";
 import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import {
   devSetsOf,

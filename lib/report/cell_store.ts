@@ -11,10 +11,7 @@ import * as v from "npm:valibot@1.5.0";
 import { fitting, isFolder, jsonFiles, makeParents, readAnyJson, writeTogether } from "../files.ts";
 import { recordOf } from "../record_schema.ts";
 import { packedSchema, packNumbers, unpackNumbers } from "./packed_numbers.ts";
-import { settingsDigest, type StoredCell, storedCellSchema } from "./schema.ts";
-
-/** Labels of the dev sets, by the sets' names; `dev` is the main one. */
-export type DevLabels = Readonly<Record<string, readonly number[]>>;
+import { type DevLabels, settingsDigest, type StoredCell, storedCellSchema } from "./schema.ts";
 
 const labelsSchema = v.object({
   schemaVersion: v.literal(1),

@@ -2,8 +2,8 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { fitting, makeParents, readAnyJson, writeWhole } from "../files.ts";
-import { CellStore, type DevLabels } from "./cell_store.ts";
-import type { Cell } from "./schema.ts";
+import { CellStore } from "./cell_store.ts";
+import type { Cell, DevLabels, StoredCell } from "./schema.ts";
 
 /** A table's record. */
 export const cellTableSchema = v.object({
@@ -24,13 +24,6 @@ export type CellTable = v.InferOutput<typeof cellTableSchema>;
 /** A row of a table on one task. */
 export type CellRow = CellTable["rows"][number];
 
-/** A table's cells, and the labels that their predictions are compared with. */
-export interface TableCells {
-  readonly cells: readonly Cell[];
-  /** By the digest of the data. */
-  readonly labels: ReadonlyMap<string, DevLabels>;
-}
-
 const advice = "make it again (reproduce: run without --resume)";
 
 /** Reads a table's record. Throws an Error that names the file and the wrong field. */
@@ -50,31 +43,26 @@ export async function readCells(path: string): Promise<Cell[]> {
   return await cellsIn(table, await CellStore.open(folderOf(path)));
 }
 
-/** The cells of a table and their labels. Throws as `readCells` does. */
-export async function readTableCells(path: string): Promise<TableCells> {
-  const store = await CellStore.open(folderOf(path));
-  const cells = await cellsIn(await readCellTable(path), store);
-  const labels = new Map<string, DevLabels>();
-  for (const cell of cells) {
-    if (!labels.has(cell.dataDigest)) labels.set(cell.dataDigest, await store.labelsOf(cell));
-  }
-  return { cells, labels };
-}
-
 /**
  * The cells of a table, row by row. Throws an Error that names the row when the store lacks one, and the file
  * when one is damaged.
  */
 export async function cellsIn({ table, profile, rows }: CellTable, store: CellStore): Promise<Cell[]> {
+  const known = new Map<string, Promise<DevLabels>>();
+  const labelsOf = (cell: StoredCell) => {
+    const labels = known.get(cell.dataDigest) ?? store.labelsOf(cell);
+    known.set(cell.dataDigest, labels);
+    return labels;
+  };
   const found = await Promise.all(rows.map(async ({ label, task, settings, seeds }) => {
     const cells = await store.cellsOf(settings);
-    return seeds.map((seed): Cell => {
+    return await Promise.all(seeds.map(async (seed): Promise<Cell> => {
       const cell = cells.find((cell) => cell.seed === seed);
-      if (cell) return { ...cell, table, profile, label };
+      if (cell) return { ...cell, table, profile, label, labels: await labelsOf(cell) };
       throw new Error(
         `${store.folder} has no cell of ${label} on ${task} with seed ${seed}, which ${table}.json names: run ${table} again with --resume`,
       );
-    });
+    }));
   }));
   return found.flat();
 }

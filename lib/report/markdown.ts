@@ -83,7 +83,7 @@ Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${seeds > 1 ? "
     tasks.join(", ")
   } of ${setting}.
 ${targets(cells)} Headline metric on dev at the last epoch, with the best epoch's in
-brackets, in percent; ± is a 95 % interval over seeds (Student's t), from three seeds on.
+brackets, in percent; ± is a 95 % interval over seeds alone (Student's t), from three seeds on.
 
 Machine: ${machineText(environment)}. ${commits(cells)} ${wholeTime(cells)}
 

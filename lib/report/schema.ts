@@ -89,7 +89,12 @@ export interface Cell extends StoredCell {
   readonly profile: string;
   /** The row's name, such as `LoRA r 8`. */
   readonly label: string;
+  /** What the predictions on each dev set should have been. */
+  readonly labels: DevLabels;
 }
+
+/** Labels of the dev sets, by the sets' names; `dev` is the main one. */
+export type DevLabels = Readonly<Record<string, readonly number[]>>;
 
 /** Where a run took place. */
 export type Environment = v.InferOutput<typeof environmentSchema>;
@@ -135,9 +140,9 @@ export function cellName({ task, model, method }: Settings, digest: string, seed
 }
 
 /** The cells without times, memory and machine. Two runs with one seed must agree on this byte for byte. */
-export function metricsOnly(cells: readonly StoredCell[]): string {
+export function metricsOnly(cells: readonly (StoredCell & { readonly labels?: DevLabels })[]): string {
   return JSON.stringify(
-    cells.map(({ times: _, environment: __, peakBufferBytes: ___, ...rest }) => rest),
+    cells.map(({ times: _, environment: __, peakBufferBytes: ___, labels: ____, ...rest }) => rest),
     null,
     1,
   ) + "\n";

@@ -4,7 +4,7 @@
  */
 
 import { curveChart } from "../../lib/report/chart.ts";
-import { agreement, verdict } from "../../lib/report/comparison.ts";
+import { agreement, compareTo, verdict } from "../../lib/report/comparison.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { meanScore } from "../../lib/report/scores.ts";
 import { analysisProfiles, spectraRows } from "./profiles.ts";
@@ -65,7 +65,7 @@ export const scalingTable: Table = {
         verdict("BoRA r 16 b 16", "LoRA r 16", cells)
       }.`,
   },
-  sections: (cells) => [grid(cells)],
+  sections: (cells) => [grid(cells), `## Compared with LoRA r 8\n\n${compareTo("LoRA r 8", cells)}`],
   charts: (cells) => [
     {
       name: "",

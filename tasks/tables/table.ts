@@ -58,8 +58,8 @@ export interface Table {
   readonly data?: { readonly folder: string; readonly setting: string };
   /** The paper's finding, and what these cells say about it. */
   readonly finding?: { readonly paper: string; here(cells: readonly Cell[]): string };
-  /** Sections between the scores and the costs. */
-  sections?(cells: readonly Cell[]): readonly string[];
+  /** Sections between the scores and the costs. Default: every row compared with the reference. */
+  sections?(cells: readonly Cell[]): readonly string[] | Promise<readonly string[]>;
   charts(cells: readonly Cell[]): readonly Chart[];
   /** Labels of the rows whose every ΔW's singular values are computed after training. */
   readonly spectra?: readonly string[];

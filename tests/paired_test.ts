@@ -218,6 +218,17 @@ Deno.test("verdicts: better and worse mirror each other; little data cannot tell
   assert.ok(small.p < 0.001);
 });
 
+Deno.test("seeds that agree better than chance would have it have no part, by hand", () => {
+  // Each seed loses 10 other examples of 40: mean squares of seeds 0, of examples 2·40·25²/39, of the rest twice that.
+  const right = wrongAt(40, 0, 0);
+  const found = compareRights([right, right], [wrongAt(40, 0, 10), wrongAt(40, 10, 20)]);
+  near(found.mean, -25, 1e-12);
+  near(found.error, 25 / Math.sqrt(39), 1e-12);
+  near(found.exampleError, found.error, 1e-12);
+  assert.equal(found.seedError, 0);
+  near(found.degrees, 39 / (1 + 2 ** 2), 1e-12);
+});
+
 Deno.test("equal predictions are equivalent only where one more example would not matter", () => {
   for (const [examples, verdict] of [[50, "cannot tell"], [1000, "equivalent"]] as const) {
     for (const seeds of [1, 3]) {

@@ -19,6 +19,6 @@ export const supersense: Task = {
     const keyed = synsets.filter(({ definition }) => definition !== "").map((
       { key, definition, lemmas, lexicographerFile },
     ) => ({ example: { id: key, texts: [definition], label: lexicographerFile - first }, keys: lemmas }));
-    return splitByKeys(keyed, 0.16, { train: 40_000, dev: 8_000 });
+    return splitByKeys(keyed, 0.28, { train: 40_000, dev: 16_000 });
   },
 };

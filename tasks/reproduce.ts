@@ -4,7 +4,6 @@
  * lists the options.
  */
 
-import { makeFolder } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
@@ -12,7 +11,7 @@ import { describeEnvironment } from "../lib/report/environment.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { printEstimates } from "./estimate.ts";
 import { lockFor } from "./lock.ts";
-import { plainPath } from "./output.ts";
+import { outputFolder, plainPath } from "./output.ts";
 import { type Arguments, help, readArguments } from "./reproduce/arguments.ts";
 import { planOf } from "./reproduce/plan.ts";
 import type { Run } from "./run_cell.ts";
@@ -37,7 +36,7 @@ async function main(): Promise<void> {
   const plans = values.tables.map((table) => planOf(table, values));
   if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
   if (values.list) return plans.forEach((plan) => plan.list());
-  await makeFolder(values.out);
+  await outputFolder(values.out);
   // Locked before reading files that another run may be about to change.
   using locks = new DisposableStack();
   for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));

@@ -192,7 +192,21 @@ Deno.test("reproduce: a damaged result file is named and left alone", async () =
 Deno.test("reproduce, report and flops: a mistake on the command line lists what there is", async () => {
   for (
     const [name, args, message] of [
-      ["reproduce", ["--profile", "huge"], /no profile "huge"; have smoke, default, full/],
+      [
+        "reproduce",
+        ["--profile", "paper"],
+        /^first-table has no profile "paper"; it has smoke, default, full$/m,
+      ],
+      [
+        "reproduce",
+        ["approximation", "--profile", "huge"],
+        /no profile "huge"; it has smoke, default, full$/m,
+      ],
+      ...["glue", "commonsense"].map((table): [string, string[], RegExp] => [
+        "reproduce",
+        [table, "--profile", "huge"],
+        /no profile "huge"; it has smoke, default, full, paper$/m,
+      ]),
       ["reproduce", ["--task", "cola"], /cola.*supersense/],
       ["reproduce", ["--method", "QLoRA"], /no system "QLoRA"; have Head only/],
       ["reproduce", ["approximation", "--tune"], /tunes its own learning rates/],

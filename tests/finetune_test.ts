@@ -308,7 +308,7 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
     for (
       const [option, value, message] of [
         ["--seed", "4294967296", /seed is 4294967296: use a whole number below 2³²/],
-        ["--learning-rate", "-1", /learningRate is -1: use a number from 0/],
+        ["--learning-rate", "1e39", /learningRate is 1e\+39: use a number from 0 that a float32 holds/],
       ] as const
     ) {
       await refused(2, message, "finetune", ...columns, ...elsewhere, option, value);

@@ -1,6 +1,7 @@
 /** Runs the selected cells of one table one after the other, so that a stopped run can be resumed. */
 
 import { existsSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Split } from "../../lib/data/task.ts";
 import { writeWhole } from "../../lib/files.ts";
 import type { Encoder } from "../../lib/models/model.ts";
@@ -170,7 +171,11 @@ export async function runCells(
   for (const [i, { key, name, split, ...job }] of jobs.entries()) {
     const known = cells.find((finished) => cellKey(finished) === key);
     const progress = {
-      onStep: (step: number, steps: number) => ticker.step(i + step / steps, name),
+      onStep: (step: number, steps: number) => {
+        ticker.step(i + step / steps, name);
+        // Deno takes signals only while it waits for something: otherwise not before the next checkpoint.
+        return pause(0);
+      },
       onEpoch: (records: readonly StepRecord[]) => appendLog(log, key, records),
     };
     const checkpointing = { path: checkpoint, every, cell: key };

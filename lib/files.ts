@@ -267,5 +267,7 @@ export function fitting<Schema extends v.GenericSchema>(
 ): v.InferOutput<Schema> {
   const parsed = v.safeParse(schema, json);
   if (parsed.success) return parsed.output;
-  throw new Error(`${path}: ${v.getDotPath(parsed.issues[0]) ?? "file"}: ${parsed.issues[0].message}`);
+  const [issue] = parsed.issues;
+  const advice = issue.input === null ? ": leave it out or give it a value" : "";
+  throw new Error(`${path}: ${v.getDotPath(issue) ?? "file"}: ${issue.message}${advice}`);
 }

@@ -24,11 +24,13 @@ export function isNamed({ label, method }: Row, name: string): boolean {
 
 /** A table's profile, with the command line's changes. */
 export function profileOf(
-  { profiles, rows }: Table,
+  { name: table, profiles, rows }: Table,
   { profile: name, task, method, seeds }: Choice,
 ): Profile {
   const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
-  if (!profile) throw new UsageError(`no profile "${name}"; have ${Object.keys(profiles).join(", ")}`);
+  if (!profile) {
+    throw new UsageError(`${table} has no profile "${name}"; it has ${Object.keys(profiles).join(", ")}`);
+  }
   return {
     ...profile,
     tasks: task ?? profile.tasks,

@@ -14,6 +14,7 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { writeFolder } from "../lib/files.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Encoder } from "../lib/models/model.ts";
+import { checkTrainOptions } from "../lib/train/checks.ts";
 import { type EpochScores, fineTune, type FineTuneOptions } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { sayingWhatIsKept } from "./divergence.ts";
@@ -141,7 +142,7 @@ function keepOf({ keep }: Arguments): "best" | "last" {
 }
 
 function optionsOf(values: Arguments): FineTuneOptions {
-  return {
+  const training = {
     learningRate: numberOf(values, "learning-rate"),
     epochs: countOf(values, "epochs", 1),
     batchSize: countOf(values, "batch-size", 1),
@@ -149,8 +150,9 @@ function optionsOf(values: Arguments): FineTuneOptions {
     ...values["warmup-steps"] === undefined
       ? { warmupRatio: suiteWarmupRatio }
       : { warmupSteps: countOf(values, "warmup-steps", 0) },
-    keep: keepOf(values),
   };
+  asUsage(() => checkTrainOptions(training));
+  return { ...training, keep: keepOf(values) };
 }
 
 function scoresText({ epoch, trainLoss, metrics }: EpochScores): string {

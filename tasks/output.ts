@@ -1,13 +1,17 @@
-/** Prepares the output path of --out before anything is computed. */
+/**
+ * Prepares the output path of --out before anything is computed: what cannot be written is refused at once.
+ * Folders made for it that are still empty when the command ends, because it failed, are removed.
+ */
 
+import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { isFolder, makeFolder, makeParents, refuseExisting } from "../lib/files.ts";
+import { isFolder, makeFolder, refuseExisting } from "../lib/files.ts";
 import { asUsageAsync, UsageError } from "./usage.ts";
 
 /** Creates the output folder and its parents if they do not exist. Returns its path. */
 export async function outputFolder(out: string): Promise<string> {
   const path = await plainPath(out);
-  await makeFolder(path);
+  await makeForTheCommand(path);
   return path;
 }
 
@@ -15,7 +19,7 @@ export async function outputFolder(out: string): Promise<string> {
 export async function newFolder(out: string): Promise<string> {
   const path = await plainPath(out);
   await asUsageAsync(() => refuseExisting(path));
-  await makeParents(path);
+  await makeForTheCommand(dirname(path));
   return path;
 }
 
@@ -25,8 +29,22 @@ export async function outputFile(out: string): Promise<string> {
   if (/[/\\]$/.test(out) || await isFolder(path)) {
     throw new UsageError(`--out ${out} is a folder's path: name a file in it`);
   }
-  await makeParents(path);
+  await makeForTheCommand(dirname(path));
   return path;
+}
+
+/** Creates a folder and its parents. Those that are empty when the process ends are removed again. */
+async function makeForTheCommand(folder: string): Promise<void> {
+  const missing: string[] = [];
+  for (let path = folder; !existsSync(path); path = dirname(path)) missing.push(path);
+  await makeFolder(folder);
+  globalThis.addEventListener("unload", () => {
+    for (const path of missing) {
+      if (!existsSync(path)) continue;
+      if ([...Deno.readDirSync(path)].length > 0) return;
+      Deno.removeSync(path);
+    }
+  });
 }
 
 /**

@@ -121,7 +121,12 @@ for (const [name, run] of Object.entries(runs)) {
       await begun.checkpoint(`${folder}/begun`);
       await trainer.resume(`${folder}/begun`);
     }
-    const message = new RegExp(`^Step ${run.step}: loss NaN, gradient norm NaN\\. Training stopped`);
+    const advice = run.step === 0
+      ? "before any weight moved: look at the data"
+      : "with the weights of the step before; use a lower learning rate or look at the data";
+    const message = new RegExp(
+      `^Step ${run.step}: loss NaN, gradient norm NaN\\. Training stopped ${advice}`,
+    );
     const refused = (use: () => Promise<unknown>) =>
       assert.rejects(use, (error: Error) => {
         assert.ok(error instanceof DivergedError);
@@ -183,7 +188,7 @@ Deno.test("a loss that is not finite stops the run where the gradient is finite"
   const before = await everythingOf(trainer);
   await assert.rejects(
     () => trainer.epoch(),
-    /Step 0: loss Infinity, gradient norm \d+\. /,
+    /Step 0: loss Infinity, gradient norm \d+\. .* before any weight moved: look at the data, such as labels too large/,
   );
   assert.deepEqual(await everythingOf(trainer), before);
 });

@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { attach } from "../lib/adapters/attach.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
 import { lora } from "../lib/adapters/lora.ts";
@@ -302,6 +303,18 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
       "--epochs",
       "0.5",
     );
+    // The model does not exist either, but the error comes before it is read.
+    const elsewhere = ["--model", `${folder}/none`, "--out", `${folder}/a/b/c`];
+    for (
+      const [option, value, message] of [
+        ["--seed", "4294967296", /seed is 4294967296: use a whole number below 2³²/],
+        ["--learning-rate", "1e39", /learningRate is 1e\+39: use a number from 0 that a float32 holds/],
+      ] as const
+    ) {
+      await refused(2, message, "finetune", ...columns, ...elsewhere, option, value);
+    }
+    await refused(1, /none/, "finetune", ...columns, ...elsewhere);
+    assert.ok(!existsSync(`${folder}/a`), "the folders above --out are gone again");
     // The table does not exist either, but the error comes before it is read.
     await refused(
       2,
@@ -485,6 +498,11 @@ Deno.test("bad tables are refused with the file and the line", () =>
       [/t\.csv line 3 has the label "two": regression wants/, "t.csv", `${head}x,1\ny,two\n`, {
         regression: true,
       }],
+      [
+        /t\.csv line 4 has the label " b", and .*t\.csv line 2 "b": spaces make them two classes/,
+        "t.csv",
+        `${head}x,b\ny,a\nz, b\n`,
+      ],
       [/t\.csv: all examples to train on have one label/, "t.csv", `${head}x,1\ny,1\nz,1\n`],
       [/t\.csv: all examples to train on have one label/, "t.csv", `${head}x,1\ny,1.0\n`, {
         regression: true,

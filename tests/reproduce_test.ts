@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
-import { runTask } from "./support/command.ts";
+import { outputOf, runTask, startTask } from "./support/command.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
 import { metricsOnly, readCells } from "../lib/report/schema.ts";
@@ -189,10 +189,34 @@ Deno.test("reproduce: a damaged result file is named and left alone", async () =
   assert.equal(await Deno.readTextFile(`${out}/first-table.json`), '{"half": ');
 });
 
+Deno.test("reproduce: Ctrl-C ends it within steps, not at the next checkpoint or epoch's end", async () => {
+  const out = await Deno.makeTempDir();
+  const args = ["--task", "supersense", "--method", "LoRA r 8", "--seeds", "1", "--out", out];
+  const { code, stderr } = await outputOf(startTask("reproduce", args, { preload: "interrupt" }));
+  assert.equal(code, 130, stderr);
+  assert.match(stderr, /Stopped\. The same command with --resume goes on from the last finished cell\./);
+  const steps = stderr.match(/^step \d+$/gm)!;
+  assert.ok(steps.length < 6, `${steps.length} steps of 30, and Ctrl-C came after the second`);
+});
+
 Deno.test("reproduce, report and flops: a mistake on the command line lists what there is", async () => {
   for (
     const [name, args, message] of [
-      ["reproduce", ["--profile", "huge"], /no profile "huge"; have smoke, default, full/],
+      [
+        "reproduce",
+        ["--profile", "paper"],
+        /^first-table has no profile "paper"; it has smoke, default, full$/m,
+      ],
+      [
+        "reproduce",
+        ["approximation", "--profile", "huge"],
+        /no profile "huge"; it has smoke, default, full$/m,
+      ],
+      ...["glue", "commonsense"].map((table): [string, string[], RegExp] => [
+        "reproduce",
+        [table, "--profile", "huge"],
+        /no profile "huge"; it has smoke, default, full, paper$/m,
+      ]),
       ["reproduce", ["--task", "cola"], /cola.*supersense/],
       ["reproduce", ["--method", "QLoRA"], /no system "QLoRA"; have Head only/],
       ["reproduce", ["approximation", "--tune"], /tunes its own learning rates/],

@@ -290,6 +290,11 @@ function refused(spoil: (folder: string) => Promise<void>, message: RegExp): Pro
   });
 }
 
+Deno.test("a position_embedding_type of null is none at all, as to transformers", () =>
+  withCheckpoint({ ...roberta, position_embedding_type: null }, {}, async (folder) => {
+    assert.ok((await loadEncoder(folder)).weights.size > 0);
+  }));
+
 Deno.test("a configuration that does not fit is refused by field", async () => {
   const changes: [Record<string, unknown>, RegExp][] = [
     [
@@ -307,6 +312,10 @@ Deno.test("a configuration that does not fit is refused by field", async () => {
     [{ num_attention_heads: 16 }, /num_attention_heads is 16: it must cut/],
     [{ position_embedding_type: "relative_key" }, /position_embedding_type is "relative_key"/],
     [{ is_decoder: true }, /is_decoder is true: use an encoder/],
+    [
+      { is_decoder: null },
+      /config\.json: is_decoder: .* boolean but received null: leave it out or give it a value/,
+    ],
     [{ max_position_embeddings: 2 }, /max_position_embeddings is 2: positions begin at 2/],
     [
       { num_hidden_layers: 3 },

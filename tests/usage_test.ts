@@ -35,7 +35,7 @@ Deno.test("every deno task refuses an option that it has not with exit code 2, a
 Deno.test("a property of every object, such as toString, is not a profile", () => {
   assert.throws(
     () => profileOf(firstTable, { profile: "toString", shard: "1/1" }),
-    /no profile "toString"; have/,
+    /no profile "toString"; it has/,
   );
 });
 

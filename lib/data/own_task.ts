@@ -38,7 +38,8 @@ interface Labelled {
  * the split does not depend on the order of the rows, and equal texts are on the same side.
  * @throws Error that names the file, and the line if there is one, for an unreadable or malformed table, a
  * missing column, an empty text or label, a label that is not a number (regression) or does not occur in
- * train, and a train file whose labels are all the same.
+ * train, labels of train that differ only in the spaces around them, and a train file whose labels are all
+ * the same.
  *
  * @example
  * ```ts
@@ -56,6 +57,7 @@ interface Labelled {
 export async function readOwnTask(options: OwnTaskOptions): Promise<Task> {
   const { train: path, dev: devPath, pair, regression = false, maxTokens } = options;
   const train = await readLabelled(path, options);
+  if (!regression) checkSpacesAround(train);
   const labels = regression ? [] : classesOf(train);
   const toExamples = (rows: readonly Labelled[]) =>
     rows.map((row): Example => ({
@@ -89,6 +91,23 @@ function labelled({ where, cells }: TableRow, columns: readonly string[]): Label
   const empty = cells.findIndex((cell) => cell.trim() === "");
   if (empty >= 0) throw new Error(`${where}: ${JSON.stringify(columns[empty])} is empty: mend the record`);
   return { where, texts: cells.slice(0, -1), label: cells.at(-1)! };
+}
+
+/** Throws an Error if labels differ only in the spaces around them: they would be two classes. */
+function checkSpacesAround(rows: readonly Labelled[]): void {
+  const byName = new Map<string, Labelled>();
+  for (const row of rows) {
+    const name = row.label.trim();
+    const first = byName.get(name) ?? row;
+    if (first.label !== row.label) {
+      throw new Error(
+        `${row.where} has the label ${JSON.stringify(row.label)}, and ${first.where} ${
+          JSON.stringify(first.label)
+        }: spaces make them two classes; write them alike`,
+      );
+    }
+    byName.set(name, first);
+  }
 }
 
 function classesOf(rows: readonly Labelled[]): string[] {

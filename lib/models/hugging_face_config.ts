@@ -79,7 +79,7 @@ const configSchema = v.looseObject({
   type_vocab_size: v.optional(count, 2),
   initializer_range: v.optional(v.pipe(v.number(), v.gtValue(0)), 0.02),
   pad_token_id: v.optional(v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0)))),
-  position_embedding_type: v.optional(v.string(), "absolute"),
+  position_embedding_type: v.nullish(v.string(), "absolute"),
   is_decoder: v.optional(v.boolean(), false),
 });
 

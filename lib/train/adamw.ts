@@ -43,6 +43,12 @@ const chunk = 4096;
 /** How many steps' losses and gradient norms the GPU keeps until they are read. */
 const ringSize = 1024;
 
+/** What a DivergedError says after the step: the first one's loss does not depend on the learning rate. */
+const beforeAnyStep =
+  "before any weight moved: look at the data, such as labels too large to square in float32 (divide them), " +
+  "and at the model's own weights.";
+const afterSteps = "with the weights of the step before; use a lower learning rate or look at the data.";
+
 /** A loss or gradient was not finite. The weights are those of the step before. */
 export class DivergedError extends Error {}
 
@@ -170,9 +176,10 @@ export class AdamW implements Disposable {
       !Number.isFinite(loss) || !Number.isFinite(gradientNorm)
     );
     if (bad) {
-      this.#diverged =
-        `Step ${bad.step}: loss ${bad.loss}, gradient norm ${bad.gradientNorm}. Training stopped with the weights of ` +
-        `the step before; use a lower learning rate or look at the data.`;
+      const { step, loss, gradientNorm } = bad;
+      this.#diverged = `Step ${step}: loss ${loss}, gradient norm ${gradientNorm}. Training stopped ${
+        step === 0 ? beforeAnyStep : afterSteps
+      }`;
       throw new DivergedError(this.#diverged);
     }
     return records;

@@ -66,8 +66,8 @@ export interface FineTuned {
 
 /** Callbacks that report a run's progress. */
 export interface Progress {
-  /** Called after each step's submit. It must not wait for the GPU. */
-  onStep?(step: number, steps: number): void;
+  /** Called after each step's submit, and awaited. It must not wait for the GPU. */
+  onStep?(step: number, steps: number): unknown;
   /** Called after an epoch's steps, before its evaluation. */
   onEpoch?(records: readonly StepRecord[]): void;
   /** Called after an epoch's evaluation. */
@@ -198,7 +198,7 @@ async function runEpochs(
     const secondsNow = () => trainSeconds + (performance.now() - started) / 1000;
     const lastStep = (epoch + 1) * trainer.steps / planned;
     const records = await trainer.epoch(async (step) => {
-      progress.onStep?.(step, trainer.steps);
+      await progress.onStep?.(step, trainer.steps);
       // The last step of an epoch is saved after the evaluation, together with the scores.
       if (step < lastStep) await checkpoint?.saveIfDue(step, { epochs, trainSeconds: secondsNow() });
     });

@@ -56,7 +56,8 @@ const swiftShader = () =>
     ),
   );
 
-const chromiumToGet = "Debian: apt-get install chromium, which brings SwiftShader";
+const chromiumToGet =
+  "Debian: apt-get install chromium, which brings SwiftShader; Ubuntu: Google Chrome's own package";
 
 async function onAdapter(gpu: GPU, runtime: string): Promise<Conformed> {
   const adapter = await gpu.requestAdapter();

@@ -1,7 +1,6 @@
 /** What `deno task reproduce` does with a command line. */
 
 import { digestOf } from "../../lib/digest.ts";
-import { makeFolder } from "../../lib/files.ts";
 import { openGpu } from "../../lib/gpu/device.ts";
 import { fingerprintsOf } from "../../lib/models/fingerprint.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
@@ -10,7 +9,7 @@ import { describeEnvironment } from "../../lib/report/environment.ts";
 import { FrozenWeights } from "../../lib/train/weights.ts";
 import { printEstimates } from "../estimate.ts";
 import { lockFor } from "../lock.ts";
-import { plainPath } from "../output.ts";
+import { outputFolder, plainPath } from "../output.ts";
 import type { Run } from "../run_cell.ts";
 import type { Arguments } from "./arguments.ts";
 import { planOf } from "./plan.ts";
@@ -37,7 +36,7 @@ export async function reproduce(given: Arguments): Promise<void> {
   const plans = values.tables.map((table) => planOf(table, values));
   if (values.estimate) return await printEstimates(plans.map((plan) => plan.asked()), values);
   if (values.list) return plans.forEach((plan) => plan.list());
-  await makeFolder(values.out);
+  await outputFolder(values.out);
   // Locked before reading files that another run may be about to change.
   using locks = new DisposableStack();
   for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));

@@ -66,7 +66,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
 
 function planOfStudy(study: Study, { profile, tune, shard, r, b, out }: Arguments): Plan {
   if (!study.profiles.includes(profile)) {
-    throw new UsageError(`no profile "${profile}"; have ${study.profiles.join(", ")}`);
+    throw new UsageError(`${study.name} has no profile "${profile}"; it has ${study.profiles.join(", ")}`);
   }
   if (tune) throw new UsageError(`${study.name} tunes its own learning rates; leave --tune out`);
   if (r || b) throw new UsageError(`${study.name} has its own ranks and blocks; leave --r and --b out`);

@@ -1,6 +1,7 @@
 /** Runs the cells that the store lacks one after the other, so that a stopped run can be resumed. */
 
 import { existsSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Split } from "../../lib/data/task.ts";
 import { writeWhole } from "../../lib/files.ts";
 import { CellStore } from "../../lib/report/cell_store.ts";
@@ -73,7 +74,11 @@ export async function runStored(
   const ticker = new Ticker(jobs.length);
   for (const [i, job] of jobs.entries()) {
     const progress = {
-      onStep: (step: number, steps: number) => ticker.step(i + step / steps, job.name),
+      onStep: (step: number, steps: number) => {
+        ticker.step(i + step / steps, job.name);
+        // Deno takes signals only while it waits for something: otherwise not before the next checkpoint.
+        return pause(0);
+      },
       onEpoch: (records: readonly StepRecord[]) => appendLog(log, cellOfJob(job), records),
     };
     let cell = known.get(job);

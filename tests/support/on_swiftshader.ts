@@ -1,7 +1,7 @@
 /**
  * `deno task test:swiftshader`: the cases of every op and a training step of every model family on
- * SwiftShader, a second driver whose roundings, subgroups and limits differ from Mesa's. Says how to get
- * SwiftShader if it is missing.
+ * SwiftShader, a second driver whose roundings, subgroups and limits differ from Mesa's. Fails where
+ * SwiftShader is missing, and says how to get it.
  */
 
 import { parseArgs } from "node:util";
@@ -12,11 +12,12 @@ await runCommand(async () => {
   asUsage(() => parseArgs({ options: {} }));
   const { find, toGet } = drivers.find(({ id }) => id === "swiftshader")!;
   const env = await find();
-  if (!env) return console.log(`Skipped: SwiftShader is not here. ${toGet}`);
+  if (!env) throw new Error(`SwiftShader is not here, and nothing was tested. ${toGet}`);
   const { code } = await new Deno.Command(Deno.execPath(), {
     args: [
       "test",
       "--allow-all",
+      "--parallel",
       "--preload=tasks/quiet_driver.ts",
       "tests/ops_test.ts",
       "tests/steps_test.ts",

@@ -1,8 +1,7 @@
 /**
  * `deno task test:quick`: the test files that start no other process, neither themselves nor through their
- * imports from tests/ and tasks/, and do not measure their own; several at a time. The files left out test
- * what a user types, kills, serves or opens in a browser, and each start of Deno takes a second or more. The
- * files run here test everything that is computed.
+ * imports from tests/ and tasks/. The files left out test what a user types, kills, serves or opens in a
+ * browser, and each start of Deno takes a second or more. The files run here test everything that is computed.
  */
 
 import { parseArgs } from "node:util";
@@ -11,10 +10,9 @@ import { reachedFrom, textOf } from "./modules.ts";
 
 const names = [...Deno.readDirSync(new URL("..", import.meta.url))].map(({ name }) => name);
 const files = names.filter((name) => name.endsWith("_test.ts")).map((name) => `tests/${name}`).toSorted();
-/** True for files that start processes or measure their own: those run side by side with nothing else. */
-const isOfProcesses = (file: string) =>
+const startsProcesses = (file: string) =>
   [...reachedFrom([file])].some((module) =>
-    /^(tests|tasks)\//.test(module) && /Deno\.Command\(|processStatus\(/.test(textOf(module))
+    /^(tests|tasks)\//.test(module) && textOf(module).includes("Deno.Command(")
   );
 
 await runCommand(async () => {
@@ -25,7 +23,7 @@ await runCommand(async () => {
       "--allow-all",
       "--parallel",
       "--preload=tasks/quiet_driver.ts",
-      ...files.filter((file) => !isOfProcesses(file)),
+      ...files.filter((file) => !startsProcesses(file)),
     ],
     cwd: new URL("../..", import.meta.url),
   }).spawn().status;

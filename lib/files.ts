@@ -83,6 +83,12 @@ export async function refuseExisting(out: string): Promise<void> {
   );
 }
 
+/** Removes what a killed `writeFolder` left of `out`: only for one who knows that no other writes it, as by a lock. */
+export async function removeLeftover(out: string): Promise<void> {
+  const part = partOf(out);
+  if (await exists(part)) await Deno.remove(part, { recursive: true });
+}
+
 /** Where `writeFolder` gathers the files of `out`. */
 function partOf(out: string): string {
   return `${out.replace(/[/\\]+$/, "")}.part`;
@@ -122,6 +128,12 @@ export async function naming<T>(path: string, body: () => Promise<T>): Promise<T
 async function writeSynced(path: string, content: string | Uint8Array): Promise<void> {
   using file = await Deno.create(path);
   await writeAll(file, typeof content === "string" ? new TextEncoder().encode(content) : content);
+  await file.syncData();
+}
+
+/** Flushes a file that another program wrote to disk. */
+export async function syncFile(path: string): Promise<void> {
+  using file = await Deno.open(path, { read: true, write: true });
   await file.syncData();
 }
 

@@ -31,7 +31,7 @@ per line). Prints the scores on dev after every epoch, and writes the last or be
 with the names of the classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA and GraLoRA; the other methods load
 with this library, and those that can be merged load anywhere after deno task merge.
 
-  --model SOURCE       RoBERTa, XLM-RoBERTa or BERT: a folder, or an id of the Hugging Face hub
+  --model SOURCE       RoBERTa, XLM-RoBERTa or BERT: a folder, minilm (deno task models), or an id of the Hugging Face hub
   --train FILE         the training examples
   --dev FILE           the examples to evaluate on (default: a tenth of train, held out by a hash of the texts)
   --text COLUMN        column of the text

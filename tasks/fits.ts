@@ -26,10 +26,10 @@ export interface ModelFit {
   readonly fits: readonly Fit[];
 }
 
-/** The embedded encoder, and those of the Hugging Face hub by their shapes, smallest first. */
+/** The embedded encoder, and packaged ones and those of the Hugging Face hub by their shapes, smallest first. */
 export async function modelsToFit(): Promise<Encoder[]> {
-  const names = ["sentence-transformers/all-MiniLM-L6-v2", "roberta-base", "roberta-large"];
-  const published = names.map((name) => unloadedEncoder(name.split("/").at(-1)!, publishedConfig(name)!));
+  const names = ["minilm", "roberta-base", "roberta-large"];
+  const published = names.map((name) => unloadedEncoder(name, publishedConfig(name)!));
   return [await loadUseLite(), ...published];
 }
 

@@ -1,6 +1,6 @@
 /**
  * `deno task flops`: trainable parameters and multiply-adds per token of every system relative to LoRA, for
- * USE-lite and, from their configurations alone, the paper's models. Writes results/flops.{md,json}. `--help`
+ * USE-lite and, from their configurations alone, MiniLM and the paper's models. Writes results/flops.{md,json}. `--help`
  * lists the options.
  */
 
@@ -9,6 +9,8 @@ import { methodByName } from "../lib/adapters/registry.ts";
 import { firstSystems, type System } from "../lib/adapters/systems.ts";
 import { countMethod } from "../lib/analysis/counts.ts";
 import { type ModelShape, modelShapes, shapeOf } from "../lib/analysis/shapes.ts";
+import { publishedConfig } from "../lib/models/published_configs.ts";
+import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { methodsTable } from "./tables/methods.ts";
 import { outputFolder } from "./output.ts";
@@ -17,7 +19,9 @@ import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task flops [options]
 
-  --model NAME     only this model (repeatable): USE-lite, ${modelShapes.map(({ name }) => name).join(", ")}
+  --model NAME     only this model (repeatable): USE-lite, minilm, ${
+  modelShapes.map(({ name }) => name).join(", ")
+}
   --target NAME    target modules (repeatable; default: query, key and value)
   --out DIR        where to write flops.md and flops.json (default: results)
   --json           print JSON instead of the page
@@ -61,7 +65,8 @@ async function main(): Promise<void> {
     })
   );
   if (values.help) return console.log(help);
-  const models = [shapeOf(await loadUseLite()), ...modelShapes];
+  const miniLm = unloadedEncoder("minilm", publishedConfig("minilm")!);
+  const models = [shapeOf(await loadUseLite()), shapeOf(miniLm), ...modelShapes];
   for (const name of values.model ?? []) {
     if (models.every((model) => model.name !== name)) {
       throw new UsageError(`no model "${name}"; have ${models.map((model) => model.name).join(", ")}`);

@@ -14,10 +14,11 @@ const help = `deno task merge --model SOURCE --adapter DIR --out DIR
 
 Writes the encoder with the adapter and its head merged in: a folder that transformers'
 AutoModelForSequenceClassification loads without PEFT. The base's other weights keep their bits. config.json is what PEFT's
-own merge would write; if the adapter has a labels.json, the labels come from there.
+own merge would write; if the adapter has a labels.json, the labels come from there. Of an encoder whose vectors are a mean
+over tokens, such as minilm, AutoModel loads the trunk, and the head on the mean is head.weight and head.bias in the file.
 
-  --model SOURCE   the encoder that the adapter was trained on: a folder, or an id of the Hugging Face hub; it is recognised
-                   by the values of its weights, not by its name or path
+  --model SOURCE   the encoder that the adapter was trained on: a folder, minilm, or an id of the Hugging Face hub; it is
+                   recognised by the values of its weights, not by its name or path
   --adapter DIR    a folder that deno task finetune, saveAdapter or PEFT wrote
   --out DIR        a folder that does not exist yet
   --help           this text

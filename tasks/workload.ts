@@ -9,6 +9,7 @@ import { isFile, isFolder } from "../lib/files.ts";
 import { readEncoderConfig } from "../lib/models/hugging_face_config.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Encoder } from "../lib/models/model.ts";
+import { isFetched, packagedModel } from "../lib/models/packaged_models.ts";
 import { publishedConfig, publishedIds } from "../lib/models/published_configs.ts";
 import { charactersPerToken, unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
@@ -27,8 +28,8 @@ export interface KnownEncoder {
 }
 
 /**
- * The encoder to estimate for: the embedded one, one from a folder (its `config.json` is enough), or one with
- * a known configuration by its id. Nothing is downloaded. Throws a UsageError for another name.
+ * The encoder to estimate for: the embedded one, one from a folder (its `config.json` is enough), a packaged one that was
+ * fetched, or one with a known configuration by its id. Nothing is downloaded. Throws a UsageError for another name.
  */
 export async function knownEncoder(source: string | undefined): Promise<KnownEncoder> {
   if (source === undefined) return { model: await loadUseLite(), tokenizes: true };
@@ -39,8 +40,10 @@ export async function knownEncoder(source: string | undefined): Promise<KnownEnc
     }
     const path = `${source}/config.json`;
     if (!await isFile(path)) throw new UsageError(`${source} has no config.json: give an encoder's folder`);
-    return { model: unloadedEncoder(source, await readEncoderConfig(path)), tokenizes: false };
+    return { model: unloadedEncoder(source, await readEncoderConfig(source)), tokenizes: false };
   }
+  const packaged = packagedModel(source);
+  if (packaged && await isFetched(packaged)) return { model: await loadEncoder(source), tokenizes: true };
   const config = publishedConfig(source);
   if (!config) {
     throw new UsageError(

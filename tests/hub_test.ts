@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
 import { commit, FakeHub, model } from "./support/fake_hub.ts";
+import { modulesJson, poolingJson } from "./support/pooled_folder.ts";
 import { seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 
 const config = fixture.cases.RoBERTa.config;
@@ -60,6 +61,24 @@ for (const shards of [1, 2]) {
       assert.equal(hub.requests.length, asked);
     }));
 }
+
+Deno.test("how a sentence-transformers model pools is fetched with it, and what a cached one lacks of it", () =>
+  withHub(1, async (hub, load, cache) => {
+    const encode = (text: string) => new TextEncoder().encode(text);
+    hub.files.set("modules.json", encode(modulesJson("Normalize")));
+    hub.files.set("1_Pooling/config.json", encode(poolingJson("pooling_mode_mean_tokens")));
+    hub.files.set("onnx/model.onnx", new Uint8Array(10));
+    assert.equal((await load()).pooling, "mean");
+    const path = `${cache}/${storage}/snapshots/${commit}/1_Pooling/config.json`;
+    assert.match(await Deno.readLink(path), /^\.\.\/\.\.\/\.\.\/blobs\/[0-9a-f]{40}$/);
+    assert.ok(hub.requests.every((request) => !request.startsWith("onnx")));
+    hub.requests.length = 0;
+    assert.equal((await load()).pooling, "mean");
+    assert.equal(hub.requests.length, 0);
+    await Deno.remove(await Deno.realPath(path));
+    assert.equal((await load()).pooling, "mean");
+    assert.deepEqual(hub.requests, ["1_Pooling/config.json whole"]);
+  }));
 
 Deno.test("a download that breaks off goes on from there, and its whole is checked", () =>
   withHub(1, async (hub, load) => {

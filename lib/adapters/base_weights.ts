@@ -13,6 +13,9 @@ import { tableOf } from "../models/stored_weight.ts";
 
 const key = "base_weights";
 
+/** The base's `pooling`, if it has one: an adapter is trained on the vectors, not only on the weights. */
+const poolingKey = "base_pooling";
+
 const again = "save the adapter again";
 
 /** Keys: names of weights. Values: dtype, packing if any, and digest, such as `F32 int8 5df6e0e2…`. */
@@ -39,7 +42,8 @@ export function baseMetadata(model: Encoder): Record<string, string> {
     name,
     [dtype, ...packing ? [packing] : [], sha256].join(" "),
   ]);
-  return { [key]: JSON.stringify(Object.fromEntries(kept)) };
+  const { pooling } = model;
+  return { [key]: JSON.stringify(Object.fromEntries(kept)), ...pooling ? { [poolingKey]: pooling } : {} };
 }
 
 /** What an adapter's file says about its base model. */
@@ -56,8 +60,8 @@ export interface AdapterFile {
  * Checks that `model` is the base that the adapter was trained on. Calls `report` with one line where this
  * cannot be decided: the file has no fingerprints, or the model's weights are stored in another dtype or
  * packing.
- * @throws Error when the names of the weights differ, or values differ in the same dtype. Weights that the
- * adapter replaces are not compared.
+ * @throws Error when the names of the weights differ, values differ in the same dtype, or tokens are pooled in another way.
+ * Weights that the adapter replaces are not compared.
  */
 export function checkBase(
   { path, metadata, baseName, replaced }: AdapterFile,
@@ -78,6 +82,15 @@ export function checkBase(
     throw new Error(
       `${path}: the adapter was trained on other values than "${model.name}" has (${ofBase}): ${differ}: ` +
         `load the model that it was trained on, or train an adapter on this one`,
+    );
+  }
+  if (metadata[poolingKey] !== model.pooling) {
+    const [before, now] = [metadata[poolingKey], model.pooling].map((pooling) =>
+      pooling ?? "its class's own"
+    );
+    throw new Error(
+      `${path}: the adapter was trained on vectors pooled as ${before}, and "${model.name}" pools as ${now} (${ofBase}): ` +
+        `load the model with the modules.json and pooling that it was trained with`,
     );
   }
   const [form] = [...names].filter((name) => isOtherForm(before.get(name)!, now.get(name)!));

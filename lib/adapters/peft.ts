@@ -454,7 +454,9 @@ function reasonFor(model: Encoder, extra: readonly string[]): string {
   }
   const hasPooler = model.linears.some(({ path }) => path.split(".").includes("pooler"));
   return !hasPooler && (lies("pooler") || lies(`${model.trunk}.pooler`))
-    ? `: ${model.name} has no pooler here, as in its model with a head for sequences`
+    ? `: ${model.name} has no pooler here, ${
+      model.pooling ? "where its folder pools tokens otherwise" : "as in its model with a head for sequences"
+    }`
     : "";
 }
 

@@ -3,17 +3,12 @@
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
 import { recordOf } from "../record_schema.ts";
+import { userCacheFolder } from "../user_cache.ts";
 
 /** `bora-webgpu/kernels.json` in the user's cache folder; undefined where there is none, as in a browser. */
 export function userCachePath(): string | undefined {
-  if (!("Deno" in globalThis)) return undefined;
-  const under = (variable: string, folder: string) => {
-    const home = Deno.env.get(variable);
-    return home ? `${home}${folder}/bora-webgpu/kernels.json` : undefined;
-  };
-  if (Deno.build.os === "windows") return under("LOCALAPPDATA", "");
-  if (Deno.build.os === "darwin") return under("HOME", "/Library/Caches");
-  return under("XDG_CACHE_HOME", "") ?? under("HOME", "/.cache");
+  const folder = userCacheFolder();
+  return folder && `${folder}/kernels.json`;
 }
 
 /** Above this number, the oldest entries are dropped. */

@@ -6,7 +6,7 @@
  *     x⁰ = LN(E[ids] + P[places] + S[types])                                 T×d
  *     hˡ = LN(xˡ + W_o·MHA(xˡ) + b_o),   scores scaled by head size^−½
  *     xˡ⁺¹ = LN(hˡ + W₂·gelu(W₁·hˡ + b₁) + b₂)                               T×d
- *     text vector: x_0 of the last layer (RoBERTa), tanh(W_p·x_0 + b_p) (BERT)
+ *     text vector: x_0 of the last layer (RoBERTa), tanh(W_p·x_0 + b_p) (BERT), or mean_t x_t (`sentence_pooling.ts`)
  *
  * This follows transformers' `modeling_bert.py` and `modeling_roberta.py`, including the names: a layer's
  * path is its path in `…ForSequenceClassification`. The trunk's own dropout, used in pretraining, is left
@@ -19,6 +19,7 @@ import { attention } from "../graph/ops/attention.ts";
 import { firstToken } from "../graph/ops/first_token.ts";
 import { layerNorm } from "../graph/ops/layer_norm.ts";
 import { lookup } from "../graph/ops/lookup.ts";
+import { meanPool } from "../graph/ops/mean_pool.ts";
 import type { EncoderConfig } from "./hugging_face_config.ts";
 import type { LinearModule, LinearRole, Tracer } from "./model.ts";
 import { tableParts } from "./stored_weight.ts";
@@ -103,12 +104,13 @@ export function weightShapes(config: EncoderConfig): Map<string, readonly number
 
 /** ids [texts, length], lengths [texts] → text vectors [texts, width]. */
 export function traceBert(config: EncoderConfig, tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor {
-  const { prefix, layers, pooler } = config;
+  const { prefix, layers, pooler, pooling } = config;
   let x = tracer.graph.scope(`${prefix}.embeddings`, () => embed(config, tracer, ids));
   for (let i = 0; i < layers; i++) {
     const path = `${prefix}.encoder.layer.${i}`;
     x = tracer.graph.scope(path, () => layer(config, tracer, path, x, lengths));
   }
+  if (pooling === "mean") return tracer.graph.scope(prefix, () => meanPool(x, lengths));
   const first = tracer.graph.scope(prefix, () => firstToken(x, lengths.shape[0]));
   return pooler ? tracer.linear(`${prefix}.${poolerLayer}`, first, { activation: "tanh" }) : first;
 }

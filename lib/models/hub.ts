@@ -6,9 +6,10 @@
 
 import type { Hash } from "node:crypto";
 import { downloadFile, HUB_URL, type ListFileEntry, listFiles, modelInfo } from "npm:@huggingface/hub@2.17.5";
-import { isFile, readText, writeWhole } from "../files.ts";
+import { isFile, makeParents, readText, writeWhole } from "../files.ts";
 import { RefusedRequest, request, steadily } from "../network.ts";
 import { readIndex } from "./hugging_face_weights.ts";
+import { modulesFile, poolingFile } from "./sentence_pooling.ts";
 
 /** Where models are downloaded from and where they are cached. */
 export interface HubOptions {
@@ -32,7 +33,11 @@ const descriptions = [
   "vocab.json",
   "merges.txt",
   "vocab.txt",
+  modulesFile,
 ];
+
+/** The folder beside `modules.json` whose `config.json` says how tokens are pooled, as sentence-transformers names it. */
+const poolingFolder = /^\d+_Pooling$/;
 
 const weights = "model.safetensors";
 const index = `${weights}.index.json`;
@@ -91,7 +96,8 @@ async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promi
     if (await isFile(path)) continue;
     await fetchBlob({ ...remote, revision: commit }, entry, `${storage}/blobs/${hash}`);
     await removeLink(path);
-    await Deno.symlink(`../../blobs/${hash}`, path);
+    await makeParents(path);
+    await Deno.symlink(`${"../".repeat(entry.path.split("/").length + 1)}blobs/${hash}`, path);
   }
   return snapshot;
 }
@@ -140,7 +146,9 @@ async function cachedSnapshot(storage: string): Promise<Snapshot | undefined> {
   const ofTokenizer = ofTokenizers.some((own) => own.length === 0)
     ? []
     : ofTokenizers.find((own, i) => own.length < tokenizers[i].length) ?? tokenizers[0];
-  const [lacks] = [...await lacking(["config.json"]), ...ofTokenizer, ...await lacking(ofWeights)];
+  const ofPooling = await poolingFile(folder);
+  const described = ["config.json", ...ofPooling ? [ofPooling] : []];
+  const [lacks] = [...await lacking(described), ...ofTokenizer, ...await lacking(ofWeights)];
   return lacks === undefined ? { folder, isWhole: true } : { folder, isWhole: false, lacks };
 }
 
@@ -204,8 +212,9 @@ async function listing(remote: Remote): Promise<{ commit: string; entries: ListF
   if (!isCommit(commit)) {
     throw new Error(`${hubUrl} says that "${repo}" is at commit "${commit}": that is none`);
   }
-  const listed = await asked(() => Array.fromAsync(listFiles({ ...remote, revision: commit })));
-  const files = new Map(listed.map((file) => [file.path, file]));
+  const list = (path?: string) =>
+    asked(() => Array.fromAsync(listFiles({ ...remote, revision: commit, path })));
+  const files = new Map((await list()).map((file) => [file.path, file]));
   // "model-…" sorts before "model.…", so the index is downloaded after its shards.
   const needed = files.has(weights)
     ? [weights]
@@ -215,7 +224,12 @@ async function listing(remote: Remote): Promise<{ commit: string; entries: ListF
       `"${repo}" on ${hubUrl} has no ${weights}: convert it with save_pretrained(…, safe_serialization=True)`,
     );
   }
-  return { commit, entries: [...descriptions, ...needed].flatMap((path) => files.get(path) ?? []) };
+  const poolers = files.has(modulesFile) ? [...files.keys()].filter((path) => poolingFolder.test(path)) : [];
+  const ofPooling = (await Promise.all(poolers.map(list))).flat().filter(({ path }) =>
+    path.endsWith("/config.json")
+  );
+  const entries = [...descriptions, ...needed].flatMap((path) => files.get(path) ?? []);
+  return { commit, entries: [...ofPooling, ...entries] };
 }
 
 /** The name of a file's blob: the SHA-256 of a large file (LFS), git's SHA-1 of a small one. */

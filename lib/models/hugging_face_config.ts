@@ -4,6 +4,7 @@ import * as v from "npm:valibot@1.5.0";
 import type { Activation } from "../graph/ops/activation.ts";
 import { fitting, readJson } from "../files.ts";
 import type { HeadLayout } from "./model.ts";
+import { readPooling, type SentencePooling } from "./sentence_pooling.ts";
 
 /** The differences between families of encoders. */
 interface Family {
@@ -17,7 +18,8 @@ interface Family {
   readonly typedPairs: boolean;
   /** Whether the trunk ends in a pooler, a tanh layer on the first token. */
   readonly pooler: boolean;
-  readonly head: HeadLayout;
+  /** The head of `classifier`. */
+  readonly head?: HeadLayout;
 }
 
 const robertaFamily: Family = {
@@ -48,6 +50,8 @@ const activations: Readonly<Record<string, Activation>> = { gelu: "gelu", gelu_p
 
 /** The architecture of an encoder, from its configuration. */
 export interface EncoderConfig extends Family {
+  /** How tokens are pooled, if not as in `classifier`. There is no pooler then, and no head of that class. */
+  readonly pooling?: SentencePooling;
   readonly width: number;
   readonly layers: number;
   readonly heads: number;
@@ -84,11 +88,21 @@ const configSchema = v.looseObject({
 });
 
 /**
- * Reads `config.json`.
+ * Reads the `config.json` of `folder`, and how it pools tokens if it is of sentence-transformers.
  * @throws Error that names the file, the field and its value, and the values that are supported.
  */
-export async function readEncoderConfig(path: string): Promise<EncoderConfig> {
-  return checkedConfig(path, await readJson(path, configSchema));
+export async function readEncoderConfig(folder: string): Promise<EncoderConfig> {
+  const path = `${folder}/config.json`;
+  return withPooling(checkedConfig(path, await readJson(path, configSchema)), await readPooling(folder));
+}
+
+/**
+ * The same architecture with this pooling. Unless that is the family's own, no class of transformers has a head on such vectors:
+ * the head gets this library's own name, so that nothing takes it for one on other vectors.
+ */
+export function withPooling(config: EncoderConfig, pooling: SentencePooling | undefined): EncoderConfig {
+  if (pooling === undefined || pooling === "first" && !config.pooler) return config;
+  return { ...config, pooling, pooler: false, head: undefined };
 }
 
 /**

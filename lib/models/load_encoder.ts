@@ -1,5 +1,6 @@
 /**
- * Loads encoders from folders in the format of transformers' `save_pretrained`, or from the Hugging Face hub.
+ * Loads encoders from folders in the format of transformers' `save_pretrained` or of sentence-transformers, from packaged models
+ * that were fetched, or from the Hugging Face hub.
  */
 
 import { streamOf, uniform } from "../graph/random.ts";
@@ -10,14 +11,16 @@ import { readTokenizer } from "./hugging_face_tokenizer.ts";
 import { readTensorPlaces } from "./hugging_face_weights.ts";
 import { isFolder } from "../files.ts";
 import type { Encoder, Weight } from "./model.ts";
+import { fetchedFolder, packagedModel } from "./packaged_models.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { StoredWeight, tableParts } from "./stored_weight.ts";
 import { configuredEncoder } from "./unloaded_encoder.ts";
 import { PassingDigest } from "./values_digest.ts";
 
 /**
- * Loads a text encoder from the folder `source` or, if there is no such folder, from the Hugging Face hub by
- * its id, such as `FacebookAI/roberta-base` (see `HubOptions` for the cache). Supported are the model types
+ * Loads a text encoder from the folder `source` or, if there is no such folder, by its id: `minilm`, which
+ * `deno task models minilm` fetches, or an id of the Hugging Face hub, such as `FacebookAI/roberta-base` (see
+ * `HubOptions` for the cache). Supported are the model types
  * roberta, xlm-roberta and bert (which includes MiniLM). The folder must contain `config.json`,
  * `model.safetensors` or its shards (F32, F16, BF16 or F64, all read as float32), and a tokenizer:
  * `tokenizer.json`, `vocab.json` with `merges.txt`, or `vocab.txt`. The encoder's name is the folder's name
@@ -27,6 +30,11 @@ import { PassingDigest } from "./values_digest.ts";
  * is in use. A pair of texts is encoded as one sequence. The head is that of transformers'
  * `…ForSequenceClassification`: dense, tanh and projection for RoBERTa; a projection on the pooler's output
  * for BERT. A head in the checkpoint is ignored.
+ *
+ * A folder of sentence-transformers (`modules.json`, `1_Pooling/config.json`) says itself what a text's vector
+ * is: the mean over its tokens, those of a pair's two texts included, or the first token's. The pooler is then
+ * not part of the model, and the head is a linear layer `head` on that vector. The vector is not scaled to
+ * length 1, also where the folder lists `Normalize`: a head learns its own scale.
  *
  * If a BERT checkpoint lacks its pooler, the pooler is newly initialised, as in transformers, and `report`
  * receives a one-line warning. It is then trained and saved with every adapter (see `Encoder.fresh`).
@@ -44,8 +52,9 @@ export async function loadEncoder(
 }
 
 /**
- * The folder of the encoder `source`, downloaded if necessary, and its name.
- * @throws what `downloadModel` throws, and Error when `source` is neither a folder nor a valid hub id.
+ * The folder of the encoder `source`, downloaded from the hub if necessary, and its name.
+ * @throws what `downloadModel` throws, and Error when `source` is a packaged model that was not fetched, or neither a folder
+ * nor a valid hub id.
  */
 export async function locateEncoder(
   source: string,
@@ -55,6 +64,8 @@ export async function locateEncoder(
     const name = source.split(/[/\\]/).findLast((part) => part !== "");
     return { folder: source, name: name ?? source };
   }
+  const packaged = packagedModel(source);
+  if (packaged) return { folder: await fetchedFolder(packaged), name: source };
   const { downloadModel, isHubId } = await import("./hub.ts");
   if (!isHubId(source)) {
     throw new Error(`there is no folder ${source}, and no model of the hub can have this name`);
@@ -68,7 +79,7 @@ async function readEncoder(
   name: string,
   report: (line: string) => void,
 ): Promise<Encoder> {
-  const config = await readEncoderConfig(`${folder}/config.json`);
+  const config = await readEncoderConfig(folder);
   const stored = storedWeights(folder, config, await readTensorPlaces(folder));
   const drawn = drawnPooler(config, stored);
   const fresh = drawn.size > 0 ? [`${config.prefix}.${poolerLayer}`] : [];

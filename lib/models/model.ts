@@ -6,6 +6,7 @@
 import type { Graph, Tensor } from "../graph/graph.ts";
 import type { FusedActivation } from "../graph/ops/product.ts";
 import type { PackedWeight } from "./packing.ts";
+import type { SentencePooling } from "./sentence_pooling.ts";
 
 /** A weight as float32, row-major. */
 export interface Weight {
@@ -137,6 +138,8 @@ export interface Encoder {
    * models that exist in one form only.
    */
   readonly trunk?: string;
+  /** How tokens are pooled, if its folder asks for another way than its class in transformers has. */
+  readonly pooling?: SentencePooling;
   /** The classification head's layers; if absent, one linear layer named `head`. */
   readonly head?: HeadLayout;
   /**

@@ -3,7 +3,7 @@
  * download. To add one, add an entry here.
  */
 
-import { type EncoderConfig, encoderConfigOf } from "./hugging_face_config.ts";
+import { type EncoderConfig, encoderConfigOf, withPooling } from "./hugging_face_config.ts";
 
 /** Fields that both sizes of RoBERTa share. */
 const roberta = {
@@ -31,7 +31,7 @@ const base = { hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12,
 const large = { hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 };
 const miniLm = { hidden_size: 384, num_hidden_layers: 6, num_attention_heads: 12, intermediate_size: 1536 };
 
-/** By hub id; RoBERTa and BERT also by their old ids without an owner. */
+/** By hub id; RoBERTa and BERT also by their old ids without an owner, and packaged models by theirs. */
 const published: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "roberta-base": { ...roberta, ...base },
   "FacebookAI/roberta-base": { ...roberta, ...base },
@@ -42,12 +42,17 @@ const published: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "bert-large-uncased": { ...bert, ...large },
   "google-bert/bert-large-uncased": { ...bert, ...large },
   "sentence-transformers/all-MiniLM-L6-v2": { ...bert, ...miniLm },
+  minilm: { ...bert, ...miniLm },
 };
+
+/** Those whose folders ask for the mean over a text's tokens. */
+const meanPooled = ["sentence-transformers/all-MiniLM-L6-v2", "minilm"];
 
 /** The ids that `publishedConfig` knows. */
 export const publishedIds: readonly string[] = Object.keys(published);
 
 /** The configuration of the hub's model `id`; undefined if it is not in `publishedIds`. */
 export function publishedConfig(id: string): EncoderConfig | undefined {
-  return Object.hasOwn(published, id) ? encoderConfigOf(id, published[id]) : undefined;
+  if (!Object.hasOwn(published, id)) return undefined;
+  return withPooling(encoderConfigOf(id, published[id]), meanPooled.includes(id) ? "mean" : undefined);
 }

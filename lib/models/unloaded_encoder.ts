@@ -47,6 +47,7 @@ export function configuredEncoder(
     vocabulary: config.vocabulary,
     maxTokens: config.positions - config.firstPosition,
     trunk: config.prefix,
+    pooling: config.pooling,
     head: config.head,
     placesOf: (ids) => placesOf(config, ids),
     trace: (tracer, ids, lengths) => traceBert(config, tracer, ids, lengths),

@@ -17,7 +17,7 @@ export type RunDescription = Readonly<Record<string, unknown>>;
 
 /** Describes a run: the model by its name and packing, the examples by a hash. */
 export async function describeRun(
-  { name, packed }: Encoder,
+  { name, packed, pooling }: Encoder,
   adapter: Adapter,
   head: HeadShape,
   options: TrainOptions,
@@ -28,6 +28,7 @@ export async function describeRun(
   return {
     model: name,
     packing: packed?.values().next().value?.packing ?? "f32",
+    ...pooling ? { pooling } : {},
     method: adapter.method.name,
     layers: Object.fromEntries(adapter.modules.map(({ module: { path }, options }) => [path, options])),
     trainedBase: [...adapter.trainedBase],

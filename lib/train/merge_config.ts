@@ -28,17 +28,18 @@ const namesSchema = v.looseObject({
 /**
  * Makes the `config.json` of a merged model: the one of the base in `folder`, for a head with `outputs`
  * outputs, as PEFT's `merge_and_unload().save_pretrained` writes it. Everything in it stays, digit for digit,
- * except `architectures`. If the adapter's folder has a `labels.json`, its names and problem type apply,
+ * except `architectures`, which also stays where no class of transformers pools as the base does. If the adapter's folder has a `labels.json`, its names and problem type apply,
  * because the head was trained on them. Otherwise the base's names apply, or names such as `LABEL_0` if the
  * base has another number of outputs.
  * @throws Error that names the malformed file.
  */
 export async function mergedConfig(folder: string, adapter: string, outputs: number): Promise<string> {
   const path = `${folder}/config.json`;
-  const { classifier } = await readEncoderConfig(path);
+  const { classifier, head } = await readEncoderConfig(folder);
   const labels = await readLabels(adapter, outputs) ?? await labelsFor(path, outputs);
+  const architecture = head ? { architectures: [classifier] } : {};
   const { num_labels: _, ...kept } = asWritten(await readText(path));
-  return `${JSON.stringify({ ...kept, architectures: [classifier], ...labels }, null, 2)}\n`;
+  return `${JSON.stringify({ ...kept, ...architecture, ...labels }, null, 2)}\n`;
 }
 
 /** The label fields needed for `outputs` outputs, if the base's configuration does not fit. */

@@ -10,17 +10,21 @@ import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
-import { isFile, refuseExisting, writeFolder, writeWhole } from "../files.ts";
+import { isFile, makeParents, refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import { loadEncoder, locateEncoder, trunkNames } from "../models/load_encoder.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
+import { modulesFile, poolingFile } from "../models/sentence_pooling.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
 import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_writer.ts";
 import { mergedConfig } from "./merge_config.ts";
 import { mergedWeight } from "./merge_weight.ts";
 import { FrozenWeights } from "./weights.ts";
 
-/** The tokenizer's files in transformers' folders. */
-const tokenizerFiles = [
+/** The tokenizer's files in transformers' folders, and what sentence-transformers keeps beside them. */
+const describingFiles = [
+  modulesFile,
+  "sentence_bert_config.json",
+  "config_sentence_transformers.json",
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
@@ -38,6 +42,9 @@ const tokenizerFiles = [
  * under their own names and dtypes. Adapted weights and the head are computed in float32 and rounded to their
  * dtype; all other bytes are copied from the base. If the base has no head, its tensors' names get the prefix
  * that they have in a model with a head. Only one tensor at a time is in memory.
+ *
+ * A base of sentence-transformers takes the files that say how its tokens are pooled along. No class of transformers has a head
+ * on such vectors: AutoModel or sentence-transformers load the trunk, and the head is the file's `head.weight` and `head.bias`.
  *
  * A temporary folder is written and then renamed to `out`. `report` receives `loadAdapter`'s messages about
  * the base.
@@ -61,7 +68,9 @@ export async function writeMergedModel(
   const config = await mergedConfig(folder, adapter, outputs);
   await writeFolder(out, async (part) => {
     await writeWhole(`${part}/config.json`, config);
-    for (const name of tokenizerFiles) {
+    const pooling = await poolingFile(folder);
+    if (pooling) await makeParents(`${part}/${pooling}`);
+    for (const name of [...describingFiles, ...pooling ? [pooling] : []]) {
       if (await isFile(`${folder}/${name}`)) await Deno.copyFile(`${folder}/${name}`, `${part}/${name}`);
     }
     await writeWeights(gpu, folder, encoder, saved, head, `${part}/model.safetensors`);
@@ -84,7 +93,7 @@ async function writeWeights(
   head: ReadonlyMap<string, Weight>,
   path: string,
 ): Promise<void> {
-  const { prefix } = await readEncoderConfig(`${folder}/config.json`);
+  const { prefix } = await readEncoderConfig(folder);
   const places = await readTensorPlaces(folder);
   const trunk = trunkNames(prefix, [...places.keys()]);
   using own = new FrozenWeights(gpu, new Map([...constantWeights(encoder, saved.adapter), ...saved.weights]));

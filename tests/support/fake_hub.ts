@@ -28,7 +28,7 @@ export class FakeHub implements AsyncDisposable {
   refusal: { readonly path: RegExp; readonly status: number; readonly page?: string } | undefined;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
-  constructor(readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>) {
+  constructor(readonly files: Map<string, Uint8Array<ArrayBuffer>>) {
     this.#server = Deno.serve(
       { port: 0, hostname: "127.0.0.1", onListen() {} },
       (request) => this.#answer(request),
@@ -51,16 +51,26 @@ export class FakeHub implements AsyncDisposable {
     if (pathname === `/api/models/${model}/revision/HEAD`) {
       return Response.json({ id: model, sha: this.head });
     }
-    if (pathname === `/api/models/${model}/tree/${commit}`) return Response.json(this.#entries());
+    const [, folder] = pathname.match(new RegExp(`^/api/models/${model}/tree/${commit}/?(.*)$`)) ?? [];
+    if (folder !== undefined) return Response.json(this.#entries(folder && `${folder}/`));
     const name = pathname.replace(`/${model}/resolve/${commit}/`, "");
     const content = this.files.get(name);
     if (!content) return Response.json({ error: "Repository not found" }, { status: 404 });
     return this.#file(name, content, request.headers.get("range"));
   }
 
-  /** Weights are large files, which the hub names by their SHA-256. */
-  #entries() {
-    return [...this.files].map(([path, content]) => ({
+  /** What is in a folder. Weights are large files, which the hub names by their SHA-256. */
+  #entries(folder: string) {
+    const within = [...this.files].filter(([path]) => path.startsWith(folder));
+    const isHere = (path: string) => !path.slice(folder.length).includes("/");
+    const folders = within.filter(([path]) => !isHere(path)).map(([path]) => path.split("/")[0]);
+    const ofFolders = [...new Set(folders)].map((path) => ({
+      type: "directory",
+      path,
+      size: 0,
+      oid: commit,
+    }));
+    const ofFiles = within.filter(([path]) => isHere(path)).map(([path, content]) => ({
       type: "file",
       path,
       size: this.announced.get(path) ?? content.length,
@@ -76,6 +86,7 @@ export class FakeHub implements AsyncDisposable {
         }
         : {},
     }));
+    return [...ofFolders, ...ofFiles];
   }
 
   #file(name: string, content: Uint8Array<ArrayBuffer>, range: string | null): Response {

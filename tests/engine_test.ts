@@ -7,9 +7,10 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { initialise } from "../lib/adapters/initialise.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { evaluateExpression } from "../lib/gpu/expression.ts";
-import { linearGrid, plainDevice, renderKernel } from "../lib/gpu/kernel.ts";
+import { type Kernel, linearGrid, plainDevice, renderKernel } from "../lib/gpu/kernel.ts";
 import { render } from "../lib/gpu/render.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { grad, layerOfPath } from "../lib/graph/grad.ts";
@@ -19,6 +20,8 @@ import { dropout } from "../lib/graph/ops/dropout.ts";
 import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { linear } from "../lib/graph/ops/matmul.ts";
 import { dumpPlan, plan } from "../lib/graph/plan.ts";
+import { publishedConfig } from "../lib/models/published_configs.ts";
+import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { headParameters, traceStep } from "../lib/train/step.ts";
 import { testGpu } from "./support/ops.ts";
 import { fillSources, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
@@ -231,4 +234,27 @@ Deno.test("golden: the planned step and its rendered kernels (deno test -A tests
   const path = new URL("golden/tiny_bora_step.txt", import.meta.url);
   if (Deno.args.includes("--update")) await Deno.writeTextFile(path, text);
   assert.equal(text, await Deno.readTextFile(path));
+});
+
+/** Places in a kernel's text that write to a storage buffer; each call of `store` is one. */
+function writesOf({ code, bindings }: Kernel): number {
+  const outputs = bindings.filter(({ type }) => type === "storage").map(({ variable }) => variable);
+  const direct = new RegExp(`^ +(${outputs.join("|")})\\[.*\\] [+]?= `, "gm");
+  return [...code.matchAll(direct), ...code.matchAll(/^ +store\(/gm)].length;
+}
+
+Deno.test("kernels for subgroups write in few places, each of which takes some drivers long to compile", () => {
+  const model = unloadedEncoder("roberta-base", { ...publishedConfig("roberta-base")!, vocabulary: 100 });
+  const adapter = attach(model, lora, { r: 8, alpha: 16, target: ["query", "value"] });
+  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+  const { graph, losses, loss } = traceStep(model, adapter, head, { examples: 16, length: 64 }, true);
+  const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+  const { nodes, inPlace } = plan([loss, ...grad(losses, targets)]);
+  const software = { subgroupSize: 8, software: true };
+  const kernels = nodes.flatMap((node) => node.op!.dispatches(node, inPlace.has(node), software))
+    .map(({ kernel }) => kernel).filter(({ label }) => /^(matmul|attention)_subgroup /.test(label));
+  for (const kind of ["LOW_RANK=0", "LOW_RANK=1", "PASS=0", "PASS=2", "PASS=3"]) {
+    assert.ok(kernels.some(({ label }) => label.includes(kind)), kind);
+  }
+  assert.deepEqual(kernels.filter((kernel) => writesOf(kernel) > 20).map(({ label }) => label), []);
 });

@@ -12,6 +12,8 @@
 // rows; s<i> is own row i times these 4. Then the sums: the weights of the own rows are broadcast, lane after
 // lane, and each lane adds to VECS vec4 of the head's width, those at q·SUBGROUP + lane. Rows past the edge
 // are clamped on load and have weight 0. No lane returns early, since broadcasts need all lanes.
+// At the end the sums are stored STRIP rows at a time, and the other rows' move up into their variables:
+// some compilers take long over each store in the text.
 // Grid: x over own rows (ROWS per group), y over query heads (PASS 3: key heads), z over the batch. lse and
 // rows are batch×heads×length. Sums run in order of j or i in each lane, then over the lanes: same bits every
 // run.
@@ -239,33 +241,48 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   }
 #end
 
-#for i in 0..ROWS
+  let rows_end = min(row0 + ${ROWS}u, params.length);
+  for (var row = row0; row < rows_end; row += ${STRIP}u) {
+#for i in 0..STRIP
 #if PASS == 0
-  let sum${i} = subgroupAdd(total${i});
+    let sum${i} = subgroupAdd(total${i});
 #end
-  if (row0 + ${i}u <= last) {
+    if (row + ${i}u <= last) {
 #if PASS == 3
-    let place = at(batch, params.kv_heads, kv_head, row0 + ${i}u) + lane;
+      let place = at(batch, params.kv_heads, kv_head, row + ${i}u) + lane;
 #else
-    let place = at(batch, params.heads, head, row0 + ${i}u) + lane;
+      let place = at(batch, params.heads, head, row + ${i}u) + lane;
 #end
 #for w in 0..VECS
 #if PASS == 0
-    o[place + ${w * SUBGROUP}u] = x${i}_${w} / sum${i};
+      o[place + ${w * SUBGROUP}u] = x${i}_${w} / sum${i};
 #end
 #if PASS == 2
-    d_q[place + ${w * SUBGROUP}u] = x${i}_${w};
+      d_q[place + ${w * SUBGROUP}u] = x${i}_${w};
 #end
 #if PASS == 3
-    d_k[place + ${w * SUBGROUP}u] = y${i}_${w};
-    d_v[place + ${w * SUBGROUP}u] = x${i}_${w};
+      d_k[place + ${w * SUBGROUP}u] = y${i}_${w};
+      d_v[place + ${w * SUBGROUP}u] = x${i}_${w};
 #end
 #end
 #if PASS == 0
-    if (lane == 0u) {
-      lse[stat0 + row0 + ${i}u] = top${i} + log(sum${i});
+      if (lane == 0u) {
+        lse[stat0 + row + ${i}u] = top${i} + log(sum${i});
+      }
+#end
     }
 #end
-  }
+#for i in 0..ROWS - STRIP
+#for w in 0..VECS
+    x${i}_${w} = x${i + STRIP}_${w};
+#if PASS == 3
+    y${i}_${w} = y${i + STRIP}_${w};
 #end
+#end
+#if PASS == 0
+    top${i} = top${i + STRIP};
+    total${i} = total${i + STRIP};
+#end
+#end
+  }
 }

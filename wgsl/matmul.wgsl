@@ -139,9 +139,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #end
 #include "low_rank.wgsl"
 #end
+#for q in 0..TILE_N / 4
+  let bias${q} = bias_of(col0 + ${4 * q}u, block);
+#end
 #for i in 0..TILE_M
 #for q in 0..TILE_N / 4
-  store(c${i}_${q}, row0 + ${i}u, col0 + ${4 * q}u, block);
+  store(c${i}_${q}, bias${q}, row0 + ${i}u, col0 + ${4 * q}u, block);
 #end
 #end
 }

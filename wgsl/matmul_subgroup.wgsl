@@ -10,6 +10,8 @@
 // PER_LANE vec4 of A per step: along k, one row each (NN, NT), or along m, four rows each (TN). Rows and
 // columns past the edge are clamped on load and not stored. No lane returns early, since broadcasts need all
 // lanes.
+// The epilogue handles STRIP rows at a time, and the other rows' sums move up into their variables: some
+// compilers take long over each store and each low-rank term in the text.
 // Grid: x over rows, y over columns, z over blocks. Workgroups run in bands of BAND row tiles: down the rows
 // of a band, then on to the next columns. Successive workgroups thus read the same columns of B, and a band's
 // rows of A stay in cache.
@@ -144,18 +146,29 @@ fn main(
 #end
   }
 
+#for q in 0..TILE_N / WIDTH
+  let bias${q} = bias_of(col0 + ${4 * q}u, block);
+#end
+  let end = min(row0 + ${TILE_M}u, params.m);
+  for (var row = row0; row < end; row += ${STRIP}u) {
 #if LOW_RANK
-#for i in 0..TILE_M
-  let row_of${i} = row0 + ${i}u;
+#for i in 0..STRIP
+    let row_of${i} = row + ${i}u;
 #end
 #for q in 0..TILE_N / 4
-  let col_of${q} = col0 + ${4 * q}u;
+    let col_of${q} = col0 + ${4 * q}u;
 #end
 #include "low_rank.wgsl"
 #end
-#for i in 0..TILE_M
+#for i in 0..STRIP
 #for q in 0..TILE_N / WIDTH
-  store(vec4f(c${i}_${q}), row0 + ${i}u, col0 + ${4 * q}u, block);
+    store(vec4f(c${i}_${q}), bias${q}, row + ${i}u, col0 + ${4 * q}u, block);
 #end
 #end
+#for i in 0..TILE_M - STRIP
+#for q in 0..TILE_N / WIDTH
+    c${i}_${q} = c${i + STRIP}_${q};
+#end
+#end
+  }
 }

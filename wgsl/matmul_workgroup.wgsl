@@ -123,9 +123,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #include "low_rank.wgsl"
 #end
 
+#for q in 0..PER_N / 4
+  let bias${q} = bias_of(col_of${q}, block);
+#end
 #for i in 0..PER_M
 #for q in 0..PER_N / 4
-  store(c${i}_${q}, row_of${i}, col_of${q}, block);
+  store(c${i}_${q}, bias${q}, row_of${i}, col_of${q}, block);
 #end
 #end
 }

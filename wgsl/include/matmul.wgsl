@@ -153,12 +153,21 @@ fn times_slope(gradient: Value, at: Value) -> Value {
 }
 #end
 
-fn finish(value: vec4f, col: u32, block: u32) -> vec4f {
-  var v = value * params.scale;
+// The bias of four columns. Kernels load it once for all rows of a tile.
+fn bias_of(col: u32, block: u32) -> vec4f {
 #if BIAS
   let at = block * params.stride_bias;
   let last = params.n - 1u;
-  v += vec4f(bias[at + min(col, last)], bias[at + min(col + 1u, last)], bias[at + min(col + 2u, last)], bias[at + min(col + 3u, last)]);
+  return vec4f(bias[at + min(col, last)], bias[at + min(col + 1u, last)], bias[at + min(col + 2u, last)], bias[at + min(col + 3u, last)]);
+#else
+  return vec4f(0.0);
+#end
+}
+
+fn finish(value: vec4f, bias_here: vec4f) -> vec4f {
+  var v = value * params.scale;
+#if BIAS
+  v += bias_here;
 #end
 #if ACTIVATION == 1
   v = max(v, vec4f(0.0));
@@ -169,11 +178,11 @@ fn finish(value: vec4f, col: u32, block: u32) -> vec4f {
   return v;
 }
 
-fn store(value: vec4f, row: u32, col: u32, block: u32) {
+fn store(value: vec4f, bias_here: vec4f, row: u32, col: u32, block: u32) {
   if (row >= params.m || col >= params.n) {
     return;
   }
-  var v = finish(value, col, block);
+  var v = finish(value, bias_here);
 #if TRANS_C
   let at = block * params.stride_c + col * params.ld_c + row;
   let step = params.ld_c;

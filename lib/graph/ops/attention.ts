@@ -127,6 +127,9 @@ function addRow(
 
 const workgroup = 16;
 
+/** Rows that the subgroup kernel stores at a time. */
+const strip = 4;
+
 /** A pass of wgsl/attention.wgsl. */
 type Pass = 0 | 1 | 2 | 3;
 
@@ -150,7 +153,7 @@ function kernelOf(pass: Pass, { attrs, inputs }: Node<Attrs>, device: DeviceTrai
     return { kernel, rows: workgroup };
   }
   const rows = 2 * lanes;
-  const shared = { ...defines, SUBGROUP: lanes, ROWS: rows, VECS };
+  const shared = { ...defines, SUBGROUP: lanes, ROWS: rows, STRIP: strip, VECS };
   return { kernel: renderKernel({ name: "attention_subgroup", text: subgroupText }, shared), rows };
 }
 

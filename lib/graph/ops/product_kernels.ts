@@ -82,6 +82,14 @@ function bandOf({ transposeA, transposeB }: MatmulAttrs): number {
 /** Rows of C per subgroup, and columns of C per lane. */
 export type SubgroupTile = readonly [rows: number, columns: number];
 
+/**
+ * Rows that the subgroup kernel's epilogue handles at a time. A low-rank term loads its L again for each
+ * strip, so its strips are longer.
+ */
+function stripOf({ LOW_RANK }: Defines): number {
+  return LOW_RANK ? 8 : 4;
+}
+
 /** The kernel that broadcasts A within subgroups. A tile has one row per lane or, for Aᵀ, four. */
 export function subgroup(
   attrs: MatmulAttrs,
@@ -99,13 +107,14 @@ export function subgroup(
         VEC_C: Number(TILE_N > 1 && vectors.c),
         TRANS_C: Number(transposeC),
         ...epilogue,
-        ...tileDefines(epilogue, TILE_M, TILE_N, false),
+        ...tileDefines(epilogue, stripOf(epilogue), TILE_N, false),
         VEC_A: 1,
         VEC_B: Number(TILE_N > 1 || attrs.transposeB),
         WIDTH: Math.min(4, TILE_N),
         ...storageDefines(packing),
         TILE_M,
         TILE_N,
+        STRIP: stripOf(epilogue),
         K_STEP: stepOf(attrs),
         SUBGROUP,
         LANES_A,

@@ -1,73 +1,46 @@
 /** Result records, metrics, statistics and pages. */
 
 import assert from "node:assert/strict";
-import type { Cell } from "../lib/report/schema.ts";
 import { writeWhole } from "../lib/files.ts";
 import { readBench } from "../lib/report/bench_schema.ts";
 import { readResults } from "../lib/report/results.ts";
-import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
+import { readCells, readCellTable } from "../lib/report/cell_table.ts";
+import { metricsOnly, settingsDigest } from "../lib/report/schema.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
 import { commitText, originText, renderMarkdown } from "../lib/report/markdown.ts";
 import { intervalOf, logSlope, median, pairedDifference } from "../lib/report/statistics.ts";
 import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
 import { scoresBySeed } from "../lib/report/scores.ts";
 import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
+import { madeUpCell as cell, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
+import { withFolder } from "./support/files.ts";
 
-function cell(changes: Partial<Cell> = {}): Cell {
-  return {
-    schemaVersion: 1,
-    table: "first-table",
-    profile: "made up for this test",
-    task: "supersense",
-    model: "tiny",
-    label: "LoRA r 8",
-    method: "LoRA",
-    options: { r: 8, alpha: 16 },
-    target: ["query"],
-    seed: 0,
-    learningRate: 0.003,
-    epochs: [{ epoch: 0, trainLoss: 1.5, metrics: { accuracy: 0.5 } }],
-    best: { accuracy: 0.625 },
-    last: { accuracy: 0.5 },
-    headline: "accuracy",
-    adapterParameters: 24576,
-    headParameters: 100,
-    baseMultiplyAddsPerToken: 1000,
-    adapterMultiplyAddsPerToken: 20,
-    trainExamples: 1000,
-    devExamples: 8,
-    majorityBaseline: 0.25,
-    batchSize: 32,
-    steps: 10,
-    times: { compileSeconds: 1, trainSeconds: 10, wallSeconds: 12 },
-    peakBufferBytes: 2 ** 21,
-    environment: {
-      adapter: "a",
-      software: true,
-      runtime: "r",
-      system: "s",
-      cpus: 2,
-      commit: "0123456789ab",
-      dirty: false,
-    },
-    ...changes,
-  };
-}
-
-Deno.test("records survive a round trip; a broken one is refused with file and field", async () => {
-  const folder = await Deno.makeTempDir();
-  const path = `${folder}/cells.json`;
-  await writeCells(path, [cell(), cell({ seed: 1 })]);
-  assert.deepEqual(await readCells(path), [cell(), cell({ seed: 1 })]);
-  for (
-    const [field, value] of [["seed", -1], ["schemaVersion", 2], ["learningRate", null], ["environment", {}]]
-  ) {
-    await Deno.writeTextFile(path, JSON.stringify([{ ...cell(), [field as string]: value }]));
-    await assert.rejects(() => readCells(path), new RegExp(`cells.json: 0.${field}`));
-  }
-  await Deno.remove(folder, { recursive: true });
-});
+Deno.test("a table and its cells survive a round trip; a broken record is refused with file and field", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/first-table.json`;
+    const cells = [cell(), cell({ seed: 1 }), cell({ label: "BoRA" })];
+    await writeCellsTable(path, cells);
+    assert.deepEqual(await readCells(path), cells);
+    const table = await readCellTable(path);
+    const [row] = table.rows;
+    const withRow = (changes: object): object => ({ ...table, rows: [{ ...row, ...changes }] });
+    for (
+      const [field, broken] of [
+        ["schemaVersion", { ...table, schemaVersion: 1 }],
+        ["profile", { ...table, profile: undefined }],
+        ["rows", { ...table, rows: {} }],
+        ["rows.0.settings", withRow({ settings: row.settings.slice(1) })],
+        ["rows.0.seeds.0", withRow({ seeds: [-1] })],
+        ["rows.0.label", withRow({ label: null })],
+        // An array, as the record of a table once was.
+        ["schemaVersion", [cell()]],
+      ] as const
+    ) {
+      await Deno.writeTextFile(path, JSON.stringify(broken));
+      await assert.rejects(() => readCells(path), new RegExp(`first-table.json: ${field}: `), field);
+    }
+  }));
 
 Deno.test("a write that fails leaves the old file whole", async () => {
   const folder = await Deno.makeTempDir();
@@ -101,15 +74,25 @@ Deno.test("metricsOnly forgets times and machine, and nothing else", () => {
   assert.notEqual(metricsOnly([cell({ last: { accuracy: 0.51 } })]), metricsOnly([cell()]));
 });
 
-Deno.test("a cell's key tells experiments apart", () => {
-  const keys = [
+Deno.test("the digest of a cell's settings tells experiments apart, and leaves out seeds, rows and results", async () => {
+  const { training } = cell();
+  const digests = await Promise.all([
     cell(),
-    cell({ seed: 1 }),
     cell({ task: "wic" }),
-    cell({ label: "BoRA" }),
-    cell({ learningRate: 0.01 }),
-  ].map(cellKey);
-  assert.equal(new Set(keys).size, keys.length);
+    cell({ model: "small" }),
+    cell({ dataDigest: "0".repeat(64) }),
+    cell({ method: "BoRA" }),
+    cell({ options: { r: 8, alpha: 17 } }),
+    cell({ target: ["key"] }),
+    cell({ training: { ...training, learningRate: 0.01 } }),
+    cell({ training: { ...training, warmupRatio: undefined } }),
+    cell({ devExamples: 9 }),
+    cell({ golden: "0".repeat(64) }),
+  ].map(settingsDigest));
+  assert.equal(new Set(digests).size, digests.length);
+  const { golden } = cell();
+  const alike = cell({ seed: 1, label: "another row", golden, last: { accuracy: 1 }, steps: 1, profile: "p" });
+  assert.equal(await settingsDigest(alike), digests[0]);
 });
 
 Deno.test("Student's interval: 95 % of (1, 2, 3, 4) is 2.5 ± 3.182·0.6455", () => {

@@ -91,7 +91,14 @@ Deno.test("the digest of a cell's settings tells experiments apart, and leaves o
   ].map(settingsDigest));
   assert.equal(new Set(digests).size, digests.length);
   const { golden } = cell();
-  const alike = cell({ seed: 1, label: "another row", golden, last: { accuracy: 1 }, steps: 1, profile: "p" });
+  const alike = cell({
+    seed: 1,
+    label: "another row",
+    golden,
+    last: { accuracy: 1 },
+    steps: 1,
+    profile: "p",
+  });
   assert.equal(await settingsDigest(alike), digests[0]);
 });
 

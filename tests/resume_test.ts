@@ -9,7 +9,8 @@ import type { Split } from "../lib/data/task.ts";
 import { sizeOf } from "../lib/graph/graph.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
-import { metricsOnly, readCells } from "../lib/report/schema.ts";
+import { readCells } from "../lib/report/cell_table.ts";
+import { metricsOnly } from "../lib/report/schema.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
 import { checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import {
@@ -21,6 +22,7 @@ import {
 } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { cellFiles } from "./support/cells.ts";
 import { changes } from "./support/command.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
@@ -359,8 +361,8 @@ Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, 
   // The state that a stop between writing the cell and removing its checkpoint leaves behind; no other cell
   // may use it.
   await Deno.writeFile(checkpoint, left);
-  const [first] = await readCells(`${folder}/stopped/glue.json`);
-  await Deno.writeTextFile(`${folder}/stopped/glue.json`, JSON.stringify([first]));
+  const [second] = await cellFiles(`${folder}/stopped`, "BoRA");
+  await Deno.remove(second);
   await runKilled(args("stopped", "--resume"), []);
   assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
 });

@@ -1,6 +1,7 @@
 /** Made-up cells, and the tables and stores that hold them. */
 
 import { createHash } from "node:crypto";
+import { jsonFiles } from "../../lib/files.ts";
 import { CellStore } from "../../lib/report/cell_store.ts";
 import { type CellTable, folderOf, writeCellTable } from "../../lib/report/cell_table.ts";
 import { packNumbers } from "../../lib/report/packed_numbers.ts";
@@ -72,19 +73,30 @@ interface CellsWanted {
 /** A cell of every label, task and seed, whose scores scatter as those of trained ones do; the same in every call. */
 export function madeUpCells({ table, labels, tasks, seeds, devExamples }: CellsWanted): Cell[] {
   const noise = normals(0);
-  return tasks.flatMap((task) => labels.map((label) => ({ task, label, mean: 0.6 + 0.05 * noise() }))).flatMap(
-    ({ task, label, mean }) =>
-      Array.from({ length: seeds }, (_, seed) => {
-        const right = Math.round((mean + 0.02 * noise()) * devExamples);
-        const accuracy = right / devExamples;
-        return madeUpCell({
-          ...{ table, task, label, seed, devExamples },
-          last: { accuracy },
-          best: { accuracy },
-          epochs: [{ epoch: 0, trainLoss: 1.5, metrics: { accuracy } }],
-          predictions: { dev: packNumbers(labelsOf(devExamples).map((own, i) => i < right ? own : own + 1)) },
-        });
-      }),
+  return tasks.flatMap((task) => labels.map((label) => ({ task, label, mean: 0.6 + 0.05 * noise() })))
+    .flatMap(
+      ({ task, label, mean }) =>
+        Array.from({ length: seeds }, (_, seed) => {
+          const right = Math.round((mean + 0.02 * noise()) * devExamples);
+          const accuracy = right / devExamples;
+          return madeUpCell({
+            ...{ table, task, label, seed, devExamples },
+            last: { accuracy },
+            best: { accuracy },
+            epochs: [{ epoch: 0, trainLoss: 1.5, metrics: { accuracy } }],
+            predictions: {
+              dev: packNumbers(labelsOf(devExamples).map((own, i) => i < right ? own : own + 1)),
+            },
+          });
+        }),
+    );
+}
+
+/** The files of the cells of a method in the store beside the tables in `folder`, by their paths. */
+export async function cellFiles(folder: string, method: string): Promise<string[]> {
+  const start = `/${method.toLowerCase()}-`;
+  return (await jsonFiles(`${folder}/cells`)).filter((path) =>
+    /-s\d+\.json$/.test(path) && path.includes(start)
   );
 }
 

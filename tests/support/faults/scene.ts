@@ -3,7 +3,8 @@
  */
 
 import assert from "node:assert/strict";
-import { metricsOnly, readCells } from "../../../lib/report/schema.ts";
+import { readCells } from "../../../lib/report/cell_table.ts";
+import { metricsOnly } from "../../../lib/report/schema.ts";
 import { outputOf, startTask, type Surroundings } from "../command.ts";
 import { suiteRows, writeGlueTsv } from "../glue_folders.ts";
 import { writeCheckpoint } from "../seeded_checkpoint.ts";

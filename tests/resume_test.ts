@@ -351,18 +351,23 @@ Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, 
   );
   const left = await Deno.readFile(checkpoint);
 
-  await runKilled(args("stopped", "--resume"), randomNumbers(2, 60));
+  // The golden steps of both rows are 16 steps.
+  await runKilled(args("stopped", "--resume"), randomNumbers(2, 60).map((step) => 16 + step));
   assert.ok(!existsSync(checkpoint), "a finished run leaves no checkpoint");
   const cellsOf = async (out: string) => metricsOnly(await readCells(`${folder}/${out}/glue.json`));
   const logOf = (out: string) => Deno.readTextFile(`${folder}/${out}/glue.log.jsonl`);
   assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
   assert.equal(await logOf("stopped"), await logOf("whole"));
 
-  // The state that a stop between writing the cell and removing its checkpoint leaves behind; no other cell
-  // may use it.
+  // The state that a stop between writing the cell and naming it in the table's record leaves behind: a cell
+  // that no record names, and its checkpoint, which no other cell may use.
   await Deno.writeFile(checkpoint, left);
-  const [second] = await cellFiles(`${folder}/stopped`, "BoRA");
-  await Deno.remove(second);
+  const [lora] = await cellFiles(`${folder}/stopped`, "LoRA");
+  const kept = await Deno.readFile(lora);
+  for (const path of [...await cellFiles(`${folder}/stopped`, "BoRA"), `${folder}/stopped/glue.json`]) {
+    await Deno.remove(path);
+  }
   await runKilled(args("stopped", "--resume"), []);
   assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
+  assert.deepEqual(await Deno.readFile(lora), kept, "the finished cell is not trained again");
 });

@@ -141,10 +141,10 @@ async function cell(
   using frozen = FrozenWeights.forTraining(gpu, model);
   const split = { ...splitOfLetters(14), ...changes };
   const all = { ...options, ...more };
-  const { epochs, best, last, steps, kept, trained } = await fineTune(
+  const { epochs, best, last, predictions, steps, kept, trained } = await fineTune(
     ...[gpu, model, frozen, of, letters, split, all, progress, checkpointing] as const,
   );
-  return { epochs, best, last, steps, kept, trained };
+  return { epochs, best, last, predictions, steps, kept, trained };
 }
 
 /** Dev examples on which the model gets worse as it learns. */

@@ -49,7 +49,6 @@ Deno.test("reproduce: two runs with one seed agree byte for byte; --resume runs 
   for (
     const [text, changes] of [
       ['"learningRate":1,', { training: { ...training, learningRate: 1 } }],
-      ['"trainExamples":7,', { trainExamples: 7 }],
       ['"bits":"000000000000"}', { golden: "0".repeat(64) }],
     ] as const
   ) {

@@ -6,6 +6,9 @@ import { jsonFiles } from "../lib/files.ts";
 import { readCells, readTableCells } from "../lib/report/cell_table.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "../tasks/learning_rates.json" with { type: "json" };
+import { isStudy } from "../tasks/report_table.ts";
+import { defaultTarget } from "../tasks/run_cell.ts";
+import { tables } from "../tasks/tables/registry.ts";
 import { cellFiles, madeUpCell, storedCell, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
@@ -16,6 +19,30 @@ async function run(name: string, ...args: string[]): Promise<string> {
   assert.equal(code, 0, stderr);
   return stdout;
 }
+
+Deno.test("tables that share a cell agree on whether it has its spectra: none replaces what another shows", () => {
+  const made = tables.flatMap((table) => isStudy(table) ? [] : [table]);
+  const cells = made.flatMap((table) =>
+    Object.values(table.profiles).flatMap(({ tasks, train, dev, training }) =>
+      table.rows.map(({ label, method, options, target = defaultTarget }) => ({
+        name: `${table.name}: ${label}`,
+        key: JSON.stringify([
+          tasks,
+          train,
+          dev,
+          training,
+          method,
+          Object.entries(options).toSorted(),
+          target,
+        ]),
+        spectra: table.spectra?.includes(label) ?? false,
+      }))
+    )
+  );
+  for (const own of Map.groupBy(cells, ({ key }) => key).values()) {
+    assert.equal(new Set(own.map(({ spectra }) => spectra)).size, 1, own.map(({ name }) => name).join("; "));
+  }
+});
 
 Deno.test("a cell that three tables show, in one of them by another label, is trained once", () =>
   withFolder(async (out) => {

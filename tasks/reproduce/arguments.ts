@@ -14,8 +14,8 @@ export const help = `deno task reproduce [table…] [options]
 Tables (default: ${tables[0].name}):
 ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 
-  --profile NAME   how much to run: smoke (seconds), default (first-table: ≤ 10 minutes on 2 cores), full (hours);
-                   glue and commonsense also have paper: the published protocol on all data
+  --profile NAME   how much to run: smoke (seconds) or default (first-table: ≤ 10 minutes on 2 cores; the others: hours);
+                   glue and commonsense also have full, and paper: the published protocol on all data
   --model SOURCE   use this encoder instead of the embedded one: a folder, or an id of the Hugging Face hub
   --data DIR       folder with the data sets for glue and commonsense
   --task NAME      run only this task (repeatable): ${tasks.map(({ name }) => name).join(", ")}

@@ -7,7 +7,13 @@ import { parseArgs } from "node:util";
 import { isFile, makeParents, readText, writeTogether } from "../lib/files.ts";
 import { named, type Page } from "../lib/report/page.ts";
 import { CellStore } from "../lib/report/cell_store.ts";
-import { type CellTable, folderOf, readCellTable, writeCellTable } from "../lib/report/cell_table.ts";
+import {
+  cellsIn,
+  type CellTable,
+  folderOf,
+  readCellTable,
+  writeCellTable,
+} from "../lib/report/cell_table.ts";
 import { type DevLabels, metricsOnly, type StoredCell } from "../lib/report/schema.ts";
 import { outputFolder } from "./output.ts";
 import { recordsIn } from "./pages/records.ts";
@@ -42,10 +48,12 @@ interface FoundCell {
   readonly path: string;
 }
 
-/** Every cell of the records, by row and task. */
+/** Every cell of the records, by row and task. Throws as `cellsIn` does. */
 async function cellsByRow(found: readonly Found[]): Promise<Map<string, FoundCell[]>> {
   const rows = new Map<string, FoundCell[]>();
   for (const { path, record, store } of found) {
+    // Throws, before anything is written, where the store lacks a cell that the record names.
+    await cellsIn(record, store);
     for (const { label, task, settings, seeds } of record.rows) {
       for (const cell of (await store.cellsOf(settings)).filter(({ seed }) => seeds.includes(seed))) {
         const row = `${task} / ${label}`;

@@ -4,8 +4,15 @@ import type { Split, Task } from "../lib/data/task.ts";
 import { commitText } from "../lib/report/markdown.ts";
 import { rowsOf } from "./cells.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
-import { type RunFiles, runStored, type StoredJob, storedRow } from "./reproduce/stored_cells.ts";
-import type { Run } from "./run_cell.ts";
+import {
+  type RunFiles,
+  runStored,
+  type StoredJob,
+  type StoredRow,
+  storedRow,
+} from "./reproduce/stored_cells.ts";
+import { DivergedError } from "../lib/train/adamw.ts";
+import type { Job, Run } from "./run_cell.ts";
 import type { Profile, Table } from "./tables/table.ts";
 import { trainingAt } from "./training.ts";
 
@@ -41,7 +48,8 @@ export async function tune(
   for (const row of rows) {
     for (const learningRate of learningRates.grid) {
       const training = trainingAt(profile, learningRate, task);
-      const stored = await storedRow(run, { task, row, training }, split, false);
+      const stored = await tunedRow(run, { task, row, training }, split);
+      if (!stored) continue;
       for (let seed = 0; seed < profile.seeds; seed++) {
         jobs.push({ ...stored, seed, name: `${row.label}, rate ${learningRate}, seed ${seed}` });
       }
@@ -57,7 +65,7 @@ export async function tune(
       row.label === label && training.learningRate === learningRate
     );
     const scores = own.map((job) => found.get(job));
-    return scores.includes(undefined)
+    return own.length === 0 || scores.includes(undefined)
       ? 0
       : scores.reduce((sum: number, score) => sum + score!, 0) / own.length;
   };
@@ -74,4 +82,15 @@ export async function tune(
   console.log(
     JSON.stringify({ [model.name]: { chosenBy: [chosenBy], rates, heldOutScores: scores } }, null, 2),
   );
+}
+
+/** The row with its settings; undefined if training diverges in its golden steps already. */
+async function tunedRow(run: Run, job: Omit<Job, "seed">, split: Split): Promise<StoredRow | undefined> {
+  try {
+    return await storedRow(run, job, split, false);
+  } catch (error) {
+    if (!(error instanceof DivergedError)) throw error;
+    console.error(`${job.row.label}, rate ${job.training.learningRate}: ${error.message}`);
+    return undefined;
+  }
 }

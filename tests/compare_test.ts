@@ -11,12 +11,32 @@ import { comparePage } from "../lib/report/compare_page.ts";
 import { escapeMarkdown } from "../lib/report/markdown.ts";
 import type { ComparedRow, Comparison } from "../lib/report/compare.ts";
 import { judge } from "../lib/report/judge.ts";
-import { type Cell, readCells } from "../lib/report/schema.ts";
+import type { Cell } from "../lib/report/schema.ts";
 import { halfWidthOf, holm, pairedEstimate, pOf, welchEstimate } from "../lib/report/statistics.ts";
+import { madeUpCells, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
+import { withFolder } from "./support/files.ts";
 
 const root = new URL("..", import.meta.url);
 const results = (name: string) => new URL(`results/${name}.json`, root).pathname;
+
+/** Three seeds of 27 rows on one task. */
+const methods = madeUpCells({
+  table: "methods",
+  labels: ["LoRA r 8", "DoRA r 8", ...Array.from({ length: 25 }, (_, i) => `row ${i}`)],
+  tasks: ["supersense"],
+  seeds: 3,
+  devExamples: 320,
+});
+
+/** One seed of six rows on two tasks. */
+const firstTable = madeUpCells({
+  table: "first-table",
+  labels: ["Head only", "Full fine-tuning", "LoRA r 8", "LoRA r 32", "MELoRA r 8 b 16", "BoRA r 8 b 16"],
+  tasks: ["supersense", "sentiment"],
+  seeds: 1,
+  devExamples: 320,
+});
 
 const near = (actual: number, expected: number, tolerance = 1e-6) =>
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual}, expected ${expected}`);
@@ -78,29 +98,30 @@ function shifted(cells: readonly Cell[], points: (cell: Cell, i: number) => numb
   });
 }
 
-Deno.test("accuracy: the same results are the same; a method that got worse is named, the others are not", async () => {
-  const cells = await readCells(results("methods"));
-  assert.equal(count(compareCells(cells, cells), "same"), 28);
-  const head = shifted(cells, ({ label }) => label === "LoRA r 8" ? -20 : 0);
-  const { rows } = compareCells(cells, head);
+Deno.test("accuracy: the same results are the same; a method that got worse is named, the others are not", () => {
+  assert.equal(count(compareCells(methods, methods), "same"), 28);
+  const head = shifted(methods, ({ label }) => label === "LoRA r 8" ? -20 : 0);
+  const { rows } = compareCells(methods, head);
   const worse = rows.filter(({ verdict }) => verdict === "worse").map(({ name }) => name);
   assert.deepEqual(worse, ["methods: LoRA r 8, supersense"]);
-  assert.equal(count(compareCells(head, cells), "better"), 1);
+  assert.equal(count(compareCells(head, methods), "better"), 1);
 });
 
-Deno.test("accuracy: a loss too small for any one row shows in the mean of all", async () => {
-  const cells = await readCells(results("methods"));
+Deno.test("accuracy: a loss too small for any one row shows in the mean of all", () => {
   const noise = normals(1);
-  const { rows } = compareCells(cells, shifted(cells, () => -3 + 2 * noise()));
+  const { rows } = compareCells(methods, shifted(methods, () => -3 + 2 * noise()));
   const worse = rows.filter(({ verdict }) => verdict === "worse").map(({ name }) => name);
   assert.equal(worse.at(-1), "mean of all 27 rows");
   assert.ok(worse.length < 4, `${worse}`);
 });
 
-Deno.test("accuracy: with one seed the dev set's size says what can be told", async () => {
-  const cells = (await readCells(results("first-table"))).map((cell) => ({ ...cell, seed: 0 }));
-  assert.equal(count(compareCells(cells, shifted(cells, (_, i) => i % 2 === 0 ? 2 : -2)), "worse"), 0);
-  const broken = compareCells(cells, shifted(cells, ({ label }) => label === "BoRA r 8 b 16" ? -25 : 0));
+Deno.test("accuracy: with one seed the dev set's size says what can be told", () => {
+  assert.equal(
+    count(compareCells(firstTable, shifted(firstTable, (_, i) => i % 2 === 0 ? 2 : -2)), "worse"),
+    0,
+  );
+  const head = shifted(firstTable, ({ label }) => label === "BoRA r 8 b 16" ? -25 : 0);
+  const broken = compareCells(firstTable, head);
   assert.deepEqual(
     broken.rows.filter(({ verdict }) => verdict === "worse").map(({ name }) => name),
     [
@@ -111,21 +132,25 @@ Deno.test("accuracy: with one seed the dev set's size says what can be told", as
   );
 });
 
-Deno.test("accuracy: 200 comparisons of noise alone raise no more alarms than 5 % of them", async () => {
-  const cells = await readCells(results("methods"));
+Deno.test("accuracy: 200 comparisons of noise alone raise no more alarms than 5 % of them", () => {
   let alarms = 0;
   for (let seed = 0; seed < 200; seed++) {
     const noise = normals(seed);
-    if (count(compareCells(cells, shifted(cells, () => 2 * noise())), "worse") > 0) alarms++;
+    if (count(compareCells(methods, shifted(methods, () => 2 * noise())), "worse") > 0) alarms++;
   }
   assert.ok(alarms <= 10, `${alarms} alarms`);
 });
 
-Deno.test("accuracy: what cannot be compared is reported", async () => {
-  const cells = await readCells(results("first-table"));
+Deno.test("accuracy: what cannot be compared is reported", () => {
+  const cells = firstTable;
   assert.throws(() => compareCells(cells, [...cells, cells[0]]), /two cells of one experiment: first-table/);
   assert.throws(() => compareCells(cells, cells.map((cell) => ({ ...cell, seed: 9 }))), /no cell of one/);
-  const part = compareCells(cells.slice(1), cells.map((cell) => ({ ...cell, learningRate: 7 })));
+  const otherwise = (cell: Cell) => ({
+    ...cell,
+    training: { ...cell.training, learningRate: 7 },
+    epochs: cell.epochs.map((epoch) => ({ ...epoch, trainLoss: 1 })),
+  });
+  const part = compareCells(cells.slice(1), cells.map(otherwise));
   const notes = part.notes.join("\n");
   assert.match(notes, /Only in head: first-table .*Head only/);
   assert.match(notes, /Settings differ: .*→ \{"learningRate":7/);
@@ -245,14 +270,13 @@ Deno.test("speed: a kernel 1.15 times as slow is found in a real machine's noise
   assert.ok(count(compareBenches(slowed(base, 1.15), head), "better") >= 2);
 });
 
-Deno.test("the page: differences of the environment first, worst rows on top, nothing of a file as markup", async () => {
-  const cells = await readCells(results("first-table"));
+Deno.test("the page: differences of the environment first, worst rows on top, nothing of a file as markup", () => {
   const evil = '<img src=x onerror="alert(1)"> | [a](http://b) `c`\n# d';
-  const head = shifted(cells, ({ label }) => label === "BoRA r 8 b 16" ? -30 : 0).map((cell) => ({
+  const head = shifted(firstTable, ({ label }) => label === "BoRA r 8 b 16" ? -30 : 0).map((cell) => ({
     ...cell,
     environment: { ...cell.environment, adapter: evil, dirty: true },
   }));
-  const page = comparePage([compareCells(cells, head)], "base.json", evil);
+  const page = comparePage([compareCells(firstTable, head)], "base.json", evil);
   assert.match(page, /^# base\.json → &lt;img/);
   assert.doesNotMatch(page, /<img|[^\\]\[a|[^\\]`c/);
   const compact = page.replaceAll(/ +/g, " ");
@@ -271,62 +295,72 @@ const compare = async (args: readonly string[], env?: Record<string, string>) =>
   return { code, out, error };
 };
 
-Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is nothing to compare", async () => {
-  const folder = await Deno.makeTempDir();
-  const cells = await readCells(results("methods"));
-  const write = (name: string, json: unknown) =>
-    Deno.writeTextFile(`${folder}/${name}.json`, JSON.stringify(json));
-  await write("head", shifted(cells, () => -20));
-  const kept = cells.filter(({ label }) => label !== "DoRA r 8");
-  assert.ok(kept.length > 0 && kept.length < cells.length);
-  await write("fewer", kept);
-  await write("other", { a: 1 });
-  await write("damaged", [{ schemaVersion: 1 }]);
-  const summary = `${folder}/summary.md`;
-  await Deno.writeTextFile(summary, "before\n");
-  const base = results("methods");
-  const [folders, same, worse, fewer, allowed, more] = await Promise.all([
-    compare(["results", "results"]),
-    compare([base, base, "--out", `${folder}/page.md`]),
-    compare([base, `${folder}/head.json`, "--format", "github"], { GITHUB_STEP_SUMMARY: summary }),
-    compare([base, `${folder}/fewer.json`]),
-    compare([base, `${folder}/fewer.json`, "--allow-missing", "--json"]),
-    compare([`${folder}/fewer.json`, base]),
-  ]);
-  assert.equal(folders.code, 0, folders.error);
-  assert.match(folders.error, /left out, of another kind: results\/approximation\.json/);
-  assert.match(folders.error, /Accuracy: \d+ same\nSpeed: \d+ cannot tell/);
-  assert.match(folders.out, /No verdict: with fewer than 3 runs on a side/);
-  assert.equal(same.code, 0, same.error);
-  assert.match(same.error, /Accuracy: 28 same/);
-  assert.equal(await Deno.readTextFile(`${folder}/page.md`), same.out.replace(/\n$/, ""));
-  assert.equal(worse.code, 1, worse.error);
-  assert.equal(await Deno.readTextFile(summary), `before\n${worse.out.replace(/\n$/, "")}`);
-  assert.equal(fewer.code, 1, fewer.error);
-  assert.match(fewer.error, /Accuracy: 27 same, 3 missing in HEAD/);
-  assert.match(fewer.out, /\*\*Missing in head:\*\* [^\n]*DoRA r 8[^\n]* seed 2\./);
-  assert.equal(allowed.code, 0, allowed.error);
-  const [{ missing, rows }] = JSON.parse(allowed.out);
-  assert.equal(missing.length, 3);
-  assert.ok(rows.every(({ verdict }: ComparedRow) => verdict === "same"));
-  assert.equal(more.code, 0, more.error);
-  assert.match(more.out, /Only in head: /);
-  for (
-    const [args, message] of [
-      [["results", results("bench")], /BASE holds accuracy and HEAD none: .*--allow-missing/],
-      [[base], /BASE and HEAD are wanted, not 1/],
-      [[base, base, "--threshold", "some"], /--threshold wants a number from 0, not "some"/],
-      [[base, base, "--format", "html"], /no format "html"; have markdown, github/],
-      [[base, base, "--quick"], /Unknown option '--quick'/],
-      [[base, `${folder}/none.json`], /there is no file .*none\.json: check its path/],
-      [[base, `${folder}/other.json`], /other\.json: neither cells/],
-      [[base, `${folder}/damaged.json`], /damaged\.json: 0\.table/],
-      [[base, results("bench")], /one of the two holds accuracy, the other speed/],
-    ] as const
-  ) {
-    const { code, error } = await compare(args);
-    assert.equal(code, 2, error);
-    assert.match(error, message);
-  }
-  await Deno.remove(folder, { recursive: true });
-});
+Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is nothing to compare", () =>
+  withFolder(async (folder) => {
+    const tableIn = (name: string) => `${folder}/${name}/methods.json`;
+    const [both, base, head, lacking] = ["both", "base", "head", "fewer"].map(tableIn);
+    await writeCellsTable(base, methods);
+    await writeCellsTable(both, methods);
+    for (const name of ["bench", "approximation"]) {
+      await Deno.copyFile(results(name), `${folder}/both/${name}.json`);
+    }
+    await writeCellsTable(head, shifted(methods, () => -20));
+    await writeCellsTable(lacking, methods.filter(({ label }) => label !== "DoRA r 8"));
+    const write = (name: string, json: unknown) =>
+      Deno.writeTextFile(`${folder}/${name}.json`, JSON.stringify(json));
+    await write("other", { a: 1 });
+    await write("old", [{ schemaVersion: 1, table: "methods" }]);
+    await write("damaged", { schemaVersion: 2, table: "methods", rows: [] });
+    await write("storeless", JSON.parse(await Deno.readTextFile(base)));
+    const summary = `${folder}/summary.md`;
+    await Deno.writeTextFile(summary, "before\n");
+    const [folders, same, worse, fewer, allowed, more] = await Promise.all([
+      compare([`${folder}/both`, `${folder}/both`]),
+      compare([base, base, "--out", `${folder}/page.md`]),
+      compare([base, head, "--format", "github"], { GITHUB_STEP_SUMMARY: summary }),
+      compare([base, lacking]),
+      compare([base, lacking, "--allow-missing", "--json"]),
+      compare([lacking, base]),
+    ]);
+    assert.equal(folders.code, 0, folders.error);
+    assert.match(folders.error, /left out, of another kind: \S+\/both\/approximation\.json$/m);
+    assert.doesNotMatch(folders.error, /both\/cells/);
+    assert.match(folders.error, /Accuracy: 28 same\nSpeed: \d+ cannot tell/);
+    assert.match(folders.out, /No verdict: with fewer than 3 runs on a side/);
+    assert.equal(same.code, 0, same.error);
+    assert.match(same.error, /Accuracy: 28 same/);
+    assert.equal(await Deno.readTextFile(`${folder}/page.md`), same.out.replace(/\n$/, ""));
+    assert.equal(worse.code, 1, worse.error);
+    assert.equal(await Deno.readTextFile(summary), `before\n${worse.out.replace(/\n$/, "")}`);
+    assert.equal(fewer.code, 1, fewer.error);
+    assert.match(fewer.error, /Accuracy: 27 same, 3 missing in HEAD/);
+    assert.match(fewer.out, /\*\*Missing in head:\*\* [^\n]*DoRA r 8[^\n]* seed 2\./);
+    assert.equal(allowed.code, 0, allowed.error);
+    const [{ missing, rows }] = JSON.parse(allowed.out);
+    assert.equal(missing.length, 3);
+    assert.ok(rows.every(({ verdict }: ComparedRow) => verdict === "same"));
+    assert.equal(more.code, 0, more.error);
+    assert.match(more.out, /Only in head: /);
+    for (
+      const [args, message] of [
+        [[`${folder}/both`, results("bench")], /BASE holds accuracy and HEAD none: .*--allow-missing/],
+        [[base], /BASE and HEAD are wanted, not 1/],
+        [[base, base, "--threshold", "some"], /--threshold wants a number from 0, not "some"/],
+        [[base, base, "--format", "html"], /no format "html"; have markdown, github/],
+        [[base, base, "--quick"], /Unknown option '--quick'/],
+        [[base, `${folder}/none.json`], /there is no file .*none\.json: check its path/],
+        [[base, `${folder}/other.json`], /other\.json: neither cells/],
+        [[base, `${folder}/damaged.json`], /damaged\.json: profile: /],
+        [[base, `${folder}/old.json`], /old\.json: neither cells/],
+        [
+          [base, `${folder}/storeless.json`],
+          /cells has no cell of LoRA r 8 on supersense with seed 0, .*--resume$/m,
+        ],
+        [[base, results("bench")], /one of the two holds accuracy, the other speed/],
+      ] as const
+    ) {
+      const { code, error } = await compare(args);
+      assert.equal(code, 2, error);
+      assert.match(error, message);
+    }
+  }));

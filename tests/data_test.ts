@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { taskByName, tasks } from "../lib/data/registry.ts";
 import { splitByKeys } from "../lib/data/split.ts";
+import { analysisProfiles } from "../tasks/tables/profiles.ts";
 import { lexicographerFiles, parseSynsets, readSynsets } from "../lib/data/wordnet.ts";
 
 const line =
@@ -94,6 +95,13 @@ Deno.test("supersense: no lemma on both sides", async () => {
   const lemmas = new Map(synsets.map(({ key, lemmas }) => [key, lemmas.map((lemma) => lemma.toLowerCase())]));
   const trained = new Set(train.flatMap(({ id }) => lemmas.get(id)!));
   assert.deepEqual(dev.flatMap(({ id }) => lemmas.get(id)!).filter((lemma) => trained.has(lemma)), []);
+});
+
+Deno.test("supersense has the examples that the analyses train on, dev, and as many as dev to choose rates by", async () => {
+  const { train, dev } = await taskByName("supersense").load();
+  const wanted = analysisProfiles.default;
+  assert.equal(dev.length, wanted.dev);
+  assert.ok(train.length >= wanted.train + wanted.dev, `${train.length} examples`);
 });
 
 Deno.test("the splits are these, on every machine", async () => {

@@ -9,14 +9,17 @@ import { lora } from "../lib/adapters/lora.ts";
 import { driverAmong, readDriver } from "../lib/gpu/driver.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
-import { type Cell, readCells, writeCells } from "../lib/report/schema.ts";
+import { readCells } from "../lib/report/cell_table.ts";
+import type { Cell } from "../lib/report/schema.ts";
 import { compareCells } from "../lib/report/compare_cells.ts";
 import { comparePage } from "../lib/report/compare_page.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { renderMarkdown } from "../lib/report/markdown.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
 import { batches, largestThatFits, type ModelFit } from "../tasks/fits.ts";
+import { madeUpCell, writeCellsTable } from "./support/cells.ts";
 import { noAdapter, runTask } from "./support/command.ts";
+import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
 
 const adapter = (vendor: number) => ({ name: "a", vendor: String(vendor), software: false });
@@ -38,12 +41,13 @@ Deno.test("results name the driver of this machine's adapter; records without on
   const { driver } = await describeEnvironment(gpu);
   assert.equal(driver, await readDriver(gpu.adapter));
   if (gpu.adapter.name.startsWith("llvmpipe")) assert.match(driver!, /^Mesa \d+\.\d+/);
-  const cells = await readCells(new URL("../results/first-table.json", import.meta.url).pathname);
+  const cells = [madeUpCell(), madeUpCell({ label: "BoRA r 8 b 16" })];
   const driven = (driver?: string): Cell[] =>
     cells.map((cell) => ({ ...cell, environment: { ...cell.environment, adapter: "llvmpipe", driver } }));
-  const path = await Deno.makeTempFile();
-  await writeCells(path, driven());
-  const old = await readCells(path);
+  const old = await withFolder(async (folder) => {
+    await writeCellsTable(`${folder}/first-table.json`, driven());
+    return await readCells(`${folder}/first-table.json`);
+  });
   assert.match(
     renderMarkdown("T", driven("Mesa 1.2"), "LoRA r 8", []),
     /Machine: llvmpipe, Mesa 1\.2, \d+ CPUs/,

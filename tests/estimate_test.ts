@@ -15,7 +15,7 @@ import { encodeExamples, fineTune, headOf } from "../lib/train/fine_tune.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
 import { makeBatches } from "../lib/train/batches.ts";
 import type { TrainOptions } from "../lib/train/trainer.ts";
-import { readCells } from "../lib/report/schema.ts";
+import { readCells } from "../lib/report/cell_table.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { misfits } from "../tasks/machine.ts";
 import { noAdapter, runTask } from "./support/command.ts";

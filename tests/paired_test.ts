@@ -10,7 +10,7 @@ import {
   type PairedRuns,
   type SeedRun,
 } from "../lib/report/paired.ts";
-import { detectableOf, pairedDifference } from "../lib/report/statistics.ts";
+import { detectableOf, halfWidthOf, pairedEstimate } from "../lib/report/statistics.ts";
 import { influences } from "../lib/train/influence.ts";
 import { evaluateMetrics } from "../lib/train/metrics.ts";
 import fixture from "./fixtures/paired_reference.json" with { type: "json" };
@@ -183,8 +183,10 @@ Deno.test("the t-test over seeds alone covers the truth less often than it says:
   const share = coverage(["accuracy", 8, 200, 0], ({ metric, labels, reference, own }) => {
     const scores = (runs: readonly SeedRun[]) =>
       runs.map(({ predictions }) => evaluateMetrics([metric], predictions, labels)[metric]!);
-    const { mean, halfWidth = 0 } = pairedDifference(scores(own), scores(reference));
-    return [mean - halfWidth, mean + halfWidth];
+    const others = scores(reference);
+    const estimate = pairedEstimate(scores(own).map((score, i) => score - others[i]));
+    const half = halfWidthOf(estimate);
+    return [estimate.mean - half, estimate.mean + half];
   });
   assert.ok(share < 0.9, `${share}`);
 });

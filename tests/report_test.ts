@@ -1,73 +1,47 @@
 /** Result records, metrics, statistics and pages. */
 
 import assert from "node:assert/strict";
-import type { Cell } from "../lib/report/schema.ts";
+import { packNumbers } from "../lib/report/packed_numbers.ts";
 import { writeWhole } from "../lib/files.ts";
 import { readBench } from "../lib/report/bench_schema.ts";
 import { readResults } from "../lib/report/results.ts";
-import { cellKey, metricsOnly, readCells, writeCells } from "../lib/report/schema.ts";
+import { readCells, readCellTable } from "../lib/report/cell_table.ts";
+import { type Cell, metricsOnly, settingsDigest } from "../lib/report/schema.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
 import { commitText, originText, renderMarkdown } from "../lib/report/markdown.ts";
-import { intervalOf, logSlope, median, pairedDifference } from "../lib/report/statistics.ts";
+import { intervalOf, logSlope, median } from "../lib/report/statistics.ts";
 import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
 import { scoresBySeed } from "../lib/report/scores.ts";
 import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
+import { labelsOf, madeUpCell, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
+import { withFolder } from "./support/files.ts";
 
-function cell(changes: Partial<Cell> = {}): Cell {
-  return {
-    schemaVersion: 1,
-    table: "first-table",
-    profile: "made up for this test",
-    task: "supersense",
-    model: "tiny",
-    label: "LoRA r 8",
-    method: "LoRA",
-    options: { r: 8, alpha: 16 },
-    target: ["query"],
-    seed: 0,
-    learningRate: 0.003,
-    epochs: [{ epoch: 0, trainLoss: 1.5, metrics: { accuracy: 0.5 } }],
-    best: { accuracy: 0.625 },
-    last: { accuracy: 0.5 },
-    headline: "accuracy",
-    adapterParameters: 24576,
-    headParameters: 100,
-    baseMultiplyAddsPerToken: 1000,
-    adapterMultiplyAddsPerToken: 20,
-    trainExamples: 1000,
-    devExamples: 8,
-    majorityBaseline: 0.25,
-    batchSize: 32,
-    steps: 10,
-    times: { compileSeconds: 1, trainSeconds: 10, wallSeconds: 12 },
-    peakBufferBytes: 2 ** 21,
-    environment: {
-      adapter: "a",
-      software: true,
-      runtime: "r",
-      system: "s",
-      cpus: 2,
-      commit: "0123456789ab",
-      dirty: false,
-    },
-    ...changes,
-  };
-}
-
-Deno.test("records survive a round trip; a broken one is refused with file and field", async () => {
-  const folder = await Deno.makeTempDir();
-  const path = `${folder}/cells.json`;
-  await writeCells(path, [cell(), cell({ seed: 1 })]);
-  assert.deepEqual(await readCells(path), [cell(), cell({ seed: 1 })]);
-  for (
-    const [field, value] of [["seed", -1], ["schemaVersion", 2], ["learningRate", null], ["environment", {}]]
-  ) {
-    await Deno.writeTextFile(path, JSON.stringify([{ ...cell(), [field as string]: value }]));
-    await assert.rejects(() => readCells(path), new RegExp(`cells.json: 0.${field}`));
-  }
-  await Deno.remove(folder, { recursive: true });
-});
+Deno.test("a table and its cells survive a round trip; a broken record is refused with file and field", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/first-table.json`;
+    const cells = [madeUpCell(), madeUpCell({ seed: 1 }), madeUpCell({ label: "BoRA" })];
+    await writeCellsTable(path, cells);
+    assert.deepEqual(await readCells(path), cells);
+    const table = await readCellTable(path);
+    const [row] = table.rows;
+    const withRow = (changes: object): object => ({ ...table, rows: [{ ...row, ...changes }] });
+    for (
+      const [field, broken] of [
+        ["schemaVersion", { ...table, schemaVersion: 1 }],
+        ["profile", { ...table, profile: undefined }],
+        ["rows", { ...table, rows: {} }],
+        ["rows.0.settings", withRow({ settings: row.settings.slice(1) })],
+        ["rows.0.seeds.0", withRow({ seeds: [-1] })],
+        ["rows.0.label", withRow({ label: null })],
+        // An array, as the record of a table once was.
+        ["schemaVersion", [madeUpCell()]],
+      ] as const
+    ) {
+      await Deno.writeTextFile(path, JSON.stringify(broken));
+      await assert.rejects(() => readCells(path), new RegExp(`first-table.json: ${field}: `), field);
+    }
+  }));
 
 Deno.test("a write that fails leaves the old file whole", async () => {
   const folder = await Deno.makeTempDir();
@@ -96,20 +70,40 @@ Deno.test("a result file that is cut short is named, with what makes one of its 
 });
 
 Deno.test("metricsOnly forgets times and machine, and nothing else", () => {
-  const slower = cell({ times: { compileSeconds: 9, trainSeconds: 9, wallSeconds: 9 }, peakBufferBytes: 1 });
-  assert.equal(metricsOnly([slower]), metricsOnly([cell()]));
-  assert.notEqual(metricsOnly([cell({ last: { accuracy: 0.51 } })]), metricsOnly([cell()]));
+  const slower = madeUpCell({
+    times: { compileSeconds: 9, trainSeconds: 9, wallSeconds: 9 },
+    peakBufferBytes: 1,
+  });
+  assert.equal(metricsOnly([slower]), metricsOnly([madeUpCell()]));
+  assert.notEqual(metricsOnly([madeUpCell({ last: { accuracy: 0.51 } })]), metricsOnly([madeUpCell()]));
 });
 
-Deno.test("a cell's key tells experiments apart", () => {
-  const keys = [
-    cell(),
-    cell({ seed: 1 }),
-    cell({ task: "wic" }),
-    cell({ label: "BoRA" }),
-    cell({ learningRate: 0.01 }),
-  ].map(cellKey);
-  assert.equal(new Set(keys).size, keys.length);
+Deno.test("the digest of a cell's settings tells experiments apart, and leaves out seeds, rows and results", async () => {
+  const { training } = madeUpCell();
+  const digests = await Promise.all([
+    madeUpCell(),
+    madeUpCell({ task: "wic" }),
+    madeUpCell({ model: "small" }),
+    madeUpCell({ dataDigest: "0".repeat(64) }),
+    madeUpCell({ method: "BoRA" }),
+    madeUpCell({ options: { r: 8, alpha: 17 } }),
+    madeUpCell({ target: ["key"] }),
+    madeUpCell({ training: { ...training, learningRate: 0.01 } }),
+    madeUpCell({ training: { ...training, warmupRatio: undefined } }),
+    madeUpCell({ devExamples: 9 }),
+    madeUpCell({ golden: "0".repeat(64) }),
+  ].map(settingsDigest));
+  assert.equal(new Set(digests).size, digests.length);
+  const { golden } = madeUpCell();
+  const alike = madeUpCell({
+    seed: 1,
+    label: "another row",
+    golden,
+    last: { accuracy: 1 },
+    steps: 1,
+    profile: "p",
+  });
+  assert.equal(await settingsDigest(alike), digests[0]);
 });
 
 Deno.test("Student's interval: 95 % of (1, 2, 3, 4) is 2.5 ± 3.182·0.6455", () => {
@@ -128,7 +122,7 @@ Deno.test("a median is the middle value, or the mean of the two in the middle, w
 });
 
 Deno.test("a page's origin: the driver where it was found, the commit in ten digits, changes that it does not hold", () => {
-  const { environment } = cell();
+  const { environment } = madeUpCell();
   const here = {
     ...environment,
     adapter: "a",
@@ -155,9 +149,9 @@ Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes 
   const page = renderMarkdown(
     "A title",
     [
-      cell(),
-      cell({ task: "wic", last: { accuracy: 0.7 }, best: { accuracy: 0.7 } }),
-      cell({
+      madeUpCell(),
+      madeUpCell({ task: "wic", last: { accuracy: 0.7 }, best: { accuracy: 0.7 } }),
+      madeUpCell({
         label: "BoRA",
         adapterParameters: 32768,
         adapterMultiplyAddsPerToken: 25,
@@ -178,9 +172,9 @@ Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes 
 
 Deno.test("the chart has a labelled point a method", async () => {
   const cells = [
-    cell(),
-    cell({ seed: 1, last: { accuracy: 0.6 } }),
-    cell({ label: "Head only", adapterParameters: 0 }),
+    madeUpCell(),
+    madeUpCell({ seed: 1, last: { accuracy: 0.6 } }),
+    madeUpCell({ label: "Head only", adapterParameters: 0 }),
   ];
   assert.deepEqual(pointsOf(cells), [
     { method: "LoRA r 8", parameters: 24576, score: 55 },
@@ -192,64 +186,67 @@ Deno.test("the chart has a labelled point a method", async () => {
 });
 
 Deno.test("bars and curves name their rows and series", async () => {
-  assert.ok((await barChart("Bars", [cell(), cell({ label: "BoRA" })])).includes("BoRA"));
+  assert.ok((await barChart("Bars", [madeUpCell(), madeUpCell({ label: "BoRA" })])).includes("BoRA"));
   const points = [{ x: 1, y: 0.5, series: "r 8" }, { x: 2, y: 0.7, series: "r 16" }];
   const curves = await curveChart("Curves", { x: "b", y: "score", series: "rank" }, points);
   for (const text of ["r 8", "r 16", "rank", "score"]) assert.ok(curves.includes(text));
 });
 
-Deno.test("paired differences, against values worked out by hand", () => {
-  // Differences 1, 2, 3: mean 2, standard error 1/√3, t = 2√3 with 2 degrees of freedom: p = 0.0742, t₀.₉₇₅ = 4.3027.
-  const { mean, halfWidth, p } = pairedDifference([11, 22, 33], [10, 20, 30]);
-  assert.equal(mean, 2);
-  assert.ok(Math.abs(halfWidth! - 4.302653 / Math.sqrt(3)) < 1e-5);
-  assert.ok(Math.abs(p! - 0.0741799) < 1e-6);
-  assert.deepEqual(pairedDifference([2], [1]), { mean: 1, halfWidth: undefined, p: undefined });
-  const alike = pairedDifference([0.12, 0.22, 0.32], [0.1, 0.2, 0.3]);
-  assert.equal(alike.p, undefined, "equal differences are no p of 0");
-  assert.equal(alike.halfWidth, undefined);
-  assert.throws(() => pairedDifference([1, 2], [1]), /2 values for 1/);
-});
+/** A cell that predicts the first of its 400 examples right, as many as `right` says, and the rest wrong. */
+function scoring(label: string, seed: number, right: number): Cell {
+  const labels = labelsOf(400);
+  return madeUpCell({
+    ...{ label, seed, devExamples: 400 },
+    last: { accuracy: right / 400 },
+    predictions: { dev: packNumbers(labels.map((own, i) => i < right ? own : own + 1)) },
+  });
+}
 
-Deno.test("verdicts say better or worse only where the interval leaves out 0, and pair the seeds", () => {
-  const scores = (label: string, values: readonly number[]) =>
-    values.map((accuracy, seed) => cell({ label, seed, last: { accuracy } }));
-  const base = scores("LoRA r 8", [0.5, 0.6, 0.7]);
-  const better = scores("BoRA", [0.52, 0.62, 0.721]);
-  const unclear = scores("DoRA", [0.6, 0.55, 0.7]);
-  const cells = [...base, ...better, ...unclear];
-  assert.match(
-    verdict("BoRA", "LoRA r 8", cells),
-    /^BoRA is better than LoRA r 8 \(\+2\.0 ± 0\.1, p < 0\.001\)$/,
-  );
-  assert.match(verdict("LoRA r 8", "BoRA", cells), /is worse than BoRA \(−2\.0/);
+Deno.test("verdicts say better, worse or within ±0.5 where the interval does, and pair seeds and examples", () => {
+  const rows = (label: string, right: readonly number[]) =>
+    right.map((count, seed) => scoring(label, seed, count));
+  const cells = [
+    ...rows("LoRA r 8", [200, 210, 220]),
+    ...rows("BoRA", [220, 230, 241]),
+    ...rows("DoRA", [230, 190, 240]),
+    ...rows("twin", [200, 210, 220]),
+  ];
+  const sentence = verdict("BoRA", "LoRA r 8", cells);
+  assert.match(sentence, /^BoRA is better than LoRA r 8 \(\+5\.1 ± \d\.\d, p [\d<. ]+\)$/);
+  assert.match(verdict("LoRA r 8", "BoRA", cells), /is worse than BoRA \(−5\.1/);
   assert.match(verdict("DoRA", "LoRA r 8", cells), /cannot be told from/);
+  assert.match(verdict("twin", "LoRA r 8", cells), /is within ±0\.5 of LoRA r 8 \(0\.0 ± 0\.\d, p 1\.000\)/);
   assert.match(verdict("HiRA", "LoRA r 8", cells), /was not run/);
   assert.equal(agreement([["BoRA", "LoRA r 8"]], cells), "agrees");
   assert.equal(agreement([["LoRA r 8", "BoRA"]], cells), "disagrees");
+  assert.equal(agreement([["twin", "LoRA r 8"]], cells), "disagrees", "it does not beat it");
   assert.equal(
     agreement([["BoRA", "LoRA r 8"], ["DoRA", "LoRA r 8"], ["BoRA", "HiRA"]], cells),
     "agrees 1×, disagrees 0×, cannot tell 2×",
   );
-  const two = cells.filter(({ seed }) => seed < 2);
-  assert.equal(verdict("BoRA", "LoRA r 8", two), "BoRA is +2.0 from LoRA r 8 (2 seeds: not tested)");
+  const one = cells.filter(({ seed }) => seed === 0);
+  assert.match(verdict("BoRA", "LoRA r 8", one), /^BoRA is better than LoRA r 8 \(\+5\.0 ± .*, one seed\)$/);
   const compact = compareTo("LoRA r 8", cells).replaceAll(/ +/g, " ");
-  assert.match(compact, /\| BoRA \| 24,576 \| 62\.0 ± 25\.0 \| \+2\.0 ± 0\.1 \| < 0\.001 \|/);
+  assert.match(compact, /\| BoRA \| 24,576 \| 3 \| 57\.6 ± \d\.\d \| \+5\.1 ± \d\.\d \| .* \| better \|/);
+  assert.match(compact, /\| twin \| .* \| within ±0\.5 \|/);
+  assert.match(compact, /This table could have seen a difference of \d+\.\d points or more/);
+  const foreign = rows("other", [1]).map((cell) => ({ ...cell, dataDigest: "0".repeat(64) }));
+  assert.throws(() => verdict("other", "LoRA r 8", [...cells, ...foreign]), /other examples of supersense/);
 });
 
 Deno.test("a seed that lacks a task is left out of means, tests and charts", () => {
   const cells = [
     ...[0, 1].flatMap((seed) => [
-      cell({ seed, last: { accuracy: 0.5 } }),
-      cell({ seed, task: "wic", last: { accuracy: 0.7 } }),
+      madeUpCell({ seed, last: { accuracy: 0.5 } }),
+      madeUpCell({ seed, task: "wic", last: { accuracy: 0.7 } }),
     ]),
     // Interrupted after the easier task of seed 1.
-    cell({ label: "BoRA", last: { accuracy: 0.5 } }),
-    cell({ label: "BoRA", task: "wic", last: { accuracy: 0.7 } }),
-    cell({ label: "BoRA", seed: 1, task: "wic", last: { accuracy: 0.7 } }),
+    madeUpCell({ label: "BoRA", last: { accuracy: 0.5 } }),
+    madeUpCell({ label: "BoRA", task: "wic", last: { accuracy: 0.7 } }),
+    madeUpCell({ label: "BoRA", seed: 1, task: "wic", last: { accuracy: 0.7 } }),
   ];
   assert.deepEqual([...scoresBySeed(cells, "BoRA").keys()], [0]);
-  assert.equal(verdict("BoRA", "LoRA r 8", cells), "BoRA is 0.0 from LoRA r 8 (one seed: not tested)");
+  assert.match(verdict("BoRA", "LoRA r 8", cells), /\(0\.0 ± .*, one seed\)$/);
   assert.equal(pointsOf(cells)[1].score, 60);
   const partial = cells.filter(({ label, task }) => label !== "BoRA" || task === "wic");
   assert.deepEqual(pointsOf(partial).map(({ method }) => method), ["LoRA r 8"]);

@@ -2,10 +2,12 @@
 
 import assert from "node:assert/strict";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
+import { cellFiles, writeCellsTable } from "./support/cells.ts";
 import { outputOf, runTask, startTask } from "./support/command.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
-import { metricsOnly, readCells } from "../lib/report/schema.ts";
+import { readCells, readCellTable, writeCellTable } from "../lib/report/cell_table.ts";
+import { type Cell, metricsOnly } from "../lib/report/schema.ts";
 
 const task = (name: string, ...args: string[]) => runTask(name, args);
 
@@ -43,21 +45,34 @@ Deno.test("reproduce: two runs with one seed agree byte for byte; --resume runs 
   assert.deepEqual(log.map(({ step }) => step), [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
   assert.ok(log.every(({ loss, gradientNorm }) => loss > 0 && gradientNorm > 0));
 
-  for (const [field, value] of [["learningRate", 1], ["trainExamples", 7]] as const) {
-    const foreign = resumed.map((cell) => ({ ...cell, [field]: value }));
-    await Deno.writeTextFile(`${second}/first-table.json`, JSON.stringify(foreign));
+  const { training } = cells[0];
+  for (
+    const [text, changes] of [
+      ['"learningRate":1,', { training: { ...training, learningRate: 1 } }],
+      ['"bits":"000000000000"}', { golden: "0".repeat(64) }],
+    ] as const
+  ) {
+    await writeCellsTable(`${second}/first-table.json`, resumed.map((cell) => ({ ...cell, ...changes })));
     const mixed = await task("reproduce", ...smoke, "--out", second, "--resume");
     assert.equal(mixed.code, 1);
     assert.match(
       mixed.stderr,
-      new RegExp(`holds "BoRA r 8 b 16" with .*"${field}":${value},.*move the file away`),
+      new RegExp(`holds "BoRA r 8 b 16" with .*${text}.*, this run has .*move the file away`),
     );
   }
+  await Deno.remove(`${second}/cells`, { recursive: true });
+  const bare = await task("reproduce", ...smoke, "--out", second, "--resume");
+  assert.match(bare.stderr, /holds "BoRA r 8 b 16" made otherwise than this run would: move the file away/);
 
   // Only the later cell is left, as after a kill in a run with other seeds: it survives the run that fills the gap.
-  await Deno.writeTextFile(`${first}/first-table.json`, JSON.stringify([resumed[1]]));
+  const record = await readCellTable(`${first}/first-table.json`);
+  const rows = record.rows.map((row) => ({ ...row, seeds: [1] }));
+  await writeCellTable(`${first}/first-table.json`, { ...record, rows });
+  await Deno.remove((await cellFiles(first, "BoRA"))[0]);
   assert.equal((await task("reproduce", ...smoke, "--out", first, "--resume", "--seeds", "1")).code, 0);
-  assert.deepEqual((await cellsOf(first)).map(({ seed }) => seed), [0, 1]);
+  const filled = await cellsOf(first);
+  assert.equal(metricsOnly(filled), metricsOnly(resumed));
+  assert.deepEqual(filled[1], resumed[1]);
 
   const page = await Deno.readTextFile(`${first}/first-table.md`);
   assert.match(page, /\| BoRA r 8 b 16 +\|/);
@@ -102,8 +117,7 @@ Deno.test("reproduce --shard: the merged parts are the whole; what does not belo
     (await Deno.readTextFile(`${at(out)}/first-table.md`)).split("## Every metric")[1];
   assert.equal(await scores("merged"), await scores("whole"));
 
-  const write = (cells: object[]) =>
-    Deno.writeTextFile(`${at("two")}/first-table.json`, JSON.stringify(cells));
+  const write = (cells: Cell[]) => writeCellsTable(`${at("two")}/first-table.json`, cells);
   await write([{ ...merged[0], last: { ...merged[0].last, accuracy: 0.001 } }]);
   const other = await task("report", at("one"), at("two"), "--out", at("merged"));
   assert.equal(other.code, 1);
@@ -169,7 +183,7 @@ Deno.test("reproduce --r --b: rows at other sizes, at their own α/r and learnin
   const parameters = Object.fromEntries(cells.map((cell) => [cell.label, cell.adapterParameters]));
   assert.equal(parameters["LoRA r 4"], parameters["LoRA r 8"] / 2);
   assert.equal(parameters["BoRA r 8 b 32"], 4 * 8 * (512 + 256 + 32 * 32));
-  const rates = Object.fromEntries(cells.map((cell) => [cell.label, cell.learningRate]));
+  const rates = Object.fromEntries(cells.map((cell) => [cell.label, cell.training.learningRate]));
   assert.equal(rates["LoRA r 4"], rates["LoRA r 8"]);
   assert.equal(rates["BoRA r 4 b 32"], rates["BoRA r 8 b 16"]);
   const page = await Deno.readTextFile(`${out}/first-table.md`);
@@ -196,7 +210,10 @@ Deno.test("reproduce: Ctrl-C ends it within steps, not at the next checkpoint or
   assert.equal(code, 130, stderr);
   assert.match(stderr, /Stopped\. The same command with --resume goes on from the last finished cell\./);
   const steps = stderr.match(/^step \d+$/gm)!;
-  assert.ok(steps.length < 6, `${steps.length} steps of 30, and Ctrl-C came after the second`);
+  assert.ok(
+    steps.length < 11,
+    `${steps.length} steps, two of them golden, and Ctrl-C came after the fifth of 125`,
+  );
 });
 
 Deno.test("reproduce, report and flops: a mistake on the command line lists what there is", async () => {
@@ -205,7 +222,7 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       [
         "reproduce",
         ["--profile", "paper"],
-        /^first-table has no profile "paper"; it has smoke, default, full$/m,
+        /^first-table has no profile "paper"; it has smoke, default$/m,
       ],
       [
         "reproduce",
@@ -220,7 +237,7 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       ["reproduce", ["--task", "cola"], /cola.*supersense/],
       ["reproduce", ["--method", "QLoRA"], /no system "QLoRA"; have Head only/],
       ["reproduce", ["approximation", "--tune"], /tunes its own learning rates/],
-      ["reproduce", ["tables"], /no table "tables"; have first-table, methods, ablation/],
+      ["reproduce", ["tables"], /no table "tables"; have first-table, headline, methods, ablation/],
       ["reproduce", ["glue"], /glue wants --data DIR: the folder with GLUE's folders/],
       [
         "reproduce",
@@ -250,5 +267,5 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
   const twice = ["first-table", "first-table"];
   const { code, stdout } = await task("reproduce", ...twice, "--list", "--task", "wic", "--seeds", "2");
   assert.equal(code, 0);
-  assert.equal(stdout.trim().split("\n").length, 12);
+  assert.equal(stdout.trim().split("\n").length, 10);
 });

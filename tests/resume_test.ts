@@ -9,7 +9,8 @@ import type { Split } from "../lib/data/task.ts";
 import { sizeOf } from "../lib/graph/graph.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
-import { metricsOnly, readCells } from "../lib/report/schema.ts";
+import { readCells } from "../lib/report/cell_table.ts";
+import { metricsOnly } from "../lib/report/schema.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
 import { checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import {
@@ -21,6 +22,7 @@ import {
 } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { cellFiles } from "./support/cells.ts";
 import { changes } from "./support/command.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
@@ -139,10 +141,10 @@ async function cell(
   using frozen = FrozenWeights.forTraining(gpu, model);
   const split = { ...splitOfLetters(14), ...changes };
   const all = { ...options, ...more };
-  const { epochs, best, last, steps, kept, trained } = await fineTune(
+  const { epochs, best, last, predictions, steps, kept, trained } = await fineTune(
     ...[gpu, model, frozen, of, letters, split, all, progress, checkpointing] as const,
   );
-  return { epochs, best, last, steps, kept, trained };
+  return { epochs, best, last, predictions, steps, kept, trained };
 }
 
 /** Dev examples on which the model gets worse as it learns. */
@@ -349,18 +351,23 @@ Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, 
   );
   const left = await Deno.readFile(checkpoint);
 
-  await runKilled(args("stopped", "--resume"), randomNumbers(2, 60));
+  // The golden steps of both rows are 16 steps.
+  await runKilled(args("stopped", "--resume"), randomNumbers(2, 60).map((step) => 16 + step));
   assert.ok(!existsSync(checkpoint), "a finished run leaves no checkpoint");
   const cellsOf = async (out: string) => metricsOnly(await readCells(`${folder}/${out}/glue.json`));
   const logOf = (out: string) => Deno.readTextFile(`${folder}/${out}/glue.log.jsonl`);
   assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
   assert.equal(await logOf("stopped"), await logOf("whole"));
 
-  // The state that a stop between writing the cell and removing its checkpoint leaves behind; no other cell
-  // may use it.
+  // The state that a stop between writing the cell and naming it in the table's record leaves behind: a cell
+  // that no record names, and its checkpoint, which no other cell may use.
   await Deno.writeFile(checkpoint, left);
-  const [first] = await readCells(`${folder}/stopped/glue.json`);
-  await Deno.writeTextFile(`${folder}/stopped/glue.json`, JSON.stringify([first]));
+  const [lora] = await cellFiles(`${folder}/stopped`, "LoRA");
+  const kept = await Deno.readFile(lora);
+  for (const path of [...await cellFiles(`${folder}/stopped`, "BoRA"), `${folder}/stopped/glue.json`]) {
+    await Deno.remove(path);
+  }
   await runKilled(args("stopped", "--resume"), []);
   assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
+  assert.deepEqual(await Deno.readFile(lora), kept, "the finished cell is not trained again");
 });

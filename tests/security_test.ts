@@ -16,10 +16,12 @@ import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Weight } from "../lib/models/model.ts";
 import { escapeMarkdown } from "../lib/report/markdown.ts";
-import { type Cell, readCells } from "../lib/report/schema.ts";
+import { readCells } from "../lib/report/cell_table.ts";
+import type { Cell } from "../lib/report/schema.ts";
 import { isStudy } from "../tasks/report_table.ts";
 import { tableByName, tables } from "../tasks/tables/registry.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
+import { cellFiles, madeUpCell, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
 import { commit, FakeHub, model as hubModel } from "./support/fake_hub.ts";
 import { readParquet } from "../lib/data/parquet_file.ts";
@@ -27,6 +29,7 @@ import { parquetBytes } from "./support/glue_folders.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { withFolder } from "./support/files.ts";
+import { jsonFiles } from "../lib/files.ts";
 
 const config = fixture.cases.RoBERTa.config;
 
@@ -174,6 +177,13 @@ Deno.test("tasks and tables are those of the registries, whatever path a name is
     }
   }));
 
+/** A table's record, a cell's file and the labels of its data, by their paths. */
+const tableFiles = await withFolder(async (folder) => {
+  await writeCellsTable(`${folder}/first-table.json`, [madeUpCell()]);
+  return (await jsonFiles(folder)).map((path) => path.slice(folder.length + 1));
+});
+assert.equal(tableFiles.length, 3);
+
 /** How each file that describes a model, an adapter or a result is read, and what is put in its place. */
 const described: Readonly<Record<string, (folder: string) => Promise<unknown>>> = {
   "config.json": loadEncoder,
@@ -185,7 +195,9 @@ const described: Readonly<Record<string, (folder: string) => Promise<unknown>>> 
   "vocab.txt": readTokenizer,
   "adapter_config.json": (folder) => loadAdapter(folder, tinyEncoder()),
   "labels.json": (folder) => readLabels(folder, 2),
-  "first-table.json": (folder) => readCells(`${folder}/first-table.json`),
+  ...Object.fromEntries(
+    tableFiles.map((name) => [name, (folder: string) => readCells(`${folder}/first-table.json`)]),
+  ),
 };
 
 /** A folder in which `name` is the file that is read. */
@@ -194,6 +206,7 @@ async function folderFor(root: string, name: string): Promise<string> {
   await writeCheckpoint(folder, config);
   if (name === "model.safetensors.index.json") await Deno.remove(`${folder}/model.safetensors`);
   if (name === "merges.txt") await Deno.writeTextFile(`${folder}/vocab.json`, "{}");
+  if (tableFiles.includes(name)) await writeCellsTable(`${folder}/first-table.json`, [madeUpCell()]);
   if (name === "vocab.json") await Deno.writeTextFile(`${folder}/merges.txt`, "");
   return folder;
 }
@@ -389,7 +402,7 @@ const strange =
 
 Deno.test("report: texts of result files are shown letter for letter in pages and charts, and name no path", () =>
   withFolder(async (folder) => {
-    const [cell] = await readCells(new URL("../results/first-table.json", import.meta.url).pathname);
+    const cell = madeUpCell();
     const metrics = { [strange]: 0.5 };
     const hostile: Cell = {
       ...cell,
@@ -398,6 +411,8 @@ Deno.test("report: texts of result files are shown letter for letter in pages an
       task: strange,
       model: strange,
       label: strange,
+      method: strange,
+      options: { [strange]: strange },
       target: [strange],
       headline: strange,
       best: metrics,
@@ -411,8 +426,7 @@ Deno.test("report: texts of result files are shown letter for letter in pages an
         commit: strange,
       },
     };
-    await Deno.mkdir(`${folder}/in`);
-    await Deno.writeTextFile(`${folder}/in/first-table.json`, JSON.stringify([hostile]));
+    await writeCellsTable(`${folder}/in/first-table.json`, [hostile]);
     const { code, stdout, stderr } = await runTask("report", [`${folder}/in`, "--out", `${folder}/out`]);
     assert.equal(code, 0, stderr);
     assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name).toSorted(), ["in", "out"]);
@@ -436,10 +450,11 @@ Deno.test("what the registries' names mean on a page is what they are", () => {
 
 Deno.test("an error that quotes a file gives the terminal no orders", () =>
   withFolder(async (folder) => {
-    const [cell] = await readCells(new URL("../results/first-table.json", import.meta.url).pathname);
-    const bad = { ...cell, last: { "\u001b]0;title\u0007": "none" } };
-    await Deno.writeTextFile(`${folder}/first-table.json`, JSON.stringify([bad]));
+    await writeCellsTable(`${folder}/first-table.json`, [madeUpCell()]);
+    const [path] = await cellFiles(folder, "LoRA");
+    const bad = { ...madeUpCell(), last: { "\u001b]0;title\u0007": "none" } };
+    await Deno.writeTextFile(path, JSON.stringify(bad));
     const { code, stderr } = await runTask("report", [folder, "--out", `${folder}/out`]);
     assert.equal(code, 1);
-    assert.match(stderr, /first-table\.json: 0\.last\.\ufffd\]0;title\ufffd: /);
+    assert.match(stderr, /lora-[0-9a-f]{12}-s0\.json: last\.\ufffd\]0;title\ufffd: /);
   }));

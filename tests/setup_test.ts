@@ -87,7 +87,7 @@ Deno.test("a profile's results go to a folder of its own, and only the default p
   try {
     for (const [profile, out] of [["default", "results"], ["smoke", "results/smoke"]]) {
       await Deno.mkdir(`${folder}/${out}`, { recursive: true });
-      await Deno.writeTextFile(`${folder}/${out}/first-table.json`, "[]");
+      await Deno.writeTextFile(`${folder}/${out}/first-table.json`, "{}");
       // A shard refuses to replace the file, and its message names the file.
       const { code, stderr } = await new Deno.Command(Deno.execPath(), {
         args: ["run", "-A", new URL("tasks/reproduce.ts", root).href, "--profile", profile, "--shard", "1/2"],

@@ -8,7 +8,7 @@
  */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting, isFolder, jsonFiles, makeParents, readAnyJson, writeTogether } from "../files.ts";
+import { fitting, isFolder, jsonFiles, makeParents, readAnyJson, writeWhole } from "../files.ts";
 import { recordOf } from "../record_schema.ts";
 import { packedSchema, packNumbers, unpackNumbers } from "./packed_numbers.ts";
 import { type DevLabels, settingsDigest, type StoredCell, storedCellSchema } from "./schema.ts";
@@ -48,58 +48,75 @@ export class CellStore {
   async cellsOf(settings: string): Promise<StoredCell[]> {
     const start = `${settings.slice(0, 12)}-s`;
     const ends = [...this.#paths.keys()].filter((end) => end.startsWith(start));
-    const cells = await Promise.all(ends.map((end) => this.#read(this.#paths.get(end)!, settings)));
-    return cells.toSorted((a, b) => a.seed - b.seed);
-  }
-
-  async #read(path: string, settings: string): Promise<StoredCell> {
-    const cell = fitting(path, storedCellSchema, await readAnyJson(path, advice));
-    if (await settingsDigest(cell) === settings && path.endsWith(`-s${cell.seed}.json`)) return cell;
-    throw new Error(`${path} holds other settings than its name says: ${advice}`);
-  }
-
-  /** Every cell with its settings' digest. Throws as `cellsOf` does. */
-  async all(): Promise<{ readonly settings: string; readonly cell: StoredCell; readonly path: string }[]> {
-    const paths = [...this.#paths].filter(([end]) => /^[0-9a-f]{12}-s\d+$/.test(end)).map(([, path]) => path);
-    return await Promise.all(paths.map(async (path) => {
-      const cell = fitting(path, storedCellSchema, await readAnyJson(path, advice));
-      const settings = await settingsDigest(cell);
-      if (!endOf(path).startsWith(settings.slice(0, 12))) {
-        throw new Error(`${path} holds other settings than its name says: ${advice}`);
-      }
-      return { settings, cell, path };
-    }));
+    const found = await Promise.all(ends.map((end) => readNamed(this.#paths.get(end)!)));
+    const other = found.find((own) => own.settings !== settings);
+    if (other) throw otherThanNamed(other.path);
+    return found.map(({ cell }) => cell).toSorted((a, b) => a.seed - b.seed);
   }
 
   /** Writes a cell, in place of an earlier one of the same settings and seed, and the labels of its data. */
   async write(cell: StoredCell, labels: DevLabels): Promise<void> {
-    const end = `${(await settingsDigest(cell)).slice(0, 12)}-s${cell.seed}`;
-    const { folder } = this;
-    const path = `${folder}/${slug(cell.model)}/${slug(cell.task)}/${slug(cell.method)}-${end}.json`;
-    const ofData = `${folder}/labels/${slug(cell.task)}-${cell.dataDigest.slice(0, 12)}.json`;
+    const end = nameEnd(await settingsDigest(cell), cell.seed);
+    const path = `${this.folder}/${slug(cell.model)}/${slug(cell.task)}/${slug(cell.method)}-${end}.json`;
+    await this.writeLabels(cell, labels);
+    await makeParents(path);
+    await writeWhole(path, jsonOf(cell));
+    this.#paths.set(end, path);
+  }
+
+  /** Writes the labels of the data that a cell was evaluated on. */
+  async writeLabels({ task, dataDigest }: OfData, labels: DevLabels): Promise<void> {
     const packed = Object.fromEntries(
       Object.entries(labels).map(([part, values]) => [part, packNumbers(values)]),
     );
-    const { task, dataDigest } = cell;
-    for (const file of [path, ofData]) await makeParents(file);
-    await writeTogether({
-      [ofData]: jsonOf({ schemaVersion: 1, task, dataDigest, labels: packed }),
-      [path]: jsonOf(cell),
-    });
-    this.#paths.set(end, path);
-    this.#paths.set(endOf(ofData), ofData);
+    const path = this.#labelsPath({ task, dataDigest });
+    await makeParents(path);
+    await writeWhole(path, jsonOf({ schemaVersion: 1, task, dataDigest, labels: packed }));
   }
 
   /** The labels of a cell's dev sets. Throws an Error when their file is missing or damaged. */
-  async labelsOf({ task, dataDigest }: Pick<StoredCell, "task" | "dataDigest">): Promise<DevLabels> {
-    const path = `${this.folder}/labels/${slug(task)}-${dataDigest.slice(0, 12)}.json`;
+  async labelsOf(cell: OfData): Promise<DevLabels> {
+    const path = this.#labelsPath(cell);
     const found = fitting(path, labelsSchema, await readAnyJson(path, advice));
-    if (found.dataDigest !== dataDigest) throw new Error(`${path} is of other data than its name says`);
-    return Object.fromEntries(
-      Object.entries(found.labels).map(([part, packed]) => [part, unpackNumbers(packed)]),
-    );
+    if (found.dataDigest !== cell.dataDigest) throw new Error(`${path} is of other data than its name says`);
+    try {
+      return Object.fromEntries(
+        Object.entries(found.labels).map(([part, packed]) => [part, unpackNumbers(packed)]),
+      );
+    } catch (error) {
+      throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  #labelsPath({ task, dataDigest }: OfData): string {
+    return `${this.folder}/labels/${slug(task)}-${dataDigest.slice(0, 12)}.json`;
   }
 }
+
+/** What names a data set. */
+type OfData = Pick<StoredCell, "task" | "dataDigest">;
+
+/** A cell of the store, with the digest of its settings and its file. */
+interface NamedCell {
+  readonly settings: string;
+  readonly cell: StoredCell;
+  readonly path: string;
+}
+
+/** Reads a cell whose file's name must be that of its settings and seed. */
+async function readNamed(path: string): Promise<NamedCell> {
+  const cell = fitting(path, storedCellSchema, await readAnyJson(path, advice));
+  const settings = await settingsDigest(cell);
+  if (endOf(path) !== nameEnd(settings, cell.seed)) throw otherThanNamed(path);
+  return { settings, cell, path };
+}
+
+function otherThanNamed(path: string): Error {
+  return new Error(`${path} holds other settings than its name says: ${advice}`);
+}
+
+/** The end of the name of a cell's file, without `.json`. */
+const nameEnd = (settings: string, seed: number) => `${settings.slice(0, 12)}-s${seed}`;
 
 const jsonOf = (record: unknown) => `${JSON.stringify(record, null, 1)}\n`;
 

@@ -125,25 +125,6 @@ export function scoreText({ mean, halfWidth }: Interval): string {
   return halfWidth === undefined ? mean.toFixed(1) : `${mean.toFixed(1)} ± ${halfWidth.toFixed(1)}`;
 }
 
-/**
- * The mean of the differences with its confidence interval, and the two-sided p-value of the paired t-test.
- * Fewer than three pairs give neither interval nor p-value. If all differences are equal, the test does not
- * apply and p is undefined.
- * @throws Error when the two have different lengths, or are empty.
- */
-export function pairedDifference(
-  values: readonly number[],
-  reference: readonly number[],
-): Interval & { readonly p: number | undefined } {
-  if (values.length !== reference.length) throw new Error(`${values.length} values for ${reference.length}`);
-  const differences = values.map((value, i) => value - reference[i]);
-  const { mean, halfWidth } = intervalOf(differences);
-  if (halfWidth === undefined) return { mean, halfWidth, p: undefined };
-  const estimate = pairedEstimate(differences);
-  if (estimate.error < 1e-9) return { mean, halfWidth: undefined, p: undefined };
-  return { mean, halfWidth, p: pOf(estimate) };
-}
-
 /** The least-squares slope of y over x. Throws an Error for fewer than two points. */
 export function slope(x: readonly number[], y: readonly number[]): number {
   if (x.length < 2 || x.length !== y.length) {

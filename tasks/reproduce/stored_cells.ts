@@ -67,6 +67,7 @@ export async function runStored(
 ): Promise<void> {
   const store = await CellStore.open(out);
   const known = resume ? await knownCells(store, jobs) : new Map<StoredJob, StoredCell>();
+  for (const [{ settings, split }] of known) await store.writeLabels(settings, devLabelsOf(split));
   const [log, checkpoint] = [`${out}/${name}.log.jsonl`, `${out}/${name}.checkpoint`];
   await removeSpent(checkpoint, resume, [...known.keys()].map(cellOfJob));
   if (!resume) await writeWhole(log, "");

@@ -33,6 +33,8 @@ export const granularityTable: Table = {
   rows,
   reference: "LoRA QV",
   profiles: analysisProfiles,
+  // The other analyses' LoRA r 8 and BoRA r 8 b 16 by other names: the same cells.
+  spectra: ["LoRA QV", "BoRA QV"],
   finding: {
     paper: "BoRA is ahead of LoRA at every granularity (math, LLaMA-3-8B, QKV: 73.40 against 68.19).",
     here: (cells) =>

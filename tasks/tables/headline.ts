@@ -3,7 +3,7 @@
 import { firstSystems } from "../../lib/adapters/systems.ts";
 import { parameterChart } from "../../lib/report/chart.ts";
 import { agreement, verdict } from "../../lib/report/comparison.ts";
-import { analysisProfiles } from "./profiles.ts";
+import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
 /** The rows of the paper's main tables. */
@@ -24,6 +24,7 @@ export const headlineTable: Table = {
       moreSeeds: { "LoRA r 8": 10, "LoRA r 32": 10, [bora]: 10 },
     },
   },
+  spectra: spectraRows,
   finding: {
     paper:
       "BoRA (r 8, b 16) beats LoRA of the same rank everywhere, LoRA r 32 nearly everywhere, and MELoRA.",

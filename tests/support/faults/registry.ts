@@ -8,7 +8,7 @@ import { saveAdapter } from "../../../lib/adapters/peft.ts";
 import { startingWeights } from "../../../lib/adapters/starting_weights.ts";
 import { loadEncoder } from "../../../lib/models/load_encoder.ts";
 import type { Weight } from "../../../lib/models/model.ts";
-import { readCells } from "../../../lib/report/schema.ts";
+import { readCells } from "../../../lib/report/cell_table.ts";
 import { changes, outputOf, runTask, startTask } from "../command.ts";
 import { Disk } from "../disks.ts";
 import type { Ended, Scene } from "./scene.ts";

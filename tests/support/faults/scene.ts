@@ -3,7 +3,8 @@
  */
 
 import assert from "node:assert/strict";
-import { metricsOnly, readCells } from "../../../lib/report/schema.ts";
+import { readCells } from "../../../lib/report/cell_table.ts";
+import { metricsOnly } from "../../../lib/report/schema.ts";
 import { outputOf, startTask, type Surroundings } from "../command.ts";
 import { suiteRows, writeGlueTsv } from "../glue_folders.ts";
 import { writeCheckpoint } from "../seeded_checkpoint.ts";
@@ -14,12 +15,21 @@ const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
 /** How a command ended. */
 export type Ended = Awaited<ReturnType<typeof outputOf>>;
 
+/** The files of a folder and its subfolders, by where they lie in it. */
+function namesIn(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) =>
+    isDirectory ? namesIn(`${folder}/${name}`).map((inner) => `${name}/${inner}`) : [name]
+  ).toSorted();
+}
+
 /** Every file of a folder by name, one character per byte. */
 function filesIn(folder: string): Map<string, string> {
   const text = (name: string) => new TextDecoder("latin1").decode(Deno.readFileSync(`${folder}/${name}`));
-  const names = [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
-  return new Map(names.map((name) => [name, text(name)]));
+  return new Map(namesIn(folder).map((name) => [name, text(name)]));
 }
+
+/** True for what holds a finished row: the table's record, its cells and their labels. */
+const isOfRow = (name: string) => name === "glue.json" || name.startsWith("cells/");
 
 /** A folder with an encoder, data, results of the first row alone (`half`) and of both (`whole`). */
 export class Scene {
@@ -69,16 +79,19 @@ export class Scene {
 
   /** Makes `out` as a run leaves it that has finished the first row. */
   copyHalf(out: string): void {
-    Deno.mkdirSync(`${this.root}/${out}`, { recursive: true });
-    for (const { name } of Deno.readDirSync(`${this.root}/half`)) {
-      Deno.copyFileSync(`${this.root}/half/${name}`, `${this.root}/${out}/${name}`);
+    for (const name of namesIn(`${this.root}/half`)) {
+      const path = `${this.root}/${out}/${name}`;
+      Deno.mkdirSync(path.replace(/\/[^/]+$/, ""), { recursive: true });
+      Deno.copyFileSync(`${this.root}/half/${name}`, path);
     }
   }
 
   /** The finished row is there, byte for byte, and no half of a file; `left` names what else the run has left. */
   keptFirstRow(out: string, left: readonly string[] = []): void {
     const [before, after] = [filesIn(`${this.root}/half`), filesIn(`${this.root}/${out}`)];
-    assert.deepEqual(after.get("glue.json"), before.get("glue.json"));
+    for (const name of [...before.keys()].filter(isOfRow)) {
+      assert.deepEqual(after.get(name), before.get(name), name);
+    }
     assert.deepEqual([...after.keys()], [...before.keys(), ...left].toSorted());
   }
 

@@ -1,0 +1,135 @@
+/** Cells that several tables, folders or commands share: trained once, merged, and chosen from. */
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { jsonFiles } from "../lib/files.ts";
+import { readCells } from "../lib/report/cell_table.ts";
+import type { Cell } from "../lib/report/schema.ts";
+import learningRates from "../tasks/learning_rates.json" with { type: "json" };
+import { isStudy } from "../tasks/report_table.ts";
+import { defaultTarget } from "../tasks/run_cell.ts";
+import { tables } from "../tasks/tables/registry.ts";
+import { cellFiles, madeUpCell, storedCell, writeCellsTable } from "./support/cells.ts";
+import { runTask } from "./support/command.ts";
+import { withFolder } from "./support/files.ts";
+
+/** Runs a command that must succeed, and gives what it printed. */
+async function run(name: string, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await runTask(name, args);
+  assert.equal(code, 0, stderr);
+  return stdout;
+}
+
+Deno.test("tables that share a cell agree on whether it has its spectra: none replaces what another shows", () => {
+  const made = tables.flatMap((table) => isStudy(table) ? [] : [table]);
+  const cells = made.flatMap((table) =>
+    Object.values(table.profiles).flatMap(({ tasks, train, dev, training }) =>
+      table.rows.map(({ label, method, options, target = defaultTarget }) => ({
+        name: `${table.name}: ${label}`,
+        key: JSON.stringify([
+          tasks,
+          train,
+          dev,
+          training,
+          method,
+          Object.entries(options).toSorted(),
+          target,
+        ]),
+        spectra: table.spectra?.includes(label) ?? false,
+      }))
+    )
+  );
+  for (const own of Map.groupBy(cells, ({ key }) => key).values()) {
+    assert.equal(new Set(own.map(({ spectra }) => spectra)).size, 1, own.map(({ name }) => name).join("; "));
+  }
+});
+
+Deno.test("a cell that three tables show, in one of them by another label, is trained once", () =>
+  withFolder(async (out) => {
+    const smoke = ["--profile", "smoke", "--out", out];
+    await run("reproduce", "granularity", ...smoke, "--method", "BoRA QV");
+    const files = await cellFiles(out, "BoRA");
+    assert.equal(files.length, 1);
+    const trained = await Deno.readFile(files[0]);
+    await run("reproduce", "headline", "ablation", ...smoke, "--method", "BoRA r 8 b 16", "--resume");
+    assert.deepEqual(await cellFiles(out, "BoRA"), files);
+    assert.deepEqual(await Deno.readFile(files[0]), trained);
+    for (const table of ["headline", "ablation"]) {
+      assert.ok(!existsSync(`${out}/${table}.log.jsonl`), "no step was run");
+      const [cell, ...others] = await readCells(`${out}/${table}.json`);
+      assert.deepEqual([cell.table, cell.label, others], [table, "BoRA r 8 b 16", []]);
+      const [own] = await readCells(`${out}/granularity.json`);
+      assert.deepEqual(storedCell(cell), storedCell(own));
+      assert.match(await Deno.readTextFile(`${out}/${table}.md`), /\| BoRA r 8 b 16 +\|/);
+    }
+  }));
+
+Deno.test("reproduce --tune: a cell a rate, in the store of --out; with --resume nothing is trained again", () =>
+  withFolder(async (out) => {
+    const args = ["--tune", "--profile", "smoke", "--method", "Head only", "--out", out];
+    const chosen = async (...more: string[]) => {
+      const stdout = await run("reproduce", ...args, ...more);
+      return JSON.parse(stdout.slice(stdout.indexOf("\n{\n")));
+    };
+    const { "USE-lite": first, ...others } = await chosen();
+    assert.deepEqual(others, {});
+    assert.match(
+      first.chosenBy[0],
+      /--tune --profile smoke: sentiment, 160 examples, 1 seed\(s\), 96 held out of train/,
+    );
+    const scores: number[] = first.heldOutScores["Head only"];
+    assert.equal(scores.length, learningRates.grid.length);
+    assert.ok(scores.every((score) => score > 0 && score < 1), `${scores}`);
+    assert.equal(first.rates["Head only"], learningRates.grid[scores.indexOf(Math.max(...scores))]);
+
+    const files = await jsonFiles(out);
+    assert.equal((await cellFiles(out, "head-only")).length, learningRates.grid.length);
+    assert.ok(!existsSync(`${out}/first-table.json`), "tuning is no table");
+    const kept = [...files, `${out}/first-table-tuning.log.jsonl`];
+    const bytesOf = () => Promise.all(kept.map((path) => Deno.readFile(path)));
+    const before = await bytesOf();
+    assert.deepEqual((await chosen("--resume"))["USE-lite"], first);
+    assert.deepEqual(await jsonFiles(out), files);
+    assert.deepEqual(await bytesOf(), before);
+  }));
+
+/** Two folders: the tables headline and ablation, which share a cell, one of each. */
+async function writeTwo(folder: string): Promise<{ readonly headline: Cell[]; readonly ablation: Cell[] }> {
+  const of = (table: string, label: string, seed = 0) => madeUpCell({ table, label, seed });
+  const headline = [
+    of("headline", "LoRA r 8"),
+    of("headline", "LoRA r 8", 1),
+    of("headline", "BoRA r 8 b 16"),
+  ];
+  const ablation = [of("ablation", "LoRA r 8"), of("ablation", "without Exp")];
+  await writeCellsTable(`${folder}/one/headline.json`, headline);
+  await writeCellsTable(`${folder}/two/ablation.json`, ablation);
+  return { headline, ablation };
+}
+
+Deno.test("deno task report: the stores of two folders become one, which holds the cells and labels of both's tables", () =>
+  withFolder(async (folder) => {
+    const { headline, ablation } = await writeTwo(folder);
+    await run("report", `${folder}/one`, `${folder}/two`, "--out", `${folder}/both`);
+    assert.deepEqual(await readCells(`${folder}/both/headline.json`), headline);
+    assert.deepEqual(await readCells(`${folder}/both/ablation.json`), ablation);
+    const namesIn = async (name: string) =>
+      (await jsonFiles(`${folder}/${name}/cells`)).map((path) => path.slice(`${folder}/${name}`.length));
+    const union = new Set([...await namesIn("one"), ...await namesIn("two")]);
+    assert.equal(union.size, 5, "four cells, and the labels that all share");
+    assert.deepEqual(await namesIn("both"), [...union].toSorted());
+  }));
+
+Deno.test("deno task report: a cell that is lacking is told with its row before anything is written", () =>
+  withFolder(async (folder) => {
+    await writeTwo(folder);
+    const [first] = await cellFiles(`${folder}/one`, "LoRA");
+    await Deno.remove(first);
+    const { code, stderr } = await runTask("report", [`${folder}/one`, "--out", `${folder}/both`]);
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /one\/cells has no cell of .* on supersense with seed \d, which headline\.json names: run/,
+    );
+    assert.ok(!existsSync(`${folder}/both/headline.json`));
+  }));

@@ -1,6 +1,7 @@
 /**
  * The golden steps of a cell's row: two training steps and a few predictions, whose bits stand for those of
- * the whole cell. While they stay the same, a finished cell is what the code would compute again.
+ * the whole cell (two, as the first step's gradient of a factor is 0 where the other starts at 0). While they
+ * stay the same, a finished cell is what the code would compute again.
  */
 
 import { digestOf } from "../lib/digest.ts";

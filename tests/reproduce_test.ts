@@ -37,29 +37,22 @@ Deno.test("reproduce: two runs with one seed agree byte for byte; --resume runs 
   const resumed = await cellsOf(first);
   assert.deepEqual(resumed[0], cells[0], "the finished cell is kept, times and all");
   assert.deepEqual(resumed.map(({ seed }) => seed), [0, 1]);
-  assert.notEqual(JSON.stringify(resumed[1].last), JSON.stringify(resumed[0].last));
+  assert.notEqual(JSON.stringify(resumed[1].epochs), JSON.stringify(resumed[0].epochs));
 
   const log = (await Deno.readTextFile(`${first}/first-table.log.jsonl`)).trim().split("\n").map((line) =>
     JSON.parse(line)
   );
-  assert.deepEqual(log.map(({ step }) => step), [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+  assert.deepEqual(log.map(({ step }) => step), [0, 1, 0, 1]);
   assert.ok(log.every(({ loss, gradientNorm }) => loss > 0 && gradientNorm > 0));
 
-  const { training } = cells[0];
-  for (
-    const [text, changes] of [
-      ['"learningRate":1,', { training: { ...training, learningRate: 1 } }],
-      ['"bits":"000000000000"}', { golden: "0".repeat(64) }],
-    ] as const
-  ) {
-    await writeCellsTable(`${second}/first-table.json`, resumed.map((cell) => ({ ...cell, ...changes })));
-    const mixed = await task("reproduce", ...smoke, "--out", second, "--resume");
-    assert.equal(mixed.code, 1);
-    assert.match(
-      mixed.stderr,
-      new RegExp(`holds "BoRA r 8 b 16" with .*${text}.*, this run has .*move the file away`),
-    );
-  }
+  const foreign = resumed.map((cell) => ({ ...cell, golden: "0".repeat(64) }));
+  await writeCellsTable(`${second}/first-table.json`, foreign);
+  const mixed = await task("reproduce", ...smoke, "--out", second, "--resume");
+  assert.equal(mixed.code, 1);
+  assert.match(
+    mixed.stderr,
+    /holds "BoRA r 8 b 16" with .*"bits":"000000000000"}, this run has .*move the file away/,
+  );
   await Deno.remove(`${second}/cells`, { recursive: true });
   const bare = await task("reproduce", ...smoke, "--out", second, "--resume");
   assert.match(bare.stderr, /holds "BoRA r 8 b 16" made otherwise than this run would: move the file away/);
@@ -121,10 +114,10 @@ Deno.test("reproduce --shard: the merged parts are the whole; what does not belo
   await write([{ ...merged[0], last: { ...merged[0].last, accuracy: 0.001 } }]);
   const other = await task("report", at("one"), at("two"), "--out", at("merged"));
   assert.equal(other.code, 1);
-  assert.match(other.stderr, /sentiment \/ LoRA r 8, seed 0: .*one.* and .*two.* have other scores/);
+  assert.match(other.stderr, /supersense \/ LoRA r 8, seed 0: .*one.* and .*two.* have other scores/);
   await write([{ ...merged[0], seed: 1, trainExamples: 7 }]);
   const mixed = await task("report", at("one"), at("two"), "--out", at("merged"));
-  assert.match(mixed.stderr, /LoRA r 8 was made in two ways: .*"trainExamples":160.*"trainExamples":7/);
+  assert.match(mixed.stderr, /LoRA r 8 was made in two ways: .*"trainExamples":64.*"trainExamples":7/);
   assert.equal(metricsOnly(await cellsOf("merged")), metricsOnly(whole), "nothing is overwritten");
   assert.match(
     (await task("report", at("nowhere"))).stderr,
@@ -244,7 +237,7 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
         ["glue", "--data", "nowhere", "--task", "CB"],
         /no task "CB" is read from a folder; those are CoLA/,
       ],
-      ["reproduce", ["glue", "--data", "nowhere"], /nowhere has no CoLA: neither CoLA\/train.tsv/],
+      ["reproduce", ["glue", "--data", "nowhere"], /nowhere has no SST-2: neither SST-2\/train.tsv/],
       ["reproduce", ["--shard", "3/2"], /--shard wants I\/N with 1 ≤ I ≤ N, such as 2\/4, not "3\/2"/],
       ["reproduce", ["approximation", "--shard", "1/2"], /not made of cells; leave --shard out/],
       ["report", ["--in", "results"], /Unknown option '--in'/],

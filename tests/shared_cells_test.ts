@@ -75,7 +75,7 @@ Deno.test("reproduce --tune: a cell a rate, in the store of --out; with --resume
     assert.deepEqual(others, {});
     assert.match(
       first.chosenBy[0],
-      /--tune --profile smoke: sentiment, 160 examples, 1 seed\(s\), 96 held out of train/,
+      /--tune --profile smoke: supersense, 64 examples, 1 seed\(s\), 32 held out of train/,
     );
     const scores: number[] = first.heldOutScores["Head only"];
     assert.equal(scores.length, learningRates.grid.length);

@@ -9,6 +9,7 @@ import { escapedRecord } from "../../lib/report/markdown.ts";
 import { readCells } from "../../lib/report/cell_table.ts";
 import { isFile } from "../../lib/files.ts";
 import { headlineTable, paperRows } from "./headline.ts";
+import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Table } from "./table.ts";
 
 const reference = "LoRA r 8";
@@ -36,19 +37,13 @@ export const firstTable: Table = {
   rows: paperRows,
   reference,
   profiles: {
-    smoke: {
-      tasks: ["sentiment"],
-      rows: ["LoRA r 8", "BoRA r 8 b 16"],
-      train: 160,
-      dev: 96,
-      training: 1,
-      seeds: 1,
-    },
+    smoke: { ...analysisProfiles.smoke, rows: [reference, "BoRA r 8 b 16"] },
     default: { tasks: ["supersense"], train: 4000, dev: 2000, training: 1, seeds: 1 },
   },
   async sections(cells) {
     return [`## Compared with ${reference}\n\n${compareTo(reference, cells)}`, ...await expected()];
   },
+  spectra: spectraRows,
   charts: (cells) => [
     {
       name: "",

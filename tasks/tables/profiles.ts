@@ -7,7 +7,7 @@
 import type { Profile } from "./table.ts";
 
 export const analysisProfiles: Readonly<Record<string, Profile>> = {
-  smoke: { tasks: ["supersense"], train: 96, dev: 64, training: 1, seeds: 1 },
+  smoke: { tasks: ["supersense"], train: 64, dev: 32, training: 1, seeds: 1 },
   default: { tasks: ["supersense"], train: 16_000, dev: 16_000, training: 1, seeds: 3 },
 };
 

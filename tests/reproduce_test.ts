@@ -249,7 +249,7 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],
       ["reproduce", ["--list", "--tune"], /^--tune runs what --list would only print: give one of them$/m],
       ["reproduce", ["--tune", "--estimate"], /^--tune runs what --estimate would only print/m],
-      ["flops", ["--model", "GPT-2"], /no model "GPT-2"; have USE-lite, RoBERTa-base/],
+      ["flops", ["--model", "GPT-2"], /no model "GPT-2"; have USE-lite, minilm, RoBERTa-base/],
     ] as const
   ) {
     const { code, stderr } = await task(name, ...args);

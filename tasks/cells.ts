@@ -1,95 +1,83 @@
-/** Finds the cells of a table that a command line asks for. */
-
-import { taskByName, taskFrom } from "../lib/data/registry.ts";
-import type { Example, Split, Task } from "../lib/data/task.ts";
-import type { Job } from "./run_cell.ts";
-import type { Profile, Row, Table } from "./tables/table.ts";
-import { UsageError } from "./usage.ts";
-
-/** The part of a table that is asked for. */
-export interface Choice {
-  readonly profile: string;
-  /** Tasks to run in place of the profile's; `method` likewise lists rows, by label or method. */
-  readonly task?: readonly string[];
-  readonly method?: readonly string[];
-  readonly seeds?: string;
-  /** `i/n`: the i-th of n parts. */
-  readonly shard: string;
-}
-
-/** True if `--method name` selects the row. */
-export function isNamed({ label, method }: Row, name: string): boolean {
-  return label === name || method === name;
-}
-
-/** A table's profile, with the command line's changes. */
-export function profileOf(
-  { name: table, profiles, rows }: Table,
-  { profile: name, task, method, seeds }: Choice,
-): Profile {
-  const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
-  if (!profile) {
-    throw new UsageError(`${table} has no profile "${name}"; it has ${Object.keys(profiles).join(", ")}`);
-  }
-  return {
-    ...profile,
-    tasks: task ?? profile.tasks,
-    rows: method
-      ? rows.filter((row) => method.some((name) => isNamed(row, name))).map(({ label }) => label)
-      : profile.rows,
-    ...(seeds === undefined ? {} : { seeds: Number(seeds), moreSeeds: {} }),
-  };
-}
-
-/** Parses `--shard i/n` as [i − 1, n]. */
-export function shardOf({ shard }: Choice): readonly [part: number, of: number] {
-  const [, part, of] = shard.match(/^([1-9]\d*)\/([1-9]\d*)$/)?.map(Number) ?? [];
-  if (!(part <= of)) throw new UsageError(`--shard wants I/N with 1 ≤ I ≤ N, such as 2/4, not "${shard}"`);
-  return [part - 1, of];
-}
-
-export function rowsOf({ rows }: Table, profile: Profile): Row[] {
-  return rows.filter(({ label }) => profile.rows?.includes(label) ?? true);
-}
-
-/** The profile's tasks, from the embedded suite or from `--data`. */
-export function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Task[] {
-  if (!table.data) return tasks.map(taskByName);
-  if (data === undefined) throw new UsageError(`${table.name} wants --data DIR: ${table.data.folder}`);
-  return tasks.map((name) => taskFrom(name, data));
-}
-
-/** A cell whose training settings are not known yet. */
-export type PlannedJob = Omit<Job, "training">;
-
 /**
- * The cells of a shard. Seeds are the outermost loop, so that an interrupted run has all rows with fewer
- * seeds. A shard takes every n-th cell.
+ * `deno task cells`: works off the list of committed tables, cell by cell, at the lowest priority. It may be
+ * stopped at any time and goes on where it was.
  */
-export function jobsOf(
-  table: Table,
-  profile: Profile,
-  tasks: readonly Task[],
-  [part, of]: readonly [part: number, of: number],
-): PlannedJob[] {
-  const { seeds, moreSeeds = {} } = profile;
-  const rows = rowsOf(table, profile);
-  const seedsOf = ({ label }: Row) => Math.max(seeds, moreSeeds[label] ?? 0);
-  return Array.from(
-    { length: Math.max(...rows.map(seedsOf)) },
-    (_, seed) =>
-      tasks.flatMap((task) => rows.filter((row) => seed < seedsOf(row)).map((row) => ({ task, row, seed }))),
-  ).flat().filter((_, i) => i % of === part);
+
+import { constants, setPriority } from "node:os";
+import { parseArgs } from "node:util";
+import { isFile } from "../lib/files.ts";
+import { isFetched, packagedModel } from "../lib/models/packaged_models.ts";
+import { readCellTable } from "../lib/report/cell_table.ts";
+import { type Arguments, readArguments } from "./reproduce/arguments.ts";
+import { reproduce } from "./reproduce/command.ts";
+import { planOf } from "./reproduce/plan.ts";
+import { asUsage, runCommand } from "./usage.ts";
+
+const help = `deno task cells [options]
+
+Trains what the committed tables lack, one cell after the other, at the lowest priority, and renders their pages. Stop it at any
+time: every finished cell is kept, and the next start goes on with the one that was running.
+
+  --data DIR   folder that holds GLUE's folder as glue and LLM-Adapters' as llm-adapters; without it, their tables are left
+               out, as are those of a model that was not fetched
+  --list       print how many cells of each table are there, and stop
+  --help       this text
+`;
+
+/** Every committed table, in the order of its worth, as command lines of `deno task reproduce`. */
+function lines(data: string | undefined): readonly (readonly string[])[] {
+  const miniLm = ["--model", "minilm", "--out", "results/minilm"];
+  return [
+    ["headline"],
+    ["ablation"],
+    ["methods"],
+    ["headline", ...miniLm, "--seeds", "5"],
+    ["scaling"],
+    ...data === undefined ? [] : [
+      ["glue", ...miniLm, "--data", `${data}/glue`],
+      ["commonsense", ...miniLm, "--data", `${data}/llm-adapters`],
+    ],
+    ["granularity"],
+    ["rank"],
+  ];
 }
 
-/** The first `train` and `dev` examples. Both lists are in hash order, so this is a random sample. */
-export async function sample(task: Task, profile: Profile): Promise<Split> {
-  const { train, dev, furtherDev = {} } = await task.load();
-  const first = (examples: readonly Example[]) => examples.slice(0, profile.dev);
-  const further = Object.entries(furtherDev).map(([part, examples]) => [part, first(examples)]);
-  return {
-    train: train.slice(0, profile.train),
-    dev: first(dev),
-    ...further.length > 0 ? { furtherDev: Object.fromEntries(further) } : {},
-  };
+/** Cells of the table that its record names, and those that there will be. */
+async function progressOf({ tables: [table], ...values }: Arguments): Promise<string> {
+  const path = `${values.out}/${table.name}.json`;
+  const rows = await isFile(path) ? (await readCellTable(path)).rows : [];
+  const done = rows.reduce((sum, { seeds }) => sum + seeds.length, 0);
+  const { jobs } = planOf(table, { ...values, tables: [table] }).asked();
+  return `${values.out}/${table.name}: ${done} of ${jobs.length} cells`;
 }
+
+/** The packaged model that the table needs and that was not fetched, with the command that fetches it. */
+async function lackingModel({ model }: Arguments): Promise<string | undefined> {
+  const packaged = packagedModel(model ?? "");
+  if (!packaged || await isFetched(packaged)) return undefined;
+  return `${packaged.id}: deno task models ${packaged.id}`;
+}
+
+await runCommand(async () => {
+  const { values } = asUsage(() =>
+    parseArgs({
+      options: {
+        data: { type: "string" },
+        list: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    })
+  );
+  if (values.help) return console.log(help);
+  const commands = lines(values.data).map((line) => asUsage(() => readArguments([...line, "--resume"])));
+  if (values.list) {
+    for (const command of commands) console.log(await progressOf(command));
+    return;
+  }
+  setPriority(constants.priority.PRIORITY_LOW);
+  for (const command of commands) {
+    const lacking = await lackingModel(command);
+    if (lacking === undefined) await reproduce(command);
+    else console.log(`Left out: ${command.out}/${command.tables[0].name}, for want of ${lacking}`);
+  }
+});

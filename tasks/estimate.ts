@@ -7,7 +7,7 @@ import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
 import type { Task } from "../lib/data/task.ts";
-import type { PlannedJob } from "./cells.ts";
+import type { PlannedJob } from "./planned_cells.ts";
 import { bytesText, columns, gibibytes, withPrefix } from "./columns.ts";
 import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
 import { adapterOf } from "./run_cell.ts";

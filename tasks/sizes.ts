@@ -2,7 +2,7 @@
 
 import type { OptionValue } from "../lib/adapters/systems.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
-import { rowsOf } from "./cells.ts";
+import { rowsOf } from "./planned_cells.ts";
 import type { Profile, Row, Table } from "./tables/table.ts";
 import { UsageError } from "./usage.ts";
 

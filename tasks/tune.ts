@@ -2,7 +2,7 @@
 
 import type { Split, Task } from "../lib/data/task.ts";
 import { commitText } from "../lib/report/markdown.ts";
-import { rowsOf } from "./cells.ts";
+import { rowsOf } from "./planned_cells.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import {
   type RunFiles,

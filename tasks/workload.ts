@@ -16,7 +16,7 @@ import { loadUseLite } from "../lib/models/use_lite.ts";
 import type { Encoded } from "../lib/train/batches.ts";
 import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
 import type { HeadShape } from "../lib/train/step.ts";
-import { sample } from "./cells.ts";
+import { sample } from "./planned_cells.ts";
 import type { Profile } from "./tables/table.ts";
 import { UsageError } from "./usage.ts";
 

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { makeFolder, readText } from "../lib/files.ts";
-import { profileOf } from "../tasks/cells.ts";
+import { profileOf } from "../tasks/planned_cells.ts";
 import { firstTable } from "../tasks/tables/first.ts";
 import configuration from "../deno.json" with { type: "json" };
 

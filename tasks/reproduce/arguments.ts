@@ -2,7 +2,7 @@
 
 import { parseArgs } from "node:util";
 import { families, tasks } from "../../lib/data/registry.ts";
-import { isNamed } from "../cells.ts";
+import { isNamed } from "../planned_cells.ts";
 import { isStudy } from "../report_table.ts";
 import { tableByName, tables } from "../tables/registry.ts";
 import type { Study, Table } from "../tables/table.ts";

@@ -4,7 +4,7 @@ import type { Split } from "../../lib/data/task.ts";
 import { isFile } from "../../lib/files.ts";
 import { CellStore } from "../../lib/report/cell_store.ts";
 import { type CellTable, readCellTable, writeCellTable } from "../../lib/report/cell_table.ts";
-import { type PlannedJob, sample } from "../cells.ts";
+import { type PlannedJob, sample } from "../planned_cells.ts";
 import { settingsText, withRow, writeReport } from "../report_table.ts";
 import { adapterOf, type Run } from "../run_cell.ts";
 import type { Profile, Table } from "../tables/table.ts";

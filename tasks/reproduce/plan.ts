@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import type { CellTable } from "../../lib/report/cell_table.ts";
-import { jobsOf, profileOf, shardOf, tasksOf } from "../cells.ts";
+import { jobsOf, profileOf, shardOf, tasksOf } from "../planned_cells.ts";
 import type { AskedTable } from "../estimate.ts";
 import { isStudy } from "../report_table.ts";
 import type { Run } from "../run_cell.ts";

@@ -1,7 +1,7 @@
 /** Writes a table's files from finished cells. */
 
 import { writeTogether } from "../lib/files.ts";
-import { type CellRow, type CellTable, readCells, writeCellTable } from "../lib/report/cell_table.ts";
+import { type CellRow, type CellTable, readCells } from "../lib/report/cell_table.ts";
 import { compareTo } from "../lib/report/comparison.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import { named, type Page, type PageFiles } from "../lib/report/page.ts";
@@ -61,21 +61,13 @@ function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
 }
 
 /** The page of a table, made from its record and the cells in the store beside it. */
-export function tablePage(table: Table): Page<CellTable> {
-  const rendered = async (path: string) => {
-    const cells = await readCells(path);
-    if (cells.length === 0) throw new Error(`${path} names no cell: run ${table.name} again`);
-    return await filesOf(table, cells);
-  };
+export function tablePage(table: Table): Page {
   return {
     name: table.name,
-    rendered,
-    async write(folder, record) {
-      const path = `${folder}/${table.name}`;
-      await writeCellTable(`${path}.json`, record);
-      const files = await rendered(`${path}.json`);
-      await writeTogether(named(files, path));
-      return files[".md"];
+    async rendered(path) {
+      const cells = await readCells(path);
+      if (cells.length === 0) throw new Error(`${path} names no cell: run ${table.name} again`);
+      return await filesOf(table, cells);
     },
   };
 }

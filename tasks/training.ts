@@ -3,7 +3,7 @@
 import type { Task } from "../lib/data/task.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
-import type { Training } from "./protocols/protocol.ts";
+import type { Protocol, Training } from "./protocols/protocol.ts";
 import type { Profile, Row } from "./tables/table.ts";
 
 /** Examples per step, unless a protocol sets them. */
@@ -19,28 +19,34 @@ const largeWidth = 1024;
  * The training settings of a row on a task. Throws an Error if there is no tuned rate, or the protocol lacks
  * the task.
  */
-export function trainingOf(profile: Profile, row: Row, task: Task, model: Encoder): Training {
-  const { training } = profile;
-  if (typeof training === "number") return trainingAt(profile, tunedRate(row, model), task);
-  const sizes = training.training[task.name];
-  if (!sizes) {
-    throw new Error(
-      `the protocol has no task ${task.name}; it has ${Object.keys(training.training).join(", ")}`,
-    );
-  }
-  return sizes[model.width >= largeWidth ? "large" : "base"];
+export function trainingOf({ training }: Profile, row: Row, task: Task, model: Encoder): Training {
+  return typeof training === "number"
+    ? suiteTraining(training, tunedRate(row, model), task)
+    : protocolTraining(training, task, model);
 }
 
-/** The embedded suite's settings with the given rate. Throws an Error if the profile follows a protocol. */
-export function trainingAt({ training }: Profile, learningRate: number, { maxTokens }: Task): Training {
-  if (typeof training !== "number") throw new Error("a published protocol sets its own learning rate");
-  return {
-    epochs: training,
-    batchSize: suiteBatchSize,
-    maxTokens,
-    learningRate,
-    warmupRatio: suiteWarmupRatio,
-  };
+/** The training settings on a task with the given rate. Throws an Error if the protocol lacks the task. */
+export function trainingAt(
+  { training }: Profile,
+  learningRate: number,
+  task: Task,
+  model: Encoder,
+): Training {
+  return typeof training === "number"
+    ? suiteTraining(training, learningRate, task)
+    : { ...protocolTraining(training, task, model), learningRate };
+}
+
+function suiteTraining(epochs: number, learningRate: number, { maxTokens }: Task): Training {
+  return { epochs, batchSize: suiteBatchSize, maxTokens, learningRate, warmupRatio: suiteWarmupRatio };
+}
+
+function protocolTraining({ training }: Protocol, { name }: Task, { width }: Encoder): Training {
+  const sizes = training[name];
+  if (!sizes) {
+    throw new Error(`the protocol has no task ${name}; it has ${Object.keys(training).join(", ")}`);
+  }
+  return sizes[width >= largeWidth ? "large" : "base"];
 }
 
 /** The rates of one model, as --tune printed them. */

@@ -47,7 +47,7 @@ export async function tune(
   const jobs: StoredJob[] = [];
   for (const row of rows) {
     for (const learningRate of learningRates.grid) {
-      const training = trainingAt(profile, learningRate, task);
+      const training = trainingAt(profile, learningRate, task, run.model);
       const stored = await tunedRow(run, { task, row, training }, split);
       if (!stored) continue;
       for (let seed = 0; seed < profile.seeds; seed++) {

@@ -8,7 +8,11 @@ import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "../tasks/learning_rates.json" with { type: "json" };
 import { isStudy } from "../tasks/report_table.ts";
 import { defaultTarget } from "../tasks/run_cell.ts";
+import { taskByName } from "../lib/data/registry.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { glueTable } from "../tasks/tables/glue.ts";
 import { tables } from "../tasks/tables/registry.ts";
+import { trainingAt, trainingOf } from "../tasks/training.ts";
 import { cellFiles, madeUpCell, storedCell, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
@@ -106,6 +110,14 @@ async function writeTwo(folder: string): Promise<{ readonly headline: Cell[]; re
   await writeCellsTable(`${folder}/two/ablation.json`, ablation);
   return { headline, ablation };
 }
+
+Deno.test("--tune of a published protocol tries rates in its place, with all else as the protocol says", () => {
+  const [profile, model] = [glueTable.profiles.paper, tinyEncoder()];
+  const task = { ...taskByName("sentiment"), name: "RTE" };
+  const published = trainingOf(profile, glueTable.rows[0], task, model);
+  assert.deepEqual(trainingAt(profile, 0.25, task, model), { ...published, learningRate: 0.25 });
+  assert.ok(published.epochs > 1 && published.learningRate !== 0.25);
+});
 
 Deno.test("deno task report: the stores of two folders become one, which holds the cells and labels of both's tables", () =>
   withFolder(async (folder) => {

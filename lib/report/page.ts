@@ -10,11 +10,15 @@ import { fitting, makeFolder, readAnyJson, writeTogether } from "../files.ts";
 export type PageFiles = Readonly<Record<`${string}.${"md" | "svg"}`, string>>;
 
 /** A kind of page. */
-export interface Page<R = never> {
+export interface Page {
   /** The start of its files' names: `bench` for bench.json, bench.md and bench.svg. */
   readonly name: string;
   /** Renders the record at `path`. Throws an Error that names the file and the wrong field. */
   rendered(path: string): Promise<PageFiles>;
+}
+
+/** A kind of page whose record is all that it is made from. */
+export interface RecordPage<R> extends Page {
   /** Writes a record and its rendered page into `folder`, which is created if needed. Returns the markdown. */
   write(folder: string, record: R): Promise<string>;
 }
@@ -24,7 +28,7 @@ export function definePage<S extends v.GenericSchema>(
   name: string,
   schema: S,
   render: (record: v.InferOutput<S>) => PageFiles | Promise<PageFiles>,
-): Page<v.InferOutput<S>> {
+): RecordPage<v.InferOutput<S>> {
   return {
     name,
     async rendered(path) {

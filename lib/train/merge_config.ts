@@ -28,9 +28,9 @@ const namesSchema = v.looseObject({
 /**
  * Makes the `config.json` of a merged model: the one of the base in `folder`, for a head with `outputs`
  * outputs, as PEFT's `merge_and_unload().save_pretrained` writes it. Everything in it stays, digit for digit,
- * except `architectures`, which also stays where no class of transformers pools as the base does. If the adapter's folder has a `labels.json`, its names and problem type apply,
- * because the head was trained on them. Otherwise the base's names apply, or names such as `LABEL_0` if the
- * base has another number of outputs.
+ * except `architectures`, which also stays where no class of transformers pools as the base does. If the
+ * adapter's folder has a `labels.json`, its names and problem type apply, because the head was trained on
+ * them. Otherwise the base's names apply, or names such as `LABEL_0` if the base has another number of outputs.
  * @throws Error that names the malformed file.
  */
 export async function mergedConfig(folder: string, adapter: string, outputs: number): Promise<string> {

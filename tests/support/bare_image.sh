@@ -72,12 +72,14 @@ cp "$(deno eval 'console.log(Deno.execPath())')" "$work/deno/usr/local/bin/deno"
 
 node_row=$(row node "node $(in_image node 'node --version') and npm $(in_image node 'npm --version')")
 deno_row=$(row deno "$(in_image deno 'deno --version' | awk 'NR == 1 { print $1, $2 }')")
+commit=$(git -C "$repository" rev-parse --short=10 HEAD)
+git -C "$repository" diff --quiet HEAD || commit+=" with uncommitted changes"
 cat > "$repository/results/bare-image.json" <<JSON
 {
  "schemaVersion": 1,
  "release": "$release",
  "cpus": $(nproc),
- "commit": "$(git -C "$repository" rev-parse --short=10 HEAD)$(git -C "$repository" diff --quiet HEAD || echo " with uncommitted changes")",
+ "commit": "$commit",
 $([ -z "$beside" ] || printf ' "beside": %s,' "$(jq --null-input --arg text "$beside" '$text')")
  "images": [
 $node_row,

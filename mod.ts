@@ -39,8 +39,9 @@ export { add, multiply } from "./lib/graph/ops/binary.ts";
 export { boraMix, boraSigma, type SigmaMap } from "./lib/graph/ops/bora.ts";
 export { columnSum } from "./lib/graph/ops/column_sum.ts";
 export { crossEntropy, meanSquaredError } from "./lib/graph/ops/losses.ts";
-export { linear, matmul, type MatmulOptions } from "./lib/graph/ops/matmul.ts";
-export type { FusedActivation, Split as ProductSplit } from "./lib/graph/ops/product.ts";
+export { linear, matmul, type MatmulOptions, type StoredTensor } from "./lib/graph/ops/product/product.ts";
+export type { FusedActivation } from "./lib/graph/ops/product/epilogue.ts";
+export type { Blocks as ProductBlocks, Split as ProductSplit } from "./lib/graph/ops/product/blocks.ts";
 export { scaleColumns, type ScaleOptions } from "./lib/graph/ops/scale_columns.ts";
 export { softmaxRows } from "./lib/graph/ops/softmax_rows.ts";
 export { compile, type CompiledGraph, type CompileOptions } from "./lib/graph/compile.ts";
@@ -96,7 +97,8 @@ export type {
   Tracer,
   Weight,
 } from "./lib/models/model.ts";
-export { type PackedWeight, type Packing, packModel } from "./lib/models/packing.ts";
+export type { Packing } from "./lib/graph/storages/registry.ts";
+export { type PackedWeight, packModel } from "./lib/models/packing.ts";
 export type { SentencePooling } from "./lib/models/sentence_pooling.ts";
 export type { WeightFingerprint } from "./lib/models/fingerprint.ts";
 export type { HubOptions } from "./lib/models/hub.ts";

@@ -17,8 +17,8 @@ import { fuse } from "../lib/graph/fuse.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
 import { activate } from "../lib/graph/ops/activation.ts";
-import { matmul, type MatmulOptions } from "../lib/graph/ops/matmul.ts";
-import { packedLinear } from "../lib/graph/ops/packed_linear.ts";
+import { linear, matmul, type MatmulOptions } from "../lib/graph/ops/product/product.ts";
+import { packedStorage, packings } from "../lib/graph/storages/registry.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
@@ -370,11 +370,12 @@ Deno.test("packed weights: no candidate is refused, the device's own f16 among t
   const gpu = await testGpu();
   const reports: string[] = [];
   const traits = { ...gpu.traits, software: false };
-  for (const packing of ["f16", "int8", "int4"] as const) {
+  for (const packing of packings) {
     const graph = new Graph();
     const values = graph.weight("values", [68, 64], false, packing);
-    const scales = packing === "f16" ? undefined : graph.weight("scales", [68], false);
-    const { node } = packedLinear(graph.weight("x", [20, 64], false), { values, scales });
+    const { scaleEvery } = packedStorage(packing);
+    const scales = scaleEvery ? graph.weight("scales", [68], false) : undefined;
+    const { node } = linear(graph.weight("x", [20, 64], false), { values, scales });
     const tuner = new Autotuner({
       seconds: 60,
       cache: "/dev/null/none",

@@ -18,7 +18,7 @@ import { Graph, sizeOf, type Tensor } from "../lib/graph/graph.ts";
 import { activate } from "../lib/graph/ops/activation.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
 import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
-import { linear } from "../lib/graph/ops/matmul.ts";
+import { linear } from "../lib/graph/ops/product/product.ts";
 import { dumpPlan, plan } from "../lib/graph/plan.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";

@@ -9,7 +9,7 @@ import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
 import { activate, type Activation, activationGradient } from "../lib/graph/ops/activation.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
-import { matmul } from "../lib/graph/ops/matmul.ts";
+import { matmul } from "../lib/graph/ops/product/product.ts";
 import { plan } from "../lib/graph/plan.ts";
 import { testGpu } from "./support/ops.ts";
 import {
@@ -69,7 +69,7 @@ for (const entry of cases) {
     const gpu = await testGpu();
     const graph = new Graph();
     const [, sum] = trace(graph, entry);
-    assert.deepEqual(opsOf([sum]).filter((op) => op !== "add"), ["adaptedProduct"]);
+    assert.deepEqual(opsOf([sum]).filter((op) => op !== "add"), ["product"]);
     const values: Values = new Map();
     fillSources(graph, values);
     const [expected] = interpret([sum], values);
@@ -99,12 +99,12 @@ Deno.test("products are not merged where the first is read elsewhere, or the sec
   const usual: Case = cases[0];
   const traced = (entry: Case) => trace(new Graph(), entry);
   const [base, sum] = traced(usual);
-  assert.deepEqual(opsOf([sum, base]), ["matmul", "matmul"], "the base is an output");
+  assert.deepEqual(opsOf([sum, base]), ["product", "product"], "the base is an output");
   const [shared, other] = traced(usual);
-  assert.deepEqual(opsOf([add(other, shared)]), ["matmul", "matmul", "add"], "the base has another reader");
+  assert.deepEqual(opsOf([add(other, shared)]), ["product", "product", "add"], "the base has another reader");
   for (const change of [{ r: 6 }, { r: 32 }, { blocks: 4 }, { m: 31 }, { n: 16 }]) {
     const [, apart] = traced({ ...usual, ...change });
-    assert.deepEqual(opsOf([apart]), ["matmul", "matmul"], JSON.stringify(change));
+    assert.deepEqual(opsOf([apart]), ["product", "product"], JSON.stringify(change));
   }
 });
 
@@ -117,7 +117,7 @@ for (const [m, n, k] of [[41, 96, 20], [41, 12, 20], [5, 7, 3]]) {
       const z = matmul(weight("x", m, k), weight("W", n, k), { transposeB: true, bias: weight("bias", n) });
       const y = activate("gelu", z);
       const outputs = keepsProduct ? [add(y, z), z] : [y];
-      assert.deepEqual(opsOf(outputs), ["productGelu", ...keepsProduct ? ["add"] : []]);
+      assert.deepEqual(opsOf(outputs), ["product", ...keepsProduct ? ["add"] : []]);
       const values: Values = new Map();
       fillSources(graph, values);
       const expected = interpret(outputs, values);
@@ -135,10 +135,10 @@ Deno.test("GELU is not merged with a product that has its own activation or resi
   const [x, W, residual] = [[4, 8], [12, 8], [4, 12]].map((shape, i) => graph.weight(`${i}`, shape, false));
   for (const options of [{ activation: "tanh" }, { residual }] as const) {
     const z = matmul(x, W, { transposeB: true, ...options });
-    assert.deepEqual(opsOf([activate("gelu", z)]), ["matmul", "activation"]);
+    assert.deepEqual(opsOf([activate("gelu", z)]), ["product", "activation"]);
   }
   assert.deepEqual(opsOf([activate("gelu", add(x, x))]), ["add", "activation"]);
-  assert.deepEqual(opsOf([activate("relu", matmul(x, W, { transposeB: true }))]), ["matmul", "activation"]);
+  assert.deepEqual(opsOf([activate("relu", matmul(x, W, { transposeB: true }))]), ["product", "activation"]);
 });
 
 /** G·W ⊙ f′(value): the gradient of a layer, passed back through the activation below it. */
@@ -162,7 +162,7 @@ for (const  of of["relu", "tanh", "gelu"] as const) {
     const name = `${of}, ${m}×${n}×${k}${inPanels ? ", in panels" : ""}`;
     Deno.test(`a product times an activation's derivative, in its kernel: ${name}`, async () => {
       const [, dz] = throughActivation(of, [m, n, k], inPanels);
-      assert.deepEqual(opsOf([dz]), ["productSlope"]);
+      assert.deepEqual(opsOf([dz]), ["product"]);
       const values: Values = new Map();
       fillSources(dz.node.graph, values);
       const [expected] = interpret([dz], values);
@@ -193,14 +193,14 @@ for (const  of of["relu", "tanh", "gelu"] as const) {
 
 Deno.test("a product is not merged with an activation's derivative where something else reads it, or its k is split", () => {
   const [product, dz] = throughActivation("gelu", [4, 8, 12]);
-  assert.deepEqual(opsOf([dz, product]), ["matmul", "activationGradient"]);
+  assert.deepEqual(opsOf([dz, product]), ["product", "activationGradient"]);
   const [read, other] = throughActivation("gelu", [4, 8, 12]);
-  assert.deepEqual(opsOf([add(other, read)]), ["matmul", "activationGradient", "add"]);
+  assert.deepEqual(opsOf([add(other, read)]), ["product", "activationGradient", "add"]);
   const [, long] = throughActivation("gelu", [4, 8, 1100]);
-  assert.deepEqual(opsOf([long]), ["matmul", "activationGradient"]);
+  assert.deepEqual(opsOf([long]), ["product", "activationGradient"]);
   const [asValue] = throughActivation("gelu", [4, 8, 12]);
   assert.deepEqual(opsOf([activationGradient("gelu", asValue, add(asValue, asValue))]), [
-    "matmul",
+    "product",
     "add",
     "activationGradient",
   ]);
@@ -255,7 +255,7 @@ for (const layer of layers) {
     const graph = new Graph();
     const outputs = adaptedModules(graph, layer);
     assert.equal(opsOf(outputs).filter((op) => op === "sharedProducts").length, shared);
-    const others = opsOf(outputs).filter((op) => op === "adaptedProduct").length;
+    const others = plan(outputs).nodes.filter(({ attrs }) => attrs?.epilogue?.lowRank).length;
     const fewer = shared * (modules - 1) + others;
     assert.equal(launches(outputs, gpu, false), launches(outputs, gpu, true) - fewer);
     const values: Values = new Map();
@@ -350,11 +350,11 @@ Deno.test("products that share x are not merged where they differ or one reads a
     ["another form", () => gradient(dU)],
     ["another type", () => project(x, graph.weight("half", [8, 40], false, "f16"), 1)],
   ];
-  for (const [what, trace] of apart) assert.deepEqual(opsOf([U, trace()]), ["matmul", "matmul"], what);
+  for (const [what, trace] of apart) assert.deepEqual(opsOf([U, trace()]), ["product", "product"], what);
   const rows = { ...columns, b: "rows" } as const;
   const [high, high1] = ["high", "high1"].map((name) => weight(name, 16, 20));
   const byRows = [high, high1].map((own) => matmul(x, own, { transposeB: true, blocks: 2, splits: rows }));
-  assert.deepEqual(opsOf(byRows), ["matmul", "matmul"], "blocks of rows");
+  assert.deepEqual(opsOf(byRows), ["product", "product"], "blocks of rows");
   const later = project(x, activate("relu", gradient(U)), 1);
   assert.ok(!opsOf([U, later]).includes("sharedProducts"), "a projection by what another one gives");
   const dA = gradient(dU);
@@ -362,7 +362,7 @@ Deno.test("products that share x are not merged where they differ or one reads a
   assert.ok(!opsOf([dA, ofdA]).includes("sharedProducts"), "a gradient of what another one gives");
   assert.deepEqual(opsOf([dA, gradient(dU1)]), ["sharedProducts"]);
   const four = [A, A1, A2, A3].map((own) => project(other, own, 1));
-  assert.deepEqual(opsOf(four), ["sharedProducts", "matmul"]);
+  assert.deepEqual(opsOf(four), ["sharedProducts", "product"]);
 });
 
 Deno.test("a product that is recomputed for the backward pass is merged with the products of that pass", () => {

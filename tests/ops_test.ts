@@ -9,7 +9,7 @@ import { add } from "../lib/graph/ops/binary.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
 import { gate } from "../lib/graph/ops/gate.ts";
 import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
-import { matmul } from "../lib/graph/ops/matmul.ts";
+import { matmul } from "../lib/graph/ops/product/product.ts";
 import { rmsNorm } from "../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryTable } from "../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
@@ -64,10 +64,10 @@ for (
       assert.ok(relativeError(shared, expected) < 1e-5);
       assert.deepEqual(shared, (await runOnGpu(plain, [out], values))[0]);
       const kernelOn = (subgroupSize: number) =>
-        out.node.op!.dispatches(out.node, false, { subgroupSize })[0].kernel;
-      assert.match(kernelOn(8).label, /^matmul_subgroup /);
-      assert.match(kernelOn(0).label, /^matmul /);
-      assert.match(kernelOn(32).label, /^matmul /, "a GPU's subgroups are too wide for its tiles");
+        out.node.op!.dispatches(out.node, false, { subgroupSize, software: true })[0].kernel;
+      assert.match(kernelOn(8).label, /^matmul_subgroup of f32 /);
+      assert.match(kernelOn(0).label, /^matmul of f32 /);
+      assert.match(kernelOn(32).label, /^matmul of f32 /, "a GPU's subgroups are too wide for its tiles");
     }
   });
 }
@@ -90,7 +90,7 @@ for (const inPlace of [false, true]) {
       );
       const values: Values = new Map();
       fillSources(graph, values);
-      const launches = out.node.op!.dispatches(out.node, inPlace, { subgroupSize: 8 });
+      const launches = out.node.op!.dispatches(out.node, inPlace, { subgroupSize: 8, software: true });
       assert.deepEqual(launches.map(({ params }) => params.k), [512, 512, 76]);
       const [actual] = await runOnGpu(await testGpu(), [out], values);
       assert.ok(relativeError(actual, interpret([out], values)[0]) < 2e-6);

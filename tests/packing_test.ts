@@ -9,19 +9,33 @@ import { compile } from "../lib/graph/compile.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
-import { groupSize, packedLinear } from "../lib/graph/ops/packed_linear.ts";
+import { lookup } from "../lib/graph/ops/lookup.ts";
+import { linear } from "../lib/graph/ops/product/product.ts";
+import { groupSize } from "../lib/graph/storages/integers.ts";
+import { alignedBlocks } from "../lib/graph/storages/q8_0.ts";
+import { packedStorage, type Packing, packings } from "../lib/graph/storages/registry.ts";
 import { scalesOf, type Weight } from "../lib/models/model.ts";
-import { pack, type Packing, packModel, unpack } from "../lib/models/packing.ts";
+import { pack, packModel, unpack } from "../lib/models/packing.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import type { Encoded } from "../lib/train/batches.ts";
 import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { testGpu } from "./support/ops.ts";
-import { randomValues, relativeError, scalarOf, type Values } from "../tasks/conformance/op_errors.ts";
+import {
+  fillSources,
+  randomValues,
+  relativeError,
+  scalarOf,
+  type Values,
+} from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
-const packings = ["f16", "int8", "int4"] as const;
+/** The device as it is, without subgroups, and as a GPU. */
+function devicesOf(gpu: Gpu): Gpu[] {
+  const info = gpu.device.adapterInfo;
+  return [gpu, new Gpu(gpu.device, info), new Gpu(gpu.device, info, { ...gpu.traits, software: false })];
+}
 
 function randomWeight(shape: readonly number[]): Weight {
   const size = shape.reduce((product, extent) => product * extent, 1);
@@ -38,8 +52,14 @@ Deno.test("a packed weight is off by at most half a step of its group, and packi
     weight.data.forEach((value, i) => {
       const group = weight.data.subarray(Math.floor(i / groupSize) * groupSize).subarray(0, groupSize);
       const top = Math.max(...group.map(Math.abs));
-      const bound = packing === "f16" ? Math.abs(value) * 2 ** -11 : top / (packing === "int8" ? 254 : 14);
-      assert.ok(Math.abs(values.data[i] - value) <= bound * 1.0001, `${packing} ${i}`);
+      const half = {
+        f16: Math.abs(value) * 2 ** -11,
+        int8: top / 254,
+        int4: top / 14,
+        // In blocks of 32, whose scale is rounded to f16 as well.
+        q8_0: top * (1 / 254 + 2 ** -11),
+      };
+      assert.ok(Math.abs(values.data[i] - value) <= half[packing] * 1.0001, `${packing} ${i}`);
     });
     assert.deepEqual(unpack(pack("W", values, packing)).data, values.data);
   }
@@ -65,10 +85,11 @@ function traced(rows: number, [m, n]: readonly number[], packing: Packing) {
   const graph = new Graph();
   const weight = (name: string, shape: readonly number[]) => graph.weight(name, shape, true);
   const values = graph.weight("W", [m, n], false, packing);
-  const scales = packing === "f16" ? undefined : graph.weight(scalesOf("W"), [m * n / groupSize], false);
+  const { scaleEvery } = packedStorage(packing);
+  const scales = scaleEvery ? graph.weight(scalesOf("W"), [m * n / scaleEvery], false) : undefined;
   const sources = [weight("x", [rows, n]), weight("bias", [m]), weight("residual", [rows, m])];
   const [x, bias, residual] = sources;
-  const y = packedLinear(x, { values, scales }, { bias, residual });
+  const y = linear(x, { values, scales }, { bias, residual });
   return { graph, outputs: [y, ...grad([scalarOf(graph, y)], sources)] };
 }
 
@@ -84,7 +105,10 @@ async function packedOnGpu(
     ...[...values].map(([name, data]) => [name, { data: Float32Array.from(data) }] as const),
   ]);
   using compiled = await compile(gpu, outputs, { label: "packed", weights: (name) => frozen.view(name)! });
-  for (const [name, { buffer }] of compiled.inputs) gpu.upload(buffer, Float32Array.from(values.get(name)!));
+  for (const [name, { buffer }] of compiled.inputs) {
+    const data = values.get(name)!;
+    gpu.upload(buffer, name === "index" ? Uint32Array.from(data) : Float32Array.from(data));
+  }
   compiled.program.replay();
   const results = [];
   for (const tensor of outputs) {
@@ -95,8 +119,9 @@ async function packedOnGpu(
 }
 
 for (const packing of packings) {
-  // The second fills no tile, and is large enough for the kernel for subgroups in both directions.
-  for (const [rows, m, n] of [[1, 16, 4], [5, 12, 64], [37, 100, 144], [70, 160, 36]]) {
+  // The third fills no tile, and is large enough for the kernel for subgroups in both directions.
+  for (const [rows, m, n] of [[1, 16, 4], [5, 12, 64], [37, 100, 144], [70, 160, 36], [37, 100, 160]]) {
+    if (packedStorage(packing).refusal([m, n])) continue;
     Deno.test(`${packing} product, ${rows}×${m}×${n}: forward and gradients, on both kernels`, async () => {
       const packed = pack("W", randomWeight([m, n]), packing);
       const { graph, outputs } = traced(rows, [m, n], packing);
@@ -110,13 +135,85 @@ for (const packing of packings) {
       const ones = new Float64Array(m * n / groupSize).fill(1);
       const expected = interpret(outputs, new Map([...values, ["W", W], [scalesOf("W"), ones]]));
       const gpu = await testGpu();
-      for (const device of [gpu, new Gpu(gpu.device, gpu.device.adapterInfo)]) {
+      for (const device of devicesOf(gpu)) {
         const actual = await packedOnGpu(device, outputs, values, packed);
         outputs.forEach((_, i) => assert.ok(relativeError(actual[i], expected[i]) < 2e-5, `output ${i}`));
       }
     });
   }
 }
+
+for (const packing of packings) {
+  Deno.test(`${packing} table: rows are looked up as the values that they stand for, onto others and in parts`, async () => {
+    const packed = pack("W", randomWeight([12, 96]), packing);
+    const graph = new Graph();
+    const { scaleEvery } = packedStorage(packing);
+    const table = {
+      values: graph.weight("W", [12, 96], false, packing),
+      scales: scaleEvery ? graph.weight(scalesOf("W"), [12 * 96 / scaleEvery], false) : undefined,
+    };
+    const index = graph.input("index", [2, 4], "u32");
+    const onto = graph.weight("onto", [8, 96], true);
+    const all = lookup(index, table);
+    // The table's rows belong to the indices from 3 on, so 0 and 2 have none.
+    const part = lookup(index, table, { firstRow: 3, onto });
+    const outputs = [all, part, ...grad([scalarOf(graph, part)], [onto])];
+    const ids = [9, 0, 3, 3, 2, 8, 7, 5];
+    const values: Values = new Map([["index", Float64Array.from(ids)], [
+      "onto",
+      randomValues("onto", 8 * 96),
+    ]]);
+    fillSources(graph, values);
+    values.set("W", Float64Array.from(unpack(packed).data));
+    const expected = interpret(outputs, values);
+    assert.deepEqual([...expected[0].subarray(0, 96)], [...values.get("W")!.subarray(9 * 96, 10 * 96)]);
+    const given = new Map([...values].filter(([name]) => !name.startsWith("W")));
+    const gpu = await testGpu();
+    for (const device of devicesOf(gpu)) {
+      const actual = await packedOnGpu(device, outputs, given, packed);
+      outputs.forEach((_, i) => assert.ok(relativeError(actual[i], expected[i]) < 1e-6, `output ${i}`));
+    }
+  });
+}
+
+Deno.test("tables that cannot be looked up, and scales that do not fit, are refused", () => {
+  const graph = new Graph();
+  const index = graph.input("index", [1, 4], "u32");
+  const int8 = graph.weight("int8", [4, 64], false, "int8");
+  const panels = graph.weight("panels", [4, 64], false, "f32 in panels");
+  const odd = graph.weight("odd", [4, 36], false, "q8_0");
+  assert.throws(() => lookup(index, { values: int8 }), /\[4, 64\] int8 wants 4 scales/);
+  assert.throws(() => lookup(index, panels), /its rows do not lie in one piece/);
+  assert.throws(() => lookup(index, odd), /\[4, 36\] q8_0: wants rows of 32 values at a time/);
+  const x = graph.weight("x", [2, 64], false);
+  assert.throws(() => linear(graph.weight("y", [2, 36], false), odd), /wants rows of 32 values at a time/);
+  assert.throws(() => linear(x, int8), /\[4, 64\] int8 wants scales/);
+  const scales = graph.weight("scales", [3], false);
+  assert.throws(() => linear(x, { values: int8, scales }), /wants 4 scales, one for each 64 values/);
+  const whole = graph.weight("whole", [4, 64], false, "q8_0");
+  assert.throws(() => linear(x, { values: whole, scales }), /q8_0 has no scales in a buffer of their own/);
+});
+
+interface Q8Reference {
+  readonly columns: number;
+  readonly values: readonly number[];
+  /** The file's bytes, in hexadecimal digits. */
+  readonly blocks: string;
+  readonly dequantised: readonly number[];
+}
+
+Deno.test("q8_0: blocks and values are those of the Python package gguf", async () => {
+  const path = new URL("fixtures/q8_0_reference.json", import.meta.url);
+  const cases: Readonly<Record<string, Q8Reference>> = JSON.parse(await Deno.readTextFile(path));
+  for (const [name, { columns, values, blocks, dequantised }] of Object.entries(cases)) {
+    const words = alignedBlocks(Uint8Array.fromHex(blocks));
+    const shape = [values.length / columns, columns];
+    const packed = pack("W", { shape, data: Float32Array.from(values) }, "q8_0");
+    assert.deepEqual(packed.words, words, name);
+    assert.deepEqual([...unpack(packed).data], dequantised, name);
+  }
+  assert.equal(Object.keys(cases).length, 3);
+});
 
 const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 2 };
 const options: TrainOptions = { learningRate: 1e-2, epochs: 2, batchSize: 4, warmupRatio: 0, seed: 1 };
@@ -128,7 +225,7 @@ const examples: Encoded[] = Array.from({ length: 12 }, (_, i) => ({
 Deno.test("training on a packed base is training on the values that it stands for", async () => {
   const gpu = await testGpu();
   const model = tinyEncoder();
-  for (const packing of packings) {
+  for (const packing of ["f16", "int8", "int4"] as const) {
     const packed = packModel(model, packing);
     const rounded = new Map([...packed.packed!].map(([name, entry]) => [name, unpack(entry)]));
     const dense = { ...model, weights: new Map([...model.weights, ...rounded]) };

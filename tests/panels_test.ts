@@ -11,10 +11,9 @@ import { sharingLanes } from "../lib/gpu/kernel.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
-import { linear, matmul } from "../lib/graph/ops/matmul.ts";
-import { productVariants } from "../lib/graph/ops/product_launches.ts";
+import { linear, matmul } from "../lib/graph/ops/product/product.ts";
 import { rowMajor } from "../lib/graph/ops/layout.ts";
-import { fitsPanels, panelWidth, toPanels } from "../lib/graph/panels.ts";
+import { fitsPanels, panelWidth, toPanels } from "../lib/graph/storages/f32_panels.ts";
 import type { Encoder, Weight } from "../lib/models/model.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights, storageOf } from "../lib/train/weights.ts";
@@ -56,10 +55,10 @@ function traced(transposeB: boolean, dtype: "f32" | "f32 in panels", [tokens, m,
 }
 
 /** Names of a kernel of each family that computes `product`, and devices that choose it. */
-function devicesByFamily(gpu: Gpu, { node, ...product }: Tensor): [family: string, device: Gpu][] {
+function devicesByFamily(gpu: Gpu, { node }: Tensor): [family: string, device: Gpu][] {
   // On software drivers, the kernels meant for GPUs are not among the candidates.
   const traits = { ...gpu.traits, software: false };
-  const { bucket, candidates } = productVariants(node.attrs, node.inputs, product, traits);
+  const { bucket, candidates } = node.op!.variants!(node, traits);
   return ["subgroup", "plain", "workgroup"].flatMap((family) => {
     const found = candidates.find(({ name }) => name.startsWith(family));
     if (!found) return [];
@@ -106,7 +105,7 @@ Deno.test("weights in panels are never read as row-major, nor row-major weights 
   const odd = graph.weight("odd", [13, 64], false, "f32 in panels");
   assert.throws(() => linear(graph.weight("y", [2, 64], false), odd), /a shape that fits panels/);
   for (const read of [() => matmul(W, x), () => multiply(x, W), () => add(W, x)]) {
-    assert.throws(read, /reads \[128,128\] row by row, and it lies in panels/);
+    assert.throws(read, /reads \[128,128\] row by row as f32, and it is f32 in panels/);
   }
   assert.throws(() => rowMajor(x), /\[128, 128\] f32 is not in panels/);
   const gpu = await testGpu();

@@ -8,7 +8,7 @@ import { taskByName } from "../lib/data/registry.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph, sizeOf } from "../lib/graph/graph.ts";
-import { linear } from "../lib/graph/ops/matmul.ts";
+import { linear } from "../lib/graph/ops/product/product.ts";
 import type { Encoder } from "../lib/models/model.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";

@@ -10,7 +10,7 @@
 // stored.
 // Grid: x over the columns of all blocks, y over rows. Lanes run on from one block's columns to the next
 // block's, so narrow blocks leave none idle. Accumulation is in f32, in order of k: same bits every run.
-// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING.
+// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and load_b.
 
 #include "matmul.wgsl"
 

@@ -16,7 +16,9 @@
 // of a band, then on to the next columns. Successive workgroups thus read the same columns of B, and a band's
 // rows of A stay in cache.
 // Accumulation is in f32, in order of k: same bits every run, and the bits of matmul.wgsl over the same k.
-// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING.
+// WALK: B's storage supplies the parts b.start and b.hop (lib/graph/storages/storage.ts): places in b itself, and
+// how a step along k leaves their neighbourhood.
+// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and load_b.
 
 #include "matmul.wgsl"
 
@@ -42,20 +44,8 @@ fn main(
   var a_at${p} = (a0 + min(row0 + ${p * SUBGROUP}u + lane, params.m - 1u) * params.ld_a) / 4u;
 #end
 #end
-#if PACKING == 5
-  // Within a panel, the next load of B (four values along k, or the next row) is adjacent to the last one.
-#if TRANS_B
-#for j in 0..TILE_N
-  var b_at${j} = min(col0 + ${j}u, params.n - 1u) * ${PANEL / 4}u;
-#end
-  let to_panel = (params.stride_b - ${PANEL}u) / 4u;
-#else
-#for q in 0..TILE_N / 4
-  let column${q} = min(col0 + ${4 * q}u, params.n - 4u);
-  var b_at${q} = (column${q} / ${PANEL}u * params.stride_b + params.start_b / params.ld_b * ${PANEL}u + column${q} % ${PANEL}u) / 4u;
-#end
-  let b_step = ${PANEL / 4}u;
-#end
+#if WALK
+#include "b.start"
 #else
 #if TRANS_B
 #for j in 0..TILE_N
@@ -86,20 +76,14 @@ fn main(
 #end
 #if TRANS_B
 #for j in 0..TILE_N
-#if PACKING == 5
+#if WALK
     let bt${j} = b[b_at${j}];
 #else
     let bt${j} = load_b(b_at${j});
 #end
     b_at${j} += 1u;
 #end
-#if PACKING == 5
-    if (k % ${PANEL}u == ${PANEL - 4}u) {
-#for j in 0..TILE_N
-      b_at${j} += to_panel;
-#end
-    }
-#end
+#include "b.hop"
 #for e in 0..4
 #if WIDTH == 4
 #for q in 0..TILE_N / 4
@@ -112,7 +96,7 @@ fn main(
 #else
 #for e in 0..K_STEP
 #for q in 0..TILE_N / WIDTH
-#if WIDTH == 4 && PACKING != 5
+#if WIDTH == 4 && !WALK
     let b${e}_${q} = load_b(b_at${q});
 #else
     let b${e}_${q} = b[b_at${q}];

@@ -12,7 +12,7 @@
 // past the edge are clamped on load and not stored; past k the tile holds zeros.
 // Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k: the bits of
 // matmul.wgsl.
-// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and PACKING.
+// include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and load_b.
 
 #include "matmul.wgsl"
 

@@ -11,7 +11,7 @@ import { tracedParameters } from "../../lib/adapters/trace.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { grad } from "../../lib/graph/grad.ts";
 import { Graph } from "../../lib/graph/graph.ts";
-import { linear } from "../../lib/graph/ops/matmul.ts";
+import { linear } from "../../lib/graph/ops/product/product.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
 import type { Encoder } from "../../lib/models/model.ts";
 import { ourRunner } from "../libraries/ours.ts";

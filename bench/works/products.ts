@@ -4,7 +4,7 @@
  */
 
 import type { Gpu } from "../../lib/gpu/device.ts";
-import { matmul } from "../../lib/graph/ops/matmul.ts";
+import { matmul } from "../../lib/graph/ops/product/product.ts";
 import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { onnxRunner } from "../libraries/onnx.ts";

@@ -8,7 +8,7 @@ import * as v from "npm:valibot@1.5.0";
 import { fitting } from "../files.ts";
 import { fingerprintsOf, type WeightFingerprint } from "../models/fingerprint.ts";
 import type { Encoder } from "../models/model.ts";
-import type { Packing } from "../models/packing.ts";
+import type { Packing } from "../graph/storages/registry.ts";
 import { tableOf } from "../models/stored_weight.ts";
 
 const key = "base_weights";

@@ -4,7 +4,7 @@
  */
 
 import type { Tensor } from "../graph/graph.ts";
-import { matmul } from "../graph/ops/matmul.ts";
+import { matmul } from "../graph/ops/product/product.ts";
 
 /** U_k = A_k x_k: x [T, n], A [r, n] → [T, b·r]. */
 export function project(x: Tensor, A: Tensor, blocks: number): Tensor {

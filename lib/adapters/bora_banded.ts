@@ -10,7 +10,7 @@
 
 import { add } from "../graph/ops/binary.ts";
 import { boraMix } from "../graph/ops/bora.ts";
-import { matmul } from "../graph/ops/matmul.ts";
+import { matmul } from "../graph/ops/product/product.ts";
 import { resolveBlocks } from "./blocks.ts";
 import { expand, project } from "./block_products.ts";
 import { bora, boraDefaults, type BoraOptions, boraPeft, mixedProjection, paperSigma } from "./bora.ts";

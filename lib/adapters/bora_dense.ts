@@ -9,7 +9,7 @@
 
 import { add } from "../graph/ops/binary.ts";
 import { boraMix, boraSigma } from "../graph/ops/bora.ts";
-import { linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/product/product.ts";
 import { resolveBlocks } from "./blocks.ts";
 import { expand, project } from "./block_products.ts";
 import { bora, boraDefaults, type BoraOptions, boraPeft, paperSigma } from "./bora.ts";

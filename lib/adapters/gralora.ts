@@ -11,7 +11,7 @@
  */
 
 import { reshape, swapAxes } from "../graph/ops/layout.ts";
-import { matmul } from "../graph/ops/matmul.ts";
+import { matmul } from "../graph/ops/product/product.ts";
 import { resolveBlocks } from "./blocks.ts";
 import {
   type BlockOptions,

@@ -9,7 +9,7 @@
  */
 
 import { add, multiply } from "../graph/ops/binary.ts";
-import { linear, matmul } from "../graph/ops/matmul.ts";
+import { linear, matmul } from "../graph/ops/product/product.ts";
 import { type AdapterOptions, checkRank, lowRankFactors, type Method } from "./method.ts";
 
 /** Hyperparameters of HiRA. There is no α. */

@@ -10,7 +10,7 @@
  */
 
 import { gate } from "../graph/ops/gate.ts";
-import { linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/product/product.ts";
 import { softmaxRows } from "../graph/ops/softmax_rows.ts";
 import {
   checkRank,

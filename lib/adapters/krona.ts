@@ -11,7 +11,7 @@
 
 import { add } from "../graph/ops/binary.ts";
 import { reshape, swapAxes } from "../graph/ops/layout.ts";
-import { linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/product/product.ts";
 import type { LinearModule } from "../models/model.ts";
 import { lowRankDefaults, type LowRankOptions, type Method, productCost, scaleOf, zeros } from "./method.ts";
 

@@ -8,7 +8,7 @@
  * parameters: (m + n)r. Mergeable: W + s·BA.
  */
 
-import { linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/product/product.ts";
 import {
   checkRank,
   lowRankDefaults,

@@ -2,7 +2,7 @@
 
 import type { Graph, Tensor } from "../graph/graph.ts";
 import { swapAxes } from "../graph/ops/layout.ts";
-import { linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/product/product.ts";
 import type { Adapter } from "./attach.ts";
 import type { Method } from "./method.ts";
 import type { AdaptedModule } from "./targeting.ts";

@@ -15,7 +15,7 @@
 import type { Tensor } from "../graph/graph.ts";
 import { columnSum } from "../graph/ops/column_sum.ts";
 import { gate } from "../graph/ops/gate.ts";
-import { linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/product/product.ts";
 import { meanPool } from "../graph/ops/mean_pool.ts";
 import { softmaxRows } from "../graph/ops/softmax_rows.ts";
 import { sumOfSquares } from "../graph/ops/sum_of_squares.ts";

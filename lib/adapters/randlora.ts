@@ -10,7 +10,7 @@
  */
 
 import { gate } from "../graph/ops/gate.ts";
-import { linear, matmul } from "../graph/ops/matmul.ts";
+import { linear, matmul } from "../graph/ops/product/product.ts";
 import { reshape } from "../graph/ops/layout.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
 import type { LinearModule } from "../models/model.ts";

@@ -3,9 +3,8 @@
 import type { DType, Graph, Tensor } from "../graph/graph.ts";
 import { activate } from "../graph/ops/activation.ts";
 import { dropout } from "../graph/ops/dropout.ts";
-import { linear } from "../graph/ops/matmul.ts";
-import type { FusedActivation } from "../graph/ops/product.ts";
-import { packedLinear } from "../graph/ops/packed_linear.ts";
+import { linear } from "../graph/ops/product/product.ts";
+import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 import { rowMajor } from "../graph/ops/layout.ts";
 import { denseWeight, type Encoder, scalesOf, type Tracer } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
@@ -52,17 +51,15 @@ function baseLayer(
   model: Encoder,
   path: string,
   x: Tensor,
-  { activation, ...options }: BaseOptions,
+  options: BaseOptions,
 ): Tensor {
   const name = `${path}.weight`;
   const packed = model.packed?.get(name);
-  if (!packed) return linear(x, stored(name), { activation, ...options });
+  if (!packed) return linear(x, stored(name), options);
   const { shape, packing, scales } = packed;
-  const y = packedLinear(x, {
-    values: graph.weight(name, shape, false, packing),
-    scales: scales && graph.weight(scalesOf(name), [scales.length], false),
-  }, options);
-  return activation ? activate(activation, y) : y;
+  const values = graph.weight(name, shape, false, packing);
+  const own = scales && graph.weight(scalesOf(name), [scales.length], false);
+  return linear(x, { values, scales: own }, options);
 }
 
 /** A `Tracer` that builds the graph of `model` with `adapter` attached. */

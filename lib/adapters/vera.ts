@@ -10,7 +10,7 @@
  * Trainable parameters: m + r. Mergeable.
  */
 
-import { linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/product/product.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
 import { type AdapterOptions, type Method, zeros } from "./method.ts";
 

@@ -2,7 +2,7 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import { add } from "../graph/ops/binary.ts";
-import { matmul } from "../graph/ops/matmul.ts";
+import { matmul } from "../graph/ops/product/product.ts";
 import { streamOf, uniform } from "../graph/random.ts";
 import { type RunInput, type RunTrace, type TracedRun, tracedRun } from "../graph/traced_run.ts";
 

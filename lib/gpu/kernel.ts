@@ -4,12 +4,15 @@
  * call site names its buffers and parameters and nothing is declared twice.
  */
 
-import { type Defines, render } from "./render.ts";
+import { type Defines, type Parts, render } from "./render.ts";
 
 /** A `.wgsl` file of `wgsl/`, with the name used for it in errors, profiles and dumps. */
 export interface KernelSource {
   readonly name: string;
   readonly text: string;
+  /** Texts that the template includes by name, and the name under which they make a kernel of their own. */
+  readonly parts?: Parts;
+  readonly variant?: string;
 }
 
 /** One `@binding` of group 0. */
@@ -70,7 +73,7 @@ const rendered = new Map<string, Map<string, Kernel>>();
 /** Renders `source` with `defines` and parses the bindings and parameters from the text. */
 export function renderKernel(source: KernelSource, defines: Defines = {}): Kernel {
   const suffix = Object.entries(defines).map(([name, value]) => ` ${name}=${value}`).join("");
-  const label = source.name + suffix;
+  const label = (source.variant ? `${source.name} of ${source.variant}` : source.name) + suffix;
   const known = rendered.get(source.text) ?? new Map<string, Kernel>();
   rendered.set(source.text, known);
   const kernel = known.get(label) ?? renderAs(label, source, defines);
@@ -80,7 +83,7 @@ export function renderKernel(source: KernelSource, defines: Defines = {}): Kerne
 
 function renderAs(label: string, source: KernelSource, defines: Defines): Kernel {
   try {
-    const code = render(source.text, defines);
+    const code = render(source.text, defines, source.parts);
     return { label, code, bindings: parseBindings(code), params: parseParams(code) };
   } catch (error) {
     throw new Error(`wgsl/${source.name}.wgsl: ${(error as Error).message}`, { cause: error });

@@ -15,7 +15,7 @@ export interface BufferView {
   readonly offset: number;
   /** Number of bytes. */
   readonly bytes: number;
-  /** Whether the bytes are a matrix in panels (see `graph/panels.ts`). */
+  /** Whether the bytes are a matrix in panels (see `graph/storages/f32_panels.ts`). */
   readonly inPanels?: boolean;
 }
 

@@ -3,7 +3,7 @@
  * parameters (naga rejects them), and drivers need not unroll loops of constant length, so sharing and
  * unrolling are done on the text. There are four directives, each alone on its line, and one substitution:
  *
- *     #include "index.wgsl"           a file of `wgsl/include/` registered below
+ *     #include "index.wgsl"           a file of `wgsl/include/` registered below, or a part that the caller supplies
  *     #if EXPR … #else … #end         kept when EXPR is not 0
  *     #for i in A..B … #end           repeated for i = A … B−1
  *     ${EXPR}                         the value of EXPR
@@ -33,64 +33,80 @@ const includes: Readonly<Record<string, string>> = {
   "workgroup_sum.wgsl": workgroupSum,
 };
 
+/** Templates that a kernel's caller supplies, by the name under which `#include` finds them. */
+export type Parts = Readonly<Record<string, string>>;
+
+/** What a template is rendered with. */
+interface Scope {
+  readonly defines: Defines;
+  readonly parts: Parts;
+}
+
 /**
- * The WGSL text of `source` under `defines`.
+ * The WGSL text of `source` under `defines`. An include of a name in `parts` inserts that text.
  * @throws Error naming the template's line for an unknown name, directive or include, or a missing `#end`.
  */
-export function render(source: string, defines: Defines): string {
-  const lines = source.split("\n");
+export function render(source: string, defines: Defines, parts: Parts = {}): string {
   const out: string[] = [];
-  const end = renderBlock(lines, 0, defines, out);
+  const lines = source.split("\n");
+  const end = renderBlock(lines, 0, { defines, parts }, out);
   if (end < lines.length) throw new Error(`line ${end + 1}: "${lines[end].trim()}" without #if or #for`);
   return out.join("\n").replace(/\n{3,}/g, "\n\n").trim() + "\n";
 }
 
 /** Renders from line `start` to the `#else` or `#end` that closes the block; returns that line's index. */
-function renderBlock(lines: string[], start: number, defines: Defines, out: string[]): number {
+function renderBlock(lines: string[], start: number, scope: Scope, out: string[]): number {
   let at = start;
   while (at < lines.length) {
     const directive = lines[at].match(/^\s*#(\w+)\s*(.*)$/);
     if (!directive) {
-      out.push(substitute(lines[at], defines, at));
+      out.push(substitute(lines[at], scope.defines, at));
       at++;
       continue;
     }
     const [, word, rest] = directive;
     if (word === "end" || word === "else") return at;
-    if (word === "include") at = renderInclude(rest, at, defines, out);
-    else if (word === "if") at = renderIf(lines, at, rest, defines, out);
-    else if (word === "for") at = renderFor(lines, at, rest, defines, out);
+    if (word === "include") at = renderInclude(rest, at, scope, out);
+    else if (word === "if") at = renderIf(lines, at, rest, scope, out);
+    else if (word === "for") at = renderFor(lines, at, rest, scope, out);
     else throw new Error(`line ${at + 1}: unknown directive #${word}`);
   }
   return at;
 }
 
-function renderInclude(rest: string, at: number, defines: Defines, out: string[]): number {
+function renderInclude(rest: string, at: number, scope: Scope, out: string[]): number {
   const name = rest.trim().replaceAll('"', "");
+  const part = scope.parts[name];
+  if (part !== undefined) {
+    // A part is lines within a function or between declarations, and keeps its indentation.
+    renderBlock(part.split("\n"), 0, scope, out);
+    return at + 1;
+  }
   const text = includes[name];
   if (text === undefined) {
-    throw new Error(`line ${at + 1}: no include "${name}"; have ${Object.keys(includes).join(", ")}`);
+    const known = [...Object.keys(includes), ...Object.keys(scope.parts)];
+    throw new Error(`line ${at + 1}: no include "${name}"; have ${known.join(", ")}`);
   }
-  out.push(render(text, defines));
+  out.push(render(text, scope.defines, scope.parts));
   return at + 1;
 }
 
-function renderIf(lines: string[], at: number, rest: string, defines: Defines, out: string[]): number {
-  const taken = evaluate(rest, defines, at) !== 0;
-  let close = taken ? renderBlock(lines, at + 1, defines, out) : skipBlock(lines, at + 1);
+function renderIf(lines: string[], at: number, rest: string, scope: Scope, out: string[]): number {
+  const taken = evaluate(rest, scope.defines, at) !== 0;
+  let close = taken ? renderBlock(lines, at + 1, scope, out) : skipBlock(lines, at + 1);
   if (lines[close]?.trim() === "#else") {
-    close = taken ? skipBlock(lines, close + 1) : renderBlock(lines, close + 1, defines, out);
+    close = taken ? skipBlock(lines, close + 1) : renderBlock(lines, close + 1, scope, out);
   }
   return expectEnd(lines, close, at);
 }
 
-function renderFor(lines: string[], at: number, rest: string, defines: Defines, out: string[]): number {
+function renderFor(lines: string[], at: number, rest: string, scope: Scope, out: string[]): number {
   const parts = rest.match(/^(\w+) in (.+?)\.\.(.+)$/);
   if (!parts) throw new Error(`line ${at + 1}: write "#for i in 0..N", not "#for ${rest}"`);
   const [, name, from, to] = parts;
-  const last = evaluate(to, defines, at);
-  for (let i = evaluate(from, defines, at); i < last; i++) {
-    renderBlock(lines, at + 1, { ...defines, [name]: i }, out);
+  const last = evaluate(to, scope.defines, at);
+  for (let i = evaluate(from, scope.defines, at); i < last; i++) {
+    renderBlock(lines, at + 1, { ...scope, defines: { ...scope.defines, [name]: i } }, out);
   }
   return expectEnd(lines, skipBlock(lines, at + 1), at);
 }

@@ -7,7 +7,8 @@ import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { callsOf } from "./calls.ts";
 import { bytesOf, type DType, type Node, type Tensor, type Variants } from "./graph.ts";
-import { randomBits, uniform } from "./random.ts";
+import { uniform } from "./random.ts";
+import { packedStorage } from "./storages/registry.ts";
 
 /** The contests of the nodes whose op has several kernels; a bucket is measured on its largest node. */
 export function contestsOf(gpu: Gpu, nodes: readonly Node[]): Contest[] {
@@ -50,6 +51,9 @@ function fieldOf(gpu: Gpu, node: Node, bucket: string, names: readonly string[])
 /** Prime, so that no two rows of a matrix start with the same values. */
 const patternLength = 65_521;
 
+/** The same in whole groups of 64 values. */
+const packedLength = 64 * 1021;
+
 /**
  * Fills `buffer` with a repeated pattern of random values; one random number per element of a large weight
  * would be slow.
@@ -57,18 +61,15 @@ const patternLength = 65_521;
 function fill(gpu: Gpu, buffer: GPUBuffer, dtype: DType): void {
   const pattern = patternOf(dtype);
   const words = new Uint32Array(Math.floor(buffer.size / 4));
-  for (let at = 0; at < words.length; at += patternLength) {
+  for (let at = 0; at < words.length; at += pattern.length) {
     words.set(pattern.subarray(0, words.length - at), at);
   }
   gpu.upload(buffer, words);
 }
 
 function patternOf(dtype: DType): Uint32Array {
-  if (dtype === "f32" || dtype === "f32 in panels") {
+  if (dtype === "f32" || dtype === "f32 in panels" || dtype === "u32") {
     return new Uint32Array(uniform(0, 0, patternLength, 1).buffer);
   }
-  const bits = Uint32Array.from({ length: patternLength }, (_, i) => randomBits(0, 0, 0, i));
-  // Clears the highest exponent bit of each f16: its magnitude is then below 2 (possibly subnormal), never
-  // infinite or NaN.
-  return dtype === "f16" ? bits.map((word) => word & 0xbfff_bfff) : bits;
+  return packedStorage(dtype).pack(uniform(0, 0, packedLength, 1)).words;
 }

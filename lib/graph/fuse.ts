@@ -4,16 +4,7 @@
  */
 
 import type { Node, Tensor } from "./graph.ts";
-import { adaptedProduct } from "./ops/adapted_product.ts";
-import { productGelu } from "./ops/product_gelu.ts";
-import { productSlope } from "./ops/product_slope.ts";
-
-/** Two nodes merged into `both`, which replaces `at`; `gone` is removed. */
-interface Merger {
-  readonly both: Node;
-  readonly at: Node;
-  readonly gone: Node;
-}
+import { mergerOf } from "./ops/product/merge.ts";
 
 /**
  * Returns `nodes` in an executable order, with these pairs merged:
@@ -32,20 +23,9 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] 
   const gone = new Set<Node>();
   for (const node of nodes) {
     const merger = mergerOf(node, isReadOnce);
-    if (!merger || merged.has(merger.gone) || gone.has(merger.at)) continue;
+    if (!merger || merged.has(merger.gone) || merged.has(merger.at) || gone.has(merger.at)) continue;
     merged.set(merger.at, merger.both);
     gone.add(merger.gone);
   }
   return nodes.filter((node) => !gone.has(node)).map((node) => merged.get(node) ?? node);
-}
-
-/** The merger of `node` with the node that computes its last input, if one kernel can compute both. */
-function mergerOf(node: Node, isReadOnce: (tensor: Tensor) => boolean): Merger | undefined {
-  const onto = node.inputs.at(-1);
-  if (!onto?.node.op) return undefined;
-  const activated = productGelu(onto.node, node, !isReadOnce(onto));
-  if (activated) return { both: activated, at: onto.node, gone: node };
-  if (!isReadOnce(onto)) return undefined;
-  const both = adaptedProduct(onto.node, node) ?? productSlope(onto.node, node);
-  return both && { both, at: node, gone: onto.node };
 }

@@ -4,7 +4,7 @@
  */
 
 import type { Node, Tensor } from "./graph.ts";
-import { mostProducts, sharedProducts, type Sharing, sharingOf } from "./ops/shared_products.ts";
+import { mostProducts, sharedProducts, type Sharing, sharingOf } from "./ops/product/shared.ts";
 
 /** Products to be merged, by their index among the nodes. */
 interface Group {

@@ -4,22 +4,12 @@
  */
 
 import type { DeviceTraits, Grid, Kernel } from "../gpu/kernel.ts";
+import { type Packing, storageNamed } from "./storages/registry.ts";
 
 /**
- * Element type of a tensor. Every op computes f32; the other types except u32 are storage formats of frozen
- * weights.
+ * Element type of a tensor. Every op computes f32; the storages other than f32 are for frozen weights.
  */
-export type DType = "f32" | "u32" | "f32 in panels" | "f16" | "int8" | "int4";
-
-/** Bytes of an element on the GPU. */
-const bytesOfType: Readonly<Record<DType, number>> = {
-  f32: 4,
-  u32: 4,
-  "f32 in panels": 4,
-  f16: 2,
-  int8: 1,
-  int4: 0.5,
-};
+export type DType = "u32" | "f32" | "f32 in panels" | Packing;
 
 /** Shape and element type. */
 export interface Spec {
@@ -85,6 +75,20 @@ export interface Variants {
   readonly candidates: readonly { readonly name: string; readonly kernel: Kernel }[];
   /** The amount of work. */
   readonly multiplyAdds: number;
+  /** The one among them that the device takes, and why. */
+  choice(): Choice;
+}
+
+/** @internal Why a node gets its kernel. */
+export interface Choice {
+  /** What is computed, such as `NT 1024×768×768 of f32`. */
+  readonly problem: string;
+  /** The kernel's name. */
+  readonly kernel: string;
+  /** Whether it was tuned, or which default it is, and the traits that decided. */
+  readonly why: string;
+  /** The other candidates. */
+  readonly insteadOf: readonly string[];
 }
 
 /**
@@ -121,8 +125,8 @@ export interface Op<A> {
    * @internal The kernels that `dispatches` chooses from by `device.choices`; absent if there is only one.
    */
   variants?(node: Node<A>, device: DeviceTraits): Variants;
-  /** Index of the input that may be stored in panels (see `panels.ts`); absent for none. */
-  readonly panelInput?: number;
+  /** Index of the input that may have any storage; the others are f32 or u32. Absent for none. */
+  readonly storedInput?: number;
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
 }
@@ -134,7 +138,7 @@ export function sizeOf(spec: Spec): number {
 
 /** Bytes on the GPU. */
 export function bytesOf(spec: Spec): number {
-  return sizeOf(spec) * bytesOfType[spec.dtype];
+  return sizeOf(spec) * (spec.dtype === "u32" ? 4 : storageNamed(spec.dtype).bits / 8);
 }
 
 /** `[512, 768] f32`, for messages. */
@@ -195,8 +199,8 @@ export class Graph {
   apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
     const name = this.#scope;
     for (const [i, { shape, dtype }] of inputs.entries()) {
-      if (dtype === "f32 in panels" && i !== op.panelInput) {
-        throw new Error(`${op.name} at "${name}" reads [${shape}] row by row, and it lies in panels`);
+      if (dtype !== "f32" && dtype !== "u32" && i !== op.storedInput) {
+        throw new Error(`${op.name} at "${name}" reads [${shape}] row by row as f32, and it is ${dtype}`);
       }
       if (shape.some((extent) => !Number.isInteger(extent) || extent < 1)) {
         throw new Error(`${op.name} at "${name}": shape [${shape}] has an empty or fractional dimension`);

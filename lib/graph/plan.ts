@@ -7,7 +7,7 @@
 import type { DeviceTraits } from "../gpu/kernel.ts";
 import { fuse } from "./fuse.ts";
 import { fuseShared } from "./fuse_shared.ts";
-import { bytesOf, type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
+import { bytesOf, type Choice, type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
 
 /** Options of `plan`. */
 export interface PlanOptions {
@@ -145,9 +145,14 @@ function donorOf(
   return !readTwice && sizeOf(donor) === sizeOf(node.outputs[0]) ? donor : undefined;
 }
 
+/** A choice as a sentence. */
+export function choiceText({ problem, kernel, why, insteadOf }: Choice): string {
+  return `${problem} by ${kernel}: ${why}; not ${insteadOf.join(", ") || "another: none fits"}`;
+}
+
 /**
- * The plan as text: op, module, kernel, grid, shapes and slots of each kernel launch on `device`, then the
- * sizes in bytes. For debugging and golden files.
+ * The plan as text: op, module, kernel, grid, shapes and slots of each kernel launch on `device`, why it is this kernel
+ * where there are several, then the sizes in bytes. For debugging and golden files.
  */
 export function dumpPlan(
   { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes }: Plan,
@@ -163,7 +168,7 @@ export function dumpPlan(
       `${node.op!.name} ${node.name || "-"}: ${kernel.label} grid ${grid.join("×")}\n` +
       `    ${node.inputs.map(place).join(", ")} -> ${node.outputs.map(place).join(", ")}` +
       (inPlace.has(node) ? " in place" : "")
-    )
+    ).concat(node.op!.variants ? [`    ${choiceText(node.op!.variants(node, device).choice())}`] : [])
   );
   return [
     ...lines,

@@ -1,7 +1,7 @@
 /** Fingerprints that identify a model's weights by their values, regardless of files and folders. */
 
 import type { Encoder, Weight } from "./model.ts";
-import type { Packing } from "./packing.ts";
+import type { Packing } from "../graph/storages/registry.ts";
 import { PieceRoom, StoredWeight, tableOf } from "./stored_weight.ts";
 import { digestOfValues, hasDigests } from "./values_digest.ts";
 

@@ -4,7 +4,7 @@
  */
 
 import type { Graph, Tensor } from "../graph/graph.ts";
-import type { FusedActivation } from "../graph/ops/product.ts";
+import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 import type { PackedWeight } from "./packing.ts";
 import type { SentencePooling } from "./sentence_pooling.ts";
 

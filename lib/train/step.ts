@@ -8,7 +8,7 @@ import { type DType, Graph, type Tensor } from "../graph/graph.ts";
 import { add } from "../graph/ops/binary.ts";
 import { compareFeatures } from "../graph/ops/compare_features.ts";
 import { crossEntropy, meanSquaredError, weightOfLoss } from "../graph/ops/losses.ts";
-import { linear } from "../graph/ops/matmul.ts";
+import { linear } from "../graph/ops/product/product.ts";
 import { type Encoder, headLayoutOf } from "../models/model.ts";
 
 /** What the head depends on in a task. */

@@ -7,7 +7,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { sharingLanes } from "../gpu/kernel.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { type DType, sizeOf } from "../graph/graph.ts";
-import { fitsPanels, toPanels } from "../graph/panels.ts";
+import { fitsPanels, toPanels } from "../graph/storages/f32_panels.ts";
 import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
 import { isInPieces, PieceRoom } from "../models/stored_weight.ts";
 

@@ -8,7 +8,7 @@ import { compile } from "../../lib/graph/compile.ts";
 import { grad } from "../../lib/graph/grad.ts";
 import { Graph, type Node, sizeOf, type Tensor } from "../../lib/graph/graph.ts";
 import { interpret } from "../../lib/graph/interpret.ts";
-import { toPanels } from "../../lib/graph/panels.ts";
+import { toPanels } from "../../lib/graph/storages/f32_panels.ts";
 import { multiply } from "../../lib/graph/ops/binary.ts";
 import { meanSquaredError } from "../../lib/graph/ops/losses.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";

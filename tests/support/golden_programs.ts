@@ -19,12 +19,13 @@ import {
   type Tensor,
 } from "../../lib/graph/graph.ts";
 import { activate, activationGradient } from "../../lib/graph/ops/activation.ts";
-import { matmul } from "../../lib/graph/ops/matmul.ts";
+import { matmul } from "../../lib/graph/ops/product/product.ts";
 import { plan } from "../../lib/graph/plan.ts";
 import { randomBits, streamOf, uniform } from "../../lib/graph/random.ts";
 import { encoderConfigOf, withPooling } from "../../lib/models/hugging_face_config.ts";
 import type { Encoder } from "../../lib/models/model.ts";
-import { type Packing, packModel } from "../../lib/models/packing.ts";
+import type { Packing } from "../../lib/graph/storages/registry.ts";
+import { packModel } from "../../lib/models/packing.ts";
 import { publishedConfig } from "../../lib/models/published_configs.ts";
 import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";

@@ -1,8 +1,9 @@
 /** How every op is tested: GPU against the float64 interpreter, the interpreter's gradients against finite differences. */
 
-import { type Gpu, openGpu } from "../../lib/gpu/device.ts";
+import { Gpu, openGpu } from "../../lib/gpu/device.ts";
 import type { Tensor } from "../../lib/graph/graph.ts";
 import { detachedValues, interpret } from "../../lib/graph/interpret.ts";
+import { plan } from "../../lib/graph/plan.ts";
 import type { OpCase } from "../../tasks/conformance/op_cases.ts";
 import { opErrors, traceCase, type Values } from "../../tasks/conformance/op_errors.ts";
 
@@ -13,16 +14,38 @@ export function testGpu(): Promise<Gpu> {
   return shared ??= openGpu();
 }
 
+let hardware: Promise<Gpu> | undefined;
+
+/** The device of `testGpu` with the kernels that a GPU gets. */
+export function hardwareGpu(): Promise<Gpu> {
+  return hardware ??= testGpu().then((gpu) =>
+    new Gpu(gpu.device, gpu.device.adapterInfo, { ...gpu.traits, subgroupSize: 0, software: false })
+  );
+}
+
+/** The texts of the kernels that compute `outputs` on a device. */
+function kernelsOn({ traits }: Gpu, outputs: readonly Tensor[]): string {
+  const { nodes, inPlace } = plan(outputs);
+  return nodes.flatMap((node) => node.op!.dispatches(node, inPlace.has(node), traits))
+    .map(({ kernel }) => kernel.code).join();
+}
+
 /**
- * Checks a case three ways: forward and every gradient on the GPU against the interpreter (to the case's tolerance), and the
- * interpreter's gradients against central differences (to 1e-6).
+ * Checks a case three ways: forward and every gradient on the GPU against the interpreter (to the case's tolerance), with
+ * this device's kernels and, where they are others, with those of a GPU; and the interpreter's gradients against central
+ * differences (to 1e-6).
  */
 export async function checkOp(op: OpCase): Promise<void> {
   const traced = traceCase(op);
-  for (const { tensor, error } of await opErrors(await testGpu(), traced)) {
-    if (error > op.tolerance) throw new Error(`${tensor}: relative error ${error}`);
-  }
   const { loss, targets, outputs, values } = traced;
+  const [own, other] = [await testGpu(), await hardwareGpu()];
+  const devices = kernelsOn(own, outputs) === kernelsOn(other, outputs) ? [own] : [own, other];
+  for (const device of devices) {
+    for (const { tensor, error } of await opErrors(device, traced)) {
+      const kind = device === own ? "this device's" : "a GPU's";
+      if (error > op.tolerance) throw new Error(`${tensor}, ${kind} kernels: relative error ${error}`);
+    }
+  }
   const gradients = interpret(outputs.slice(1), values);
   targets.forEach((target, i) => checkByDifferences(loss, target, gradients[i], values));
 }

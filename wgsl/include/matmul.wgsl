@@ -10,14 +10,10 @@
 // C): 1 ReLU's and 2 tanh's from their output, 3 GELU's from its input.
 // LOW_RANK: 1 or 2 adds an adapter's product (include/low_rank.wgsl).
 // WIDTH: columns of C that store() writes, 4 or 1.
-// PACKING: the storage of B. 0: f32. 1: f16, two per word. 2: int8, four per word, and 3: int4, eight per
-// word, both two's complement with one scale per 64 values in memory order. 4: f16 as in 1, but read as f16
-// (needs shader-f16). 5: f32 in panels of PANEL columns, stride_b apart (lib/graph/panels.ts).
-// load_b(i) is the i-th vec4 of B in row-major order.
+// B's storage (lib/graph/storages) supplies the parts b.enable, b.bindings and b.load: load_b(i) is the i-th
+// vec4 of B in row-major order. Without VEC_B, B is f32.
 
-#if PACKING == 4
-enable f16;
-#end
+#include "b.enable"
 
 #if WIDTH == 4
 alias Value = vec4f;
@@ -54,25 +50,10 @@ struct Params {
 #else
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 #end
-#if PACKING == 5
-@group(0) @binding(2) var<storage, read> b: array<vec4f>;
-#end
-#if PACKING == 0
 #if VEC_B
-@group(0) @binding(2) var<storage, read> b: array<vec4f>;
+#include "b.bindings"
 #else
 @group(0) @binding(2) var<storage, read> b: array<f32>;
-#end
-#end
-#if PACKING == 1
-@group(0) @binding(2) var<storage, read> b: array<vec2u>;
-#end
-#if PACKING == 4
-@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
-#end
-#if PACKING == 2 || PACKING == 3
-@group(0) @binding(2) var<storage, read> b: array<u32>;
-@group(0) @binding(6) var<storage, read> scales: array<f32>;
 #end
 #if VEC_C
 @group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
@@ -111,27 +92,7 @@ struct Params {
 
 #if VEC_B
 fn load_b(i: u32) -> vec4f {
-#if PACKING == 0
-  return b[i];
-#end
-#if PACKING == 1
-  return vec4f(unpack2x16float(b[i].x), unpack2x16float(b[i].y));
-#end
-#if PACKING == 2
-  return vec4f(bitcast<vec4i>(vec4u(b[i]) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u)) * scales[i / 16u];
-#end
-#if PACKING == 3
-  let half = b[i / 2u] >> (i % 2u * 16u);
-  return vec4f(bitcast<vec4i>(vec4u(half) << vec4u(28u, 24u, 20u, 16u)) >> vec4u(28u)) * scales[i / 16u];
-#end
-#if PACKING == 4
-  return vec4f(b[i]);
-#end
-#if PACKING == 5
-  let quads = params.ld_b / 4u;
-  let quad = i % quads;
-  return b[quad / ${PANEL / 4}u * (params.stride_b / 4u) + i / quads * ${PANEL / 4}u + quad % ${PANEL / 4}u];
-#end
+#include "b.load"
 }
 #end
 

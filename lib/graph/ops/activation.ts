@@ -10,14 +10,15 @@ export type Activation = "relu" | "tanh" | "gelu";
 const cdf = (x: number) => 0.5 * (1 + erf(x * Math.SQRT1_2));
 const density = (x: number) => Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
 
-const forward: Record<Activation, (x: number) => number> = {
+/** f, in float64. */
+export const valueOf: Readonly<Record<Activation, (x: number) => number>> = {
   relu: (x) => Math.max(x, 0),
   tanh: Math.tanh,
   gelu: (x) => x * cdf(x),
 };
 
-/** Derivative f′, computed from the output (relu, tanh) or from the input (gelu). */
-const slope: Record<Activation, (value: number) => number> = {
+/** The derivative f′ in float64, computed from the output (relu, tanh) or from the input (gelu). */
+export const slopeOf: Readonly<Record<Activation, (value: number) => number>> = {
   relu: (y) => y > 0 ? 1 : 0,
   tanh: (y) => 1 - y * y,
   gelu: (x) => cdf(x) + x * density(x),
@@ -40,7 +41,7 @@ export const activationOp: Op<Activation> = {
   derivative: ({ attrs, inputs, outputs }, [gradient]) => [
     activationGradient(attrs, attrs === "gelu" ? inputs[0] : outputs[0], gradient!),
   ],
-  evaluate: ([x], { attrs }) => [x.map(forward[attrs])],
+  evaluate: ([x], { attrs }) => [x.map(valueOf[attrs])],
   dispatches: ({ attrs, inputs, outputs }) => elementwise(attrs, outputs[0], inputs[0]),
 };
 
@@ -51,7 +52,7 @@ export const activationGradientOp: Op<Activation> = {
     sameShape(value, gradient);
     return [{ shape: value.shape, dtype: "f32" }];
   },
-  evaluate: ([value, gradient], { attrs }) => [gradient.map((g, i) => g * slope[attrs](value[i]))],
+  evaluate: ([value, gradient], { attrs }) => [gradient.map((g, i) => g * slopeOf[attrs](value[i]))],
   dispatches: ({ attrs, inputs, outputs }) =>
     elementwise(`${attrs}Gradient`, outputs[0], inputs[0], inputs[1]),
 };

@@ -3,7 +3,7 @@
 import text from "../../../wgsl/swap_axes.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
-import { panelWidth } from "../panels.ts";
+import { panelWidth } from "../storages/f32_panels.ts";
 
 /** x in another shape, row-major. Costs nothing where nothing else reads x afterwards. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
@@ -91,7 +91,7 @@ const swapAxesOp: Op<Axes> = {
 
 const rowMajorOp: Op<undefined> = {
   name: "rowMajor",
-  panelInput: 0,
+  storedInput: 0,
   infer([panels]) {
     if (panels.dtype !== "f32 in panels") throw new Error(`${describe(panels)} is not in panels`);
     return [{ shape: panels.shape, dtype: "f32" }];

@@ -1,17 +1,15 @@
 /** The launches of products that share one operand. */
 
-import gradientText from "../../../wgsl/shared_gradient.wgsl" with { type: "text" };
-import projectionText from "../../../wgsl/shared_projection.wgsl" with { type: "text" };
-import { type DeviceTraits, renderKernel, sharingLanes } from "../../gpu/kernel.ts";
-import type { Dispatch, Node, Tensor } from "../graph.ts";
-import type { MatmulAttrs } from "./product.ts";
-import { kChunkOf } from "./product_choice.ts";
-import { problemOf } from "./product_problem.ts";
-
-type Product = Node<MatmulAttrs>;
+import gradientText from "../../../../wgsl/shared_gradient.wgsl" with { type: "text" };
+import projectionText from "../../../../wgsl/shared_projection.wgsl" with { type: "text" };
+import { type DeviceTraits, renderKernel, sharingLanes } from "../../../gpu/kernel.ts";
+import type { Dispatch, Tensor } from "../../graph.ts";
+import { pieceOf } from "./choice.ts";
+import { problemOf } from "./problem.ts";
+import type { ProductNode } from "./product.ts";
 
 /** The bindings `a0`, `u0`, `a1`, …: what each product reads and writes besides x. */
-function bindingsOf(products: readonly Product[], own: 0 | 1, read: string, written: string) {
+function bindingsOf(products: readonly ProductNode[], own: 0 | 1, read: string, written: string) {
   return Object.fromEntries(
     products.flatMap(({ inputs, outputs }, p): [string, Tensor][] => [
       [`${read}${p}`, inputs[own]],
@@ -24,7 +22,7 @@ function bindingsOf(products: readonly Product[], own: 0 | 1, read: string, writ
  * U_p = x A_pᵀ. All products use a tile's rows of x from registers; with one product per z of the grid, they
  * would be loaded again.
  */
-export function projectionLaunch(products: readonly Product[], device: DeviceTraits): Dispatch {
+export function projectionLaunch(products: readonly ProductNode[], device: DeviceTraits): Dispatch {
   const [{ attrs, inputs, outputs }] = products;
   const { m, n, k } = problemOf(inputs, outputs[0], attrs);
   const SUBGROUP = sharingLanes(device);
@@ -49,12 +47,12 @@ export function projectionLaunch(products: readonly Product[], device: DeviceTra
  * dA_p = dU_pᵀ x. The rows of x are summed in the same chunks as for one product alone, so the bits are the
  * same.
  */
-export function gradientLaunches(products: readonly Product[], device: DeviceTraits): Dispatch[] {
+export function gradientLaunches(products: readonly ProductNode[], device: DeviceTraits): Dispatch[] {
   const [{ attrs, inputs, outputs }] = products;
   const problem = problemOf(inputs, outputs[0], attrs);
   const { m, n, k } = problem;
   const { blocks } = attrs;
-  const piece = kChunkOf(attrs, problem, device);
+  const piece = pieceOf(attrs.epilogue, problem, device);
   const tile = gradientTile(m, n, [k, piece], sharingLanes(device));
   const { SUBGROUP, LANES, TILE_M, TILE_N } = tile;
   const columns = Math.ceil(n / TILE_N);

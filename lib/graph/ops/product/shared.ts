@@ -4,12 +4,13 @@
  * `fuseShared` creates it.
  */
 
-import type { DeviceTraits } from "../../gpu/kernel.ts";
-import type { Dispatch, Node, Op, Tensor, Variants } from "../graph.ts";
-import { matmulOp } from "./matmul.ts";
-import { extents, type MatmulAttrs } from "./product.ts";
-import { few } from "./product_choice.ts";
-import { gradientLaunches, projectionLaunch } from "./shared_product_kernels.ts";
+import type { DeviceTraits } from "../../../gpu/kernel.ts";
+import type { Dispatch, Node, Op, Tensor, Variants } from "../../graph.ts";
+import { extents } from "./blocks.ts";
+import { isPlain } from "./epilogue.ts";
+import { few } from "./policy.ts";
+import { type ProductNode, productOp } from "./product.ts";
+import { gradientLaunches, projectionLaunch } from "./shared_launches.ts";
 
 /** A fourth product would need more than the eight storage buffers that every device has. */
 export const mostProducts = 3;
@@ -29,13 +30,12 @@ export interface Sharing {
 
 /** How `node` can be computed together with others; undefined if no kernel can. */
 export function sharingOf(node: Node): Sharing | undefined {
-  if (node.op !== matmulOp) return undefined;
-  const attrs: MatmulAttrs = node.attrs;
-  const { transposeA, transposeB, blocks, splits, scale, activation, hasBias, hasResidual } = attrs;
-  const isPlain = scale === 1 && !activation && !hasBias && !hasResidual;
+  if (node.op !== productOp) return undefined;
+  const { attrs }: ProductNode = node;
+  const { transposeA, transposeB, blocks, splits, epilogue } = attrs;
   const inColumns = [splits.a, splits.b, splits.out].every((split) => blocks === 1 || split === "columns");
   const isFloat = node.inputs.every(({ dtype }) => dtype === "f32");
-  if (!isPlain || !inColumns || !isFloat || transposeA === transposeB) return undefined;
+  if (!isPlain(epilogue) || !inColumns || !isFloat || transposeA === transposeB) return undefined;
   const { m, n, k } = extents(node.inputs, attrs);
   if (transposeB) {
     const fits = n <= few && k % 4 === 0;
@@ -46,11 +46,11 @@ export function sharingOf(node: Node): Sharing | undefined {
 }
 
 interface Attrs {
-  readonly products: readonly Node<MatmulAttrs>[];
+  readonly products: readonly ProductNode[];
 }
 
 /** One node that replaces products of the same `Sharing`, with the outputs of all. */
-export function sharedProducts(products: readonly Node<MatmulAttrs>[]): Node<Attrs> {
+export function sharedProducts(products: readonly ProductNode[]): Node<Attrs> {
   return {
     ...products[0],
     op: sharedProductsOp,
@@ -68,12 +68,16 @@ function togetherOn({ attrs: { products } }: Node<Attrs>, device: DeviceTraits):
 }
 
 function apartOn({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): Dispatch[] {
-  return products.flatMap((product) => [...matmulOp.dispatches(product, false, device)]);
+  return products.flatMap((product) => [...productOp.dispatches(product, false, device)]);
 }
 
 /** The key of the choice: the number of products, and what one product is chosen by. */
 function bucketOf({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): string {
-  return `${products.length} of one operand, ${matmulOp.variants!(products[0], device).bucket}`;
+  return `${products.length} of one operand, ${productOp.variants!(products[0], device).bucket}`;
+}
+
+function isApart(node: Node<Attrs>, device: DeviceTraits): boolean {
+  return device.choices?.get(bucketOf(node, device)) === "apart";
 }
 
 function variants(node: Node<Attrs>, device: DeviceTraits): Variants {
@@ -84,7 +88,18 @@ function variants(node: Node<Attrs>, device: DeviceTraits): Variants {
       { name: "together", kernel: togetherOn(node, device)[0].kernel },
       { name: "apart", kernel: apartOn(node, device)[0].kernel },
     ],
-    multiplyAdds: products.length * matmulOp.variants!(products[0], device).multiplyAdds,
+    choice: () => {
+      const problem = `${products.length} × ${productOp.variants!(products[0], device).choice().problem}`;
+      return isApart(node, device)
+        ? { problem, kernel: "apart", why: `tuned for ${bucketOf(node, device)}`, insteadOf: ["together"] }
+        : {
+          problem,
+          kernel: "together",
+          why: "default: the shared operand is read once",
+          insteadOf: ["apart"],
+        };
+    },
+    multiplyAdds: products.length * productOp.variants!(products[0], device).multiplyAdds,
   };
 }
 
@@ -94,12 +109,11 @@ const sharedProductsOp: Op<Attrs> = {
   evaluate(inputs, { inputs: tensors, attrs: { products } }) {
     const values = new Map(tensors.map((tensor, i) => [tensor, inputs[i]]));
     return products.flatMap((product) =>
-      matmulOp.evaluate(product.inputs.map((tensor) => values.get(tensor)!), product)
+      productOp.evaluate(product.inputs.map((tensor) => values.get(tensor)!), product)
     );
   },
   dispatches(node, _, device) {
-    const isApart = device.choices?.get(bucketOf(node, device)) === "apart";
-    return isApart ? apartOn(node, device) : togetherOn(node, device);
+    return isApart(node, device) ? apartOn(node, device) : togetherOn(node, device);
   },
   variants,
 };

@@ -1,0 +1,162 @@
+/** The kernels that compute a block product, each with its tile. */
+
+import matmulText from "../../../../wgsl/matmul.wgsl" with { type: "text" };
+import subgroupText from "../../../../wgsl/matmul_subgroup.wgsl" with { type: "text" };
+import workgroupText from "../../../../wgsl/matmul_workgroup.wgsl" with { type: "text" };
+import { type Grid, type Kernel, renderKernel } from "../../../gpu/kernel.ts";
+import type { Defines } from "../../../gpu/render.ts";
+import { type Problem, stepOf } from "./problem.ts";
+
+/** A kernel that computes a product, and its grid. */
+export interface Candidate {
+  /** Kernel and tile, such as `subgroup 32×8`. */
+  readonly name: string;
+  /** Renders it with the defines of an epilogue. */
+  kernel(epilogue: Defines): Kernel;
+  readonly grid: Grid;
+}
+
+/** A kernel of this file with its tile. */
+export interface Tiled {
+  readonly kernel: "plain" | "subgroup" | "workgroup";
+  /** The kernel for a problem, on a device with `lanes` per subgroup. */
+  on(problem: Problem, lanes: number): Candidate;
+}
+
+/** The WGSL by which the kernels read B; see `wgsl/include/matmul.wgsl`. */
+function partsOf({ reading: { needs, bindings, load, walk } }: Problem): Readonly<Record<string, string>> {
+  return {
+    "b.enable": needs ? `enable ${needs};` : "",
+    "b.bindings": bindings({ name: "b", binding: 2, scalesBinding: 6 }),
+    "b.load": load("b"),
+    "b.start": walk?.start ?? "",
+    "b.hop": walk?.hop ?? "",
+  };
+}
+
+function render(name: string, text: string, problem: Problem, defines: Defines): Kernel {
+  const { storage, reading, transposeA, transposeB } = problem;
+  const variant = reading.needs ? `${storage}, ${reading.needs}` : storage;
+  return renderKernel({ name, text, variant, parts: partsOf(problem) }, {
+    TRANS_A: Number(transposeA),
+    TRANS_B: Number(transposeB),
+    ...defines,
+    ...reading.defines,
+  });
+}
+
+/** The shape of an invocation's tile, for a low-rank term. */
+function tileDefines({ LOW_RANK }: Defines, ROWS: number, columns: number, isSpread: boolean): Defines {
+  return LOW_RANK ? { ROWS, QUADS: columns / 4, SPREAD: Number(isSpread) } : {};
+}
+
+/**
+ * The kernel for every device, layout and shape: `rows`×`columns` of C per invocation, and `down`×`across` invocations in
+ * a workgroup.
+ */
+export function plain(rows: number, columns: number, down: number, across: number): Tiled {
+  const on = (problem: Problem): Candidate => {
+    const { m, n, k, blocks, vectors, transposeC } = problem;
+    const step = stepOf(problem);
+    return {
+      name: `plain ${rows}×${columns} in ${down}×${across}`,
+      kernel: (epilogue) =>
+        render("matmul", matmulText, problem, {
+          VEC_A: Number(vectors.a),
+          // With a step of 4, B's vec4 loads have no guard at the end of k, which must then be a multiple of 4.
+          VEC_B: Number(vectors.b && (step === 1 || k % 4 === 0)),
+          VEC_C: Number(vectors.c),
+          TRANS_C: Number(transposeC),
+          ...epilogue,
+          ...tileDefines(epilogue, rows, columns, false),
+          WIDTH: 4,
+          TILE_M: rows,
+          TILE_N: columns,
+          GROUP_M: down,
+          GROUP_N: across,
+          K_STEP: step,
+        }),
+      grid: [Math.ceil(blocks * Math.ceil(n / columns) / across), Math.ceil(m / rows / down), 1],
+    };
+  };
+  return { kernel: "plain", on };
+}
+
+/**
+ * Number of row tiles that are computed before the next columns of B are read, and so share the current ones
+ * in cache. In NN, a tile reads B at k separate places, which is slow, so more row tiles share them.
+ */
+function bandOf({ transposeA, transposeB }: Problem): number {
+  return transposeA || transposeB ? 8 : 16;
+}
+
+/**
+ * Rows that the subgroup kernel's epilogue handles at a time. A low-rank term loads its L again for each
+ * strip, so its strips are longer.
+ */
+function stripOf({ LOW_RANK }: Defines): number {
+  return LOW_RANK ? 8 : 4;
+}
+
+/**
+ * The kernel that broadcasts A within subgroups: `rows` of C per subgroup, a row per lane or, for Aᵀ, four, and `columns`
+ * of C per lane.
+ */
+export function subgroup(rows: number, columns: number): Tiled {
+  const on = (problem: Problem, lanes: number): Candidate => {
+    const { m, n, blocks, transposeA, transposeB, vectors, transposeC, reading } = problem;
+    const LANES_A = transposeA ? Math.min(lanes, rows / 4) : lanes;
+    return {
+      name: `subgroup ${rows}×${columns}`,
+      kernel: (epilogue) =>
+        render("matmul_subgroup", subgroupText, problem, {
+          VEC_C: Number(columns > 1 && vectors.c),
+          TRANS_C: Number(transposeC),
+          ...epilogue,
+          ...tileDefines(epilogue, stripOf(epilogue), columns, false),
+          VEC_A: 1,
+          VEC_B: Number(columns > 1 || transposeB),
+          WIDTH: Math.min(4, columns),
+          WALK: Number(reading.walk !== undefined),
+          TILE_M: rows,
+          TILE_N: columns,
+          STRIP: stripOf(epilogue),
+          K_STEP: stepOf(problem),
+          SUBGROUP: lanes,
+          LANES_A,
+          PER_LANE: rows / (transposeA ? 4 * LANES_A : lanes),
+          BAND: bandOf(problem),
+        }),
+      grid: [Math.ceil(m / rows), Math.ceil(n / columns / lanes), blocks],
+    };
+  };
+  return { kernel: "subgroup", on };
+}
+
+/**
+ * The kernel with tiles in workgroup memory, for problems whose loads and stores are all vec4: `rows`×`columns` of C per
+ * workgroup, `depth` steps of k at a time, and `down`×`across` of C per invocation.
+ */
+export function workgroup(rows: number, columns: number, depth: number, down: number, across: number): Tiled {
+  const on = (problem: Problem): Candidate => ({
+    name: `workgroup ${rows}×${columns} by ${down}×${across}`,
+    kernel: (epilogue) =>
+      render("matmul_workgroup", workgroupText, problem, {
+        VEC_A: 1,
+        VEC_B: 1,
+        VEC_C: 1,
+        TRANS_C: 0,
+        ...epilogue,
+        ...tileDefines(epilogue, down, across, true),
+        WIDTH: 4,
+        TILE_M: rows,
+        TILE_N: columns,
+        TILE_K: depth,
+        PER_M: down,
+        PER_N: across,
+        THREADS: rows / down * (columns / across),
+      }),
+    grid: [Math.ceil(problem.n / columns), Math.ceil(problem.m / rows), problem.blocks],
+  });
+  return { kernel: "workgroup", on };
+}

@@ -1,0 +1,204 @@
+/**
+ * Which kernel computes a product: one table for software drivers, one for GPUs. A product's default is the first row that
+ * fits it, and the autotuner may take any row that fits. All kernels sum in order of k, and give the same bits.
+ */
+
+import { type DeviceTraits, sharingLanes } from "../../../gpu/kernel.ts";
+import { plain, subgroup, type Tiled, workgroup } from "./kernels.ts";
+import { type Problem, readsAlong } from "./problem.ts";
+
+/** Up to this many rows or columns (an adapter's rank), C counts as skinny and gets tiles of its own. */
+export const few = 16;
+
+/** What the tables ask about a product and a device. */
+export interface Facts extends Problem {
+  /** Lanes per subgroup; 0 if they differ or are unknown. */
+  readonly lanes: number;
+  /** Whether lanes should share loads by broadcasts (see `sharingLanes`), and A can be read for it. */
+  readonly shares: boolean;
+  /** Whether A can be read as the subgroup and workgroup kernels read it, and B and C as vec4. */
+  readonly isWide: boolean;
+  /**
+   * Whether to spread the lanes over the columns of all blocks, because one block has too few columns for them. On a
+   * longer k the subgroup kernel makes fewer loads, which outweighs a quarter of the lanes being idle.
+   */
+  readonly isNarrow: boolean;
+}
+
+/** The facts about `problem` on `device`. */
+function factsOf(problem: Problem, device: DeviceTraits): Facts {
+  const { n, k, blocks, vectors, transposeC } = problem;
+  const along = readsAlong(problem);
+  return {
+    ...problem,
+    lanes: device.subgroupSize,
+    shares: sharingLanes(device) > 0 && along,
+    isWide: along && vectors.b && (vectors.c || transposeC),
+    isNarrow: blocks > 1 && n < (k <= 16 ? 128 : 33),
+  };
+}
+
+/** A row of a table. */
+export interface Rule {
+  /** The products that it is made for. */
+  readonly of: string;
+  readonly use: Tiled;
+  /** Rows of C, from and to; any number if absent. */
+  readonly m?: readonly [number, number];
+  /** Columns of C. */
+  readonly n?: readonly [number, number];
+  /** What else must hold. */
+  readonly when?: (facts: Facts) => boolean;
+}
+
+const most = Infinity;
+const U = "few columns, as an adapter's U and dV";
+const dA = "few rows, as an adapter's dA";
+const dense = "a dense layer";
+
+/**
+ * The kernel that every device runs. A software driver spends its time in loads, and a larger register tile uses each load
+ * in more products.
+ */
+const everywhere: readonly Rule[] = [
+  { of: U, use: plain(8, 4, 8, 1), m: [256, most], n: [1, 4] },
+  { of: U, use: plain(4, 4, 8, 1), m: [1, 255], n: [1, 4] },
+  { of: U, use: plain(8, 4, 8, 2), m: [256, most], n: [5, 8] },
+  { of: U, use: plain(4, 4, 8, 2), m: [1, 255], n: [5, 8] },
+  { of: U, use: plain(8, 4, 8, 4), m: [256, most], n: [9, few] },
+  { of: U, use: plain(4, 4, 8, 4), m: [1, 255], n: [9, few] },
+  { of: dA, use: plain(4, 8, 1, 8), m: [1, 4], n: [few + 1, most] },
+  { of: dA, use: plain(8, 8, 1, 8), m: [5, 8], n: [few + 1, most] },
+  { of: dA, use: plain(8, 8, 2, 8), m: [9, few], n: [few + 1, most] },
+  {
+    of: "narrow blocks, as an adapter's y and dx",
+    use: plain(8, 16, 1, 8),
+    m: [few + 1, most],
+    n: [few + 1, most],
+    when: ({ isNarrow }) => isNarrow,
+  },
+  { of: dense, use: plain(16, 16, 4, 8), m: [64, most], n: [128, most] },
+  { of: dense, use: plain(16, 8, 4, 8), m: [64, most], n: [64, most] },
+  { of: "any", use: plain(4, 4, 4, 8), m: [few + 1, most], n: [few + 1, most] },
+  // From here on for the autotuner. Small tiles suit GPUs, which need many invocations; narrow problems need narrow
+  // workgroups.
+  { of: U, use: plain(4, 4, 64, 1), n: [1, 4] },
+  { of: U, use: plain(8, 4, 32, 1), n: [1, 4] },
+  { of: U, use: plain(16, 4, 8, 1), n: [1, 4] },
+  { of: U, use: plain(4, 4, 32, 2), n: [5, 8] },
+  { of: U, use: plain(8, 4, 16, 2), n: [5, 8] },
+  { of: U, use: plain(16, 4, 8, 2), n: [5, 8] },
+  { of: U, use: plain(4, 4, 16, 4), n: [9, few] },
+  { of: U, use: plain(8, 4, 8, 4), n: [9, few] },
+  { of: U, use: plain(16, 4, 8, 4), n: [9, few] },
+  { of: dA, use: plain(4, 4, 1, 64), m: [1, 8], n: [few + 1, most] },
+  { of: dA, use: plain(4, 8, 1, 32), m: [1, 8], n: [few + 1, most] },
+  { of: dA, use: plain(8, 16, 1, 8), m: [1, 8], n: [few + 1, most] },
+  { of: dA, use: plain(4, 4, 2, 32), m: [9, few], n: [few + 1, most] },
+  { of: dA, use: plain(4, 8, 2, 16), m: [9, few], n: [few + 1, most] },
+  { of: dA, use: plain(8, 16, 2, 8), m: [9, few], n: [few + 1, most] },
+  { of: dense, use: plain(4, 4, 8, 16), m: [few + 1, most], n: [few + 1, most] },
+  { of: dense, use: plain(8, 8, 8, 8), m: [few + 1, most], n: [few + 1, most] },
+];
+
+/** For the autotuner of a device with subgroups of 4 to 16 lanes: a row for each lane to load. */
+const narrowSubgroups: readonly Rule[] = [
+  {
+    of: "any",
+    use: subgroup(16, 8),
+    when: ({ shares, isWide, m, transposeA }) => shares && isWide && (m >= 8 || transposeA),
+  },
+  { of: "any", use: subgroup(32, 8), m: [16, most], when: ({ shares, isWide }) => shares && isWide },
+  { of: "any", use: subgroup(64, 4), m: [32, most], when: ({ shares, isWide }) => shares && isWide },
+];
+
+/** Whether a block can be read and written as vec4, and has columns for all lanes of a subgroup that shares loads. */
+const fills = ({ shares, isWide, isNarrow }: Facts) => shares && isWide && !isNarrow;
+
+/** Software drivers, whose lanes share each load of A. */
+const software: readonly Rule[] = [
+  {
+    of: dA,
+    use: subgroup(8, 8),
+    m: [1, 8],
+    when: (facts) => fills(facts) && facts.transposeA && facts.n >= 8 * facts.lanes,
+  },
+  {
+    of: dA,
+    use: subgroup(16, 8),
+    m: [9, few],
+    when: (facts) => fills(facts) && facts.transposeA && facts.n >= 8 * facts.lanes,
+  },
+  {
+    of: U,
+    use: subgroup(32, 1),
+    m: [32, most],
+    n: [1, few],
+    when: ({ shares, transposeA, transposeB, storage, vectors, n, lanes }) =>
+      shares && !transposeA && n > lanes / 2 && storage === "f32" && (vectors.b || !transposeB),
+  },
+  {
+    // SwiftShader has four lanes.
+    of: "a dense layer's dW on four lanes",
+    use: subgroup(16, 8),
+    m: [32, most],
+    n: [few + 1, most],
+    when: (facts) => fills(facts) && facts.transposeA && facts.lanes === 4,
+  },
+  {
+    of: dense,
+    use: subgroup(32, 8),
+    m: [32, most],
+    n: [few + 1, most],
+    when: (facts) => fills(facts) && facts.n > 4 * facts.lanes,
+  },
+  {
+    of: "a dense layer with few columns",
+    use: subgroup(32, 4),
+    m: [32, most],
+    n: [few + 1, most],
+    when: (facts) => fills(facts) && facts.n <= 4 * facts.lanes,
+  },
+  ...everywhere,
+  ...narrowSubgroups,
+];
+
+/** Whether all loads and stores of a tile in workgroup memory are vec4. */
+const stages = ({ isWide, vectors }: Facts) => isWide && vectors.c;
+
+/** GPUs. The tiles in workgroup memory are the usual ones, within the limits of every device, at least half filled. */
+const hardware: readonly Rule[] = [
+  ...everywhere,
+  ...narrowSubgroups,
+  {
+    of: "any",
+    use: subgroup(32, 4),
+    m: [16, most],
+    when: ({ isWide, lanes }) => isWide && lanes > 16 && lanes <= 32,
+  },
+  { of: dense, use: workgroup(32, 32, 32, 4, 4), m: [16, most], n: [16, most], when: stages },
+  { of: dense, use: workgroup(64, 64, 32, 4, 4), m: [32, most], n: [32, most], when: stages },
+  { of: dense, use: workgroup(128, 128, 16, 8, 8), m: [64, most], n: [64, most], when: stages },
+];
+
+/** The table for a device. */
+export function tableOf({ software: isSoftware }: DeviceTraits): readonly Rule[] {
+  return isSoftware ? software : hardware;
+}
+
+/** The rows of the device's table that fit, the default first. */
+export function rulesFor(problem: Problem, device: DeviceTraits): Rule[] {
+  const facts = factsOf(problem, device);
+  const within = (extent: number, [from, to]: readonly [number, number] = [1, most]) =>
+    from <= extent && extent <= to;
+  return tableOf(device).filter(({ m, n, when }) =>
+    within(facts.m, m) && within(facts.n, n) && (when?.(facts) ?? true)
+  );
+}
+
+/**
+ * Length of k per launch of a product whose B is read across k (NN, TN), by software's subgroup kernel. The rows of B lie
+ * far apart, and those of one tile's columns must stay in a core's cache and TLB while a band of A passes. In pieces such
+ * as panels, the rows that are read in succession are adjacent, so A is what must stay in cache.
+ */
+export const pieceOfK = { rows: 512, inPieces: 1024 } as const;

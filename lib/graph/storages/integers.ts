@@ -1,0 +1,62 @@
+/**
+ * Small integers, two's complement, lowest bits of a word first, with one f32 scale for each 64 values in memory order:
+ * value = scale · integer. Packing is symmetric and rounds to nearest.
+ */
+
+import { type PackedStorage, refusesUnless } from "./storage.ts";
+
+/** Number of values, contiguous in memory, that share a scale. */
+export const groupSize = 64;
+
+/** The storage of integers of `bits`; `load` is the WGSL that reads four of them. */
+function integers(name: string, bits: 4 | 8, load: (name: string) => string): PackedStorage {
+  const most = 2 ** (bits - 1) - 1;
+  const perWord = 32 / bits;
+  const largest = (group: Float32Array) => group.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
+  return {
+    name,
+    bits,
+    scaleEvery: groupSize,
+    refusal: refusesUnless(groupSize),
+    reading: {
+      bindings: ({ name, binding, scalesBinding }) =>
+        `@group(0) @binding(${binding}) var<storage, read> ${name}: array<u32>;
+@group(0) @binding(${scalesBinding}) var<storage, read> scales: array<f32>;`,
+      load,
+    },
+    pack(values) {
+      const scales = Float32Array.from(
+        { length: values.length / groupSize },
+        (_, group) => largest(values.subarray(group * groupSize, (group + 1) * groupSize)) / most,
+      );
+      const whole = (i: number) => Math.round(values[i] / (scales[Math.floor(i / groupSize)] || 1));
+      const words = new Uint32Array(values.length / perWord);
+      for (let i = 0; i < values.length; i++) {
+        words[Math.floor(i / perWord)] |= (whole(i) & (2 ** bits - 1)) << (i % perWord * bits);
+      }
+      return { words, scales };
+    },
+    unpack: ({ words, scales }) =>
+      Float32Array.from({ length: words.length * perWord }, (_, i) => {
+        const shifted = words[Math.floor(i / perWord)] << (32 - bits - i % perWord * bits);
+        return (shifted >> (32 - bits)) * scales![Math.floor(i / groupSize)];
+      }),
+  };
+}
+
+/** 8 bits, −127 to 127. */
+export const int8 = integers(
+  "int8",
+  8,
+  (name) =>
+    `  return vec4f(bitcast<vec4i>(vec4u(${name}[i]) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u)) * scales[i / 16u];`,
+);
+
+/** 4 bits, −7 to 7. */
+export const int4 = integers(
+  "int4",
+  4,
+  (name) =>
+    `  let half = ${name}[i / 2u] >> (i % 2u * 16u);
+  return vec4f(bitcast<vec4i>(vec4u(half) << vec4u(28u, 24u, 20u, 16u)) >> vec4u(28u)) * scales[i / 16u];`,
+);

@@ -1,0 +1,68 @@
+/**
+ * How a matrix lies on the GPU. Every op computes in f32; a storage says how many bits a value takes, how WGSL reads four
+ * neighbouring values, and what the stored words mean on the CPU. Products and embedding look-ups read every storage in
+ * this one way. To add one, write a file here and a line in `registry.ts`.
+ */
+
+/** The words of a stored matrix, and its scales where they are in a buffer of their own. */
+export interface StoredValues {
+  readonly words: Uint32Array<ArrayBuffer>;
+  readonly scales?: Float32Array<ArrayBuffer>;
+}
+
+/** Where a kernel finds a stored matrix: the WGSL name of its buffer, and the binding numbers. */
+export interface StoredAt {
+  readonly name: string;
+  readonly binding: number;
+  /** Of the buffer `scales`. */
+  readonly scalesBinding: number;
+}
+
+/** How WGSL reads a stored matrix. The texts are templates (see `gpu/render.ts`). */
+export interface Reading {
+  /** The device feature without which it cannot be used. */
+  readonly needs?: "f16";
+  bindings(at: StoredAt): string;
+  /** The body of a function of `i: u32` that returns the i-th four values in row-major order, a vec4f. */
+  load(name: string): string;
+  /**
+   * How the subgroup kernel walks along B where that is not by row-major places: `start` declares the places b_at0,
+   * b_at1, … as indices of the buffer, and `hop` follows each load.
+   */
+  readonly walk?: { readonly start: string; readonly hop: string };
+  /** Further names in the texts. */
+  readonly defines?: Readonly<Record<string, number>>;
+}
+
+/** A storage of matrices [rows, columns]. */
+export interface Storage {
+  /** The dtype of tensors that are stored so. */
+  readonly name: string;
+  /** Bits per value, with what lies between the values. */
+  readonly bits: number;
+  /** Number of values, contiguous in memory, for each of the scales in a buffer of their own. */
+  readonly scaleEvery?: number;
+  /** Elements from one piece of a matrix of `rows` to the next, for storages in pieces; the kernels' stride_b. */
+  strideOf?(rows: number): number;
+  /** What is wanted of the shape, if a matrix of this shape cannot be stored so; undefined if it can. */
+  refusal(shape: readonly number[]): string | undefined;
+  readonly reading: Reading;
+  /** A reading with the same values for devices that have what it needs; the autotuner tries both. */
+  readonly alternative?: Reading;
+  /** Stores a matrix. Throws an Error that ends a sentence about it, for values beyond the storage's range. */
+  pack?(values: Float32Array): StoredValues;
+  /** The values that stored words stand for, row-major: those with which the float64 interpreter computes. */
+  unpack?(stored: StoredValues): Float32Array<ArrayBuffer>;
+}
+
+/** A storage that a model's weights can be packed into. */
+export type PackedStorage = Storage & Required<Pick<Storage, "pack" | "unpack">>;
+
+/** `refusal` of the storages that are read as vec4 along either dimension, in groups of `length` values. */
+export function refusesUnless(length: number) {
+  return (shape: readonly number[]): string | undefined => {
+    const isMatrix = shape.length === 2 && shape.every((extent) => extent % 4 === 0);
+    if (isMatrix && shape[0] * shape[1] % length === 0) return undefined;
+    return `packing wants a matrix of multiples of 4${length > 4 ? `, ${length} values at a time` : ""}`;
+  };
+}

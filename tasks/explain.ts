@@ -1,0 +1,107 @@
+/**
+ * `deno task explain`: which kernel each product of a training step gets, among which, and why, for a model, a method and
+ * a batch, on this machine's adapter or on another kind of device. Nothing is computed. `--help` lists the options.
+ */
+
+import { parseArgs } from "node:util";
+import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
+import { methodByName } from "../lib/adapters/registry.ts";
+import { openGpu } from "../lib/gpu/device.ts";
+import type { DeviceTraits } from "../lib/gpu/kernel.ts";
+import { grad } from "../lib/graph/grad.ts";
+import type { Choice, Node } from "../lib/graph/graph.ts";
+import { choiceText, plan } from "../lib/graph/plan.ts";
+import { traceStep } from "../lib/train/step.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
+import { knownEncoder } from "./workload.ts";
+
+const help = `deno task explain [options]
+
+  --model NAME     a model's folder or id (default: the embedded USE-lite)
+  --method NAME    (default: BoRA)
+  --target NAME    target modules (repeatable; default: query and value)
+  --batch N        texts of a step (default: 16)
+  --length N       tokens of a text (default: 64)
+  --device KIND    here (default: this machine's adapter), software (subgroups of 8), or gpu (subgroups of 32)
+  --json           print JSON
+  --help           this text
+`;
+
+/** The products of a step that are alike. */
+interface Explained extends Choice {
+  /** The first one's module, and how many there are. */
+  readonly module: string;
+  readonly count: number;
+}
+
+const kinds: Readonly<Record<string, DeviceTraits>> = {
+  software: { subgroupSize: 8, software: true },
+  gpu: { subgroupSize: 32, software: false },
+};
+
+async function traitsOf(kind: string): Promise<DeviceTraits> {
+  if (kind === "here") {
+    using gpu = await openGpu();
+    return gpu.traits;
+  }
+  if (!Object.hasOwn(kinds, kind)) {
+    throw new UsageError(`--device is "${kind}": give here, ${Object.keys(kinds).join(" or ")}`);
+  }
+  return kinds[kind];
+}
+
+/** A whole number above 0. */
+function count(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) {
+    throw new UsageError(`--${name} is "${text}": give a whole number`);
+  }
+  return value;
+}
+
+/** The nodes with several kernels to choose from, alike ones together, in the order of the step. */
+function explained(nodes: readonly Node[], device: DeviceTraits): Explained[] {
+  const chosen = nodes.flatMap((node) => {
+    const variants = node.op!.variants?.(node, device);
+    return variants ? [{ module: `${node.name || "-"} (${node.op!.name})`, choice: variants.choice() }] : [];
+  });
+  const alike = ({ module, choice }: (typeof chosen)[number]) =>
+    JSON.stringify([module.replaceAll(/\d+/g, "N"), choice]);
+  return Map.groupBy(chosen, alike).values().map(([first, ...others]) => ({
+    module: first.module,
+    count: 1 + others.length,
+    ...first.choice,
+  })).toArray();
+}
+
+async function main(): Promise<void> {
+  const { values } = asUsage(() =>
+    parseArgs({
+      options: {
+        model: { type: "string" },
+        method: { type: "string", default: "BoRA" },
+        target: { type: "string", multiple: true, default: ["query", "value"] },
+        batch: { type: "string", default: "16" },
+        length: { type: "string", default: "64" },
+        device: { type: "string", default: "here" },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    })
+  );
+  if (values.help) return console.log(help);
+  const shape = { examples: count("batch", values.batch), length: count("length", values.length) };
+  const traits = await traitsOf(values.device);
+  const { model } = await knownEncoder(values.model);
+  const adapter = attach(model, methodByName(values.method), { target: values.target } as AttachOptions);
+  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+  const { graph, loss, losses } = traceStep(model, adapter, head, shape, true);
+  const targets = graph.nodes.filter(({ source }) => source === "trainable").map((node) => node.outputs[0]);
+  const rows = explained(plan([loss, ...grad(losses, targets)]).nodes, traits);
+  if (values.json) return console.log(JSON.stringify({ traits, products: rows }, null, 1));
+  for (const { module, count, ...choice } of rows) {
+    console.log(`${count > 1 ? `${count} × ` : ""}${module}\n    ${choiceText(choice)}`);
+  }
+}
+
+await runCommand(main);

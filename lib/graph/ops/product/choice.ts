@@ -5,7 +5,7 @@ import type { Choice } from "../../graph.ts";
 import { storageNamed } from "../../storages/registry.ts";
 import { type Epilogue, isLinear } from "./epilogue.ts";
 import type { Candidate } from "./kernels.ts";
-import { pieceOfK, rulesFor } from "./policy.ts";
+import { defaultRule, pieceOfK, rulesFor } from "./policy.ts";
 import type { Problem } from "./problem.ts";
 
 /**
@@ -22,7 +22,7 @@ export function mayBeCut({ transposeB, k }: Problem): boolean {
  */
 export function pieceOf(epilogue: Epilogue, problem: Problem, device: DeviceTraits): number {
   const isCut = device.software && isLinear(epilogue) && mayBeCut(problem) &&
-    rulesFor(problem, device)[0].use.kernel === "subgroup";
+    defaultRule(problem, device).use.kernel === "subgroup";
   if (!isCut) return problem.k;
   return storageNamed(problem.storage).strideOf ? pieceOfK.inPieces : pieceOfK.rows;
 }
@@ -56,7 +56,8 @@ function choiceOf(problem: Problem, device: DeviceTraits) {
 
 /** The kernel that the device takes for products like this one. */
 export function chosen(problem: Problem, device: DeviceTraits): Candidate {
-  return choiceOf(problem, device).taken;
+  if (device.choices?.has(bucketOf(problem))) return choiceOf(problem, device).taken;
+  return defaultRule(problem, device).use.on(problem, device.subgroupSize);
 }
 
 /** Why a product gets its kernel. */

@@ -182,18 +182,28 @@ const hardware: readonly Rule[] = [
 ];
 
 /** The table for a device. */
-export function tableOf({ software: isSoftware }: DeviceTraits): readonly Rule[] {
+function tableOf({ software: isSoftware }: DeviceTraits): readonly Rule[] {
   return isSoftware ? software : hardware;
+}
+
+function within(extent: number, [from, to]: readonly [number, number] = [1, most]): boolean {
+  return from <= extent && extent <= to;
+}
+
+/** Whether a row fits a problem on a device. */
+function fitting(problem: Problem, device: DeviceTraits): (rule: Rule) => boolean {
+  const facts = factsOf(problem, device);
+  return ({ m, n, when }) => within(facts.m, m) && within(facts.n, n) && (when?.(facts) ?? true);
 }
 
 /** The rows of the device's table that fit, the default first. */
 export function rulesFor(problem: Problem, device: DeviceTraits): Rule[] {
-  const facts = factsOf(problem, device);
-  const within = (extent: number, [from, to]: readonly [number, number] = [1, most]) =>
-    from <= extent && extent <= to;
-  return tableOf(device).filter(({ m, n, when }) =>
-    within(facts.m, m) && within(facts.n, n) && (when?.(facts) ?? true)
-  );
+  return tableOf(device).filter(fitting(problem, device));
+}
+
+/** The first row that fits; each table has one for every problem. */
+export function defaultRule(problem: Problem, device: DeviceTraits): Rule {
+  return tableOf(device).find(fitting(problem, device))!;
 }
 
 /**

@@ -37,8 +37,8 @@ export interface GoldenProgram {
   readonly name: string;
   /** What it computes, from sources whose values depend on their names. */
   readonly outputs: readonly Tensor[];
-  /** Whether it is small enough to be run for its bits. */
-  readonly runs: boolean;
+  /** The device classes on which it is run for its bits. */
+  readonly runs: readonly string[];
 }
 
 /** Layers of 64 and 128, in which every fusion of a layer has a place. */
@@ -237,15 +237,16 @@ function furtherSteps(useLite: Encoder): Map<string, Step> {
   ]);
 }
 
-/** Every program of the golden. */
+/** Every program of the golden. The methods' own fusions are run with a software driver's kernels only, to save time. */
 export async function goldenPrograms(): Promise<GoldenProgram[]> {
   const useLite = withoutValues(await loadUseLite());
-  const ofSteps = (steps: ReadonlyMap<string, Step>, runs: boolean) =>
-    [...steps].map(([name, step]) => ({ name, outputs: outputsOf(step), runs }));
+  const both = ["software", "hardware"];
+  const ofSteps = (steps: ReadonlyMap<string, Step>, runs: (name: string) => readonly string[]) =>
+    [...steps].map(([name, step]) => ({ name, outputs: outputsOf(step), runs: runs(name) }));
   return [
-    ...ofSteps(smallSteps(useLite), true),
-    ...[...productsAlone()].map(([name, outputs]) => ({ name, outputs, runs: true })),
-    ...ofSteps(furtherSteps(useLite), false),
+    ...ofSteps(smallSteps(useLite), (name) => /^method |USE-lite/.test(name) ? ["software"] : both),
+    ...[...productsAlone()].map(([name, outputs]) => ({ name, outputs, runs: both })),
+    ...ofSteps(furtherSteps(useLite), () => []),
   ];
 }
 

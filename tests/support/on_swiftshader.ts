@@ -21,7 +21,6 @@ await runCommand(async () => {
       "--preload=tasks/quiet_driver.ts",
       "tests/ops_test.ts",
       "tests/packing_test.ts",
-      "tests/product_test.ts",
       "tests/steps_test.ts",
     ],
     // Without Vulkan Deno would take an OpenGL driver, and not say so.

@@ -1,0 +1,46 @@
+/** `deno task explain`: which kernel a product gets, on this device or another kind, and what it refuses. */
+
+import assert from "node:assert/strict";
+import { runTask } from "./support/command.ts";
+
+Deno.test("explain: alike products together, each with its kernel, its rule and what else fits, by device", async () => {
+  const small = ["--model", "roberta-base", "--method", "LoRA", "--batch", "2", "--length", "32"];
+  const lines = async (kind: string) => {
+    const { code, stdout } = await runTask("explain", [...small, "--device", kind]);
+    assert.equal(code, 0);
+    return stdout.split("\n");
+  };
+  const [software, gpu] = [await lines("software"), await lines("gpu")];
+  const after = (text: readonly string[], module: string) => text[text.indexOf(module) + 1];
+  const key = "12 × roberta.encoder.layer.0.attention.self.key (product)";
+  assert.match(
+    after(software, key),
+    /^ {4}NT 64×768×768 of f32 by subgroup 32×8: default for a dense layer in the table of/,
+  );
+  assert.match(
+    after(gpu, key),
+    /NT 64×768×768 of f32 by plain 16×16 in 4×8: .*GPUs.*; not .*workgroup 64×64 by 4×4/,
+  );
+  const { stdout } = await runTask("explain", [...small, "--device", "gpu", "--json"]);
+  const { traits, products } = JSON.parse(stdout);
+  assert.deepEqual(traits, { subgroupSize: 32, software: false });
+  const found = products.find(({ module }: { module: string }) => key.endsWith(module));
+  assert.deepEqual([found.count, found.kernel], [12, "plain 16×16 in 4×8"]);
+});
+
+Deno.test("explain: what it cannot be asked", async () => {
+  for (
+    const [args, message] of [
+      [["--device", "phone"], /--device is "phone": give here, software or gpu/],
+      [["--device", "toString"], /--device is "toString": give/],
+      [["--device", "gpu", "--batch", "0"], /--batch is "0": give a whole number/],
+      [["--device", "gpu", "--model", "nowhere"], /there is no folder nowhere/],
+      [["--device", "gpu", "--method", "LoRE"], /no method "LoRE"; have/],
+    ] as const
+  ) {
+    const { code, stderr } = await runTask("explain", args);
+    assert.match(stderr, message);
+    assert.doesNotMatch(stderr, /^ +at /m);
+    assert.notEqual(code, 0);
+  }
+});

@@ -350,6 +350,12 @@ Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, 
     /same command with --resume goes on from the last checkpoint/,
   );
   const left = await Deno.readFile(checkpoint);
+  const resumed = start(args("stopped", "--resume"));
+  await changes(checkpoint, 1);
+  resumed.kill("SIGTERM");
+  const said = new TextDecoder().decode((await resumed.output()).stderr);
+  assert.match(said, /Stopped\. The same command goes on from the last checkpoint/);
+  await Deno.writeFile(checkpoint, left);
 
   // The golden steps of both rows are 16 steps.
   await runKilled(args("stopped", "--resume"), randomNumbers(2, 60).map((step) => 16 + step));

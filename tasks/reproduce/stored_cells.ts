@@ -71,7 +71,7 @@ export async function runStored(
   const [log, checkpoint] = [`${out}/${name}.log.jsonl`, `${out}/${name}.checkpoint`];
   await removeSpent(checkpoint, resume, [...known.keys()].map(cellOfJob));
   if (!resume) await writeWhole(log, "");
-  using _ = exitOnSignal(checkpoint);
+  using _ = exitOnSignal(checkpoint, resume);
   const ticker = new Ticker(jobs.length);
   for (const [i, job] of jobs.entries()) {
     const progress = {
@@ -130,14 +130,15 @@ async function removeSpent(checkpoint: string, resume: boolean, done: readonly s
 }
 
 /** On a signal, ends the process and prints how to resume, until disposed of. */
-function exitOnSignal(checkpoint: string): Disposable {
+function exitOnSignal(checkpoint: string, resume: boolean): Disposable {
   const signals = { SIGINT: 130, SIGTERM: 143 } as const;
   const listeners = new DisposableStack();
   for (const [name, code] of Object.entries(signals)) {
     const signal = name as keyof typeof signals;
     const exit = () => {
       const from = existsSync(checkpoint) ? "the last checkpoint" : "the last finished cell";
-      console.error(`\nStopped. The same command with --resume goes on from ${from}.`);
+      const again = resume ? "The same command" : "The same command with --resume";
+      console.error(`\nStopped. ${again} goes on from ${from}.`);
       Deno.exit(code);
     };
     Deno.addSignalListener(signal, exit);

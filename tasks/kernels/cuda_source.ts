@@ -29,8 +29,23 @@ const elementwise: Readonly<Record<string, string>> = {
 
 /** Functions of GLSL.std.450 by their numbers, in the same way. */
 const glsl: Readonly<Record<number, string>> = {
-  ...{ 2: "rintf(a)", 3: "truncf(a)", 4: "fabsf(a)", 5: "abs(a)", 6: "sign(a)", 8: "floorf(a)", 9: "ceilf(a)" },
-  ...{ 13: "__sinf(a)", 14: "__cosf(a)", 21: "tanhf(a)", 26: "__powf(a, b)", 27: "__expf(a)", 28: "__logf(a)" },
+  ...{
+    2: "rintf(a)",
+    3: "truncf(a)",
+    4: "fabsf(a)",
+    5: "abs(a)",
+    6: "sign(a)",
+    8: "floorf(a)",
+    9: "ceilf(a)",
+  },
+  ...{
+    13: "__sinf(a)",
+    14: "__cosf(a)",
+    21: "tanhf(a)",
+    26: "__powf(a, b)",
+    27: "__expf(a)",
+    28: "__logf(a)",
+  },
   ...{ 29: "exp2f(a)", 30: "__log2f(a)", 31: "sqrtf(a)", 32: "rsqrtf(a)" },
   ...{ 37: "least(a, b)", 38: "least(a, b)", 39: "least(a, b)", 79: "least(a, b)" },
   ...{ 40: "greatest(a, b)", 41: "greatest(a, b)", 42: "greatest(a, b)", 80: "greatest(a, b)" },
@@ -131,10 +146,12 @@ class Translation {
     else if (op === "ExecutionMode" && second === localSize) this.#threads = product(operands.slice(2));
     else if (op === "Decorate") this.#decorations.set(`${first} ${second}`, operands.slice(2));
     else if (op === "Variable") this.#globals.push({ op, type, result, operands });
-    else if (op === "ConstantTrue" || op === "ConstantFalse") this.#constants.set(result, op.slice(8).toLowerCase());
-    else if (op === "Constant") this.#constants.set(result, constant(this.#type(type).text, first));
-    else if (op === "ConstantNull" || op === "Undef") this.#constants.set(result, `${this.#type(type).text}{}`);
-    else if (op === "ConstantComposite") this.#constants.set(result, this.#composite(type, operands));
+    else if (op === "ConstantTrue" || op === "ConstantFalse") {
+      this.#constants.set(result, op.slice(8).toLowerCase());
+    } else if (op === "Constant") this.#constants.set(result, constant(this.#type(type).text, first));
+    else if (op === "ConstantNull" || op === "Undef") {
+      this.#constants.set(result, `${this.#type(type).text}{}`);
+    } else if (op === "ConstantComposite") this.#constants.set(result, this.#composite(type, operands));
     else if (third === undefined && op === "Function") throw new Error("a function outside of its place");
   }
 
@@ -150,7 +167,12 @@ class Translation {
         if (first !== 32) throw new Error(`numbers of ${first} bits are not translated`);
         return { kind: "scalar", text: op === "TypeFloat" ? "f32" : second === 1 ? "i32" : "u32" };
       case "TypeVector":
-        return { kind: "vector", text: `vec<${this.#type(first).text}, ${second}>`, of: first, count: second };
+        return {
+          kind: "vector",
+          text: `vec<${this.#type(first).text}, ${second}>`,
+          of: first,
+          count: second,
+        };
       case "TypeArray": {
         const count = parseInt(this.#value(second));
         return { kind: "array", text: `array<${this.#type(first).text}, ${count}>`, of: first, count };
@@ -182,7 +204,9 @@ class Translation {
 
   #structText(type: Type): string {
     if (type.kind !== "struct") throw new Error(`${type.text} is no struct`);
-    return `struct ${type.text} { ${type.members.map((own, i) => `${this.#type(own).text} m${i};`).join(" ")} };`;
+    return `struct ${type.text} { ${
+      type.members.map((own, i) => `${this.#type(own).text} m${i};`).join(" ")
+    } };`;
   }
 
   #decorated(id: number, decoration: keyof typeof decorations): number {
@@ -232,16 +256,22 @@ class Translation {
     for (const instruction of body) {
       if (instruction.op === "Label") block = instruction.result;
       // A phi's value is set where its block is left for the phi's.
-      if (/^(Branch|BranchConditional|Switch)$/.test(instruction.op)) lines.push(...this.#settled(phis, block));
+      if (/^(Branch|BranchConditional|Switch)$/.test(instruction.op)) {
+        lines.push(...this.#settled(phis, block));
+      }
       lines.push(...this.#statement(instruction));
     }
     const list = parameters.map(({ type, result }) => `${this.#type(type).text} v${result}`).join(", ");
-    return `__forceinline__ ${this.#type(head.type).text} function${head.result}(${list}) {\n${lines.join("\n")}\n}`;
+    return `__forceinline__ ${this.#type(head.type).text} function${head.result}(${list}) {\n${
+      lines.join("\n")
+    }\n}`;
   }
 
   #settled(phis: readonly Instruction[], block: number): string[] {
     return phis.flatMap(({ result, operands }) =>
-      pairs(operands).filter(([, from]) => from === block).map(([value]) => `v${result} = ${this.#value(value)};`)
+      pairs(operands).filter(([, from]) => from === block).map(([value]) =>
+        `v${result} = ${this.#value(value)};`
+      )
     );
   }
 
@@ -277,7 +307,11 @@ class Translation {
         return [`${this.#place(first)} = ${this.#value(second)};`];
       case "Variable":
         this.#places.set(result, `v${result}`);
-        return this.#defined(this.#pointee(type), result, second === undefined ? undefined : this.#value(second));
+        return this.#defined(
+          this.#pointee(type),
+          result,
+          second === undefined ? undefined : this.#value(second),
+        );
       case "AccessChain":
         this.#places.set(result, this.#chained(first, operands.slice(1)));
         return [];

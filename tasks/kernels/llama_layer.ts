@@ -76,9 +76,7 @@ function layer(tracer: Tracer, x: Tensor, lengths: Tensor): Tensor {
     tracer.linear(`layer.0.${name}`, of, { residual });
   const normed = norm(tracer, "layer.0.attention.norm", x);
   const [q, k, v] = ["query", "key", "value"].map((name) => linear(name, normed));
-  const placed = [q, k].map((rows) =>
-    rotary(rows, tracer.constant("rotary"), x.shape[0] / lengths.shape[0])
-  );
+  const placed = [q, k].map((rows) => rotary(rows, tracer.constant("rotary"), x.shape[0] / lengths.shape[0]));
   const options = { heads, kvHeads, causal: true, scale: headDim ** -0.5 };
   const h = linear("output", attention(placed[0], placed[1], v, lengths, options), x);
   const inside = norm(tracer, "layer.0.ffn.norm", h);

@@ -5,7 +5,10 @@ const release = "13.0";
 
 const symbols = {
   nvrtcVersion: { parameters: ["buffer", "buffer"], result: "i32" },
-  nvrtcCreateProgram: { parameters: ["buffer", "buffer", "buffer", "i32", "pointer", "pointer"], result: "i32" },
+  nvrtcCreateProgram: {
+    parameters: ["buffer", "buffer", "buffer", "i32", "pointer", "pointer"],
+    result: "i32",
+  },
   nvrtcCompileProgram: { parameters: ["pointer", "i32", "buffer"], result: "i32", nonblocking: true },
   nvrtcDestroyProgram: { parameters: ["buffer"], result: "i32" },
   nvrtcGetProgramLogSize: { parameters: ["pointer", "buffer"], result: "i32" },
@@ -58,7 +61,10 @@ export class Nvrtc implements Disposable {
         "--disable-warnings",
         "--ptxas-options=-v",
       ].map(bytesOf);
-      const list = BigUint64Array.from(options, (own) => Deno.UnsafePointer.value(Deno.UnsafePointer.of(own)));
+      const list = BigUint64Array.from(
+        options,
+        (own) => Deno.UnsafePointer.value(Deno.UnsafePointer.of(own)),
+      );
       const result = await nvrtcCompileProgram(handle, options.length, list);
       const log = new TextDecoder().decode(this.#read(handle, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog"))
         .replace(/\0$/, "");

@@ -4,7 +4,7 @@
 //
 //   pipeline_statistics KERNEL.spv
 //
-// The kernel has one entry point and its buffers in set 0, as wgpu writes it.
+// Without a kernel it prints the driver's own words about its version. The kernel has one entry point and its buffers in set 0, as wgpu writes it.
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -227,8 +227,19 @@ static void print_executables(VkDevice device, VkPipeline pipeline) {
   printf("]\n");
 }
 
+static void print_driver(VkPhysicalDevice physical) {
+  VkPhysicalDeviceDriverProperties driver = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
+  VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &driver};
+  vkGetPhysicalDeviceProperties2(physical, &properties);
+  puts(driver.driverInfo);
+}
+
 int main(int argc, char **argv) {
-  if (argc != 2) fail("usage: pipeline_statistics KERNEL.spv");
+  if (argc > 2) fail("usage: pipeline_statistics [KERNEL.spv]");
+  if (argc == 1) {
+    print_driver(first_physical_device());
+    return 0;
+  }
   Kernel kernel = {0};
   read_words(argv[1], &kernel);
   read_interface(&kernel);

@@ -5,14 +5,18 @@
 
 import { attach } from "../../lib/adapters/attach.ts";
 import { methodByName } from "../../lib/adapters/registry.ts";
+import { dryRun } from "../../lib/gpu/dry_run.ts";
 import type { DeviceTraits, Kernel } from "../../lib/gpu/kernel.ts";
 import { grad } from "../../lib/graph/grad.ts";
+import { sizeOf, type Tensor } from "../../lib/graph/graph.ts";
 import { plan } from "../../lib/graph/plan.ts";
 import type { Encoder } from "../../lib/models/model.ts";
 import { publishedConfig } from "../../lib/models/published_configs.ts";
 import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
+import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
 import { traceStep } from "../../lib/train/step.ts";
+import { TrainableWeights } from "../../lib/train/weights.ts";
 import { llamaLayer } from "./llama_layer.ts";
 
 /**
@@ -64,6 +68,15 @@ export async function launchesOfPrograms(traits: DeviceTraits): Promise<ProgramL
   );
 }
 
+/** A launch before those of one role are told apart. */
+interface PlacedLaunch {
+  /** The op and its module. */
+  readonly place: string;
+  readonly kernel: Kernel;
+  readonly grid: readonly number[];
+}
+
+/** Forward, backward and the optimizer. */
 function launchesOf(
   program: string,
   model: Encoder,
@@ -74,18 +87,42 @@ function launchesOf(
   const { graph, losses, loss } = traceStep(model, adapter, head, batch, true);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
   const { nodes, inPlace } = plan([loss, ...grad(losses, targets)]);
-  const times = new Map<string, number>();
-  return nodes.flatMap((node) =>
-    node.op!.dispatches(node, inPlace.has(node), traits).map(({ kernel, grid }) => {
-      const place = `${node.op!.name} ${node.name}`.trim();
-      const time = (times.get(place) ?? 0) + 1;
-      times.set(place, time);
-      return {
-        program,
-        role: time === 1 ? place : `${place} ${time}`,
-        kernel,
-        workgroups: grid.reduce((product, extent) => product * extent),
-      };
-    })
+  const ofGraph = nodes.flatMap((node) =>
+    node.op!.dispatches(node, inPlace.has(node), traits)
+      .map((dispatch) => ({ place: `${node.op!.name} ${node.name}`.trim(), ...dispatch }))
   );
+  return withRoles(program, [...ofGraph, ...optimizerLaunches(targets)]);
+}
+
+function withRoles(program: string, launches: readonly PlacedLaunch[]): ProgramLaunch[] {
+  const times = new Map<string, number>();
+  return launches.map(({ place, kernel, grid }) => {
+    const time = (times.get(place) ?? 0) + 1;
+    times.set(place, time);
+    return {
+      program,
+      role: time === 1 ? place : `${place} ${time}`,
+      kernel,
+      workgroups: grid.reduce((product, extent) => product * extent),
+    };
+  });
+}
+
+/** AdamW's kernels are no ops of the graph. */
+function optimizerLaunches(trainable: readonly Tensor[]): PlacedLaunch[] {
+  const size = trainable.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
+  using run = dryRun();
+  const { gpu } = run;
+  using weights = new TrainableWeights(
+    gpu,
+    new Map([["all", { shape: [size], data: new Float32Array(size) }]]),
+  );
+  using optimizer = new AdamW(gpu, weights, adamWDefaults, [1e-3], () => false);
+  const view = (label: string, bytes: number) => ({
+    buffer: gpu.createBuffer(label, bytes),
+    offset: 0,
+    bytes,
+  });
+  return optimizer.calls(view("loss", 4), view("clock", 8))
+    .map(({ label, kernel, grid }) => ({ place: label, kernel, grid }));
 }

@@ -31,7 +31,7 @@ function manifest(library: string) {
 
 /**
  * Writes each kernel's SPIR-V to its path; no file may be there yet. `layer` is the compiled `spirv_layer.c`, and
- * `folder` one for files of this function's own. Returns why kernels were refused, by their paths.
+ * `folder` one for files of this function's own. Mesa's llvmpipe (lvp) must be installed. Returns why kernels were refused, by their paths.
  * @throws Error with the process's words when it fails, or when a kernel that was accepted left no file.
  */
 export async function compileToSpirv(
@@ -46,7 +46,7 @@ export async function compileToSpirv(
       DENO_WEBGPU_BACKEND: "vulkan",
       VK_LAYER_PATH: folder,
       VK_INSTANCE_LAYERS: layerName,
-      VK_ICD_FILENAMES: await driverFile("lvp"),
+      VK_ICD_FILENAMES: (await driverFile("lvp"))!,
     },
     stdin: "piped",
     stdout: "piped",

@@ -128,10 +128,18 @@ function targetSection(record: KernelsRecord, target: CompiledTarget): string {
   );
   return `## ${target.name}: ${target.gpu}
 
-${target.compiler}. Waves: ${target.waveUnit}.
+${target.compiler}. Waves: ${target.waveUnit}.${
+    mostRegisters(takenBy(record, target).map(({ numbers }) => numbers))
+  }
 
 ${table(header, rows)}
 ${refused.length === 0 ? "" : `\nRefused:\n\n${refused.join("\n")}\n`}`;
+}
+
+/** The compiler's own limit shows here, where kernels spill. */
+function mostRegisters(all: readonly KernelNumbers[]): string {
+  const registers = all.flatMap((numbers) => numbers.registers ?? []);
+  return registers.length === 0 ? "" : ` No kernel has more than ${Math.max(...registers)} registers.`;
 }
 
 /** Renders the page of one run. */

@@ -52,7 +52,7 @@ const targetSchema = v.intersect([
 ]);
 
 const kernelSchema = v.object({
-  /** The beginning of the SHA-256 of its WGSL. */
+  /** Of its WGSL. */
   digest: v.string(),
   /** Its template and defines. */
   label: v.string(),

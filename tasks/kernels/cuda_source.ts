@@ -140,7 +140,7 @@ class Translation {
   // Declarations of the module.
 
   #declare({ op, type, result, operands }: Instruction): void {
-    const [first, second, third] = operands;
+    const [first, second] = operands;
     if (op.startsWith("Type")) this.#types.set(result, this.#typeFrom(op, result, operands));
     else if (op === "EntryPoint") this.#entry = second;
     else if (op === "ExecutionMode" && second === localSize) this.#threads = product(operands.slice(2));
@@ -152,7 +152,6 @@ class Translation {
     else if (op === "ConstantNull" || op === "Undef") {
       this.#constants.set(result, `${this.#type(type).text}{}`);
     } else if (op === "ConstantComposite") this.#constants.set(result, this.#composite(type, operands));
-    else if (third === undefined && op === "Function") throw new Error("a function outside of its place");
   }
 
   #typeFrom(op: string, result: number, operands: readonly number[]): Type {

@@ -19,14 +19,15 @@ import { readResults } from "../lib/report/results.ts";
 import { amdCode, amdNumbers } from "../tasks/kernels/amd.ts";
 import { compileC } from "../tasks/kernels/c_program.ts";
 import { cudaSource } from "../tasks/kernels/cuda_source.ts";
-import { compilerOfC, mesaDriver, missingOf, vulkanHeaders } from "../tasks/kernels/debian.ts";
+import { compilerOfC, mesaDriver, missingOf, MissingTarget, vulkanHeaders } from "../tasks/kernels/debian.ts";
 import { hotLoopOf, type MachineInstruction } from "../tasks/kernels/hot_loop.ts";
 import { intelCode, intelNumbers } from "../tasks/kernels/intel.ts";
 import { nvidiaNumbers, resourcesIn, warpsOf } from "../tasks/kernels/nvidia.ts";
 import { hardware, launchesOfPrograms } from "../tasks/kernels/programs.ts";
 import { compileToSpirv } from "../tasks/kernels/spirv.ts";
 import { readSpirv } from "../tasks/kernels/spirv_module.ts";
-import { targets } from "../tasks/kernels/targets.ts";
+import { compileKernels } from "../tasks/kernels/run.ts";
+import { type Target, targets } from "../tasks/kernels/targets.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 
@@ -113,8 +114,9 @@ Deno.test("NVIDIA's figures: ptxas's words, and the inner loop in the machine co
 });
 
 Deno.test("warps of a multiprocessor: by registers, workgroup memory, warps and workgroups, whichever is least", () => {
-  // 80 registers: 65536 / (80 · 32) = 25.6 warps, of which 24 come as whole fours.
+  // 80 registers: 65536 / (80 · 32) = 25.6 warps, of which 24 are whole fours.
   assert.equal(warpsOf(80, 0, 128, hopper), 24);
+  assert.equal(warpsOf(80, 0, 32, hopper), 24);
   assert.equal(warpsOf(255, 0, 32, hopper), 8);
   // 17 KiB and the reserved one: 12 workgroups of 8 warps would fit, 8 have room for their warps.
   assert.equal(warpsOf(32, 17 * 1024, 256, hopper), 64);
@@ -242,13 +244,14 @@ function withResult(change: Partial<KernelNumbers> | { refused: string }): Kerne
 }
 
 Deno.test("the page: launches that spill by program, the worst kernel first, refusals and missing targets", () => {
-  const missing = { name: "xe-lp", gpu: "Intel's", missing: "libdrm's headers missing" };
+  const missing = { name: "xe-lp", gpu: "Intel's", missing: "xe-lp: libdrm's headers" };
   const page = renderKernels({ ...record, targets: [...record.targets, missing] });
   const row = (...cells: string[]) => new RegExp(`^\\| *${cells.join(" *\\| *")} *\\|$`, "m");
   assert.match(page, row("A LoRA", "2", "1", "0", "2"));
   assert.match(page, row("A BoRA", "2", "1", "0", "1"));
   assert.match(page, row("sm\\\\_90", "a GPU", "Mesa 1", "1", "1 of 1", "1,232 registers"));
-  assert.match(page, row("xe-lp", "Intel's", "missing: libdrm's headers missing", "–", "–", "–"));
+  assert.match(page, row("xe-lp", "Intel's", "missing", "–", "–", "–"));
+  assert.match(page, /^- Missing: xe-lp: libdrm's headers$/m);
   const grid = "96 … 960 × 32";
   assert.match(
     page,
@@ -264,6 +267,8 @@ Deno.test("the page: launches that spill by program, the worst kernel first, ref
     ),
   );
   assert.ok(page.indexOf("| 2 gelu: gelu") < page.indexOf("| 1 matmul: matmul"), "fewest in flight first");
+  const spilling = renderKernels(withResult({ spilled: 1, waves: 32 }));
+  assert.ok(spilling.indexOf("| 1 matmul: matmul") < spilling.indexOf("| 2 gelu: gelu"), "spills first");
   assert.match(page, /^- bbb: too \\\| odd$/m);
 });
 
@@ -375,6 +380,20 @@ Deno.test("deno task kernels refuses a target that it does not know", async () =
   assert.match(stderr, /no target "voodoo"; have navi21, gfx1100, vega10, xe-lp, sm_86, sm_90/);
 });
 
+/** A GPU whose compiler cannot be had, or takes a part of the kernels. */
+function madeUp(name: string, prepare: Target["prepare"]): Target {
+  return { name, gpu: "a GPU", waveUnit: "waves", spillUnit: "registers", prepare };
+}
+
+const absent = madeUp("absent", () => Promise.reject(new MissingTarget("install it")));
+
+/** Takes what `takes` says of the path. */
+function taking(name: string, takes: (spirv: string) => boolean): Target {
+  const compile = (path: string) =>
+    takes(path) ? Promise.resolve(numbers) : Promise.reject(new Error("not this one"));
+  return madeUp(name, () => Promise.resolve({ version: "Mesa 1", compile, [Symbol.dispose]: () => {} }));
+}
+
 const missing = await missingOf([compilerOfC, vulkanHeaders, mesaDriver("lvp"), mesaDriver("radeon")]);
 if (missing.length > 0) {
   console.warn(`not here, so nothing is compiled for AMD: ${missing.map(({ is }) => is).join(", ")}`);
@@ -399,4 +418,31 @@ Deno.test({
       assert.deepEqual([spilled, workgroupBytes, hotLoop.memory > 0], [0, 1024, true]);
       assert.equal(hotLoop.multiplyAdds % 4, 0);
     }),
+});
+
+Deno.test({
+  name: "a run: a refused kernel is recorded, a missing target is an error unless it may be skipped",
+  ignore: missing.length > 0,
+  fn: async () => {
+    const run = (chosen: readonly Target[], skipMissing: boolean) =>
+      compileKernels(chosen, { skipMissing, log: () => {} });
+    const all = taking("all", () => true);
+    const most = taking("most", (path) => !path.endsWith("/0.spv"));
+    const none = taking("none", () => false);
+    await assert.rejects(
+      () => run([all, absent], false),
+      /absent, a GPU: install it; or go on without it: --skip-missing/,
+    );
+    await assert.rejects(
+      () => run([none], true),
+      /none, a GPU: the compiler refuses every kernel: not this one/,
+    );
+    const { targets: made, kernels, programs } = await run([all, absent, most], true);
+    assert.deepEqual(made[1], { name: "absent", gpu: "a GPU", missing: "absent, a GPU: install it" });
+    assert.deepEqual(
+      made.flatMap((own) => "kernels" in own ? [own.kernels.filter((result) => "refused" in result)] : []),
+      [[], [{ digest: kernels[0].digest, refused: "not this one" }]],
+    );
+    assert.equal(programs.length, 6);
+  },
 });

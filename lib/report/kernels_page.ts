@@ -55,7 +55,7 @@ function summary(record: KernelsRecord, compiled: readonly CompiledTarget[]): st
 
 function targetTable(record: KernelsRecord): string {
   const rows = record.targets.map((target) => {
-    if ("missing" in target) return [target.name, target.gpu, `missing: ${target.missing}`, "–", "–", "–"];
+    if ("missing" in target) return [target.name, target.gpu, "missing", "–", "–", "–"];
     const taken = takenBy(record, target);
     const spilling = taken.filter(({ numbers }) => numbers.spilled > 0);
     const [worst] = spilling.toSorted((a, b) => b.numbers.spilled - a.numbers.spilled);
@@ -69,6 +69,11 @@ function targetTable(record: KernelsRecord): string {
     ];
   });
   return table(["target", "GPU", "compiler", "kernels refused", "spill", "the most"], rows);
+}
+
+function missingList({ targets }: KernelsRecord): string {
+  const lines = targets.flatMap((target) => "missing" in target ? [`- Missing: ${target.missing}\n`] : []);
+  return lines.length === 0 ? "" : `\n${lines.join("")}`;
 }
 
 /** `96 × 32`, or from the fewest to the most workgroups of the kernel's launches. */
@@ -158,7 +163,7 @@ Compiled with ${record.environment.runtime} (naga) on ${record.environment.syste
   }.
 
 ${targetTable(record)}
-
+${missingList(record)}
 ${summary(record, compiled)}
 
 A hot loop is the one with the most multiply-adds of its own: instructions: multiply-adds + other vector instructions, memory

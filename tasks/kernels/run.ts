@@ -32,39 +32,49 @@ interface RunOptions {
 
 /**
  * Compiles every kernel of every program for `targets`.
- * @throws MissingTarget when a target cannot be had, and Error when the kernels cannot be compiled to SPIR-V.
+ * @throws MissingTarget when a target cannot be had, and Error when the kernels cannot be compiled to SPIR-V, or a
+ * compiler refuses all of them.
  */
 export async function compileKernels(
   targets: readonly Target[],
   { skipMissing, log }: RunOptions,
 ): Promise<KernelsRecord> {
+  const machine = await describeMachine();
   const folder = await Deno.makeTempDir({ prefix: "kernels-" });
-  try {
-    const launches = await launchesOfPrograms(hardware);
-    const sources = await sourcesOf(launches, folder);
-    log(`${launches.length} launches of ${sources.length} kernels`);
-    const records: TargetRecord[] = [];
-    for (const target of targets) {
-      records.push(
-        await recordOf(target, sources, folder, log).catch((error) => {
-          if (!(error instanceof MissingTarget)) throw error;
-          const missing = `${target.name}, ${target.gpu}: ${error.message}`;
-          if (!skipMissing) throw new MissingTarget(`${missing}; or go on without it: --skip-missing`);
-          log(missing);
-          return { name: target.name, gpu: target.gpu, missing: error.message };
-        }),
-      );
+  using stack = new DisposableStack();
+  stack.defer(() => Deno.removeSync(folder, { recursive: true }));
+  const launches = await launchesOfPrograms(hardware);
+  const sources = await sourcesOf(launches, folder);
+  log(`${launches.length} launches of ${sources.length} kernels`);
+  // All compilers before the first kernel, so that what is missing is said at once.
+  const prepared: [Target, TargetCompiler | MissingTarget][] = [];
+  for (const target of targets) {
+    const compiler = await prepare(target, folder);
+    if (!(compiler instanceof MissingTarget)) stack.use(compiler);
+    else if (!skipMissing) {
+      throw new MissingTarget(`${compiler.message}; or go on without it: --skip-missing`);
     }
-    return {
-      schemaVersion: 1,
-      environment: { ...environmentOf(records), ...await describeMachine() },
-      batch: batchText,
-      programs: [...new Set(launches.map(({ program }) => program))],
-      kernels: sources.map(({ launched }) => launched),
-      targets: records,
-    };
-  } finally {
-    await Deno.remove(folder, { recursive: true });
+    prepared.push([target, compiler]);
+  }
+  const records: TargetRecord[] = [];
+  for (const [target, compiler] of prepared) records.push(await recordOf(target, compiler, sources, log));
+  return {
+    schemaVersion: 1,
+    environment: { ...environmentOf(records), ...machine },
+    batch: batchText,
+    programs: [...new Set(launches.map(({ program }) => program))],
+    kernels: sources.map(({ launched }) => launched),
+    targets: records,
+  };
+}
+
+/** The target's compiler, or why it cannot be had. */
+async function prepare(target: Target, folder: string): Promise<TargetCompiler | MissingTarget> {
+  try {
+    return await target.prepare(folder);
+  } catch (error) {
+    if (!(error instanceof MissingTarget)) throw error;
+    return new MissingTarget(`${target.name}, ${target.gpu}: ${error.message}`);
   }
 }
 
@@ -109,24 +119,25 @@ async function launchedKernel(launches: readonly ProgramLaunch[]): Promise<Launc
   };
 }
 
-/** Throws MissingTarget when the compiler cannot be had, or refuses every kernel. */
+/** Throws an Error when the compiler refuses every kernel. */
 async function recordOf(
-  { name, gpu, waveUnit, spillUnit, prepare }: Target,
+  { name, gpu, waveUnit, spillUnit }: Target,
+  compiler: TargetCompiler | MissingTarget,
   sources: readonly Source[],
-  folder: string,
   log: (line: string) => void,
 ): Promise<TargetRecord> {
-  using compiler = await prepare(folder);
+  if (compiler instanceof MissingTarget) {
+    log(`missing: ${compiler.message}`);
+    return { name, gpu, missing: compiler.message };
+  }
   const start = performance.now();
   const kernels = await inParallel(sources, (source) => resultOf(compiler, source));
   const refusals = kernels.flatMap((kernel) => "refused" in kernel ? [kernel.refused] : []);
-  if (refusals.length === kernels.length) throw new MissingTarget(`it refuses every kernel: ${refusals[0]}`);
+  if (refusals.length === kernels.length) {
+    throw new Error(`${name}, ${gpu}: the compiler refuses every kernel: ${refusals[0]}`);
+  }
   const seconds = ((performance.now() - start) / 1000).toFixed(0);
-  log(
-    `${name}, ${gpu}, by ${compiler.version}: ${seconds} s${
-      refusals.length > 0 ? `, ${refusals.length} kernels refused` : ""
-    }`,
-  );
+  log(`${name}, ${gpu}, by ${compiler.version}: ${seconds} s, ${refusals.length} kernels refused`);
   return { name, gpu, compiler: compiler.version, waveUnit, spillUnit, kernels };
 }
 

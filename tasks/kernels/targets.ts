@@ -90,7 +90,8 @@ const nvrtc: PackagedFolder = {
   folder: "nvidia/cu13/lib",
 };
 
-async function nvrtcFolder(): Promise<string> {
+/** Where NVRTC is, fetched if it was not. Throws MissingTarget when it cannot be had. */
+export async function nvrtcFolder(): Promise<string> {
   const cache = userCacheFolder();
   if (cache === undefined) {
     throw new MissingTarget(

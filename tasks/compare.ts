@@ -1,6 +1,6 @@
 /**
- * `deno task compare BASE HEAD`: did this commit, driver or GPU change accuracy or speed? Exits 1 when
- * something is worse.
+ * `deno task compare BASE HEAD`: did this commit, driver or GPU change accuracy or speed, or what kernels need on
+ * GPUs that are not there? Exits 1 when something is worse.
  */
 
 import { parseArgs } from "node:util";
@@ -8,7 +8,9 @@ import { writeWhole } from "../lib/files.ts";
 import type { Comparison } from "../lib/report/compare.ts";
 import { compareBenches, defaultPercent, leastRuns } from "../lib/report/compare_bench.ts";
 import { compareCells, defaultPoints } from "../lib/report/compare_cells.ts";
+import { compareKernels } from "../lib/report/compare_kernels.ts";
 import { comparePage, countsOf } from "../lib/report/compare_page.ts";
+import type { KernelsRecord } from "../lib/report/kernels_schema.ts";
 import { readResults, type Results } from "../lib/report/results.ts";
 import { outputFile } from "./output.ts";
 import { asUsageAsync, runCommand } from "./usage.ts";
@@ -16,8 +18,8 @@ import { asUsageAsync, runCommand } from "./usage.ts";
 const help = `deno task compare BASE HEAD [options]
 
 Compares two sets of results, for example from before and after a change. BASE and HEAD are result files or folders of them:
-cells of deno task reproduce, or bench.json of deno task bench. Exits with 1 if a row is worse or missing in HEAD, with 2 if
-there is nothing to compare, otherwise with 0.
+cells of deno task reproduce, bench.json of deno task bench, or kernels.json of deno task kernels. Exits with 1 if a row is worse
+or missing in HEAD, with 2 if there is nothing to compare, otherwise with 0.
 
   --threshold N    the least difference that counts: points of accuracy (default ${defaultPoints}), or per cent of time (default
                    ${defaultPercent}; with fewer than ${leastRuns} runs of the bench per side there is no verdict without this option)
@@ -72,35 +74,71 @@ function readArguments() {
   };
 }
 
+/** A kind of result. */
+interface Kind {
+  readonly name: string;
+  isIn(results: Results): boolean;
+  /** True if --threshold means something for it. */
+  readonly hasThreshold: boolean;
+  compare(base: Results, head: Results, threshold: number | undefined): Comparison;
+}
+
+const kinds: readonly Kind[] = [
+  {
+    name: "accuracy",
+    isIn: ({ cells }) => cells.length > 0,
+    hasThreshold: true,
+    compare: (base, head, threshold) => compareCells(base.cells, head.cells, threshold),
+  },
+  {
+    name: "speed",
+    isIn: ({ benches }) => benches.length > 0,
+    hasThreshold: true,
+    compare: (base, head, threshold) => compareBenches(base.benches, head.benches, threshold),
+  },
+  {
+    name: "kernels",
+    isIn: ({ kernels }) => kernels.length > 0,
+    hasThreshold: false,
+    compare: (base, head) => compareKernels(onlyKernels(base), onlyKernels(head)),
+  },
+];
+
+function onlyKernels({ kernels }: Results): KernelsRecord {
+  if (kernels.length === 1) return kernels[0];
+  throw new Error(`${kernels.length} records of kernels on one side: name one kernels.json a side`);
+}
+
 /**
- * Compares every kind of result that both sides have. Throws an Error if there is none, or if HEAD lacks a
- * kind that BASE has.
+ * Compares every kind of result that both sides have. Throws an Error if there is none, if HEAD lacks a kind
+ * that BASE has, or if the threshold does not mean exactly one of them.
  */
 function compareResults(
   base: Results,
   head: Results,
   { threshold, allowMissing }: { readonly threshold: number | undefined; readonly allowMissing: boolean },
 ): Comparison[] {
-  const cells = base.cells.length > 0 && head.cells.length > 0;
-  const benches = base.benches.length > 0 && head.benches.length > 0;
-  if (!cells && !benches) throw new Error("one of the two holds accuracy, the other speed");
-  const lacking = base.cells.length > 0 && !cells
-    ? "accuracy"
-    : base.benches.length > 0 && !benches
-    ? "speed"
-    : "";
-  if (lacking !== "" && !allowMissing) {
-    throw new Error(`BASE holds ${lacking} and HEAD none: add it, or compare the rest with --allow-missing`);
+  const held = (results: Results) => kinds.filter((kind) => kind.isIn(results));
+  const both = held(base).filter((kind) => kind.isIn(head));
+  const names = (some: readonly Kind[]) => some.map(({ name }) => name).join(" and ");
+  if (both.length === 0) {
+    throw new Error(`one of the two holds ${names(held(base))}, the other ${names(held(head))}`);
   }
-  if (cells && benches && threshold !== undefined) {
+  const lacking = held(base).filter((kind) => !kind.isIn(head));
+  if (lacking.length > 0 && !allowMissing) {
     throw new Error(
-      "both hold accuracy and speed, and --threshold cannot mean both: compare one kind at a time",
+      `BASE holds ${names(lacking)} and HEAD none: add it, or compare the rest with --allow-missing`,
     );
   }
-  return [
-    ...cells ? [compareCells(base.cells, head.cells, threshold)] : [],
-    ...benches ? [compareBenches(base.benches, head.benches, threshold)] : [],
-  ];
+  const judged = both.filter(({ hasThreshold }) => hasThreshold);
+  if (threshold !== undefined && judged.length !== 1) {
+    throw new Error(
+      judged.length === 0
+        ? "--threshold is for accuracy and speed: kernels have no noise to judge by"
+        : "both hold accuracy and speed, and --threshold cannot mean both: compare one kind at a time",
+    );
+  }
+  return both.map((kind) => kind.compare(base, head, threshold));
 }
 
 async function main(): Promise<void> {
@@ -116,7 +154,9 @@ async function main(): Promise<void> {
   if (options.summary) await Deno.writeTextFile(options.summary, page, { append: true });
   for (const { title, rows, missing } of comparisons) {
     console.error(
-      `${title}: ${countsOf(rows)}${missing.length > 0 ? `, ${missing.length} missing in HEAD` : ""}`,
+      `${title}: ${countsOf(rows) || "nothing changed"}${
+        missing.length > 0 ? `, ${missing.length} missing in HEAD` : ""
+      }`,
     );
     const failed = rows.some(({ verdict }) => verdict === "worse") ||
       missing.length > 0 && !options.allowMissing;

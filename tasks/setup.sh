@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets up a machine: installs Deno, a software Vulkan driver if WebGPU finds no adapter, and the npm packages of the commands
-# and the tests. The bench's peers and SpamAssassin's mails are downloaded on first use, with a message. Running it again is
-# safe. What it may not do itself, it lists all at once before the long downloads, and then stops.
+# and the tests. The bench's peers, SpamAssassin's mails and NVIDIA's compiler are downloaded on first use, with a message.
+# Running it again is safe. What it may not do itself, it lists all at once before the long downloads, and then stops.
 #
 #     sh tasks/setup.sh && deno task reproduce
 set -eu

@@ -26,7 +26,9 @@ Deno.test("every task and script that the workflow, or a script of its, runs is 
     text,
   ) => [...text.matchAll(/^[^#\n]*\bdeno task (?:--quiet )?([a-z]+(?::[a-z]+)?)/gm)]);
   const tasks = [...new Set(named.map(([, task]) => task))].toSorted();
-  assert.deepEqual(tasks, ["bench", "check", "compare", "doctor", "reproduce", "test", "test:swiftshader"]);
+  assert.deepEqual(tasks, [
+    ...["bench", "check", "compare", "doctor", "kernels", "reproduce", "test", "test:swiftshader"],
+  ]);
   for (const task of tasks) assert.ok(task in config.tasks, `deno.json has no task "${task}"`);
 });
 
@@ -48,9 +50,11 @@ Deno.test("the bench groups that it compares are there", () => {
 });
 
 Deno.test("a software job for everyone; a GPU only where there is one, and never for a fork's code", () => {
-  assert.deepEqual(Object.keys(jobs), ["software", "gpu"]);
-  assert.match(String(jobs.software["runs-on"]), /^ubuntu-/);
-  assert.equal(jobs.software.if, undefined);
+  assert.deepEqual(Object.keys(jobs), ["software", "kernels", "gpu"]);
+  for (const job of [jobs.software, jobs.kernels]) {
+    assert.match(String(job["runs-on"]), /^ubuntu-/);
+    assert.equal(job.if, undefined);
+  }
   assert.deepEqual(jobs.gpu["runs-on"], ["self-hosted", "gpu"]);
   assert.match(
     jobs.gpu.if!,
@@ -59,6 +63,16 @@ Deno.test("a software job for everyone; a GPU only where there is one, and never
   assert.deepEqual(workflow.permissions, { contents: "read" });
   // The text of a branch name or title must not become part of a command.
   assert.doesNotMatch(everything, /\$\{\{/);
+});
+
+Deno.test("kernels are compiled whole, and compared with the committed record", async () => {
+  const lines = commands(jobs.kernels);
+  const compiled = lines.findIndex((line) => line === 'deno task kernels --out "$RUNNER_TEMP/kernels"');
+  const [, base, head] = lines[compiled + 1].match(/^deno task compare (\S+) "(\S+)" /)!;
+  assert.equal(head, "$RUNNER_TEMP/kernels/kernels.json");
+  const { environment } = JSON.parse(await read(base));
+  // Debian 12's, as the job's image is.
+  assert.match(environment.driver, /^Mesa 22\.3\.6, NVRTC 13\.0$/);
 });
 
 const slurmScript = new URL("tasks/slurm.sbatch", root).pathname;

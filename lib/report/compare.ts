@@ -17,6 +17,8 @@ export interface Comparison {
   readonly title: string;
   /** Explains the columns, how the interval is computed and what the threshold is. */
   readonly method: string;
+  /** Set where chance has no part in a difference: there are no intervals and no p. */
+  readonly exact?: true;
   readonly environments: { readonly base: readonly Environment[]; readonly head: readonly Environment[] };
   readonly rows: readonly ComparedRow[];
   /** What base has and head lacks. These rows matter because a missing one may be worse. */

@@ -23,31 +23,38 @@ export function comparePage(comparisons: readonly Comparison[], base: string, he
   return `# ${escapeMarkdown(base)} → ${escapeMarkdown(head)}\n\n${sections}\n`;
 }
 
-function section({ title, method, environments, rows, missing, notes }: Comparison): string {
+function section({ title, method, exact, environments, rows, missing, notes }: Comparison): string {
+  const gone = missing.length === 0 ? "" : `**Missing in head:** ${escapeMarkdown(missing.join("; "))}.\n\n`;
+  return `## ${title}: ${countsOf(rows) || "nothing changed"}
+
+${gone}${environmentTable(environments)}
+
+${rows.length === 0 ? "" : `${rowTable(rows, exact)}\n\n`}${method}${exact ? "" : ` ${chance}`}${
+    notes.map((note) => `\n\n${escapeMarkdown(note)}`).join("")
+  }`;
+}
+
+/** What the verdicts mean where chance has a part. */
+const chance =
+  `*better* and *worse*: larger than the threshold, and more than the spread explains; p is adjusted so that noise
+alone raises one alarm or more among all rows in ${
+    100 * alpha
+  } of 100 comparisons (Holm). *same*: the interval lies within the
+threshold.`;
+
+function rowTable(rows: readonly ComparedRow[], exact: true | undefined): string {
   const sorted = rows.toSorted((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict));
-  const body = table(
-    ["row", "base", "head", "difference (95 %)", "p", "verdict"],
+  const pText = (p: number | undefined) => p === undefined ? "–" : p < 0.001 ? "&lt; 0.001" : p.toFixed(3);
+  return table(
+    ["row", "base", "head", ...exact ? ["difference"] : ["difference (95 %)", "p"], "verdict"],
     sorted.map(({ name, base, head, difference, p, verdict }) => [
       escapeMarkdown(name),
       base,
       head,
-      difference,
-      p === undefined ? "–" : p < 0.001 ? "&lt; 0.001" : p.toFixed(3),
+      ...exact ? [escapeMarkdown(difference)] : [difference, pText(p)],
       verdict === "worse" || verdict === "better" ? `**${verdict}**` : verdict,
     ]),
   );
-  const gone = missing.length === 0 ? "" : `**Missing in head:** ${escapeMarkdown(missing.join("; "))}.\n\n`;
-  return `## ${title}: ${countsOf(rows)}
-
-${gone}${environmentTable(environments)}
-
-${body}
-
-${method} *better* and *worse*: larger than the threshold, and more than the spread explains; p is adjusted so that noise
-alone raises one alarm or more among all rows in ${
-    100 * alpha
-  } of 100 comparisons (Holm). *same*: the interval lies within the
-threshold.${notes.map((note) => `\n\n${escapeMarkdown(note)}`).join("")}`;
 }
 
 const fields = ["adapter", "driver", "software", "runtime", "system", "cpus", "commit", "dirty"] as const;

@@ -9,12 +9,21 @@ export async function describeEnvironment(
   { adapter, tuner }: Pick<Gpu, "adapter" | "tuner">,
 ): Promise<Environment> {
   const driver = await readDriver(adapter);
+  const machine = await describeMachine();
   return {
     adapter: adapter.name,
     ...driver === undefined ? {} : { driver },
     software: adapter.software,
+    ...machine,
     // The autotuner changes timings, so it is part of the environment that records are compared by.
-    runtime: `Deno ${Deno.version.deno}${tuner ? ", autotuned" : ""}`,
+    runtime: `${machine.runtime}${tuner ? ", autotuned" : ""}`,
+  };
+}
+
+/** The part of an environment that is there without an adapter. */
+export async function describeMachine(): Promise<Omit<Environment, "adapter" | "driver" | "software">> {
+  return {
+    runtime: `Deno ${Deno.version.deno}`,
     system: `${Deno.build.os} ${Deno.build.arch}`,
     cpus: navigator.hardwareConcurrency,
     ...await readCommit(),

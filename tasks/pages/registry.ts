@@ -8,6 +8,7 @@ import { hostPage } from "../../bench/host_page.ts";
 import { noisePage } from "../../bench/noise_page.ts";
 import { benchPage } from "../../bench/page.ts";
 import { conformancePage } from "../../lib/report/conformance_page.ts";
+import { kernelsPage } from "../../lib/report/kernels_page.ts";
 import type { Page } from "../../lib/report/page.ts";
 import { isStudy, tablePage } from "../report_table.ts";
 import { soakPage } from "../soak_page.ts";
@@ -30,6 +31,7 @@ export const pages: readonly Page[] = [
   robertaPage,
   soakPage,
   conformancePage,
+  kernelsPage,
   faultsPage,
   bareImagePage,
   ...choicesPages,

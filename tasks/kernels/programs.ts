@@ -1,0 +1,128 @@
+/**
+ * The programs whose kernels are compiled: a training step with BoRA and one with LoRA, of one layer of each
+ * shape of model. To add one, add it here.
+ */
+
+import { attach } from "../../lib/adapters/attach.ts";
+import { methodByName } from "../../lib/adapters/registry.ts";
+import { dryRun } from "../../lib/gpu/dry_run.ts";
+import type { DeviceTraits, Kernel } from "../../lib/gpu/kernel.ts";
+import { grad } from "../../lib/graph/grad.ts";
+import { sizeOf, type Tensor } from "../../lib/graph/graph.ts";
+import { plan } from "../../lib/graph/plan.ts";
+import type { Encoder } from "../../lib/models/model.ts";
+import { publishedConfig } from "../../lib/models/published_configs.ts";
+import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
+import { loadUseLite } from "../../lib/models/use_lite.ts";
+import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
+import { traceStep } from "../../lib/train/step.ts";
+import { TrainableWeights } from "../../lib/train/weights.ts";
+import { llamaLayer } from "./llama_layer.ts";
+
+/**
+ * The hardware GPU that kernels are chosen for. 32 lanes are a subgroup's on NVIDIA and RDNA, and Intel's
+ * widest; 64 and no fixed size (GCN, and drivers that let it vary) are chosen alike, because lanes share loads
+ * only where there are 16 at most. f16 changes how frozen weights may be stored, not which kernel a step has.
+ */
+export const hardware: DeviceTraits = { subgroupSize: 32, software: false, f16: false };
+
+/** Texts per batch, and tokens per text. */
+const batch = { examples: 8, length: 128 };
+
+/** The step's size, for the page. */
+export const batchText = `${batch.examples} texts of ${batch.length} tokens`;
+
+/** A kernel launch of a program. */
+export interface ProgramLaunch {
+  readonly program: string;
+  /** The op, its module and, from the second with this op and module on, which one: `matmul layer.0.query 2`. */
+  readonly role: string;
+  readonly kernel: Kernel;
+  readonly workgroups: number;
+}
+
+/** Adapters on every linear layer, so that the adapters' products of every shape are there. */
+const systems = [
+  { method: "LoRA", options: { r: 8, alpha: 16 } },
+  { method: "BoRA", options: { r: 8, alpha: 16, blocks: 16 } },
+] as const;
+
+/** One layer of each; USE-lite whole, for its two differ. */
+async function models(): Promise<readonly { readonly name: string; readonly model: Encoder }[]> {
+  const roberta = { ...publishedConfig("roberta-base")!, layers: 1, vocabulary: 128 };
+  return [
+    { name: "RoBERTa-base", model: unloadedEncoder("roberta-base", roberta) },
+    { name: "USE-lite", model: withoutValues(await loadUseLite()) },
+    { name: "LLaMA-3-8B", model: llamaLayer(batch.length) },
+  ];
+}
+
+/** Every kernel launch of every program, with the kernels that `traits` get by default. */
+export async function launchesOfPrograms(traits: DeviceTraits): Promise<ProgramLaunch[]> {
+  return (await models()).flatMap(({ name, model }) =>
+    systems.flatMap(({ method, options }) => {
+      const target = [...new Set(model.linears.map((linear) => linear.target))];
+      const adapter = attach(model, methodByName(method), { ...options, target });
+      return launchesOf(`${name} ${method}`, model, adapter, traits);
+    })
+  );
+}
+
+/** A launch before those of one role are told apart. */
+interface PlacedLaunch {
+  /** The op and its module. */
+  readonly place: string;
+  readonly kernel: Kernel;
+  readonly grid: readonly number[];
+}
+
+/** Forward, backward and the optimizer. */
+function launchesOf(
+  program: string,
+  model: Encoder,
+  adapter: ReturnType<typeof attach>,
+  traits: DeviceTraits,
+): ProgramLaunch[] {
+  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+  const { graph, losses, loss } = traceStep(model, adapter, head, batch, true);
+  const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+  const { nodes, inPlace } = plan([loss, ...grad(losses, targets)]);
+  const ofGraph = nodes.flatMap((node) =>
+    node.op!.dispatches(node, inPlace.has(node), traits)
+      .map((dispatch) => ({ place: `${node.op!.name} ${node.name}`.trim(), ...dispatch }))
+  );
+  return withRoles(program, [...ofGraph, ...optimizerLaunches(targets)]);
+}
+
+function withRoles(program: string, launches: readonly PlacedLaunch[]): ProgramLaunch[] {
+  const times = new Map<string, number>();
+  return launches.map(({ place, kernel, grid }) => {
+    const time = (times.get(place) ?? 0) + 1;
+    times.set(place, time);
+    return {
+      program,
+      role: time === 1 ? place : `${place} ${time}`,
+      kernel,
+      workgroups: grid.reduce((product, extent) => product * extent),
+    };
+  });
+}
+
+/** AdamW's kernels are no ops of the graph. */
+function optimizerLaunches(trainable: readonly Tensor[]): PlacedLaunch[] {
+  const size = trainable.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
+  using run = dryRun();
+  const { gpu } = run;
+  using weights = new TrainableWeights(
+    gpu,
+    new Map([["all", { shape: [size], data: new Float32Array(size) }]]),
+  );
+  using optimizer = new AdamW(gpu, weights, adamWDefaults, [1e-3], () => false);
+  const view = (label: string, bytes: number) => ({
+    buffer: gpu.createBuffer(label, bytes),
+    offset: 0,
+    bytes,
+  });
+  return optimizer.calls(view("loss", 4), view("clock", 8))
+    .map(({ label, kernel, grid }) => ({ place: label, kernel, grid }));
+}

@@ -51,20 +51,18 @@ export {
   type AdapterOptions,
   type BlockOptions,
   type Cost,
-  type Initializer,
   lowRankDefaults,
   lowRankFactors,
   type LowRankOptions,
   type Method,
-  type ParameterSpec,
   type ParameterSpecs,
   type PeftFormat,
   productCost,
   type Restarts,
   scaleOf,
   type Site,
-  zeros,
 } from "./lib/adapters/method.ts";
+export { type Initializer, type ParameterSpec, zeros } from "./lib/models/parameter.ts";
 export { full, headOnly } from "./lib/adapters/base_only.ts";
 export { bora, type BoraOptions, boraWithoutExp, boraWithoutNorm } from "./lib/adapters/bora.ts";
 export { boraBanded } from "./lib/adapters/bora_banded.ts";
@@ -89,17 +87,20 @@ export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export { interpretedUpdates, type Update } from "./lib/analysis/updates.ts";
 export { type Spectrum, spectrumOf } from "./lib/analysis/spectrum.ts";
 export type {
-  Encoder,
   HeadLayout,
   LinearModule,
   LinearRole,
-  PairTokens,
+  Model,
+  Sequence,
+  Tokenizer,
+  Tokens,
   Tracer,
   Weight,
 } from "./lib/models/model.ts";
 export type { Packing } from "./lib/graph/storages/registry.ts";
 export { type PackedWeight, packModel } from "./lib/models/packing.ts";
-export type { SentencePooling } from "./lib/models/sentence_pooling.ts";
+export type { Pooling } from "./lib/models/pooling.ts";
+export type { Pairing } from "./lib/models/pairing.ts";
 export type { WeightFingerprint } from "./lib/models/fingerprint.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
 export { loadEncoder } from "./lib/models/load_encoder.ts";
@@ -111,7 +112,14 @@ export { type OwnTaskOptions, readOwnTask } from "./lib/data/own_task.ts";
 export { type GlueTask, glueTask, type GlueTestSet } from "./lib/data/glue.ts";
 export { glueSubmission, writeGlueSubmission } from "./lib/data/glue_submission.ts";
 export { llmAdaptersTask } from "./lib/data/llm_adapters.ts";
-export type { Encoded } from "./lib/train/batches.ts";
+export type {
+  Encoded,
+  InputArrays,
+  Objective,
+  ObjectiveKind,
+  ObjectiveStep,
+} from "./lib/objectives/objective.ts";
+export { objectiveOf, objectives } from "./lib/objectives/registry.ts";
 export { checkpointedCell, type Checkpointing } from "./lib/train/cell_checkpoint.ts";
 export {
   encodeExamples,
@@ -119,7 +127,6 @@ export {
   fineTune,
   type FineTuned,
   type FineTuneOptions,
-  headOf,
   type Progress,
   type Scores,
 } from "./lib/train/fine_tune.ts";
@@ -127,5 +134,4 @@ export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/a
 export type { Notes } from "./lib/train/checkpoint.ts";
 export { Trainer, type TrainOptions } from "./lib/train/trainer.ts";
 export type { WarmUp } from "./lib/train/schedule.ts";
-export type { HeadShape } from "./lib/train/step.ts";
 export { FrozenWeights } from "./lib/train/weights.ts";

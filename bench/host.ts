@@ -18,7 +18,7 @@ import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";
 import { type BuildFigures, type HostFigures, hostPage, type ReplayFigures } from "./host_page.ts";
 import { Stopwatch } from "./stopwatch.ts";
-import { examples, head, length, texts, vocabulary } from "./works/batch.ts";
+import { examples, length, objective, texts, vocabulary } from "./works/batch.ts";
 import { type ShapedEncoder, shapedEncoder } from "./works/shaped_encoder.ts";
 
 /** RoBERTa-base's number of layers. */
@@ -68,7 +68,7 @@ function attached(model: ShapedEncoder, { method, options }: System) {
 /** A trainer for `epochs` epochs of `steps` steps, one batch each. */
 function trainerOf(gpu: Gpu, model: ShapedEncoder, system: System, epochs: number, steps: number): Trainer {
   const repeated = Array.from({ length: steps }, () => examples).flat();
-  return new Trainer(gpu, model, attached(model, system), head, repeated, {
+  return new Trainer(gpu, model, attached(model, system), objective(model), repeated, {
     learningRate: 1e-3,
     epochs,
     batchSize: texts,
@@ -81,7 +81,10 @@ function trainerOf(gpu: Gpu, model: ShapedEncoder, system: System, epochs: numbe
 function traced({ traits }: Gpu, model: ShapedEncoder, system: System) {
   const adapter = attached(model, system);
   const moments = [performance.now()];
-  const { graph, loss, losses, clock } = traceStep(model, adapter, head, { examples: texts, length }, true);
+  const { graph, loss, losses, clock } = traceStep(model, adapter, objective(model), {
+    examples: texts,
+    length,
+  }, true);
   moments.push(performance.now());
   const targets = graph.nodes.filter(({ source }) => source === "trainable").map(({ outputs }) => outputs[0]);
   const gradients = grad(losses, targets);

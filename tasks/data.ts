@@ -30,11 +30,11 @@ function labelsOf({ objective }: Task, examples: readonly Example[]): LabelFacts
 }
 
 async function factsOf(task: Task): Promise<TaskFacts> {
-  const { name, shape, objective, metrics } = task;
+  const { name, objective, metrics } = task;
   const { train, dev } = await task.load();
   return {
     name,
-    shape,
+    shape: objective === "choice" ? "choice" : train[0].texts.length === 1 ? "single" : "pair",
     train: train.length,
     dev: dev.length,
     labelsInTrain: labelsOf(task, train),

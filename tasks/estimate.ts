@@ -3,13 +3,13 @@
  * trained.
  */
 
+import type { Task } from "../lib/data/task.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
-import type { Task } from "../lib/data/task.ts";
-import type { PlannedJob } from "./planned_cells.ts";
 import { bytesText, columns, gibibytes, withPrefix } from "./columns.ts";
 import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
+import type { PlannedJob } from "./planned_cells.ts";
 import { adapterOf } from "./run_cell.ts";
 import type { Profile, Table } from "./tables/table.ts";
 import { Ticker } from "./ticker.ts";
@@ -121,9 +121,12 @@ async function estimatesOf(
     // All rows of a task share its texts and its maximum length.
     const workload = workloads.get(task) ?? await read(model, { ...task, maxTokens }, profile);
     workloads.set(task, workload);
-    const { head, train, dev } = workload;
+    const { objective, train, dev } = workload;
     const all = { ...training, seed: 0, recompute: options.recompute };
-    estimates.set(key, await estimateTraining(model, adapterOf(model, row), head, train, dev, all, traits));
+    estimates.set(
+      key,
+      await estimateTraining(model, adapterOf(model, row), objective, train, dev, all, traits),
+    );
     ticker.step(estimates.size, key);
   }
   return estimates;

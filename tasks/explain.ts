@@ -11,6 +11,7 @@ import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import { grad } from "../lib/graph/grad.ts";
 import type { Choice, Node } from "../lib/graph/graph.ts";
 import { choiceText, plan } from "../lib/graph/plan.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { traceStep } from "../lib/train/step.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 import { knownEncoder } from "./workload.ts";
@@ -94,8 +95,8 @@ async function main(): Promise<void> {
   const traits = await traitsOf(values.device);
   const { model } = await knownEncoder(values.model);
   const adapter = attach(model, methodByName(values.method), { target: values.target } as AttachOptions);
-  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
-  const { graph, loss, losses } = traceStep(model, adapter, head, shape, true);
+  const objective = classification.of(model, { texts: 1, classes: 2 });
+  const { graph, loss, losses } = traceStep(model, adapter, objective, shape, true);
   const targets = graph.nodes.filter(({ source }) => source === "trainable").map((node) => node.outputs[0]);
   const rows = explained(plan([loss, ...grad(losses, targets)]).nodes, traits);
   if (values.json) return console.log(JSON.stringify({ traits, products: rows }, null, 1));

@@ -10,18 +10,18 @@ import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
 import { readOwnTask } from "../lib/data/own_task.ts";
-import { openGpu } from "../lib/gpu/device.ts";
 import { writeFolder } from "../lib/files.ts";
+import { openGpu } from "../lib/gpu/device.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
 import { checkTrainOptions } from "../lib/train/checks.ts";
 import { type EpochScores, fineTune, type FineTuneOptions } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { sayingWhatIsKept } from "./divergence.ts";
-import { defaultTarget } from "./run_cell.ts";
-import { suiteWarmupRatio } from "./training.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
+import { defaultTarget } from "./run_cell.ts";
+import { suiteWarmupRatio } from "./training.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
@@ -115,7 +115,7 @@ function countOf(values: Arguments, name: keyof Arguments, least: number): numbe
  * The maximum length in tokens: what is asked for, otherwise 128, or all of the model's positions if those
  * are fewer. Throws a UsageError when the model has fewer positions than asked for.
  */
-function maxTokensOf({ name, maxTokens: most = Infinity }: Encoder, asked: number | undefined): number {
+function maxTokensOf({ name, maxTokens: most = Infinity }: Model, asked: number | undefined): number {
   if (asked === undefined) return Math.min(128, most);
   if (asked <= most) return asked;
   throw new UsageError(
@@ -124,7 +124,7 @@ function maxTokensOf({ name, maxTokens: most = Infinity }: Encoder, asked: numbe
 }
 
 /** The adapter that the command line describes: the method's defaults, changed by the options, with dropout. */
-function adapterOf(model: Encoder, values: Arguments): Adapter {
+function adapterOf(model: Model, values: Arguments): Adapter {
   const { method, target } = values;
   const given = (["r", "alpha", "blocks"] as const).filter((name) => values[name] !== undefined);
   const options = Object.fromEntries(

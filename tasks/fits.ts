@@ -3,10 +3,11 @@
 import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
 import { misfits, type Room } from "./machine.ts";
 
@@ -27,22 +28,22 @@ export interface ModelFit {
 }
 
 /** The embedded encoder, and packaged ones and those of the Hugging Face hub by their shapes, smallest first. */
-export async function modelsToFit(): Promise<Encoder[]> {
+export async function modelsToFit(): Promise<Model[]> {
   const names = ["minilm", "roberta-base", "roberta-large"];
   const published = names.map((name) => unloadedEncoder(name, publishedConfig(name)!));
   return [await loadUseLite(), ...published];
 }
 
 /** The largest batch at every length, for LoRA with two classes. */
-export async function fitsOf(traits: DeviceTraits, model: Encoder, room: Room): Promise<ModelFit> {
+export async function fitsOf(traits: DeviceTraits, model: Model, room: Room): Promise<ModelFit> {
   const adapter = attach(model, lora, { r: 8, target: ["query", "value"], dropout: 0.05 });
-  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+  const objective = classification.of(model, { texts: 1, classes: 2 });
   const fits: Fit[] = [];
   for (const length of lengths) {
     const example = { texts: [Array<number>(length).fill(0)], label: 0 };
     const estimate = (batchSize: number) => {
       const options = { learningRate: 1e-4, epochs: 1, batchSize, warmupRatio: 0, seed: 0 };
-      return estimateTraining(model, adapter, head, [example], [[example]], options, traits);
+      return estimateTraining(model, adapter, objective, [example], [[example]], options, traits);
     };
     fits.push({ length, ...await largestThatFits(estimate, room) });
   }

@@ -1,14 +1,14 @@
 /** Runs one cell of a table: attaches, fine-tunes, evaluates, and records everything that a table needs. */
 
-import { interpretedUpdates } from "../lib/analysis/updates.ts";
-import { spectrumOf } from "../lib/analysis/spectrum.ts";
 import type { Adapter } from "../lib/adapters/attach.ts";
 import { constantWeights } from "../lib/adapters/starting_weights.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
+import { spectrumOf } from "../lib/analysis/spectrum.ts";
+import { interpretedUpdates } from "../lib/analysis/updates.ts";
 import type { Example, Split, Task } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
-import type { Encoder, Weight } from "../lib/models/model.ts";
+import type { Model, Weight } from "../lib/models/model.ts";
 import { packNumbers } from "../lib/report/packed_numbers.ts";
 import type { DevLabels, Environment, Settings, StoredCell } from "../lib/report/schema.ts";
 import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
@@ -20,8 +20,8 @@ import {
   type Progress,
 } from "../lib/train/fine_tune.ts";
 import type { FrozenWeights } from "../lib/train/weights.ts";
-import type { Training } from "./protocols/protocol.ts";
 import { goldenOf } from "./golden.ts";
+import type { Training } from "./protocols/protocol.ts";
 import type { Row } from "./tables/table.ts";
 
 const adapterDropout = 0.05;
@@ -38,7 +38,7 @@ export interface Job {
 /** What all cells of a run share. */
 export interface Run {
   readonly gpu: Gpu;
-  readonly model: Encoder;
+  readonly model: Model;
   /** Digest of the model's fingerprints. */
   readonly modelDigest: string;
   readonly frozen: FrozenWeights;
@@ -49,7 +49,7 @@ export interface Run {
 }
 
 /** Attaches the row's method to the model. Throws what `attach` throws. */
-export function adapterOf(model: Encoder, row: Row): Adapter {
+export function adapterOf(model: Model, row: Row): Adapter {
   return attachSystem(model, row, { target: row.target ?? defaultTarget }, adapterDropout);
 }
 
@@ -156,7 +156,7 @@ function cellOf(
 }
 
 /** The singular values of every adapted layer's ΔW after training. */
-function spectraOf(model: Encoder, adapter: Adapter, trained: ReadonlyMap<string, Weight>) {
+function spectraOf(model: Model, adapter: Adapter, trained: ReadonlyMap<string, Weight>) {
   const weights = new Map([...constantWeights(model, adapter), ...trained]);
   return [...interpretedUpdates(model, adapter, weights)].map(([path, { values, m, n }]) => {
     const { singularValues, effectiveRank, sumOfSquares } = spectrumOf(values, m, n);

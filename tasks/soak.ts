@@ -10,11 +10,12 @@ import { bora } from "../lib/adapters/bora.ts";
 import { sentiment } from "../lib/data/sentiment.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
+import { objectiveOf } from "../lib/objectives/registry.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
-import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
+import { encodeExamples } from "../lib/train/fine_tune.ts";
+import { outputFolder } from "./output.ts";
 import { soakPage, verdictsOn } from "./soak_page.ts";
 import { soak } from "./soak_run.ts";
-import { outputFolder } from "./output.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const [batchSizes, stepsATurn] = [[4, 3, 2, 1], 25];
@@ -57,7 +58,7 @@ async function main(): Promise<void> {
   const soaked = {
     model,
     adapter: attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"], dropout: 0.05 }),
-    head: headOf(sentiment, train[0]),
+    objective: objectiveOf(model, sentiment, train[0]),
     examples: encodeExamples(model, sentiment, train),
   };
   const plan = { batchSizes, stepsATurn, turnsEach: steps / round };

@@ -8,18 +8,18 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Adapter } from "../lib/adapters/attach.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
+import type { Encoded, Objective } from "../lib/objectives/objective.ts";
 import { processStatus } from "../lib/report/process_status.ts";
-import { type Encoded, makeBatches } from "../lib/train/batches.ts";
-import type { HeadShape } from "../lib/train/step.ts";
+import { makeBatches } from "../lib/train/batches.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 
 /** What to train. */
 export interface Soaked {
-  readonly model: Encoder;
+  readonly model: Model;
   readonly adapter: Adapter;
-  readonly head: HeadShape;
+  readonly objective: Objective;
   /** Examples of many lengths: each batch is padded to its own longest text. */
   readonly examples: readonly Encoded[];
 }
@@ -106,7 +106,7 @@ async function checkResumed(
  */
 export async function soak(
   gpu: Gpu,
-  { model, adapter, head, examples }: Soaked,
+  { model, adapter, objective, examples }: Soaked,
   { batchSizes, stepsATurn, turnsEach }: SoakPlan,
   onSample: (sample: Sample) => void = () => {},
 ): Promise<Soak> {
@@ -117,7 +117,7 @@ export async function soak(
   const entrants = batchSizes.map((batchSize) => {
     const own = Array.from({ length: stepsATurn * batchSize }, (_, i) => examples[i % examples.length]);
     const options = { learningRate: 1e-3, epochs: turnsEach, batchSize, warmupRatio: 0.03, seed: 0 };
-    const open = () => new Trainer(gpu, model, adapter, head, own, options, frozen);
+    const open = () => new Trainer(gpu, model, adapter, objective, own, options, frozen);
     const batches = (epoch: number) => makeBatches(own, batchSize, options.seed, epoch);
     return { open, trainer: owned.use(open()), batches, probe: own.slice(0, 2 * batchSize) };
   });

@@ -1,7 +1,7 @@
 /** The training settings of a cell: the embedded suite's, or a published protocol's. */
 
 import type { Task } from "../lib/data/task.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import type { Protocol, Training } from "./protocols/protocol.ts";
 import type { Profile, Row } from "./tables/table.ts";
@@ -19,7 +19,7 @@ const largeWidth = 1024;
  * The training settings of a row on a task. Throws an Error if there is no tuned rate, or the protocol lacks
  * the task.
  */
-export function trainingOf({ training }: Profile, row: Row, task: Task, model: Encoder): Training {
+export function trainingOf({ training }: Profile, row: Row, task: Task, model: Model): Training {
   return typeof training === "number"
     ? suiteTraining(training, tunedRate(row, model), task)
     : protocolTraining(training, task, model);
@@ -30,7 +30,7 @@ export function trainingAt(
   { training }: Profile,
   learningRate: number,
   task: Task,
-  model: Encoder,
+  model: Model,
 ): Training {
   return typeof training === "number"
     ? suiteTraining(training, learningRate, task)
@@ -41,7 +41,7 @@ function suiteTraining(epochs: number, learningRate: number, { maxTokens }: Task
   return { epochs, batchSize: suiteBatchSize, maxTokens, learningRate, warmupRatio: suiteWarmupRatio };
 }
 
-function protocolTraining({ training }: Protocol, { name }: Task, { width }: Encoder): Training {
+function protocolTraining({ training }: Protocol, { name }: Task, { width }: Model): Training {
   const sizes = training[name];
   if (!sizes) {
     throw new Error(`the protocol has no task ${name}; it has ${Object.keys(training).join(", ")}`);
@@ -58,7 +58,7 @@ interface ModelRates {
  * The learning rate chosen by --tune for the model, or, where the model has none of its own, for the embedded
  * one.
  */
-function tunedRate({ label, tunedAs = label }: Row, { name }: Encoder): number {
+function tunedRate({ label, tunedAs = label }: Row, { name }: Model): number {
   const models: Readonly<Record<string, ModelRates>> = learningRates.models;
   const rate = models[name]?.rates[tunedAs] ?? learningRates.models["USE-lite"].rates[tunedAs as "LoRA r 8"];
   if (rate === undefined) {

@@ -8,21 +8,21 @@ import type { Example, Task } from "../lib/data/task.ts";
 import { isFile, isFolder } from "../lib/files.ts";
 import { readEncoderConfig } from "../lib/models/hugging_face_config.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
 import { isFetched, packagedModel } from "../lib/models/packaged_models.ts";
 import { publishedConfig, publishedIds } from "../lib/models/published_configs.ts";
 import { charactersPerToken, unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
-import type { Encoded } from "../lib/train/batches.ts";
-import { encodeExamples, headOf } from "../lib/train/fine_tune.ts";
-import type { HeadShape } from "../lib/train/step.ts";
+import type { Encoded, Objective } from "../lib/objectives/objective.ts";
+import { objectiveOf } from "../lib/objectives/registry.ts";
+import { encodeExamples } from "../lib/train/fine_tune.ts";
 import { sample } from "./planned_cells.ts";
 import type { Profile } from "./tables/table.ts";
 import { UsageError } from "./usage.ts";
 
 /** An encoder, and how much of it was read. */
 export interface KnownEncoder {
-  readonly model: Encoder;
+  readonly model: Model;
   /** Whether it has its own tokenizer. Otherwise the number of tokens is estimated from characters. */
   readonly tokenizes: boolean;
 }
@@ -56,17 +56,17 @@ export async function knownEncoder(source: string | undefined): Promise<KnownEnc
 
 /** The encoded examples of one task. */
 export interface Workload {
-  readonly head: HeadShape;
+  readonly objective: Objective;
   readonly train: readonly Encoded[];
   /** Every dev set. */
   readonly dev: readonly (readonly Encoded[])[];
 }
 
 /** Reads and encodes the profile's examples of `task` from its files. Throws what reading throws. */
-export async function readWorkload(model: Encoder, task: Task, profile: Profile): Promise<Workload> {
+export async function readWorkload(model: Model, task: Task, profile: Profile): Promise<Workload> {
   const { train, dev, furtherDev = {} } = await sample(task, profile);
   return {
-    head: headOf(task, train[0]),
+    objective: objectiveOf(model, task, train[0]),
     train: encodeExamples(model, task, train),
     dev: [dev, ...Object.values(furtherDev)].map((examples) => encodeExamples(model, task, examples)),
   };
@@ -76,10 +76,10 @@ export async function readWorkload(model: Encoder, task: Task, profile: Profile)
  * Makes as many examples as `task` is published to have. All have the mean length, except one in train and in
  * each dev set, which has the task's maximum length. Throws an Error if no sizes are published.
  */
-export function publishedWorkload(model: Encoder, task: Task, profile: Profile): Workload {
+export function publishedWorkload(model: Model, task: Task, profile: Profile): Workload {
   const { train, dev, texts, characters } = publishedSize(task.name);
   // Each option is joined with the question.
-  const sequences = task.shape === "choice" ? 2 : texts;
+  const sequences = task.objective === "choice" ? 2 : texts;
   const example = (characters: number): Example => ({
     id: `${characters} characters`,
     texts: Array<string>(texts).fill("word ".repeat(Math.ceil(characters / sequences / 5))),
@@ -93,7 +93,7 @@ export function publishedWorkload(model: Encoder, task: Task, profile: Profile):
   const examples = (count: number, most: number) =>
     Array.from({ length: Math.min(count, most) }, (_, i) => i === 0 ? longest : mean);
   return {
-    head: headOf(task, example(characters)),
+    objective: objectiveOf(model, task, example(characters)),
     train: examples(train, profile.train),
     dev: dev.map((count) => examples(count, profile.dev)),
   };

@@ -2,28 +2,27 @@
 
 import assert from "node:assert/strict";
 import { type Adapter, attach, type AttachOptions } from "../lib/adapters/attach.ts";
-import { constantWeights, startingWeights } from "../lib/adapters/starting_weights.ts";
-import { selectModules } from "../lib/adapters/targeting.ts";
-import { tracer } from "../lib/adapters/trace.ts";
-import { resolveBlocks } from "../lib/adapters/blocks.ts";
-import { initialise } from "../lib/adapters/initialise.ts";
-import { tracedMerge } from "../lib/adapters/merge.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
+import { expand, project } from "../lib/adapters/block_products.ts";
+import { resolveBlocks } from "../lib/adapters/blocks.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { initialise } from "../lib/adapters/initialise.ts";
 import { krona } from "../lib/adapters/krona.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { melora } from "../lib/adapters/melora.ts";
+import { tracedMerge } from "../lib/adapters/merge.ts";
 import type { LowRankOptions, Method } from "../lib/adapters/method.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
+import { constantWeights, startingWeights } from "../lib/adapters/starting_weights.ts";
+import { selectModules } from "../lib/adapters/targeting.ts";
+import { tracer } from "../lib/adapters/trace.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
 import { boraMix, boraSigma } from "../lib/graph/ops/bora.ts";
-import { expand, project } from "../lib/adapters/block_products.ts";
-import type { Weight } from "../lib/models/model.ts";
-import { headParameters, type HeadShape, traceStep } from "../lib/train/step.ts";
-import { checkByDifferences, testGpu } from "./support/ops.ts";
-import { attachPooled } from "./support/pool.ts";
+import { type Model, plainHead, type Weight } from "../lib/models/model.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import { traceStep } from "../lib/train/step.ts";
 import {
   fillSources,
   randomValues,
@@ -32,11 +31,13 @@ import {
   type Values,
 } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { checkByDifferences, testGpu } from "./support/ops.ts";
+import { attachPooled } from "./support/pool.ts";
 
 const model = tinyEncoder();
 const target = ["query", "value", "ffn_in"];
 const attachTiny = (method: Method, changes: object = {}) => attachPooled(model, method, target, changes);
-const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 3 };
+const objective = (model: Model) => classification.of(model, { texts: 1, classes: 3 });
 const [examples, length] = [3, 7];
 
 /**
@@ -55,7 +56,7 @@ function valuesFor(adapter: Adapter, fresh: boolean): Values {
     values.set(name, Float64Array.from(data));
   }
   for (const [name, { data }] of constantWeights(model, adapter)) values.set(name, Float64Array.from(data));
-  const headStart = [...headParameters(model, head)].map(
+  const headStart = [...objective(model).parameters].map(
     ([name, spec]): [string, Weight] => [name, initialise(name, spec, 3)],
   );
   for (const [name, { data }] of [...startingWeights(model, adapter, 3), ...headStart]) {
@@ -69,7 +70,10 @@ for (const method of methods) {
   const adapter = attachTiny(method);
 
   Deno.test(`${method.name}: loss and every gradient on the GPU, against the interpreter and finite differences`, async () => {
-    const { graph, losses, loss, predictions } = traceStep(model, adapter, head, { examples, length }, true);
+    const { graph, losses, loss, predictions } = traceStep(model, adapter, objective(model), {
+      examples,
+      length,
+    }, true);
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
     const outputs = [predictions, loss, ...grad(losses, targets)];
     const values = valuesFor(adapter, false);
@@ -85,15 +89,15 @@ for (const method of methods) {
   });
 
   Deno.test(`${method.name}: all that is trained gets a gradient`, () => {
-    const { graph } = traceStep(model, adapter, head, { examples, length }, true);
+    const { graph } = traceStep(model, adapter, objective(model), { examples, length }, true);
     const traced = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.name).sort();
-    const named = [...adapter.parameters.keys(), ...headParameters(model, head).keys()];
+    const named = [...adapter.parameters.keys(), ...objective(model).parameters.keys()];
     assert.deepEqual(traced, (method.trainsBase ? [...named, ...model.weights.keys()] : named).sort());
   });
 
   Deno.test(`${method.name}: a fresh adapter leaves the predictions bit-equal`, async () => {
     const predict = async (adapter: Adapter) => {
-      const { predictions } = traceStep(model, adapter, head, { examples, length }, false);
+      const { predictions } = traceStep(model, adapter, objective(model), { examples, length }, false);
       return (await runOnGpu(await testGpu(), [predictions], valuesFor(adapter, true)))[0];
     };
     const [fresh, base] = [await predict(adapter), await predict(attachTiny(headOnly))];
@@ -105,11 +109,11 @@ for (const method of methods) {
   if (method.mergeable) {
     Deno.test(`${method.name}: merged = unmerged forward`, async () => {
       const values = valuesFor(adapter, false);
-      const { predictions } = traceStep(model, adapter, head, { examples, length }, false);
+      const { predictions } = traceStep(model, adapter, objective(model), { examples, length }, false);
       const [unmerged] = await runOnGpu(await testGpu(), [predictions], values);
       const before = values.get("query.weight")!;
       for (const [path, merged] of await mergedWeights(adapter, values)) values.set(path, merged);
-      const plain = traceStep(model, attachTiny(headOnly), head, { examples, length }, false);
+      const plain = traceStep(model, attachTiny(headOnly), objective(model), { examples, length }, false);
       const [expected] = await runOnGpu(await testGpu(), [plain.predictions], values);
       assert.ok(relativeError(unmerged, expected) < 1e-5);
       if (method.peft) {
@@ -291,7 +295,9 @@ Deno.test("layers are counted as PEFT does: the last number with a name before i
     n: 16,
   }));
   const chosen = (layers: readonly number[]) =>
-    selectModules({ name: "deep", linears }, { target: "all-linear", layers }).map(({ path }) => path);
+    selectModules({ name: "deep", linears, head: plainHead }, { target: "all-linear", layers }).map((
+      { path },
+    ) => path);
   assert.deepEqual(chosen([0]), [paths[0]]);
   assert.deepEqual(chosen([1]), [paths[1], paths[2]]);
 });

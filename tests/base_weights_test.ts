@@ -10,11 +10,11 @@ import type { Method } from "../lib/adapters/method.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { reLora } from "../lib/adapters/relora.ts";
 import { startingWeights } from "../lib/adapters/starting_weights.ts";
+import type { Packing } from "../lib/graph/storages/registry.ts";
 import { fingerprintsOf } from "../lib/models/fingerprint.ts";
 import { readTensorPlaces } from "../lib/models/hugging_face_weights.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
-import { type Encoder, headLayoutOf, type Weight } from "../lib/models/model.ts";
-import type { Packing } from "../lib/graph/storages/registry.ts";
+import type { Model, Weight } from "../lib/models/model.ts";
 import { packModel } from "../lib/models/packing.ts";
 import { fromFloat32, readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
 import { writeTensors } from "../lib/models/safetensors_writer.ts";
@@ -26,14 +26,14 @@ import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { cases } from "./support/bert_reference.ts";
+import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
 import { type CheckpointOptions, seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
-import { withFolder } from "./support/files.ts";
 
 /** Saves an untrained adapter on `model` with a head of two outputs. */
 async function saveOn(
-  model: Encoder,
+  model: Model,
   folder: string,
   { method = lora as Method, ...options }: { method?: Method } & Partial<AttachOptions> = {},
 ): Promise<void> {
@@ -41,21 +41,21 @@ async function saveOn(
   const weights = startingWeights(model, adapter, 0);
   const grown = method.restarts ? adapter.modules.map(({ module }) => `${module.path}.weight`) : [];
   for (const name of grown) weights.set(name, model.weights.get(name)!);
-  const { projection } = headLayoutOf(model);
+  const { projection } = model.head;
   weights.set(`${projection}.weight`, { shape: [2, model.width], data: new Float32Array(2 * model.width) });
   weights.set(`${projection}.bias`, { shape: [2], data: new Float32Array(2) });
   await saveAdapter(folder, model, adapter, weights);
 }
 
 /** What is reported while the adapter in `folder` is loaded for `model`. */
-async function told(folder: string, model: Encoder): Promise<string[]> {
+async function told(folder: string, model: Model): Promise<string[]> {
   const lines: string[] = [];
   await loadAdapter(folder, model, undefined, (line) => lines.push(line));
   return lines;
 }
 
 /** `model` with one value of a weight changed to the next float32. */
-function nudged(model: Encoder, name: string): Encoder {
+function nudged(model: Model, name: string): Model {
   const { shape, data } = model.weights.get(name)!;
   const changed = data.slice();
   new Uint32Array(changed.buffer)[changed.length - 1] ^= 1;

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { taskByName, tasks } from "../lib/data/registry.ts";
 import { splitByKeys } from "../lib/data/split.ts";
-import { analysisProfiles } from "../tasks/tables/profiles.ts";
 import { lexicographerFiles, parseSynsets, readSynsets } from "../lib/data/wordnet.ts";
+import { analysisProfiles } from "../tasks/tables/profiles.ts";
 
 const line =
   '00003553 03 n 02 whole 0 unit(a) 0 002 @ 00002684 n 0000 %p 00001740 n 0000 | an assemblage; "how big is it?"; "a team is a unit"  ';
@@ -48,7 +48,7 @@ for (const task of tasks) {
     const ids = [...train, ...dev].map(({ id }) => id);
     assert.equal(new Set(ids).size, ids.length);
     const regression = task.objective === "regression";
-    const classes = task.shape === "choice" ? train[0].texts.length - 1 : task.labels.length;
+    const classes = task.objective === "choice" ? train[0].texts.length - 1 : task.labels.length;
     assert.ok(
       [...train, ...dev].every(({ label }) =>
         regression ? Math.abs(label) <= 5 : label >= 0 && label < classes && Number.isInteger(label)

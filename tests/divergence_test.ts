@@ -7,21 +7,23 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { reLora } from "../lib/adapters/relora.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import type { Encoded } from "../lib/objectives/objective.ts";
+import { regression } from "../lib/objectives/regression.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
-import { type Encoded, makeBatches } from "../lib/train/batches.ts";
+import { makeBatches } from "../lib/train/batches.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
-import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
-import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 /** The token whose embedding is not a number: only the poisoned example has it. */
 const poison = 10;
 
-function poisonous(): Encoder {
+function poisonous(): Model {
   const model = tinyEncoder();
   const { shape: [, width], data } = model.weights.get("embedding.weight")!;
   data.fill(NaN, poison * width, (poison + 1) * width);
@@ -34,7 +36,7 @@ const withBora = attach(model, bora, { r: 2, blocks: 4, dropout: 0.1, target });
 const withReLora = attach(model, reLora, {
   ...{ r: 2, dropout: 0.1, every: 2, restartWarmup: 1, prune: 0.9, target },
 });
-const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 2 };
+const objective = (model: Model) => classification.of(model, { texts: 1, classes: 2 });
 
 /** A run, and which of its batches is poisoned. */
 interface Run {
@@ -73,7 +75,14 @@ function poisonedExamples(run: Run): Encoded[] {
 }
 
 async function trainerOf(run: Run, examples: readonly Encoded[]): Promise<Trainer> {
-  return new Trainer(await testGpu(), model, run.adapter ?? withBora, head, examples, optionsOf(run));
+  return new Trainer(
+    await testGpu(),
+    model,
+    run.adapter ?? withBora,
+    objective(model),
+    examples,
+    optionsOf(run),
+  );
 }
 
 /** Everything that a step changes. */
@@ -177,14 +186,14 @@ Deno.test("after catching a checkpoint's error during the epoch, going on throws
 
 Deno.test("a loss that is not finite stops the run where the gradient is finite", async () => {
   const gpu = await testGpu();
-  const regression: HeadShape = { shape: "single", objective: "regression", texts: 1, outputs: 1 };
+  const onNumbers = regression.of(model, { texts: 1, classes: 0 });
   const options = { learningRate: 1e-2, epochs: 1, batchSize: 16, warmupRatio: 0, seed: 0 };
   const examples = cleanExamples({ count: 16, batch: 0, step: 0 }).map((example, i) => ({
     ...example,
     // Its square is above the largest float32; its gradient, 2x/16, is not.
     label: i === 5 ? 1.9e19 : 0,
   }));
-  using trainer = new Trainer(gpu, model, withBora, regression, examples, options);
+  using trainer = new Trainer(gpu, model, withBora, onNumbers, examples, options);
   const before = await everythingOf(trainer);
   await assert.rejects(
     () => trainer.epoch(),

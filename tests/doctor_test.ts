@@ -9,12 +9,13 @@ import { lora } from "../lib/adapters/lora.ts";
 import { driverAmong, readDriver } from "../lib/gpu/driver.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { readCells } from "../lib/report/cell_table.ts";
-import type { Cell } from "../lib/report/schema.ts";
 import { compareCells } from "../lib/report/compare_cells.ts";
 import { comparePage } from "../lib/report/compare_page.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { renderMarkdown } from "../lib/report/markdown.ts";
+import type { Cell } from "../lib/report/schema.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
 import { batches, largestThatFits, type ModelFit } from "../tasks/fits.ts";
 import { madeUpCell, writeCellsTable } from "./support/cells.ts";
@@ -93,8 +94,8 @@ Deno.test("deno task doctor: this adapter with its limits and rates, and batches
     const example = { texts: [Array<number>(length).fill(0)], label: 0 };
     const peakOf = async (batchSize: number) => {
       const options = { learningRate: 1e-4, epochs: 1, batchSize, warmupRatio: 0, seed: 0 };
-      const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
-      return (await estimateTraining(model, adapter, head, [example], [], options)).peakBytes;
+      const objective = classification.of(model, { texts: 1, classes: 2 });
+      return (await estimateTraining(model, adapter, objective, [example], [], options)).peakBytes;
     };
     assert.ok(batch !== undefined && await peakOf(batch) <= 2 ** 30 && await peakOf(2 * batch) > 2 ** 30);
   }

@@ -5,8 +5,8 @@
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
-import { initialise } from "../lib/adapters/initialise.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { initialise } from "../lib/adapters/initialise.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { evaluateExpression } from "../lib/gpu/expression.ts";
@@ -17,15 +17,16 @@ import { grad, layerOfPath } from "../lib/graph/grad.ts";
 import { Graph, sizeOf, type Tensor } from "../lib/graph/graph.ts";
 import { activate } from "../lib/graph/ops/activation.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
-import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { linear } from "../lib/graph/ops/product/product.ts";
+import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { dumpPlan, plan } from "../lib/graph/plan.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
-import { headParameters, traceStep } from "../lib/train/step.ts";
-import { testGpu } from "./support/ops.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import { traceStep } from "../lib/train/step.ts";
 import { fillSources, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
 
 /** A training step of the tiny encoder with BoRA: the loss and every gradient. */
 function tracedStep() {
@@ -37,10 +38,10 @@ function tracedStep() {
     dropout: 0.1,
     target: ["query", "value"],
   });
-  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
-  const { graph, losses, loss } = traceStep(model, adapter, head, { examples: 3, length: 8 }, true);
+  const objective = classification.of(model, { texts: 1, classes: 2 });
+  const { graph, losses, loss } = traceStep(model, adapter, objective, { examples: 3, length: 8 }, true);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
-  return { model, adapter, head, graph, outputs: [loss, ...grad(losses, targets)] };
+  return { model, adapter, objective, graph, outputs: [loss, ...grad(losses, targets)] };
 }
 
 Deno.test("expressions: precedence, comparison, and names that do not exist", () => {
@@ -115,7 +116,7 @@ Deno.test("a caller's own device, at WebGPU's default limits, gives the same bit
 });
 
 Deno.test("without buffer reuse every tensor of the step is readable, and the outputs have the same bits", async () => {
-  const { model, adapter, head, graph, outputs } = tracedStep();
+  const { model, adapter, objective, graph, outputs } = tracedStep();
   const values: Values = new Map([
     ["ids", Float64Array.from({ length: 24 }, (_, i) => (i * 5) % 11)],
     ["lengths", Float64Array.of(8, 3, 1)],
@@ -125,7 +126,7 @@ Deno.test("without buffer reuse every tensor of the step is readable, and the ou
   for (const [name, { data }] of [...model.weights, ...model.constants]) {
     values.set(name, Float64Array.from(data));
   }
-  for (const [name, spec] of [...adapter.parameters, ...headParameters(model, head)]) {
+  for (const [name, spec] of [...adapter.parameters, ...objective.parameters]) {
     values.set(name, Float64Array.from(initialise(name, spec, 3).data));
   }
   fillSources(graph, values);
@@ -246,8 +247,8 @@ function writesOf({ code, bindings }: Kernel): number {
 Deno.test("kernels for subgroups write in few places, each of which takes some drivers long to compile", () => {
   const model = unloadedEncoder("roberta-base", { ...publishedConfig("roberta-base")!, vocabulary: 100 });
   const adapter = attach(model, lora, { r: 8, alpha: 16, target: ["query", "value"] });
-  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
-  const { graph, losses, loss } = traceStep(model, adapter, head, { examples: 16, length: 64 }, true);
+  const objective = classification.of(model, { texts: 1, classes: 2 });
+  const { graph, losses, loss } = traceStep(model, adapter, objective, { examples: 16, length: 64 }, true);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
   const { nodes, inPlace } = plan([loss, ...grad(losses, targets)]);
   const software = { subgroupSize: 8, software: true };

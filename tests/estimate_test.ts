@@ -7,16 +7,19 @@ import { methodByName } from "../lib/adapters/registry.ts";
 import { publishedSize } from "../lib/data/published_sizes.ts";
 import { families, taskByName } from "../lib/data/registry.ts";
 import type { Split, Task, TaskFamily } from "../lib/data/task.ts";
-import type { Encoder } from "../lib/models/model.ts";
-import { loadUseLite } from "../lib/models/use_lite.ts";
+import type { Model } from "../lib/models/model.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
-import { encodeExamples, fineTune, headOf } from "../lib/train/fine_tune.ts";
-import { estimateTraining } from "../lib/train/estimate.ts";
-import { makeBatches } from "../lib/train/batches.ts";
-import type { TrainOptions } from "../lib/train/trainer.ts";
+import { loadUseLite } from "../lib/models/use_lite.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import { objectiveOf } from "../lib/objectives/registry.ts";
 import { readCells } from "../lib/report/cell_table.ts";
+import { makeBatches } from "../lib/train/batches.ts";
+import { estimateTraining } from "../lib/train/estimate.ts";
+import { encodeExamples, fineTune } from "../lib/train/fine_tune.ts";
+import type { TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { misfits } from "../tasks/machine.ts";
 import { noAdapter, runTask } from "./support/command.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
@@ -24,12 +27,11 @@ import { testGpu } from "./support/ops.ts";
 import { attachPooled } from "./support/pool.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
-import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const options: TrainOptions = { learningRate: 3e-3, epochs: 2, batchSize: 4, warmupRatio: 0.03, seed: 0 };
 
 /** Runs the cell with its checkpoints and asserts that its cost was as estimated. */
-async function assertEstimated(model: Encoder, adapter: Adapter, task: Task, split: Split): Promise<void> {
+async function assertEstimated(model: Model, adapter: Adapter, task: Task, split: Split): Promise<void> {
   const gpu = await testGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
   gpu.resetPeak();
@@ -39,7 +41,7 @@ async function assertEstimated(model: Encoder, adapter: Adapter, task: Task, spl
   );
   const encode = (examples: Split["dev"]) => encodeExamples(model, task, examples);
   const estimate = await estimateTraining(
-    ...[model, adapter, headOf(task, split.train[0]), encode(split.train)] as const,
+    ...[model, adapter, objectiveOf(model, task, split.train[0]), encode(split.train)] as const,
     [split.dev, ...Object.values(split.furtherDev ?? {})].map(encode),
     options,
     gpu.traits,
@@ -48,8 +50,8 @@ async function assertEstimated(model: Encoder, adapter: Adapter, task: Task, spl
   assert.deepEqual([estimate.steps, estimate.peakBytes], [steps, peakBufferBytes], name);
 }
 
-/** Letters as a task of the given shape: 11 examples to train on, and as many and `further` to evaluate. */
-function letters(shape: Task["shape"], texts: number, further: number): { task: Task; split: Split } {
+/** Letters as a task of so many texts: 11 examples to train on, and as many and `further` to evaluate. */
+function letters(objective: Task["objective"], texts: number, further: number): { task: Task; split: Split } {
   const examples = (count: number) =>
     Array.from({ length: count }, (_, i) => ({
       id: `${i}`,
@@ -58,9 +60,9 @@ function letters(shape: Task["shape"], texts: number, further: number): { task: 
     }));
   const task: Task = {
     ...taskByName("sentiment"),
-    name: `${shape} of ${texts}`,
-    shape,
-    labels: shape === "choice" ? [] : ["0", "1"],
+    name: `${objective} of ${texts}`,
+    objective,
+    labels: objective === "choice" ? [] : ["0", "1"],
   };
   return {
     task,
@@ -71,8 +73,9 @@ function letters(shape: Task["shape"], texts: number, further: number): { task: 
 Deno.test("an estimate has the steps and the bytes of the run, whatever the method and the task's shape", async () => {
   const model = tinyEncoder();
   // Reading the predictions of 1,500 examples takes more bytes than reading a checkpoint.
-  for (const [shape, texts, further] of [["single", 1, 1500], ["pair", 2, 33], ["choice", 4, 33]] as const) {
-    const { task, split } = letters(shape, texts, further);
+  const shapes = [["classification", 1, 1500], ["classification", 2, 33], ["choice", 4, 33]] as const;
+  for (const [objective, texts, further] of shapes) {
+    const { task, split } = letters(objective, texts, further);
     for (const name of ["BoRA", "DoRA", "Full fine-tuning", "Head only"]) {
       const adapter = attachPooled(model, methodByName(name), ["query", "value"]);
       await assertEstimated(model, adapter, task, split);
@@ -93,11 +96,11 @@ Deno.test("texts of thousands of tokens take no memory that grows with their squ
   const model = unloadedEncoder("long", config);
   assert.equal(model.maxTokens, 4096);
   const adapter = attachPooled(model, bora, ["query", "value"]);
-  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+  const objective = classification.of(model, { texts: 1, classes: 2 });
   const of = async (length: number) => {
     const example = { texts: [Array<number>(length).fill(0)], label: 0 };
     const one = { ...options, batchSize: 1 };
-    return await estimateTraining(model, adapter, head, [example], [[example]], one);
+    return await estimateTraining(model, adapter, objective, [example], [[example]], one);
   };
   const [half, whole] = [await of(2048), await of(4096)];
   // The feed-forward layer's, in float32; the attention scores alone would be 12 · 4096² values.
@@ -131,13 +134,13 @@ Deno.test("reproduce --estimate: with no weights, no data and no adapter, as cou
   const layers = 12 * (4 * 768 ** 2 + 2 * 768 * 3072);
   const attention = (length: number) => 12 * 2 * length * 768;
   const adapters = { "Head only": 0, "LoRA r 8": 12 * 2 * 8 * (768 + 768) };
-  const head = batch * (768 * 768 + 768 * 2);
+  const objective = batch * (768 * 768 + 768 * 2);
   for (const [label, adapter] of Object.entries(adapters)) {
     const [forwards, backwards] = adapter === 0 ? [1, 0] : [1, 1];
     const step = (length: number) =>
       batch * length * (layers * (forwards + backwards) + attention(length) * (forwards + 2 * backwards)) +
-      batch * length * 3 * adapter + 3 * head;
-    const forward = (length: number) => batch * length * (layers + attention(length) + adapter) + head;
+      batch * length * 3 * adapter + 3 * objective;
+    const forward = (length: number) => batch * length * (layers + attention(length) + adapter) + objective;
     const flops = 2 * epochs * (9 * step(96) + step(512) + forward(96) + forward(512));
     const cell = cells.find((cell: { label: string }) => cell.label === label);
     assert.deepEqual([cell.steps, cell.flops], [epochs * 10, flops], label);

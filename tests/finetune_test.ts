@@ -7,24 +7,25 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { attach } from "../lib/adapters/attach.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
+import { readLabels } from "../lib/adapters/labels.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { saveAdapter } from "../lib/adapters/peft.ts";
-import { readLabels } from "../lib/adapters/labels.ts";
 import { type OwnTaskOptions, readOwnTask } from "../lib/data/own_task.ts";
 import { readTable } from "../lib/data/table_file.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
-import { headLayoutOf, type Weight } from "../lib/models/model.ts";
+import type { Weight } from "../lib/models/model.ts";
 import { fromFloat32, type NamedTensor, readSafetensors, toFloat32 } from "../lib/models/safetensors.ts";
 import { writeTensors } from "../lib/models/safetensors_writer.ts";
+import { objectiveOf } from "../lib/objectives/registry.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
+import { encodeExamples, type EpochScores } from "../lib/train/fine_tune.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
-import { encodeExamples, type EpochScores, headOf } from "../lib/train/fine_tune.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { cases } from "./support/bert_reference.ts";
 import { runTask } from "./support/command.ts";
-import { testGpu } from "./support/ops.ts";
-import { relativeError } from "../tasks/conformance/op_errors.ts";
-import { bytesIn, type CheckpointOptions, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { withFolder } from "./support/files.ts";
+import { testGpu } from "./support/ops.ts";
+import { bytesIn, type CheckpointOptions, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 
 const task = (name: string, ...args: string[]) => runTask(name, args);
 
@@ -88,24 +89,24 @@ Deno.test("finetune on a .csv, then merge: the merged folder's logits are those 
     const gpu = await testGpu();
     const own = await readOwnTask({ train: data, text: "text", label: "kind", maxTokens: 16 });
     const { train } = await own.load();
-    const head = headOf(own, train[0]);
     const model = await loadEncoder(base);
+    const objective = objectiveOf(model, own, train[0]);
     const examples = encodeExamples(model, own, train);
     using adapted = new AdaptedModel(gpu, model);
     await adapted.load("own", adapter);
-    const expected = await adapted.predict(head, examples);
+    const expected = await adapted.predict(objective, examples);
     adapted.disable();
-    const bare = await adapted.predict(head, examples);
+    const bare = await adapted.predict(objective, examples);
 
     const whole = await loadEncoder(merged);
     const tensors = await tensorsIn(merged);
-    const { module } = headLayoutOf(whole);
+    const { module } = whole.head;
     const headWeights = [...tensors].filter(([name]) => name.startsWith(`${module}.`)).map((
       [name, tensor],
     ): [string, Weight] => [name, { shape: tensor.shape, data: toFloat32(tensor) }]);
     using alone = new AdaptedModel(gpu, whole);
     alone.add("head", attach(whole, headOnly, { target: "all-linear" }), new Map(headWeights));
-    const found = await alone.predict(head, encodeExamples(whole, own, train));
+    const found = await alone.predict(objective, encodeExamples(whole, own, train));
     for (const [i, logits] of expected.entries()) {
       assert.ok(relativeError(found[i], logits) < 1e-4, `example ${i}: ${found[i]} and ${logits}`);
     }
@@ -263,8 +264,8 @@ Deno.test("a bare trunk in BF16, pairs and a regression: names get their prefix,
         }
       }
       const { tensors } = await readSafetensors(`${adapter}/adapter_model.safetensors`);
-      const head = toFloat32(tensors.get("base_model.model.classifier.weight")!).slice();
-      assert.deepEqual(after.get("classifier.weight")!.data, bytesIn("BF16", head));
+      const objective = toFloat32(tensors.get("base_model.model.classifier.weight")!).slice();
+      assert.deepEqual(after.get("classifier.weight")!.data, bytesIn("BF16", objective));
       const { problem_type, id2label } = JSON.parse(await Deno.readTextFile(`${merged}/config.json`));
       assert.deepEqual({ problem_type, id2label }, {
         problem_type: "regression",
@@ -391,7 +392,7 @@ Deno.test("a method's own defaults hold unless an option says otherwise", () =>
     assert.deepEqual([gra.r, gra.alpha, gra.gralora_k, gra.gralora_dropout], [4, 16, 2, 0]);
   }));
 
-Deno.test("a merge that cannot be finished leaves nothing: no head, and weights beyond F16", () =>
+Deno.test("a merge that cannot be finished leaves nothing: no objective, and weights beyond F16", () =>
   withBase("RoBERTa", { dtype: "F16" }, async (folder) => {
     const [base, adapter, merged] = ["base", "adapter", "merged"].map((name) => `${folder}/${name}`);
     const model = await loadEncoder(base);
@@ -471,22 +472,22 @@ Deno.test("a held-out tenth separates no equal texts and does not depend on the 
 
 Deno.test("bad tables are refused with the file and the line", () =>
   withFolder(async (folder) => {
-    const head = "text,label\n";
-    const good = `${head}x,1\ny,2\n`;
+    const objective = "text,label\n";
+    const good = `${objective}x,1\ny,2\n`;
     const dev = `${folder}/dev.csv`;
-    await Deno.writeTextFile(dev, `${head}x,1\nz,3\n`);
+    await Deno.writeTextFile(dev, `${objective}x,1\nz,3\n`);
     const refusals: [RegExp, string, string | Uint8Array<ArrayBuffer>, Partial<OwnTaskOptions>?][] = [
       [/t\.txt is no table .* must end in \.tsv, \.csv or \.jsonl/, "t.txt", good],
       [/t\.csv line 1 has no column "lable"; it has "text", "label"/, "t.csv", good, { label: "lable" }],
       [/t\.csv line 1 has the column "text" twice/, "t.csv", "text,text,label\na,b,c\n"],
       [/t\.csv: the file is empty/, "t.csv", ""],
       [/t\.tsv: the file is empty/, "t.tsv", ""],
-      [/t\.csv has no records/, "t.csv", head],
+      [/t\.csv has no records/, "t.csv", objective],
       [/t\.jsonl has no records/, "t.jsonl", "\n"],
-      [/t\.csv line 3: "label" is empty/, "t.csv", `${head}x,1\ny, \n`],
-      [/t\.csv line 2: "text" is empty/, "t.csv", `${head},1\ny,2\n`],
-      [/t\.csv line 3 has 3 cells, and the header 2/, "t.csv", `${head}x,1\ny,2,3\n`],
-      [/t\.csv line 3 has a quote that nothing closes/, "t.csv", `${head}x,1\n"y,2\n`],
+      [/t\.csv line 3: "label" is empty/, "t.csv", `${objective}x,1\ny, \n`],
+      [/t\.csv line 2: "text" is empty/, "t.csv", `${objective},1\ny,2\n`],
+      [/t\.csv line 3 has 3 cells, and the header 2/, "t.csv", `${objective}x,1\ny,2,3\n`],
+      [/t\.csv line 3 has a quote that nothing closes/, "t.csv", `${objective}x,1\n"y,2\n`],
       [/t\.tsv line 3 has 1 cells, and the header 2/, "t.tsv", "text\tlabel\nx\t1\ny\n"],
       [/t\.csv is not text in UTF-8 \(line 1\)/, "t.csv", Uint8Array.of(0x74, 0xff, 0x0a)],
       [/t\.tsv is not text in UTF-8 \(line 2\)/, "t.tsv", Uint8Array.of(0x74, 0x0a, 0xff, 0x0a)],
@@ -495,20 +496,20 @@ Deno.test("bad tables are refused with the file and the line", () =>
       [/t\.jsonl line 1 has no "label"; it has "text"/, "t.jsonl", '{"text": "x"}'],
       [/t\.jsonl line 1: "label" is null/, "t.jsonl", '{"text": "x", "label": null}'],
       [/dev\.csv line 3 has the label "3", and .*t\.csv has only 1, 2/, "t.csv", good, { dev }],
-      [/t\.csv line 3 has the label "two": regression wants/, "t.csv", `${head}x,1\ny,two\n`, {
+      [/t\.csv line 3 has the label "two": regression wants/, "t.csv", `${objective}x,1\ny,two\n`, {
         regression: true,
       }],
       [
         /t\.csv line 4 has the label " b", and .*t\.csv line 2 "b": spaces make them two classes/,
         "t.csv",
-        `${head}x,b\ny,a\nz, b\n`,
+        `${objective}x,b\ny,a\nz, b\n`,
       ],
-      [/t\.csv: all examples to train on have one label/, "t.csv", `${head}x,1\ny,1\nz,1\n`],
-      [/t\.csv: all examples to train on have one label/, "t.csv", `${head}x,1\ny,1.0\n`, {
+      [/t\.csv: all examples to train on have one label/, "t.csv", `${objective}x,1\ny,1\nz,1\n`],
+      [/t\.csv: all examples to train on have one label/, "t.csv", `${objective}x,1\ny,1.0\n`, {
         regression: true,
         dev,
       }],
-      [/t\.csv has too few different texts/, "t.csv", `${head}x,1\nx,2\n`],
+      [/t\.csv has too few different texts/, "t.csv", `${objective}x,1\nx,2\n`],
     ];
     for (const [message, name, content, more] of refusals) {
       await assert.rejects(() => readOwn(folder, name, content, more), message);

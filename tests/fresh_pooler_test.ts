@@ -8,7 +8,9 @@ import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
+import type { Model } from "../lib/models/model.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { Trainer } from "../lib/train/trainer.ts";
@@ -118,7 +120,7 @@ Deno.test("half a pooler, and a checkpoint that lacks more than it, are refused 
   );
 });
 
-const head = { shape: "pair", objective: "classification", texts: 2, outputs: 2 } as const;
+const objective = (model: Model) => classification.of(model, { texts: 2, classes: 2 });
 const examples = cases["BERT on pairs"].examples.map(({ texts, seconds, label }) => ({
   texts,
   seconds: seconds?.map((second) => second ?? undefined),
@@ -130,7 +132,7 @@ async function trained(folder: string, target: readonly string[]) {
   const model = await loadEncoder(folder, {}, () => {});
   const adapter = attach(model, lora, { r: 2, target });
   const options = { learningRate: 1e-2, epochs: 3, batchSize: 3, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(await testGpu(), model, adapter, head, examples, options);
+  using trainer = new Trainer(await testGpu(), model, adapter, objective(model), examples, options);
   for (let epoch = 0; epoch < options.epochs; epoch++) await trainer.epoch();
   const weights = await trainer.weights();
   await saveAdapter(`${folder}-adapter`, model, adapter, weights);
@@ -140,9 +142,10 @@ async function trained(folder: string, target: readonly string[]) {
 
 /** The predictions of the saved adapter on a model that is loaded anew. */
 async function predictions(folder: string): Promise<Float32Array[]> {
-  using adapted = new AdaptedModel(await testGpu(), await loadEncoder(folder, {}, () => {}));
+  const model = await loadEncoder(folder, {}, () => {});
+  using adapted = new AdaptedModel(await testGpu(), model);
   await adapted.load("saved", `${folder}-adapter`);
-  return await adapted.predict(head, examples);
+  return await adapted.predict(objective(model), examples);
 }
 
 Deno.test("a fresh pooler is trained, saved with the adapter, and gives the same predictions when both are loaded again", () =>
@@ -182,7 +185,7 @@ for (const rename of [undefined, bare]) {
       const headWeights = [...weights].filter(([name]) => name.startsWith("classifier."));
       using adapted = new AdaptedModel(gpu, model);
       adapted.add("none", untouched, new Map([...own, ...headWeights]));
-      const merged = await adapted.predict(head, examples);
+      const merged = await adapted.predict(objective(model), examples);
       merged.flatMap((row) => [...row]).forEach((value, i) =>
         assert.ok(Math.abs(value - scores.flatMap((row) => [...row])[i]) < 1e-5)
       );

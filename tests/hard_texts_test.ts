@@ -1,10 +1,11 @@
 /** The ids of Hugging Face's tokenizers in Rust for hard texts (`fixtures/hard_texts_reference.py`), cut and uncut. */
 
 import assert from "node:assert/strict";
-import { type MarkedTokenizer, readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
-import { useLiteTokenizer } from "../lib/models/use_lite_tokenizer.ts";
-import { loadUseLite } from "../lib/models/use_lite.ts";
 import { taskByName } from "../lib/data/registry.ts";
+import { type MarkedTokenizer, readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
+import { comparedPairs } from "../lib/models/pairing.ts";
+import { loadUseLite } from "../lib/models/use_lite.ts";
+import { useLiteTokenizer } from "../lib/models/use_lite_tokenizer.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
 import fixture from "./fixtures/hard_texts_reference.json" with { type: "json" };
 import { withFiles } from "./support/files.ts";
@@ -20,7 +21,7 @@ type Encode = (text: string, most: number) => number[];
 for (const [name, { files, ids, pairs }] of Object.entries(fixture.cases)) {
   Deno.test(`${name}: the ids of ${fixture.texts.length} hard texts, and of their first tokens alone`, async () => {
     const encode: Encode = "vocabulary" in files
-      ? useLiteTokenizer(files.vocabulary as [string, number][]).encode
+      ? useLiteTokenizer(files.vocabulary as [string, number][], 512).encode
       : (await tokenizerOf(files)).encode;
     const different = fixture.texts.flatMap((text, i) => {
       const expected = "vocabulary" in files && ids[i].length === 0 ? [0] : ids[i];
@@ -83,10 +84,10 @@ Deno.test("a word that byte-pair encoding takes in parts has the ids of the whol
 });
 
 Deno.test("a text that the tokenizer cannot take is told with the example's file and line", async () => {
-  const tokenize = () => {
+  const encode = () => {
     throw new Error("the vocabulary lacks a token");
   };
-  const model = { ...await loadUseLite(), tokenize };
+  const model = { ...await loadUseLite(), pairing: comparedPairs({ encode }) };
   const examples = [{ id: "mine.csv:7", texts: ["a"], label: 0 }];
   assert.throws(
     () => encodeExamples(model, taskByName("sentiment"), examples),

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { Task } from "../lib/data/task.ts";
 import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
 import fixture from "./fixtures/tokenizer_reference.json" with { type: "json" };
 import { withFiles } from "./support/files.ts";
@@ -141,8 +141,8 @@ Deno.test("a text of 300,000 characters without a space is cut like any other", 
 });
 
 Deno.test("what a tokenizer throws is told with the example's file and line", () => {
-  const model = { tokenize: () => assert.fail("no such token") } as unknown as Encoder;
-  const task = { maxTokens: 8, shape: "single" } as Task;
+  const model = { pairing: { encode: () => assert.fail("no such token") } } as unknown as Model;
+  const task = { maxTokens: 8 } as Task;
   assert.throws(
     () => encodeExamples(model, task, [{ id: "texts.csv line 7", texts: ["a"], label: 0 }]),
     /^Error: texts\.csv line 7: no such token$/,

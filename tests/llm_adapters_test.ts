@@ -112,7 +112,7 @@ for (const [name, { texts, label }] of Object.entries(samples)) {
   Deno.test(`${name}: question, options and answer`, () =>
     inFolder(name, [recordOf(samples[name])], async (folder) => {
       const task = taskFrom(name, folder);
-      assert.deepEqual([task.name, task.shape, task.objective], [name, "choice", "classification"]);
+      assert.deepEqual([task.name, task.objective], [name, "choice"]);
       const { train, dev } = await task.load();
       assert.deepEqual(train, [{ id: "train 0", texts, label }]);
       assert.deepEqual(dev, [{ id: "test 0", texts, label }]);

@@ -11,10 +11,11 @@ import { attachSystem } from "../lib/adapters/systems.ts";
 import { countMethod } from "../lib/analysis/counts.ts";
 import { shapeOf } from "../lib/analysis/shapes.ts";
 import { encoderConfigOf } from "../lib/models/hugging_face_config.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
+import type { Model } from "../lib/models/model.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
-import { loadEncoder } from "../lib/models/load_encoder.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
@@ -39,16 +40,16 @@ const odd = encoderConfigOf("odd", {
 
 const published = ["roberta-base", "bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2"];
 /** With a small vocabulary, since a dry run fills the word embeddings with zeros. */
-const models: readonly Encoder[] = [
+const models: readonly Model[] = [
   ...published.map((id) => unloadedEncoder(id, { ...publishedConfig(id)!, vocabulary: 100 })),
   unloadedEncoder("odd", { ...odd, vocabulary: 100 }),
 ];
 
 /** As `deno task finetune` attaches a method for which no size is given. */
-const attachOwn = (model: Encoder, method: string, target: readonly string[]) =>
+const attachOwn = (model: Model, method: string, target: readonly string[]) =>
   attachSystem(model, { label: method, method, options: {} }, { target }, 0.05);
 
-const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+const objective = (model: Model) => classification.of(model, { texts: 1, classes: 2 });
 const options = { learningRate: 1e-3, epochs: 1, batchSize: 2, warmupRatio: 0, seed: 0 };
 const examples = [{ texts: [[1, 2, 3]], label: 0 }, { texts: [[1, 2]], label: 1 }];
 
@@ -63,7 +64,7 @@ for (const { name } of saved) {
       assert.equal(adapter.trainableParameters, trainable);
       const one = attachOwn(model, name, ["query", "value"]);
       const { steps, largestBuffer } = await estimateTraining(
-        ...[model, one, head, examples, [], options] as const,
+        ...[model, one, objective(model), examples, [], options] as const,
       );
       assert.equal(steps, 1);
       assert.ok(largestBuffer.bytes < 128 * 2 ** 20, `${model.name}: ${largestBuffer.label}`);

@@ -14,14 +14,13 @@ import { linear } from "../lib/graph/ops/product/product.ts";
 import { groupSize } from "../lib/graph/storages/integers.ts";
 import { alignedBlocks } from "../lib/graph/storages/q8_0.ts";
 import { packedStorage, type Packing, packings } from "../lib/graph/storages/registry.ts";
-import { scalesOf, type Weight } from "../lib/models/model.ts";
+import { type Model, scalesOf, type Weight } from "../lib/models/model.ts";
 import { pack, packModel, unpack } from "../lib/models/packing.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import type { Encoded } from "../lib/objectives/objective.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import type { Encoded } from "../lib/train/batches.ts";
-import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
-import { testGpu } from "./support/ops.ts";
 import {
   fillSources,
   randomValues,
@@ -30,6 +29,7 @@ import {
   type Values,
 } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
 
 /** The device as it is, without subgroups, and as a GPU. */
 function devicesOf(gpu: Gpu): Gpu[] {
@@ -215,7 +215,7 @@ Deno.test("q8_0: blocks and values are those of the Python package gguf", async 
   assert.equal(Object.keys(cases).length, 3);
 });
 
-const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 2 };
+const objective = (model: Model) => classification.of(model, { texts: 1, classes: 2 });
 const options: TrainOptions = { learningRate: 1e-2, epochs: 2, batchSize: 4, warmupRatio: 0, seed: 1 };
 const examples: Encoded[] = Array.from({ length: 12 }, (_, i) => ({
   label: i % 2,
@@ -231,7 +231,7 @@ Deno.test("training on a packed base is training on the values that it stands fo
     const dense = { ...model, weights: new Map([...model.weights, ...rounded]) };
     const run = async (own: typeof model) => {
       const adapter = attach(own, bora, { r: 2, blocks: 4, target: ["query", "ffn_in"] });
-      using trainer = new Trainer(gpu, own, adapter, head, examples, options);
+      using trainer = new Trainer(gpu, own, adapter, objective(model), examples, options);
       const losses = [...await trainer.epoch(), ...await trainer.epoch()].map(({ loss }) => loss);
       return {
         losses,
@@ -246,7 +246,7 @@ Deno.test("training on a packed base is training on the values that it stands fo
     assert.ok(relativeError(flat(a.predictions), flat(b.predictions)) < 1e-4, packing);
     using adapted = new AdaptedModel(gpu, packed);
     adapted.add("mine", a.adapter, a.weights);
-    assert.deepEqual(flat(await adapted.predict(head, examples)), flat(a.predictions));
+    assert.deepEqual(flat(await adapted.predict(objective(model), examples)), flat(a.predictions));
     await assert.rejects(
       () => adapted.merge(),
       /"query\.weight" is packed as .*use the model that is not packed/,
@@ -269,7 +269,7 @@ Deno.test("methods that need the base's values say so of a packed one", async ()
   for (const name of ["HiRA", "DoRA"]) {
     const run = async () => {
       const adapter = attach(packed, methodByName(name), { target: ["query"] });
-      using trainer = new Trainer(await testGpu(), packed, adapter, head, examples, options);
+      using trainer = new Trainer(await testGpu(), packed, adapter, objective(packed), examples, options);
       await trainer.epoch();
     };
     await assert.rejects(run, /query\.weight" is packed as int8|starts from its layer's weight/, name);

@@ -4,23 +4,23 @@
  */
 
 import assert from "node:assert/strict";
+import { examples, length, objective, vocabulary } from "../bench/works/batch.ts";
+import { shapedEncoder } from "../bench/works/shaped_encoder.ts";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
 import { Gpu } from "../lib/gpu/device.ts";
 import { sharingLanes } from "../lib/gpu/kernel.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
+import { interpret } from "../lib/graph/interpret.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
-import { linear, matmul } from "../lib/graph/ops/product/product.ts";
 import { rowMajor } from "../lib/graph/ops/layout.ts";
+import { linear, matmul } from "../lib/graph/ops/product/product.ts";
 import { fitsPanels, panelWidth, toPanels } from "../lib/graph/storages/f32_panels.ts";
-import type { Encoder, Weight } from "../lib/models/model.ts";
+import type { Model, Weight } from "../lib/models/model.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights, storageOf } from "../lib/train/weights.ts";
 import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
-import { interpret } from "../lib/graph/interpret.ts";
-import { examples, head, length, vocabulary } from "../bench/works/batch.ts";
-import { shapedEncoder } from "../bench/works/shaped_encoder.ts";
 import { testGpu } from "./support/ops.ts";
 
 Deno.test("each value is written once and to its place, whatever the pieces it comes in", () => {
@@ -129,14 +129,14 @@ Deno.test("weights in panels are never read as row-major, nor row-major weights 
 const width = 384;
 
 /** The losses of two steps on an encoder 384 wide, with the model's weights as `frozen` has them. */
-async function losses(gpu: Gpu, model: Encoder, method: string, options: object, frozen?: FrozenWeights) {
+async function losses(gpu: Gpu, model: Model, method: string, options: object, frozen?: FrozenWeights) {
   const adapter = attach(
     model,
     methodByName(method),
     { ...options, target: ["query", "value"] } as AttachOptions,
   );
   const training = { learningRate: 1e-2, epochs: 2, batchSize: examples.length, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(gpu, model, adapter, head, examples, training, frozen);
+  using trainer = new Trainer(gpu, model, adapter, objective(model), examples, training, frozen);
   return [...await trainer.epoch(), ...await trainer.epoch()].map((
     { loss, gradientNorm },
   ) => [loss, gradientNorm]);

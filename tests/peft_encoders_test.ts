@@ -6,11 +6,12 @@ import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { withoutTrunk } from "../lib/adapters/peft_keys.ts";
 import { headPathsOf, type Weight } from "../lib/models/model.ts";
 import { readSafetensors, writeSafetensors } from "../lib/models/safetensors.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import reference from "./fixtures/peft_encoders.json" with { type: "json" };
 import { testGpu } from "./support/ops.ts";
-import { head, referenceAdapters, seededHead, texts, tinyEncoders } from "./support/peft_encoders.ts";
+import { referenceAdapters, seededHead, texts, tinyEncoders } from "./support/peft_encoders.ts";
 
 const encoders = await tinyEncoders(await Deno.makeTempDir());
 const adapters = referenceAdapters(encoders);
@@ -21,7 +22,10 @@ async function logitsOf(family: string, adapter: Adapter, weights: Map<string, W
   adapted.add("it", adapter, weights);
   const outputs = (weights.get("classifier.bias") ?? weights.get("classifier.out_proj.bias"))!.shape[0];
   const examples = texts[family].map((ids) => ({ texts: [[...ids]], label: 0 }));
-  return (await adapted.predict({ ...head, outputs }, examples)).map((row) => [...row]);
+  return (await adapted.predict(
+    classification.of(encoders.get(family)!, { texts: 1, classes: outputs }),
+    examples,
+  )).map((row) => [...row]);
 }
 
 function checkLogits(own: readonly number[][], theirs: readonly number[][]): void {
@@ -43,7 +47,7 @@ function identityHead(family: string): Map<string, Weight> {
   const width = 16;
   const identity = Float32Array.from({ length: width ** 2 }, (_, i) => Number(i % (width + 1) === 0));
   return new Map(
-    headPathsOf(encoders.get(family)!).flatMap((path): [string, Weight][] => [
+    headPathsOf(encoders.get(family)!.head).flatMap((path): [string, Weight][] => [
       [`${path}.weight`, { shape: [width, width], data: identity }],
       [`${path}.bias`, { shape: [width], data: new Float32Array(width) }],
     ]),

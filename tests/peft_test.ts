@@ -5,28 +5,29 @@ import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { dora } from "../lib/adapters/dora.ts";
 import { lora } from "../lib/adapters/lora.ts";
-import { lowRankDefaults, type LowRankOptions, type Method, zeros } from "../lib/adapters/method.ts";
+import { lowRankDefaults, type LowRankOptions, type Method } from "../lib/adapters/method.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
-import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
-import { interpretedUpdates } from "../lib/analysis/updates.ts";
+import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { spectrumOf } from "../lib/analysis/spectrum.ts";
+import { interpretedUpdates } from "../lib/analysis/updates.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
-import type { Weight } from "../lib/models/model.ts";
-import { readSafetensors, writeSafetensors } from "../lib/models/safetensors.ts";
+import type { Model, Weight } from "../lib/models/model.ts";
 import { packModel } from "../lib/models/packing.ts";
+import { zeros } from "../lib/models/parameter.ts";
+import { readSafetensors, writeSafetensors } from "../lib/models/safetensors.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import type { Encoded } from "../lib/objectives/objective.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import type { Encoded } from "../lib/train/batches.ts";
-import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { testGpu } from "./support/ops.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
-import { attachPooled } from "./support/pool.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
+import { attachPooled } from "./support/pool.ts";
 
 const model = tinyEncoder();
 const target = ["query", "ffn_in"];
-const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 2 };
+const objective = (model: Model) => classification.of(model, { texts: 1, classes: 2 });
 const options: TrainOptions = { learningRate: 3e-2, epochs: 3, batchSize: 4, warmupRatio: 0, seed: 1 };
 const examples: Encoded[] = Array.from({ length: 12 }, (_, i) => ({
   label: i % 2,
@@ -35,7 +36,7 @@ const examples: Encoded[] = Array.from({ length: 12 }, (_, i) => ({
 const withAdapter = methods.filter(({ peft }) => peft);
 
 const trainerFor = async (adapter: ReturnType<typeof attach>, changes: Partial<TrainOptions> = {}) =>
-  new Trainer(await testGpu(), model, adapter, head, examples, { ...options, ...changes });
+  new Trainer(await testGpu(), model, adapter, objective(model), examples, { ...options, ...changes });
 
 /** Weights of `method` after an epoch, and the trainer's own predictions. */
 async function trained(method: Method, changes: object = {}) {
@@ -54,7 +55,7 @@ for (const method of withAdapter) {
     await saveAdapter(folder, model, adapter, weights);
     using adapted = new AdaptedModel(await testGpu(), model);
     await adapted.load("mine", folder);
-    assert.deepEqual(flat(await adapted.predict(head, examples)), flat(predictions));
+    assert.deepEqual(flat(await adapted.predict(objective(model), examples)), flat(predictions));
     const again = await loadAdapter(folder, model);
     assert.equal(again.adapter.method, method);
     assert.deepEqual(again.adapter.options, adapter.options);
@@ -128,10 +129,16 @@ Deno.test("rank and alpha patterns, layers, regular expressions and modules to s
   await saveAdapter(folder, model, adapter, weights);
   using adapted = new AdaptedModel(await testGpu(), model);
   await adapted.load("patterned", folder);
-  assert.deepEqual(flat(await adapted.predict(head, examples)), flat(await trainer.predict(examples)));
+  assert.deepEqual(
+    flat(await adapted.predict(objective(model), examples)),
+    flat(await trainer.predict(examples)),
+  );
   await adapted.merge();
   assert.ok(
-    relativeError(flat(await adapted.predict(head, examples)), flat(await trainer.predict(examples))) < 1e-5,
+    relativeError(
+      flat(await adapted.predict(objective(model), examples)),
+      flat(await trainer.predict(examples)),
+    ) < 1e-5,
   );
 });
 
@@ -299,7 +306,7 @@ Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is 
   using adapted = new AdaptedModel(await testGpu(), model);
   adapted.add("first", first.adapter, first.weights);
   adapted.add("second", second.adapter, second.weights);
-  const predict = async () => flat(await adapted.predict(head, examples));
+  const predict = async () => flat(await adapted.predict(objective(model), examples));
   const own = { first: flat(first.predictions), second: flat(second.predictions) };
   assert.equal(adapted.active, "first");
   assert.deepEqual(await predict(), own.first);
@@ -316,7 +323,7 @@ Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is 
   await assert.rejects(() => merging, /"second" is no longer active/);
   adapted.setActive("second");
   await assert.rejects(
-    () => adapted.predict({ ...head, outputs: 3 }, examples),
+    () => adapted.predict(classification.of(model, { texts: 1, classes: 3 }), examples),
     /"head\.weight" holds 128 bytes/,
   );
   assert.deepEqual(await predict(), own.second);
@@ -348,7 +355,7 @@ Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is 
   );
   adapted.delete("second");
   assert.deepEqual([adapted.names, adapted.active], [["first"], undefined]);
-  await assert.rejects(() => adapted.predict(head, examples), /no adapter is active: add one/);
+  await assert.rejects(() => adapted.predict(objective(model), examples), /no adapter is active: add one/);
   await assert.rejects(() => adapted.merge(), /no adapter is active/);
 });
 
@@ -499,10 +506,17 @@ Deno.test("a checkpoint of another run is refused with what differs, and nothing
   const packed = packModel(model, "int8");
   const onPacked = attachPooled(packed, bora, target, { dropout: 0 });
   await refused(
-    new Trainer(await testGpu(), packed, onPacked, head, examples, options),
+    new Trainer(await testGpu(), packed, onPacked, objective(model), examples, options),
     /its packing is "f32", here "int8"/,
   );
-  const shuffled = new Trainer(await testGpu(), model, adapter, head, examples.toReversed(), options);
+  const shuffled = new Trainer(
+    await testGpu(),
+    model,
+    adapter,
+    objective(model),
+    examples.toReversed(),
+    options,
+  );
   await refused(shuffled, /its examples is/);
   const { tensors, metadata } = await readSafetensors(path);
   const damaged = new Map([...tensors].map(([name, { shape, data }]): [string, Weight] => [

@@ -14,7 +14,7 @@ import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { testGpu } from "./support/ops.ts";
-import { head, texts, tinyEncoders } from "./support/peft_encoders.ts";
+import { objective, texts, tinyEncoders } from "./support/peft_encoders.ts";
 import { attachPooled } from "./support/pool.ts";
 
 const encoders = await tinyEncoders(await Deno.makeTempDir());
@@ -95,7 +95,7 @@ Deno.test("a packed model's pooler is as it was", () => {
 Deno.test("MoELoRA's balance on the pooler is over texts: with one expert it is λ, whatever the texts' lengths", async () => {
   const lossWith = async (balance: number) => {
     const adapter = attach(bert, moeLora, { r: 2, experts: 1, balance, target: [pooler] });
-    using trainer = new Trainer(await testGpu(), bert, adapter, head, examples, options);
+    using trainer = new Trainer(await testGpu(), bert, adapter, objective(bert), examples, options);
     return (await trainer.epoch())[0].loss;
   };
   assert.ok(Math.abs(await lossWith(0.5) - await lossWith(0) - 0.5) < 1e-6);
@@ -105,7 +105,7 @@ for (const method of methods.filter(({ peft }) => peft)) {
   Deno.test(`${method.name} on the pooler: trains, saves, loads, merges`, async () => {
     const own = { dropout: 0, every: 2, restartWarmup: 1 };
     const adapter = attachPooled(bert, method, [pooler], own);
-    using trainer = new Trainer(await testGpu(), bert, adapter, head, examples, options);
+    using trainer = new Trainer(await testGpu(), bert, adapter, objective(bert), examples, options);
     await trainer.epoch();
     const weights = await trainer.weights();
     const predictions = (await trainer.predict(examples)).flatMap((row) => [...row]);
@@ -113,7 +113,7 @@ for (const method of methods.filter(({ peft }) => peft)) {
     await saveAdapter(folder, bert, adapter, weights);
     using adapted = new AdaptedModel(await testGpu(), bert);
     await adapted.load("it", folder);
-    const predict = async () => (await adapted.predict(head, examples)).flatMap((row) => [...row]);
+    const predict = async () => (await adapted.predict(objective(bert), examples)).flatMap((row) => [...row]);
     assert.deepEqual(await predict(), predictions);
     adapted.disable();
     assert.notDeepEqual(await predict(), predictions);

@@ -3,12 +3,13 @@
 import assert from "node:assert/strict";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { Trainer } from "../lib/train/trainer.ts";
-import fixture from "./fixtures/pytorch_steps.json" with { type: "json" };
-import { testGpu } from "./support/ops.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import fixture from "./fixtures/pytorch_steps.json" with { type: "json" };
+import { testGpu } from "./support/ops.ts";
 
 type Tensors = Readonly<Record<string, number[]>>;
 
@@ -23,12 +24,12 @@ interface Steps {
   readonly end: Tensors;
 }
 
-const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+const objective = (model: Model) => classification.of(model, { texts: 1, classes: 2 });
 const examples = fixture.texts.map((text, i) => ({ texts: [text], label: fixture.labels[i] }));
 const base: Tensors = fixture.base;
 
 /** The tiny encoder with the fixture's weights. */
-function fixtureEncoder(): Encoder {
+function fixtureEncoder(): Model {
   const model = tinyEncoder();
   for (const [name, { data }] of [...model.weights, ...model.constants]) data.set(base[name]);
   return model;
@@ -40,7 +41,7 @@ async function trainerFor(method: string, steps: Steps): Promise<Trainer> {
   const model = fixtureEncoder();
   const options: AttachOptions = { ...steps.options, target: fixture.targets };
   const adapter = attach(model, methodByName(method), options);
-  const trainer = new Trainer(gpu, model, adapter, head, examples, {
+  const trainer = new Trainer(gpu, model, adapter, objective(model), examples, {
     learningRate: 1e-2,
     epochs: steps.losses.length,
     batchSize: examples.length,

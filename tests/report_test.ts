@@ -1,18 +1,20 @@
 /** Result records, metrics, statistics and pages. */
 
 import assert from "node:assert/strict";
-import { packNumbers } from "../lib/report/packed_numbers.ts";
 import { writeWhole } from "../lib/files.ts";
+import { objectives } from "../lib/objectives/registry.ts";
 import { readBench } from "../lib/report/bench_schema.ts";
-import { readResults } from "../lib/report/results.ts";
 import { readCells, readCellTable } from "../lib/report/cell_table.ts";
-import { type Cell, metricsOnly, settingsDigest } from "../lib/report/schema.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
-import { commitText, originText, renderMarkdown } from "../lib/report/markdown.ts";
-import { intervalOf, logSlope, median } from "../lib/report/statistics.ts";
 import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
+import { commitText, originText, renderMarkdown } from "../lib/report/markdown.ts";
+import { packNumbers } from "../lib/report/packed_numbers.ts";
+import { readResults } from "../lib/report/results.ts";
+import { type Cell, metricsOnly, settingsDigest } from "../lib/report/schema.ts";
 import { scoresBySeed } from "../lib/report/scores.ts";
-import { decide, evaluateMetrics } from "../lib/train/metrics.ts";
+import { intervalOf, logSlope, median } from "../lib/report/statistics.ts";
+import { evaluateMetrics } from "../lib/train/metrics.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { labelsOf, madeUpCell, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
@@ -276,8 +278,11 @@ Deno.test("metrics, against values worked out by hand", () => {
 });
 
 Deno.test("decide takes the highest score, or the value itself", () => {
-  assert.equal(decide("classification", Float32Array.of(0.1, 2, -3)), 1);
-  assert.equal(decide("regression", Float32Array.of(-1.5)), -1.5);
+  const of = (name: "classification" | "regression" | "choice") =>
+    objectives[name].of(tinyEncoder(), { texts: 3, classes: 3 });
+  assert.equal(of("classification").decide(Float32Array.of(0.1, 2, -3)), 1);
+  assert.equal(of("choice").decide(Float32Array.of(0.1, 0, 0.1)), 0);
+  assert.equal(of("regression").decide(Float32Array.of(-1.5)), -1.5);
 });
 
 Deno.test("deno task report makes a page anew in place, and refuses two records that it cannot merge", async () => {

@@ -9,19 +9,15 @@ import type { Split } from "../lib/data/task.ts";
 import { sizeOf } from "../lib/graph/graph.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
+import { objectiveOf } from "../lib/objectives/registry.ts";
 import { readCells } from "../lib/report/cell_table.ts";
 import { metricsOnly } from "../lib/report/schema.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
 import { checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
-import {
-  encodeExamples,
-  fineTune,
-  type FineTuneOptions,
-  headOf,
-  type Progress,
-} from "../lib/train/fine_tune.ts";
+import { encodeExamples, fineTune, type FineTuneOptions, type Progress } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { cellFiles } from "./support/cells.ts";
 import { changes } from "./support/command.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
@@ -29,7 +25,6 @@ import { letters, splitOfLetters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
-import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
 const model = tinyEncoder();
 const options: TrainOptions = { learningRate: 1e-2, epochs: 2, batchSize: 4, warmupRatio: 0.1, seed: 1 };
@@ -47,7 +42,7 @@ const restarted = attach(model, reLora, {
 async function trainerOn(count: number, changes: Partial<TrainOptions> = {}, of = adapter) {
   const { train } = splitOfLetters(count);
   const examples = encodeExamples(model, letters, train);
-  return new Trainer(await testGpu(), model, of, headOf(letters, train[0]), examples, {
+  return new Trainer(await testGpu(), model, of, objectiveOf(model, letters, train[0]), examples, {
     ...options,
     ...changes,
   });

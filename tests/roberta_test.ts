@@ -7,21 +7,22 @@ import { lora } from "../lib/adapters/lora.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { tracer } from "../lib/adapters/trace.ts";
 import { taskByName } from "../lib/data/registry.ts";
-import type { Task } from "../lib/data/task.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
-import type { Encoder, Weight } from "../lib/models/model.ts";
+import type { Model, Weight } from "../lib/models/model.ts";
+import { vectorsOf } from "../lib/models/pooling.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
 import { tableParts } from "../lib/models/stored_weight.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
-import type { HeadShape } from "../lib/train/step.ts";
+import { tokenInputs } from "../lib/train/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { type Case, cases, encoded, loraOptions, trainerFor } from "./support/bert_reference.ts";
 import { testGpu } from "./support/ops.ts";
-import { relativeError } from "../tasks/conformance/op_errors.ts";
 import {
   bytesIn,
   type CheckpointOptions,
@@ -109,13 +110,12 @@ async function widenTable(folder: string, rows: number, used: readonly number[])
 }
 
 /** The trunk's output for one text, with every token counted. */
-async function vectorOf(model: Encoder, ids: readonly number[]): Promise<Float32Array> {
+async function vectorOf(model: Model, ids: readonly number[]): Promise<Float32Array> {
   const gpu = await testGpu();
   const graph = new Graph();
-  const lengths = graph.input("lengths", [1], "u32");
-  const adapter = attach(model, headOnly, { target: "all-linear" });
-  const input = graph.input("ids", [1, ids.length], "u32");
-  const vector = model.trace(tracer(graph, model, adapter, { lengths }), input, lengths);
+  const tokens = tokenInputs(graph, 1, ids.length);
+  const own = tracer(graph, model, attach(model, headOnly, { target: "all-linear" }), tokens);
+  const vector = vectorsOf(model, own, model.trace(own, tokens), tokens);
   using frozen = FrozenWeights.of(gpu, model);
   using compiled = await compile(gpu, [vector], { label: "vector", weights: (name) => frozen.view(name)! });
   const inputs = { ids, lengths: [ids.length], places: ids.map((_, t) => 2 + t), types: ids.map(() => 0) };
@@ -187,7 +187,7 @@ Deno.test("an adapter's folder has PEFT's names, its own and the head's, and loa
     using adapted = new AdaptedModel(await testGpu(), model);
     await adapted.load("saved", `${folder}/adapter`);
     const texts = encoded(cases.RoBERTa.examples);
-    const shape = { shape: "single", objective: "classification", texts: 1, outputs: 3 } as const;
+    const shape = classification.of(model, { texts: 1, classes: 3 });
     const scores = (await adapted.predict(shape, texts)).flatMap((row) => [...row]);
     assert.ok(relativeError(scores, cases.RoBERTa.logits) <= 1e-4);
     adapted.disable();
@@ -215,28 +215,27 @@ Deno.test("pairs and choices are one sequence each; single texts and pairs are c
   withCheckpoint(bert, {}, async (folder) => {
     const model = await loadEncoder(folder);
     const task = { ...taskByName("wic"), maxTokens: 9 };
-    const encode = (shape: Task["shape"], texts: string[]) =>
-      encodeExamples(model, { ...task, shape }, [{ id: "x", texts, label: 0 }])[0];
+    const encode = (texts: string[]) => encodeExamples(model, task, [{ id: "x", texts, label: 0 }])[0];
     const [cls, sep, a, b, c] = [2, 3, 5, 6, 8];
-    assert.deepEqual(encode("single", ["a c"]), { label: 0, texts: [[cls, a, c, sep]] });
-    assert.deepEqual(encode("single", ["a ".repeat(30)]).texts, [[cls, ...Array(7).fill(a), sep]]);
-    assert.deepEqual(encode("pair", ["a", "c b"]), {
+    assert.deepEqual(encode(["a c"]), { label: 0, texts: [[cls, a, c, sep]] });
+    assert.deepEqual(encode(["a ".repeat(30)]).texts, [[cls, ...Array(7).fill(a), sep]]);
+    assert.deepEqual(encode(["a", "c b"]), {
       label: 0,
       texts: [[cls, a, sep, c, b, sep]],
       seconds: [3],
     });
-    assert.deepEqual(encode("choice", ["a", "b", "", "c ".repeat(30)]), {
+    assert.deepEqual(encode(["a", "b", "", "c ".repeat(30)]), {
       label: 0,
       texts: [[cls, a, sep, b, sep], [cls, a, sep, sep], [cls, a, sep, ...Array(5).fill(c), sep]],
       seconds: [3, 3, 3],
     });
-    assert.equal(model.tokenize("a ".repeat(99)).length, 16);
-    assert.equal(model.tokenizePair!("a ".repeat(99), "b ".repeat(99), 512).ids.length, 16);
+    assert.equal(model.tokenizer.encode("a ".repeat(99)).length, 16);
+    assert.equal(model.pairing.encode(["a ".repeat(99), "b ".repeat(99)], 512)[0].ids.length, 16);
     const roundTrip = await withCheckpoint(
       roberta,
       { tokenizer: fewRobertaWords },
       async (folder) =>
-        encodeExamples(await loadEncoder(folder), { ...task, shape: "pair" }, [{
+        encodeExamples(await loadEncoder(folder), task, [{
           id: "x",
           texts: ["a", "b"],
           label: 0,
@@ -262,11 +261,11 @@ Deno.test("a sequence longer than the table of positions is refused", () =>
 Deno.test("full fine-tuning trains all three tables", () =>
   withCheckpoint(bert, {}, async (folder) => {
     const model = await loadEncoder(folder);
-    const { shape, outputs, examples } = cases["BERT on pairs"];
-    const head = { shape, objective: "classification", texts: 2, outputs } as HeadShape;
+    const { outputs, examples } = cases["BERT on pairs"];
+    const objective = classification.of(model, { texts: 2, classes: outputs });
     const options = { learningRate: 1e-2, epochs: 1, batchSize: 3, warmupRatio: 0, seed: 0 };
     const adapter = attach(model, full, { target: "all-linear" });
-    using trainer = new Trainer(await testGpu(), model, adapter, head, encoded(examples), options);
+    using trainer = new Trainer(await testGpu(), model, adapter, objective, encoded(examples), options);
     await trainer.epoch();
     const moved = (name: string, values: Float32Array) => {
       const before = model.weights.get(`bert.embeddings.${name}.weight`)!.data;

@@ -8,8 +8,10 @@ import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
-import { readSafetensors } from "../lib/models/safetensors.ts";
+import { type Model, plainHead } from "../lib/models/model.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
+import { readSafetensors } from "../lib/models/safetensors.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { Trainer } from "../lib/train/trainer.ts";
@@ -28,7 +30,7 @@ import { modulesJson, poolingJson, withPooled, writePooling } from "./support/po
 const cases: Readonly<Record<string, Case & { readonly pooling: string }>> = fixture.cases;
 const { config, examples } = cases["the mean over a text's tokens"];
 const [mean, first] = ["pooling_mode_mean_tokens", "pooling_mode_cls_token"];
-const head = { shape: "single", objective: "classification", texts: 1, outputs: 3 } as const;
+const objective = (model: Model) => classification.of(model, { texts: 1, classes: 3 });
 
 for (const [name, expected] of Object.entries(cases)) {
   Deno.test(`${name} as the vector: logits, loss and a step's gradients are transformers'`, () =>
@@ -44,7 +46,7 @@ Deno.test("a BERT without pooling in its folder has its pooler and head as befor
   await withPooled(config, mean, async (folder) => {
     const model = await loadEncoder(folder);
     assert.equal(model.pooling, "mean");
-    assert.equal(model.head, undefined);
+    assert.equal(model.head, plainHead);
     assert.ok([...model.weights.keys()].every((name) => !name.includes("pooler")));
     const every = attach(model, lora, { ...loraOptions, target: "all-linear" });
     assert.equal(every.modules.length, 12);
@@ -53,7 +55,11 @@ Deno.test("a BERT without pooling in its folder has its pooler and head as befor
     assert.equal((await loadEncoder(folder)).pooling, "mean", "1_Pooling alone says it as well");
     await Deno.remove(`${folder}/1_Pooling`, { recursive: true });
     const plain = await loadEncoder(folder);
-    assert.deepEqual([plain.pooling, plain.head?.projection], [undefined, "classifier"]);
+    assert.deepEqual([plain.pooling, plain.pooler, plain.head.projection], [
+      "first",
+      "bert.pooler.dense",
+      "classifier",
+    ]);
     assert.equal(attach(plain, lora, { ...loraOptions, target: "all-linear" }).modules.length, 13);
   });
   // A checkpoint that lacks its pooler lacks nothing of this model.
@@ -67,10 +73,14 @@ Deno.test("a BERT without pooling in its folder has its pooler and head as befor
 Deno.test("a RoBERTa whose folder asks for the first token, which it takes anyway, stays as it is", () =>
   withPooled(plainCases.RoBERTa.config, first, async (folder) => {
     const model = await loadEncoder(folder);
-    assert.deepEqual([model.pooling, model.head?.module], [undefined, "classifier"]);
+    assert.deepEqual([model.pooling, model.pooledByFolder, model.head.module], [
+      "first",
+      undefined,
+      "classifier",
+    ]);
     await writePooling(folder, poolingJson(mean));
     const pooled = await loadEncoder(folder);
-    assert.deepEqual([pooled.pooling, pooled.head], ["mean", undefined]);
+    assert.deepEqual([pooled.pooling, pooled.pooler, pooled.head], ["mean", undefined, plainHead]);
   }));
 
 Deno.test("other poolings, modules and places are refused by the file that asks for them", () =>
@@ -109,7 +119,7 @@ async function trained(folder: string) {
   const model = await loadEncoder(folder);
   const adapter = attach(model, lora, loraOptions);
   const options = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(await testGpu(), model, adapter, head, encoded(examples), options);
+  using trainer = new Trainer(await testGpu(), model, adapter, objective(model), encoded(examples), options);
   for (let epoch = 0; epoch < options.epochs; epoch++) await trainer.epoch();
   const weights = await trainer.weights();
   await saveAdapter(`${folder}-adapter`, model, adapter, weights);
@@ -120,9 +130,13 @@ async function trained(folder: string) {
 Deno.test("an adapter on pooled vectors is saved with its head, and taken by no model that pools otherwise", () =>
   withPooled(config, mean, async (folder) => {
     const { scores } = await trained(folder);
-    using adapted = new AdaptedModel(await testGpu(), await loadEncoder(folder));
+    const model = await loadEncoder(folder);
+    using adapted = new AdaptedModel(await testGpu(), model);
     await adapted.load("saved", `${folder}-adapter`);
-    assert.deepEqual((await adapted.predict(head, encoded(examples))).flatMap((row) => [...row]), scores);
+    assert.deepEqual(
+      (await adapted.predict(objective(model), encoded(examples))).flatMap((row) => [...row]),
+      scores,
+    );
     const peft = JSON.parse(await Deno.readTextFile(`${folder}-adapter/adapter_config.json`));
     assert.deepEqual(peft.modules_to_save, ["head"]);
     await writePooling(folder, poolingJson(first));
@@ -140,7 +154,14 @@ Deno.test("a checkpoint of a run on mean vectors is not resumed on first tokens"
       const model = await loadEncoder(folder);
       const options = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0, seed: 0 };
       const adapter = attach(model, lora, loraOptions);
-      using trainer = new Trainer(await testGpu(), model, adapter, head, encoded(examples), options);
+      using trainer = new Trainer(
+        await testGpu(),
+        model,
+        adapter,
+        objective(model),
+        encoded(examples),
+        options,
+      );
       await trainer.resume(`${folder}-checkpoint`);
     };
     await resume();
@@ -179,7 +200,7 @@ Deno.test("merge takes along how the tokens are pooled: the folder is read the s
     const ofHead = [...weights].filter(([name]) => name.startsWith("head."));
     using adapted = new AdaptedModel(gpu, model);
     adapted.add("none", untouched, new Map([...zeros, ...ofHead]));
-    const merged = (await adapted.predict(head, encoded(examples))).flatMap((row) => [...row]);
+    const merged = (await adapted.predict(objective(model), encoded(examples))).flatMap((row) => [...row]);
     merged.forEach((value, i) => assert.ok(Math.abs(value - scores[i]) < 1e-5));
   }));
 
@@ -197,6 +218,6 @@ Deno.test("the vector of a text does not depend on the padding beside it", () =>
 Deno.test("MiniLM's published configuration pools as its folder asks: no pooler, and the head on the mean", () => {
   for (const id of ["minilm", "sentence-transformers/all-MiniLM-L6-v2"]) {
     const { pooling, pooler, head } = publishedConfig(id)!;
-    assert.deepEqual([pooling, pooler, head], ["mean", false, undefined], id);
+    assert.deepEqual([pooling, pooler, head], ["mean", false, plainHead], id);
   }
 });

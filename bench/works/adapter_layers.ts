@@ -13,7 +13,8 @@ import { grad } from "../../lib/graph/grad.ts";
 import { Graph } from "../../lib/graph/graph.ts";
 import { linear } from "../../lib/graph/ops/product/product.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
-import type { Encoder } from "../../lib/models/model.ts";
+import type { Model } from "../../lib/models/model.ts";
+import { textless } from "../../lib/models/textless.ts";
 import { ourRunner } from "../libraries/ours.ts";
 import { type Group, type Input, randomInput, type Work } from "../work.ts";
 
@@ -22,7 +23,7 @@ const path = "layer";
 const weight = randomInput("W", [width, width], width ** -0.5);
 
 /** A model with one linear layer. */
-const model: Encoder = {
+const model: Model = {
   name: "one layer",
   weights: new Map([[`${path}.weight`, weight]]),
   constants: new Map(),
@@ -30,7 +31,7 @@ const model: Encoder = {
   width,
   multiplyAddsPerToken: width * width,
   vocabulary: 1,
-  tokenize: () => [0],
+  ...textless,
   trace: () => {
     throw new Error("a layer alone is not an encoder");
   },

@@ -1,11 +1,12 @@
 /** The batch of token ids that training steps and forward passes are timed on: 8 made-up texts of 64 tokens. */
 
-import type { Encoded } from "../../lib/train/batches.ts";
-import type { HeadShape } from "../../lib/train/step.ts";
+import type { Model } from "../../lib/models/model.ts";
+import { classification } from "../../lib/objectives/classification.ts";
+import type { Encoded } from "../../lib/objectives/objective.ts";
 
 export const [texts, length, vocabulary, classes] = [8, 64, 1000, 4];
 
-export const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: classes };
+export const objective = (model: Model) => classification.of(model, { texts: 1, classes });
 
 export const examples: readonly Encoded[] = Array.from({ length: texts }, (_, i) => ({
   label: i % classes,

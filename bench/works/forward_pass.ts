@@ -5,22 +5,22 @@
 
 import { attach } from "../../lib/adapters/attach.ts";
 import { headOnly } from "../../lib/adapters/base_only.ts";
+import { initialise } from "../../lib/adapters/initialise.ts";
 import { lora } from "../../lib/adapters/lora.ts";
-import type { Weight } from "../../lib/models/model.ts";
+import { startingWeights } from "../../lib/adapters/starting_weights.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { compile } from "../../lib/graph/compile.ts";
-import { initialise } from "../../lib/adapters/initialise.ts";
-import { startingWeights } from "../../lib/adapters/starting_weights.ts";
+import type { Weight } from "../../lib/models/model.ts";
 import { AdaptedModel } from "../../lib/train/adapted_model.ts";
 import { batchInputs } from "../../lib/train/batches.ts";
-import { headParameters, traceStep } from "../../lib/train/step.ts";
+import { traceStep } from "../../lib/train/step.ts";
 import { FrozenWeights } from "../../lib/train/weights.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { onnxRunner } from "../libraries/onnx.ts";
 import { torchRunner } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import type { Group, Runner, Ways, Work } from "../work.ts";
-import { examples, head, ids as tokenIds, length, texts, vocabulary } from "./batch.ts";
+import { examples, ids as tokenIds, length, objective, texts, vocabulary } from "./batch.ts";
 import { jaxScores, onnxScores, positionsOf, scale, tfjsScores } from "./peer_encoders.ts";
 import { epsilon, type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
 
@@ -34,13 +34,13 @@ async function mergedWeights(gpu: Gpu, model: ShapedEncoder): Promise<ReadonlyMa
 }
 
 function headWeights(model: ShapedEncoder): [string, Weight][] {
-  return [...headParameters(model, head)].map(([name, spec]) => [name, initialise(name, spec, 0)]);
+  return [...objective(model).parameters].map(([name, spec]) => [name, initialise(name, spec, 0)]);
 }
 
 async function runnerOf(gpu: Gpu, model: ShapedEncoder, merged: boolean): Promise<Runner> {
   using owned = new DisposableStack();
   const bare = attach(model, headOnly, { target: "all-linear" });
-  const { predictions } = traceStep(model, bare, head, { examples: texts, length }, false);
+  const { predictions } = traceStep(model, bare, objective(model), { examples: texts, length }, false);
   const weights = merged ? await mergedWeights(gpu, model) : model.weights;
   const ofHead = headWeights(model);
   const frozen = owned.use(new FrozenWeights(gpu, [...weights, ...model.constants, ...ofHead]));
@@ -48,7 +48,7 @@ async function runnerOf(gpu: Gpu, model: ShapedEncoder, merged: boolean): Promis
     await compile(gpu, [predictions], { label: "predict", weights: (name) => frozen.view(name)! }),
   );
   const batch = { length, indices: [...examples.keys()] };
-  const data = batchInputs(model, head, texts, batch, examples);
+  const data = batchInputs(model, objective(model), texts, batch, examples);
   for (const [name, { buffer }] of compiled.inputs) gpu.upload(buffer, data[name as keyof typeof data]);
   const { buffer, offset, bytes } = compiled.view(predictions);
   const all = owned.move();

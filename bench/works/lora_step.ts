@@ -5,21 +5,20 @@
  */
 
 import { attach, type AttachOptions } from "../../lib/adapters/attach.ts";
+import { initialise } from "../../lib/adapters/initialise.ts";
 import type { Method } from "../../lib/adapters/method.ts";
 import { methodByName } from "../../lib/adapters/registry.ts";
 import { startingWeights } from "../../lib/adapters/starting_weights.ts";
-import { initialise } from "../../lib/adapters/initialise.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import type { Weight } from "../../lib/models/model.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
-import { headParameters } from "../../lib/train/step.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
 import { jax, type JaxArray, jaxArray, openJax } from "../libraries/jax.ts";
 import { torchRunner } from "../libraries/pytorch.ts";
 import { tf, type TfjsBackend, tfjsWays, useTfjs } from "../libraries/tfjs.ts";
 import { forwardOnly, peers } from "../peers.ts";
 import type { Group, Runner, Ways, Work } from "../work.ts";
-import { classes, examples, head, ids, length, texts, vocabulary } from "./batch.ts";
+import { classes, examples, ids, length, objective, texts, vocabulary } from "./batch.ts";
 import { jaxCrossEntropy, oneHot, tfjsCrossEntropy } from "./cross_entropy.ts";
 import { scale } from "./peer_encoders.ts";
 import { type ShapedEncoder, shapedEncoder } from "./shaped_encoder.ts";
@@ -48,7 +47,7 @@ function ourStep(
 ): () => Promise<Runner> {
   return () => {
     const adapter = attach(model, method, { ...options, target } as AttachOptions);
-    const trainer = new Trainer(gpu, model, adapter, head, examples, {
+    const trainer = new Trainer(gpu, model, adapter, objective(model), examples, {
       learningRate,
       epochs: steps,
       batchSize: texts,
@@ -69,7 +68,7 @@ function ourStep(
 /** The trainable tensors with the initial values that this library draws. */
 function trainableOf({ model, target }: Trainee): Map<string, Weight> {
   const adapter = attach(model, methodByName("LoRA"), { r: 8, alpha: 16, target } as AttachOptions);
-  const own = [...headParameters(model, head)].map(
+  const own = [...objective(model).parameters].map(
     ([name, spec]): [string, Weight] => [name, initialise(name, spec, 0)],
   );
   return new Map([...own, ...startingWeights(model, adapter, 0)]);

@@ -1,9 +1,9 @@
 /** The encoder of `shaped_encoder.ts` with its head, and its LoRA adapters if there are any, in the peers. */
 
+import type { Model, Weight } from "../../lib/models/model.ts";
 import { jax, type JaxArray } from "../libraries/jax.ts";
 import type { OnnxGraph } from "../libraries/onnx.ts";
 import { tf } from "../libraries/tfjs.ts";
-import type { Encoder, Weight } from "../../lib/models/model.ts";
 import { jaxAttention, onnxAttention, tfjsAttention } from "./attention.ts";
 import { jaxLayerNorm, onnxLayerNorm, tfjsLayerNorm } from "./layer_norm.ts";
 import type { ShapedEncoder } from "./shaped_encoder.ts";
@@ -18,7 +18,7 @@ export interface BatchShape {
 export const scale = 2;
 
 /** The first `length` positions. */
-export function positionsOf({ constants }: Encoder, length: number): Weight {
+export function positionsOf({ constants }: Model, length: number): Weight {
   const { shape: [, width], data } = constants.get("positions")!;
   return { shape: [length, width], data: data.slice(0, length * width) };
 }

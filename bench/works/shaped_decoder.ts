@@ -8,11 +8,11 @@
 import type { Tensor } from "../../lib/graph/graph.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { lookup } from "../../lib/graph/ops/lookup.ts";
-import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { swiglu } from "../../lib/graph/ops/swiglu.ts";
-import type { Encoder, LinearModule, Tracer, Weight } from "../../lib/models/model.ts";
+import type { LinearModule, Model, Tracer, Weight } from "../../lib/models/model.ts";
+import { textless } from "../../lib/models/textless.ts";
 import { randomInput } from "../work.ts";
 
 const [heads, kvHeads, headDim, inner] = [12, 4, 64, 2048];
@@ -21,7 +21,7 @@ const theta = 500_000;
 export const rmsEpsilon = 1e-5;
 
 /** A decoder with the sizes that the peers need. */
-export interface ShapedDecoder extends Encoder {
+export interface ShapedDecoder extends Model {
   readonly layers: number;
   readonly heads: number;
   readonly kvHeads: number;
@@ -87,13 +87,13 @@ export function shapedDecoder(layers: number, vocabulary: number, length: number
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
     vocabulary,
     maxTokens: length,
-    tokenize: () => [0],
-    trace(tracer, ids, lengths) {
+    ...textless,
+    trace(tracer, { ids, lengths }) {
       let x = lookup(ids, tracer.weight("embedding.weight"));
       for (let i = 0; i < layers; i++) {
         x = tracer.graph.scope(`layer.${i}`, () => layer(tracer, i, x, lengths));
       }
-      return meanPool(norm(tracer, "norm", x), lengths);
+      return norm(tracer, "norm", x);
     },
   };
 }

@@ -7,8 +7,8 @@ import { activate } from "../../lib/graph/ops/activation.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { embedding } from "../../lib/graph/ops/embedding.ts";
 import { layerNorm } from "../../lib/graph/ops/layer_norm.ts";
-import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
-import type { Encoder, LinearModule, Tracer, Weight } from "../../lib/models/model.ts";
+import type { LinearModule, Model, Tracer, Weight } from "../../lib/models/model.ts";
+import { textless } from "../../lib/models/textless.ts";
 import { randomInput } from "../work.ts";
 
 const heads = 12;
@@ -17,7 +17,7 @@ const heads = 12;
 export const epsilon = 1e-5;
 
 /** An encoder with the sizes that the peers need. */
-export interface ShapedEncoder extends Encoder {
+export interface ShapedEncoder extends Model {
   readonly layers: number;
   readonly heads: number;
 }
@@ -81,14 +81,14 @@ export function shapedEncoder(
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
     vocabulary,
     maxTokens: length,
-    tokenize: () => [0],
-    trace(tracer, ids, lengths) {
+    ...textless,
+    trace(tracer, { ids, lengths }) {
       let x = embedding(ids, tracer.weight("embedding.weight"), tracer.constant("positions"), 1);
       x = norm(tracer, "embedding.norm", x);
       for (let i = 0; i < layers; i++) {
         x = tracer.graph.scope(`layer.${i}`, () => layer(tracer, i, x, lengths));
       }
-      return meanPool(x, lengths);
+      return x;
     },
   };
 }

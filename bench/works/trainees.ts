@@ -1,6 +1,6 @@
 /** The models whose training steps are raced, and how the peers compute their class scores. */
 
-import type { Encoder, Weight } from "../../lib/models/model.ts";
+import type { Model, Weight } from "../../lib/models/model.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import type { JaxArray } from "../libraries/jax.ts";
 import type { tf } from "../libraries/tfjs.ts";
@@ -12,7 +12,7 @@ import { epsilon, type ShapedEncoder } from "./shaped_encoder.ts";
 
 /** A model to train, and how the peers compute its class scores. */
 export interface Trainee {
-  readonly model: Encoder;
+  readonly model: Model;
   readonly layers: number;
   /** The target modules of the adapters. */
   readonly target: readonly string[];
@@ -32,7 +32,7 @@ export interface Trainee {
 }
 
 /** Multiply-adds of the first layer's query, key and value. */
-function firstProjections({ linears }: Encoder): number {
+function firstProjections({ linears }: Model): number {
   return linears
     .filter(({ path, role }) => path.startsWith("layer.0.") && ["query", "key", "value"].includes(role))
     .reduce((sum, { m, n }) => sum + m * n, 0);

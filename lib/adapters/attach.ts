@@ -1,8 +1,9 @@
 /** Attaching a fine-tuning method to the layers of a model. */
 
 import { sizeOf } from "../graph/graph.ts";
-import type { Encoder } from "../models/model.ts";
-import type { AdapterOptions, Method, ParameterSpec } from "./method.ts";
+import type { Model } from "../models/model.ts";
+import type { ParameterSpec } from "../models/parameter.ts";
+import type { AdapterOptions, Method } from "./method.ts";
 import { fullName } from "./names.ts";
 import { resolveOptions } from "./options.ts";
 import { type AdaptedModule, adaptedModules, type Targeting, trainedNames, withFresh } from "./targeting.ts";
@@ -66,7 +67,7 @@ export interface Adapter {
  * ```
  */
 export function attach<O extends AdapterOptions>(
-  model: Encoder,
+  model: Model,
   method: Method<O>,
   options: AttachOptions<O>,
 ): Adapter {

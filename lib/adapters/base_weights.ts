@@ -6,9 +6,10 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { fitting } from "../files.ts";
-import { fingerprintsOf, type WeightFingerprint } from "../models/fingerprint.ts";
-import type { Encoder } from "../models/model.ts";
 import type { Packing } from "../graph/storages/registry.ts";
+import { fingerprintsOf, type WeightFingerprint } from "../models/fingerprint.ts";
+import type { Model } from "../models/model.ts";
+import { recordedPooling } from "../models/pooling.ts";
 import { tableOf } from "../models/stored_weight.ts";
 
 const key = "base_weights";
@@ -37,12 +38,12 @@ const keptSchema = v.pipe(
 );
 
 /** The entry for an adapter's `__metadata__`. Reads all weights of the model that have not been read yet. */
-export function baseMetadata(model: Encoder): Record<string, string> {
+export function baseMetadata(model: Model): Record<string, string> {
   const kept = [...fingerprintsOf(model)].map(([name, { dtype, packing, sha256 }]) => [
     name,
     [dtype, ...packing ? [packing] : [], sha256].join(" "),
   ]);
-  const { pooling } = model;
+  const pooling = recordedPooling(model);
   return { [key]: JSON.stringify(Object.fromEntries(kept)), ...pooling ? { [poolingKey]: pooling } : {} };
 }
 
@@ -65,7 +66,7 @@ export interface AdapterFile {
  */
 export function checkBase(
   { path, metadata, baseName, replaced }: AdapterFile,
-  model: Encoder,
+  model: Model,
   report: (line: string) => void,
 ): void {
   const ofBase = baseName ? `its base was called ${JSON.stringify(baseName)}` : "its base has no name";
@@ -84,8 +85,8 @@ export function checkBase(
         `load the model that it was trained on, or train an adapter on this one`,
     );
   }
-  if (metadata[poolingKey] !== model.pooling) {
-    const [before, now] = [metadata[poolingKey], model.pooling].map((pooling) =>
+  if (metadata[poolingKey] !== recordedPooling(model)) {
+    const [before, now] = [metadata[poolingKey], recordedPooling(model)].map((pooling) =>
       pooling ?? "its class's own"
     );
     throw new Error(

@@ -16,15 +16,15 @@
 import type { Tensor } from "../graph/graph.ts";
 import { boraMix, boraSigma, type SigmaMap } from "../graph/ops/bora.ts";
 import type { LinearModule } from "../models/model.ts";
-import { resolveBlocks } from "./blocks.ts";
+import type { ParameterSpec } from "../models/parameter.ts";
 import { expand, project } from "./block_products.ts";
+import { resolveBlocks } from "./blocks.ts";
 import {
   blockDefaults,
   type BlockOptions,
   checkRank,
   lowRankFactors,
   type Method,
-  type ParameterSpec,
   type PeftFormat,
   productCost,
   scaleOf,

@@ -11,10 +11,11 @@
 import { add } from "../graph/ops/binary.ts";
 import { boraMix } from "../graph/ops/bora.ts";
 import { matmul } from "../graph/ops/product/product.ts";
-import { resolveBlocks } from "./blocks.ts";
+import { type ParameterSpec, zeros } from "../models/parameter.ts";
 import { expand, project } from "./block_products.ts";
+import { resolveBlocks } from "./blocks.ts";
 import { bora, boraDefaults, type BoraOptions, boraPeft, mixedProjection, paperSigma } from "./bora.ts";
-import { type Method, type ParameterSpec, productCost, scaleOf, zeros } from "./method.ts";
+import { type Method, productCost, scaleOf } from "./method.ts";
 
 /** P_δ: r×r. */
 function rotationSpec(r: number, shift: number): ParameterSpec {

@@ -10,10 +10,11 @@
 import { add } from "../graph/ops/binary.ts";
 import { boraMix, boraSigma } from "../graph/ops/bora.ts";
 import { linear } from "../graph/ops/product/product.ts";
-import { resolveBlocks } from "./blocks.ts";
+import { zeros } from "../models/parameter.ts";
 import { expand, project } from "./block_products.ts";
+import { resolveBlocks } from "./blocks.ts";
 import { bora, boraDefaults, type BoraOptions, boraPeft, paperSigma } from "./bora.ts";
-import { type Method, productCost, scaleOf, zeros } from "./method.ts";
+import { type Method, productCost, scaleOf } from "./method.ts";
 
 /**
  * BoRA with a dense r×r matrix Σ_jk in place of a diagonal, an extension beyond the paper. Adds b²r²

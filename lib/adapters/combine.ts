@@ -1,6 +1,6 @@
 /** Weighted sums of LoRA adapters. */
 
-import type { Encoder, Weight } from "../models/model.ts";
+import type { Model, Weight } from "../models/model.ts";
 import { attach } from "./attach.ts";
 import { lora, rsLora } from "./lora.ts";
 import { type LowRankOptions, scaleOf } from "./method.ts";
@@ -23,7 +23,7 @@ function layerScale({ adapter: { method } }: SavedAdapter, options: LowRankOptio
  * @throws Error when an adapter is not LoRA or rsLoRA, when it has `modulesToSave` or a rank pattern, when
  * the adapters are on different layers, or when a weight is not finite.
  */
-export function combineLoras(model: Encoder, parts: readonly WeightedAdapter[]): SavedAdapter {
+export function combineLoras(model: Model, parts: readonly WeightedAdapter[]): SavedAdapter {
   const [first] = parts;
   if (!first) throw new Error("no adapters to combine");
   const paths = (part: SavedAdapter) => part.adapter.modules.map(({ module }) => module.path).join();

@@ -12,6 +12,7 @@
 
 import { reshape, swapAxes } from "../graph/ops/layout.ts";
 import { matmul } from "../graph/ops/product/product.ts";
+import { zeros } from "../models/parameter.ts";
 import { resolveBlocks } from "./blocks.ts";
 import {
   type BlockOptions,
@@ -20,7 +21,6 @@ import {
   type Method,
   productCost,
   scaleOf,
-  zeros,
 } from "./method.ts";
 
 /** Every product here is block-wise. */

@@ -1,19 +1,19 @@
 /** The head's tensors in an adapter folder: their names, and the shapes that fit the model. */
 
-import { type Encoder, headLayoutOf, headPathsOf } from "../models/model.ts";
+import { headPathsOf, type Model } from "../models/model.ts";
 
 /** Names of the head's tensors. */
-export function headNames(model: Pick<Encoder, "head">): string[] {
-  return headPathsOf(model).flatMap((path) => [`${path}.weight`, `${path}.bias`]);
+export function headNames({ head }: Pick<Model, "head">): string[] {
+  return headPathsOf(head).flatMap((path) => [`${path}.weight`, `${path}.bias`]);
 }
 
 /**
- * Checks that `shapes` are those of a complete head for this model (see `headParameters`, which creates
+ * Checks that `shapes` are those of a complete head for this model (see `text_head.ts`, which creates
  * heads). The number of outputs is that of the projection's rows.
  * @throws Error that begins with `where` when a tensor is missing or has another shape.
  */
 export function checkHead(
-  model: Encoder,
+  model: Model,
   shapes: ReadonlyMap<string, readonly number[]>,
   where: string,
 ): void {
@@ -23,16 +23,16 @@ export function checkHead(
     throw new Error(
       `${where}: of ${model.name}'s head it has ${
         names.filter((name) => shapes.has(name)).join(", ")
-      } and not ${missing.join(", ")}: a head is saved whole, in PEFT by modules_to_save=["${
-        headLayoutOf(model).module
-      }"]`,
+      } and not ${
+        missing.join(", ")
+      }: a head is saved whole, in PEFT by modules_to_save=["${model.head.module}"]`,
     );
   }
-  const { dense, projection } = headLayoutOf(model);
+  const { dense, projection } = model.head;
   const [outputs, width] = shapes.get(`${projection}.weight`)!;
   if (!(outputs >= 1)) throw new Error(`${where}: the head's "${projection}.weight" has no outputs`);
   // A head that compares two texts takes four vectors concatenated (see `compareFeatures`).
-  const widths = model.tokenizePair ? [model.width] : [model.width, 4 * model.width];
+  const widths = [1, 2].map((texts) => model.width * model.pairing.vectorsOf(texts));
   const columns = widths.includes(width) ? width : model.width;
   const wanted = new Map([
     ...dense ? [[`${dense}.weight`, [columns, columns]], [`${dense}.bias`, [columns]]] as const : [],

@@ -12,6 +12,7 @@
 import { gate } from "../graph/ops/gate.ts";
 import { linear } from "../graph/ops/product/product.ts";
 import { softmaxRows } from "../graph/ops/softmax_rows.ts";
+import { zeros } from "../models/parameter.ts";
 import {
   checkRank,
   lowRankDefaults,
@@ -19,7 +20,6 @@ import {
   type Method,
   productCost,
   scaleOf,
-  zeros,
 } from "./method.ts";
 
 /** Hyperparameters of HydraLoRA. */

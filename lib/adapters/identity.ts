@@ -3,7 +3,7 @@
  * ΔW.
  */
 
-import type { ParameterSpec } from "./method.ts";
+import type { ParameterSpec } from "../models/parameter.ts";
 
 /** I: n×n, shared by all layers with n inputs. */
 export function identitySpec(n: number): ParameterSpec {

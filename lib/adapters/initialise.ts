@@ -2,7 +2,7 @@
 
 import { streamOf, uniform } from "../graph/random.ts";
 import type { Weight } from "../models/model.ts";
-import type { ParameterSpec } from "./method.ts";
+import type { ParameterSpec } from "../models/parameter.ts";
 
 /**
  * The initial values of a tensor. They depend on the tensor's name and the seed, not on the order of layers.

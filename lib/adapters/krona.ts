@@ -13,7 +13,8 @@ import { add } from "../graph/ops/binary.ts";
 import { reshape, swapAxes } from "../graph/ops/layout.ts";
 import { linear } from "../graph/ops/product/product.ts";
 import type { LinearModule } from "../models/model.ts";
-import { lowRankDefaults, type LowRankOptions, type Method, productCost, scaleOf, zeros } from "./method.ts";
+import { zeros } from "../models/parameter.ts";
+import { lowRankDefaults, type LowRankOptions, type Method, productCost, scaleOf } from "./method.ts";
 
 /** Hyperparameters of KronA. r only sets the scale s = α/r. */
 export interface KronaOptions extends LowRankOptions {

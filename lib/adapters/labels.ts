@@ -9,6 +9,7 @@
 import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
 import { isFile, readJson, writeWhole } from "../files.ts";
+import { objectives } from "../objectives/registry.ts";
 import { recordOf } from "../record_schema.ts";
 
 const fileName = "labels.json";
@@ -30,11 +31,12 @@ export interface Labels {
 }
 
 /**
- * Writes the task's labels to `labels.json` in an adapter folder. A regression's single output is named
+ * Writes the task's labels to `labels.json` in an adapter folder. The single output of a regression or a choice is named
  * `LABEL_0`, as in transformers.
  */
 export async function writeLabels(folder: string, { objective, labels }: Task): Promise<void> {
-  const named = labelsFrom(objective === "regression" ? ["LABEL_0"] : labels, objective === "regression");
+  const { problemType, outputNames } = objectives[objective];
+  const named = labelsFrom(outputNames(labels), problemType);
   await writeWhole(`${folder}/${fileName}`, `${JSON.stringify(named, null, 2)}\n`);
 }
 
@@ -66,13 +68,17 @@ export async function readLabels(folder: string, outputs: number): Promise<Label
 
 /** transformers' default label names (`LABEL_0`, `LABEL_1`, …) for this number of outputs. */
 export function unnamedLabels(outputs: number): Pick<Labels, "id2label" | "label2id"> {
-  const { id2label, label2id } = labelsFrom(Array.from({ length: outputs }, (_, i) => `LABEL_${i}`), false);
+  const { id2label, label2id } = labelsFrom(namesOf(outputs), "single_label_classification");
   return { id2label, label2id };
 }
 
-function labelsFrom(names: readonly string[], isRegression: boolean): Labels {
+function namesOf(outputs: number): string[] {
+  return Array.from({ length: outputs }, (_, i) => `LABEL_${i}`);
+}
+
+function labelsFrom(names: readonly string[], problem_type: Labels["problem_type"]): Labels {
   return {
-    problem_type: isRegression ? "regression" : "single_label_classification",
+    problem_type,
     id2label: Object.fromEntries(names.map((name, id) => [String(id), name])),
     label2id: Object.fromEntries(names.map((name, id) => [name, id])),
   };

@@ -9,17 +9,10 @@
  */
 
 import type { LinearModule } from "../models/model.ts";
-import { resolveBlocks } from "./blocks.ts";
+import { zeros } from "../models/parameter.ts";
 import { expand, project } from "./block_products.ts";
-import {
-  blockDefaults,
-  type BlockOptions,
-  checkRank,
-  type Method,
-  productCost,
-  scaleOf,
-  zeros,
-} from "./method.ts";
+import { resolveBlocks } from "./blocks.ts";
+import { blockDefaults, type BlockOptions, checkRank, type Method, productCost, scaleOf } from "./method.ts";
 
 /** b; "auto" chooses it so that each mini-LoRA's dimensions are at least its rank. */
 function blocksOf(module: LinearModule, { r, blocks }: BlockOptions): number {

@@ -4,7 +4,8 @@
  */
 
 import type { Tensor } from "../graph/graph.ts";
-import type { LinearModule, Weight } from "../models/model.ts";
+import type { LinearModule } from "../models/model.ts";
+import { type ParameterSpec, zeros } from "../models/parameter.ts";
 
 /** Hyperparameters that every method has. */
 export interface AdapterOptions {
@@ -36,36 +37,6 @@ export const lowRankDefaults: LowRankOptions = { r: 8, alpha: 16, dropout: 0 };
 
 /** `lowRankDefaults` with `blocks: "auto"`, since no fixed number divides the layers of every model. */
 export const blockDefaults: BlockOptions = { ...lowRankDefaults, blocks: "auto" };
-
-/** How the initial values of an adapter's tensor are made. */
-export type Initializer =
-  | { readonly kind: "constant"; readonly value: number }
-  /** Kaiming uniform with a = √5, as in PyTorch's nn.Linear: U(−1/√fan, +1/√fan). */
-  | { readonly kind: "kaiming"; readonly fan: number }
-  /**
-   * The top-left corner of a random matrix with `columns` columns, U(−bound, bound), that layers of different
-   * sizes share.
-   */
-  | { readonly kind: "corner"; readonly columns: number; readonly bound: number }
-  /** Given values, the same for all layers of one size. */
-  | { readonly kind: "given"; readonly values: () => Float32Array<ArrayBuffer> }
-  /** Computed from the layer's base weight. */
-  | { readonly kind: "fromWeight"; readonly values: (weight: Weight) => Float32Array<ArrayBuffer> };
-
-/** Initializer that sets every entry to 0. */
-export const zeros: Initializer = { kind: "constant", value: 0 };
-
-/** Shape and initialisation of one of an adapter's tensors. */
-export interface ParameterSpec {
-  /** Dimensions, outermost first (row-major). */
-  readonly shape: readonly number[];
-  /** How its initial values are made. */
-  readonly init: Initializer;
-  /** True for a constant that is made once and never trained. */
-  readonly frozen?: true;
-  /** The tensor's name if all layers of one size share it; if absent, each layer has its own. */
-  readonly shared?: string;
-}
 
 /** An adapter's tensors for one layer, by name (`A`, `B`). */
 export type ParameterSpecs = Readonly<Record<string, ParameterSpec>>;

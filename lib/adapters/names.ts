@@ -1,7 +1,7 @@
 /** Full names of an adapter's tensors. */
 
 import type { LinearModule } from "../models/model.ts";
-import type { ParameterSpec } from "./method.ts";
+import type { ParameterSpec } from "../models/parameter.ts";
 
 /**
  * The full name of a tensor, such as `layer.0.attention.query.A`, or the name that layers of one size share.

@@ -7,14 +7,14 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson, writeTogether } from "../files.ts";
-import { recordOf } from "../record_schema.ts";
-import { type Encoder, headLayoutOf, headPathsOf, type Weight } from "../models/model.ts";
+import { headPathsOf, type Model, type Weight } from "../models/model.ts";
 import {
   encodeSafetensors,
   readSafetensors,
   readSafetensorsHeader,
   toFloat32,
 } from "../models/safetensors.ts";
+import { recordOf } from "../record_schema.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { baseMetadata, checkBase } from "./base_weights.ts";
 import { checkHead, headNames } from "./head_tensors.ts";
@@ -129,7 +129,7 @@ export interface SavedAdapter {
  */
 export async function saveAdapter(
   folder: string,
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
   weights: ReadonlyMap<string, Weight>,
 ): Promise<void> {
@@ -149,7 +149,7 @@ export async function saveAdapter(
  * True when the weights include a head. Throws an Error unless they are exactly the adapter's tensors, in the
  * right shapes, with a complete head or none.
  */
-function checkWeights(model: Encoder, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
+function checkWeights(model: Model, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
   const shapes = ownShapes(model, adapter);
   const missing = [...shapes.keys()].filter((name) => !weights.has(name));
   if (missing.length > 0) throw new Error(`no values for ${missing.join(", ")}: pass every trained tensor`);
@@ -176,7 +176,7 @@ function checkWeights(model: Encoder, adapter: Adapter, weights: ReadonlyMap<str
  * Shapes of all tensors that are saved: the adapter's, trained base weights, and base weights that a
  * restarting method has changed.
  */
-function ownShapes(model: Encoder, adapter: Adapter): Map<string, readonly number[]> {
+function ownShapes(model: Model, adapter: Adapter): Map<string, readonly number[]> {
   const grown = adapter.method.restarts ? adapter.modules : [];
   return new Map([
     ...[...adapter.parameters].map(([name, { shape }]) => [name, shape] as const),
@@ -190,7 +190,7 @@ function ownShapes(model: Encoder, adapter: Adapter): Map<string, readonly numbe
  * run.
  * @throws Error as `saveAdapter` does.
  */
-export function checkSavable(model: Encoder, adapter: Adapter): void {
+export function checkSavable(model: Model, adapter: Adapter): void {
   configOf(model, adapter, formatOf(adapter.method), true);
 }
 
@@ -230,7 +230,7 @@ export function checkSavable(model: Encoder, adapter: Adapter): void {
  */
 export async function loadAdapter(
   folder: string,
-  model: Encoder,
+  model: Model,
   known: readonly Method[] = methods,
   report: (line: string) => void = console.warn,
 ): Promise<SavedAdapter> {
@@ -253,7 +253,7 @@ export async function loadAdapter(
     refuseOtherHeads(configPath, config);
     refuseNestedHead(configPath, model, config, [...keys.values()]);
     checkHead(model, head, path);
-    await readLabels(folder, head.get(`${headLayoutOf(model).projection}.weight`)![0]);
+    await readLabels(folder, head.get(`${model.head.projection}.weight`)![0]);
   }
   const { tensors } = await readSafetensors(path);
   const weights = new Map<string, Weight>();
@@ -274,7 +274,7 @@ export async function loadAdapter(
  * Advice for keys that are missing because neither the base nor the adapter holds that layer; otherwise
  * empty.
  */
-function adviceOnFresh({ fresh = [] }: Encoder, missing: readonly string[]): string {
+function adviceOnFresh({ fresh = [] }: Model, missing: readonly string[]): string {
   const lost = fresh.find((path) => missing.some((key) => isEndOfPath(moduleOf(key), path)));
   if (!lost) return "";
   return `: the base was saved without ${lost}, and the adapter without the one that it was trained on: use the base that has it, ` +
@@ -329,7 +329,7 @@ interface Named {
 }
 
 /** Every key that the file may contain. */
-function namesByKey(model: Encoder, adapter: Adapter, bare: boolean): Map<string, Named> {
+function namesByKey(model: Model, adapter: Adapter, bare: boolean): Map<string, Named> {
   const format = formatOf(adapter.method);
   const rename = (path: string) => bare ? withoutTrunk(model.trunk!, path) : path;
   const own = [...ownShapes(model, adapter)].map(([name, shape]) =>
@@ -344,7 +344,7 @@ function namesByKey(model: Encoder, adapter: Adapter, bare: boolean): Map<string
 /** Throws an Error that lists missing and unexpected keys. */
 function checkKeys(
   path: string,
-  model: Encoder,
+  model: Model,
   { method }: Adapter,
   names: ReadonlyMap<string, Named>,
   wantsHead: boolean,
@@ -390,8 +390,8 @@ function checkShapes(
  * True when the folder must contain a head: `modules_to_save` names it, or `task_type` is SEQ_CLS, for which
  * PEFT before 0.11 saves the head without listing it.
  */
-function headIsSaved(model: Encoder, { task_type: task, modules_to_save: saved }: PeftConfig): boolean {
-  return task === "SEQ_CLS" || (saved ?? []).includes(headLayoutOf(model).module);
+function headIsSaved(model: Model, { task_type: task, modules_to_save: saved }: PeftConfig): boolean {
+  return task === "SEQ_CLS" || (saved ?? []).includes(model.head.module);
 }
 
 /**
@@ -418,12 +418,12 @@ function refuseOtherHeads(path: string, { task_type: task, auto_mapping: mapping
  */
 function refuseNestedHead(
   path: string,
-  model: Encoder,
+  model: Model,
   { modules_to_save: saved }: PeftConfig,
   keys: readonly string[],
 ): void {
-  const { module } = headLayoutOf(model);
-  const layers = headPathsOf(model).filter((own) => own !== module);
+  const { module } = model.head;
+  const layers = headPathsOf(model.head).filter((own) => own !== module);
   const isNamed = (own: string) => (saved ?? []).some((name) => isEndOfPath(own, name));
   if (layers.length === 0 || !isNamed(module) || !layers.every(isNamed)) return;
   if (keys.some((key) => key.includes(`.${module}.modules_to_save.`))) return;
@@ -447,21 +447,23 @@ function namingFile<T>(path: string, body: () => T): T {
 }
 
 /** An explanation of unexpected keys, where there is one. */
-function reasonFor(model: Encoder, extra: readonly string[]): string {
+function reasonFor(model: Model, extra: readonly string[]): string {
   const lies = (module: string) => extra.some((key) => key.startsWith(`${keyAt(module)}.`));
-  if (headPathsOf(model).some(lies)) {
+  if (headPathsOf(model.head).some(lies)) {
     return `: it has an adapter on the head, which is trained and saved whole here, as by PEFT 0.21 with task_type="SEQ_CLS"`;
   }
   const hasPooler = model.linears.some(({ path }) => path.split(".").includes("pooler"));
   return !hasPooler && (lies("pooler") || lies(`${model.trunk}.pooler`))
     ? `: ${model.name} has no pooler here, ${
-      model.pooling ? "where its folder pools tokens otherwise" : "as in its model with a head for sequences"
+      model.pooledByFolder
+        ? "where its folder pools tokens otherwise"
+        : "as in its model with a head for sequences"
     }`
     : "";
 }
 
 function configOf(
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
   format: PeftFormat,
   hasHead: boolean,
@@ -472,7 +474,7 @@ function configOf(
   if (automatic) {
     throw new Error(`PEFT's ${format.type} wants a number for ${automatic[0]}, not "auto": attach with one`);
   }
-  const saved = [...savedModules(model, targeting), ...(hasHead ? [headLayoutOf(model).module] : [])];
+  const saved = [...savedModules(model, targeting), ...(hasHead ? [model.head.module] : [])];
   return {
     auto_mapping: null,
     base_model_name_or_path: model.name,

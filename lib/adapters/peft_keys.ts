@@ -1,6 +1,6 @@
 /** Keys of tensors in PEFT's folders, including those that older versions wrote and those of a bare trunk. */
 
-import type { Encoder, LinearModule } from "../models/model.ts";
+import type { LinearModule, Model } from "../models/model.ts";
 
 /** Prefix of every key. */
 const prefix = "base_model.model.";
@@ -24,7 +24,7 @@ export function keysByName(keys: Iterable<string>): Map<string, string> {
 }
 
 /** True when the keys are those of a trunk without a head (AutoModel), whose paths lack the trunk's name. */
-export function areOfBareTrunk({ trunk, linears }: Encoder, keys: readonly string[]): boolean {
+export function areOfBareTrunk({ trunk, linears }: Model, keys: readonly string[]): boolean {
   if (trunk === undefined || keys.some((key) => key.startsWith(`${prefix}${trunk}.`))) return false;
   return keys.some((key) =>
     linears.some(({ path }) => key.startsWith(`${prefix}${withoutTrunk(trunk, path)}.`))
@@ -37,6 +37,6 @@ export function withoutTrunk(trunk: string, path: string): string {
 }
 
 /** The linear layers with their paths in the bare trunk. */
-export function bareLinears({ trunk = "", linears }: Encoder): LinearModule[] {
+export function bareLinears({ trunk = "", linears }: Model): LinearModule[] {
   return linears.map((module) => ({ ...module, path: withoutTrunk(trunk, module.path) }));
 }

@@ -1,6 +1,6 @@
 /** Converts between `Targeting` and the targeting fields of PEFT's `adapter_config.json`. */
 
-import { type Encoder, headPathsOf } from "../models/model.ts";
+import { headPathsOf, type Model } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { moduleOf } from "./names.ts";
@@ -37,12 +37,13 @@ export interface PeftTargets {
  * own names, and where a name also matches a layer of a head that is not saved.
  */
 export function targetModules(
-  model: Encoder,
+  model: Model,
   { targeting: { target, layers }, modules, trainedBase }: Adapter,
   hasHead: boolean,
 ): string[] {
   const paths = modules.map(({ module }) => module.path);
-  const inHead = (name: string) => !hasHead && headPathsOf(model).some((path) => isEndOfPath(path, name));
+  const inHead = (name: string) =>
+    !hasHead && headPathsOf(model.head).some((path) => isEndOfPath(path, name));
   const ends: readonly string[] = Array.isArray(target) ? target : [];
   const isNamed = (path: string) => ends.some((name) => isEndOfPath(path, name));
   const areEnds = !layers && !ends.some(inHead) && paths.every(isNamed) &&
@@ -55,7 +56,7 @@ export function targetModules(
  * also matches the head, which PEFT can save but not load: then the full paths of the outermost modules are
  * written.
  */
-export function savedModules(model: Encoder, { modulesToSave = [] }: Targeting): string[] {
+export function savedModules(model: Model, { modulesToSave = [] }: Targeting): string[] {
   const paths = [...model.weights.keys()].flatMap((name) => ancestorsOf(moduleOf(name)));
   const named = [...new Set(paths)].filter((path) => modulesToSave.some((name) => path.endsWith(name)));
   const outermost = named.filter((path) => !named.some((other) => path.startsWith(`${other}.`)));
@@ -91,7 +92,7 @@ function targetOf(path: string, target: string): RegExp | "all-linear" {
 }
 
 /** The targeting for the model as `seen`. Like PEFT, this ignores names and patterns that match nothing. */
-function targetingIn(path: string, seen: Encoder, config: PeftTargets): Targeting {
+function targetingIn(path: string, seen: Model, config: PeftTargets): Targeting {
   const { target_modules: target, layers_to_transform: layers } = config;
   const unsupported = ["exclude_modules", "layers_pattern"].find((name) => config[name]);
   if (unsupported) {
@@ -139,7 +140,7 @@ function namesHere({ linears }: Targeted, names: readonly string[]): readonly st
  */
 export function targetingOf(
   path: string,
-  model: Encoder,
+  model: Model,
   config: PeftTargets,
   method: Method,
   own: object,

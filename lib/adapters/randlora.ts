@@ -10,11 +10,12 @@
  */
 
 import { gate } from "../graph/ops/gate.ts";
-import { linear, matmul } from "../graph/ops/product/product.ts";
 import { reshape } from "../graph/ops/layout.ts";
+import { linear, matmul } from "../graph/ops/product/product.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
 import type { LinearModule } from "../models/model.ts";
-import { checkRank, type LowRankOptions, type Method, type ParameterSpec, scaleOf, zeros } from "./method.ts";
+import { type ParameterSpec, zeros } from "../models/parameter.ts";
+import { checkRank, type LowRankOptions, type Method, scaleOf } from "./method.ts";
 
 const basesOf = ({ m, n }: LinearModule, r: number) => Math.ceil(Math.min(m, n) / r);
 

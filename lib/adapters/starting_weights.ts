@@ -1,13 +1,13 @@
 /** Initial values of all tensors of an adapter. */
 
-import type { Encoder, Weight } from "../models/model.ts";
+import type { Model, Weight } from "../models/model.ts";
+import type { ParameterSpec } from "../models/parameter.ts";
 import type { Adapter } from "./attach.ts";
 import { initialise } from "./initialise.ts";
-import type { ParameterSpec } from "./method.ts";
 import { moduleOf } from "./names.ts";
 
 /** Initial values of the adapter's trainable tensors, and the current values of the trained base weights. */
-export function startingWeights(model: Encoder, adapter: Adapter, seed: number): Map<string, Weight> {
+export function startingWeights(model: Model, adapter: Adapter, seed: number): Map<string, Weight> {
   const drawn = drawnWeights(model, adapter, adapter.parameters, seed);
   return new Map([
     ...drawn,
@@ -16,12 +16,12 @@ export function startingWeights(model: Encoder, adapter: Adapter, seed: number):
 }
 
 /** The adapter's frozen tensors. They do not depend on the seed, so a saved adapter need not contain them. */
-export function constantWeights(model: Encoder, adapter: Adapter): Map<string, Weight> {
+export function constantWeights(model: Model, adapter: Adapter): Map<string, Weight> {
   return drawnWeights(model, adapter, adapter.constants, 0);
 }
 
 function drawnWeights(
-  model: Encoder,
+  model: Model,
   { modules }: Adapter,
   specs: ReadonlyMap<string, ParameterSpec>,
   seed: number,

@@ -1,6 +1,6 @@
 /** Systems: the rows of a results table. Each is a label, a method and its options. */
 
-import type { Encoder } from "../models/model.ts";
+import type { Model } from "../models/model.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { methodByName } from "./registry.ts";
 import type { Targeting } from "./targeting.ts";
@@ -21,7 +21,7 @@ export interface System {
  * `attach` does.
  */
 export function attachSystem(
-  model: Encoder,
+  model: Model,
   { method: name, options }: System,
   targeting: Targeting,
   dropout: number,

@@ -3,7 +3,7 @@
  * options that can differ from layer to layer.
  */
 
-import { type Encoder, headPathsOf, type LinearModule } from "../models/model.ts";
+import { headPathsOf, type LinearModule, type Model } from "../models/model.ts";
 import { isTablePart } from "../models/stored_weight.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { moduleOf } from "./names.ts";
@@ -35,7 +35,7 @@ export interface Targeting {
 }
 
 /** The parts of a model that targeting needs. */
-export type Targeted = Pick<Encoder, "name" | "linears" | "head">;
+export type Targeted = Pick<Model, "name" | "linears" | "head">;
 
 /** One adapted layer with its options. */
 export interface AdaptedModule {
@@ -149,8 +149,9 @@ export function ancestorsOf(path: string): string[] {
 /**
  * True for names of the model's head and its layers, and for PEFT's general names for a classification head.
  */
-export function namesHead(model: Pick<Encoder, "head">, name: string): boolean {
-  return ["classifier", "score"].includes(name) || headPathsOf(model).some((path) => isWithin(path, name));
+export function namesHead(model: Pick<Model, "head">, name: string): boolean {
+  return ["classifier", "score"].includes(name) ||
+    headPathsOf(model.head).some((path) => isWithin(path, name));
 }
 
 /** The layers that `target` selects, before `layers` and `modulesToSave` are applied. */
@@ -167,7 +168,7 @@ function targetedModules(model: Targeted, { target }: Targeting): readonly Linea
   }
   for (const name of target) {
     if (!model.linears.some((module) => isNamed(module, name))) {
-      if (headPathsOf(model).some((path) => isEndOfPath(path, name))) {
+      if (headPathsOf(model.head).some((path) => isEndOfPath(path, name))) {
         throw new Error(
           `"${name}" is in ${model.name}'s head, which is trained and saved whole: target layers under it, such as ${
             targetNames(model)
@@ -220,7 +221,7 @@ function layerOf(path: string): number {
  * name.
  */
 export function withFresh(
-  { fresh = [] }: Pick<Encoder, "fresh">,
+  { fresh = [] }: Pick<Model, "fresh">,
   modulesToSave: readonly string[] | undefined,
 ): readonly string[] | undefined {
   const isSaved = (path: string): boolean =>
@@ -235,7 +236,7 @@ export function withFresh(
  * `modulesToSave`.
  * @throws Error when a module in `modulesToSave` does not exist or cannot be trained.
  */
-export function trainedNames(model: Encoder, method: Method, { modulesToSave = [] }: Targeting): Set<string> {
+export function trainedNames(model: Model, method: Method, { modulesToSave = [] }: Targeting): Set<string> {
   const names = [...model.weights.keys()];
   if (method.trainsBase) return new Set(names);
   const saved = modulesToSave.flatMap((module) => {

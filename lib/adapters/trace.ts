@@ -3,10 +3,10 @@
 import type { DType, Graph, Tensor } from "../graph/graph.ts";
 import { activate } from "../graph/ops/activation.ts";
 import { dropout } from "../graph/ops/dropout.ts";
-import { linear } from "../graph/ops/product/product.ts";
-import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 import { rowMajor } from "../graph/ops/layout.ts";
-import { denseWeight, type Encoder, scalesOf, type Tracer } from "../models/model.ts";
+import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
+import { linear } from "../graph/ops/product/product.ts";
+import { denseWeight, type Model, scalesOf, type Tracer } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
 import type { Site } from "./method.ts";
 import { fullName } from "./names.ts";
@@ -48,7 +48,7 @@ interface BaseOptions {
 /** The base layer at `path` without an adapter, dense or packed. */
 function baseLayer(
   { graph, stored }: { readonly graph: Graph; readonly stored: (name: string) => Tensor },
-  model: Encoder,
+  model: Model,
   path: string,
   x: Tensor,
   options: BaseOptions,
@@ -63,7 +63,7 @@ function baseLayer(
 }
 
 /** A `Tracer` that builds the graph of `model` with `adapter` attached. */
-export function tracer(graph: Graph, model: Encoder, adapter: Adapter, context: TraceContext): Tracer {
+export function tracer(graph: Graph, model: Model, adapter: Adapter, context: TraceContext): Tracer {
   const byPath = new Map(adapter.modules.map((adapted) => [adapted.module.path, adapted]));
   const stored = (name: string) => {
     const dtype = context.storage?.(name) ?? "f32";

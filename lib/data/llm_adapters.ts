@@ -72,8 +72,7 @@ export function llmAdaptersTask(name: string, folder: string): Task {
     name,
     description: found.description,
     source: `LLM-Adapters (Hu et al. 2023), ${name}`,
-    shape: "choice",
-    objective: "classification",
+    objective: "choice",
     labels: [],
     metrics: ["accuracy"],
     // The longest for which 32 questions with five options fit the embedded encoder within bindings of 128

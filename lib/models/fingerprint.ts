@@ -1,7 +1,7 @@
 /** Fingerprints that identify a model's weights by their values, regardless of files and folders. */
 
-import type { Encoder, Weight } from "./model.ts";
 import type { Packing } from "../graph/storages/registry.ts";
+import type { Model, Weight } from "./model.ts";
 import { PieceRoom, StoredWeight, tableOf } from "./stored_weight.ts";
 import { digestOfValues, hasDigests } from "./values_digest.ts";
 
@@ -30,7 +30,7 @@ export function fingerprintOf(weight: Weight, room?: PieceRoom): WeightFingerpri
  * Fingerprints of a model's weights, by name. A table stored in parts has one fingerprint, under the table's
  * name.
  */
-export function fingerprintsOf({ weights, packed = new Map() }: Encoder): Map<string, WeightFingerprint> {
+export function fingerprintsOf({ weights, packed = new Map() }: Model): Map<string, WeightFingerprint> {
   const found = new Map<string, WeightFingerprint>();
   const room = new PieceRoom();
   for (const [name, weight] of weights) {

@@ -1,10 +1,11 @@
 /** Reads and checks the `config.json` of BERT-like encoders. */
 
 import * as v from "npm:valibot@1.5.0";
-import type { Activation } from "../graph/ops/activation.ts";
 import { fitting, readJson } from "../files.ts";
-import type { HeadLayout } from "./model.ts";
-import { readPooling, type SentencePooling } from "./sentence_pooling.ts";
+import type { Activation } from "../graph/ops/activation.ts";
+import { type HeadLayout, plainHead } from "./model.ts";
+import type { Pooling } from "./pooling.ts";
+import { readPooling } from "./sentence_pooling.ts";
 
 /** The differences between families of encoders. */
 interface Family {
@@ -19,7 +20,7 @@ interface Family {
   /** Whether the trunk ends in a pooler, a tanh layer on the first token. */
   readonly pooler: boolean;
   /** The head of `classifier`. */
-  readonly head?: HeadLayout;
+  readonly head: HeadLayout;
 }
 
 const robertaFamily: Family = {
@@ -50,8 +51,9 @@ const activations: Readonly<Record<string, Activation>> = { gelu: "gelu", gelu_p
 
 /** The architecture of an encoder, from its configuration. */
 export interface EncoderConfig extends Family {
-  /** How tokens are pooled, if not as in `classifier`. There is no pooler then, and no head of that class. */
-  readonly pooling?: SentencePooling;
+  readonly pooling: Pooling;
+  /** True if tokens are not pooled as in `classifier`. There is no pooler then, and no head of that class. */
+  readonly pooledByFolder?: true;
   readonly width: number;
   readonly layers: number;
   readonly heads: number;
@@ -100,9 +102,9 @@ export async function readEncoderConfig(folder: string): Promise<EncoderConfig> 
  * The same architecture with this pooling. Unless that is the family's own, no class of transformers has a head on such vectors:
  * the head gets this library's own name, so that nothing takes it for one on other vectors.
  */
-export function withPooling(config: EncoderConfig, pooling: SentencePooling | undefined): EncoderConfig {
-  if (pooling === undefined || pooling === "first" && !config.pooler) return config;
-  return { ...config, pooling, pooler: false, head: undefined };
+export function withPooling(config: EncoderConfig, pooling: Pooling | undefined): EncoderConfig {
+  if (pooling === undefined || pooling === config.pooling && !config.pooler) return config;
+  return { ...config, pooling, pooledByFolder: true, pooler: false, head: plainHead };
 }
 
 /**
@@ -137,6 +139,7 @@ function checkedConfig(path: string, config: v.InferOutput<typeof configSchema>)
   }
   return {
     ...family,
+    pooling: "first",
     width,
     heads,
     activation,

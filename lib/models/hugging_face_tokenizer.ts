@@ -6,7 +6,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { descriptionBounds, isFile, readJson, readText } from "../files.ts";
-import type { PairTokens } from "./model.ts";
+import type { Sequence } from "./model.ts";
 import { type TextEncoding, textEncoding, tokenizerSchema } from "./text_encoder.ts";
 import {
   readTokenizerSettings,
@@ -25,7 +25,7 @@ export interface MarkedTokenizer {
    * `<s> A </s></s> B </s>`, `[CLS] A [SEP] B [SEP]`: cut by `longest_first`, one token from the longer text at a time; where
    * both must be halved and there is one over, the longer keeps it, B if they are equal (as the library in Rust does).
    */
-  encodePair(first: string, second: string, maxTokens: number): Required<PairTokens>;
+  encodePair(first: string, second: string, maxTokens: number): Required<Sequence>;
 }
 
 /**

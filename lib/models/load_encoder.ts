@@ -3,15 +3,16 @@
  * that were fetched, or from the Hugging Face hub.
  */
 
+import { isFolder } from "../files.ts";
 import { streamOf, uniform } from "../graph/random.ts";
 import { poolerLayer, tokenTable, weightShapes } from "./bert.ts";
 import type { HubOptions } from "./hub.ts";
 import { type EncoderConfig, readEncoderConfig } from "./hugging_face_config.ts";
 import { readTokenizer } from "./hugging_face_tokenizer.ts";
 import { readTensorPlaces } from "./hugging_face_weights.ts";
-import { isFolder } from "../files.ts";
-import type { Encoder, Weight } from "./model.ts";
+import type { Model, Tokenizer, Weight } from "./model.ts";
 import { fetchedFolder, packagedModel } from "./packaged_models.ts";
+import { joinedPairs } from "./pairing.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { StoredWeight, tableParts } from "./stored_weight.ts";
 import { configuredEncoder } from "./unloaded_encoder.ts";
@@ -37,7 +38,7 @@ import { PassingDigest } from "./values_digest.ts";
  * length 1, also where the folder lists `Normalize`: a head learns its own scale.
  *
  * If a BERT checkpoint lacks its pooler, the pooler is newly initialised, as in transformers, and `report`
- * receives a one-line warning. It is then trained and saved with every adapter (see `Encoder.fresh`).
+ * receives a one-line warning. It is then trained and saved with every adapter (see `Model.fresh`).
  *
  * @throws Error that names the file and the field or tensor that is missing, malformed, or does not have the
  * shape that `config.json` implies.
@@ -46,7 +47,7 @@ export async function loadEncoder(
   source: string,
   hub: HubOptions = {},
   report: (line: string) => void = console.warn,
-): Promise<Encoder> {
+): Promise<Model> {
   const { folder, name } = await locateEncoder(source, hub);
   return await readEncoder(folder, name, report);
 }
@@ -78,7 +79,7 @@ async function readEncoder(
   folder: string,
   name: string,
   report: (line: string) => void,
-): Promise<Encoder> {
+): Promise<Model> {
   const config = await readEncoderConfig(folder);
   const stored = storedWeights(folder, config, await readTensorPlaces(folder));
   const drawn = drawnPooler(config, stored);
@@ -88,24 +89,27 @@ async function readEncoder(
       `${folder}: the checkpoint was saved without its pooler: ${fresh} is drawn anew, and trained and saved with every adapter`,
     );
   }
-  const tokenizer = await readTokenizer(folder);
-  if (tokenizer.largestId >= config.vocabulary) {
+  const marked = await readTokenizer(folder);
+  if (marked.largestId >= config.vocabulary) {
     throw new Error(
-      `${folder}: its tokenizer has a token ${tokenizer.largestId}, and vocab_size in config.json is ${config.vocabulary}: ` +
+      `${folder}: its tokenizer has a token ${marked.largestId}, and vocab_size in config.json is ${config.vocabulary}: ` +
         `these are of different models`,
     );
   }
   const configured = configuredEncoder(name, config);
   const { maxTokens } = configured;
+  const tokenizer: Tokenizer = {
+    encode: (text, most = maxTokens) => marked.encode(text, Math.min(most, maxTokens)),
+  };
   return {
     ...configured,
     fresh,
     weights: new Map([...stored, ...drawn]),
-    tokenize: (text, most = maxTokens) => tokenizer.encode(text, Math.min(most, maxTokens)),
-    tokenizePair(first, second, most) {
-      const pair = tokenizer.encodePair(first, second, Math.min(most, maxTokens));
+    tokenizer,
+    pairing: joinedPairs(tokenizer, (first, second, most) => {
+      const pair = marked.encodePair(first, second, Math.min(most, maxTokens));
       return config.typedPairs && config.types > 1 ? pair : { ids: pair.ids };
-    },
+    }),
   };
 }
 

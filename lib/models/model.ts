@@ -6,7 +6,8 @@
 import type { Graph, Tensor } from "../graph/graph.ts";
 import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 import type { PackedWeight } from "./packing.ts";
-import type { SentencePooling } from "./sentence_pooling.ts";
+import type { Pairing } from "./pairing.ts";
+import type { Pooling } from "./pooling.ts";
 
 /** A weight as float32, row-major. */
 export interface Weight {
@@ -27,7 +28,7 @@ export function scalesOf(name: string): string {
  * The values of a weight.
  * @throws Error when the model has no such weight, or has it only in packed form.
  */
-export function denseWeight({ name: model, weights, packed }: Encoder, name: string): Weight {
+export function denseWeight({ name: model, weights, packed }: Model, name: string): Weight {
   const found = weights.get(name);
   if (found) return found;
   const { packing } = packed?.get(name) ?? {};
@@ -69,13 +70,13 @@ export interface Tracer {
   readonly graph: Graph;
   /** A weight by its full name; trainable if the method trains the base. */
   weight(name: string): Tensor;
-  /** One of the encoder's constants, by name. */
+  /** One of the model's constants, by name. */
   constant(name: string): Tensor;
   /** The linear layer at `path` including any adapter: activation(W x + bias + ΔW x) + residual. */
   linear(path: string, x: Tensor, options?: { activation?: FusedActivation; residual?: Tensor }): Tensor;
 }
 
-/** The layers of the model's classification head, by their names in the model's checkpoints. */
+/** The layers of a head on text vectors, by their names in the model's checkpoints. */
 export interface HeadLayout {
   /** The module's name in PEFT's `modules_to_save`. The layers' paths are this name or begin with it. */
   readonly module: string;
@@ -85,27 +86,45 @@ export interface HeadLayout {
   readonly projection: string;
 }
 
-/** The layers of the model's head; by default one linear layer named `head`. */
-export function headLayoutOf({ head }: Pick<Encoder, "head">): HeadLayout {
-  return head ?? { module: "head", projection: "head" };
-}
+/** The head of models for which no checkpoint format knows one: a linear layer named `head`. */
+export const plainHead: HeadLayout = { module: "head", projection: "head" };
 
-/** Paths of the linear layers of the model's head, in forward order. */
-export function headPathsOf(model: Pick<Encoder, "head">): string[] {
-  const { dense, projection } = headLayoutOf(model);
+/** Paths of a head's linear layers, in forward order. */
+export function headPathsOf({ dense, projection }: HeadLayout): string[] {
   return [...dense ? [dense] : [], projection];
 }
 
-/** Two texts encoded as one token sequence. */
-export interface PairTokens {
-  /** Token ids of the whole sequence, including special tokens. */
+/** A token sequence that the model reads: a text, or two texts joined. */
+export interface Sequence {
+  /** Token ids, special tokens included. */
   readonly ids: number[];
   /** Index of the first token with token type 1, in models with two token types. */
   readonly second?: number;
 }
 
-/** A text encoder: it maps token ids to one vector per text. */
-export interface Encoder {
+/** Turns texts into the ids of a model's tokens. */
+export interface Tokenizer {
+  /**
+   * Token ids of a text: at least one and at most `maxTokens` (by default as many as the model can take),
+   * special tokens included. Longer texts are truncated.
+   */
+  encode(text: string, maxTokens?: number): number[];
+}
+
+/** A batch of padded token sequences, as inputs of the graph. */
+export interface Tokens {
+  /** [sequences, length] u32. */
+  readonly ids: Tensor;
+  /** Tokens of each sequence without padding, [sequences] u32. */
+  readonly lengths: Tensor;
+  /** Rows of the position table, from `Model.placesOf`, [sequences, length] u32. */
+  readonly places: Tensor;
+  /** 1 from `Sequence.second` on, otherwise 0: [sequences, length] u32. */
+  readonly types: Tensor;
+}
+
+/** A model: it maps token sequences to a hidden row per token. */
+export interface Model {
   /** Name in results and in saved adapters. */
   readonly name: string;
   /** Weights by full name. Linear layers are [outputs, inputs]. */
@@ -122,7 +141,7 @@ export interface Encoder {
    * `modulesToSave`.
    */
   readonly fresh?: readonly string[];
-  /** Size of a text's vector. */
+  /** Size of a hidden row, and of a text's vector. */
   readonly width: number;
   /**
    * Multiply-adds per token in the linear layers. Attention's own products, which grow with the sequence
@@ -138,27 +157,19 @@ export interface Encoder {
    * models that exist in one form only.
    */
   readonly trunk?: string;
-  /** How tokens are pooled, if its folder asks for another way than its class in transformers has. */
-  readonly pooling?: SentencePooling;
-  /** The classification head's layers; if absent, one linear layer named `head`. */
-  readonly head?: HeadLayout;
-  /**
-   * Token ids of a text: at least one and at most `maxTokens`, special tokens included. Longer texts are
-   * truncated.
-   */
-  tokenize(text: string, maxTokens?: number): number[];
-  /**
-   * Encodes two texts as one sequence of at most `maxTokens` tokens, truncating the longer text first. If the
-   * model lacks this function, each text of a pair is a sequence of its own, and the head compares the two
-   * vectors.
-   */
-  tokenizePair?(first: string, second: string, maxTokens: number): PairTokens;
+  /** How the hidden rows of a sequence become its vector. */
+  readonly pooling: Pooling;
+  /** True if its folder asks for another pooling than its class in transformers has. */
+  readonly pooledByFolder?: true;
+  /** Path of the linear layer with tanh that the pooled row goes through, as in BERT, if there is one. */
+  readonly pooler?: string;
+  /** The layers of its head. */
+  readonly head: HeadLayout;
+  readonly tokenizer: Tokenizer;
+  /** How it reads examples of more than one text. */
+  readonly pairing: Pairing;
   /** The row of the position table for each token. If absent, positions count from 0. */
   placesOf?(ids: readonly number[]): number[];
-  /**
-   * Builds the graph: ids [texts, length] u32 and lengths [texts] u32 → [texts, width]. It may use two more
-   * inputs of the graph, both [texts, length] u32: `places`, from `placesOf`, and `types`, 1 from
-   * `PairTokens.second` on, otherwise 0.
-   */
-  trace(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor;
+  /** Builds the graph: tokens → hidden rows, [sequences · length, width]. */
+  trace(tracer: Tracer, tokens: Tokens): Tensor;
 }

@@ -2,7 +2,7 @@
 
 import { packedStorage, type Packing } from "../graph/storages/registry.ts";
 import { fingerprintOf, type WeightFingerprint } from "./fingerprint.ts";
-import type { Encoder, Weight } from "./model.ts";
+import type { Model, Weight } from "./model.ts";
 
 /** A packed weight in the layout that the kernels read. */
 export interface PackedWeight {
@@ -57,7 +57,7 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
  * assert.ok(words.byteLength + scales!.byteLength < before / 3);
  * ```
  */
-export function packModel(model: Encoder, packing: Packing): Encoder {
+export function packModel(model: Model, packing: Packing): Model {
   const packed = new Map(
     model.linears.filter(({ perText }) => !perText).map(({ path }): [string, PackedWeight] => {
       const name = `${path}.weight`;

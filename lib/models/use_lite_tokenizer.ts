@@ -1,13 +1,8 @@
 /** USE-lite's SentencePiece-unigram tokenizer, from the package's vocabulary. */
 
 import * as v from "npm:valibot@1.5.0";
+import type { Tokenizer } from "./model.ts";
 import { textEncoding, tokenizerSchema } from "./text_encoder.ts";
-
-/** Turns text into rows of the embedding. */
-export interface TextTokenizer {
-  /** The first `maxTokens` ids, at least one; text without a known piece is a single unknown (0). */
-  encode(text: string, maxTokens: number): number[];
-}
 
 /**
  * Pieces with their logarithms of probability. The package has null for seven, such as ":", which it and TensorFlow.js add to a
@@ -17,12 +12,12 @@ type Vocabulary = readonly (readonly [string, number | null])[];
 
 /**
  * NFKC, spaces to ▁ with a leading one, then the most probable segmentation; a piece's id is its place in the vocabulary. White
- * space around the text goes first.
+ * space around the text goes first. Text without a known piece is a single unknown (0).
  */
-export function useLiteTokenizer(vocabulary: Vocabulary): TextTokenizer {
+export function useLiteTokenizer(vocabulary: Vocabulary, most: number): Tokenizer {
   const encoding = textEncoding(v.parse(tokenizerSchema, useLiteDescription(vocabulary)));
   return {
-    encode(text, maxTokens) {
+    encode(text, maxTokens = most) {
       const ids = encoding.encode(text, maxTokens);
       return ids.length > 0 ? ids : [0];
     },

@@ -1,20 +1,21 @@
 /** A model with named adapters, like PEFT's `PeftModel`: add, load, switch, disable, merge, combine, save. */
 
 import { type Adapter, attach } from "../adapters/attach.ts";
-import { constantWeights } from "../adapters/starting_weights.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
 import type { Method } from "../adapters/method.ts";
 import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
+import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { compile } from "../graph/compile.ts";
-import { denseWeight, type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
+import { denseWeight, type Model, type Weight } from "../models/model.ts";
 import type { PackedWeight } from "../models/packing.ts";
-import { batchInputs, type Encoded, makeBatches } from "./batches.ts";
+import type { Encoded, Objective } from "../objectives/objective.ts";
+import { batchInputs, makeBatches } from "./batches.ts";
 import { checkTexts } from "./checks.ts";
 import { mergedWeight } from "./merge_weight.ts";
-import { type HeadShape, traceStep } from "./step.ts";
+import { traceStep } from "./step.ts";
 import { FrozenWeights } from "./weights.ts";
 
 /** Examples in a prediction batch. */
@@ -57,7 +58,7 @@ export class AdaptedModel implements Disposable {
   #enabled = true;
 
   /** Uploads the model's weights. */
-  constructor(private readonly gpu: Gpu, private readonly model: Encoder) {
+  constructor(private readonly gpu: Gpu, private readonly model: Model) {
     this.#base = FrozenWeights.of(gpu, model);
   }
 
@@ -219,8 +220,8 @@ export class AdaptedModel implements Disposable {
    * @throws Error when the adapter has no head, or when the model cannot take an example's texts (it names
    * the first).
    */
-  async predict(head: HeadShape, examples: readonly Encoded[]): Promise<Float32Array[]> {
-    checkTexts(this.model, head, examples);
+  async predict(objective: Objective, examples: readonly Encoded[]): Promise<Float32Array[]> {
+    checkTexts(this.model, objective, examples);
     const bare = attach(this.model, headOnly, { target: "all-linear" });
     const { adapter, weights } = this.active === undefined
       ? { adapter: bare, weights: this.#headOfActive() }
@@ -229,14 +230,14 @@ export class AdaptedModel implements Disposable {
     const results: Float32Array[] = [];
     for (const batch of makeBatches(examples, batchSize, 0, 0)) {
       const shape = { examples: batchSize, length: batch.length };
-      const { predictions } = traceStep(this.model, this.#merged ? bare : adapter, head, shape, false);
+      const { predictions } = traceStep(this.model, this.#merged ? bare : adapter, objective, shape, false);
       const views = (name: string): BufferView => {
         const view = own.view(name) ?? this.#base.view(name);
         if (!view) throw new Error(`no weight "${name}": train the adapter with this head first`);
         return view;
       };
       using compiled = await compile(this.gpu, [predictions], { label: "predict", weights: views });
-      const data = batchInputs(this.model, head, batchSize, batch, examples);
+      const data = batchInputs(this.model, objective, batchSize, batch, examples);
       for (const [name, { buffer }] of compiled.inputs) {
         this.gpu.upload(buffer, data[name as keyof typeof data]);
       }
@@ -252,7 +253,7 @@ export class AdaptedModel implements Disposable {
   /** Disabling an adapter keeps its head, so that predictions with and without the adapter can be compared. */
   #headOfActive(): ReadonlyMap<string, Weight> {
     const { weights } = this.#activeAdapter();
-    const { module } = headLayoutOf(this.model);
+    const { module } = this.model.head;
     return new Map([...weights].filter(([name]) => name.startsWith(`${module}.`)));
   }
 

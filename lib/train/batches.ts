@@ -1,21 +1,8 @@
 /** Groups examples of similar length into batches. The order depends only on the seed and the epoch. */
 
 import { shuffled } from "../graph/random.ts";
-import type { Encoder } from "../models/model.ts";
-import { type HeadShape, sequencesOf } from "./step.ts";
-
-/** A tokenized example. */
-export interface Encoded {
-  /**
-   * Token ids of each sequence. A sequence is a text or a joined pair, has at least one token, and is
-   * truncated to the task's limit.
-   */
-  readonly texts: readonly (readonly number[])[];
-  /** For each sequence that holds two texts, the position where the second one begins (see `PairTokens`). */
-  readonly seconds?: readonly (number | undefined)[];
-  /** The class, the index of the right option, or the value to predict. */
-  readonly label: number;
-}
+import type { Model } from "../models/model.ts";
+import type { Encoded, InputArrays, Objective } from "../objectives/objective.ts";
 
 /** A batch: its examples, and the length that their texts are padded to. */
 export interface Batch {
@@ -67,24 +54,22 @@ function longestOf(examples: readonly Encoded[], indices: readonly number[]): nu
   return Math.max(...indices.map((index) => bucketOf(examples[index])));
 }
 
-/** The inputs of a step, by name. */
-export type BatchInputs = Readonly<
-  & Record<"ids" | "places" | "types" | "lengths" | "labels", Uint32Array<ArrayBuffer>>
-  & Record<"targets" | "weights", Float32Array<ArrayBuffer>>
->;
-
-/** Allocates arrays for the inputs of batches of `size` examples with texts of up to `length` tokens. */
-export function inputArrays(model: Encoder, head: HeadShape, size: number, length: number): BatchInputs {
-  const sequences = size * sequencesOf(model, head);
+/** Arrays of a batch's tokens, which are inputs of every step. */
+function tokenArrays(sequences: number, length: number) {
   return {
     ids: new Uint32Array(sequences * length),
     places: Uint32Array.from({ length: sequences * length }, (_, i) => i % length),
     types: new Uint32Array(sequences * length),
     lengths: new Uint32Array(sequences),
-    labels: new Uint32Array(size),
-    targets: new Float32Array(size),
-    weights: new Float32Array(size),
   };
+}
+
+/** The inputs of a step, by name. */
+export type BatchInputs = ReturnType<typeof tokenArrays> & InputArrays;
+
+/** Allocates arrays for the inputs of batches of `size` examples with sequences of up to `length` tokens. */
+export function inputArrays(objective: Objective, size: number, length: number): BatchInputs {
+  return { ...tokenArrays(size * objective.sequences, length), ...objective.inputs(size) };
 }
 
 /**
@@ -92,34 +77,27 @@ export function inputArrays(model: Encoder, head: HeadShape, size: number, lengt
  * Callers that run many batches pass the same arrays again, so that a step allocates nothing.
  */
 export function batchInputs(
-  model: Encoder,
-  head: HeadShape,
+  { placesOf }: Model,
+  objective: Objective,
   size: number,
   { length, indices }: Batch,
   examples: readonly Encoded[],
-  into: BatchInputs = inputArrays(model, head, size, length),
+  into: BatchInputs = inputArrays(objective, size, length),
 ): BatchInputs {
-  const { ids, places, types, lengths, labels, targets, weights } = into;
-  const perExample = sequencesOf(model, head);
-  const placeOf = model.tokenizePair
-    ? (row: number, t: number) => row * perExample + t
-    : (row: number, t: number) => t === 0 ? row : size + row * (perExample - 1) + t - 1;
+  const { ids, places, types, lengths } = into;
   ids.fill(0);
   types.fill(0);
   for (let row = 0; row < size; row++) {
-    const { texts, seconds, label } = examples[indices[row] ?? indices[0]];
+    const example = examples[indices[row] ?? indices[0]];
+    const { texts, seconds } = example;
     texts.forEach((text, t) => {
-      const at = placeOf(row, t);
+      const at = objective.placeOf(row, t, size);
       ids.set(text, at * length);
-      if (model.placesOf) {
-        places.fill(0, at * length, (at + 1) * length).set(model.placesOf(text), at * length);
-      }
+      if (placesOf) places.fill(0, at * length, (at + 1) * length).set(placesOf(text), at * length);
       types.fill(1, at * length + (seconds?.[t] ?? text.length), at * length + text.length);
       lengths[at] = text.length;
     });
-    labels[row] = label;
-    targets[row] = label;
-    weights[row] = row < indices.length ? 1 : 0;
+    objective.write(into, row, example, row < indices.length ? 1 : 0);
   }
   return into;
 }

@@ -3,13 +3,13 @@
  * them.
  */
 
-import { digestOf } from "../digest.ts";
 import type { Adapter } from "../adapters/attach.ts";
-import type { Encoder, Weight } from "../models/model.ts";
+import { digestOf } from "../digest.ts";
+import type { Model, Weight } from "../models/model.ts";
+import { recordedPooling } from "../models/pooling.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
+import type { Encoded, Objective } from "../objectives/objective.ts";
 import { adamWDefaults, DivergedError } from "./adamw.ts";
-import type { Encoded } from "./batches.ts";
-import type { HeadShape } from "./step.ts";
 import type { TrainOptions } from "./trainer.ts";
 
 /** Everything that a run's bits depend on, by name, as JSON values. */
@@ -17,12 +17,14 @@ export type RunDescription = Readonly<Record<string, unknown>>;
 
 /** Describes a run: the model by its name and packing, the examples by a hash. */
 export async function describeRun(
-  { name, packed, pooling }: Encoder,
+  model: Model,
   adapter: Adapter,
-  head: HeadShape,
+  objective: Objective,
   options: TrainOptions,
   examples: readonly Encoded[],
 ): Promise<RunDescription> {
+  const { name, packed } = model;
+  const pooling = recordedPooling(model);
   // Missing options get their defaults. Recomputation is left out, because it does not change any bit.
   const { recompute: _, ...training } = { accumulationSteps: 1, ...adamWDefaults, ...options };
   return {
@@ -32,7 +34,7 @@ export async function describeRun(
     method: adapter.method.name,
     layers: Object.fromEntries(adapter.modules.map(({ module: { path }, options }) => [path, options])),
     trainedBase: [...adapter.trainedBase],
-    head,
+    head: objective.description,
     training: Object.fromEntries(Object.entries(training).toSorted(([a], [b]) => a < b ? -1 : 1)),
     examples: await digestOf(examples),
   };

@@ -1,8 +1,7 @@
 /** Checks a run's options and examples before training starts. The errors say what to change. */
 
-import type { Encoded } from "./batches.ts";
-import type { Encoder } from "../models/model.ts";
-import { type HeadShape, sequencesOf } from "./step.ts";
+import type { Model } from "../models/model.ts";
+import type { Encoded, Objective } from "../objectives/objective.ts";
 import type { TrainOptions } from "./trainer.ts";
 
 /** A check for an option's value, and the text that says what is allowed. */
@@ -66,27 +65,23 @@ export function checkTrainOptions(options: TrainOptions): void {
   }
 }
 
-/** Throws an Error that names the first example that the head cannot be trained on. */
-export function checkExamples(model: Encoder, head: HeadShape, examples: readonly Encoded[]): void {
+/** Throws an Error that names the first example that the model cannot be trained on. */
+export function checkExamples(model: Model, objective: Objective, examples: readonly Encoded[]): void {
   if (examples.length === 0) throw new Error("no training examples");
-  checkTexts(model, head, examples);
-  const classes = head.shape === "choice" ? head.texts - 1 : head.outputs;
-  for (const [i, { label }] of examples.entries()) {
-    if (head.objective === "regression") {
-      if (!Number.isFinite(label)) throw new Error(`example ${i}: its value ${label} is not a finite number`);
-    } else if (!(Number.isInteger(label) && label >= 0 && label < classes)) {
-      throw new Error(`example ${i}: label ${label} is not one of 0 … ${classes - 1}`);
-    }
+  checkTexts(model, objective, examples);
+  for (const [i, example] of examples.entries()) {
+    const fault = objective.faultOf(example);
+    if (fault) throw new Error(`example ${i}: ${fault}`);
   }
 }
 
-/** Throws an Error that names the first example whose texts the model and the head cannot take. */
-export function checkTexts(model: Encoder, head: HeadShape, examples: readonly Encoded[]): void {
+/** Throws an Error that names the first example whose texts the model and the objective cannot take. */
+export function checkTexts(model: Model, { sequences }: Objective, examples: readonly Encoded[]): void {
   const { name, vocabulary, maxTokens = Infinity } = model;
   const isToken = (id: number) => Number.isInteger(id) && id >= 0 && id < vocabulary;
   for (const [i, { texts }] of examples.entries()) {
-    if (texts.length !== sequencesOf(model, head)) {
-      throw new Error(`example ${i} has ${texts.length} texts; the head takes ${sequencesOf(model, head)}`);
+    if (texts.length !== sequences) {
+      throw new Error(`example ${i} has ${texts.length} texts; the head takes ${sequences}`);
     }
     for (const text of texts) {
       if (text.length === 0) throw new Error(`example ${i} has an empty text`);
@@ -100,7 +95,7 @@ export function checkTexts(model: Encoder, head: HeadShape, examples: readonly E
           `example ${i}: token ${text.find((id) => !isToken(id))} is not one of ${name}'s 0 … ${
             vocabulary - 1
           }: ` +
-            `another model's tokenizer made it; use this model's tokenize`,
+            `another model's tokenizer made it; use this model's own`,
         );
       }
     }

@@ -5,11 +5,10 @@ import { attentionForward, type Count, countMethod } from "../analysis/counts.ts
 import { shapeOf } from "../analysis/shapes.ts";
 import { type CountedBuffer, dryRun } from "../gpu/dry_run.ts";
 import type { DeviceTraits } from "../gpu/kernel.ts";
-import { sizeOf } from "../graph/graph.ts";
-import type { Encoder } from "../models/model.ts";
+import type { Model } from "../models/model.ts";
 import { withoutValues } from "../models/unloaded_encoder.ts";
-import { type Encoded, makeBatches } from "./batches.ts";
-import { headParameters, type HeadShape, sequencesOf } from "./step.ts";
+import type { Encoded, Objective } from "../objectives/objective.ts";
+import { makeBatches } from "./batches.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 
 /** The estimated cost of a run. */
@@ -36,9 +35,9 @@ export interface TrainingEstimate {
  * @throws Error as the trainer does, when an option or an example cannot be trained with.
  */
 export async function estimateTraining(
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
-  head: HeadShape,
+  objective: Objective,
   train: readonly Encoded[],
   dev: readonly (readonly Encoded[])[],
   options: TrainOptions,
@@ -46,14 +45,14 @@ export async function estimateTraining(
 ): Promise<TrainingEstimate> {
   using dry = dryRun(traits);
   const { gpu } = dry;
-  using trainer = new Trainer(gpu, withoutValues(model), adapter, head, train, options);
+  using trainer = new Trainer(gpu, withoutValues(model), adapter, objective, train, options);
   await trainer.prepare(dev.flat());
   for (const examples of dev) await trainer.predict(examples);
   // A checkpoint copies the tensors while the originals are still in memory.
   await trainer.snapshot();
   return {
     steps: trainer.steps,
-    flops: options.epochs * epochFlops(model, adapter, head, train, dev, options.batchSize),
+    flops: options.epochs * epochFlops(model, adapter, objective, train, dev, options.batchSize),
     peakBytes: gpu.memory.peakBytes,
     largestBuffer: dry.largest(),
   };
@@ -61,16 +60,16 @@ export async function estimateTraining(
 
 /** FLOPs of one epoch's steps and of the evaluation after it. */
 function epochFlops(
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
-  head: HeadShape,
+  objective: Objective,
   train: readonly Encoded[],
   dev: readonly (readonly Encoded[])[],
   batchSize: number,
 ): number {
   const shape = shapeOf(model);
-  const rows = batchSize * sequencesOf(model, head);
-  const headForward = headMultiplyAdds(model, head, batchSize);
+  const rows = batchSize * objective.sequences;
+  const headForward = batchSize * objective.multiplyAdds;
   const count = (length: number) =>
     countMethod(shape, adapter.method, adapter.options, adapter.targeting, rows * length);
   const step = (length: number) => {
@@ -91,15 +90,8 @@ function epochFlops(
 }
 
 /** Multiply-adds per token of the linear layers that no adapter can attach to. */
-function unadaptable(model: Encoder, { baseForward }: Pick<Count, "baseForward">): number {
+function unadaptable(model: Model, { baseForward }: Pick<Count, "baseForward">): number {
   return model.multiplyAddsPerToken - baseForward;
-}
-
-/** Multiply-adds of the head's forward pass for one batch. */
-function headMultiplyAdds(model: Encoder, head: HeadShape, batchSize: number): number {
-  const vectors = batchSize * (head.shape === "choice" ? head.texts - 1 : 1);
-  const matrices = [...headParameters(model, head).values()].filter(({ shape }) => shape.length === 2);
-  return vectors * matrices.reduce((sum, { shape }) => sum + sizeOf({ shape, dtype: "f32" }), 0);
 }
 
 /** How many batches of an epoch have each padded length. This is the same in every epoch. */

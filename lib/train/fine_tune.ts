@@ -1,14 +1,14 @@
 /** Trains one method on one task with one seed, and evaluates it after every epoch: one cell of a table. */
 
-import type { StepRecord } from "./adamw.ts";
 import type { Adapter } from "../adapters/attach.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { Encoder, Weight } from "../models/model.ts";
-import type { Encoded } from "./batches.ts";
+import type { Model, Weight } from "../models/model.ts";
+import type { Encoded, Objective } from "../objectives/objective.ts";
+import { objectiveOf } from "../objectives/registry.ts";
+import type { StepRecord } from "./adamw.ts";
 import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
-import { decide, evaluateMetrics } from "./metrics.ts";
-import type { HeadShape } from "./step.ts";
+import { evaluateMetrics } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 import type { FrozenWeights } from "./weights.ts";
@@ -74,18 +74,12 @@ export interface Progress {
   onScores?(scores: EpochScores): void;
 }
 
-/** The shape of the head that a task needs. */
-export function headOf(task: Task, example: Example): HeadShape {
-  const outputs = task.shape === "choice" || task.objective === "regression" ? 1 : task.labels.length;
-  return { shape: task.shape, objective: task.objective, texts: example.texts.length, outputs };
-}
-
 /**
  * Token ids, cut to the task's limit: a sequence a text, or, where the model takes pairs as one sequence, one that joins the
  * first text with each of the others (the two of a pair, a question with each of its options).
  * @throws Error that names the example that the model's tokenizer cannot take, which for a file's is the file and line.
  */
-export function encodeExamples(model: Encoder, task: Task, examples: readonly Example[]): Encoded[] {
+export function encodeExamples(model: Model, task: Task, examples: readonly Example[]): Encoded[] {
   return examples.map((example) => {
     try {
       return encodeExample(model, task, example);
@@ -95,13 +89,11 @@ export function encodeExamples(model: Encoder, task: Task, examples: readonly Ex
   });
 }
 
-function encodeExample(model: Encoder, { maxTokens, shape }: Task, { texts, label }: Example): Encoded {
-  if (!model.tokenizePair || shape === "single") {
-    return { label, texts: texts.map((text) => model.tokenize(text, maxTokens)) };
-  }
-  const [first, ...others] = texts;
-  const pairs = others.map((other) => model.tokenizePair!(first, other, maxTokens));
-  return { label, texts: pairs.map(({ ids }) => ids), seconds: pairs.map(({ second }) => second) };
+function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }: Example): Encoded {
+  const sequences = pairing.encode(texts, maxTokens);
+  const encoded = { label, texts: sequences.map(({ ids }) => ids) };
+  const areJoined = sequences.length < texts.length;
+  return areJoined ? { ...encoded, seconds: sequences.map(({ second }) => second) } : encoded;
 }
 
 /**
@@ -131,7 +123,7 @@ function encodeExample(model: Encoder, { maxTokens, shape }: Task, { texts, labe
  */
 export async function fineTune(
   gpu: Gpu,
-  model: Encoder,
+  model: Model,
   frozen: FrozenWeights,
   adapter: Adapter,
   task: Task,
@@ -145,13 +137,13 @@ export async function fineTune(
   if ([split.dev, ...Object.values(split.furtherDev ?? {})].some((set) => set.length === 0)) {
     throw new Error("no examples to evaluate on: hold some of train out");
   }
-  const head = headOf(task, split.train[0]);
+  const objective = objectiveOf(model, task, split.train[0]);
   const train = encodeExamples(model, task, split.train);
   const dev = Object.entries(devSetsOf(split)).map(([name, examples]): DevSet => ({
     name,
     examples: encodeExamples(model, task, examples),
   }));
-  using trainer = new Trainer(gpu, model, adapter, head, train, options, frozen);
+  using trainer = new Trainer(gpu, model, adapter, objective, train, options, frozen);
   const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev, keep);
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
@@ -159,6 +151,7 @@ export async function fineTune(
   const plan = { epochs: options.epochs, keep };
   const { epochs, trainSeconds, predictions } = await runEpochs(
     trainer,
+    objective,
     task,
     dev,
     plan,
@@ -171,7 +164,7 @@ export async function fineTune(
     best: best.metrics,
     last: last.metrics,
     predictions,
-    headParameters: headSize(model, head),
+    headParameters: headSize(objective),
     steps: trainer.steps,
     compileSeconds,
     trainSeconds,
@@ -184,6 +177,7 @@ export async function fineTune(
 /** Trains and evaluates the epochs that the checkpoint lacks, and returns the results of all epochs. */
 async function runEpochs(
   trainer: Trainer,
+  objective: Objective,
   task: Task,
   dev: readonly DevSet[],
   { epochs: planned, keep }: Pick<FineTuneOptions, "epochs" | "keep">,
@@ -205,14 +199,14 @@ async function runEpochs(
     trainSeconds = secondsNow();
     progress.onEpoch?.(records);
     const trainLoss = records.reduce((sum, { loss }) => sum + loss, 0) / records.length;
-    predictions = await predictionsOn(trainer, task, dev);
+    predictions = await predictionsOn(trainer, objective, dev);
     epochs.push({ epoch, trainLoss, metrics: scoresOf(task, dev, predictions) });
     if (keep === "best" && bestOf(task, epochs) === epochs.at(-1)) await trainer.keep();
     progress.onScores?.(epochs.at(-1)!);
     await checkpoint?.save({ epochs, trainSeconds });
   }
   // A run that was stopped after its last epoch has the scores in its checkpoint, but no predictions.
-  predictions ??= await predictionsOn(trainer, task, dev);
+  predictions ??= await predictionsOn(trainer, objective, dev);
   return { epochs, trainSeconds, predictions };
 }
 
@@ -230,12 +224,12 @@ interface DevSet {
 /** The predictions on every dev set, with the current weights. */
 async function predictionsOn(
   trainer: Trainer,
-  { objective }: Task,
+  objective: Objective,
   dev: readonly DevSet[],
 ): Promise<FineTuned["predictions"]> {
   const predictions: Record<string, number[]> = {};
   for (const { name, examples } of dev) {
-    predictions[name] = (await trainer.predict(examples)).map((row) => decide(objective, row));
+    predictions[name] = (await trainer.predict(examples)).map((row) => objective.decide(row));
   }
   return predictions;
 }

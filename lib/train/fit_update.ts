@@ -9,7 +9,7 @@ import { compile, type CompiledGraph } from "../graph/compile.ts";
 import { grad } from "../graph/grad.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";
 import { meanSquaredError } from "../graph/ops/losses.ts";
-import type { Encoder, Weight } from "../models/model.ts";
+import type { Model, Weight } from "../models/model.ts";
 import { AdamW, adamWDefaults } from "./adamw.ts";
 import { linearSchedule } from "./schedule.ts";
 import { FrozenWeights, TrainableWeights } from "./weights.ts";
@@ -55,7 +55,7 @@ function traceFit(adapter: Adapter): { graph: Graph; loss: Tensor; clock: Tensor
  */
 export async function fitUpdate(
   gpu: Gpu,
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
   update: Float64Array,
   { learningRate, steps, seed }: FitOptions,
@@ -89,7 +89,7 @@ export async function fitUpdate(
 }
 
 /** The tensors that the traced fit reads but does not train, by name. */
-function frozenOf(model: Encoder, adapter: Adapter, update: Float64Array): Map<string, Weight> {
+function frozenOf(model: Model, adapter: Adapter, update: Float64Array): Map<string, Weight> {
   const { path, m, n } = adapter.modules[0].module;
   const weight = model.weights.get(`${path}.weight`)!;
   // Read once: for a weight in a file, each access reads the file.

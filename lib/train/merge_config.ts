@@ -35,9 +35,9 @@ const namesSchema = v.looseObject({
  */
 export async function mergedConfig(folder: string, adapter: string, outputs: number): Promise<string> {
   const path = `${folder}/config.json`;
-  const { classifier, head } = await readEncoderConfig(folder);
+  const { classifier, pooledByFolder } = await readEncoderConfig(folder);
   const labels = await readLabels(adapter, outputs) ?? await labelsFor(path, outputs);
-  const architecture = head ? { architectures: [classifier] } : {};
+  const architecture = pooledByFolder ? {} : { architectures: [classifier] };
   const { num_labels: _, ...kept } = asWritten(await readText(path));
   return `${JSON.stringify({ ...kept, ...architecture, ...labels }, null, 2)}\n`;
 }

@@ -7,15 +7,15 @@ import { moduleOf } from "../adapters/names.ts";
 import { loadAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { methods } from "../adapters/registry.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
+import { isFile, makeParents, refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
-import { isFile, makeParents, refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import { loadEncoder, locateEncoder, trunkNames } from "../models/load_encoder.ts";
-import { type Encoder, headLayoutOf, type Weight } from "../models/model.ts";
-import { modulesFile, poolingFile } from "../models/sentence_pooling.ts";
+import type { Model, Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
 import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_writer.ts";
+import { modulesFile, poolingFile } from "../models/sentence_pooling.ts";
 import { mergedConfig } from "./merge_config.ts";
 import { mergedWeight } from "./merge_weight.ts";
 import { FrozenWeights } from "./weights.ts";
@@ -64,7 +64,7 @@ export async function writeMergedModel(
   const saved = await loadAdapter(adapter, encoder, methods, report);
   checkMergeable(saved.adapter.method);
   const head = headOf(encoder, saved, adapter);
-  const [outputs] = head.get(`${headLayoutOf(encoder).projection}.weight`)!.shape;
+  const [outputs] = head.get(`${encoder.head.projection}.weight`)!.shape;
   const config = await mergedConfig(folder, adapter, outputs);
   await writeFolder(out, async (part) => {
     await writeWhole(`${part}/config.json`, config);
@@ -78,8 +78,8 @@ export async function writeMergedModel(
 }
 
 /** The trained head's tensors, under their names in a checkpoint. */
-function headOf(encoder: Encoder, { weights }: SavedAdapter, adapter: string): Map<string, Weight> {
-  const { module } = headLayoutOf(encoder);
+function headOf(encoder: Model, { weights }: SavedAdapter, adapter: string): Map<string, Weight> {
+  const { module } = encoder.head;
   const head = [...weights].filter(([name]) => name.startsWith(`${module}.`));
   if (head.length > 0) return new Map(head);
   throw new Error(`${adapter} has no head: train it with one, PEFT by task_type="SEQ_CLS"`);
@@ -88,7 +88,7 @@ function headOf(encoder: Encoder, { weights }: SavedAdapter, adapter: string): M
 async function writeWeights(
   gpu: Gpu,
   folder: string,
-  encoder: Encoder,
+  encoder: Model,
   saved: SavedAdapter,
   head: ReadonlyMap<string, Weight>,
   path: string,
@@ -98,7 +98,7 @@ async function writeWeights(
   const trunk = trunkNames(prefix, [...places.keys()]);
   using own = new FrozenWeights(gpu, new Map([...constantWeights(encoder, saved.adapter), ...saved.weights]));
   const changes = changesOf(gpu, encoder, saved, own);
-  const { module } = headLayoutOf(encoder);
+  const { module } = encoder.head;
   const ofBase = [...places].filter(([name]) => !name.startsWith(`${module}.`)).map(([name, place]) => {
     const inTrunk = trunk.get(name);
     const change = changes.get(`${prefix}.${inTrunk}`);
@@ -126,7 +126,7 @@ type NewValues = () => Promise<Float32Array<ArrayBuffer>>;
  */
 function changesOf(
   gpu: Gpu,
-  encoder: Encoder,
+  encoder: Model,
   { adapter, weights }: SavedAdapter,
   own: FrozenWeights,
 ): Map<string, NewValues> {

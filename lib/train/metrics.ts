@@ -1,6 +1,6 @@
 /** Metrics, as the GLUE benchmark defines them. */
 
-import type { MetricName, Task } from "../data/task.ts";
+import type { MetricName } from "../data/task.ts";
 
 type Numbers = readonly number[];
 
@@ -68,12 +68,4 @@ export function evaluateMetrics(
   const bad = predictions.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) throw new Error(`prediction ${bad} is ${predictions[bad]}`);
   return Object.fromEntries(names.map((name) => [name, formulas[name](predictions, labels)]));
-}
-
-/**
- * Turns a row of scores into a prediction: the value for regression, otherwise the index of the highest
- * score.
- */
-export function decide(objective: Task["objective"], scores: Float32Array): number {
-  return objective === "regression" ? scores[0] : scores.indexOf(Math.max(...scores));
 }

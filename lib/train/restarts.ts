@@ -7,7 +7,7 @@ import type { Adapter } from "../adapters/attach.ts";
 import { initialise } from "../adapters/initialise.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
-import type { Encoder, Weight } from "../models/model.ts";
+import type { Model, Weight } from "../models/model.ts";
 import { compileMerge } from "./merge_weight.ts";
 import { FrozenWeights, type TrainableWeights } from "./weights.ts";
 
@@ -28,7 +28,7 @@ export function restartsBefore({ method: { restarts }, options }: Adapter, step:
 export class RestartableBase implements Disposable {
   readonly #weights: FrozenWeights;
 
-  constructor(private readonly gpu: Gpu, model: Encoder, private readonly adapter: Adapter) {
+  constructor(private readonly gpu: Gpu, model: Model, private readonly adapter: Adapter) {
     const names = adapter.modules.map(({ module }) => `${module.path}.weight`);
     this.#weights = new FrozenWeights(gpu, names.map((name) => [name, model.weights.get(name)!] as const));
   }

@@ -4,17 +4,17 @@ import type { Adapter } from "../adapters/attach.ts";
 import { initialise } from "../adapters/initialise.ts";
 import { startingWeights } from "../adapters/starting_weights.ts";
 import { sizeOf } from "../graph/graph.ts";
-import type { Encoder, Weight } from "../models/model.ts";
-import { headParameters, type HeadShape } from "./step.ts";
+import type { Model, Weight } from "../models/model.ts";
+import type { Objective } from "../objectives/objective.ts";
 
 /** The initial values of all trainable tensors. */
 export function allStartingWeights(
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
-  head: HeadShape,
+  objective: Objective,
   seed: number,
 ): Map<string, Weight> {
-  const own = [...headParameters(model, head)].map(
+  const own = [...objective.parameters].map(
     ([name, spec]): [string, Weight] => [name, initialise(name, spec, seed)],
   );
   return new Map([...own, ...startingWeights(model, adapter, seed)]);
@@ -26,15 +26,15 @@ export function allStartingWeights(
  * dimension. An adapter has neither, so all of it decays, as PEFT's adapters do there: DoRA's magnitudes,
  * VeRA's and RandLoRA's vectors and BoRA's σ as well as the factors.
  */
-export function isDecayed(model: Encoder, adapter: Adapter, head: HeadShape): (name: string) => boolean {
-  const ofHead = headParameters(model, head);
+export function isDecayed(model: Model, adapter: Adapter, objective: Objective): (name: string) => boolean {
   return (name) =>
-    adapter.parameters.has(name) || (ofHead.get(name) ?? model.weights.get(name)!).shape.length > 1;
+    adapter.parameters.has(name) ||
+    (objective.parameters.get(name) ?? model.weights.get(name)!).shape.length > 1;
 }
 
 /** Number of trainable parameters of the head. */
-export function headSize(model: Encoder, head: HeadShape): number {
-  return [...headParameters(model, head).values()].reduce(
+export function headSize({ parameters }: Objective): number {
+  return [...parameters.values()].reduce(
     (sum, spec) => sum + sizeOf({ ...spec, dtype: "f32" }),
     0,
   );

@@ -10,19 +10,11 @@ import type { BufferView } from "../gpu/program.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
 import { grad, layerOfPath } from "../graph/grad.ts";
 import { sizeOf, type Tensor } from "../graph/graph.ts";
-import type { Encoder, Weight } from "../models/model.ts";
+import type { Model, Weight } from "../models/model.ts";
+import type { Encoded, Objective } from "../objectives/objective.ts";
 import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
-import {
-  type Batch,
-  type BatchInputs,
-  batchInputs,
-  bucketOf,
-  type Encoded,
-  inputArrays,
-  makeBatches,
-} from "./batches.ts";
-import { checkExamples, checkTexts, checkTrainOptions } from "./checks.ts";
+import { type Batch, type BatchInputs, batchInputs, bucketOf, inputArrays, makeBatches } from "./batches.ts";
 import {
   describeRun,
   type Notes,
@@ -31,9 +23,10 @@ import {
   type RunDescription,
   writeCheckpoint,
 } from "./checkpoint.ts";
+import { checkExamples, checkTexts, checkTrainOptions } from "./checks.ts";
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
 import { linearSchedule, type WarmUp } from "./schedule.ts";
-import { type HeadShape, traceStep } from "./step.ts";
+import { traceStep } from "./step.ts";
 import { allStartingWeights, isDecayed } from "./trained_tensors.ts";
 import { FrozenWeights, storageOf, TrainableWeights } from "./weights.ts";
 
@@ -73,7 +66,7 @@ interface StepProgram {
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { attach, bora, encodeExamples, headOf, loadUseLite, openGpu, taskByName, Trainer } from "@bora/webgpu";
+ * import { attach, bora, encodeExamples, loadUseLite, objectiveOf, openGpu, taskByName, Trainer } from "@bora/webgpu";
  *
  * using gpu = await openGpu();
  * const model = await loadUseLite();
@@ -82,7 +75,7 @@ interface StepProgram {
  * const examples = encodeExamples(model, task, train.slice(0, 16));
  * const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"] });
  * const options = { learningRate: 3e-3, epochs: 1, batchSize: 8, warmupRatio: 0, seed: 0 };
- * using trainer = new Trainer(gpu, model, adapter, headOf(task, train[0]), examples, options);
+ * using trainer = new Trainer(gpu, model, adapter, objectiveOf(model, task, train[0]), examples, options);
  * const records = await trainer.epoch();
  * assert.deepEqual(records.map(({ step }) => step), [0, 1]);
  * console.log(records[0].loss, await trainer.predict(examples));
@@ -113,29 +106,29 @@ export class Trainer implements Disposable {
   /** Throws an Error, and allocates nothing, when an option or an example cannot be trained with. */
   constructor(
     private readonly gpu: Gpu,
-    private readonly model: Encoder,
+    private readonly model: Model,
     private readonly adapter: Adapter,
-    private readonly head: HeadShape,
+    private readonly objective: Objective,
     private readonly examples: readonly Encoded[],
     private readonly options: TrainOptions,
     /** The model's weights, if they are on the GPU already. */
     frozen?: FrozenWeights,
   ) {
     checkTrainOptions(options);
-    checkExamples(model, head, examples);
+    checkExamples(model, objective, examples);
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;
     using owned = new DisposableStack();
     this.#frozen = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
     this.#constants = owned.use(new FrozenWeights(gpu, constantWeights(model, adapter)));
     this.#ownBase = adapter.method.restarts && owned.use(new RestartableBase(gpu, model, adapter));
-    const starting = allStartingWeights(model, adapter, head, options.seed);
+    const starting = allStartingWeights(model, adapter, objective, options.seed);
     this.trainable = owned.use(new TrainableWeights(gpu, starting));
     const rates = linearSchedule(this.steps, options).map((factor, step) =>
       factor * rewarmFactor(adapter, step) * options.learningRate
     );
     const adamW = { ...adamWDefaults, ...options };
-    const decayed = isDecayed(model, adapter, head);
+    const decayed = isDecayed(model, adapter, objective);
     this.#optimizer = owned.use(new AdamW(gpu, this.trainable, adamW, rates, decayed));
     this.#arena = owned.use(new Arena(gpu));
     this.#owned = owned.move();
@@ -146,7 +139,7 @@ export class Trainer implements Disposable {
    * @throws Error that names the first dev example whose texts the model cannot take.
    */
   async prepare(dev: readonly Encoded[], onProgram?: (done: number, total: number) => void): Promise<void> {
-    checkTexts(this.model, this.head, dev);
+    checkTexts(this.model, this.objective, dev);
     const lengthsOf = (examples: readonly Encoded[]) =>
       [...new Set(examples.map(bucketOf))].sort((a, b) => b - a);
     const jobs = [
@@ -235,9 +228,9 @@ export class Trainer implements Disposable {
    */
   async predict(examples: readonly Encoded[]): Promise<Float32Array[]> {
     this.#refuseDisposed();
-    checkTexts(this.model, this.head, examples);
+    checkTexts(this.model, this.objective, examples);
     const batches = makeBatches(examples, this.options.batchSize, 0, 0);
-    const values = this.head.outputs * (this.head.shape === "choice" ? this.head.texts - 1 : 1);
+    const { values } = this.objective;
     const bytes = this.options.batchSize * values * 4;
     using owned = new DisposableStack();
     const results = owned.adopt(
@@ -385,7 +378,7 @@ export class Trainer implements Disposable {
     return this.#description ??= describeRun(
       this.model,
       this.adapter,
-      this.head,
+      this.objective,
       this.options,
       this.examples,
     );
@@ -420,13 +413,13 @@ export class Trainer implements Disposable {
     const { batchSize, seed } = this.options;
     const shape = { examples: batchSize, length };
     const arrays = {
-      ...inputArrays(this.model, this.head, batchSize, length),
+      ...inputArrays(this.objective, batchSize, length),
       clock: Uint32Array.of(seed, 0),
     };
     const { graph, predictions, losses, loss, weight, clock } = traceStep(
       this.model,
       this.adapter,
-      this.head,
+      this.objective,
       shape,
       training,
       (name) => storageOf(this.#viewOf(name)),
@@ -483,7 +476,7 @@ export class Trainer implements Disposable {
     examples: readonly Encoded[],
     count: number,
   ): void {
-    batchInputs(this.model, this.head, this.options.batchSize, batch, examples, arrays);
+    batchInputs(this.model, this.objective, this.options.batchSize, batch, examples, arrays);
     arrays.clock[1] = count;
     for (const [name, { buffer }] of compiled.inputs) {
       this.gpu.upload(buffer, arrays[name as keyof typeof arrays]);

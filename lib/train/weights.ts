@@ -8,7 +8,7 @@ import { sharingLanes } from "../gpu/kernel.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { type DType, sizeOf } from "../graph/graph.ts";
 import { fitsPanels, toPanels } from "../graph/storages/f32_panels.ts";
-import { type Encoder, scalesOf, type Weight } from "../models/model.ts";
+import { type Model, scalesOf, type Weight } from "../models/model.ts";
 import { isInPieces, PieceRoom } from "../models/stored_weight.ts";
 
 /**
@@ -20,7 +20,7 @@ const alignment = 64;
 type Stored = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 /** A model's weights, constants and packed words, by name. */
-function allOf({ weights, constants, packed = new Map() }: Encoder): [string, { readonly data: Stored }][] {
+function allOf({ weights, constants, packed = new Map() }: Model): [string, { readonly data: Stored }][] {
   const words = [...packed].flatMap(([name, { words, scales }]): [string, { data: Stored }][] => [
     [name, { data: words }],
     ...scales ? [[scalesOf(name), { data: scales }] as [string, { data: Stored }]] : [],
@@ -84,7 +84,7 @@ export class FrozenWeights implements Disposable {
    * Uploads a model's weights and constants. Packed weights are uploaded as words, with their scales under
    * the name that `scalesOf` gives.
    */
-  static of(gpu: Gpu, model: Encoder): FrozenWeights {
+  static of(gpu: Gpu, model: Model): FrozenWeights {
     return new FrozenWeights(gpu, allOf(model));
   }
 
@@ -93,7 +93,7 @@ export class FrozenWeights implements Disposable {
    * where their shape allows it, and a graph that reads them must know (see `storageOf`). GPUs do not need
    * this: a workgroup loads one tile at a time, wherever its rows are.
    */
-  static forTraining(gpu: Gpu, model: Encoder): FrozenWeights {
+  static forTraining(gpu: Gpu, model: Model): FrozenWeights {
     const { linears, weights } = model;
     const wantsPanels = gpu.traits.software && sharingLanes(gpu.traits) > 0;
     const shapes = linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const)

@@ -7,7 +7,7 @@
 
 import { taskByName } from "../../lib/data/registry.ts";
 import { type Gpu, openGpu } from "../../lib/gpu/device.ts";
-import type { Encoder } from "../../lib/models/model.ts";
+import type { Model } from "../../lib/models/model.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { LossCurve } from "./loss_curve.ts";
 import {
@@ -77,7 +77,7 @@ class Card {
 }
 
 /** The course that the form describes. */
-async function courseOf(model: Encoder): Promise<Course> {
+async function courseOf(model: Model): Promise<Course> {
   const data = new FormData(form);
   const number = (name: string) => Number(data.get(name));
   const task = { ...taskByName(String(data.get("task"))), maxTokens: number("maxTokens") };
@@ -85,7 +85,7 @@ async function courseOf(model: Encoder): Promise<Course> {
   return await makeCourse(model, task, { train, dev: Math.min(train, mostDev), batchSize, epochs }, packages);
 }
 
-async function train(gpu: Gpu, model: Encoder, cards: readonly Card[], curve: LossCurve): Promise<void> {
+async function train(gpu: Gpu, model: Model, cards: readonly Card[], curve: LossCurve): Promise<void> {
   say("Reading the examples.");
   const course = await courseOf(model);
   cards.forEach((card) => card.clear());

@@ -7,10 +7,12 @@ import type { Adapter } from "../../lib/adapters/attach.ts";
 import { attachSystem, firstSystems } from "../../lib/adapters/systems.ts";
 import type { Task } from "../../lib/data/task.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
-import type { Encoder } from "../../lib/models/model.ts";
-import { type Encoded, makeBatches } from "../../lib/train/batches.ts";
-import { encodeExamples, headOf } from "../../lib/train/fine_tune.ts";
-import { decide, evaluateMetrics } from "../../lib/train/metrics.ts";
+import type { Model } from "../../lib/models/model.ts";
+import type { Encoded, Objective } from "../../lib/objectives/objective.ts";
+import { objectiveOf } from "../../lib/objectives/registry.ts";
+import { makeBatches } from "../../lib/train/batches.ts";
+import { encodeExamples } from "../../lib/train/fine_tune.ts";
+import { evaluateMetrics } from "../../lib/train/metrics.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
 import { FrozenWeights } from "../../lib/train/weights.ts";
 
@@ -28,11 +30,11 @@ export const target = ["query", "value"];
 
 /** The model, data and settings that both are trained with. */
 export interface Course {
-  readonly model: Encoder;
+  readonly model: Model;
   readonly task: Task;
   readonly train: readonly Encoded[];
   readonly dev: readonly Encoded[];
-  readonly head: ReturnType<typeof headOf>;
+  readonly objective: Objective;
   readonly batchSize: number;
   readonly epochs: number;
 }
@@ -63,7 +65,7 @@ export interface Finish {
 
 /** Encodes the first examples of a task. */
 export async function makeCourse(
-  model: Encoder,
+  model: Model,
   task: Task,
   sizes: {
     readonly train: number;
@@ -80,7 +82,7 @@ export async function makeCourse(
     task,
     train: encodeExamples(model, task, train.slice(0, sizes.train)),
     dev: encodeExamples(model, task, dev.slice(0, sizes.dev)),
-    head: headOf(task, train[0]),
+    objective: objectiveOf(model, task, train[0]),
     batchSize,
     epochs,
   };
@@ -93,13 +95,13 @@ export function adaptersOf({ model }: Course): Adapter[] {
 
 /** Trains both. Throws what `Trainer` throws. */
 export async function trainSideBySide(gpu: Gpu, course: Course, watch: Watch = {}): Promise<Finish[]> {
-  const { model, head, train, dev, batchSize, epochs } = course;
+  const { model, objective, train, dev, batchSize, epochs } = course;
   using owned = new DisposableStack();
   const frozen = owned.use(FrozenWeights.forTraining(gpu, model));
   const trainers = adaptersOf(course).map((adapter, i) => {
     const { learningRate } = contestants[i];
     const options = { learningRate, epochs, batchSize, warmupRatio: 0.03, seed: 0 };
-    return owned.use(new Trainer(gpu, model, adapter, head, train, options, frozen));
+    return owned.use(new Trainer(gpu, model, adapter, objective, train, options, frozen));
   });
   for (const [i, trainer] of trainers.entries()) {
     await trainer.prepare(
@@ -141,7 +143,7 @@ async function run(
       await begin();
     });
   }
-  const predictions = (await trainer.predict(course.dev)).map((row) => decide(course.task.objective, row));
+  const predictions = (await trainer.predict(course.dev)).map((row) => course.objective.decide(row));
   const [metric] = course.task.metrics;
   const scores = evaluateMetrics([metric], predictions, course.dev.map(({ label }) => label));
   turns.pass(contestant);

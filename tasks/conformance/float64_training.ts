@@ -8,23 +8,24 @@ import { initialise } from "../../lib/adapters/initialise.ts";
 import { constantWeights, startingWeights } from "../../lib/adapters/starting_weights.ts";
 import { grad } from "../../lib/graph/grad.ts";
 import { interpret } from "../../lib/graph/interpret.ts";
-import type { Encoder } from "../../lib/models/model.ts";
+import type { Model } from "../../lib/models/model.ts";
+import type { Encoded, Objective } from "../../lib/objectives/objective.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
-import { type Batch, batchInputs, type Encoded, makeBatches } from "../../lib/train/batches.ts";
+import { type Batch, batchInputs, makeBatches } from "../../lib/train/batches.ts";
 import { linearSchedule } from "../../lib/train/schedule.ts";
-import { headParameters, type HeadShape, traceStep } from "../../lib/train/step.ts";
+import { traceStep } from "../../lib/train/step.ts";
 import type { TrainOptions } from "../../lib/train/trainer.ts";
 
 /** The loss of every step of a `Trainer` run with AdamW's defaults. */
 export function lossesInFloat64(
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
-  head: HeadShape,
+  objective: Objective,
   examples: readonly Encoded[],
   options: TrainOptions,
 ): number[] {
   const { seed, batchSize, epochs, learningRate, accumulationSteps = 1 } = options;
-  const trained = startingValues(model, adapter, head, seed);
+  const trained = startingValues(model, adapter, objective, seed);
   const fixed = [...model.weights, ...model.constants, ...constantWeights(model, adapter)].map((
     [name, { data }],
   ) => [name, Float64Array.from(data)] as const);
@@ -41,13 +42,13 @@ export function lossesInFloat64(
   return steps.map((own, step) => {
     const parts = own.map((batch) => {
       const inputs = Object.entries({
-        ...batchInputs(model, head, batchSize, batch, examples),
+        ...batchInputs(model, objective, batchSize, batch, examples),
         clock: [seed, count++],
       }).map(([name, data]) => [name, Float64Array.from(data)] as const);
       const values = new Map([...fixed, ...trained, ...inputs]);
       return {
         examples: batch.indices.length,
-        ...lossAndGradients(model, adapter, head, { batch, batchSize }, values),
+        ...lossAndGradients(model, adapter, objective, { batch, batchSize }, values),
       };
     });
     optimizer.step(meanOf(parts), rates[step]);
@@ -59,8 +60,8 @@ export function lossesInFloat64(
 /** Values by the trained tensor's name. */
 type Named = Map<string, Float64Array>;
 
-function startingValues(model: Encoder, adapter: Adapter, head: HeadShape, seed: number): Named {
-  const ofHead = [...headParameters(model, head)].map(([name, spec]) =>
+function startingValues(model: Model, adapter: Adapter, objective: Objective, seed: number): Named {
+  const ofHead = [...objective.parameters].map(([name, spec]) =>
     [name, initialise(name, spec, seed)] as const
   );
   return new Map(
@@ -71,13 +72,13 @@ function startingValues(model: Encoder, adapter: Adapter, head: HeadShape, seed:
 }
 
 function lossAndGradients(
-  model: Encoder,
+  model: Model,
   adapter: Adapter,
-  head: HeadShape,
+  objective: Objective,
   { batch: { length }, batchSize: examples }: { readonly batch: Batch; readonly batchSize: number },
   values: Named,
 ): { readonly loss: number; readonly gradients: Named } {
-  const { graph, losses, loss } = traceStep(model, adapter, head, { examples, length }, true);
+  const { graph, losses, loss } = traceStep(model, adapter, objective, { examples, length }, true);
   const targets = graph.nodes.filter(({ source }) => source === "trainable").map(({ outputs: [own] }) => own);
   const [[value], ...gradients] = interpret([loss, ...grad(losses, targets)], values);
   return { loss: value, gradients: new Map(targets.map(({ node }, i) => [node.name, gradients[i]])) };

@@ -9,20 +9,21 @@ import { activate, type Activation } from "../../lib/graph/ops/activation.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { add, multiply } from "../../lib/graph/ops/binary.ts";
 import { boraMix, boraSigma } from "../../lib/graph/ops/bora.ts";
-import { compareFeatures } from "../../lib/graph/ops/compare_features.ts";
 import { detachedInverseColumnNorm } from "../../lib/graph/ops/column_norm.ts";
 import { columnSum, repeatRows } from "../../lib/graph/ops/column_sum.ts";
+import { compareFeatures } from "../../lib/graph/ops/compare_features.ts";
 import { dropout } from "../../lib/graph/ops/dropout.ts";
 import { embedding } from "../../lib/graph/ops/embedding.ts";
 import { firstToken } from "../../lib/graph/ops/first_token.ts";
 import { gate } from "../../lib/graph/ops/gate.ts";
+import { lastToken } from "../../lib/graph/ops/last_token.ts";
 import { layerNorm } from "../../lib/graph/ops/layer_norm.ts";
 import { reshape, rowMajor, swapAxes } from "../../lib/graph/ops/layout.ts";
-import { crossEntropy, meanSquaredError } from "../../lib/graph/ops/losses.ts";
 import { lookup } from "../../lib/graph/ops/lookup.ts";
-import { matmul } from "../../lib/graph/ops/product/product.ts";
+import { crossEntropy, meanSquaredError } from "../../lib/graph/ops/losses.ts";
 import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
 import type { Split } from "../../lib/graph/ops/product/blocks.ts";
+import { matmul } from "../../lib/graph/ops/product/product.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../../lib/graph/ops/scale_columns.ts";
@@ -334,6 +335,15 @@ const firstTokens = [[1, 1, 1], [3, 5, 7]].map(([batch, length, width]): OpCase 
   trace: (graph) => firstToken(graph.weight("x", [batch * length, width], true), batch),
 }));
 
+const lastTokens = [[1, 1, 1], [3, 5, 7], [5, 16, 33]].map(([batch, length, width]): OpCase => ({
+  family: "lastToken",
+  name: `lastToken ${batch}×${length}×${width}`,
+  tolerance,
+  values: { lengths: range(batch, (b) => 1 + b % length) },
+  trace: (graph) =>
+    lastToken(graph.weight("x", [batch * length, width], true), graph.input("lengths", [batch], "u32")),
+}));
+
 const meanPools = [[1, 1, 1], [3, 5, 7], [5, 16, 33]].map(([batch, length, width]): OpCase => ({
   family: "meanPool",
   name: `meanPool ${batch}×${length}×${width}`,
@@ -518,6 +528,7 @@ export const opCases: readonly OpCase[] = [
   ...embeddings,
   ...lookups,
   ...firstTokens,
+  ...lastTokens,
   ...meanPools,
   ...comparisons,
   ...crossEntropies,

@@ -7,11 +7,12 @@ import { type Adapter, attach } from "../../lib/adapters/attach.ts";
 import { bora } from "../../lib/adapters/bora.ts";
 import { lora } from "../../lib/adapters/lora.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
-import type { Encoder } from "../../lib/models/model.ts";
 import type { Packing } from "../../lib/graph/storages/registry.ts";
+import type { Model } from "../../lib/models/model.ts";
 import { packModel, unpack } from "../../lib/models/packing.ts";
+import { classification } from "../../lib/objectives/classification.ts";
+import type { Encoded } from "../../lib/objectives/objective.ts";
 import type { CaseResult, DriverRun, TrainingResult } from "../../lib/report/conformance_schema.ts";
-import type { Encoded } from "../../lib/train/batches.ts";
 import { Trainer, type TrainOptions } from "../../lib/train/trainer.ts";
 import { limitsOf } from "./default_limits.ts";
 import { lossesInFloat64 } from "./float64_training.ts";
@@ -22,12 +23,12 @@ import { tinyEncoder } from "./tiny_encoder.ts";
 /** A short run of the trainer. */
 export interface TrainingCase {
   readonly name: string;
-  readonly model: Encoder;
+  readonly model: Model;
   readonly adapter: Adapter;
   readonly options: TrainOptions;
 }
 
-const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+const objective = (model: Model) => classification.of(model, { texts: 1, classes: 2 });
 
 /** Ten batches of four; lengths from 1 to 14, in two buckets. */
 const examples: readonly Encoded[] = Array.from({ length: 40 }, (_, i) => ({
@@ -39,7 +40,7 @@ const options: TrainOptions = { learningRate: 1e-2, epochs: 1, batchSize: 4, war
 
 const model = tinyEncoder();
 const attached = { r: 4, alpha: 8, dropout: 0.1, target: "all-linear" } as const;
-const withBora = (base: Encoder) => attach(base, bora, { ...attached, blocks: 4 });
+const withBora = (base: Model) => attach(base, bora, { ...attached, blocks: 4 });
 
 function packedCase(packing: Packing): TrainingCase {
   const packed = packModel(model, packing);
@@ -73,7 +74,7 @@ export const trainingCases: readonly TrainingCase[] = [
 const lossTolerance = 1e-5;
 
 /** The model with its packed weights unpacked. */
-function unpacked(own: Encoder): Encoder {
+function unpacked(own: Model): Model {
   const values = [...own.packed ?? []].map(([name, packed]) => [name, unpack(packed)] as const);
   const { packed: _, ...rest } = own;
   return { ...rest, weights: new Map([...own.weights, ...values]) };
@@ -81,7 +82,7 @@ function unpacked(own: Encoder): Encoder {
 
 /** The expected losses of a run. */
 export function referenceLosses({ model, adapter, options }: TrainingCase): number[] {
-  return lossesInFloat64(unpacked(model), adapter, head, examples, options);
+  return lossesInFloat64(unpacked(model), adapter, objective(model), examples, options);
 }
 
 /** Runs `body`, and turns an exception into a failure. */
@@ -111,7 +112,7 @@ export function runCase(gpu: Gpu, op: OpCase): Promise<CaseResult> {
 export function runTraining(gpu: Gpu, own: TrainingCase): Promise<TrainingResult> {
   const { name, model, adapter, options } = own;
   return orFailure({ name, tolerance: lossTolerance }, async () => {
-    using trainer = new Trainer(gpu, model, adapter, head, examples, options);
+    using trainer = new Trainer(gpu, model, adapter, objective(model), examples, options);
     const losses = (await trainer.epoch()).map(({ loss }) => loss);
     return { losses, error: relativeError(losses, referenceLosses(own)) };
   });

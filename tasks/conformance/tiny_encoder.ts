@@ -1,11 +1,17 @@
 /** A one-layer encoder small enough for the float64 interpreter and for finite differences. */
 
-import { streamOf, uniform } from "../../lib/graph/random.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { embedding } from "../../lib/graph/ops/embedding.ts";
 import { layerNorm } from "../../lib/graph/ops/layer_norm.ts";
-import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
-import type { Encoder, LinearModule, Weight } from "../../lib/models/model.ts";
+import { streamOf, uniform } from "../../lib/graph/random.ts";
+import {
+  type LinearModule,
+  type Model,
+  plainHead,
+  type Tokenizer,
+  type Weight,
+} from "../../lib/models/model.ts";
+import { comparedPairs } from "../../lib/models/pairing.ts";
 
 const [vocabulary, width, ffn, heads, positions] = [11, 16, 24, 2, 16];
 
@@ -22,8 +28,14 @@ function weight(name: string, shape: number[], bound: number, shift = 0): [strin
   return [name, { shape, data: uniform(1, streamOf(name), size, bound).map((value) => value + shift) }];
 }
 
+/** A token a letter. */
+const tokenizer: Tokenizer = {
+  encode: (text, maxTokens) =>
+    [...text].map((letter) => letter.charCodeAt(0) % vocabulary).slice(0, maxTokens),
+};
+
 /** Creates the encoder, with weights that depend only on their names. */
-export function tinyEncoder(): Encoder {
+export function tinyEncoder(): Model {
   return {
     name: "tiny",
     weights: new Map([
@@ -41,15 +53,17 @@ export function tinyEncoder(): Encoder {
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
     vocabulary,
     maxTokens: positions,
-    tokenize: (text, maxTokens) =>
-      [...text].map((letter) => letter.charCodeAt(0) % vocabulary).slice(0, maxTokens),
-    trace(tracer, ids, lengths) {
+    pooling: "mean",
+    head: plainHead,
+    tokenizer,
+    pairing: comparedPairs(tokenizer),
+    trace(tracer, { ids, lengths }) {
       const x = embedding(ids, tracer.weight("embedding.weight"), tracer.constant("positions"), 1.5);
       const normed = layerNorm(x, tracer.weight("norm.weight"), tracer.weight("norm.bias"), 1e-3);
       const [q, k, v] = ["query", "key", "value"].map((path) => tracer.linear(path, normed));
       const attended = attention(q, k, v, lengths, { heads, scale: (width / heads) ** -0.5 });
       const inner = tracer.linear("ffn.in", attended, { activation: "relu" });
-      return meanPool(tracer.linear("ffn.out", inner, { residual: x }), lengths);
+      return tracer.linear("ffn.out", inner, { residual: x });
     },
   };
 }

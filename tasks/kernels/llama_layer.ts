@@ -7,11 +7,11 @@
 import type { Tensor } from "../../lib/graph/graph.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { lookup } from "../../lib/graph/ops/lookup.ts";
-import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { swiglu } from "../../lib/graph/ops/swiglu.ts";
-import type { Encoder, LinearModule, Tracer, Weight } from "../../lib/models/model.ts";
+import type { LinearModule, Model, Tracer, Weight } from "../../lib/models/model.ts";
+import { textless } from "../../lib/models/textless.ts";
 
 const [width, inner, heads, kvHeads] = [4096, 14336, 32, 8];
 const headDim = width / heads;
@@ -42,7 +42,7 @@ function unread(shape: readonly number[]): Weight {
 }
 
 /** The layer as a model, for texts of up to `length` tokens. */
-export function llamaLayer(length: number): Encoder {
+export function llamaLayer(length: number): Model {
   const norms = ["layer.0.attention.norm", "layer.0.ffn.norm", "norm"];
   return {
     name: "LLaMA-3-8B",
@@ -57,11 +57,11 @@ export function llamaLayer(length: number): Encoder {
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
     vocabulary,
     maxTokens: length,
-    tokenize: () => [0],
-    trace(tracer, ids, lengths) {
+    ...textless,
+    trace(tracer, { ids, lengths }) {
       const x = lookup(ids, tracer.weight("embedding.weight"));
       const y = tracer.graph.scope("layer.0", () => layer(tracer, x, lengths));
-      return meanPool(norm(tracer, "norm", y), lengths);
+      return norm(tracer, "norm", y);
     },
   };
 }

@@ -10,10 +10,11 @@ import type { DeviceTraits, Kernel } from "../../lib/gpu/kernel.ts";
 import { grad } from "../../lib/graph/grad.ts";
 import { sizeOf, type Tensor } from "../../lib/graph/graph.ts";
 import { plan } from "../../lib/graph/plan.ts";
-import type { Encoder } from "../../lib/models/model.ts";
+import type { Model } from "../../lib/models/model.ts";
 import { publishedConfig } from "../../lib/models/published_configs.ts";
 import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
+import { classification } from "../../lib/objectives/classification.ts";
 import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
 import { traceStep } from "../../lib/train/step.ts";
 import { TrainableWeights } from "../../lib/train/weights.ts";
@@ -48,7 +49,7 @@ const systems = [
 ] as const;
 
 /** One layer of each; USE-lite whole, for its two differ. */
-async function models(): Promise<readonly { readonly name: string; readonly model: Encoder }[]> {
+async function models(): Promise<readonly { readonly name: string; readonly model: Model }[]> {
   const roberta = { ...publishedConfig("roberta-base")!, layers: 1, vocabulary: 128 };
   return [
     { name: "RoBERTa-base", model: unloadedEncoder("roberta-base", roberta) },
@@ -79,12 +80,12 @@ interface PlacedLaunch {
 /** Forward, backward and the optimizer. */
 function launchesOf(
   program: string,
-  model: Encoder,
+  model: Model,
   adapter: ReturnType<typeof attach>,
   traits: DeviceTraits,
 ): ProgramLaunch[] {
-  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
-  const { graph, losses, loss } = traceStep(model, adapter, head, batch, true);
+  const objective = classification.of(model, { texts: 1, classes: 2 });
+  const { graph, losses, loss } = traceStep(model, adapter, objective, batch, true);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
   const { nodes, inPlace } = plan([loss, ...grad(losses, targets)]);
   const ofGraph = nodes.flatMap((node) =>

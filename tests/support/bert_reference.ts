@@ -4,12 +4,13 @@ import assert from "node:assert/strict";
 import { attach } from "../../lib/adapters/attach.ts";
 import { lora } from "../../lib/adapters/lora.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
-import type { Encoded } from "../../lib/train/batches.ts";
-import type { HeadShape } from "../../lib/train/step.ts";
+import { choice } from "../../lib/objectives/choice.ts";
+import { classification } from "../../lib/objectives/classification.ts";
+import type { Encoded } from "../../lib/objectives/objective.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
+import { relativeError } from "../../tasks/conformance/op_errors.ts";
 import fixture from "../fixtures/bert_reference.json" with { type: "json" };
 import { testGpu } from "./ops.ts";
-import { relativeError } from "../../tasks/conformance/op_errors.ts";
 import { seeded } from "./seeded_checkpoint.ts";
 
 /** A checkpoint, a batch, and what PyTorch makes of them. */
@@ -54,13 +55,9 @@ export async function trainerFor(
 ): Promise<Trainer> {
   const model = await loadEncoder(folder);
   const adapter = attach(model, lora, loraOptions);
-  const head = {
-    shape,
-    objective: "classification",
-    texts: shape === "single" ? 1 : 1 + options,
-    outputs,
-  } as HeadShape;
-  const trainer = new Trainer(await testGpu(), model, adapter, head, encoded(examples), {
+  const kind = shape === "choice" ? choice : classification;
+  const objective = kind.of(model, { texts: shape === "single" ? 1 : 1 + options, classes: outputs });
+  const trainer = new Trainer(await testGpu(), model, adapter, objective, encoded(examples), {
     learningRate: 1e-3,
     epochs: 1,
     batchSize: examples.length,

@@ -22,13 +22,15 @@ import { activate, activationGradient } from "../../lib/graph/ops/activation.ts"
 import { matmul } from "../../lib/graph/ops/product/product.ts";
 import { plan } from "../../lib/graph/plan.ts";
 import { randomBits, streamOf, uniform } from "../../lib/graph/random.ts";
-import { encoderConfigOf, withPooling } from "../../lib/models/hugging_face_config.ts";
-import type { Encoder } from "../../lib/models/model.ts";
 import type { Packing } from "../../lib/graph/storages/registry.ts";
+import { encoderConfigOf, withPooling } from "../../lib/models/hugging_face_config.ts";
+import type { Model } from "../../lib/models/model.ts";
 import { packModel } from "../../lib/models/packing.ts";
 import { publishedConfig } from "../../lib/models/published_configs.ts";
 import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
+import { classification } from "../../lib/objectives/classification.ts";
+import { regression } from "../../lib/objectives/regression.ts";
 import { traceStep } from "../../lib/train/step.ts";
 import { tinyEncoder } from "../../tasks/conformance/tiny_encoder.ts";
 
@@ -59,7 +61,7 @@ const attention = ["query", "key", "value"];
 const everyLayer = [...attention, "intermediate.dense", "output.dense"];
 
 interface Step {
-  readonly model: Encoder;
+  readonly model: Model;
   readonly method: string;
   readonly target?: readonly string[];
   /** Options of the method; by default its r is 8, in 4 blocks of 16 columns. */
@@ -80,21 +82,24 @@ function outputsOf(step: Step): readonly Tensor[] {
   const given = Object.entries({ r: 8, alpha: 16, blocks: 4, dropout: 0, ...step.own })
     .filter(([name]) => name in method.defaults);
   const adapter = attach(model, method, { ...Object.fromEntries(given), target } as AttachOptions);
-  const head = {
-    shape: step.pairs ? "pair" : "single",
-    objective: outputs === 1 ? "regression" : "classification",
-    texts: step.pairs ? 2 : 1,
-    outputs,
-  } as const;
+  const kind = outputs === 1 ? regression : classification;
+  const objective = kind.of(model, { texts: step.pairs ? 2 : 1, classes: outputs });
   const size = { examples: step.examples ?? 3, length: step.length ?? 16 };
-  const { graph, losses, loss, predictions } = traceStep(model, adapter, head, size, training, step.storage);
+  const { graph, losses, loss, predictions } = traceStep(
+    model,
+    adapter,
+    objective,
+    size,
+    training,
+    step.storage,
+  );
   if (!training) return [predictions];
   const targets = graph.nodes.filter(({ source }) => source === "trainable").map((node) => node.outputs[0]);
   return [loss, ...grad(losses, targets, step.recompute ? { recompute: layerOfPath } : {})];
 }
 
 /** As training on a software driver stores the model's weights. */
-const inPanels = (model: Encoder) => (name: string): DType => {
+const inPanels = (model: Model) => (name: string): DType => {
   const layer = model.linears.find(({ path }) => name === `${path}.weight`);
   return layer && layer.n % 64 === 0 && !layer.perText ? "f32 in panels" : "f32";
 };
@@ -155,11 +160,11 @@ function productsAlone(): Map<string, readonly Tensor[]> {
 }
 
 /** Steps small enough to be run. */
-function smallSteps(useLite: Encoder): Map<string, Step> {
+function smallSteps(useLite: Model): Map<string, Step> {
   const bert = unloadedEncoder("bert", bertConfig);
   const roberta = unloadedEncoder("roberta", robertaConfig);
   const pooled = unloadedEncoder("mean pooling", withPooling(bertConfig, "mean"));
-  const packed = (model: Encoder, packing: Packing) => packModel(model, packing);
+  const packed = (model: Model, packing: Packing) => packModel(model, packing);
   const everyUseLite = [...attention, "output", "ffn_in", "ffn_out"];
   return new Map<string, Step>([
     ...methods.map(({ name }): [string, Step] => [`method ${name}`, { model: bert, method: name }]),
@@ -210,7 +215,7 @@ function smallSteps(useLite: Encoder): Map<string, Step> {
 }
 
 /** Steps of usual size, and of another rank, for their kernels. */
-function furtherSteps(useLite: Encoder): Map<string, Step> {
+function furtherSteps(useLite: Model): Map<string, Step> {
   const config = { ...publishedConfig("roberta-base")!, vocabulary: 100, layers: 1 };
   const base = unloadedEncoder("roberta-base", config);
   const target = ["query", "value"];

@@ -6,7 +6,6 @@ export const letters: Task = {
   name: "letters",
   description: "texts of letters, labelled by rule",
   source: "the tests",
-  shape: "single",
   objective: "classification",
   labels: ["first half", "second half"],
   metrics: ["accuracy", "f1"],

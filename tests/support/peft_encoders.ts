@@ -1,14 +1,14 @@
 /** Tiny BERT and RoBERTa that transformers has too, their weights drawn from their names, and adapters on them for PEFT to read. */
 
 import { type Adapter, attach, type AttachOptions } from "../../lib/adapters/attach.ts";
+import type { DoraOptions } from "../../lib/adapters/dora.ts";
 import type { SavedAdapter } from "../../lib/adapters/peft.ts";
 import { methodByName } from "../../lib/adapters/registry.ts";
-import type { DoraOptions } from "../../lib/adapters/dora.ts";
 import { startingWeights } from "../../lib/adapters/starting_weights.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
-import type { Encoder, Weight } from "../../lib/models/model.ts";
-import { headParameters, type HeadShape } from "../../lib/train/step.ts";
+import type { Model, Weight } from "../../lib/models/model.ts";
+import { classification } from "../../lib/objectives/classification.ts";
 import { seeded, writeCheckpoint } from "./seeded_checkpoint.ts";
 
 const common = {
@@ -34,11 +34,11 @@ export const texts: Readonly<Record<string, readonly (readonly number[])[]>> = {
 };
 
 /** Single texts, three classes. */
-export const head: HeadShape = { shape: "single", objective: "classification", texts: 1, outputs: 3 };
+export const objective = (model: Model) => classification.of(model, { texts: 1, classes: 3 });
 
 /** Both encoders, their checkpoints written under `folder`. */
-export async function tinyEncoders(folder: string): Promise<Map<string, Encoder>> {
-  const encoders = new Map<string, Encoder>();
+export async function tinyEncoders(folder: string): Promise<Map<string, Model>> {
+  const encoders = new Map<string, Model>();
   for (const [family, config] of Object.entries(configs)) {
     await writeCheckpoint(`${folder}/${family}`, config);
     encoders.set(family, await loadEncoder(`${folder}/${family}`));
@@ -47,9 +47,9 @@ export async function tinyEncoders(folder: string): Promise<Map<string, Encoder>
 }
 
 /** The head's tensors, as peft_encoders.py draws them for its base. */
-export function seededHead(model: Encoder): Map<string, Weight> {
+export function seededHead(model: Model): Map<string, Weight> {
   return new Map(
-    [...headParameters(model, head)].map(([name, { shape }]) => [name, { shape, data: seeded(name, shape) }]),
+    [...objective(model).parameters].map(([name, { shape }]) => [name, { shape, data: seeded(name, shape) }]),
   );
 }
 
@@ -84,7 +84,7 @@ const adapters: Readonly<
 
 /** Every reference adapter, none of its tensors left where it starts. */
 export function referenceAdapters(
-  encoders: ReadonlyMap<string, Encoder>,
+  encoders: ReadonlyMap<string, Model>,
 ): Map<string, SavedAdapter & { readonly family: string }> {
   return new Map(
     Object.entries(adapters).map(([name, [family, method, options, hasHead]]) => {

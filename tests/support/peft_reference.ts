@@ -7,7 +7,7 @@ import { methodByName } from "../../lib/adapters/registry.ts";
 import { constantWeights, startingWeights } from "../../lib/adapters/starting_weights.ts";
 import { interpretedUpdates } from "../../lib/analysis/updates.ts";
 import { streamOf, uniform } from "../../lib/graph/random.ts";
-import type { Encoder, Weight } from "../../lib/models/model.ts";
+import type { Model, Weight } from "../../lib/models/model.ts";
 
 const target = ["query", "ffn_in"];
 
@@ -28,7 +28,7 @@ const adapters: Readonly<Record<string, [method: string, options: object]>> = {
 };
 
 /** Every reference adapter on `model`, none of its tensors left at zero. */
-export function referenceAdapters(model: Encoder): Map<string, SavedAdapter> {
+export function referenceAdapters(model: Model): Map<string, SavedAdapter> {
   return new Map(
     Object.entries(adapters).map(([name, [method, options]]) => {
       const adapter = attach(model, methodByName(method) as Method, options as AttachOptions);
@@ -44,7 +44,7 @@ export function referenceAdapters(model: Encoder): Map<string, SavedAdapter> {
 }
 
 /** (W + ΔW) v of every adapted layer, v_j = cos j: what PEFT's merged layer makes of the same vector without its bias. */
-export function probed(model: Encoder, { adapter, weights }: SavedAdapter): Record<string, number[]> {
+export function probed(model: Model, { adapter, weights }: SavedAdapter): Record<string, number[]> {
   const all = new Map([...constantWeights(model, adapter), ...weights]);
   const updates = interpretedUpdates(model, adapter, all);
   return Object.fromEntries(

@@ -2,14 +2,14 @@
 
 import { type Adapter, attach, type AttachOptions } from "../../lib/adapters/attach.ts";
 import type { Method } from "../../lib/adapters/method.ts";
-import type { Encoder } from "../../lib/models/model.ts";
+import type { Model } from "../../lib/models/model.ts";
 
 /** Values of every hyper-parameter there is; a method takes those it has. */
 export const pool = { r: 4, alpha: 6, blocks: 4, dropout: 0.2, experts: 2, factor: 4, balance: 0.3 };
 
 /** `method` on `target` of `model`, at the pool's values but for `changes`. */
 export function attachPooled(
-  model: Encoder,
+  model: Model,
   method: Method,
   target: readonly string[],
   changes: object = {},

@@ -14,6 +14,7 @@ import { lora } from "../../lib/adapters/lora.ts";
 import { isFile } from "../../lib/files.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
+import { classification } from "../../lib/objectives/classification.ts";
 import { describeEnvironment } from "../../lib/report/environment.ts";
 import { processStatus } from "../../lib/report/process_status.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
@@ -79,9 +80,9 @@ async function measure(gpu: Gpu, folder: string): Promise<Omit<RobertaFigures, "
     texts: [[0, ...Array.from({ length: 126 }, (_, t) => 4 + (i * 7919 + t * 104729) % 50260), 2]],
     label: i % 2,
   }));
-  const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+  const objective = classification.of(model, { texts: 1, classes: 2 });
   const options = { learningRate: 3e-4, epochs: 4, batchSize: 8, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(gpu, model, adapter, head, examples, options, frozen);
+  using trainer = new Trainer(gpu, model, adapter, objective, examples, options, frozen);
   const compileSeconds = await secondsOf(() => trainer.prepare([]));
   const losses: number[] = [];
   const stepSeconds: number[] = [];

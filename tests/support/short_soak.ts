@@ -6,6 +6,7 @@
 import { attach } from "../../lib/adapters/attach.ts";
 import { bora } from "../../lib/adapters/bora.ts";
 import { openGpu } from "../../lib/gpu/device.ts";
+import { classification } from "../../lib/objectives/classification.ts";
 import { tinyEncoder } from "../../tasks/conformance/tiny_encoder.ts";
 import { soak } from "../../tasks/soak_run.ts";
 
@@ -15,7 +16,7 @@ const model = tinyEncoder();
 const soaked = {
   model,
   adapter: attach(model, bora, { r: 2, blocks: 4, target: ["query", "value"], dropout: 0.1 }),
-  head: { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const,
+  objective: classification.of(model, { texts: 1, classes: 2 }),
   examples: Array.from({ length: 60 }, (_, i) => ({
     label: i % 2,
     texts: [Array.from({ length: 1 + i * 7 % 16 }, (_, j) => (i + j) % 11)],

@@ -134,4 +134,4 @@ export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/a
 export type { Notes } from "./lib/train/checkpoint.ts";
 export { Trainer, type TrainOptions } from "./lib/train/trainer.ts";
 export type { WarmUp } from "./lib/train/schedule.ts";
-export { FrozenWeights } from "./lib/train/weights.ts";
+export { FrozenWeights } from "./lib/run/frozen_weights.ts";

@@ -12,7 +12,7 @@ import { grad } from "../lib/graph/grad.ts";
 import { plan } from "../lib/graph/plan.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { median } from "../lib/report/statistics.ts";
-import { traceStep } from "../lib/train/step.ts";
+import { traceStep } from "../lib/run/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { outputFolder } from "../tasks/output.ts";
 import { asUsage, runCommand, UsageError } from "../tasks/usage.ts";

@@ -12,7 +12,7 @@ import { grad } from "../lib/graph/grad.ts";
 import type { Choice, Node } from "../lib/graph/graph.ts";
 import { choiceText, plan } from "../lib/graph/plan.ts";
 import { classification } from "../lib/objectives/classification.ts";
-import { traceStep } from "../lib/train/step.ts";
+import { traceStep } from "../lib/run/step.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 import { knownEncoder } from "./workload.ts";
 

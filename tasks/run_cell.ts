@@ -19,7 +19,7 @@ import {
   majorityBaseline,
   type Progress,
 } from "../lib/train/fine_tune.ts";
-import type { FrozenWeights } from "../lib/train/weights.ts";
+import type { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { goldenOf } from "./golden.ts";
 import type { Training } from "./protocols/protocol.ts";
 import type { Row } from "./tables/table.ts";

@@ -11,9 +11,9 @@ import type { Gpu } from "../lib/gpu/device.ts";
 import type { Model } from "../lib/models/model.ts";
 import type { Encoded, Objective } from "../lib/objectives/objective.ts";
 import { processStatus } from "../lib/report/process_status.ts";
-import { makeBatches } from "../lib/train/batches.ts";
+import { makeBatches } from "../lib/run/batches.ts";
 import { Trainer } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/train/weights.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 
 /** What to train. */
 export interface Soaked {

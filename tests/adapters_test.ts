@@ -22,7 +22,7 @@ import { interpret } from "../lib/graph/interpret.ts";
 import { boraMix, boraSigma } from "../lib/graph/ops/bora.ts";
 import { type Model, plainHead, type Weight } from "../lib/models/model.ts";
 import { classification } from "../lib/objectives/classification.ts";
-import { traceStep } from "../lib/train/step.ts";
+import { traceStep } from "../lib/run/step.ts";
 import {
   fillSources,
   randomValues,

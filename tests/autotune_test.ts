@@ -20,7 +20,7 @@ import { activate } from "../lib/graph/ops/activation.ts";
 import { linear, matmul, type MatmulOptions } from "../lib/graph/ops/product/product.ts";
 import { packedStorage, packings } from "../lib/graph/storages/registry.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
-import { FrozenWeights } from "../lib/train/weights.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
 import { FakeClock } from "./support/fake_clock.ts";
 import { testGpu } from "./support/ops.ts";

@@ -23,7 +23,7 @@ import { loadUseLite } from "../lib/models/use_lite.ts";
 import { digestOfValues, PassingDigest } from "../lib/models/values_digest.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { writeMergedModel } from "../lib/train/merge_folder.ts";
-import { FrozenWeights } from "../lib/train/weights.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { cases } from "./support/bert_reference.ts";
 import { withFolder } from "./support/files.ts";

@@ -99,11 +99,9 @@ browserTest("mod.ts bundles for browsers: a device of the page's own, and no npm
     const graph = new Graph();
     const c = matmul(graph.input("a", [2, 3], "f32"), graph.input("b", [3, 2], "f32"));
     using compiled = await compile(gpu, [c], { label: "product", weights: () => ({}) as never });
-    gpu.upload(compiled.inputs.get("a")!.buffer, Float32Array.of(1, 2, 3, 4, 5, 6));
-    gpu.upload(compiled.inputs.get("b")!.buffer, Float32Array.of(1, 0, 0, 1, 1, 1));
-    compiled.program.replay();
-    const { buffer, offset, bytes } = compiled.view(c);
-    const product = [...new Float32Array(await gpu.read(buffer, bytes, offset))];
+    compiled.upload({ a: Float32Array.of(1, 2, 3, 4, 5, 6), b: Float32Array.of(1, 0, 0, 1, 1, 1) });
+    compiled.run();
+    const product = [...await compiled.read(c)];
     const advice = await loadUseLite().then(String, (error: Error) => error.message);
     return { product, advice };
   });

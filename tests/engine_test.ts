@@ -23,7 +23,7 @@ import { dumpPlan, plan } from "../lib/graph/plan.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { classification } from "../lib/objectives/classification.ts";
-import { traceStep } from "../lib/train/step.ts";
+import { traceStep } from "../lib/run/step.ts";
 import { fillSources, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { testGpu } from "./support/ops.ts";

@@ -35,6 +35,7 @@ const layers = [
   "report",
   "train",
   "analysis",
+  "run",
   "adapters",
   "objectives",
   "models",

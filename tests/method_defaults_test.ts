@@ -18,7 +18,7 @@ import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
-import { FrozenWeights } from "../lib/train/weights.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { cases } from "./support/bert_reference.ts";
 import { letters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";

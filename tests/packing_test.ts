@@ -20,7 +20,7 @@ import { classification } from "../lib/objectives/classification.ts";
 import type { Encoded } from "../lib/objectives/objective.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/train/weights.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import {
   fillSources,
   randomValues,
@@ -105,16 +105,14 @@ async function packedOnGpu(
     ...[...values].map(([name, data]) => [name, { data: Float32Array.from(data) }] as const),
   ]);
   using compiled = await compile(gpu, outputs, { label: "packed", weights: (name) => frozen.view(name)! });
-  for (const [name, { buffer }] of compiled.inputs) {
-    const data = values.get(name)!;
-    gpu.upload(buffer, name === "index" ? Uint32Array.from(data) : Float32Array.from(data));
-  }
-  compiled.program.replay();
+  compiled.upload(Object.fromEntries(
+    [...values].map((
+      [name, data],
+    ) => [name, name === "index" ? Uint32Array.from(data) : Float32Array.from(data)]),
+  ));
+  compiled.run();
   const results = [];
-  for (const tensor of outputs) {
-    const { buffer, offset, bytes } = compiled.view(tensor);
-    results.push(new Float32Array(await gpu.read(buffer, bytes, offset)));
-  }
+  for (const tensor of outputs) results.push(await compiled.read(tensor));
   return results;
 }
 

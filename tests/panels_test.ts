@@ -3,6 +3,7 @@
  * gives the same result.
  */
 
+import { WeightStore } from "../lib/run/weight_store.ts";
 import assert from "node:assert/strict";
 import { examples, length, objective, vocabulary } from "../bench/works/batch.ts";
 import { shapedEncoder } from "../bench/works/shaped_encoder.ts";
@@ -19,7 +20,7 @@ import { linear, matmul } from "../lib/graph/ops/product/product.ts";
 import { fitsPanels, panelWidth, toPanels } from "../lib/graph/storages/f32_panels.ts";
 import type { Model, Weight } from "../lib/models/model.ts";
 import { Trainer } from "../lib/train/trainer.ts";
-import { FrozenWeights, storageOf } from "../lib/train/weights.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import { testGpu } from "./support/ops.ts";
 
@@ -160,8 +161,8 @@ for (
     const shapes = model.linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const);
     using rows = new FrozenWeights(gpu, all);
     using panels = new FrozenWeights(gpu, all, new Map(shapes));
-    assert.equal(storageOf(panels.view("layer.0.query.weight")), "f32 in panels");
-    assert.equal(storageOf(rows.view("layer.0.query.weight")), "f32");
+    assert.equal(new WeightStore(panels).storage("layer.0.query.weight"), "f32 in panels");
+    assert.equal(new WeightStore(rows).storage("layer.0.query.weight"), "f32");
     const expected = (await losses(gpu, model, method, options, rows)).flat();
     const found = (await losses(gpu, model, method, options, panels)).flat();
     // A long k is summed in different parts.
@@ -177,7 +178,7 @@ Deno.test("a software driver whose lanes share loads trains on linear layers' we
   const model = shapedEncoder(1, vocabulary, length, width);
   const storageOn = (traits: Gpu["traits"]) => {
     using frozen = FrozenWeights.forTraining(new Gpu(gpu.device, gpu.device.adapterInfo, traits), model);
-    return ["layer.0.query.weight", "embedding.weight"].map((name) => storageOf(frozen.view(name)));
+    return ["layer.0.query.weight", "embedding.weight"].map((name) => new WeightStore(frozen).storage(name));
   };
   assert.deepEqual(storageOn({ subgroupSize: 8, software: true }), ["f32 in panels", "f32"]);
   assert.deepEqual(storageOn({ subgroupSize: 8 }), ["f32", "f32"]);

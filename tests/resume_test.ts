@@ -16,7 +16,7 @@ import { DivergedError } from "../lib/train/adamw.ts";
 import { checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import { encodeExamples, fineTune, type FineTuneOptions, type Progress } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/train/weights.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { cellFiles } from "./support/cells.ts";
 import { changes } from "./support/command.ts";

@@ -17,9 +17,9 @@ import { tableParts } from "../lib/models/stored_weight.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
-import { tokenInputs } from "../lib/train/step.ts";
+import { tokenInputs } from "../lib/run/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/train/weights.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { type Case, cases, encoded, loraOptions, trainerFor } from "./support/bert_reference.ts";
 import { testGpu } from "./support/ops.ts";
@@ -118,13 +118,14 @@ async function vectorOf(model: Model, ids: readonly number[]): Promise<Float32Ar
   const vector = vectorsOf(model, own, model.trace(own, tokens), tokens);
   using frozen = FrozenWeights.of(gpu, model);
   using compiled = await compile(gpu, [vector], { label: "vector", weights: (name) => frozen.view(name)! });
-  const inputs = { ids, lengths: [ids.length], places: ids.map((_, t) => 2 + t), types: ids.map(() => 0) };
-  for (const [name, { buffer }] of compiled.inputs) {
-    gpu.upload(buffer, Uint32Array.from(inputs[name as keyof typeof inputs]));
-  }
-  compiled.program.replay();
-  const { buffer, offset, bytes } = compiled.view(vector);
-  return new Float32Array(await gpu.read(buffer, bytes, offset));
+  compiled.upload({
+    ids: Uint32Array.from(ids),
+    lengths: Uint32Array.of(ids.length),
+    places: Uint32Array.from(ids, (_, t) => 2 + t),
+    types: new Uint32Array(ids.length),
+  });
+  compiled.run();
+  return await compiled.read(vector);
 }
 
 Deno.test("a table too large for a binding lies in several, and rows are found at the ends of each", () =>

@@ -12,7 +12,7 @@ import { vectorsOf } from "../lib/models/pooling.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { readUseLite, timingSignal } from "../lib/models/use_lite_files.ts";
 import { classification } from "../lib/objectives/classification.ts";
-import { tokenInputs, traceStep } from "../lib/train/step.ts";
+import { tokenInputs, traceStep } from "../lib/run/step.ts";
 import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import reference from "./fixtures/use_lite_reference.json" with { type: "json" };
 import { testGpu } from "./support/ops.ts";

@@ -4,4 +4,4 @@ export {
   type RunOptions as OurOptions,
   type RunTrace as OurTrace,
   tracedRun as ourRunner,
-} from "../../lib/graph/traced_run.ts";
+} from "../../lib/run/traced_run.ts";

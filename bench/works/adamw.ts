@@ -6,7 +6,7 @@
 import { buildProgram } from "../../lib/gpu/program.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
-import { TrainableWeights } from "../../lib/train/weights.ts";
+import { TrainableWeights } from "../../lib/run/trainable_weights.ts";
 import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { torchRunner } from "../libraries/pytorch.ts";

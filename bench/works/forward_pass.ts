@@ -12,9 +12,9 @@ import type { Gpu } from "../../lib/gpu/device.ts";
 import { compile } from "../../lib/graph/compile.ts";
 import type { Weight } from "../../lib/models/model.ts";
 import { AdaptedModel } from "../../lib/train/adapted_model.ts";
-import { batchInputs } from "../../lib/train/batches.ts";
-import { traceStep } from "../../lib/train/step.ts";
-import { FrozenWeights } from "../../lib/train/weights.ts";
+import { batchInputs } from "../../lib/run/batches.ts";
+import { traceStep } from "../../lib/run/step.ts";
+import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { onnxRunner } from "../libraries/onnx.ts";
 import { torchRunner } from "../libraries/pytorch.ts";
@@ -49,17 +49,16 @@ async function runnerOf(gpu: Gpu, model: ShapedEncoder, merged: boolean): Promis
   );
   const batch = { length, indices: [...examples.keys()] };
   const data = batchInputs(model, objective(model), texts, batch, examples);
-  for (const [name, { buffer }] of compiled.inputs) gpu.upload(buffer, data[name as keyof typeof data]);
-  const { buffer, offset, bytes } = compiled.view(predictions);
+  compiled.upload(data);
   const all = owned.move();
   return {
     async results() {
-      compiled.program.replay();
-      return [new Float32Array(await gpu.read(buffer, bytes, offset))];
+      compiled.run();
+      return [await compiled.read(predictions)];
     },
     async lap(times) {
-      for (let i = 0; i < times; i++) compiled.program.replay();
-      await gpu.read(buffer, 4, offset);
+      for (let i = 0; i < times; i++) compiled.run();
+      await compiled.read(predictions, 1);
     },
     dispose: () => all.dispose(),
   };

@@ -4,7 +4,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { add } from "../graph/ops/binary.ts";
 import { matmul } from "../graph/ops/product/product.ts";
 import { streamOf, uniform } from "../graph/random.ts";
-import { type RunInput, type RunTrace, type TracedRun, tracedRun } from "../graph/traced_run.ts";
+import { type RunInput, type RunTrace, type TracedRun, tracedRun } from "../run/traced_run.ts";
 
 /** A device's speed. */
 export interface Rates {

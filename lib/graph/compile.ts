@@ -1,7 +1,7 @@
 /** From a traced graph to a program on the GPU: plan, allocate, bind. */
 
 import type { Gpu } from "../gpu/device.ts";
-import { type BufferView, buildProgram, type Call, type Program } from "../gpu/program.ts";
+import { type BufferView, buildProgram, type Call, type Copy, type Program } from "../gpu/program.ts";
 import { callsOf } from "./calls.ts";
 import { contestsOf } from "./contests.ts";
 import { bytesOf, type Node, reachable, type Tensor } from "./graph.ts";
@@ -31,13 +31,15 @@ export interface CompileOptions {
 
 /** Slot buffers shared by programs that never run at the same time, such as one per text length. */
 export class Arena implements Disposable {
-  #buffers: GPUBuffer[] = [];
-  #all: GPUBuffer[] = [];
+  /** The largest buffer of each rank. */
+  readonly #buffers: GPUBuffer[] = [];
+  /** The programs that use each buffer. */
+  readonly #users = new Map<GPUBuffer, number>();
 
   constructor(private readonly gpu: Gpu) {}
 
   /**
-   * Buffers of at least the sizes asked for. A slot that must grow gets a new buffer and programs already
+   * Buffers of at least the sizes asked for, until `leave`. A slot that must grow gets a new buffer and programs already
    * built keep the old one, so build the largest program first.
    */
   take(slotBytes: readonly number[]): GPUBuffer[] {
@@ -47,17 +49,36 @@ export class Arena implements Disposable {
       const known = this.#buffers[rank];
       if (!known || known.size < slotBytes[slot]) {
         this.#buffers[rank] = this.gpu.createBuffer(`arena ${rank}`, slotBytes[slot]);
-        this.#all.push(this.#buffers[rank]);
+        this.#users.set(this.#buffers[rank], 0);
+        if (known && this.#users.get(known) === 0) this.#free(known);
       }
       result[slot] = this.#buffers[rank];
+      this.#users.set(result[slot], this.#users.get(result[slot])! + 1);
     });
     return result;
   }
 
+  /** Gives buffers back. Those that have become too small are freed with their last user. */
+  leave(buffers: readonly GPUBuffer[]): void {
+    for (const buffer of buffers) {
+      const others = this.#users.get(buffer)! - 1;
+      this.#users.set(buffer, others);
+      if (others === 0 && !this.#buffers.includes(buffer)) this.#free(buffer);
+    }
+  }
+
+  #free(buffer: GPUBuffer): void {
+    this.#users.delete(buffer);
+    this.gpu.destroyBuffer(buffer);
+  }
+
   [Symbol.dispose](): void {
-    for (const buffer of this.#all) this.gpu.destroyBuffer(buffer);
+    for (const buffer of [...this.#users.keys()]) this.#free(buffer);
   }
 }
+
+/** Values to write into a buffer. */
+export type Values = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 /** A compiled graph. */
 export interface CompiledGraph extends Disposable {
@@ -69,6 +90,12 @@ export interface CompiledGraph extends Disposable {
   readonly inputs: ReadonlyMap<string, BufferView>;
   /** The buffer that holds a tensor after a run: any output, or any tensor with `noReuse`. */
   view(tensor: Tensor): BufferView;
+  /** Writes the graph's inputs, by name. Throws an Error when one of them is not given. */
+  upload(values: Readonly<Record<string, Values>>): void;
+  /** Submits one run: the dispatches, what states become, then `copies`. Does not wait. */
+  run(copies?: readonly Copy[]): void;
+  /** Reads a tensor back, or its first `most` values. Waits for every run so far. */
+  read(tensor: Tensor, most?: number): Promise<Float32Array<ArrayBuffer>>;
   /** The planned program as text. */
   dump(): string;
   /** Frees the program, its inputs, and its arena unless it was given one. */
@@ -92,10 +119,9 @@ export interface CompiledGraph extends Disposable {
  *     throw new Error(`no weight "${name}"`);
  *   },
  * });
- * gpu.upload(compiled.inputs.get("x")!.buffer, Float32Array.of(1, 2, 3, 4));
- * compiled.program.replay();
- * const { buffer, offset, bytes } = compiled.view(twice);
- * assert.deepEqual(new Float32Array(await gpu.read(buffer, bytes, offset)), Float32Array.of(2, 4, 6, 8));
+ * compiled.upload({ x: Float32Array.of(1, 2, 3, 4) });
+ * compiled.run();
+ * assert.deepEqual(await compiled.read(twice), Float32Array.of(2, 4, 6, 8));
  * ```
  */
 export async function compile(
@@ -104,14 +130,17 @@ export async function compile(
   options: CompileOptions,
 ): Promise<CompiledGraph> {
   const { label, weights, destinations = new Map<Tensor, BufferView>() } = options;
-  const planned = plan(outputs, { external: new Set(destinations.keys()), noReuse: options.noReuse });
+  const { updates } = outputs[0].node.graph;
+  const roots = [...outputs, ...updates.values()];
+  const external = new Set(destinations.keys());
+  const planned = plan(roots, { external, updates, noReuse: options.noReuse });
   await gpu.tuner?.tune(gpu, contestsOf(gpu, planned.nodes));
   using owned = new DisposableStack();
   const arena = options.arena ?? owned.use(new Arena(gpu));
-  const buffers = arena.take(planned.slotBytes);
+  const buffers = owned.adopt(arena.take(planned.slotBytes), (own) => arena.leave(own));
   const inputs = new Map<string, BufferView>();
   const sources = new Map<Node, BufferView>();
-  for (const node of reachable(outputs)) {
+  for (const node of reachable(roots)) {
     if (node.op) continue;
     const bytes = bytesOf(node.outputs[0]);
     if (node.source === "input") {
@@ -139,10 +168,14 @@ export async function compile(
     }
     sources.set(node, source);
   }
+  const written = new Map(
+    [...updates].filter(([, { node }]) => planned.overwritten.has(node))
+      .map(([state, value]) => [value, sources.get(state.node)!]),
+  );
   const view = (tensor: Tensor): BufferView => {
     const slot = planned.slots.get(tensor);
     if (slot !== undefined) return { buffer: buffers[slot], offset: 0, bytes: bytesOf(tensor) };
-    const known = destinations.get(tensor) ?? sources.get(tensor.node);
+    const known = destinations.get(tensor) ?? written.get(tensor) ?? sources.get(tensor.node);
     if (!known) throw new Error(`${label}: "${tensor.node.name}" is not part of this program`);
     return known;
   };
@@ -150,7 +183,28 @@ export async function compile(
   const program = owned.use(
     await buildProgram(gpu, label, [...calls, ...(options.epilogue?.(view) ?? [])]),
   );
+  const moved = [...updates].filter(([, value]) => !written.has(value)).map(([state, value]): Copy => {
+    const { buffer, offset } = view(state);
+    return { from: view(value), to: buffer, toOffset: offset };
+  });
   const all = owned.move();
-  const dump = () => dumpPlan(planned, gpu.traits);
-  return { program, plan: planned, inputs, view, dump, [Symbol.dispose]: () => all.dispose() };
+  return {
+    program,
+    plan: planned,
+    inputs,
+    view,
+    upload(values) {
+      for (const [name, { buffer }] of inputs) {
+        if (!values[name]) throw new Error(`${label}: there are no values for the input "${name}"`);
+        gpu.upload(buffer, values[name]);
+      }
+    },
+    run: (copies = []) => program.replay([...moved, ...copies]),
+    async read(tensor, most = Infinity) {
+      const { buffer, offset, bytes } = view(tensor);
+      return new Float32Array(await gpu.read(buffer, Math.min(bytes, 4 * most), offset));
+    },
+    dump: () => dumpPlan(planned, gpu.traits),
+    [Symbol.dispose]: () => all.dispose(),
+  };
 }

@@ -30,8 +30,9 @@ export interface Tensor extends Spec {
 /**
  * Where a tensor that no op computes comes from.
  * `input`: written before each step. `frozen`: a weight that never changes. `trainable`: a weight with a gradient.
+ * `state`: what an earlier run of the program left there, zeros at first.
  */
-export type Source = "input" | "frozen" | "trainable";
+export type Source = "input" | "frozen" | "trainable" | "state";
 
 /** One op application. */
 // deno-lint-ignore no-explicit-any -- a heterogeneous list of ops: each op's attributes are typed where it is defined
@@ -163,6 +164,7 @@ export function describe(spec: Spec): string {
 export class Graph {
   /** Sources and ops, in the order they were made. */
   readonly nodes: Node[] = [];
+  readonly #updates = new Map<Tensor, Tensor>();
   #scope = "";
   #streams = 0;
 
@@ -174,6 +176,27 @@ export class Graph {
   /** A weight, with a gradient if `trainable`. Asking twice for the same name returns the same tensor. */
   weight(name: string, shape: readonly number[], trainable: boolean, dtype: DType = "f32"): Tensor {
     return this.#source(trainable ? "trainable" : "frozen", name, { shape, dtype });
+  }
+
+  /** A tensor that keeps its value from one run to the next, such as the keys and values of earlier tokens. */
+  state(name: string, shape: readonly number[]): Tensor {
+    return this.#source("state", name, { shape, dtype: "f32" });
+  }
+
+  /** Makes `value` what `state` holds after a run. Throws an Error for another shape or a second update. */
+  update(state: Tensor, value: Tensor): void {
+    if (state.node.source !== "state" || describe(state) !== describe(value) || this.#updates.has(state)) {
+      throw new Error(
+        `"${state.node.name}", a ${state.node.source} ${describe(state)}, cannot become ${describe(value)}` +
+          (this.#updates.has(state) ? ": it is updated already" : ""),
+      );
+    }
+    this.#updates.set(state, value);
+  }
+
+  /** What the states hold after a run, by state. */
+  get updates(): ReadonlyMap<Tensor, Tensor> {
+    return this.#updates;
   }
 
   /** Runs `body` with `path` as the module path of the nodes it makes. */

@@ -39,6 +39,23 @@ export function interpret(
 }
 
 /**
+ * The values of `outputs`, and what the graph's states hold after the run, by name. States without a value begin as zeros.
+ * @throws Error as `interpret` does.
+ */
+export function interpretRun(
+  outputs: readonly Tensor[],
+  sources: SourceValues,
+): { readonly values: Float64Array[]; readonly states: Map<string, Float64Array> } {
+  const { updates } = outputs[0].node.graph;
+  const zeros = [...updates.keys()].map((state) =>
+    [state.node.name, new Float64Array(sizeOf(state))] as const
+  );
+  const values = interpret([...outputs, ...updates.values()], new Map([...zeros, ...sources]));
+  const after = values.splice(outputs.length);
+  return { values, states: new Map([...updates.keys()].map(({ node }, i) => [node.name, after[i]])) };
+}
+
+/**
  * The values of those tensors behind `outputs` that differentiation treats as constants. If they are held,
  * finite differences compute the same gradient as `grad`.
  */

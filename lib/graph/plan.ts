@@ -13,6 +13,8 @@ import { bytesOf, type Choice, type Node, reachable, sizeOf, type Tensor } from 
 export interface PlanOptions {
   /** Tensors that are stored elsewhere, such as gradients in the optimizer's flat buffer. */
   readonly external?: ReadonlySet<Tensor>;
+  /** What states hold after a run (see `Graph.update`). */
+  readonly updates?: ReadonlyMap<Tensor, Tensor>;
   /** Gives every tensor its own slot, so that each can be read back after a run (debugging). */
   readonly noReuse?: boolean;
 }
@@ -26,19 +28,24 @@ export interface Plan {
   readonly slotBytes: readonly number[];
   /** Nodes whose first output overwrites one of their inputs. */
   readonly inPlace: ReadonlySet<Node>;
+  /** Those of them that overwrite a state. */
+  readonly overwritten: ReadonlySet<Node>;
   /** Total size of the slots: what the program allocates. */
   readonly peakBytes: number;
   /** The most bytes that are alive at once: no plan can use less. */
   readonly lowerBoundBytes: number;
 }
 
-/** Assigns slots for computing `outputs`, which all stay readable after a run. */
+/**
+ * Assigns slots for computing `outputs`, which all stay readable after a run. An update that an op can write over its state has
+ * no slot.
+ */
 export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Plan {
   const traced = reachable(outputs).filter((node) => node.op !== undefined);
   // Merging removes intermediate tensors, which could then not be read back.
   const kept = new Set([...outputs, ...options.external ?? []]);
   const nodes = options.noReuse ? traced : fuseShared(fuse(traced, kept));
-  const { lives, inPlace } = livesOf(nodes, lastUses(nodes, outputs), options);
+  const { lives, inPlace, overwritten } = livesOf(nodes, lastUses(nodes, outputs), options);
   const places = options.noReuse ? lives.map((_, i) => i) : placesOf(lives);
   const slotBytes: number[] = [];
   const slots = new Map<Tensor, number>();
@@ -47,7 +54,15 @@ export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Pla
     for (const tensor of tensors) slots.set(tensor, places[i]);
   });
   const peakBytes = slotBytes.reduce((sum, bytes) => sum + bytes, 0);
-  return { nodes, slots, slotBytes, inPlace, peakBytes, lowerBoundBytes: mostAlive(lives, nodes.length) };
+  return {
+    nodes,
+    slots,
+    slotBytes,
+    inPlace: inPlace.union(overwritten),
+    overwritten,
+    peakBytes,
+    lowerBoundBytes: mostAlive(lives, nodes.length),
+  };
 }
 
 /** The steps during which a slot is occupied, by a tensor and by those that overwrite it in place. */
@@ -62,12 +77,14 @@ interface Life {
 function livesOf(
   nodes: readonly Node[],
   lastUse: ReadonlyMap<Tensor, number>,
-  { external, noReuse }: PlanOptions,
-): { lives: Life[]; inPlace: Set<Node> } {
+  { external, updates, noReuse }: PlanOptions,
+): { lives: Life[]; inPlace: Set<Node>; overwritten: Set<Node> } {
   const lives: Life[] = [];
   const of = new Map<Tensor, Life>();
   const inPlace = new Set<Node>();
+  const overwritten = new Set<Node>();
   nodes.forEach((node, step) => {
+    if (!noReuse && overwritesState(node, step, lastUse, updates)) return void overwritten.add(node);
     for (const tensor of node.outputs.filter((output) => !external?.has(output))) {
       const to = lastUse.get(tensor) ?? step;
       const donor = noReuse || tensor.index > 0 ? undefined : donorOf(node, step, lastUse, of);
@@ -79,7 +96,19 @@ function livesOf(
       of.set(tensor, life);
     }
   });
-  return { lives, inPlace };
+  return { lives, inPlace, overwritten };
+}
+
+/** True if the node's output is what a state becomes, and the node is the last to read what the state was. */
+function overwritesState(
+  node: Node,
+  step: number,
+  lastUse: ReadonlyMap<Tensor, number>,
+  updates: ReadonlyMap<Tensor, Tensor> = new Map(),
+): boolean {
+  const state = node.inputs[node.op!.inPlaceInput?.(node) ?? -1];
+  return state !== undefined && updates.get(state) === node.outputs[0] && lastUse.get(state) === step &&
+    node.inputs.filter((input) => input === state).length === 1;
 }
 
 /**

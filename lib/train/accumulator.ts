@@ -5,7 +5,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { linearGrid, renderKernel } from "../gpu/kernel.ts";
 import { type BufferView, buildProgram, type Call, type Program } from "../gpu/program.ts";
 import type { AdamW } from "./adamw.ts";
-import type { TrainableWeights } from "./weights.ts";
+import type { TrainableWeights } from "../run/trainable_weights.ts";
 
 const workgroup = 64;
 

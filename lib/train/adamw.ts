@@ -7,7 +7,7 @@ import text from "../../wgsl/adamw.wgsl" with { type: "text" };
 import type { Gpu } from "../gpu/device.ts";
 import { linearGrid, renderKernel } from "../gpu/kernel.ts";
 import type { BufferView, Call } from "../gpu/program.ts";
-import type { TrainableWeights } from "./weights.ts";
+import type { TrainableWeights } from "../run/trainable_weights.ts";
 
 /** AdamW's hyper-parameters. The defaults are PyTorch's, except for the weight decay. */
 export interface AdamWOptions {

@@ -8,18 +8,27 @@ import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
-import { compile } from "../graph/compile.ts";
+import { Arena } from "../graph/compile.ts";
 import { denseWeight, type Model, type Weight } from "../models/model.ts";
 import type { PackedWeight } from "../models/packing.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
-import { batchInputs, makeBatches } from "./batches.ts";
-import { checkTexts } from "./checks.ts";
+import { checkTexts } from "../run/check_examples.ts";
 import { mergedWeight } from "./merge_weight.ts";
-import { traceStep } from "./step.ts";
-import { FrozenWeights } from "./weights.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
+import { Kept } from "../run/kept.ts";
+import { Predictor } from "../run/predictor.ts";
+import { WeightStore } from "../run/weight_store.ts";
 
 /** Examples in a prediction batch. */
 const batchSize = 32;
+
+/** Adapters, or states of one, that stay ready to predict. */
+const mostReady = 4;
+
+/** The predictor of an adapter, merged or not, or of the bare model, with its weights. */
+interface Ready extends Disposable {
+  readonly predictor: Predictor;
+}
 
 /**
  * Named adapters on one model, for inference. The model's own weights are never changed: merging computes
@@ -50,7 +59,10 @@ const batchSize = 32;
  * ```
  */
 export class AdaptedModel implements Disposable {
+  readonly #gpu: Gpu;
+  readonly #model: Model;
   readonly #base: FrozenWeights;
+  readonly #ready = new Kept<Ready>(mostReady);
   readonly #adapters = new Map<string, SavedAdapter>();
   /** The active adapter's merged weights, while it is merged. */
   #merged: Map<string, Weight> | undefined;
@@ -58,7 +70,9 @@ export class AdaptedModel implements Disposable {
   #enabled = true;
 
   /** Uploads the model's weights. */
-  constructor(private readonly gpu: Gpu, private readonly model: Model) {
+  constructor(gpu: Gpu, model: Model) {
+    this.#gpu = gpu;
+    this.#model = model;
     this.#base = FrozenWeights.of(gpu, model);
   }
 
@@ -99,14 +113,14 @@ export class AdaptedModel implements Disposable {
     known?: readonly Method[],
     report?: (line: string) => void,
   ): Promise<void> {
-    const { adapter, weights } = await loadAdapter(folder, this.model, known, report);
+    const { adapter, weights } = await loadAdapter(folder, this.#model, known, report);
     this.add(name, adapter, weights);
   }
 
   /** Writes an adapter folder in PEFT's layout. */
   async save(name: string, folder: string): Promise<void> {
     const { adapter, weights } = this.#get(name);
-    await saveAdapter(folder, this.model, adapter, weights);
+    await saveAdapter(folder, this.#model, adapter, weights);
   }
 
   /** Makes `name` the active adapter. Throws an Error if an adapter is merged. */
@@ -139,6 +153,7 @@ export class AdaptedModel implements Disposable {
       this.#active = undefined;
     }
     this.#adapters.delete(name);
+    this.#forget(name);
   }
 
   /**
@@ -148,7 +163,7 @@ export class AdaptedModel implements Disposable {
    */
   addWeighted(name: string, parts: Readonly<Record<string, number>>): void {
     const named = Object.entries(parts).map(([part, weight]) => ({ ...this.#get(part), weight }));
-    const { adapter, weights } = combineLoras(this.model, named);
+    const { adapter, weights } = combineLoras(this.#model, named);
     this.add(name, adapter, weights);
   }
 
@@ -161,10 +176,10 @@ export class AdaptedModel implements Disposable {
     const merged = new Map<string, Weight>();
     using own = this.#ownWeights(adapter, weights);
     const views = (name: string): BufferView => own.view(name) ?? this.#base.view(name)!;
-    for (const { module: { path } } of adapter.modules) denseWeight(this.model, `${path}.weight`);
+    for (const { module: { path } } of adapter.modules) denseWeight(this.#model, `${path}.weight`);
     for (const adapted of adapter.modules) {
       const { path, m, n } = adapted.module;
-      const data = await mergedWeight(this.gpu, adapter, adapted, views);
+      const data = await mergedWeight(this.#gpu, adapter, adapted, views);
       merged.set(`${path}.weight`, { shape: [m, n], data });
     }
     // Merging waits for the GPU; another adapter may have become active in the meantime.
@@ -179,6 +194,7 @@ export class AdaptedModel implements Disposable {
   unmerge(): void {
     if (!this.#merged) throw new Error("nothing is merged");
     this.#merged = undefined;
+    this.#forget(this.#active!);
   }
 
   /**
@@ -191,7 +207,7 @@ export class AdaptedModel implements Disposable {
     const trained = [...own.adapter.trainedBase].map((
       name,
     ): [string, Weight] => [name, own.weights.get(name)!]);
-    return new Map([...this.model.weights, ...trained, ...this.#merged]);
+    return new Map([...this.#model.weights, ...trained, ...this.#merged]);
   }
 
   /**
@@ -200,7 +216,7 @@ export class AdaptedModel implements Disposable {
    */
   printTrainableParameters(): void {
     const { adapter } = this.#activeAdapter();
-    const { weights, packed = new Map<string, PackedWeight>() } = this.model;
+    const { weights, packed = new Map<string, PackedWeight>() } = this.#model;
     const base = [...weights.values(), ...packed.values()].reduce(
       (sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1),
       0,
@@ -216,44 +232,50 @@ export class AdaptedModel implements Disposable {
 
   /**
    * Predicts every example with the active adapter and its head: `[class scores]`, `[value]` or `[option
-   * scores]`.
+   * scores]`. Weights and programs are kept for the next call.
    * @throws Error when the adapter has no head, or when the model cannot take an example's texts (it names
    * the first).
    */
   async predict(objective: Objective, examples: readonly Encoded[]): Promise<Float32Array[]> {
-    checkTexts(this.model, objective, examples);
-    const bare = attach(this.model, headOnly, { target: "all-linear" });
+    checkTexts(this.#model, objective, examples);
+    const state = [this.#active ?? "", this.#enabled, this.merged, objective.description];
+    const ready = await this.#ready.get(
+      JSON.stringify(state),
+      () => Promise.resolve(this.#prepare(objective)),
+    );
+    return await ready.predictor.predict(examples);
+  }
+
+  /** Uploads what the active adapter adds to the model. */
+  #prepare(objective: Objective): Ready {
+    const [gpu, model] = [this.#gpu, this.#model];
+    const bare = attach(model, headOnly, { target: "all-linear" });
     const { adapter, weights } = this.active === undefined
       ? { adapter: bare, weights: this.#headOfActive() }
       : this.#get(this.active);
-    using own = this.#ownWeights(adapter, weights, this.#merged);
-    const results: Float32Array[] = [];
-    for (const batch of makeBatches(examples, batchSize, 0, 0)) {
-      const shape = { examples: batchSize, length: batch.length };
-      const { predictions } = traceStep(this.model, this.#merged ? bare : adapter, objective, shape, false);
-      const views = (name: string): BufferView => {
-        const view = own.view(name) ?? this.#base.view(name);
-        if (!view) throw new Error(`no weight "${name}": train the adapter with this head first`);
-        return view;
-      };
-      using compiled = await compile(this.gpu, [predictions], { label: "predict", weights: views });
-      const data = batchInputs(this.model, objective, batchSize, batch, examples);
-      for (const [name, { buffer }] of compiled.inputs) {
-        this.gpu.upload(buffer, data[name as keyof typeof data]);
-      }
-      compiled.program.replay();
-      const { buffer, offset, bytes } = compiled.view(predictions);
-      const flat = new Float32Array(await this.gpu.read(buffer, bytes, offset));
-      const width = flat.length / batchSize;
-      batch.indices.forEach((index, row) => results[index] = flat.slice(row * width, (row + 1) * width));
-    }
-    return results;
+    const missing = [...objective.parameters.keys()].find((name) => !weights.has(name));
+    if (missing) throw new Error(`no weight "${missing}": train the adapter with this head first`);
+    using owned = new DisposableStack();
+    const own = owned.use(this.#ownWeights(adapter, weights, this.#merged));
+    const arena = owned.use(new Arena(gpu));
+    const predictor = owned.use(
+      new Predictor(gpu, {
+        model,
+        adapter: this.#merged ? bare : adapter,
+        objective,
+        weights: new WeightStore(own, this.#base),
+        batchSize,
+        arena,
+      }),
+    );
+    const all = owned.move();
+    return { predictor, [Symbol.dispose]: () => all.dispose() };
   }
 
   /** Disabling an adapter keeps its head, so that predictions with and without the adapter can be compared. */
   #headOfActive(): ReadonlyMap<string, Weight> {
     const { weights } = this.#activeAdapter();
-    const { module } = this.model.head;
+    const { module } = this.#model.head;
     return new Map([...weights].filter(([name]) => name.startsWith(`${module}.`)));
   }
 
@@ -264,8 +286,8 @@ export class AdaptedModel implements Disposable {
     merged: ReadonlyMap<string, Weight> = new Map(),
   ): FrozenWeights {
     return new FrozenWeights(
-      this.gpu,
-      new Map([...constantWeights(this.model, adapter), ...weights, ...merged]),
+      this.#gpu,
+      new Map([...constantWeights(this.#model, adapter), ...weights, ...merged]),
     );
   }
 
@@ -284,8 +306,14 @@ export class AdaptedModel implements Disposable {
     if (this.#merged) throw new Error(`"${this.#active}" is merged: call unmerge() before you ${what}`);
   }
 
+  /** Frees what was uploaded to predict with this adapter. */
+  #forget(name: string): void {
+    this.#ready.drop((key) => key.startsWith(`[${JSON.stringify(name)},`));
+  }
+
   /** Frees the model's weights. */
   [Symbol.dispose](): void {
+    this.#ready[Symbol.dispose]();
     this.#base[Symbol.dispose]();
   }
 }

@@ -8,7 +8,7 @@ import type { DeviceTraits } from "../gpu/kernel.ts";
 import type { Model } from "../models/model.ts";
 import { withoutValues } from "../models/unloaded_encoder.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
-import { makeBatches } from "./batches.ts";
+import { makeBatches } from "../run/batches.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 
 /** The estimated cost of a run. */

@@ -11,7 +11,7 @@ import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
 import { evaluateMetrics } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
-import type { FrozenWeights } from "./weights.ts";
+import type { FrozenWeights } from "../run/frozen_weights.ts";
 
 /** Scores by metric name. */
 export type Scores = Record<string, number>;

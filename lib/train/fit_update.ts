@@ -12,7 +12,8 @@ import { meanSquaredError } from "../graph/ops/losses.ts";
 import type { Model, Weight } from "../models/model.ts";
 import { AdamW, adamWDefaults } from "./adamw.ts";
 import { linearSchedule } from "./schedule.ts";
-import { FrozenWeights, TrainableWeights } from "./weights.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
+import { TrainableWeights } from "../run/trainable_weights.ts";
 
 /** Options of a fit. */
 export interface FitOptions {
@@ -84,7 +85,7 @@ export async function fitUpdate(
     destinations,
     epilogue: (view) => optimizer.calls(view(loss), view(clock)),
   });
-  const left = await lastLoss(gpu, compiled, optimizer, seed, rates.length);
+  const left = await lastLoss(compiled, optimizer, seed, rates.length);
   return left * update.length / update.reduce((sum, value) => sum + value * value, 0);
 }
 
@@ -110,16 +111,15 @@ function frozenOf(model: Model, adapter: Adapter, update: Float64Array): Map<str
 
 /** Runs all steps and returns the last one's loss. */
 async function lastLoss(
-  gpu: Gpu,
-  { inputs, program }: CompiledGraph,
+  fit: CompiledGraph,
   optimizer: AdamW,
   seed: number,
   steps: number,
 ): Promise<number> {
   let left = NaN;
   for (let done = 1; done <= steps; done++) {
-    gpu.upload(inputs.get("clock")!.buffer, Uint32Array.of(seed, done - 1));
-    program.replay();
+    fit.upload({ clock: Uint32Array.of(seed, done - 1) });
+    fit.run();
     if (done % optimizer.capacity === 0 || done === steps) {
       left = (await optimizer.read(done)).at(-1)!.loss;
     }

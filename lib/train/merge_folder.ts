@@ -18,7 +18,7 @@ import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_
 import { modulesFile, poolingFile } from "../models/sentence_pooling.ts";
 import { mergedConfig } from "./merge_config.ts";
 import { mergedWeight } from "./merge_weight.ts";
-import { FrozenWeights } from "./weights.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
 
 /** The tokenizer's files in transformers' folders, and what sentence-transformers keeps beside them. */
 const describingFiles = [

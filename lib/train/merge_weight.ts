@@ -31,7 +31,7 @@ export async function compileMerge(
   const merged = tracedMerge(graph, adapter, adapted, graph.input("identity", [n, n]));
   const compiled = await compile(gpu, [merged], { label: `merge ${path}`, weights });
   const unit = Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0));
-  gpu.upload(compiled.inputs.get("identity")!.buffer, unit);
+  compiled.upload({ identity: unit });
   return { compiled, merged };
 }
 
@@ -47,7 +47,6 @@ export async function mergedWeight(
 ): Promise<Float32Array<ArrayBuffer>> {
   const { compiled, merged } = await compileMerge(gpu, adapter, adapted, weights);
   using program = compiled;
-  program.program.replay();
-  const { buffer, offset, bytes } = program.view(merged);
-  return new Float32Array(await gpu.read(buffer, bytes, offset));
+  program.run();
+  return await program.read(merged);
 }

@@ -9,7 +9,8 @@ import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import type { Model, Weight } from "../models/model.ts";
 import { compileMerge } from "./merge_weight.ts";
-import { FrozenWeights, type TrainableWeights } from "./weights.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
+import type { TrainableWeights } from "../run/trainable_weights.ts";
 
 /** Factor of the learning rate at `step`: a linear warm-up after each restart, otherwise 1. */
 export function rewarmFactor({ method: { restarts }, options }: Adapter, step: number): number {
@@ -58,7 +59,7 @@ export class RestartableBase implements Disposable {
       const { compiled, merged } = await compileMerge(this.gpu, this.adapter, adapted, views);
       using program = compiled;
       const target = this.view(`${adapted.module.path}.weight`)!;
-      program.program.replay([{ from: program.view(merged), to: target.buffer, toOffset: target.offset }]);
+      program.run([{ from: program.view(merged), to: target.buffer, toOffset: target.offset }]);
     }
   }
 

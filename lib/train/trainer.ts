@@ -6,15 +6,21 @@
 import type { Adapter } from "../adapters/attach.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { BufferView } from "../gpu/program.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
 import { grad, layerOfPath } from "../graph/grad.ts";
-import { sizeOf, type Tensor } from "../graph/graph.ts";
+import { sizeOf } from "../graph/graph.ts";
 import type { Model, Weight } from "../models/model.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
 import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
-import { type Batch, type BatchInputs, batchInputs, bucketOf, inputArrays, makeBatches } from "./batches.ts";
+import {
+  type Batch,
+  type BatchInputs,
+  batchInputs,
+  bucketOf,
+  inputArrays,
+  makeBatches,
+} from "../run/batches.ts";
 import {
   describeRun,
   type Notes,
@@ -23,12 +29,17 @@ import {
   type RunDescription,
   writeCheckpoint,
 } from "./checkpoint.ts";
-import { checkExamples, checkTexts, checkTrainOptions } from "./checks.ts";
+import { checkExamples, checkTexts } from "../run/check_examples.ts";
+import { checkTrainOptions } from "./check_options.ts";
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
 import { linearSchedule, type WarmUp } from "./schedule.ts";
-import { traceStep } from "./step.ts";
+import { traceStep } from "../run/step.ts";
 import { allStartingWeights, isDecayed } from "./trained_tensors.ts";
-import { FrozenWeights, storageOf, TrainableWeights } from "./weights.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
+import { Kept } from "../run/kept.ts";
+import { lengthsOf, Predictor } from "../run/predictor.ts";
+import { WeightStore } from "../run/weight_store.ts";
+import { TrainableWeights } from "../run/trainable_weights.ts";
 
 /** Training options. The learning rate warms up as `WarmUp` says and then decays linearly to 0. */
 export interface TrainOptions extends Partial<AdamWOptions>, WarmUp {
@@ -53,10 +64,12 @@ export interface TrainOptions extends Partial<AdamWOptions>, WarmUp {
   readonly seed: number;
 }
 
-/** A compiled step, its predictions' tensor, and the arrays that its inputs are uploaded from. */
-interface StepProgram {
+/** Programs of training steps kept, one for each padded length: more than there are up to 512 tokens. */
+const mostPrograms = 16;
+
+/** A compiled step, and the arrays that its inputs are uploaded from. */
+interface StepProgram extends Disposable {
   readonly compiled: CompiledGraph;
-  readonly predictions: Tensor;
   readonly arrays: BatchInputs & { readonly clock: Uint32Array<ArrayBuffer> };
 }
 
@@ -86,12 +99,12 @@ export class Trainer implements Disposable {
   readonly steps: number;
   /** @internal The trainable tensors, on the GPU. */
   readonly trainable: TrainableWeights;
-  readonly #frozen: FrozenWeights;
-  readonly #constants: FrozenWeights;
   readonly #ownBase: RestartableBase | undefined;
   readonly #optimizer: AdamW;
   readonly #arena: Arena;
-  readonly #programs = new Map<string, StepProgram>();
+  readonly #weights: WeightStore;
+  readonly #programs: Kept<StepProgram>;
+  readonly #predictor: Predictor;
   /** Everything that this run has allocated. */
   readonly #owned: DisposableStack;
   #accumulator: Accumulator | undefined;
@@ -119,8 +132,8 @@ export class Trainer implements Disposable {
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;
     using owned = new DisposableStack();
-    this.#frozen = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
-    this.#constants = owned.use(new FrozenWeights(gpu, constantWeights(model, adapter)));
+    const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
+    const constants = owned.use(new FrozenWeights(gpu, constantWeights(model, adapter)));
     this.#ownBase = adapter.method.restarts && owned.use(new RestartableBase(gpu, model, adapter));
     const starting = allStartingWeights(model, adapter, objective, options.seed);
     this.trainable = owned.use(new TrainableWeights(gpu, starting));
@@ -130,7 +143,21 @@ export class Trainer implements Disposable {
     const adamW = { ...adamWDefaults, ...options };
     const decayed = isDecayed(model, adapter, objective);
     this.#optimizer = owned.use(new AdamW(gpu, this.trainable, adamW, rates, decayed));
+    const ownBase = this.#ownBase ? [this.#ownBase] : [];
+    this.#weights = new WeightStore(this.trainable, ...ownBase, constants, base);
     this.#arena = owned.use(new Arena(gpu));
+    this.#programs = owned.use(new Kept<StepProgram>(mostPrograms));
+    const { batchSize } = options;
+    this.#predictor = owned.use(
+      new Predictor(gpu, {
+        model,
+        adapter,
+        objective,
+        weights: this.#weights,
+        batchSize,
+        arena: this.#arena,
+      }),
+    );
     this.#owned = owned.move();
   }
 
@@ -140,14 +167,14 @@ export class Trainer implements Disposable {
    */
   async prepare(dev: readonly Encoded[], onProgram?: (done: number, total: number) => void): Promise<void> {
     checkTexts(this.model, this.objective, dev);
-    const lengthsOf = (examples: readonly Encoded[]) =>
-      [...new Set(examples.map(bucketOf))].sort((a, b) => b - a);
+    const lengths = (examples: readonly Encoded[]) =>
+      lengthsOf(examples.map((example) => ({ length: bucketOf(example) })));
     const jobs = [
-      ...lengthsOf(this.examples).map((length) => ({ length, training: true })),
-      ...lengthsOf(dev).map((length) => ({ length, training: false })),
+      ...lengths(this.examples).map((length) => () => this.#program(length)),
+      ...lengths(dev).map((length) => () => this.#predictor.prepare(length)),
     ];
-    for (const [i, { length, training }] of jobs.entries()) {
-      await this.#program(length, training);
+    for (const [i, compiled] of jobs.entries()) {
+      await compiled();
       onProgram?.(i + 1, jobs.length);
     }
   }
@@ -211,10 +238,13 @@ export class Trainer implements Disposable {
   async #runStep(batches: readonly Batch[]): Promise<void> {
     const beforeRestart = await this.#restartIfDue();
     for (const [i, batch] of batches.entries()) {
-      const program = await this.#program(batch.length, true);
-      this.#upload(program, batch, this.examples, this.#batch + i);
+      const { compiled, arrays } = await this.#program(batch.length);
+      const { batchSize } = this.options;
+      batchInputs(this.model, this.objective, batchSize, batch, this.examples, arrays);
+      arrays.clock[1] = this.#batch + i;
+      compiled.upload(arrays);
       this.#accumulator?.begin(i);
-      program.compiled.program.replay();
+      compiled.run();
     }
     this.#accumulator?.step(this.options.seed, this.#step);
     this.#batch += batches.length;
@@ -228,30 +258,7 @@ export class Trainer implements Disposable {
    */
   async predict(examples: readonly Encoded[]): Promise<Float32Array[]> {
     this.#refuseDisposed();
-    checkTexts(this.model, this.objective, examples);
-    const batches = makeBatches(examples, this.options.batchSize, 0, 0);
-    const { values } = this.objective;
-    const bytes = this.options.batchSize * values * 4;
-    using owned = new DisposableStack();
-    const results = owned.adopt(
-      this.gpu.createBuffer("predictions", batches.length * bytes),
-      (own) => this.gpu.destroyBuffer(own),
-    );
-    for (const [i, batch] of batches.entries()) {
-      const program = await this.#program(batch.length, false);
-      const { compiled, predictions } = program;
-      this.#upload(program, batch, examples, 0);
-      compiled.program.replay([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
-    }
-    const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
-    const byExample: Float32Array[] = [];
-    batches.forEach(({ indices }, i) =>
-      indices.forEach((index, row) => {
-        const at = (i * this.options.batchSize + row) * values;
-        byExample[index] = flat.subarray(at, at + values);
-      })
-    );
-    return byExample;
+    return await this.#predictor.predict(examples);
   }
 
   /**
@@ -390,7 +397,7 @@ export class Trainer implements Disposable {
 
   /** The planned training program for texts of `length` tokens, as text. */
   async dump(length: number): Promise<string> {
-    return (await this.#program(length, true)).compiled.dump();
+    return (await this.#program(length)).compiled.dump();
   }
 
   #refuseDisposed(): void {
@@ -399,50 +406,30 @@ export class Trainer implements Disposable {
     }
   }
 
-  async #program(length: number, training: boolean): Promise<StepProgram> {
-    const key = `${training ? "train" : "predict"} ${length}`;
-    const known = this.#programs.get(key);
-    if (known) return known;
-    const built = await this.#compile(key, length, training);
-    this.#owned.use(built.compiled);
-    this.#programs.set(key, built);
-    return built;
+  #program(length: number): Promise<StepProgram> {
+    return this.#programs.get(`${length}`, () => this.#compile(length));
   }
 
-  async #compile(label: string, length: number, training: boolean): Promise<StepProgram> {
-    const { batchSize, seed } = this.options;
-    const shape = { examples: batchSize, length };
-    const arrays = {
-      ...inputArrays(this.objective, batchSize, length),
-      clock: Uint32Array.of(seed, 0),
-    };
-    const { graph, predictions, losses, loss, weight, clock } = traceStep(
+  async #compile(length: number): Promise<StepProgram> {
+    const { batchSize, seed, recompute } = this.options;
+    const { graph, losses, loss, weight, clock } = traceStep(
       this.model,
       this.adapter,
       this.objective,
-      shape,
-      training,
-      (name) => storageOf(this.#viewOf(name)),
+      { examples: batchSize, length },
+      true,
+      (name) => this.#weights.storage(name),
     );
-    const weights = (name: string): BufferView => {
-      const view = this.#viewOf(name);
-      if (!view) throw new Error(`no weight "${name}"`);
-      return view;
-    };
-    if (!training) {
-      const compiled = await compile(this.gpu, [predictions], { label, weights, arena: this.#arena });
-      return { compiled, predictions, arrays };
-    }
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
     const accumulator = await this.#accumulatorIfNeeded();
-    const gradients = grad(losses, targets, this.options.recompute ? { recompute: layerOfPath } : {});
+    const gradients = grad(losses, targets, recompute ? { recompute: layerOfPath } : {});
     const destinations = new Map(
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
     );
     const outputs = [loss, ...gradients, clock];
     const compiled = await compile(this.gpu, accumulator ? [...outputs, weight] : outputs, {
-      label,
-      weights,
+      label: `train ${length}`,
+      weights: (name) => this.#weights.view(name),
       destinations,
       arena: this.#arena,
       epilogue: (view) =>
@@ -450,16 +437,8 @@ export class Trainer implements Disposable {
           ? [accumulator.call(view(loss), view(weight))]
           : this.#optimizer.calls(view(loss), view(clock)),
     });
-    return { compiled, predictions, arrays };
-  }
-
-  /**
-   * Finds a weight: first among the trained tensors, then in the run's own copy of the base, then in the
-   * model.
-   */
-  #viewOf(name: string): BufferView | undefined {
-    return this.trainable.view(name) ?? this.#ownBase?.view(name) ?? this.#constants.view(name) ??
-      this.#frozen.view(name);
+    const arrays = { ...inputArrays(this.objective, batchSize, length), clock: Uint32Array.of(seed, 0) };
+    return { compiled, arrays, [Symbol.dispose]: () => compiled[Symbol.dispose]() };
   }
 
   async #accumulatorIfNeeded(): Promise<Accumulator | undefined> {
@@ -467,20 +446,6 @@ export class Trainer implements Disposable {
     return this.#accumulator = this.#owned.use(
       await Accumulator.create(this.gpu, this.trainable, this.#optimizer),
     );
-  }
-
-  /** Uploads a batch, the run's `count`-th, into a program's inputs. */
-  #upload(
-    { compiled, arrays }: StepProgram,
-    batch: Batch,
-    examples: readonly Encoded[],
-    count: number,
-  ): void {
-    batchInputs(this.model, this.objective, this.options.batchSize, batch, examples, arrays);
-    arrays.clock[1] = count;
-    for (const [name, { buffer }] of compiled.inputs) {
-      this.gpu.upload(buffer, arrays[name as keyof typeof arrays]);
-    }
   }
 
   /** Frees everything the run has allocated. */

@@ -10,11 +10,11 @@ import type { Gpu } from "../../lib/gpu/device.ts";
 import type { Model } from "../../lib/models/model.ts";
 import type { Encoded, Objective } from "../../lib/objectives/objective.ts";
 import { objectiveOf } from "../../lib/objectives/registry.ts";
-import { makeBatches } from "../../lib/train/batches.ts";
+import { makeBatches } from "../../lib/run/batches.ts";
 import { encodeExamples } from "../../lib/train/fine_tune.ts";
 import { evaluateMetrics } from "../../lib/train/metrics.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
-import { FrozenWeights } from "../../lib/train/weights.ts";
+import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 
 /** Higher than the tables' rate, so that the curves part within a few steps. */
 const learningRate = 1e-2;

@@ -11,9 +11,9 @@ import { interpret } from "../../lib/graph/interpret.ts";
 import type { Model } from "../../lib/models/model.ts";
 import type { Encoded, Objective } from "../../lib/objectives/objective.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
-import { type Batch, batchInputs, makeBatches } from "../../lib/train/batches.ts";
+import { type Batch, batchInputs, makeBatches } from "../../lib/run/batches.ts";
 import { linearSchedule } from "../../lib/train/schedule.ts";
-import { traceStep } from "../../lib/train/step.ts";
+import { traceStep } from "../../lib/run/step.ts";
 import type { TrainOptions } from "../../lib/train/trainer.ts";
 
 /** The loss of every step of a `Trainer` run with AdamW's defaults. */

@@ -65,12 +65,9 @@ export async function runOnGpu(
     const buffer = weights.get(node.name) ?? compiled.inputs.get(node.name)?.buffer;
     if (node.source && buffer) upload(node, buffer);
   }
-  compiled.program.replay();
+  compiled.run();
   const results = [];
-  for (const tensor of outputs) {
-    const { buffer, offset, bytes } = compiled.view(tensor);
-    results.push(Float64Array.from(new Float32Array(await gpu.read(buffer, bytes, offset))));
-  }
+  for (const tensor of outputs) results.push(Float64Array.from(await compiled.read(tensor)));
   return results;
 }
 

@@ -16,8 +16,8 @@ import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encode
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { classification } from "../../lib/objectives/classification.ts";
 import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
-import { traceStep } from "../../lib/train/step.ts";
-import { TrainableWeights } from "../../lib/train/weights.ts";
+import { traceStep } from "../../lib/run/step.ts";
+import { TrainableWeights } from "../../lib/run/trainable_weights.ts";
 import { llamaLayer } from "./llama_layer.ts";
 
 /**

@@ -6,7 +6,7 @@ import { fingerprintsOf } from "../../lib/models/fingerprint.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { describeEnvironment } from "../../lib/report/environment.ts";
-import { FrozenWeights } from "../../lib/train/weights.ts";
+import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import { printEstimates } from "../estimate.ts";
 import { lockFor } from "../lock.ts";
 import { outputFolder, plainPath } from "../output.ts";

@@ -31,7 +31,7 @@ import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encode
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { classification } from "../../lib/objectives/classification.ts";
 import { regression } from "../../lib/objectives/regression.ts";
-import { traceStep } from "../../lib/train/step.ts";
+import { traceStep } from "../../lib/run/step.ts";
 import { tinyEncoder } from "../../tasks/conformance/tiny_encoder.ts";
 
 /** A program of the golden. */
@@ -305,13 +305,12 @@ export async function bitsOf(gpu: Gpu, outputs: readonly Tensor[]): Promise<stri
     const { buffer } = compiled.inputs.get(node.name) ?? views.get(node.name)!;
     gpu.upload(buffer, wordsOf(node, below));
   }
-  compiled.program.replay();
-  const parts: ArrayBuffer[] = [];
+  compiled.run();
+  const parts: Float32Array<ArrayBuffer>[] = [];
   for (const tensor of outputs) {
-    const { buffer, offset } = compiled.view(tensor);
-    const bytes = await gpu.read(buffer, 4 * sizeOf(tensor), offset);
-    if (!new Float32Array(bytes).every(Number.isFinite)) throw new Error(`${tensor.node.name} is not finite`);
-    parts.push(bytes);
+    const values = await compiled.read(tensor);
+    if (!values.every(Number.isFinite)) throw new Error(`${tensor.node.name} is not finite`);
+    parts.push(values);
   }
   const all = await new Blob(parts).arrayBuffer();
   return new Uint8Array(await crypto.subtle.digest("SHA-256", all)).toHex();

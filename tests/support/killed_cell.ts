@@ -9,7 +9,7 @@ import { openGpu } from "../../lib/gpu/device.ts";
 import { writeWhole } from "../../lib/files.ts";
 import { writeSafetensors } from "../../lib/models/safetensors.ts";
 import { fineTune } from "../../lib/train/fine_tune.ts";
-import { FrozenWeights } from "../../lib/train/weights.ts";
+import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import { tinyEncoder } from "../../tasks/conformance/tiny_encoder.ts";
 import { letters, splitOfLetters } from "./letters.ts";
 

@@ -6,7 +6,7 @@
 import { openGpu } from "../../lib/gpu/device.ts";
 import { loadEncoder } from "../../lib/models/load_encoder.ts";
 import { processStatus } from "../../lib/report/process_status.ts";
-import { FrozenWeights } from "../../lib/train/weights.ts";
+import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 
 /** What it prints. */
 export interface MemoryOfLoading {

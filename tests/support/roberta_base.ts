@@ -18,7 +18,7 @@ import { classification } from "../../lib/objectives/classification.ts";
 import { describeEnvironment } from "../../lib/report/environment.ts";
 import { processStatus } from "../../lib/report/process_status.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
-import { FrozenWeights } from "../../lib/train/weights.ts";
+import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import type { RobertaFigures } from "../../tasks/pages/roberta_base.ts";
 import { type Case, cases, errorsOf, fullSize, trainerFor } from "./bert_reference.ts";
 import { testGpu } from "./ops.ts";

@@ -4,8 +4,9 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { compile } from "./compile.ts";
-import { Graph, type Tensor } from "./graph.ts";
+import { compile } from "../graph/compile.ts";
+import { Graph, type Tensor } from "../graph/graph.ts";
+import { FrozenWeights } from "./frozen_weights.ts";
 
 /** An input of the computation. */
 export interface RunInput {
@@ -52,32 +53,22 @@ export async function tracedRun(
     graph,
   );
   using owned = new DisposableStack();
-  const views = new Map(
-    Object.entries(inputs).map(([name, { data }]) => {
-      const buffer = owned.adopt(gpu.createBuffer(name, data.byteLength), (own) => gpu.destroyBuffer(own));
-      gpu.upload(buffer, data);
-      return [name, { buffer, offset: 0, bytes: data.byteLength }];
-    }),
-  );
+  const frozen = owned.use(new FrozenWeights(gpu, Object.entries(inputs)));
   const compiled = owned.use(
-    await compile(gpu, outputs, { label: "traced run", weights: (name) => views.get(name)! }),
+    await compile(gpu, outputs, { label: "traced run", weights: (name) => frozen.view(name)! }),
   );
-  for (const [name, { buffer }] of compiled.inputs) gpu.upload(buffer, integers[name]);
+  compiled.upload(integers);
   const all = owned.move();
-  const read = async (tensor: Tensor, most = Infinity) => {
-    const { buffer, offset, bytes } = compiled.view(tensor);
-    return new Float32Array(await gpu.read(buffer, Math.min(bytes, most), offset));
-  };
   return {
     async results() {
-      compiled.program.replay();
+      compiled.run();
       const values = [];
-      for (const output of outputs) values.push(await read(output));
+      for (const output of outputs) values.push(await compiled.read(output));
       return values;
     },
     async lap(times) {
-      for (let i = 0; i < times; i++) compiled.program.replay();
-      await read(outputs[0], 4);
+      for (let i = 0; i < times; i++) compiled.run();
+      await compiled.read(outputs[0], 1);
     },
     dispose: () => all.dispose(),
   };

@@ -1,7 +1,5 @@
-/** Checks a run's options and examples before training starts. The errors say what to change. */
+/** Checks a run's options before training starts. The errors say what to change. */
 
-import type { Model } from "../models/model.ts";
-import type { Encoded, Objective } from "../objectives/objective.ts";
 import type { TrainOptions } from "./trainer.ts";
 
 /** A check for an option's value, and the text that says what is allowed. */
@@ -62,42 +60,5 @@ export function checkTrainOptions(options: TrainOptions): void {
   const { warmupRatio, warmupSteps } = options;
   if (warmupRatio !== undefined && warmupSteps !== undefined) {
     throw new Error(`warmupRatio is ${warmupRatio} and warmupSteps is ${warmupSteps}: give one of the two`);
-  }
-}
-
-/** Throws an Error that names the first example that the model cannot be trained on. */
-export function checkExamples(model: Model, objective: Objective, examples: readonly Encoded[]): void {
-  if (examples.length === 0) throw new Error("no training examples");
-  checkTexts(model, objective, examples);
-  for (const [i, example] of examples.entries()) {
-    const fault = objective.faultOf(example);
-    if (fault) throw new Error(`example ${i}: ${fault}`);
-  }
-}
-
-/** Throws an Error that names the first example whose texts the model and the objective cannot take. */
-export function checkTexts(model: Model, { sequences }: Objective, examples: readonly Encoded[]): void {
-  const { name, vocabulary, maxTokens = Infinity } = model;
-  const isToken = (id: number) => Number.isInteger(id) && id >= 0 && id < vocabulary;
-  for (const [i, { texts }] of examples.entries()) {
-    if (texts.length !== sequences) {
-      throw new Error(`example ${i} has ${texts.length} texts; the head takes ${sequences}`);
-    }
-    for (const text of texts) {
-      if (text.length === 0) throw new Error(`example ${i} has an empty text`);
-      if (text.length > maxTokens) {
-        throw new Error(
-          `example ${i} has ${text.length} tokens; ${name} has positions for ${maxTokens}: cut it`,
-        );
-      }
-      if (!text.every(isToken)) {
-        throw new Error(
-          `example ${i}: token ${text.find((id) => !isToken(id))} is not one of ${name}'s 0 … ${
-            vocabulary - 1
-          }: ` +
-            `another model's tokenizer made it; use this model's own`,
-        );
-      }
-    }
   }
 }

@@ -1,0 +1,112 @@
+/** Predictions of a model with an adapter, batch by batch. */
+
+import type { Adapter } from "../adapters/attach.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { type Arena, compile, type CompiledGraph } from "../graph/compile.ts";
+import type { Tensor } from "../graph/graph.ts";
+import type { Model } from "../models/model.ts";
+import type { Encoded, Objective } from "../objectives/objective.ts";
+import { type Batch, type BatchInputs, batchInputs, inputArrays, makeBatches } from "./batches.ts";
+import { checkTexts } from "./check_examples.ts";
+import { Kept } from "./kept.ts";
+import { traceStep } from "./step.ts";
+import type { WeightStore } from "./weight_store.ts";
+
+/** Programs kept, one for each padded length: more than there are up to 512 tokens. */
+const mostPrograms = 16;
+
+/** What predicts. */
+export interface Predicting {
+  readonly model: Model;
+  readonly adapter: Adapter;
+  readonly objective: Objective;
+  readonly weights: WeightStore;
+  /** Examples per batch. */
+  readonly batchSize: number;
+  readonly arena: Arena;
+}
+
+interface Program extends Disposable {
+  readonly compiled: CompiledGraph;
+  readonly predictions: Tensor;
+  readonly arrays: BatchInputs & { readonly clock: Uint32Array<ArrayBuffer> };
+}
+
+/** Predicts examples, with programs and a buffer for results that are kept from one call to the next. */
+export class Predictor implements Disposable {
+  readonly #programs = new Kept<Program>(mostPrograms);
+  /** Buffers for results that no call is using. */
+  readonly #results: GPUBuffer[] = [];
+
+  constructor(private readonly gpu: Gpu, private readonly own: Predicting) {}
+
+  /**
+   * Compiles the program for texts of `length` tokens, padding included, unless it is kept. Throws what compiling throws.
+   */
+  prepare(length: number): Promise<Program> {
+    return this.#programs.get(`${length}`, () => this.#compile(length));
+  }
+
+  /**
+   * Predicts every example: the objective's values. Reads back from the GPU once.
+   * @throws Error that names the first example whose texts the model cannot take.
+   */
+  async predict(examples: readonly Encoded[]): Promise<Float32Array[]> {
+    const { model, objective, batchSize } = this.own;
+    checkTexts(model, objective, examples);
+    const batches = makeBatches(examples, batchSize, 0, 0);
+    const bytes = batchSize * objective.values * 4;
+    const results = this.#resultsOf(batches.length * bytes);
+    for (const length of lengthsOf(batches)) {
+      const { compiled, predictions, arrays } = await this.prepare(length);
+      for (const [i, batch] of batches.entries()) {
+        if (batch.length !== length) continue;
+        batchInputs(model, objective, batchSize, batch, examples, arrays);
+        compiled.upload(arrays);
+        compiled.run([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
+      }
+    }
+    const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
+    this.#results.push(results);
+    const byExample: Float32Array[] = [];
+    batches.forEach(({ indices }, i) =>
+      indices.forEach((index, row) => {
+        const at = (i * batchSize + row) * objective.values;
+        byExample[index] = flat.subarray(at, at + objective.values);
+      })
+    );
+    return byExample;
+  }
+
+  /** Takes a buffer of at least this size: one that an earlier call used, or a new one in its place. */
+  #resultsOf(bytes: number): GPUBuffer {
+    const known = this.#results.pop();
+    if (known && known.size >= bytes) return known;
+    if (known) this.gpu.destroyBuffer(known);
+    return this.gpu.createBuffer("predictions", bytes);
+  }
+
+  async #compile(length: number): Promise<Program> {
+    const { model, adapter, objective, weights, batchSize, arena } = this.own;
+    const shape = { examples: batchSize, length };
+    const storage = (name: string) => weights.storage(name);
+    const { predictions } = traceStep(model, adapter, objective, shape, false, storage);
+    const compiled = await compile(this.gpu, [predictions], {
+      label: `predict ${length}`,
+      weights: (name) => weights.view(name),
+      arena,
+    });
+    const arrays = { ...inputArrays(objective, batchSize, length), clock: new Uint32Array(2) };
+    return { compiled, predictions, arrays, [Symbol.dispose]: () => compiled[Symbol.dispose]() };
+  }
+
+  [Symbol.dispose](): void {
+    this.#programs[Symbol.dispose]();
+    for (const buffer of this.#results.splice(0)) this.gpu.destroyBuffer(buffer);
+  }
+}
+
+/** The padded lengths of batches, longest first: the order in which an arena wants their programs. */
+export function lengthsOf(batches: readonly Pick<Batch, "length">[]): number[] {
+  return [...new Set(batches.map(({ length }) => length))].sort((a, b) => b - a);
+}

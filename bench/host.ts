@@ -68,7 +68,12 @@ function attached(model: ShapedEncoder, { method, options }: System) {
 /** A trainer for `epochs` epochs of `steps` steps, one batch each. */
 function trainerOf(gpu: Gpu, model: ShapedEncoder, system: System, epochs: number, steps: number): Trainer {
   const repeated = Array.from({ length: steps }, () => examples).flat();
-  return new Trainer(gpu, model, attached(model, system), objective(model), repeated, {
+  return new Trainer({
+    gpu,
+    model,
+    adapter: attached(model, system),
+    objective: objective(model),
+    examples: repeated,
     learningRate: 1e-3,
     epochs,
     batchSize: texts,

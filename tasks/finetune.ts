@@ -5,18 +5,18 @@
 
 import { parseArgs } from "node:util";
 import type { Adapter } from "../lib/adapters/attach.ts";
-import { writeLabels } from "../lib/adapters/labels.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
-import { readOwnTask } from "../lib/data/own_task.ts";
+import { loadOwnTask } from "../lib/data/own_task.ts";
 import { writeFolder } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Model } from "../lib/models/model.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { checkTrainOptions } from "../lib/train/check_options.ts";
 import { type EpochScores, fineTune, type FineTuneOptions } from "../lib/train/fine_tune.ts";
-import { FrozenWeights } from "../lib/run/frozen_weights.ts";
+import type { TrainOptions } from "../lib/train/trainer.ts";
 import { sayingWhatIsKept } from "./divergence.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
@@ -141,7 +141,7 @@ function keepOf({ keep }: Arguments): "best" | "last" {
   throw new UsageError(`--keep wants best or last, not "${keep}"`);
 }
 
-function optionsOf(values: Arguments): FineTuneOptions {
+function optionsOf(values: Arguments): TrainOptions & Pick<FineTuneOptions, "keep"> {
   const training = {
     learningRate: numberOf(values, "learning-rate"),
     epochs: countOf(values, "epochs", 1),
@@ -175,7 +175,7 @@ async function main(): Promise<void> {
   const model = await loadEncoder(source);
   const maxTokens = maxTokensOf(model, askedTokens);
   const adapter = asUsage(() => adapterOf(model, values));
-  const task = await readOwnTask({ train, dev, text, pair, label, regression, maxTokens });
+  const task = await loadOwnTask({ train, dev, text, pair, label, regression, maxTokens });
   const split = await task.load();
   const say = values.json ? console.error : console.log;
   say(
@@ -190,12 +190,11 @@ async function main(): Promise<void> {
     say(scoresText(scores));
   };
   const { trained, kept } = await sayingWhatIsKept(
-    () => fineTune(gpu, model, frozen, adapter, task, split, options, { onScores }),
+    () => fineTune({ gpu, model, frozen, adapter, task, split, onScores, ...options }),
     () => `Nothing is written to ${out}.`,
   );
   await writeFolder(out, async (folder) => {
-    await saveAdapter(folder, model, adapter, trained);
-    await writeLabels(folder, task);
+    await saveAdapter(folder, model, adapter, trained, task);
   });
   if (options.keep === "best") {
     say(`kept: epoch ${kept.epoch + 1} of ${options.epochs}, the best by ${task.metrics[0]}`);

@@ -4,10 +4,10 @@
  * stay the same, a finished cell is what the code would compute again.
  */
 
-import { digestOf } from "../lib/digest.ts";
 import type { Split } from "../lib/data/task.ts";
-import { fineTune } from "../lib/train/fine_tune.ts";
+import { digestOf } from "../lib/digest.ts";
 import { digestOfValues } from "../lib/models/values_digest.ts";
+import { fineTune } from "../lib/train/fine_tune.ts";
 import type { Training } from "./protocols/protocol.ts";
 import { adapterOf, type Job, type Run } from "./run_cell.ts";
 
@@ -20,15 +20,18 @@ export async function goldenOf(
   { train, dev }: Split,
 ): Promise<string> {
   const { maxTokens, ...options }: Training = training;
-  const { epochs, predictions, trained } = await fineTune(
+  const { epochs, predictions, trained } = await fineTune({
     gpu,
     model,
     frozen,
-    adapterOf(model, row),
-    { ...task, maxTokens },
-    { train: train.slice(0, steps * options.batchSize), dev: dev.slice(0, devExamples) },
-    { ...options, epochs: 1, seed: 0, recompute },
-  );
+    adapter: adapterOf(model, row),
+    task: { ...task, maxTokens },
+    split: { train: train.slice(0, steps * options.batchSize), dev: dev.slice(0, devExamples) },
+    ...options,
+    epochs: 1,
+    seed: 0,
+    recompute,
+  });
   const values = [...trained].toSorted(([a], [b]) => a < b ? -1 : 1).map(([name, { data }]) => [
     name,
     digestOfValues(data),

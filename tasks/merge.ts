@@ -5,7 +5,7 @@
 
 import { parseArgs } from "node:util";
 import { openGpu } from "../lib/gpu/device.ts";
-import { writeMergedModel } from "../lib/train/merge_folder.ts";
+import { saveMerged } from "../lib/train/merge_folder.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
@@ -45,7 +45,7 @@ async function main(): Promise<void> {
   const out = await newFolder(wanted);
   using _ = await lockFor(out);
   using gpu = await openGpu();
-  await writeMergedModel(gpu, model, adapter, out, (line) => console.error(printable(line)));
+  await saveMerged(gpu, model, adapter, out, (line) => console.error(printable(line)));
   console.log(`merged: ${out}`);
 }
 

@@ -11,6 +11,7 @@ import type { Gpu } from "../lib/gpu/device.ts";
 import type { Model, Weight } from "../lib/models/model.ts";
 import { packNumbers } from "../lib/report/packed_numbers.ts";
 import type { DevLabels, Environment, Settings, StoredCell } from "../lib/report/schema.ts";
+import type { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import {
   devSetsOf,
@@ -19,7 +20,6 @@ import {
   majorityBaseline,
   type Progress,
 } from "../lib/train/fine_tune.ts";
-import type { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { goldenOf } from "./golden.ts";
 import type { Training } from "./protocols/protocol.ts";
 import type { Row } from "./tables/table.ts";
@@ -105,17 +105,19 @@ export async function runCell(
   const adapter = adapterOf(model, job.row);
   gpu.resetPeak();
   const start = performance.now();
-  const result = await fineTune(
+  const result = await fineTune({
     gpu,
     model,
     frozen,
     adapter,
-    { ...job.task, maxTokens },
+    task: { ...job.task, maxTokens },
     split,
-    { ...training, seed, recompute },
-    progress,
+    ...progress,
+    ...training,
+    seed,
+    recompute,
     checkpointing,
-  );
+  });
   return cellOf(run, job, adapter, result, (performance.now() - start) / 1000);
 }
 

@@ -12,8 +12,8 @@ import type { Model } from "../lib/models/model.ts";
 import type { Encoded, Objective } from "../lib/objectives/objective.ts";
 import { processStatus } from "../lib/report/process_status.ts";
 import { makeBatches } from "../lib/run/batches.ts";
-import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
+import { Trainer } from "../lib/train/trainer.ts";
 
 /** What to train. */
 export interface Soaked {
@@ -117,7 +117,7 @@ export async function soak(
   const entrants = batchSizes.map((batchSize) => {
     const own = Array.from({ length: stepsATurn * batchSize }, (_, i) => examples[i % examples.length]);
     const options = { learningRate: 1e-3, epochs: turnsEach, batchSize, warmupRatio: 0.03, seed: 0 };
-    const open = () => new Trainer(gpu, model, adapter, objective, own, options, frozen);
+    const open = () => new Trainer({ gpu, model, adapter, objective, examples: own, frozen, ...options });
     const batches = (epoch: number) => makeBatches(own, batchSize, options.seed, epoch);
     return { open, trainer: owned.use(open()), batches, probe: own.slice(0, 2 * batchSize) };
   });

@@ -7,9 +7,9 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { type AutotuneOptions, Autotuner, type Contest, type Field } from "../lib/gpu/autotuner.ts";
-import type { BufferView } from "../lib/gpu/program.ts";
 import { Gpu, openGpu } from "../lib/gpu/device.ts";
 import { type DeviceTraits, type Kernel, renderKernel } from "../lib/gpu/kernel.ts";
+import type { BufferView } from "../lib/gpu/program.ts";
 import { userCachePath } from "../lib/gpu/tuning_cache.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { contestsOf } from "../lib/graph/contests.ts";
@@ -19,13 +19,13 @@ import { interpret } from "../lib/graph/interpret.ts";
 import { activate } from "../lib/graph/ops/activation.ts";
 import { linear, matmul, type MatmulOptions } from "../lib/graph/ops/product/product.ts";
 import { packedStorage, packings } from "../lib/graph/storages/registry.ts";
-import { fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
-import { letters, splitOfLetters } from "./support/letters.ts";
-import { FakeClock } from "./support/fake_clock.ts";
-import { testGpu } from "./support/ops.ts";
+import { fineTune } from "../lib/train/fine_tune.ts";
 import { fillSources, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { FakeClock } from "./support/fake_clock.ts";
+import { letters, splitOfLetters } from "./support/letters.ts";
+import { testGpu } from "./support/ops.ts";
 
 const both = { a: "columns", b: "columns", out: "columns" } as const;
 
@@ -408,7 +408,7 @@ Deno.test("training with a tuner that its budget cuts short gives the same bits"
   const run = async (gpu: Gpu) => {
     using frozen = FrozenWeights.of(gpu, model);
     const { epochs, trained } = await fineTune(
-      ...[gpu, model, frozen, adapter, letters, splitOfLetters(14), options] as const,
+      { gpu, model, frozen, adapter, task: letters, split: splitOfLetters(14), ...options },
     );
     return { epochs, trained };
   };

@@ -21,9 +21,9 @@ import { writeTensors } from "../lib/models/safetensors_writer.ts";
 import { PieceRoom, StoredWeight } from "../lib/models/stored_weight.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { digestOfValues, PassingDigest } from "../lib/models/values_digest.ts";
-import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import { writeMergedModel } from "../lib/train/merge_folder.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
+import { AdaptedModel } from "../lib/train/adapted_model.ts";
+import { saveMerged } from "../lib/train/merge_folder.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { cases } from "./support/bert_reference.ts";
 import { withFolder } from "./support/files.ts";
@@ -134,7 +134,7 @@ Deno.test("other values in the same form are refused wherever a base is loaded, 
     using adapted = new AdaptedModel(await testGpu(), model);
     await assert.rejects(() => adapted.load("mine", adapter), refused);
     assert.deepEqual(adapted.names, []);
-    await assert.rejects(async () => writeMergedModel(await testGpu(), base, adapter, merged), refused);
+    await assert.rejects(async () => saveMerged(await testGpu(), base, adapter, merged), refused);
     assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name).toSorted(), ["adapter", "bert"]);
     // Any weight counts, and one that the base did not have.
     const bias = "bert.embeddings.LayerNorm.bias";

@@ -5,10 +5,10 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { taskByName } from "../lib/data/registry.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
+import { ChromiumPage, executablePath } from "../tasks/browser/chromium.ts";
 import { demo } from "../tasks/browser/demo.ts";
 import { contestants, makeCourse, trainSideBySide } from "../tasks/browser/side_by_side.ts";
 import { serveSite } from "../tasks/browser/site.ts";
-import { ChromiumPage, executablePath } from "../tasks/browser/chromium.ts";
 import { testGpu } from "./support/ops.ts";
 
 /**
@@ -88,12 +88,15 @@ browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them
   assert.deepEqual(chromium.complaints, []);
 });
 
-browserTest("mod.ts bundles for browsers: a device of the page's own, and no npm cache", async () => {
-  await using chromium = await ChromiumPage.open({ entry: new URL("../mod.ts", import.meta.url) });
+browserTest("the library bundles for browsers: a device of the page's own, and no npm cache", async () => {
+  await using chromium = await ChromiumPage.open({
+    entry: new URL("support/browser_entry.ts", import.meta.url),
+  });
   const { product, advice } = await chromium.page.evaluate(async () => {
-    const { compile, Graph, loadUseLite, matmul, openGpu }: typeof import("../mod.ts") = await import(
-      `${location.origin}/main.js`
-    );
+    const { compile, Graph, loadUseLite, matmul, openGpu }: typeof import("./support/browser_entry.ts") =
+      await import(
+        `${location.origin}/main.js`
+      );
     const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
     using gpu = await openGpu({ device });
     const graph = new Graph();

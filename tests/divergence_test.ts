@@ -11,11 +11,11 @@ import type { Model } from "../lib/models/model.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import type { Encoded } from "../lib/objectives/objective.ts";
 import { regression } from "../lib/objectives/regression.ts";
-import { DivergedError } from "../lib/train/adamw.ts";
 import { makeBatches } from "../lib/run/batches.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
+import { DivergedError } from "../lib/train/adamw.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { letters, splitOfLetters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
@@ -75,14 +75,14 @@ function poisonedExamples(run: Run): Encoded[] {
 }
 
 async function trainerOf(run: Run, examples: readonly Encoded[]): Promise<Trainer> {
-  return new Trainer(
-    await testGpu(),
+  return new Trainer({
+    gpu: await testGpu(),
     model,
-    run.adapter ?? withBora,
-    objective(model),
+    adapter: run.adapter ?? withBora,
+    objective: objective(model),
     examples,
-    optionsOf(run),
-  );
+    ...optionsOf(run),
+  });
 }
 
 /** Everything that a step changes. */
@@ -193,7 +193,7 @@ Deno.test("a loss that is not finite stops the run where the gradient is finite"
     // Its square is above the largest float32; its gradient, 2x/16, is not.
     label: i === 5 ? 1.9e19 : 0,
   }));
-  using trainer = new Trainer(gpu, model, withBora, onNumbers, examples, options);
+  using trainer = new Trainer({ gpu, model, adapter: withBora, objective: onNumbers, examples, ...options });
   const before = await everythingOf(trainer);
   await assert.rejects(
     () => trainer.epoch(),
@@ -211,10 +211,19 @@ Deno.test("fineTune: the last checkpoint before a step that is not finite stays,
   // The learning rate is so high that the loss of some step becomes infinite or NaN.
   const options = { learningRate: 1e20, epochs: 2, batchSize: 4, warmupRatio: 0, seed: 1 };
   const run = () =>
-    fineTune(gpu, own, frozen, adapter, letters, { train, dev }, options, {}, {
-      path,
-      every: 1,
-      cell: "tiny",
+    fineTune({
+      gpu,
+      model: own,
+      frozen,
+      adapter,
+      task: letters,
+      split: { train, dev },
+      ...options,
+      checkpointing: {
+        path,
+        every: 1,
+        cell: "tiny",
+      },
     });
   let first = "";
   await assert.rejects(run, (error: Error) => {

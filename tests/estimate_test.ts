@@ -15,10 +15,10 @@ import { classification } from "../lib/objectives/classification.ts";
 import { objectiveOf } from "../lib/objectives/registry.ts";
 import { readCells } from "../lib/report/cell_table.ts";
 import { makeBatches } from "../lib/run/batches.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
 import { encodeExamples, fineTune } from "../lib/train/fine_tune.ts";
 import type { TrainOptions } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { misfits } from "../tasks/machine.ts";
 import { noAdapter, runTask } from "./support/command.ts";
@@ -37,7 +37,7 @@ async function assertEstimated(model: Model, adapter: Adapter, task: Task, split
   gpu.resetPeak();
   const checkpointing = { path: `${await Deno.makeTempDir()}/checkpoint`, every: 2, cell: "a cell" };
   const { steps, peakBufferBytes } = await fineTune(
-    ...[gpu, model, frozen, adapter, task, split, options, {}, checkpointing] as const,
+    { gpu, model, frozen, adapter, task, split, ...options, checkpointing },
   );
   const encode = (examples: Split["dev"]) => encodeExamples(model, task, examples);
   const estimate = await estimateTraining(

@@ -10,7 +10,7 @@ import { headOnly } from "../lib/adapters/base_only.ts";
 import { readLabels } from "../lib/adapters/labels.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { saveAdapter } from "../lib/adapters/peft.ts";
-import { type OwnTaskOptions, readOwnTask } from "../lib/data/own_task.ts";
+import { loadOwnTask, type OwnTaskOptions } from "../lib/data/own_task.ts";
 import { readTable } from "../lib/data/table_file.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Weight } from "../lib/models/model.ts";
@@ -19,7 +19,7 @@ import { writeTensors } from "../lib/models/safetensors_writer.ts";
 import { objectiveOf } from "../lib/objectives/registry.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { encodeExamples, type EpochScores } from "../lib/train/fine_tune.ts";
-import { writeMergedModel } from "../lib/train/merge_folder.ts";
+import { saveMerged } from "../lib/train/merge_folder.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { cases } from "./support/bert_reference.ts";
 import { runTask } from "./support/command.ts";
@@ -87,7 +87,7 @@ Deno.test("finetune on a .csv, then merge: the merged folder's logits are those 
     assert.equal(made.code, 0, made.stderr);
 
     const gpu = await testGpu();
-    const own = await readOwnTask({ train: data, text: "text", label: "kind", maxTokens: 16 });
+    const own = await loadOwnTask({ train: data, text: "text", label: "kind", maxTokens: 16 });
     const { train } = await own.load();
     const model = await loadEncoder(base);
     const objective = objectiveOf(model, own, train[0]);
@@ -404,7 +404,7 @@ Deno.test("a merge that cannot be finished leaves nothing: no objective, and wei
     const layers = [...plan.parameters].map(([name, { shape }]): [string, Weight] => [name, filled(shape)]);
     const refused = async (weights: Map<string, Weight>, message: RegExp) => {
       await saveAdapter(adapter, model, plan, weights);
-      await assert.rejects(async () => writeMergedModel(await testGpu(), base, adapter, merged), message);
+      await assert.rejects(async () => saveMerged(await testGpu(), base, adapter, merged), message);
       assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name).toSorted(), ["adapter", "base"]);
     };
     await refused(new Map(layers), /adapter has no head/);
@@ -431,7 +431,7 @@ function readOwn(
   const path = `${folder}/${name}`;
   if (typeof content === "string") Deno.writeTextFileSync(path, content);
   else Deno.writeFileSync(path, content);
-  return readOwnTask({ train: path, text: "text", label: "label", maxTokens: 8, ...more });
+  return loadOwnTask({ train: path, text: "text", label: "label", maxTokens: 8, ...more });
 }
 
 Deno.test("tables: .tsv takes quotes as they are, .csv and .jsonl as their standards have them, to the same rows", () =>

@@ -12,7 +12,7 @@ import type { Model } from "../lib/models/model.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import { writeMergedModel } from "../lib/train/merge_folder.ts";
+import { saveMerged } from "../lib/train/merge_folder.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { cases } from "./support/bert_reference.ts";
 import { testGpu } from "./support/ops.ts";
@@ -132,7 +132,14 @@ async function trained(folder: string, target: readonly string[]) {
   const model = await loadEncoder(folder, {}, () => {});
   const adapter = attach(model, lora, { r: 2, target });
   const options = { learningRate: 1e-2, epochs: 3, batchSize: 3, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(await testGpu(), model, adapter, objective(model), examples, options);
+  using trainer = new Trainer({
+    gpu: await testGpu(),
+    model,
+    adapter,
+    objective: objective(model),
+    examples,
+    ...options,
+  });
   for (let epoch = 0; epoch < options.epochs; epoch++) await trainer.epoch();
   const weights = await trainer.weights();
   await saveAdapter(`${folder}-adapter`, model, adapter, weights);
@@ -170,7 +177,7 @@ for (const rename of [undefined, bare]) {
     withCheckpoint(bert, { without, rename }, async (folder) => {
       const { weights, scores } = await trained(folder, ["query"]);
       const [gpu, out] = [await testGpu(), `${folder}-merged`];
-      await writeMergedModel(gpu, folder, `${folder}-adapter`, out);
+      await saveMerged(gpu, folder, `${folder}-adapter`, out);
       const { tensors } = await readSafetensors(`${out}/model.safetensors`);
       assert.equal(tensors.size, 39 + 2);
       const said: string[] = [];

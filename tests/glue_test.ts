@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { glueTask, type GlueTestSet } from "../lib/data/glue.ts";
-import { glueSubmission, writeGlueSubmission } from "../lib/data/glue_submission.ts";
+import { glueSubmission, saveGlueSubmission } from "../lib/data/glue_submission.ts";
 import { glueEntry } from "../lib/data/glue_tasks.ts";
 import { parseGlueTsv } from "../lib/data/glue_tsv.ts";
 import { families, taskFrom } from "../lib/data/registry.ts";
@@ -304,7 +304,7 @@ Deno.test("predictions that do not fit are refused, with file and example", () =
 
 Deno.test("a submission is a file named as GLUE names it", () =>
   inFolder(async (folder) => {
-    const path = await writeGlueSubmission(`${folder}/out`, testSet("MNLI", 1, "MNLI-m"), [2]);
+    const path = await saveGlueSubmission(`${folder}/out`, testSet("MNLI", 1, "MNLI-m"), [2]);
     assert.equal(path, `${folder}/out/MNLI-m.tsv`);
     assert.equal(await Deno.readTextFile(path), "index\tprediction\n0\tcontradiction\n");
   }));

@@ -16,9 +16,9 @@ import type { Model } from "../lib/models/model.ts";
 import { publishedConfig } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { classification } from "../lib/objectives/classification.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
-import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { cases } from "./support/bert_reference.ts";
 import { letters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
@@ -88,7 +88,7 @@ for (const { name } of saved) {
     const gpu = await testGpu();
     using frozen = FrozenWeights.forTraining(gpu, model);
     const { trained } = await fineTune(
-      ...[gpu, model, frozen, adapter, task, split, { ...options, batchSize: 4, epochs: 2 }] as const,
+      { gpu, model, frozen, adapter, task, split, ...options, batchSize: 4, epochs: 2 },
     );
     for (const [path, { data }] of startingWeights(model, adapter, 0)) {
       assert.ok(trained.get(path)!.data.some((value, i) => value !== data[i]), `${path} has not moved`);

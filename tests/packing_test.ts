@@ -18,9 +18,9 @@ import { type Model, scalesOf, type Weight } from "../lib/models/model.ts";
 import { pack, packModel, unpack } from "../lib/models/packing.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import type { Encoded } from "../lib/objectives/objective.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import {
   fillSources,
   randomValues,
@@ -229,7 +229,14 @@ Deno.test("training on a packed base is training on the values that it stands fo
     const dense = { ...model, weights: new Map([...model.weights, ...rounded]) };
     const run = async (own: typeof model) => {
       const adapter = attach(own, bora, { r: 2, blocks: 4, target: ["query", "ffn_in"] });
-      using trainer = new Trainer(gpu, own, adapter, objective(model), examples, options);
+      using trainer = new Trainer({
+        gpu,
+        model: own,
+        adapter,
+        objective: objective(model),
+        examples,
+        ...options,
+      });
       const losses = [...await trainer.epoch(), ...await trainer.epoch()].map(({ loss }) => loss);
       return {
         losses,
@@ -267,7 +274,14 @@ Deno.test("methods that need the base's values say so of a packed one", async ()
   for (const name of ["HiRA", "DoRA"]) {
     const run = async () => {
       const adapter = attach(packed, methodByName(name), { target: ["query"] });
-      using trainer = new Trainer(await testGpu(), packed, adapter, objective(packed), examples, options);
+      using trainer = new Trainer({
+        gpu: await testGpu(),
+        model: packed,
+        adapter,
+        objective: objective(packed),
+        examples,
+        ...options,
+      });
       await trainer.epoch();
     };
     await assert.rejects(run, /query\.weight" is packed as int8|starts from its layer's weight/, name);

@@ -3,7 +3,6 @@
  * gives the same result.
  */
 
-import { WeightStore } from "../lib/run/weight_store.ts";
 import assert from "node:assert/strict";
 import { examples, length, objective, vocabulary } from "../bench/works/batch.ts";
 import { shapedEncoder } from "../bench/works/shaped_encoder.ts";
@@ -19,8 +18,9 @@ import { rowMajor } from "../lib/graph/ops/layout.ts";
 import { linear, matmul } from "../lib/graph/ops/product/product.ts";
 import { fitsPanels, panelWidth, toPanels } from "../lib/graph/storages/f32_panels.ts";
 import type { Model, Weight } from "../lib/models/model.ts";
-import { Trainer } from "../lib/train/trainer.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
+import { WeightStore } from "../lib/run/weight_store.ts";
+import { Trainer } from "../lib/train/trainer.ts";
 import { randomValues, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import { testGpu } from "./support/ops.ts";
 
@@ -137,7 +137,15 @@ async function losses(gpu: Gpu, model: Model, method: string, options: object, f
     { ...options, target: ["query", "value"] } as AttachOptions,
   );
   const training = { learningRate: 1e-2, epochs: 2, batchSize: examples.length, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(gpu, model, adapter, objective(model), examples, training, frozen);
+  using trainer = new Trainer({
+    gpu,
+    model,
+    adapter,
+    objective: objective(model),
+    examples,
+    frozen,
+    ...training,
+  });
   return [...await trainer.epoch(), ...await trainer.epoch()].map((
     { loss, gradientNorm },
   ) => [loss, gradientNorm]);

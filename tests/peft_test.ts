@@ -36,7 +36,15 @@ const examples: Encoded[] = Array.from({ length: 12 }, (_, i) => ({
 const withAdapter = methods.filter(({ peft }) => peft);
 
 const trainerFor = async (adapter: ReturnType<typeof attach>, changes: Partial<TrainOptions> = {}) =>
-  new Trainer(await testGpu(), model, adapter, objective(model), examples, { ...options, ...changes });
+  new Trainer({
+    gpu: await testGpu(),
+    model,
+    adapter,
+    objective: objective(model),
+    examples,
+    ...options,
+    ...changes,
+  });
 
 /** Weights of `method` after an epoch, and the trainer's own predictions. */
 async function trained(method: Method, changes: object = {}) {
@@ -506,17 +514,24 @@ Deno.test("a checkpoint of another run is refused with what differs, and nothing
   const packed = packModel(model, "int8");
   const onPacked = attachPooled(packed, bora, target, { dropout: 0 });
   await refused(
-    new Trainer(await testGpu(), packed, onPacked, objective(model), examples, options),
+    new Trainer({
+      gpu: await testGpu(),
+      model: packed,
+      adapter: onPacked,
+      objective: objective(model),
+      examples,
+      ...options,
+    }),
     /its packing is "f32", here "int8"/,
   );
-  const shuffled = new Trainer(
-    await testGpu(),
+  const shuffled = new Trainer({
+    gpu: await testGpu(),
     model,
     adapter,
-    objective(model),
-    examples.toReversed(),
-    options,
-  );
+    objective: objective(model),
+    examples: examples.toReversed(),
+    ...options,
+  });
   await refused(shuffled, /its examples is/);
   const { tensors, metadata } = await readSafetensors(path);
   const damaged = new Map([...tensors].map(([name, { shape, data }]): [string, Weight] => [

@@ -95,7 +95,14 @@ Deno.test("a packed model's pooler is as it was", () => {
 Deno.test("MoELoRA's balance on the pooler is over texts: with one expert it is λ, whatever the texts' lengths", async () => {
   const lossWith = async (balance: number) => {
     const adapter = attach(bert, moeLora, { r: 2, experts: 1, balance, target: [pooler] });
-    using trainer = new Trainer(await testGpu(), bert, adapter, objective(bert), examples, options);
+    using trainer = new Trainer({
+      gpu: await testGpu(),
+      model: bert,
+      adapter,
+      objective: objective(bert),
+      examples,
+      ...options,
+    });
     return (await trainer.epoch())[0].loss;
   };
   assert.ok(Math.abs(await lossWith(0.5) - await lossWith(0) - 0.5) < 1e-6);
@@ -105,7 +112,14 @@ for (const method of methods.filter(({ peft }) => peft)) {
   Deno.test(`${method.name} on the pooler: trains, saves, loads, merges`, async () => {
     const own = { dropout: 0, every: 2, restartWarmup: 1 };
     const adapter = attachPooled(bert, method, [pooler], own);
-    using trainer = new Trainer(await testGpu(), bert, adapter, objective(bert), examples, options);
+    using trainer = new Trainer({
+      gpu: await testGpu(),
+      model: bert,
+      adapter,
+      objective: objective(bert),
+      examples,
+      ...options,
+    });
     await trainer.epoch();
     const weights = await trainer.weights();
     const predictions = (await trainer.predict(examples)).flatMap((row) => [...row]);

@@ -41,7 +41,12 @@ async function trainerFor(method: string, steps: Steps): Promise<Trainer> {
   const model = fixtureEncoder();
   const options: AttachOptions = { ...steps.options, target: fixture.targets };
   const adapter = attach(model, methodByName(method), options);
-  const trainer = new Trainer(gpu, model, adapter, objective(model), examples, {
+  const trainer = new Trainer({
+    gpu,
+    model,
+    adapter,
+    objective: objective(model),
+    examples,
     learningRate: 1e-2,
     epochs: steps.losses.length,
     batchSize: examples.length,

@@ -12,11 +12,11 @@ import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safe
 import { objectiveOf } from "../lib/objectives/registry.ts";
 import { readCells } from "../lib/report/cell_table.ts";
 import { metricsOnly } from "../lib/report/schema.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
 import { checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import { encodeExamples, fineTune, type FineTuneOptions, type Progress } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { cellFiles } from "./support/cells.ts";
 import { changes } from "./support/command.ts";
@@ -42,7 +42,12 @@ const restarted = attach(model, reLora, {
 async function trainerOn(count: number, changes: Partial<TrainOptions> = {}, of = adapter) {
   const { train } = splitOfLetters(count);
   const examples = encodeExamples(model, letters, train);
-  return new Trainer(await testGpu(), model, of, objectiveOf(model, letters, train[0]), examples, {
+  return new Trainer({
+    gpu: await testGpu(),
+    model,
+    adapter: of,
+    objective: objectiveOf(model, letters, train[0]),
+    examples,
     ...options,
     ...changes,
   });
@@ -137,7 +142,7 @@ async function cell(
   const split = { ...splitOfLetters(14), ...changes };
   const all = { ...options, ...more };
   const { epochs, best, last, predictions, steps, kept, trained } = await fineTune(
-    ...[gpu, model, frozen, of, letters, split, all, progress, checkpointing] as const,
+    { gpu, model, frozen, adapter: of, task: letters, split, ...all, ...progress, checkpointing },
   );
   return { epochs, best, last, predictions, steps, kept, trained };
 }

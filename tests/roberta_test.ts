@@ -15,11 +15,11 @@ import { vectorsOf } from "../lib/models/pooling.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
 import { tableParts } from "../lib/models/stored_weight.ts";
 import { classification } from "../lib/objectives/classification.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
+import { tokenInputs } from "../lib/run/step.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
-import { tokenInputs } from "../lib/run/step.ts";
 import { Trainer } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { type Case, cases, encoded, loraOptions, trainerFor } from "./support/bert_reference.ts";
 import { testGpu } from "./support/ops.ts";
@@ -266,7 +266,14 @@ Deno.test("full fine-tuning trains all three tables", () =>
     const objective = classification.of(model, { texts: 2, classes: outputs });
     const options = { learningRate: 1e-2, epochs: 1, batchSize: 3, warmupRatio: 0, seed: 0 };
     const adapter = attach(model, full, { target: "all-linear" });
-    using trainer = new Trainer(await testGpu(), model, adapter, objective, encoded(examples), options);
+    using trainer = new Trainer({
+      gpu: await testGpu(),
+      model,
+      adapter,
+      objective,
+      examples: encoded(examples),
+      ...options,
+    });
     await trainer.epoch();
     const moved = (name: string, values: Float32Array) => {
       const before = model.weights.get(`bert.embeddings.${name}.weight`)!.data;

@@ -13,7 +13,7 @@ import { publishedConfig } from "../lib/models/published_configs.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
-import { writeMergedModel } from "../lib/train/merge_folder.ts";
+import { saveMerged } from "../lib/train/merge_folder.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import fixture from "./fixtures/mean_pooling_reference.json" with { type: "json" };
 import {
@@ -119,7 +119,14 @@ async function trained(folder: string) {
   const model = await loadEncoder(folder);
   const adapter = attach(model, lora, loraOptions);
   const options = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(await testGpu(), model, adapter, objective(model), encoded(examples), options);
+  using trainer = new Trainer({
+    gpu: await testGpu(),
+    model,
+    adapter,
+    objective: objective(model),
+    examples: encoded(examples),
+    ...options,
+  });
   for (let epoch = 0; epoch < options.epochs; epoch++) await trainer.epoch();
   const weights = await trainer.weights();
   await saveAdapter(`${folder}-adapter`, model, adapter, weights);
@@ -154,14 +161,14 @@ Deno.test("a checkpoint of a run on mean vectors is not resumed on first tokens"
       const model = await loadEncoder(folder);
       const options = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0, seed: 0 };
       const adapter = attach(model, lora, loraOptions);
-      using trainer = new Trainer(
-        await testGpu(),
+      using trainer = new Trainer({
+        gpu: await testGpu(),
         model,
         adapter,
-        objective(model),
-        encoded(examples),
-        options,
-      );
+        objective: objective(model),
+        examples: encoded(examples),
+        ...options,
+      });
       await trainer.resume(`${folder}-checkpoint`);
     };
     await resume();
@@ -178,7 +185,7 @@ Deno.test("merge takes along how the tokens are pooled: the folder is read the s
     );
     const { weights, scores } = await trained(folder);
     const [gpu, out] = [await testGpu(), `${folder}-merged`];
-    await writeMergedModel(gpu, folder, `${folder}-adapter`, out);
+    await saveMerged(gpu, folder, `${folder}-adapter`, out);
     for (const name of ["modules.json", "1_Pooling/config.json", "sentence_bert_config.json"]) {
       assert.equal(
         await Deno.readTextFile(`${out}/${name}`),

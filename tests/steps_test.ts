@@ -39,7 +39,7 @@ Deno.test("USE-lite: the losses before a step and after it are float64's to 1e-5
     label: 2 - i,
   }));
   const options = { learningRate: 1e-2, epochs: 2, batchSize: 2, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(await testGpu(), model, adapter, objective, examples, options);
+  using trainer = new Trainer({ gpu: await testGpu(), model, adapter, objective, examples, ...options });
   const actual = [(await trainer.epoch())[0].loss, (await trainer.epoch())[0].loss];
   const expected = lossesInFloat64(model, adapter, objective, examples, options);
   const error = relativeError(actual, expected);

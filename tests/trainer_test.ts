@@ -15,12 +15,12 @@ import { choice } from "../lib/objectives/choice.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import type { Encoded, Objective } from "../lib/objectives/objective.ts";
 import { regression } from "../lib/objectives/regression.ts";
-import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { batchInputs, bucketOf, inputArrays, makeBatches } from "../lib/run/batches.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
+import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
-import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { lossesInFloat64 } from "../tasks/conformance/float64_training.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
@@ -57,7 +57,12 @@ async function trainerFor(
     dropout: 0.1,
     target: ["query", "value"],
   });
-  return new Trainer(await testGpu(), model, adapter, objective, examplesFor(objective), {
+  return new Trainer({
+    gpu: await testGpu(),
+    model,
+    adapter,
+    objective,
+    examples: examplesFor(objective),
     ...options,
     ...changes,
   });
@@ -91,7 +96,14 @@ Deno.test("after the first epoch a step makes no buffer, bind group or pipeline,
   using gpu = await openGpu();
   const model = tinyEncoder();
   const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query"] });
-  using trainer = new Trainer(gpu, model, adapter, heads.single, examplesFor(heads.single), options);
+  using trainer = new Trainer({
+    gpu,
+    model,
+    adapter,
+    objective: heads.single,
+    examples: examplesFor(heads.single),
+    ...options,
+  });
   await trainer.epoch();
   const counts: Record<string, number> = {};
   const count = (target: object, name: string) => {
@@ -160,7 +172,7 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
   }
   const adapter = attach(tinyEncoder(), bora, { r: 2, blocks: 4, target: ["query"] });
   const withExamples = (objective: Objective, examples: Encoded[]) => () =>
-    new Trainer(gpu, tinyEncoder(), adapter, objective, examples, options);
+    new Trainer({ gpu, model: tinyEncoder(), adapter, objective, examples, ...options });
   assert.throws(withExamples(heads.single, []), /no training examples/);
   const one = { texts: [[1, 2]], label: 1 };
   assert.throws(
@@ -198,7 +210,7 @@ Deno.test("fineTune without examples to train on, or to evaluate on, is refused 
       [{ train: some, dev: some, furtherDev: { b: [] } }, /no examples to evaluate on/],
     ] as const
   ) {
-    const trained = () => fineTune(gpu, model, frozen, adapter, task, split, options);
+    const trained = () => fineTune({ gpu, model, frozen, adapter, task, split, ...options });
     await assert.rejects(trained, message);
   }
 });
@@ -227,7 +239,15 @@ Deno.test("an allocation that fails half-way leaves nothing behind", async () =>
       return create(label, bytes, usage);
     };
     assert.throws(
-      () => new Trainer(gpu, model, adapter, heads.single, examplesFor(heads.single), options),
+      () =>
+        new Trainer({
+          gpu,
+          model,
+          adapter,
+          objective: heads.single,
+          examples: examplesFor(heads.single),
+          ...options,
+        }),
       new RegExp(`no room for ${failing}`),
     );
     assert.equal(gpu.memory.buffers, 0, failing);
@@ -272,7 +292,7 @@ async function runOn(objective: Objective, examples: readonly Encoded[], changes
   const model = tinyEncoder();
   const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
   const all = { ...options, ...changes };
-  using trainer = new Trainer(await testGpu(), model, adapter, objective, examples, all);
+  using trainer = new Trainer({ gpu: await testGpu(), model, adapter, objective, examples, ...all });
   const records = [];
   for (let epoch = 0; epoch < all.epochs; epoch++) records.push(...await trainer.epoch());
   const weights = [...(await trainer.trainable.read()).values()].flatMap((values) => [...values]);
@@ -375,7 +395,12 @@ for (const method of methods) {
     const adapter = attach(model, method, { ...Object.fromEntries(own), target: "all-linear" });
     const once = { ...options, epochs: 1, batchSize: 22, warmupRatio: 0 };
     const after = async (weightDecay: number) => {
-      using trainer = new Trainer(await testGpu(), model, adapter, heads.single, examplesFor(heads.single), {
+      using trainer = new Trainer({
+        gpu: await testGpu(),
+        model,
+        adapter,
+        objective: heads.single,
+        examples: examplesFor(heads.single),
         ...once,
         weightDecay,
       });

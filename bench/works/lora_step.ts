@@ -47,7 +47,12 @@ function ourStep(
 ): () => Promise<Runner> {
   return () => {
     const adapter = attach(model, method, { ...options, target } as AttachOptions);
-    const trainer = new Trainer(gpu, model, adapter, objective(model), examples, {
+    const trainer = new Trainer({
+      gpu,
+      model,
+      adapter,
+      objective: objective(model),
+      examples,
       learningRate,
       epochs: steps,
       batchSize: texts,

@@ -8,11 +8,12 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
-import { isFile, readJson, writeWhole } from "../files.ts";
+import { isFile, readJson } from "../files.ts";
 import { objectives } from "../objectives/registry.ts";
 import { recordOf } from "../record_schema.ts";
 
-const fileName = "labels.json";
+/** The file's name in an adapter folder. */
+export const labelsFile = "labels.json";
 
 const labelsSchema: v.GenericSchema<unknown, Labels> = v.object({
   problem_type: v.picklist(["regression", "single_label_classification"]),
@@ -30,14 +31,10 @@ export interface Labels {
   readonly label2id: Readonly<Record<string, number>>;
 }
 
-/**
- * Writes the task's labels to `labels.json` in an adapter folder. The single output of a regression or a choice is named
- * `LABEL_0`, as in transformers.
- */
-export async function writeLabels(folder: string, { objective, labels }: Task): Promise<void> {
+/** The content of `labels.json` for a task. The single output of a regression or a choice is `LABEL_0`, as in transformers. */
+export function labelsText({ objective, labels }: Pick<Task, "objective" | "labels">): string {
   const { problemType, outputNames } = objectives[objective];
-  const named = labelsFrom(outputNames(labels), problemType);
-  await writeWhole(`${folder}/${fileName}`, `${JSON.stringify(named, null, 2)}\n`);
+  return `${JSON.stringify(labelsFrom(outputNames(labels), problemType), null, 2)}\n`;
 }
 
 /**
@@ -46,7 +43,7 @@ export async function writeLabels(folder: string, { objective, labels }: Task): 
  * @throws Error that names the file when it is malformed or does not fit a head with this number of outputs.
  */
 export async function readLabels(folder: string, outputs: number): Promise<Labels | undefined> {
-  const path = `${folder}/${fileName}`;
+  const path = `${folder}/${labelsFile}`;
   if (!await isFile(path)) return undefined;
   const labels = await readJson(path, labelsSchema);
   const ids = Object.keys(labels.id2label);

@@ -6,6 +6,7 @@
  */
 
 import * as v from "npm:valibot@1.5.0";
+import type { Task } from "../data/task.ts";
 import { isFile, readJson, writeTogether } from "../files.ts";
 import { headPathsOf, type Model, type Weight } from "../models/model.ts";
 import {
@@ -18,7 +19,7 @@ import { recordOf } from "../record_schema.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { baseMetadata, checkBase } from "./base_weights.ts";
 import { checkHead, headNames } from "./head_tensors.ts";
-import { readLabels } from "./labels.ts";
+import { type Labels, labelsFile, labelsText, readLabels } from "./labels.ts";
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
@@ -102,6 +103,8 @@ export interface SavedAdapter {
   readonly adapter: Adapter;
   /** Every trained tensor by this library's full name (`layer.0.attention.query.A`), the head's included. */
   readonly weights: ReadonlyMap<string, Weight>;
+  /** What the head's outputs mean, if the folder says so. */
+  readonly labels?: Labels;
 }
 
 /**
@@ -109,20 +112,22 @@ export interface SavedAdapter {
  * in PEFT's layout. Each file is written under a temporary name and then renamed, so a crash leaves no
  * partial file. The SHA-256 of each base weight is saved too, so that `loadAdapter` can recognise the base.
  * It is the digest of the values as they were first read; weights that have not been read yet are read now.
+ * If `task` is given, the names of its classes are saved too, in `labels.json`.
  * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, or belongs neither to the
  * adapter nor to the head, and when the method has no adapter to save.
  *
  * @example
  * ```ts
  * import { attach, bora, loadUseLite, openGpu, saveAdapter, Trainer } from "@bora/webgpu";
+ * import { objectives } from "@bora/webgpu/models";
  *
  * using gpu = await openGpu();
  * const model = await loadUseLite();
  * const adapter = attach(model, bora, { r: 2, blocks: 4, target: ["query"] });
- * const examples = [{ texts: [model.tokenize("good")], label: 1 }, { texts: [model.tokenize("bad")], label: 0 }];
- * const head = { shape: "single", objective: "classification", texts: 1, outputs: 2 } as const;
+ * const examples = ["bad", "good"].map((text, label) => ({ texts: [model.tokenizer.encode(text)], label }));
+ * const objective = objectives.classification.of(model, { texts: 1, classes: 2 });
  * const options = { learningRate: 3e-3, epochs: 1, batchSize: 2, warmupRatio: 0, seed: 0 };
- * using trainer = new Trainer(gpu, model, adapter, head, examples, options);
+ * using trainer = new Trainer({ gpu, model, adapter, objective, examples, ...options });
  * await trainer.epoch();
  * await saveAdapter(`${await Deno.makeTempDir()}/adapter`, model, adapter, await trainer.weights());
  * ```
@@ -132,6 +137,7 @@ export async function saveAdapter(
   model: Model,
   adapter: Adapter,
   weights: ReadonlyMap<string, Weight>,
+  task?: Pick<Task, "objective" | "labels">,
 ): Promise<void> {
   const format = formatOf(adapter.method);
   const hasHead = checkWeights(model, adapter, weights);
@@ -142,6 +148,7 @@ export async function saveAdapter(
   await writeTogether({
     [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors, baseMetadata(model)),
     [`${folder}/adapter_config.json`]: `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
+    ...task ? { [`${folder}/${labelsFile}`]: labelsText(task) } : {},
   });
 }
 
@@ -253,8 +260,9 @@ export async function loadAdapter(
     refuseOtherHeads(configPath, config);
     refuseNestedHead(configPath, model, config, [...keys.values()]);
     checkHead(model, head, path);
-    await readLabels(folder, head.get(`${model.head.projection}.weight`)![0]);
   }
+  const outputs = head.get(`${model.head.projection}.weight`)?.[0];
+  const labels = outputs === undefined ? undefined : await readLabels(folder, outputs);
   const { tensors } = await readSafetensors(path);
   const weights = new Map<string, Weight>();
   for (const [key, spelling] of keys) {
@@ -267,7 +275,7 @@ export async function loadAdapter(
   }
   const baseName = config.base_model_name_or_path;
   checkBase({ path, metadata, baseName, replaced: weights.keys() }, model, report);
-  return { adapter, weights };
+  return { adapter, weights, ...labels ? { labels } : {} };
 }
 
 /**

@@ -47,7 +47,7 @@ export function singularValues(matrix: Float64Array, rows: number, cols: number)
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { spectrumOf } from "@bora/webgpu";
+ * import { spectrumOf } from "@bora/webgpu/models";
  *
  * const { singularValues, effectiveRank } = spectrumOf(Float64Array.of(3, 0, 0, 0, 2, 0), 2, 3);
  * assert.deepEqual([...singularValues].map(Math.round), [3, 2]);

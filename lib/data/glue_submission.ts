@@ -32,7 +32,7 @@ export function glueSubmission(set: GlueTestSet, predictions: readonly number[])
  * Writes the result of `glueSubmission` to `<folder>/<set.file>.tsv`, completely or not at all, and returns
  * the path. Throws as `glueSubmission` does.
  */
-export async function writeGlueSubmission(
+export async function saveGlueSubmission(
   folder: string,
   set: GlueTestSet,
   predictions: readonly number[],

@@ -4,7 +4,7 @@ import { inHashOrder } from "./split.ts";
 import { readTable, type TableRow } from "./table_file.ts";
 import type { Example, Split, Task } from "./task.ts";
 
-/** The files and columns of a task, for `readOwnTask`. */
+/** The files and columns of a task, for `loadOwnTask`. */
 export interface OwnTaskOptions {
   /**
    * Path of the training examples: a `.tsv` (no quoting), `.csv` or `.jsonl` file. The first two need a
@@ -44,17 +44,17 @@ interface Labelled {
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { readOwnTask } from "@bora/webgpu";
+ * import { loadOwnTask } from "@bora/webgpu";
  *
  * const folder = await Deno.makeTempDir();
  * await Deno.writeTextFile(`${folder}/train.csv`, 'review,stars\n"Good, really",up\nDull,down\n');
  * const train = `${folder}/train.csv`;
- * const task = await readOwnTask({ train, dev: train, text: "review", label: "stars", maxTokens: 128 });
+ * const task = await loadOwnTask({ train, dev: train, text: "review", label: "stars", maxTokens: 128 });
  * assert.deepEqual(task.labels, ["down", "up"]);
  * assert.deepEqual((await task.load()).train[0].texts, ["Good, really"]);
  * ```
  */
-export async function readOwnTask(options: OwnTaskOptions): Promise<Task> {
+export async function loadOwnTask(options: OwnTaskOptions): Promise<Task> {
   const { train: path, dev: devPath, pair, regression = false, maxTokens } = options;
   const train = await readLabelled(path, options);
   if (!regression) checkSpacesAround(train);

@@ -22,7 +22,9 @@ export function inHashOrder<T>(items: readonly T[], name: (item: T) => string, s
 
 /** An example with all keys (lemmas or texts) that must not be in both train and dev. */
 export interface Keyed {
+  /** The example. */
   readonly example: Example;
+  /** What it is made of, such as lemmas: none of them is on the other side of the split. */
   readonly keys: readonly string[];
 }
 

@@ -11,6 +11,7 @@ export type PartOfSpeech = "noun" | "verb" | "adj" | "adv";
 
 /** A pointer to another synset, such as `@` (hypernym), `%p` (part meronym) or `!` (antonym). */
 export interface Relation {
+  /** The pointer symbol in WordNet's files, such as `@` for "is a kind of". */
   readonly symbol: string;
   /** Key of the target synset, such as `n00001740`. */
   readonly target: string;
@@ -26,7 +27,9 @@ export interface Synset {
   readonly lexicographerFile: number;
   /** The gloss without its quoted examples. */
   readonly definition: string;
+  /** Sentences that use one of its words. */
   readonly examples: readonly string[];
+  /** What it points to. */
   readonly relations: readonly Relation[];
 }
 

@@ -36,6 +36,7 @@ export class Arena implements Disposable {
   /** The programs that use each buffer. */
   readonly #users = new Map<GPUBuffer, number>();
 
+  /** An arena without buffers. */
   constructor(private readonly gpu: Gpu) {}
 
   /**
@@ -72,6 +73,7 @@ export class Arena implements Disposable {
     this.gpu.destroyBuffer(buffer);
   }
 
+  /** Frees all buffers. */
   [Symbol.dispose](): void {
     for (const buffer of [...this.#users.keys()]) this.#free(buffer);
   }
@@ -108,7 +110,8 @@ export interface CompiledGraph extends Disposable {
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { add, compile, Graph, openGpu } from "@bora/webgpu";
+ * import { openGpu } from "@bora/webgpu";
+ * import { add, compile, Graph } from "@bora/webgpu/graph";
  *
  * using gpu = await openGpu();
  * const x = new Graph().input("x", [4]);

@@ -1,7 +1,6 @@
 /** Reverse-mode differentiation: appends the backward ops to the graph they differentiate. */
 
-import type { Node, Tensor } from "./graph.ts";
-import { reachable } from "./graph.ts";
+import { type Node, reachable, type Tensor } from "./graph.ts";
 import { add } from "./ops/binary.ts";
 
 /** Options of `grad`. */
@@ -28,7 +27,7 @@ export function layerOfPath(path: string): string | undefined {
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { grad, Graph, interpret, meanSquaredError } from "@bora/webgpu";
+ * import { grad, Graph, interpret, meanSquaredError } from "@bora/webgpu/graph";
  *
  * const graph = new Graph();
  * const x = graph.weight("x", [1], true);

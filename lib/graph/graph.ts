@@ -153,7 +153,7 @@ export function describe(spec: Spec): string {
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { Graph, interpret, matmul } from "@bora/webgpu";
+ * import { Graph, interpret, matmul } from "@bora/webgpu/graph";
  *
  * const graph = new Graph();
  * const [a, b] = ["a", "b"].map((name) => graph.input(name, [2, 2]));

@@ -165,6 +165,7 @@ export interface Model {
   readonly pooler?: string;
   /** The layers of its head. */
   readonly head: HeadLayout;
+  /** Turns texts into ids. */
   readonly tokenizer: Tokenizer;
   /** How it reads examples of more than one text. */
   readonly pairing: Pairing;

@@ -22,7 +22,9 @@ export type InputArrays = Readonly<Record<string, Uint32Array<ArrayBuffer> | Flo
 
 /** What an objective's graph is built from. */
 export interface ObjectiveStep {
+  /** The graph being built. */
   readonly graph: Graph;
+  /** For layers of the model behind its hidden rows, such as a pooler. */
   readonly tracer: Tracer;
   /** The batch's sequences. */
   readonly tokens: Tokens;

@@ -19,6 +19,7 @@ export class States implements WeightPlace, Disposable {
     this.#buffers = buffers.move();
   }
 
+  /** The buffer of the state `name`, if it is one of these. */
   view(name: string): BufferView | undefined {
     return this.#views.get(name);
   }
@@ -30,6 +31,7 @@ export class States implements WeightPlace, Disposable {
     this.gpu.device.queue.submit([encoder.finish()]);
   }
 
+  /** Frees the buffers. */
   [Symbol.dispose](): void {
     this.#buffers.dispose();
     this.#views.clear();

@@ -13,6 +13,7 @@ export interface WeightPlace {
 export class WeightStore {
   readonly #places: readonly WeightPlace[];
 
+  /** The places, the first to be asked first. */
   constructor(...places: readonly WeightPlace[]) {
     this.#places = places;
   }

@@ -210,11 +210,8 @@ export class AdaptedModel implements Disposable {
     return new Map([...this.#model.weights, ...trained, ...this.#merged]);
   }
 
-  /**
-   * Prints PEFT's line for the active adapter: `trainable params: 24,576 || all params: 7,000,320 ||
-   * trainable%: 0.3511`.
-   */
-  printTrainableParameters(): void {
+  /** The active adapter's trainable parameters, without its head's, and those of the whole model with it. */
+  countParameters(): { readonly trainable: number; readonly all: number } {
     const { adapter } = this.#activeAdapter();
     const { weights, packed = new Map<string, PackedWeight>() } = this.#model;
     const base = [...weights.values(), ...packed.values()].reduce(
@@ -222,7 +219,15 @@ export class AdaptedModel implements Disposable {
       0,
     );
     const trainable = adapter.trainableParameters;
-    const all = adapter.method.trainsBase ? base : base + trainable;
+    return { trainable, all: adapter.method.trainsBase ? base : base + trainable };
+  }
+
+  /**
+   * Prints PEFT's line for the active adapter: `trainable params: 24,576 || all params: 7,000,320 ||
+   * trainable%: 0.3511`.
+   */
+  printTrainableParameters(): void {
+    const { trainable, all } = this.countParameters();
     const number = (value: number) => value.toLocaleString("en-US");
     const percent = (100 * trainable / all).toFixed(4);
     console.log(

@@ -45,7 +45,14 @@ export async function estimateTraining(
 ): Promise<TrainingEstimate> {
   using dry = dryRun(traits);
   const { gpu } = dry;
-  using trainer = new Trainer(gpu, withoutValues(model), adapter, objective, train, options);
+  using trainer = new Trainer({
+    gpu,
+    model: withoutValues(model),
+    adapter,
+    objective,
+    examples: train,
+    ...options,
+  });
   await trainer.prepare(dev.flat());
   for (const examples of dev) await trainer.predict(examples);
   // A checkpoint copies the tensors while the originals are still in memory.

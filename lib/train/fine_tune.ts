@@ -6,18 +6,32 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Model, Weight } from "../models/model.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
 import { objectiveOf } from "../objectives/registry.ts";
+import type { FrozenWeights } from "../run/frozen_weights.ts";
 import type { StepRecord } from "./adamw.ts";
 import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
 import { evaluateMetrics } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
-import type { FrozenWeights } from "../run/frozen_weights.ts";
 
 /** Scores by metric name. */
 export type Scores = Record<string, number>;
 
-/** Training options, and which epoch's weights to return. */
-export interface FineTuneOptions extends TrainOptions {
+/** What `fineTune` trains, on what, and how. */
+export interface FineTuneOptions extends TrainOptions, Progress {
+  /** Where to train (`openGpu`). */
+  readonly gpu: Gpu;
+  /** The model that the adapter is attached to. */
+  readonly model: Model;
+  /** What is trained (`attach`). */
+  readonly adapter: Adapter;
+  /** What to learn (`taskByName`, `loadOwnTask`, `glueTask`, …). */
+  readonly task: Task;
+  /** The examples to train and to evaluate on; by default all of the task's (`task.load()`). */
+  readonly split?: Split;
+  /** The model's weights, if they are on the GPU already; by default they are uploaded for this run. */
+  readonly frozen?: FrozenWeights;
+  /** With this, a stopped run goes on from its last checkpoint and ends with the same bits. */
+  readonly checkpointing?: Checkpointing;
   /**
    * Which weights to return: the last epoch's (the default), or those of the first epoch with the best
    * headline metric on dev.
@@ -97,9 +111,8 @@ function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }
 }
 
 /**
- * Fine-tunes `adapter` on `split` and evaluates it after every epoch. Metrics on further dev sets have the
- * set's name appended, such as `accuracy mismatched`. With `checkpointing`, a stopped run resumes from its
- * last checkpoint and ends with the same bits.
+ * Fine-tunes `adapter` on a task and evaluates it after every epoch. Metrics on further dev sets have the
+ * set's name appended, such as `accuracy mismatched`.
  *
  * @throws Error when an option or an example cannot be trained with, when the split has no examples to train
  * or to evaluate on, and when the checkpoint is damaged or belongs to another run (the file stays as it is);
@@ -107,31 +120,24 @@ function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }
  *
  * @example
  * ```ts
- * import { attach, fineTune, FrozenWeights, loadUseLite, lora, openGpu, taskByName } from "@bora/webgpu";
+ * import { attach, fineTune, loadUseLite, lora, openGpu, taskByName } from "@bora/webgpu";
  *
  * using gpu = await openGpu();
  * const model = await loadUseLite();
- * using frozen = FrozenWeights.forTraining(gpu, model);
  * const task = taskByName("sentiment");
  * const { train, dev } = await task.load();
  * const adapter = attach(model, lora, { r: 8, target: ["query", "value"] });
  * const options = { learningRate: 3e-3, epochs: 1, batchSize: 16, warmupRatio: 0, seed: 0 };
  * const split = { train: train.slice(0, 16), dev: dev.slice(0, 16) };
- * const { last } = await fineTune(gpu, model, frozen, adapter, task, split, options);
+ * const { last } = await fineTune({ gpu, model, adapter, task, split, ...options });
  * console.log(last.accuracy);
  * ```
  */
 export async function fineTune(
-  gpu: Gpu,
-  model: Model,
-  frozen: FrozenWeights,
-  adapter: Adapter,
-  task: Task,
-  split: Split,
-  { keep = "last", ...options }: FineTuneOptions,
-  progress: Progress = {},
-  checkpointing?: Checkpointing,
+  { gpu, model, adapter, task, split: given, frozen, keep = "last", checkpointing, ...rest }: FineTuneOptions,
 ): Promise<FineTuned> {
+  const { onStep, onEpoch, onScores, ...options } = rest;
+  const split = given ?? await task.load();
   if (keep !== "best" && keep !== "last") throw new Error(`keep is ${keep}: use "best" or "last"`);
   if (split.train.length === 0) throw new Error("no training examples");
   if ([split.dev, ...Object.values(split.furtherDev ?? {})].some((set) => set.length === 0)) {
@@ -143,7 +149,7 @@ export async function fineTune(
     name,
     examples: encodeExamples(model, task, examples),
   }));
-  using trainer = new Trainer(gpu, model, adapter, objective, train, options, frozen);
+  using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen, ...options });
   const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev, keep);
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
@@ -155,7 +161,7 @@ export async function fineTune(
     task,
     dev,
     plan,
-    progress,
+    { onStep, onEpoch, onScores },
     checkpoint,
   );
   const [best, last] = [bestOf(task, epochs), epochs.at(-1)!];

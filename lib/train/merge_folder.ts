@@ -16,9 +16,9 @@ import type { Model, Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
 import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_writer.ts";
 import { modulesFile, poolingFile } from "../models/sentence_pooling.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
 import { mergedConfig } from "./merge_config.ts";
 import { mergedWeight } from "./merge_weight.ts";
-import { FrozenWeights } from "../run/frozen_weights.ts";
 
 /** The tokenizer's files in transformers' folders, and what sentence-transformers keeps beside them. */
 const describingFiles = [
@@ -51,7 +51,7 @@ const describingFiles = [
  * @throws Error when `out` exists, the method cannot be merged or the adapter has no head, and what
  * `loadEncoder` and `loadAdapter` throw. No `out` is left then.
  */
-export async function writeMergedModel(
+export async function saveMerged(
   gpu: Gpu,
   model: string,
   adapter: string,

@@ -59,8 +59,8 @@ const formulas: Record<MetricName, (predictions: Numbers, labels: Numbers) => nu
  */
 export function evaluateMetrics(
   names: readonly MetricName[],
-  predictions: Numbers,
-  labels: Numbers,
+  predictions: readonly number[],
+  labels: readonly number[],
 ): Partial<Record<MetricName, number>> {
   if (labels.length === 0 || labels.length !== predictions.length) {
     throw new Error(`${predictions.length} predictions for ${labels.length} labels`);

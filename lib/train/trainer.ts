@@ -11,8 +11,6 @@ import { grad, layerOfPath } from "../graph/grad.ts";
 import { sizeOf } from "../graph/graph.ts";
 import type { Model, Weight } from "../models/model.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
-import { Accumulator } from "./accumulator.ts";
-import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
 import {
   type Batch,
   type BatchInputs,
@@ -21,6 +19,16 @@ import {
   inputArrays,
   makeBatches,
 } from "../run/batches.ts";
+import { checkExamples, checkTexts } from "../run/check_examples.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
+import { Kept } from "../run/kept.ts";
+import { lengthsOf, Predictor } from "../run/predictor.ts";
+import { traceStep } from "../run/step.ts";
+import { TrainableWeights } from "../run/trainable_weights.ts";
+import { WeightStore } from "../run/weight_store.ts";
+import { Accumulator } from "./accumulator.ts";
+import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
+import { checkTrainOptions } from "./check_options.ts";
 import {
   describeRun,
   type Notes,
@@ -29,17 +37,9 @@ import {
   type RunDescription,
   writeCheckpoint,
 } from "./checkpoint.ts";
-import { checkExamples, checkTexts } from "../run/check_examples.ts";
-import { checkTrainOptions } from "./check_options.ts";
 import { RestartableBase, restartsBefore, rewarmFactor } from "./restarts.ts";
 import { linearSchedule, type WarmUp } from "./schedule.ts";
-import { traceStep } from "../run/step.ts";
 import { allStartingWeights, isDecayed } from "./trained_tensors.ts";
-import { FrozenWeights } from "../run/frozen_weights.ts";
-import { Kept } from "../run/kept.ts";
-import { lengthsOf, Predictor } from "../run/predictor.ts";
-import { WeightStore } from "../run/weight_store.ts";
-import { TrainableWeights } from "../run/trainable_weights.ts";
 
 /** Training options. The learning rate warms up as `WarmUp` says and then decays linearly to 0. */
 export interface TrainOptions extends Partial<AdamWOptions>, WarmUp {
@@ -62,6 +62,22 @@ export interface TrainOptions extends Partial<AdamWOptions>, WarmUp {
   readonly recompute?: boolean;
   /** Seed of the data order, the dropout masks and the initial values. */
   readonly seed: number;
+}
+
+/** What a `Trainer` trains, on what, and how. */
+export interface TrainerOptions extends TrainOptions {
+  /** Where to train (`openGpu`). */
+  readonly gpu: Gpu;
+  /** The model that the adapter is attached to. */
+  readonly model: Model;
+  /** What is trained (`attach`). */
+  readonly adapter: Adapter;
+  /** What the adapter and the head are trained for (`objectiveOf`). */
+  readonly objective: Objective;
+  /** Tokenized examples to train on (`encodeExamples`). */
+  readonly examples: readonly Encoded[];
+  /** The model's weights, if they are on the GPU already; by default the trainer uploads them. */
+  readonly frozen?: FrozenWeights;
 }
 
 /** Programs of training steps kept, one for each padded length: more than there are up to 512 tokens. */
@@ -88,7 +104,7 @@ interface StepProgram extends Disposable {
  * const examples = encodeExamples(model, task, train.slice(0, 16));
  * const adapter = attach(model, bora, { r: 8, blocks: 16, target: ["query", "value"] });
  * const options = { learningRate: 3e-3, epochs: 1, batchSize: 8, warmupRatio: 0, seed: 0 };
- * using trainer = new Trainer(gpu, model, adapter, objectiveOf(model, task, train[0]), examples, options);
+ * using trainer = new Trainer({ gpu, model, adapter, objective: objectiveOf(model, task, train[0]), examples, ...options });
  * const records = await trainer.epoch();
  * assert.deepEqual(records.map(({ step }) => step), [0, 1]);
  * console.log(records[0].loss, await trainer.predict(examples));
@@ -100,6 +116,12 @@ export class Trainer implements Disposable {
   /** @internal The trainable tensors, on the GPU. */
   readonly trainable: TrainableWeights;
   readonly #ownBase: RestartableBase | undefined;
+  readonly #gpu: Gpu;
+  readonly #model: Model;
+  readonly #adapter: Adapter;
+  readonly #objective: Objective;
+  readonly #examples: readonly Encoded[];
+  readonly #options: TrainOptions;
   readonly #optimizer: AdamW;
   readonly #arena: Arena;
   readonly #weights: WeightStore;
@@ -117,16 +139,9 @@ export class Trainer implements Disposable {
   #batch = 0;
 
   /** Throws an Error, and allocates nothing, when an option or an example cannot be trained with. */
-  constructor(
-    private readonly gpu: Gpu,
-    private readonly model: Model,
-    private readonly adapter: Adapter,
-    private readonly objective: Objective,
-    private readonly examples: readonly Encoded[],
-    private readonly options: TrainOptions,
-    /** The model's weights, if they are on the GPU already. */
-    frozen?: FrozenWeights,
-  ) {
+  constructor({ gpu, model, adapter, objective, examples, frozen, ...options }: TrainerOptions) {
+    [this.#gpu, this.#model, this.#adapter, this.#objective] = [gpu, model, adapter, objective];
+    [this.#examples, this.#options] = [examples, options];
     checkTrainOptions(options);
     checkExamples(model, objective, examples);
     const batches = Math.ceil(examples.length / options.batchSize);
@@ -166,11 +181,11 @@ export class Trainer implements Disposable {
    * @throws Error that names the first dev example whose texts the model cannot take.
    */
   async prepare(dev: readonly Encoded[], onProgram?: (done: number, total: number) => void): Promise<void> {
-    checkTexts(this.model, this.objective, dev);
+    checkTexts(this.#model, this.#objective, dev);
     const lengths = (examples: readonly Encoded[]) =>
       lengthsOf(examples.map((example) => ({ length: bucketOf(example) })));
     const jobs = [
-      ...lengths(this.examples).map((length) => () => this.#program(length)),
+      ...lengths(this.#examples).map((length) => () => this.#program(length)),
       ...lengths(dev).map((length) => () => this.#predictor.prepare(length)),
     ];
     for (const [i, compiled] of jobs.entries()) {
@@ -195,14 +210,14 @@ export class Trainer implements Disposable {
     }
     // Some are unread if onStep threw in an earlier call.
     if (!this.#optimizer.hasRead(this.#step)) await this.#readRecords();
-    const { batchSize, seed, epochs } = this.options;
+    const { batchSize, seed, epochs } = this.#options;
     if (this.#step === this.steps) {
       throw new Error(`all ${epochs} epochs have been run: plan more of them in the options`);
     }
     const done = this.#stepsOfEpoch(this.#step);
     if (done === 0) this.#records = [];
     const epoch = Math.floor(this.#step * epochs / this.steps);
-    const steps = chunksOf(makeBatches(this.examples, batchSize, seed, epoch), this.#accumulationSteps);
+    const steps = chunksOf(makeBatches(this.#examples, batchSize, seed, epoch), this.#accumulationSteps);
     for (const batches of steps.slice(done)) {
       await this.#runStep(batches);
       await onStep?.(this.#step);
@@ -223,7 +238,7 @@ export class Trainer implements Disposable {
 
   /** After `step` steps in total: how many of them belong to the current epoch. */
   #stepsOfEpoch(step: number): number {
-    return step % (this.steps / this.options.epochs);
+    return step % (this.steps / this.#options.epochs);
   }
 
   async #readRecords(): Promise<void> {
@@ -231,7 +246,7 @@ export class Trainer implements Disposable {
   }
 
   get #accumulationSteps(): number {
-    return this.options.accumulationSteps ?? 1;
+    return this.#options.accumulationSteps ?? 1;
   }
 
   /** Runs one optimizer step on the examples of one or more batches. */
@@ -239,14 +254,14 @@ export class Trainer implements Disposable {
     const beforeRestart = await this.#restartIfDue();
     for (const [i, batch] of batches.entries()) {
       const { compiled, arrays } = await this.#program(batch.length);
-      const { batchSize } = this.options;
-      batchInputs(this.model, this.objective, batchSize, batch, this.examples, arrays);
+      const { batchSize } = this.#options;
+      batchInputs(this.#model, this.#objective, batchSize, batch, this.#examples, arrays);
       arrays.clock[1] = this.#batch + i;
       compiled.upload(arrays);
       this.#accumulator?.begin(i);
       compiled.run();
     }
-    this.#accumulator?.step(this.options.seed, this.#step);
+    this.#accumulator?.step(this.#options.seed, this.#step);
     this.#batch += batches.length;
     this.#step++;
     if (beforeRestart) await this.#keepRestartOrTakeBack(beforeRestart);
@@ -265,10 +280,10 @@ export class Trainer implements Disposable {
    * Restarts the adapter if it is time. Returns the state before the restart, or undefined if there was none.
    */
   async #restartIfDue(): Promise<Map<string, Weight> | undefined> {
-    if (!this.#ownBase || !restartsBefore(this.adapter, this.#step)) return undefined;
+    if (!this.#ownBase || !restartsBefore(this.#adapter, this.#step)) return undefined;
     const before = await this.#state();
-    const every = this.adapter.method.restarts!.every(this.adapter.options);
-    await this.#ownBase.restart(this.trainable, this.options.seed, this.#step / every);
+    const every = this.#adapter.method.restarts!.every(this.#adapter.options);
+    await this.#ownBase.restart(this.trainable, this.#options.seed, this.#step / every);
     return before;
   }
 
@@ -383,11 +398,11 @@ export class Trainer implements Disposable {
   /** Computed once per run, because hashing many examples takes a while. */
   #describe(): Promise<RunDescription> {
     return this.#description ??= describeRun(
-      this.model,
-      this.adapter,
-      this.objective,
-      this.options,
-      this.examples,
+      this.#model,
+      this.#adapter,
+      this.#objective,
+      this.#options,
+      this.#examples,
     );
   }
 
@@ -411,11 +426,11 @@ export class Trainer implements Disposable {
   }
 
   async #compile(length: number): Promise<StepProgram> {
-    const { batchSize, seed, recompute } = this.options;
+    const { batchSize, seed, recompute } = this.#options;
     const { graph, losses, loss, weight, clock } = traceStep(
-      this.model,
-      this.adapter,
-      this.objective,
+      this.#model,
+      this.#adapter,
+      this.#objective,
       { examples: batchSize, length },
       true,
       (name) => this.#weights.storage(name),
@@ -427,7 +442,7 @@ export class Trainer implements Disposable {
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
     );
     const outputs = [loss, ...gradients, clock];
-    const compiled = await compile(this.gpu, accumulator ? [...outputs, weight] : outputs, {
+    const compiled = await compile(this.#gpu, accumulator ? [...outputs, weight] : outputs, {
       label: `train ${length}`,
       weights: (name) => this.#weights.view(name),
       destinations,
@@ -437,14 +452,14 @@ export class Trainer implements Disposable {
           ? [accumulator.call(view(loss), view(weight))]
           : this.#optimizer.calls(view(loss), view(clock)),
     });
-    const arrays = { ...inputArrays(this.objective, batchSize, length), clock: Uint32Array.of(seed, 0) };
+    const arrays = { ...inputArrays(this.#objective, batchSize, length), clock: Uint32Array.of(seed, 0) };
     return { compiled, arrays, [Symbol.dispose]: () => compiled[Symbol.dispose]() };
   }
 
   async #accumulatorIfNeeded(): Promise<Accumulator | undefined> {
     if (this.#accumulationSteps === 1 || this.#accumulator) return this.#accumulator;
     return this.#accumulator = this.#owned.use(
-      await Accumulator.create(this.gpu, this.trainable, this.#optimizer),
+      await Accumulator.create(this.#gpu, this.trainable, this.#optimizer),
     );
   }
 

@@ -11,10 +11,10 @@ import type { Model } from "../../lib/models/model.ts";
 import type { Encoded, Objective } from "../../lib/objectives/objective.ts";
 import { objectiveOf } from "../../lib/objectives/registry.ts";
 import { makeBatches } from "../../lib/run/batches.ts";
+import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import { encodeExamples } from "../../lib/train/fine_tune.ts";
 import { evaluateMetrics } from "../../lib/train/metrics.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
-import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 
 /** Higher than the tables' rate, so that the curves part within a few steps. */
 const learningRate = 1e-2;
@@ -101,7 +101,7 @@ export async function trainSideBySide(gpu: Gpu, course: Course, watch: Watch = {
   const trainers = adaptersOf(course).map((adapter, i) => {
     const { learningRate } = contestants[i];
     const options = { learningRate, epochs, batchSize, warmupRatio: 0.03, seed: 0 };
-    return owned.use(new Trainer(gpu, model, adapter, objective, train, options, frozen));
+    return owned.use(new Trainer({ gpu, model, adapter, objective, examples: train, frozen, ...options }));
   });
   for (const [i, trainer] of trainers.entries()) {
     await trainer.prepare(

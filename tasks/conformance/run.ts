@@ -112,7 +112,7 @@ export function runCase(gpu: Gpu, op: OpCase): Promise<CaseResult> {
 export function runTraining(gpu: Gpu, own: TrainingCase): Promise<TrainingResult> {
   const { name, model, adapter, options } = own;
   return orFailure({ name, tolerance: lossTolerance }, async () => {
-    using trainer = new Trainer(gpu, model, adapter, objective(model), examples, options);
+    using trainer = new Trainer({ gpu, model, adapter, objective: objective(model), examples, ...options });
     const losses = (await trainer.epoch()).map(({ loss }) => loss);
     return { losses, error: relativeError(losses, referenceLosses(own)) };
   });

@@ -69,7 +69,7 @@ async function goalsOf(run: Run, examples: number): Promise<Goal[]> {
     warmupRatio: suiteWarmupRatio,
     seed: 0,
   };
-  const { trained } = await fineTune(gpu, model, frozen, adapter, task, split, options);
+  const { trained } = await fineTune({ gpu, model, frozen, adapter, task, split, ...options });
   const learnt = interpretedUpdates(model, adapter, trained).get(layer)!.values;
   const norm = (values: Float64Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
   const random = Float64Array.from(uniform(0, streamOf("approximation"), size * size, 1));

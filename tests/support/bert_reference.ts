@@ -57,7 +57,12 @@ export async function trainerFor(
   const adapter = attach(model, lora, loraOptions);
   const kind = shape === "choice" ? choice : classification;
   const objective = kind.of(model, { texts: shape === "single" ? 1 : 1 + options, classes: outputs });
-  const trainer = new Trainer(await testGpu(), model, adapter, objective, encoded(examples), {
+  const trainer = new Trainer({
+    gpu: await testGpu(),
+    model,
+    adapter,
+    objective,
+    examples: encoded(examples),
     learningRate: 1e-3,
     epochs: 1,
     batchSize: examples.length,

@@ -5,11 +5,11 @@
 
 import { attach } from "../../lib/adapters/attach.ts";
 import { bora } from "../../lib/adapters/bora.ts";
-import { openGpu } from "../../lib/gpu/device.ts";
 import { writeWhole } from "../../lib/files.ts";
+import { openGpu } from "../../lib/gpu/device.ts";
 import { writeSafetensors } from "../../lib/models/safetensors.ts";
-import { fineTune } from "../../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
+import { fineTune } from "../../lib/train/fine_tune.ts";
 import { tinyEncoder } from "../../tasks/conformance/tiny_encoder.ts";
 import { letters, splitOfLetters } from "./letters.ts";
 
@@ -19,16 +19,15 @@ const model = tinyEncoder();
 using frozen = FrozenWeights.forTraining(gpu, model);
 const adapter = attach(model, bora, { r: 2, blocks: 4, dropout: 0.1, target: ["query", "value"] });
 const options = { learningRate: 1e-2, epochs: 8, batchSize: 1, warmupRatio: 0.1, seed: 1 };
-const { trained, epochs, best, last } = await fineTune(
+const { trained, epochs, best, last } = await fineTune({
   gpu,
   model,
   frozen,
   adapter,
-  { ...letters, maxTokens: 4 },
-  splitOfLetters(20),
-  options,
-  {},
-  { path: `${folder}/cell.checkpoint`, every: 2, cell: "tiny" },
-);
+  task: { ...letters, maxTokens: 4 },
+  split: splitOfLetters(20),
+  ...options,
+  checkpointing: { path: `${folder}/cell.checkpoint`, every: 2, cell: "tiny" },
+});
 await writeSafetensors(`${folder}/adapter.safetensors`, trained);
 await writeWhole(`${folder}/cell.json`, JSON.stringify({ epochs, best, last }));

@@ -17,8 +17,8 @@ import { loadEncoder } from "../../lib/models/load_encoder.ts";
 import { classification } from "../../lib/objectives/classification.ts";
 import { describeEnvironment } from "../../lib/report/environment.ts";
 import { processStatus } from "../../lib/report/process_status.ts";
-import { Trainer } from "../../lib/train/trainer.ts";
 import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
+import { Trainer } from "../../lib/train/trainer.ts";
 import type { RobertaFigures } from "../../tasks/pages/roberta_base.ts";
 import { type Case, cases, errorsOf, fullSize, trainerFor } from "./bert_reference.ts";
 import { testGpu } from "./ops.ts";
@@ -82,7 +82,7 @@ async function measure(gpu: Gpu, folder: string): Promise<Omit<RobertaFigures, "
   }));
   const objective = classification.of(model, { texts: 1, classes: 2 });
   const options = { learningRate: 3e-4, epochs: 4, batchSize: 8, warmupRatio: 0, seed: 0 };
-  using trainer = new Trainer(gpu, model, adapter, objective, examples, options, frozen);
+  using trainer = new Trainer({ gpu, model, adapter, objective, examples, frozen, ...options });
   const compileSeconds = await secondsOf(() => trainer.prepare([]));
   const losses: number[] = [];
   const stepSeconds: number[] = [];

@@ -1,0 +1,22 @@
+/**
+ * For builders of data sets: the interface of a task, the ones there are, how examples are split, and how predictions are scored and
+ * handed in.
+ *
+ * ```ts
+ * import { evaluateMetrics, splitByKeys, type Task, tasks } from "@bora/webgpu/data";
+ * ```
+ *
+ * @module
+ */
+
+export type { Example, MetricName, Split, Task, TaskFamily } from "../data/task.ts";
+export { families, taskByName, taskFrom, tasks } from "../data/registry.ts";
+export { loadOwnTask, type OwnTaskOptions } from "../data/own_task.ts";
+export { type GlueTask, glueTask, type GlueTestSet } from "../data/glue.ts";
+export { glueSubmission, saveGlueSubmission } from "../data/glue_submission.ts";
+export { llmAdaptersTask } from "../data/llm_adapters.ts";
+export { hashOf, inHashOrder, isDevKey, type Keyed, splitByKeys } from "../data/split.ts";
+export { type PartOfSpeech, readSynsets, type Relation, type Synset } from "../data/wordnet.ts";
+export { evaluateMetrics } from "../train/metrics.ts";
+export { majorityBaseline } from "../train/fine_tune.ts";
+export type { PackageOptions } from "../npm_files.ts";

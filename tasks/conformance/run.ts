@@ -8,7 +8,7 @@ import { bora } from "../../lib/adapters/bora.ts";
 import { lora } from "../../lib/adapters/lora.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import type { Encoder } from "../../lib/models/model.ts";
-import type { Packing } from "../../lib/graph/storages/registry.ts";
+import type { WritablePacking } from "../../lib/graph/storages/registry.ts";
 import { packModel, unpack } from "../../lib/models/packing.ts";
 import type { CaseResult, DriverRun, TrainingResult } from "../../lib/report/conformance_schema.ts";
 import type { Encoded } from "../../lib/train/batches.ts";
@@ -41,7 +41,7 @@ const model = tinyEncoder();
 const attached = { r: 4, alpha: 8, dropout: 0.1, target: "all-linear" } as const;
 const withBora = (base: Encoder) => attach(base, bora, { ...attached, blocks: 4 });
 
-function packedCase(packing: Packing): TrainingCase {
+function packedCase(packing: WritablePacking): TrainingCase {
   const packed = packModel(model, packing);
   return { name: `BoRA on ${packing} weights`, model: packed, adapter: withBora(packed), options };
 }

@@ -14,7 +14,7 @@ import { fingerprintsOf } from "../lib/models/fingerprint.ts";
 import { readTensorPlaces } from "../lib/models/hugging_face_weights.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { type Encoder, headLayoutOf, type Weight } from "../lib/models/model.ts";
-import type { Packing } from "../lib/graph/storages/registry.ts";
+import type { WritablePacking } from "../lib/graph/storages/registry.ts";
 import { packModel } from "../lib/models/packing.ts";
 import { fromFloat32, readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
 import { writeTensors } from "../lib/models/safetensors_writer.ts";
@@ -179,7 +179,7 @@ Deno.test("a packed model is known by the values that it was packed from", () =>
     for (const [load, packable] of [[read, query], [made, "query.weight"]] as const) {
       const model = await load();
       const adapter = `${folder}/adapter`;
-      const packed = (packing: Packing, of = model) => packModel(of, packing);
+      const packed = (packing: WritablePacking, of = model) => packModel(of, packing);
       await saveOn(packed("int8"), adapter);
       assert.deepEqual(await told(adapter, packed("int8", await load())), []);
       assert.match(

@@ -24,7 +24,7 @@ import { plan } from "../../lib/graph/plan.ts";
 import { randomBits, streamOf, uniform } from "../../lib/graph/random.ts";
 import { encoderConfigOf, withPooling } from "../../lib/models/hugging_face_config.ts";
 import type { Encoder } from "../../lib/models/model.ts";
-import type { Packing } from "../../lib/graph/storages/registry.ts";
+import type { WritablePacking } from "../../lib/graph/storages/registry.ts";
 import { packModel } from "../../lib/models/packing.ts";
 import { publishedConfig } from "../../lib/models/published_configs.ts";
 import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
@@ -159,7 +159,7 @@ function smallSteps(useLite: Encoder): Map<string, Step> {
   const bert = unloadedEncoder("bert", bertConfig);
   const roberta = unloadedEncoder("roberta", robertaConfig);
   const pooled = unloadedEncoder("mean pooling", withPooling(bertConfig, "mean"));
-  const packed = (model: Encoder, packing: Packing) => packModel(model, packing);
+  const packed = (model: Encoder, packing: WritablePacking) => packModel(model, packing);
   const everyUseLite = [...attention, "output", "ffn_in", "ffn_out"];
   return new Map<string, Step>([
     ...methods.map(({ name }): [string, Step] => [`method ${name}`, { model: bert, method: name }]),

@@ -93,7 +93,7 @@ Deno.test("metadata of every type", async () => {
   const refused = (read: () => unknown, message: RegExp) => assert.throws(read, message);
   refused(() => metadata.number("absent"), /llama\.gguf: "absent" is missing, and a number is wanted/);
   refused(() => metadata.number("test.uint64"), /"test.uint64" is uint64 18446744073709551615, and a number/);
-  refused(() => metadata.number("general.architecture", 7), /is string llama, and a number is wanted/);
+  refused(() => metadata.number("general.architecture", 7), /is string "llama", and a number is wanted/);
   refused(() => metadata.text("test.bool"), /"test.bool" is bool true, and a text is wanted/);
   refused(() => metadata.flag("test.uint8"), /"test.uint8" is uint8 255, and a bool is wanted/);
   refused(() => metadata.texts("tokenizer.ggml.scores"), /is array, and an array of texts is wanted/);
@@ -235,7 +235,7 @@ Deno.test("models of other architectures, and tensors without a counterpart, are
   await modelOf({ entries: heads("mamba") }, (model) => {
     assert.throws(
       () => huggingFacePlaces(model),
-      /\.gguf: is of architecture mamba, and llama, qwen2, qwen3, gemma are/,
+      /\.gguf: is of architecture "mamba", and llama, qwen2, qwen3, gemma are/,
     );
   });
   for (
@@ -350,8 +350,12 @@ Deno.test("files that break the format are refused by name", () => {
     [/"k" is not text in UTF-8/, { entries: [["k", 8, 1n, new Uint8Array([0xff])]] }],
     [/general\.alignment is 24, and must be a power of 2/, { entries: [["general.alignment", 4, 24]] }],
     [/general\.alignment is 0, and/, { entries: [["general.alignment", 4, 0]] }],
-    [/"general\.alignment" is string 32, and a number is wanted/, {
+    [/"general\.alignment" is string "32", and a number is wanted/, {
       entries: [["general.alignment", 8, "32"]],
+    }],
+    [/tensor "x{79}… has 5 extents/, {
+      tensors: [["x".repeat(100), 5, 1n, 1n, 1n, 1n, 1n, 0, 0n]],
+      data: 4,
     }],
     [/tensor "a" has 5 extents, and 4 are the limit/, {
       tensors: [["a", 5, 1n, 1n, 1n, 1n, 1n, 0, 0n]],

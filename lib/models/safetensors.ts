@@ -13,6 +13,7 @@
 import { descriptionBounds, writeWhole } from "../files.ts";
 import { bf16, toBf16 } from "../graph/storages/bf16.ts";
 import { f16 } from "../graph/storages/f16.ts";
+import { show } from "../show.ts";
 import type { Weight } from "./model.ts";
 
 /** The format's dtypes, with the number of bits per element. */
@@ -251,12 +252,6 @@ function isCounts(value: unknown): value is number[] {
 /** The product of a shape's dimensions; NaN when a partial product exceeds 2^53 and would lose precision. */
 function elementsOf(shape: readonly number[]): number {
   return shape.reduce((product, n) => Number.isSafeInteger(product * n) ? product * n : NaN, 1);
-}
-
-/** A value as JSON for an error message, truncated if long. */
-function show(value: unknown): string {
-  const json = String(JSON.stringify(value));
-  return json.length > 80 ? `${json.slice(0, 80)}…` : json;
 }
 
 /** Bytes per element. */

@@ -1,5 +1,6 @@
 /** Where tensors lie in files of any format, and the reading of their bytes and values. */
 
+import { show } from "../show.ts";
 import { fileBlocks, type GgufDtype } from "./gguf/dtypes.ts";
 import { bytesOfDtype, type SafetensorsDtype, toFloat32 } from "./safetensors.ts";
 
@@ -79,7 +80,7 @@ export function readBlocks(
       const read = file.readSync(room.subarray(filled, end));
       if (read === null) {
         throw new Error(
-          `${place.origin}: ends inside tensor "${place.name}": the file was changed while it was in use`,
+          `${place.origin}: ends inside tensor ${show(place.name)}: the file was changed while it was in use`,
         );
       }
       filled += read;

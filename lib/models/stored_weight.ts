@@ -2,6 +2,7 @@
  * Weights that stay in their file until they are needed, so that a model need not fit into the host's memory.
  */
 
+import { show } from "../show.ts";
 import type { Weight } from "./model.ts";
 import { readBlocks, sizeOf, type StoredDtype, type StoredPlace, valuesOf } from "./stored_place.ts";
 import { PassingDigest } from "./values_digest.ts";
@@ -132,7 +133,7 @@ export class StoredWeight implements WeightInPieces {
 /** The error for a tensor with infinities or NaNs. */
 export function notFinite({ origin, name }: StoredPlace): Error {
   return new Error(
-    `${origin}: tensor "${name}" holds values that are not finite: download or save the file again`,
+    `${origin}: tensor ${show(name)} holds values that are not finite: download or save the file again`,
   );
 }
 

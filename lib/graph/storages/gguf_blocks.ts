@@ -58,15 +58,21 @@ function fileBytes(file: Uint8Array<ArrayBuffer>): BlockBytes {
   return blockBytes(file.byteOffset % 2 === 0 ? file : file.slice());
 }
 
-function aligned({ header, body }: BlockFormat, file: Uint8Array): Uint32Array<ArrayBuffer> {
-  const [from, to] = [header + body, inWords(header) + inWords(body)];
-  const bytes = new Uint8Array(file.length / from * to);
-  for (let block = 0; block < file.length / from; block++) {
-    const own = file.subarray(block * from, (block + 1) * from);
-    bytes.set(own.subarray(0, header), block * to);
-    bytes.set(own.subarray(header), block * to + inWords(header));
+function aligned({ header, body }: BlockFormat, file: Uint8Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  if (inWords(header) === header && inWords(body) === body) return new Uint32Array(file.slice().buffer);
+  const [from, to] = [(header + body) / 2, (inWords(header) + inWords(body)) / 2];
+  const count = file.length / (header + body);
+  // Bit patterns, which need not be numbers that survive as floats.
+  const { buffer, byteOffset, byteLength } = fileBytes(file).bytes;
+  const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  const own = new Uint16Array(count * to);
+  for (let block = 0; block < count; block++) {
+    const [read, write] = [block * from, block * to];
+    for (let i = 0; i < header / 2; i++) own[write + i] = halves[read + i];
+    const gap = inWords(header) / 2 - header / 2;
+    for (let i = header / 2; i < from; i++) own[write + gap + i] = halves[read + i];
   }
-  return new Uint32Array(bytes.buffer);
+  return new Uint32Array(own.buffer);
 }
 
 function decodeAll(

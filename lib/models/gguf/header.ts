@@ -7,6 +7,7 @@
  * data and each tensor begin at multiples of `general.alignment`, which is 32 if absent.
  */
 
+import { show } from "../../show.ts";
 import { blockOf, type StoredPlace } from "../stored_place.ts";
 import { ByteCursor } from "./byte_cursor.ts";
 import { dtypeName, type GgufDtype, ggufDtypes, isGgufDtype } from "./dtypes.ts";
@@ -105,7 +106,7 @@ interface TensorInfo {
 
 function readInfo(cursor: ByteCursor, index: number, alignment: number): TensorInfo {
   const name = cursor.text(`the name of tensor ${index}`);
-  const what = `tensor ${JSON.stringify(name)}`;
+  const what = `tensor ${show(name)}`;
   const where = `${cursor.origin}: ${what}`;
   const extents = cursor.uint32(`the extents of ${what}`);
   if (extents > maxExtents) {
@@ -130,7 +131,7 @@ function placeOf(
   dataAt: bigint,
   { origin, size }: ByteCursor,
 ): GgufPlace {
-  const where = `${origin}: tensor ${JSON.stringify(name)}`;
+  const where = `${origin}: tensor ${show(name)}`;
   const { values, bytes } = blockOf(dtype);
   if (shape.some((extent) => extent > Number.MAX_SAFE_INTEGER)) {
     throw new Error(`${where} is [${shape}], beyond 2^53: ${again}`);
@@ -154,14 +155,12 @@ function inOrder(places: readonly GgufPlace[]): Map<string, GgufPlace> {
   const ordered = places.toSorted((a, b) => a.begin - b.begin || a.end - b.end);
   const found = new Map<string, GgufPlace>();
   for (const [i, place] of ordered.entries()) {
-    const where = `${place.origin}: tensor ${JSON.stringify(place.name)}`;
+    const where = `${place.origin}: tensor ${show(place.name)}`;
     if (found.has(place.name)) throw new Error(`${where} is there twice: ${again}`);
     const before = ordered[i - 1];
     if (before && before.end > place.begin) {
       throw new Error(
-        `${where} begins at byte ${place.begin}, and ${
-          JSON.stringify(before.name)
-        } ends at ${before.end}: ${again}`,
+        `${where} begins at byte ${place.begin}, and ${show(before.name)} ends at ${before.end}: ${again}`,
       );
     }
     found.set(place.name, place);

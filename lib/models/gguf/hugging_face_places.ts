@@ -3,6 +3,7 @@
  * rows in those models' order.
  */
 
+import { show } from "../../show.ts";
 import type { GgufPlace } from "./header.ts";
 import { inHalves } from "./row_order.ts";
 import type { GgufModel } from "./split_set.ts";
@@ -58,7 +59,7 @@ export function huggingFacePlaces({ metadata, places }: GgufModel): Map<string, 
   const architecture = metadata.text("general.architecture");
   if (!Object.hasOwn(architectures, architecture)) {
     throw new Error(
-      `${metadata.origin}: is of architecture ${architecture}, and ${
+      `${metadata.origin}: is of architecture ${show(architecture)}, and ${
         Object.keys(architectures).join(", ")
       } are read: take a model of one of these`,
     );
@@ -74,7 +75,9 @@ export function huggingFacePlaces({ metadata, places }: GgufModel): Map<string, 
     const name = nameOf(gguf);
     if (name !== undefined) return [name, inOrder(place)];
     throw new Error(
-      `${place.origin}: tensor "${gguf}" has no counterpart in Hugging Face's ${architecture}: take a model without it`,
+      `${place.origin}: tensor ${
+        show(gguf)
+      } has no counterpart in Hugging Face's ${architecture}: take a model without it`,
     );
   }));
 }

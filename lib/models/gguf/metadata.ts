@@ -1,6 +1,7 @@
 /** The metadata of a GGUF file: typed values by key (ggml-org/ggml: docs/gguf.md). */
 
 import { descriptionBounds } from "../../files.ts";
+import { show } from "../../show.ts";
 import type { ByteCursor } from "./byte_cursor.ts";
 
 /** The items of an array. */
@@ -107,7 +108,7 @@ export function readMetadata(cursor: ByteCursor, count: number): GgufMetadata {
   const values = new Map<string, GgufValue>();
   for (let i = 0; i < count; i++) {
     const key = cursor.text(`key ${i} of the metadata`);
-    const what = JSON.stringify(key);
+    const what = show(key);
     if (values.has(key)) throw new Error(`${cursor.origin}: has ${what} twice: write the file again`);
     values.set(key, readValue(cursor, what));
   }
@@ -173,7 +174,7 @@ export class GgufMetadata {
     const value = found ? as(found.value) : otherwise;
     if (value !== undefined) return value;
     const what = found
-      ? `is ${found.type}${typeof found.value === "object" ? "" : ` ${found.value}`}`
+      ? `is ${found.type}${typeof found.value === "object" ? "" : ` ${show(found.value)}`}`
       : "is missing";
     throw new Error(`${this.origin}: "${key}" ${what}, and ${wanted} is wanted: convert the model again`);
   }

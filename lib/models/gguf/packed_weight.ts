@@ -4,7 +4,7 @@ import { packedStorage } from "../../graph/storages/registry.ts";
 import { fingerprintOf, type WeightFingerprint } from "../fingerprint.ts";
 import type { PackedWeight } from "../packing.ts";
 import { readBlocks, sizeOf } from "../stored_place.ts";
-import { notFinite, pieceLength, PieceRoom, StoredWeight } from "../stored_weight.ts";
+import { notFinite, pieceLength, StoredWeight } from "../stored_weight.ts";
 import { fileBlocks, type FilePacking, type GgufDtype, packingOf } from "./dtypes.ts";
 import type { GgufPlace } from "./header.ts";
 
@@ -43,10 +43,10 @@ export class StoredPackedWeight implements PackedWeight {
    * @throws what opening the file throws, and Error when the file has become shorter, or a value is not finite.
    */
   get words(): Uint32Array<ArrayBuffer> {
-    const { aligned, isFinite } = fileBlocks(this.place.dtype);
+    const { values, bytes, aligned, isFinite } = fileBlocks(this.place.dtype);
     const size = sizeOf(this.place);
     const words = new Uint32Array(size * packedStorage(this.packing).bits / 32);
-    const room = new PieceRoom(Math.min(pieceLength, size)).bytes;
+    const room = new Uint8Array(Math.min(pieceLength, size) / values * bytes);
     using file = Deno.openSync(this.place.origin);
     let filled = 0;
     for (let at = 0; at < size; at += pieceLength) {

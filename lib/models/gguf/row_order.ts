@@ -8,6 +8,7 @@
  * A row's blocks stay together, so that rows of any type can be moved as they are.
  */
 
+import { show } from "../../show.ts";
 import type { GgufPlace } from "./header.ts";
 
 /**
@@ -19,7 +20,9 @@ export function inHalves(place: GgufPlace, heads: number): GgufPlace {
   const size = rows / heads;
   if (!Number.isInteger(heads) || !(size > 0) || size % 2 !== 0) {
     throw new Error(
-      `${place.origin}: tensor "${place.name}" is [${place.shape}], no ${heads} heads of an even number of rows: see the head counts in its metadata`,
+      `${place.origin}: tensor ${
+        show(place.name)
+      } is [${place.shape}], no ${heads} heads of an even number of rows: see the head counts in its metadata`,
     );
   }
   const rowAt = (row: number) => {

@@ -5,6 +5,7 @@
  */
 
 import { isFile } from "../../files.ts";
+import { show } from "../../show.ts";
 import { type GgufHeader, type GgufPlace, readGgufHeader } from "./header.ts";
 import type { GgufMetadata } from "./metadata.ts";
 
@@ -80,7 +81,7 @@ function together(shards: readonly GgufHeader[]): Map<string, GgufPlace> {
     const other = found.get(name);
     if (other) {
       throw new Error(
-        `${place.origin}: tensor ${JSON.stringify(name)} is in ${other.origin} too: download both again`,
+        `${place.origin}: tensor ${show(name)} is in ${other.origin} too: download both again`,
       );
     }
     found.set(name, place);

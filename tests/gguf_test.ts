@@ -16,6 +16,7 @@ import { unpack } from "../lib/models/packing.ts";
 import { StoredWeight } from "../lib/models/stored_weight.ts";
 import { digestOfValues } from "../lib/models/values_digest.ts";
 import { bytesOf, ggufOf, type GgufParts, type Part } from "./support/gguf_bytes.ts";
+import { joined } from "./support/mutants.ts";
 
 const folder = new URL("fixtures/gguf_files/", import.meta.url).pathname;
 
@@ -213,6 +214,28 @@ Deno.test("rows go to the other half of their head, whatever the number of heads
       new RegExp(`f: tensor "k" is \\[12,2\\], no ${heads} heads of an even`),
     );
   }
+});
+
+Deno.test("a tensor of several pieces, which begin inside rows, is read in its order of rows", async () => {
+  // More than a piece of 2^20 values, in one head.
+  const [rows, columns] = [11_000, 96];
+  const value = (row: number, column: number) => row % 2000 + column % 4 / 4;
+  const stored = Float16Array.from(
+    { length: rows * columns },
+    (_, i) => value(Math.floor(i / columns), i % columns),
+  );
+  const path = await Deno.makeTempFile();
+  const header = ggufOf({ tensors: [["k", 2, BigInt(columns), BigInt(rows), 1, 0n]] });
+  await Deno.writeFile(path, joined(header, new Uint8Array(stored.buffer)));
+  const place = inHalves((await readGgufHeader(path)).places.get("k")!, 1);
+  const fileRow = (row: number) => row < rows / 2 ? 2 * row : 2 * row + 1 - rows;
+  const expected = stored.map((_, i) => value(fileRow(Math.floor(i / columns)), i % columns));
+  assert.ok(isPackable(place));
+  // Where they differ first: an assertion on a million values takes minutes to say so.
+  assert.equal(new StoredWeight(place).data.findIndex((value, i) => value !== expected[i]), -1);
+  const words = new Uint32Array(expected.buffer);
+  assert.equal(new StoredPackedWeight(place).words.findIndex((word, i) => word !== words[i]), -1);
+  await Deno.remove(path);
 });
 
 /** A model in one file of these parts. */

@@ -18,7 +18,7 @@ import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
 import { activate } from "../lib/graph/ops/activation.ts";
 import { linear, matmul, type MatmulOptions } from "../lib/graph/ops/product/product.ts";
-import { packedStorage, packings } from "../lib/graph/storages/registry.ts";
+import { packedStorage, storedPackings } from "../lib/graph/storages/registry.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { fillSources, relativeError, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
@@ -370,12 +370,12 @@ Deno.test("packed weights: no candidate is refused, the device's own f16 among t
   const gpu = await testGpu();
   const reports: string[] = [];
   const traits = { ...gpu.traits, software: false };
-  for (const packing of packings) {
+  for (const packing of storedPackings) {
     const graph = new Graph();
-    const values = graph.weight("values", [68, 64], false, packing);
+    const values = graph.weight("values", [68, 256], false, packing);
     const { scaleEvery } = packedStorage(packing);
-    const scales = scaleEvery ? graph.weight("scales", [68], false) : undefined;
-    const { node } = linear(graph.weight("x", [20, 64], false), { values, scales });
+    const scales = scaleEvery ? graph.weight("scales", [68 * 256 / scaleEvery], false) : undefined;
+    const { node } = linear(graph.weight("x", [20, 256], false), { values, scales });
     const tuner = new Autotuner({
       seconds: 60,
       cache: "/dev/null/none",

@@ -10,7 +10,7 @@ import type { Method } from "../lib/adapters/method.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { reLora } from "../lib/adapters/relora.ts";
 import { startingWeights } from "../lib/adapters/starting_weights.ts";
-import type { Packing } from "../lib/graph/storages/registry.ts";
+import type { Packing, WritablePacking } from "../lib/graph/storages/registry.ts";
 import { fingerprintsOf } from "../lib/models/fingerprint.ts";
 import { readTensorPlaces } from "../lib/models/hugging_face_weights.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
@@ -179,7 +179,7 @@ Deno.test("a packed model is known by the values that it was packed from", () =>
     for (const [load, packable] of [[read, query], [made, "query.weight"]] as const) {
       const model = await load();
       const adapter = `${folder}/adapter`;
-      const packed = (packing: Packing, of = model) => packModel(of, packing);
+      const packed = (packing: WritablePacking, of = model) => packModel(of, packing);
       await saveOn(packed("int8"), adapter);
       assert.deepEqual(await told(adapter, packed("int8", await load())), []);
       assert.match(

@@ -12,9 +12,14 @@ import { interpret } from "../lib/graph/interpret.ts";
 import { lookup } from "../lib/graph/ops/lookup.ts";
 import { linear } from "../lib/graph/ops/product/product.ts";
 import { groupSize } from "../lib/graph/storages/integers.ts";
-import { alignedBlocks } from "../lib/graph/storages/q8_0.ts";
-import { packedStorage, type Packing, packings } from "../lib/graph/storages/registry.ts";
-import { type Model, scalesOf, type Weight } from "../lib/models/model.ts";
+import {
+  packedStorage,
+  type Packing,
+  packings,
+  storedPackings,
+  type WritablePacking,
+} from "../lib/graph/storages/registry.ts";
+import { type Model, scalesOf } from "../lib/models/model.ts";
 import { pack, packModel, unpack } from "../lib/models/packing.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import type { Encoded } from "../lib/objectives/objective.ts";
@@ -30,6 +35,7 @@ import {
 } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { testGpu } from "./support/ops.ts";
+import { isWritable, randomPacked, randomWeight, readBlocksReference } from "./support/packed_weights.ts";
 
 /** The device as it is, without subgroups, and as a GPU. */
 function devicesOf(gpu: Gpu): Gpu[] {
@@ -37,31 +43,36 @@ function devicesOf(gpu: Gpu): Gpu[] {
   return [gpu, new Gpu(gpu.device, info), new Gpu(gpu.device, info, { ...gpu.traits, software: false })];
 }
 
-function randomWeight(shape: readonly number[]): Weight {
-  const size = shape.reduce((product, extent) => product * extent, 1);
-  return { shape, data: Float32Array.from(randomValues("W", size)) };
-}
+/**
+ * The largest error of `value` among values of magnitude `top` that span `range`: half a step, a whole one where the value
+ * opposite to the largest has no integer of its own, and what the rounding of scales to f16 adds.
+ */
+const errorOf: Readonly<Record<WritablePacking, (value: number, top: number, range: number) => number>> = {
+  f16: (value) => Math.abs(value) * 2 ** -11,
+  bf16: (value) => Math.abs(value) * 2 ** -8,
+  int8: (_, top) => top / 254,
+  int4: (_, top) => top / 14,
+  q4_0: (_, top) => top * (1 / 8 + 2 ** -11),
+  q4_1: (_, top, range) => range / 30 + 2 * top * 2 ** -11 + range * 2 ** -11,
+  q5_0: (_, top) => top * (1 / 16 + 2 ** -11),
+  q5_1: (_, top, range) => range / 62 + 2 * top * 2 ** -11 + range * 2 ** -11,
+  q8_0: (_, top) => top * (1 / 254 + 2 ** -11),
+};
 
 Deno.test("a packed weight is off by at most half a step of its group, and packing again changes nothing", () => {
   const weight = randomWeight([12, 64]);
   weight.data[70] = -5;
   weight.data.fill(0, 128, 192);
   for (const packing of packings) {
-    const packed = pack("W", weight, packing);
-    const values = unpack(packed);
+    const values = unpack(pack("W", weight, packing));
+    const size = packing.startsWith("q") ? 32 : groupSize;
     weight.data.forEach((value, i) => {
-      const group = weight.data.subarray(Math.floor(i / groupSize) * groupSize).subarray(0, groupSize);
-      const top = Math.max(...group.map(Math.abs));
-      const half = {
-        f16: Math.abs(value) * 2 ** -11,
-        int8: top / 254,
-        int4: top / 14,
-        // In blocks of 32, whose scale is rounded to f16 as well.
-        q8_0: top * (1 / 254 + 2 ** -11),
-      };
-      assert.ok(Math.abs(values.data[i] - value) <= half[packing] * 1.0001, `${packing} ${i}`);
+      const group = weight.data.subarray(Math.floor(i / size) * size).subarray(0, size);
+      const [least, largest] = [Math.min(...group), Math.max(...group)];
+      const most = errorOf[packing](value, Math.max(-least, largest), largest - least);
+      assert.ok(Math.abs(values.data[i] - value) <= most * 1.0001, `${packing} ${i}`);
     });
-    assert.deepEqual(unpack(pack("W", values, packing)).data, values.data);
+    assert.deepEqual(unpack(pack("W", values, packing)).data, values.data, packing);
   }
   assert.equal(pack("W", weight, "int4").words.byteLength, weight.data.byteLength / 8);
 });
@@ -78,6 +89,21 @@ Deno.test("what cannot be packed is refused by name", () => {
     () => pack("large", large, "f16"),
     /"large" holds values beyond f16's 65504: pack it as int8/,
   );
+  large.data[3] = 3.4e38;
+  assert.throws(() => pack("large", large, "bf16"), /"large" holds values beyond bf16's 3.3895e38/);
+  for (const packing of ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0"] as const) {
+    assert.throws(
+      () => pack("large", large, packing),
+      /"large" holds values whose scale is beyond f16's 65504/,
+    );
+    assert.throws(
+      () => pack("odd", randomWeight([4, 48]), packing),
+      /"odd" is \[4,48\]: wants rows of 32 values/,
+    );
+    const broken = randomWeight([4, 64]);
+    broken.data[5] = NaN;
+    assert.throws(() => pack("broken", broken, packing), /"broken" holds values that are not finite/);
+  }
 });
 
 /** x Wᵀ + bias + residual and its gradients by x, bias and residual, with W packed. */
@@ -116,12 +142,17 @@ async function packedOnGpu(
   return results;
 }
 
-for (const packing of packings) {
-  // The third fills no tile, and is large enough for the kernel for subgroups in both directions.
-  for (const [rows, m, n] of [[1, 16, 4], [5, 12, 64], [37, 100, 144], [70, 160, 36], [37, 100, 160]]) {
+/** The third fills no tile, and is large enough for the kernel for subgroups in both directions. */
+const products = [[1, 16, 4], [5, 12, 64], [37, 100, 144], [70, 160, 36], [37, 100, 160]];
+
+/** For storages that take none of those. */
+const longRows = [[5, 12, 512], [37, 100, 256]];
+
+for (const packing of storedPackings) {
+  for (const [rows, m, n] of packing.endsWith("_k") ? longRows : products) {
     if (packedStorage(packing).refusal([m, n])) continue;
     Deno.test(`${packing} product, ${rows}×${m}×${n}: forward and gradients, on both kernels`, async () => {
-      const packed = pack("W", randomWeight([m, n]), packing);
+      const packed = randomPacked([m, n], packing);
       const { graph, outputs } = traced(rows, [m, n], packing);
       const values: Values = new Map();
       for (const { source, name, outputs: [{ shape }] } of graph.nodes) {
@@ -141,17 +172,18 @@ for (const packing of packings) {
   }
 }
 
-for (const packing of packings) {
+for (const packing of storedPackings) {
   Deno.test(`${packing} table: rows are looked up as the values that they stand for, onto others and in parts`, async () => {
-    const packed = pack("W", randomWeight([12, 96]), packing);
+    const width = packing.endsWith("_k") ? 512 : 96;
+    const packed = randomPacked([12, width], packing);
     const graph = new Graph();
     const { scaleEvery } = packedStorage(packing);
     const table = {
-      values: graph.weight("W", [12, 96], false, packing),
-      scales: scaleEvery ? graph.weight(scalesOf("W"), [12 * 96 / scaleEvery], false) : undefined,
+      values: graph.weight("W", [12, width], false, packing),
+      scales: scaleEvery ? graph.weight(scalesOf("W"), [12 * width / scaleEvery], false) : undefined,
     };
     const index = graph.input("index", [2, 4], "u32");
-    const onto = graph.weight("onto", [8, 96], true);
+    const onto = graph.weight("onto", [8, width], true);
     const all = lookup(index, table);
     // The table's rows belong to the indices from 3 on, so 0 and 2 have none.
     const part = lookup(index, table, { firstRow: 3, onto });
@@ -159,12 +191,14 @@ for (const packing of packings) {
     const ids = [9, 0, 3, 3, 2, 8, 7, 5];
     const values: Values = new Map([["index", Float64Array.from(ids)], [
       "onto",
-      randomValues("onto", 8 * 96),
+      randomValues("onto", 8 * width),
     ]]);
     fillSources(graph, values);
     values.set("W", Float64Array.from(unpack(packed).data));
     const expected = interpret(outputs, values);
-    assert.deepEqual([...expected[0].subarray(0, 96)], [...values.get("W")!.subarray(9 * 96, 10 * 96)]);
+    const ninth = values.get("W")!.subarray(9 * width, 10 * width);
+    // A value of −0 is added to 0.
+    assert.deepEqual([...expected[0].subarray(0, width)], [...ninth].map((value) => value + 0));
     const given = new Map([...values].filter(([name]) => !name.startsWith("W")));
     const gpu = await testGpu();
     for (const device of devicesOf(gpu)) {
@@ -192,25 +226,56 @@ Deno.test("tables that cannot be looked up, and scales that do not fit, are refu
   assert.throws(() => linear(x, { values: whole, scales }), /q8_0 has no scales in a buffer of their own/);
 });
 
-interface Q8Reference {
-  readonly columns: number;
-  readonly values: readonly number[];
-  /** The file's bytes, in hexadecimal digits. */
-  readonly blocks: string;
-  readonly dequantised: readonly number[];
+Deno.test("GGUF's blocks have the values, and values the blocks, of the Python package gguf", () => {
+  const reference = readBlocksReference();
+  for (const [type, { blocks, values, packed }] of reference) {
+    const packing = type.toLowerCase() as Packing;
+    const { unpack, bits } = packedStorage(packing);
+    const inFile = packedStorage(packing).inFile!;
+    assert.ok(inFile.isFinite(blocks), type);
+    const words = inFile.aligned(blocks);
+    assert.equal(words.length * 32, values.length * bits);
+    assertSameBits(unpack({ words }), values, type);
+    // At an odd byte, as a piece of a larger buffer may be.
+    const moved = new Uint8Array([0, ...blocks]).subarray(1);
+    assertSameBits(inFile.decode(moved, new Float32Array(values.length)), values, type);
+    if (!packed) continue;
+    assert.ok(isWritable(packing));
+    const shape = [packed.values.length / 32, 32];
+    const made = pack("W", { shape, data: packed.values }, packing).words;
+    assert.deepEqual(made, inFile.aligned(packed.blocks), type);
+  }
+  const inFiles = storedPackings.filter((packing) => packedStorage(packing).inFile);
+  assert.deepEqual(inFiles.filter((packing) => !reference.has(packing.toUpperCase())), ["f16"]);
+});
+
+function assertSameBits(
+  actual: Float32Array<ArrayBuffer>,
+  expected: Float32Array<ArrayBuffer>,
+  name: string,
+) {
+  assert.deepEqual(new Uint32Array(actual.buffer), new Uint32Array(expected.buffer), name);
 }
 
-Deno.test("q8_0: blocks and values are those of the Python package gguf", async () => {
-  const path = new URL("fixtures/q8_0_reference.json", import.meta.url);
-  const cases: Readonly<Record<string, Q8Reference>> = JSON.parse(await Deno.readTextFile(path));
-  for (const [name, { columns, values, blocks, dequantised }] of Object.entries(cases)) {
-    const words = alignedBlocks(Uint8Array.fromHex(blocks));
-    const shape = [values.length / columns, columns];
-    const packed = pack("W", { shape, data: Float32Array.from(values) }, "q8_0");
-    assert.deepEqual(packed.words, words, name);
-    assert.deepEqual([...unpack(packed).data], dequantised, name);
+Deno.test("blocks with a scale that is not finite are told", () => {
+  for (const [type, { blocks }] of readBlocksReference()) {
+    const { bytes, isFinite } = packedStorage(type.toLowerCase() as Packing).inFile!;
+    const scales = type === "Q6_K" ? [208] : /_[1K]$/.test(type) ? [0, 2] : [0];
+    for (const scale of scales) {
+      const broken = blocks.slice();
+      // NaN, in the second block; in BF16 as well.
+      broken.set([0xff, 0xff], bytes + scale);
+      assert.ok(!isFinite(broken), `${type} ${scale}`);
+    }
   }
-  assert.equal(Object.keys(cases).length, 3);
+});
+
+Deno.test("a packed matrix of rows that are no multiple of 4 is multiplied, and refused where its rows are summed", () => {
+  const graph = new Graph();
+  const [x, w] = [graph.weight("x", [2, 64], true), graph.weight("W", [6, 64], false, "q4_0")];
+  const y = linear(x, w);
+  assert.deepEqual(y.shape, [2, 6]);
+  assert.throws(() => grad([scalarOf(graph, y)], [x]), /\[6, 64\] q4_0: wants rows in multiples of 4 where/);
 });
 
 const objective = (model: Model) => classification.of(model, { texts: 1, classes: 2 });

@@ -1,5 +1,5 @@
 /**
- * The safetensors and TSV readers on 22,000 damaged files, from a seed: each is read to something that lies within the
+ * The safetensors, GGUF and TSV readers on 32,000 damaged files, from a seed: each is read to something that lies within the
  * file, or refused by a plain Error that begins with the file's name; none takes long.
  */
 
@@ -7,107 +7,13 @@ import assert from "node:assert/strict";
 import { glueEntries, type GlueEntry, glueEntry } from "../lib/data/glue_tasks.ts";
 import { parseGlueTsv } from "../lib/data/glue_tsv.ts";
 import { parseTsv } from "../lib/data/tsv.ts";
-import { randomBits } from "../lib/graph/random.ts";
+import { parseGgufHeader } from "../lib/models/gguf/header.ts";
+import type { GgufItems } from "../lib/models/gguf/metadata.ts";
+import { blockOf } from "../lib/models/stored_place.ts";
 import { encodeSafetensors, parseSafetensors } from "../lib/models/safetensors.ts";
+import { bytesOf, ggufOf } from "./support/gguf_bytes.ts";
 import { type Row, tsvText } from "./support/glue_folders.ts";
-
-type Pick = (below: number) => number;
-
-/** A source of whole numbers below a bound. */
-function pickFrom(seed: number): Pick {
-  let calls = 0;
-  return (below) => randomBits(seed, 0, 0, calls++) % below;
-}
-
-/** One change of a file: bits flipped, bytes cut out, doubled or put in, the end cut off, or two files joined. */
-function mutate(
-  bytes: Uint8Array<ArrayBuffer>,
-  other: Uint8Array<ArrayBuffer>,
-  pick: Pick,
-  tokens: Uint8Array[],
-) {
-  const at = pick(bytes.length + 1);
-  const end = Math.min(bytes.length, at + 1 + pick(1 << pick(10)));
-  switch (pick(7)) {
-    case 0: {
-      const flipped = bytes.slice();
-      if (at < flipped.length) flipped[at] ^= 1 << pick(8);
-      return flipped;
-    }
-    case 1:
-      return joined(bytes.subarray(0, at), bytes.subarray(end));
-    case 2:
-      return joined(bytes.subarray(0, end), bytes.subarray(at));
-    case 3:
-      return joined(bytes.subarray(0, at), tokens[pick(tokens.length)], bytes.subarray(at));
-    case 4:
-      return bytes.slice(0, at);
-    case 5:
-      return joined(bytes.subarray(0, at), other.subarray(pick(other.length)));
-    default:
-      return joined(bytes.subarray(0, at), randomBytes(pick, pick(9)), bytes.subarray(end));
-  }
-}
-
-function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
-function randomBytes(pick: Pick, size: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length: size }, () => pick(256));
-}
-
-/** The outcomes of reading the files. */
-interface Tally {
-  read: number;
-  /** Messages, without what differs from file to file. */
-  readonly refused: Map<string, number>;
-}
-
-/** Reads every file by `check`, which throws an AssertionError where what was read breaks an invariant. */
-function readAll(
-  files: Iterable<Uint8Array<ArrayBuffer>>,
-  check: (bytes: Uint8Array<ArrayBuffer>) => void,
-): Tally {
-  const tally: Tally = { read: 0, refused: new Map() };
-  let i = 0;
-  for (const bytes of files) {
-    try {
-      check(bytes);
-      tally.read++;
-    } catch (error) {
-      assert.ok(error instanceof Error && error.constructor === Error, `file ${i}: ${error}`);
-      assert.match(error.message, /^fuzzed/, `file ${i}`);
-      const kind = error.message.replaceAll(/"(\\.|[^"])*"|[-\d.]+|\[.*\]|\{.*/g, "…").slice(0, 50);
-      tally.refused.set(kind, (tally.refused.get(kind) ?? 0) + 1);
-    }
-    i++;
-  }
-  return tally;
-}
-
-/** The mutants of `valid` files: at most three changes each; every eighth file is random bytes instead. */
-function* mutants(
-  valid: readonly Uint8Array<ArrayBuffer>[],
-  count: number,
-  pick: Pick,
-  tokens: readonly string[],
-) {
-  const encoded = tokens.map((token) => new TextEncoder().encode(token));
-  for (let i = 0; i < count; i++) {
-    let bytes = pick(8) ? valid[pick(valid.length)] : randomBytes(pick, pick(200));
-    for (let changes = pick(4); changes > 0; changes--) {
-      bytes = mutate(bytes, valid[pick(valid.length)], pick, encoded);
-    }
-    yield bytes;
-  }
-}
+import { joined, mutants, type Pick, pickFrom, readAll } from "./support/mutants.ts";
 
 function safetensorsFiles(): Uint8Array<ArrayBuffer>[] {
   const tensor = (...shape: number[]) => ({
@@ -165,6 +71,93 @@ Deno.test("12,000 damaged safetensors files are read within bounds or refused by
   });
   assert.ok(read > 1_500 && read < 8_000, `${read} were read`);
   assert.ok(refused.size > 10, `only ${refused.size} kinds of message`);
+});
+
+function ggufFiles(): Uint8Array<ArrayBuffer>[] {
+  const real = (name: string) =>
+    Deno.readFileSync(new URL(`fixtures/gguf_files/${name}.gguf`, import.meta.url));
+  const array = ["nested", 9, 9, 2n, 8, 2n, "a", "b", 9, 1n, 4, 3n, 1, 2, 3];
+  return [
+    ggufOf({}),
+    ggufOf({
+      entries: [array, ["general.alignment", 4, 16]],
+      tensors: [["a", 2, 32n, 2n, 2, 16n]],
+      data: 60,
+    }),
+    ggufOf({
+      entries: [["x", 12, 7n], ["y", 7, new Uint8Array([1])]],
+      tensors: [["a", 1, 3n, 1, 0n]],
+      data: 6,
+    }),
+    real("set-00001-of-00003"),
+    real("set-00003-of-00003"),
+  ];
+}
+
+/** Files in which one or two numbers of the header have a value that readers stumble over. */
+function* numberMutants(valid: readonly Uint8Array<ArrayBuffer>[], count: number, pick: Pick) {
+  const words = [0, 1, 3, 8, 9, 13, 31, 256, 2 ** 24, 2 ** 31, 2 ** 32 - 1];
+  const longs = [
+    0n,
+    1n,
+    2n ** 31n,
+    2n ** 32n - 1n,
+    2n ** 53n,
+    2n ** 60n,
+    2n ** 61n,
+    2n ** 63n,
+    2n ** 64n - 32n,
+    -1n,
+  ];
+  for (let i = 0; i < count; i++) {
+    const bytes = valid[pick(valid.length)].slice();
+    for (let changes = pick(2); changes >= 0; changes--) {
+      const number = bytesOf(pick(2) ? words[pick(words.length)] : longs[pick(longs.length)]);
+      bytes.set(number, 4 + pick(bytes.length - 12));
+    }
+    yield bytes;
+  }
+}
+
+/** Number of values, of all depths. */
+function itemsIn(items: GgufItems): number {
+  return ArrayBuffer.isView(items)
+    ? items.length
+    : items.reduce((sum: number, item) => sum + (typeof item === "object" ? itemsIn(item) : 1), 0);
+}
+
+Deno.test("10,000 damaged GGUF headers are read within bounds or refused by name, in little memory", () => {
+  const tokens = [
+    "GGUF",
+    "\0",
+    "\x01\0\0\0\0\0\0\0",
+    "\t\0\0\0",
+    "\b\0\0\0",
+    "general.alignment",
+    "\x7f".repeat(8),
+  ];
+  const valid = ggufFiles();
+  const files = [
+    ...mutants(valid, 4_000, pickFrom(13), tokens),
+    ...numberMutants(valid, 6_000, pickFrom(14)),
+  ];
+  const before = Deno.memoryUsage().rss;
+  const { read, refused } = readAll(files, (bytes) => {
+    const { places, metadata, alignment } = parseGgufHeader(bytes, "fuzzed");
+    let covered = 0;
+    for (const { dtype, shape, begin, end } of places.values()) {
+      assert.ok(begin >= covered && end <= bytes.length && begin % alignment === 0);
+      const { values, bytes: size } = blockOf(dtype);
+      assert.equal(end - begin, shape.reduce((product, n) => product * n, 1) / values * size);
+      covered = end;
+    }
+    for (const { value } of metadata.values.values()) {
+      if (typeof value === "object") assert.ok(itemsIn(value) < bytes.length);
+    }
+  });
+  assert.ok(Deno.memoryUsage().rss - before < 2 ** 28, "memory");
+  assert.ok(read > 1_000 && read < 8_000, `${read} were read`);
+  assert.ok(refused.size > 20, `only ${[...refused.keys()].join("; ")}`);
 });
 
 /** Five rows of a task, with a quote and letters of more than one byte. */

@@ -21,7 +21,7 @@ export {
 export { grad, type GradOptions } from "../graph/grad.ts";
 export { interpret, interpretRun, type SourceValues } from "../graph/interpret.ts";
 export { Arena, compile, type CompiledGraph, type CompileOptions, type Values } from "../graph/compile.ts";
-export type { Packing } from "../graph/storages/registry.ts";
+export type { Packing, WritablePacking } from "../graph/storages/registry.ts";
 export { activate, type Activation } from "../graph/ops/activation.ts";
 export { attention, type AttentionOptions } from "../graph/ops/attention.ts";
 export { add, multiply } from "../graph/ops/binary.ts";

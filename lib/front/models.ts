@@ -26,7 +26,7 @@ export { comparedPairs, joinedPairs, type Pairing } from "../models/pairing.ts";
 export { type Pooling, vectorsOf } from "../models/pooling.ts";
 export type { PackedWeight } from "../models/packing.ts";
 export type { WeightFingerprint } from "../models/fingerprint.ts";
-export type { Packing } from "../graph/storages/registry.ts";
+export type { Packing, WritablePacking } from "../graph/storages/registry.ts";
 export type { DType, Graph, Node, Op, Source, Spec, Tensor } from "../graph/graph.ts";
 export type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 export { type Initializer, type ParameterSpec, zeros } from "../models/parameter.ts";

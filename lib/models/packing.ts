@@ -1,6 +1,11 @@
 /** Packed weights: linear layers in fewer bits, in one of the storages of `graph/storages`. */
 
-import { packedStorage, type Packing } from "../graph/storages/registry.ts";
+import {
+  packedStorage,
+  type Packing,
+  type WritablePacking,
+  writableStorage,
+} from "../graph/storages/registry.ts";
 import { fingerprintOf, type WeightFingerprint } from "./fingerprint.ts";
 import type { Model, Weight } from "./model.ts";
 
@@ -22,9 +27,9 @@ export interface PackedWeight {
  * Packs `weight`.
  * @throws Error with what the packing wants of a shape, or when a value is beyond its range.
  */
-export function pack(name: string, weight: Weight, packing: Packing): PackedWeight {
+export function pack(name: string, weight: Weight, packing: WritablePacking): PackedWeight {
   const { shape, data } = weight;
-  const storage = packedStorage(packing);
+  const storage = writableStorage(packing);
   const refused = storage.refusal(shape);
   if (refused) throw new Error(`"${name}" is [${shape}]: ${refused}`);
   try {
@@ -57,7 +62,7 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
  * assert.ok(words.byteLength + scales!.byteLength < before / 3);
  * ```
  */
-export function packModel(model: Model, packing: Packing): Model {
+export function packModel(model: Model, packing: WritablePacking): Model {
   const packed = new Map(
     model.linears.filter(({ perText }) => !perText).map(({ path }): [string, PackedWeight] => {
       const name = `${path}.weight`;

@@ -11,6 +11,9 @@
  */
 
 import { descriptionBounds, writeWhole } from "../files.ts";
+import { bf16, toBf16 } from "../graph/storages/bf16.ts";
+import { f16 } from "../graph/storages/f16.ts";
+import { show } from "../show.ts";
 import type { Weight } from "./model.ts";
 
 /** The format's dtypes, with the number of bits per element. */
@@ -251,12 +254,6 @@ function elementsOf(shape: readonly number[]): number {
   return shape.reduce((product, n) => Number.isSafeInteger(product * n) ? product * n : NaN, 1);
 }
 
-/** A value as JSON for an error message, truncated if long. */
-function show(value: unknown): string {
-  const json = String(JSON.stringify(value));
-  return json.length > 80 ? `${json.slice(0, 80)}…` : json;
-}
-
 /** Bytes per element. */
 export function bytesOfDtype(dtype: SafetensorsDtype): number {
   return bitsOf[dtype] / 8;
@@ -289,12 +286,8 @@ function roundedTo(name: string, dtype: SafetensorsDtype, values: Float32Array<A
       return Float16Array.from(values);
     case "F64":
       return Float64Array.from(values);
-    case "BF16": {
-      // BF16 is the upper half of a float32. This rounds to nearest even: add half a unit, minus one if the
-      // unit's bit is even.
-      const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-      return Uint16Array.from(words, (word) => (word + 0x7fff + (word >>> 16 & 1)) >>> 16);
-    }
+    case "BF16":
+      return toBf16(values);
     default:
       throw new Error(`tensor ${show(name)} cannot be written as ${dtype}: it holds floats`);
   }
@@ -312,26 +305,19 @@ export function toFloat32(
   const size = bytesOfDtype(dtype);
   const { buffer, byteOffset, length } = data.byteOffset % size === 0 ? data : data.slice();
   const count = length / size;
-  const filled = (values: ArrayLike<number>) => {
-    const floats = into ?? new Float32Array(count);
-    floats.set(values);
-    return floats;
-  };
+  const floats = () => into ?? new Float32Array(count);
   switch (dtype) {
     case "F32":
       return new Float32Array(buffer, byteOffset, count);
-    case "F16":
-      return filled(new Float16Array(buffer, byteOffset, count));
-    case "F64":
-      return filled(new Float64Array(buffer, byteOffset, count));
-    case "BF16": {
-      // A BF16 is the upper half of a float32.
-      const floats = into ?? new Float32Array(count);
-      const words = new Uint32Array(floats.buffer, floats.byteOffset, count);
-      words.set(new Uint16Array(buffer, byteOffset, count));
-      for (let i = 0; i < words.length; i++) words[i] <<= 16;
-      return floats;
+    case "F64": {
+      const values = floats();
+      values.set(new Float64Array(buffer, byteOffset, count));
+      return values;
     }
+    case "F16":
+      return f16.inFile.decode(data, floats());
+    case "BF16":
+      return bf16.inFile.decode(data, floats());
     default: {
       const what = `tensor ${show(name)} is ${dtype}; only F32, F16, BF16 and F64 can be read as float32`;
       throw new Error(`${origin}: ${what}: save it as one of these, such as by .float() in PyTorch`);

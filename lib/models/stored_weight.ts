@@ -2,12 +2,13 @@
  * Weights that stay in their file until they are needed, so that a model need not fit into the host's memory.
  */
 
+import { show } from "../show.ts";
 import type { Weight } from "./model.ts";
-import { bytesOfDtype, type SafetensorsDtype, type TensorPlace, toFloat32 } from "./safetensors.ts";
+import { readBlocks, sizeOf, type StoredDtype, type StoredPlace, valuesOf } from "./stored_place.ts";
 import { PassingDigest } from "./values_digest.ts";
 
-/** Number of values that are read and converted at a time. */
-const pieceLength = 2 ** 20;
+/** Number of values that are read and converted at a time; whole blocks of every type. */
+export const pieceLength = 2 ** 20;
 
 /** Largest storage-buffer binding in bytes that every WebGPU device supports. */
 const largestBinding = 128 * 2 ** 20;
@@ -44,19 +45,19 @@ export class PieceRoom {
 }
 
 /**
- * A tensor in a safetensors file, or a range of its rows, as float32. Each access to `data` or `pieces` reads
+ * A tensor in a file, or a range of its rows, as float32. Each access to `data` or `pieces` reads
  * the file and keeps nothing, so do not access them in a loop.
  */
 export class StoredWeight implements WeightInPieces {
   readonly shape: readonly number[];
-  readonly #place: TensorPlace;
+  readonly #place: StoredPlace;
   readonly #digest: PassingDigest;
   /** Index in the tensor of the first value. */
   readonly #first: number;
 
   /** Rows `from` to `to` (exclusive), by default all. Parts of one tensor share its `digest`. */
   constructor(
-    place: TensorPlace,
+    place: StoredPlace,
     [from, to]: readonly [number, number] = [0, place.shape[0]],
     digest: PassingDigest = new PassingDigest(sizeOf(place)),
   ) {
@@ -68,7 +69,7 @@ export class StoredWeight implements WeightInPieces {
   }
 
   /** The dtype of the values in the file. */
-  get dtype(): SafetensorsDtype {
+  get dtype(): StoredDtype {
     return this.#place.dtype;
   }
 
@@ -114,31 +115,14 @@ export class StoredWeight implements WeightInPieces {
   }
 
   *#piecesFrom(first: number, room: PieceRoom): Generator<Float32Array<ArrayBuffer>> {
-    const { name, origin, dtype, begin } = this.#place;
-    const size = bytesOfDtype(dtype);
     const count = this.bytes / 4;
-    using file = Deno.openSync(origin);
-    file.seekSync(begin + size * (this.#first + first), Deno.SeekMode.Start);
+    using file = Deno.openSync(this.#place.origin);
     for (let at = first; at < count; at += pieceLength) {
       const length = Math.min(pieceLength, count - at);
-      const data = room.bytes.subarray(0, length * size);
-      for (let filled = 0; filled < data.length;) {
-        const read = file.readSync(data.subarray(filled));
-        if (read === null) {
-          throw new Error(
-            `${origin}: ends inside tensor "${name}": the file was changed while it was in use`,
-          );
-        }
-        filled += read;
-      }
-      const values = toFloat32(
-        { name, origin, dtype, shape: [length], data },
-        room.values.subarray(0, length),
-      );
+      const data = readBlocks(file, this.#place, [this.#first + at, length], room.bytes);
+      const values = valuesOf(this.#place, data, room.values.subarray(0, length));
       if (!areFinite(values)) {
-        throw new Error(
-          `${origin}: tensor "${name}" holds values that are not finite: download or save the file again`,
-        );
+        throw notFinite(this.#place);
       }
       this.#digest.take(this.#first + at, values);
       yield values;
@@ -146,8 +130,11 @@ export class StoredWeight implements WeightInPieces {
   }
 }
 
-function sizeOf({ shape }: { readonly shape: readonly number[] }): number {
-  return shape.reduce((a, b) => a * b, 1);
+/** The error for a tensor with infinities or NaNs. */
+export function notFinite({ origin, name }: StoredPlace): Error {
+  return new Error(
+    `${origin}: tensor ${show(name)} holds values that are not finite: download or save the file again`,
+  );
 }
 
 /**

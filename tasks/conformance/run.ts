@@ -7,7 +7,7 @@ import { type Adapter, attach } from "../../lib/adapters/attach.ts";
 import { bora } from "../../lib/adapters/bora.ts";
 import { lora } from "../../lib/adapters/lora.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
-import type { Packing } from "../../lib/graph/storages/registry.ts";
+import type { WritablePacking } from "../../lib/graph/storages/registry.ts";
 import type { Model } from "../../lib/models/model.ts";
 import { packModel, unpack } from "../../lib/models/packing.ts";
 import { classification } from "../../lib/objectives/classification.ts";
@@ -42,7 +42,7 @@ const model = tinyEncoder();
 const attached = { r: 4, alpha: 8, dropout: 0.1, target: "all-linear" } as const;
 const withBora = (base: Model) => attach(base, bora, { ...attached, blocks: 4 });
 
-function packedCase(packing: Packing): TrainingCase {
+function packedCase(packing: WritablePacking): TrainingCase {
   const packed = packModel(model, packing);
   return { name: `BoRA on ${packing} weights`, model: packed, adapter: withBora(packed), options };
 }

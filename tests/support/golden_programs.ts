@@ -22,7 +22,7 @@ import { activate, activationGradient } from "../../lib/graph/ops/activation.ts"
 import { matmul } from "../../lib/graph/ops/product/product.ts";
 import { plan } from "../../lib/graph/plan.ts";
 import { randomBits, streamOf, uniform } from "../../lib/graph/random.ts";
-import type { Packing } from "../../lib/graph/storages/registry.ts";
+import type { WritablePacking } from "../../lib/graph/storages/registry.ts";
 import { encoderConfigOf, withPooling } from "../../lib/models/hugging_face_config.ts";
 import type { Model } from "../../lib/models/model.ts";
 import { packModel } from "../../lib/models/packing.ts";
@@ -164,7 +164,7 @@ function smallSteps(useLite: Model): Map<string, Step> {
   const bert = unloadedEncoder("bert", bertConfig);
   const roberta = unloadedEncoder("roberta", robertaConfig);
   const pooled = unloadedEncoder("mean pooling", withPooling(bertConfig, "mean"));
-  const packed = (model: Model, packing: Packing) => packModel(model, packing);
+  const packed = (model: Model, packing: WritablePacking) => packModel(model, packing);
   const everyUseLite = [...attention, "output", "ffn_in", "ffn_out"];
   return new Map<string, Step>([
     ...methods.map(({ name }): [string, Step] => [`method ${name}`, { model: bert, method: name }]),

@@ -3,13 +3,13 @@
  * value = scale · integer. Packing is symmetric and rounds to nearest.
  */
 
-import { type PackedStorage, refusesUnless } from "./storage.ts";
+import { refusesUnless, type WritableStorage } from "./storage.ts";
 
 /** Number of values, contiguous in memory, that share a scale. */
 export const groupSize = 64;
 
 /** The storage of integers of `bits`; `load` is the WGSL that reads four of them. */
-function integers(name: string, bits: 4 | 8, load: (name: string) => string): PackedStorage {
+function integers(name: string, bits: 4 | 8, load: (name: string) => string): WritableStorage {
   const most = 2 ** (bits - 1) - 1;
   const perWord = 32 / bits;
   const largest = (group: Float32Array) => group.reduce((top, value) => Math.max(top, Math.abs(value)), 0);

@@ -53,10 +53,32 @@ export interface Storage {
   pack?(values: Float32Array): StoredValues;
   /** The values that stored words stand for, row-major: those with which the float64 interpreter computes. */
   unpack?(stored: StoredValues): Float32Array<ArrayBuffer>;
+  /** How GGUF files hold such a matrix, if they can. */
+  readonly inFile?: FileBlocks;
 }
 
+/** The blocks of a storage's matrices in GGUF files. The functions take any number of whole blocks. */
+export interface FileBlocks {
+  /** Values in a block, neighbours in a row. */
+  readonly values: number;
+  /** Bytes of a block. */
+  readonly bytes: number;
+  /** The storage's words for the blocks, for a number of values that is a multiple of 4. */
+  aligned(file: Uint8Array<ArrayBuffer>): Uint32Array<ArrayBuffer>;
+  /** Writes the values of the blocks to `out`, which is as long, and returns it. */
+  decode(file: Uint8Array<ArrayBuffer>, out: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer>;
+  /** Whether all values of the blocks are finite. */
+  isFinite(file: Uint8Array<ArrayBuffer>): boolean;
+}
+
+/** A storage that frozen weights can have. */
+export type PackedStorage = Storage & Required<Pick<Storage, "unpack">>;
+
 /** A storage that a model's weights can be packed into. */
-export type PackedStorage = Storage & Required<Pick<Storage, "pack" | "unpack">>;
+export type WritableStorage = PackedStorage & Required<Pick<Storage, "pack">>;
+
+/** A storage that GGUF files have. */
+export type FileStorage = PackedStorage & Required<Pick<Storage, "inFile">>;
 
 /** `refusal` of the storages that are read as vec4 along either dimension, in groups of `length` values. */
 export function refusesUnless(length: number) {

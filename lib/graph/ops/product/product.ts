@@ -138,12 +138,19 @@ function infer(inputs: readonly Spec[], attrs: ProductAttrs): readonly Spec[] {
 }
 
 /** Throws an Error where b cannot be read as its storage wants, or its scales do not fit. */
-function checkStorage(b: Spec, scales: Spec | undefined, { blocks, transposeA }: ProductAttrs): void {
+function checkStorage(b: Spec, scales: Spec | undefined, attrs: ProductAttrs): void {
+  const { blocks, transposeA, transposeB } = attrs;
   const { scaleEvery, refusal } = storageNamed(b.dtype);
   const refused = refusal(b.shape);
   if (refused) throw new Error(`${describe(b)}: ${refused}`);
   if (b.dtype !== "f32" && (blocks > 1 || transposeA)) {
     throw new Error(`${describe(b)}: wants one block, and A not transposed`);
+  }
+  // The kernels have no guard at the end of k for a b that they cannot read as f32.
+  if (!isFloat(b) && !transposeB && b.shape[0] % 4 !== 0) {
+    throw new Error(
+      `${describe(b)}: wants rows in multiples of 4 where they are summed, as in a gradient by x`,
+    );
   }
   if (scaleEvery && sizeOf(scales!) !== sizeOf(b) / scaleEvery) {
     throw new Error(

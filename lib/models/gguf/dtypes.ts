@@ -1,0 +1,48 @@
+/** ggml's types of tensors (ggml-org/ggml: include/ggml.h, `enum ggml_type`), by the number that a GGUF file gives. */
+
+import { packedStorage, type Packing } from "../../graph/storages/registry.ts";
+import type { FileBlocks } from "../../graph/storages/storage.ts";
+
+/** The packings that GGUF files have. */
+export type FilePacking = Exclude<Packing, "int8" | "int4">;
+
+/** A type that is read, by its name in ggml: float32, or a packing in capitals. */
+export type GgufDtype = "F32" | Uppercase<FilePacking>;
+
+/** The names of all types; those that were taken back have none. */
+// deno-fmt-ignore: ten a row
+const names = [
+  "F32", "F16", "Q4_0", "Q4_1", , , "Q5_0", "Q5_1", "Q8_0", "Q8_1",
+  "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S",
+  "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8", "I16", "I32", "I64", "F64", "IQ1_M",
+  "BF16", , , , "TQ1_0", "TQ2_0", , , , "MXFP4",
+  "NVFP4", "Q1_0",
+];
+
+/** The types that are read. */
+// deno-fmt-ignore: one row per size
+export const ggufDtypes: readonly GgufDtype[] = [
+  "F32", "F16", "BF16",
+  "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
+  "Q4_K", "Q5_K", "Q6_K",
+];
+
+/** The name of the type with this number, for messages where it is none that is read. */
+export function dtypeName(type: number): string {
+  return names[type] ?? `type ${type}, which ggml does not have`;
+}
+
+/** True for the types that are read. */
+export function isGgufDtype(name: string): name is GgufDtype {
+  return ggufDtypes.some((dtype) => dtype === name);
+}
+
+/** The packing that has this type's blocks. */
+export function packingOf(dtype: Exclude<GgufDtype, "F32">): FilePacking {
+  return dtype.toLowerCase() as FilePacking;
+}
+
+/** How files hold this type. */
+export function fileBlocks(dtype: Exclude<GgufDtype, "F32">): FileBlocks {
+  return packedStorage(packingOf(dtype)).inFile!;
+}

@@ -11,7 +11,7 @@ import { gate } from "../lib/graph/ops/gate.ts";
 import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
 import { matmul } from "../lib/graph/ops/product/product.ts";
 import { rmsNorm } from "../lib/graph/ops/rms_norm.ts";
-import { rotary, rotaryTable } from "../lib/graph/ops/rotary.ts";
+import { rotary, rotaryFrequencies, rotaryTable } from "../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
 import { swiglu } from "../lib/graph/ops/swiglu.ts";
 import { opCases } from "../tasks/conformance/op_cases.ts";
@@ -156,11 +156,13 @@ Deno.test("attention reads no key past a text's last token: what lies there, NaN
 Deno.test("rotary pairs the halves of a head, and products of turned rows depend on their distance only", () => {
   const [length, headDim] = [6, 8];
   const graph = new Graph();
-  const turned = rotary(graph.input("x", [length, headDim]), graph.input("table", [length, headDim]), length);
+  const inputs = [graph.input("x", [length, headDim]), graph.input("table", [length, headDim])] as const;
+  const turned = rotary(...inputs, graph.input("places", [length], "u32"));
   const turn = (row: readonly number[]) => {
     const x = Float64Array.from({ length: length * headDim }, (_, at) => row[at % headDim]);
-    const table = Float64Array.from(rotaryTable(length, headDim).data);
-    return interpret([turned], new Map([["x", x], ["table", table]]))[0];
+    const table = Float64Array.from(rotaryTable(length, rotaryFrequencies(headDim)).data);
+    const places = Float64Array.from({ length }, (_, place) => place);
+    return interpret([turned], new Map([["x", x], ["table", table], ["places", places]]))[0];
   };
   const at = (rows: Float64Array, place: number) => rows.subarray(place * headDim, (place + 1) * headDim);
   const unit = at(turn([1, 0, 0, 0, 0, 0, 0, 0]), 1);
@@ -212,10 +214,13 @@ Deno.test("a decoder's ops name what does not fit", () => {
   assert.throws(attend(2, 16), /k \[4, 16\] f32 .* are not the 2 heads of 4 that q \[4, 24\]/);
   assert.throws(() => rmsNorm(x, graph.input("gamma", [4]), 1), /\[4\] f32 does not fit .* \[4, 6\]/);
   assert.throws(() => swiglu(x, graph.input("up", [4, 5])), /\[4, 6\] f32 and \[4, 5\] f32 differ/);
-  assert.throws(() => rotary(x, graph.input("four", [4, 4]), 4), /\[4, 6\] f32 are not heads of 4/);
-  assert.throws(() => rotary(x, graph.input("odd", [4, 3]), 4), /heads of 3, an even size/);
-  assert.throws(() => rotary(x, graph.input("table", [2, 6]), 4), /texts of 4 tokens .* \[2, 6\]/);
-  assert.throws(() => rotary(x, graph.input("long", [8, 6]), 3), /is not texts of 3 tokens/);
+  const places = graph.input("places", [4], "u32");
+  assert.throws(() => rotary(x, graph.input("four", [4, 4]), places), /\[4, 6\] f32 are not heads of 4/);
+  assert.throws(() => rotary(x, graph.input("odd", [4, 3]), places), /heads of 3, an even size/);
+  const q = graph.input("q", [4, 24]);
+  const few = graph.input("few", [3], "u32");
+  assert.throws(() => rotary(x, graph.input("table", [2, 6]), few), /\[3\] u32 are not one for each row of/);
+  assert.throws(() => attention(q, q, q, lengths, { heads: 6, window: 2, scale: 1 }), /of causal attention/);
 });
 
 Deno.test("the new ops name what does not fit", () => {

@@ -2,8 +2,9 @@
 // 2018; backward from the row's log-sum-exp, Dao et al. 2022). All matrices are row-major: q and o are
 // (batch·length)×(heads·HEAD_DIM), k and v (batch·length)×(kv_heads·HEAD_DIM). heads/kv_heads neighbouring
 // query heads share a key head (grouped-query attention, Ainslie et al. 2023). `lengths` holds each text's
-// number of real tokens, which come first. Keys past it are masked; if CAUSAL is 1, so are keys past the
-// query's own position.
+// number of real tokens, which come first. Keys past it are masked; if CAUSAL is 1 or 2, so are keys past the
+// query's own position, and if it is 2, those `window` or more positions before it, but
+// for the text's last token, so that a padding row has a key as well.
 //
 // PASS 0, one invocation per query row i:  o_i = Σ_j p_ij v_j,  p_ij = softmax_j(scale · q_i·k_j),
 //   lse_i = log Σ_j exp(…)
@@ -39,6 +40,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #end
 #if CAUSAL && (PASS == 0 || PASS == 2)
   let keys = min(lengths[batch], row + 1u);
+#if CAUSAL == 2
+  let first = min(max(row + 1u, params.window) - params.window, lengths[batch] - 1u);
+#end
 #end
 #if PASS == 3 || (!CAUSAL && PASS != 1)
   let keys = lengths[batch];
@@ -51,7 +55,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 #end
   var top = -3.0e38;
   var total = 0.0;
+#if CAUSAL == 2
+  for (var j = first; j < keys; j++) {
+#else
   for (var j = 0u; j < keys; j++) {
+#end
     let other = at(batch, params.kv_heads, kv_head, j);
     var dots = vec4f(0.0);
 #for c in 0..HEAD_DIM / 4
@@ -88,7 +96,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var dq${c} = vec4f(0.0);
 #end
   let own_row = rows[stat0 + row];
+#if CAUSAL == 2
+  for (var j = first; j < keys; j++) {
+#else
   for (var j = 0u; j < keys; j++) {
+#end
     let other = at(batch, params.kv_heads, kv_head, j);
     var dots = vec4f(0.0);
     var dps = vec4f(0.0);
@@ -117,9 +129,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (row < keys) {
     for (var q_head = head * shared_by; q_head < (head + 1u) * shared_by; q_head++) {
       let stat0 = (batch * params.heads + q_head) * params.length;
-#if CAUSAL
+#if CAUSAL == 1
       for (var i = row; i < params.length; i++) {
-#else
+#end
+#if CAUSAL == 2
+      let last = select(min(row + params.window, params.length), params.length, row + 1u == keys);
+      for (var i = row; i < last; i++) {
+#end
+#if !CAUSAL
       for (var i = 0u; i < params.length; i++) {
 #end
         let other = at(batch, params.heads, q_head, i);

@@ -85,9 +85,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let end = tokens;
 #end
 #end
-#if PASS == 3 && CAUSAL
+#if PASS == 3 && CAUSAL == 1
   for (var col0 = row0; col0 < end; col0 += ${4 * SUBGROUP}u) {
-#else
+#end
+#if PASS == 3 && CAUSAL == 2
+  let seen_end = select(min(end, row0 + ${ROWS}u + params.window), end, row0 + ${ROWS}u >= tokens);
+  for (var col0 = row0; col0 < seen_end; col0 += ${4 * SUBGROUP}u) {
+#end
+#if PASS != 3 && CAUSAL == 2
+  let unseen = min(max(row0 + 1u, params.window) - params.window, tokens - 1u);
+  for (var col0 = unseen - unseen % ${4 * SUBGROUP}u; col0 < end; col0 += ${4 * SUBGROUP}u) {
+#end
+#if PASS == 3 && !CAUSAL || PASS != 3 && CAUSAL != 2
   for (var col0 = 0u; col0 < end; col0 += ${4 * SUBGROUP}u) {
 #end
     let col = vec4u(col0 + 4u * lane) + vec4u(0u, 1u, 2u, 3u);
@@ -153,15 +162,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 #end
 #for i in 0..ROWS
 #if PASS == 3
-#if CAUSAL
+#if CAUSAL == 1
     let seen${i} = (col < vec4u(end)) & (col >= vec4u(row0 + ${i}u)) & vec4<bool>(row0 + ${i}u < tokens);
-#else
+#end
+#if CAUSAL == 2
+    let past${i} = select(min(end, row0 + ${i}u + params.window), end, row0 + ${i + 1}u == tokens);
+    let seen${i} = (col < vec4u(past${i})) & (col >= vec4u(row0 + ${i}u)) & vec4<bool>(row0 + ${i}u < tokens);
+#end
+#if !CAUSAL
     let seen${i} = (col < vec4u(end)) & vec4<bool>(row0 + ${i}u < tokens);
 #end
 #else
-#if CAUSAL
+#if CAUSAL == 1
     let seen${i} = col < vec4u(min(tokens, row0 + ${i + 1}u));
-#else
+#end
+#if CAUSAL == 2
+    let from${i} = min(max(row0 + ${i + 1}u, params.window) - params.window, tokens - 1u);
+    let seen${i} = (col < vec4u(min(tokens, row0 + ${i + 1}u))) & (col >= vec4u(from${i}));
+#end
+#if !CAUSAL
     let seen${i} = col < vec4u(end);
 #end
 #end

@@ -1,6 +1,6 @@
 // Rotary position embedding (Su et al. 2021) in Hugging Face's half-split convention. Row t is at
-// position p = t mod length of its text. In each head of head_dim = 2·half, the pair (x[i], x[i + half]) is
-// rotated by the angle p·θ^(−i/half):
+// position p = places[t] of its text. In each head of head_dim = 2·half, the pair (x[i], x[i + half]) is
+// rotated by an angle that grows with p and is the table's, such as p·θ^(−i/half):
 //   out[i] = x[i] cos − x[i + half] sin,   out[i + half] = x[i + half] cos + x[i] sin
 // `table` has one row per position: `half` cosines, then `half` sines. A device's own functions are too
 // inaccurate (WGSL allows errors of 2⁻¹¹). BACKWARD 1 rotates by the opposite angle, which gives the
@@ -16,7 +16,6 @@ alias Value = f32;
 
 struct Params {
   size: u32,
-  length: u32,
   heads: u32,
   half: u32,
 }
@@ -24,7 +23,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> table: array<Value>;
-@group(0) @binding(3) var<storage, read_write> out: array<Value>;
+@group(0) @binding(3) var<storage, read> places: array<u32>;
+@group(0) @binding(4) var<storage, read_write> out: array<Value>;
 
 #include "index.wgsl"
 
@@ -37,7 +37,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let half = params.half;
   let i = pair % half;
   let head = pair / half;
-  let place = head / params.heads % params.length;
+  let place = places[head / params.heads];
   let cosine = table[place * 2u * half + i];
 #if BACKWARD
   let sine = -table[(place * 2u + 1u) * half + i];

@@ -9,7 +9,7 @@ import type { Tensor } from "../../lib/graph/graph.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { lookup } from "../../lib/graph/ops/lookup.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
-import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
+import { rotary, rotaryFrequencies, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { swiglu } from "../../lib/graph/ops/swiglu.ts";
 import type { LinearModule, Model, Tracer, Weight } from "../../lib/models/model.ts";
 import { textless } from "../../lib/models/textless.ts";
@@ -43,13 +43,11 @@ function norm(tracer: Tracer, path: string, x: Tensor): Tensor {
 }
 
 /** h + FFN(RMSNorm(h)) of h = x + Attention(RMSNorm(x)). */
-function layer(tracer: Tracer, i: number, x: Tensor, lengths: Tensor): Tensor {
+function layer(tracer: Tracer, i: number, x: Tensor, lengths: Tensor, places: Tensor): Tensor {
   const at = (name: string) => `layer.${i}.${name}`;
   const normal = norm(tracer, at("attention.norm"), x);
   const [q, k, v] = ["query", "key", "value"].map((name) => tracer.linear(at(name), normal));
-  const [placedQ, placedK] = [q, k].map((rows) =>
-    rotary(rows, tracer.constant("rotary"), x.shape[0] / lengths.shape[0])
-  );
+  const [placedQ, placedK] = [q, k].map((rows) => rotary(rows, tracer.constant("rotary"), places));
   const options = { heads, kvHeads, causal: true, scale: headDim ** -0.5 };
   const attended = attention(placedQ, placedK, v, lengths, options);
   const h = tracer.linear(at("output"), attended, { residual: x });
@@ -83,15 +81,15 @@ export function shapedDecoder(layers: number, vocabulary: number, length: number
         { shape: [width], data: new Float32Array(width).fill(1) },
       ]),
     ]),
-    constants: new Map([["rotary", rotaryTable(length, headDim, theta)]]),
+    constants: new Map([["rotary", rotaryTable(length, rotaryFrequencies(headDim, theta))]]),
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
     vocabulary,
     maxTokens: length,
     ...textless,
-    trace(tracer, { ids, lengths }) {
+    trace(tracer, { ids, lengths, places }) {
       let x = lookup(ids, tracer.weight("embedding.weight"));
       for (let i = 0; i < layers; i++) {
-        x = tracer.graph.scope(`layer.${i}`, () => layer(tracer, i, x, lengths));
+        x = tracer.graph.scope(`layer.${i}`, () => layer(tracer, i, x, lengths, places));
       }
       return norm(tracer, "norm", x);
     },

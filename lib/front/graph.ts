@@ -43,7 +43,7 @@ export { linear, matmul, type MatmulOptions, type StoredTensor } from "../graph/
 export type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 export type { Blocks as ProductBlocks, Split as ProductSplit } from "../graph/ops/product/blocks.ts";
 export { rmsNorm } from "../graph/ops/rms_norm.ts";
-export { rotary, rotaryTable } from "../graph/ops/rotary.ts";
+export { rotary, rotaryFrequencies, rotaryTable } from "../graph/ops/rotary.ts";
 export { scaleColumns, type ScaleOptions } from "../graph/ops/scale_columns.ts";
 export { softmaxRows } from "../graph/ops/softmax_rows.ts";
 export { sumOfSquares } from "../graph/ops/sum_of_squares.ts";

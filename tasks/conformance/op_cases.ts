@@ -25,7 +25,7 @@ import { meanPool } from "../../lib/graph/ops/mean_pool.ts";
 import type { Split } from "../../lib/graph/ops/product/blocks.ts";
 import { matmul } from "../../lib/graph/ops/product/product.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
-import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
+import { rotary, rotaryFrequencies, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../../lib/graph/ops/scale_columns.ts";
 import { softmaxRows } from "../../lib/graph/ops/softmax_rows.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
@@ -267,18 +267,41 @@ const decoderAttentions = ([
   },
 }));
 
+/** A window over the tokens just before, shorter than the text, with partial tiles of the subgroup kernel. */
+const windowedAttentions = ([
+  [2, 9, 2, 1, 8, 1],
+  [2, 19, 4, 2, 16, 5],
+  [2, 37, 2, 1, 32, 9],
+  [1, 150, 2, 2, 64, 40],
+] as const).map(([batch, length, heads, kvHeads, width, window]): OpCase => ({
+  family: "attention",
+  name: `attention ${batch}×${length} over the last ${window}, ${heads} heads on ${kvHeads} of ${width}`,
+  tolerance,
+  // Padding rows of the second text have no token of it in their window.
+  values: { lengths: range(batch, (b) => Math.max(1, length - b * (window + 2))) },
+  trace: (graph) => {
+    const q = graph.weight("q", [batch * length, heads * width], true);
+    const [k, v] = ["k", "v"].map((name) => graph.weight(name, [batch * length, kvHeads * width], true));
+    const lengths = graph.input("lengths", [batch], "u32");
+    return attention(q, k, v, lengths, { heads, kvHeads, causal: true, window, scale: width ** -0.5 });
+  },
+}));
+
 const rotations = ([[1, 1, 1, 2], [2, 5, 3, 6], [3, 9, 2, 16]] as const).map((
   [texts, length, heads, width],
 ): OpCase => ({
   family: "rotary",
   name: `rotary ${texts}×${length}, ${heads} heads of ${width}`,
   tolerance,
-  values: { table: [...rotaryTable(length + 1, width, 100).data] },
+  values: {
+    table: [...rotaryTable(length + 1, rotaryFrequencies(width, 100)).data],
+    places: range(texts * length, (i) => (i * 3 + 1) % (length + 1)),
+  },
   trace: (graph) =>
     rotary(
       graph.weight("x", [texts * length, heads * width], true),
       graph.weight("table", [length + 1, width], false),
-      length,
+      graph.input("places", [texts, length], "u32"),
     ),
 }));
 
@@ -522,6 +545,7 @@ export const opCases: readonly OpCase[] = [
   ...sigmas,
   ...attentions,
   ...decoderAttentions,
+  ...windowedAttentions,
   ...rotations,
   ...layerNorms,
   ...rmsNorms,

@@ -8,7 +8,7 @@ import type { Tensor } from "../../lib/graph/graph.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { lookup } from "../../lib/graph/ops/lookup.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
-import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
+import { rotary, rotaryFrequencies, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { swiglu } from "../../lib/graph/ops/swiglu.ts";
 import type { LinearModule, Model, Tracer, Weight } from "../../lib/models/model.ts";
 import { textless } from "../../lib/models/textless.ts";
@@ -53,14 +53,14 @@ export function llamaLayer(length: number): Model {
       ...linears.map(({ path, m, n }): [string, Weight] => [`${path}.weight`, unread([m, n])]),
       ...norms.map((path): [string, Weight] => [`${path}.weight`, unread([width])]),
     ]),
-    constants: new Map([["rotary", rotaryTable(length, headDim, theta)]]),
+    constants: new Map([["rotary", rotaryTable(length, rotaryFrequencies(headDim, theta))]]),
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
     vocabulary,
     maxTokens: length,
     ...textless,
-    trace(tracer, { ids, lengths }) {
+    trace(tracer, { ids, lengths, places }) {
       const x = lookup(ids, tracer.weight("embedding.weight"));
-      const y = tracer.graph.scope("layer.0", () => layer(tracer, x, lengths));
+      const y = tracer.graph.scope("layer.0", () => layer(tracer, x, lengths, places));
       return norm(tracer, "norm", y);
     },
   };
@@ -71,12 +71,12 @@ function norm(tracer: Tracer, path: string, x: Tensor): Tensor {
 }
 
 /** h + FFN(RMSNorm(h)) of h = x + Attention(RMSNorm(x)). */
-function layer(tracer: Tracer, x: Tensor, lengths: Tensor): Tensor {
+function layer(tracer: Tracer, x: Tensor, lengths: Tensor, places: Tensor): Tensor {
   const linear = (name: string, of: Tensor, residual?: Tensor) =>
     tracer.linear(`layer.0.${name}`, of, { residual });
   const normed = norm(tracer, "layer.0.attention.norm", x);
   const [q, k, v] = ["query", "key", "value"].map((name) => linear(name, normed));
-  const placed = [q, k].map((rows) => rotary(rows, tracer.constant("rotary"), x.shape[0] / lengths.shape[0]));
+  const placed = [q, k].map((rows) => rotary(rows, tracer.constant("rotary"), places));
   const options = { heads, kvHeads, causal: true, scale: headDim ** -0.5 };
   const h = linear("output", attention(placed[0], placed[1], v, lengths, options), x);
   const inside = norm(tracer, "layer.0.ffn.norm", h);

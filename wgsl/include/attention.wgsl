@@ -5,6 +5,9 @@ struct Params {
   heads: u32,
   kv_heads: u32,
   scale: f32,
+#if CAUSAL == 2
+  window: u32,
+#end
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

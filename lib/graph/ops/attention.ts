@@ -14,6 +14,8 @@ interface Attrs {
   readonly heads: number;
   readonly kvHeads: number;
   readonly causal: boolean;
+  /** Infinity without a window. */
+  readonly window: number;
   readonly scale: number;
 }
 
@@ -28,6 +30,11 @@ export interface AttentionOptions {
   readonly kvHeads?: number;
   /** Whether a token attends only to itself and earlier tokens; default false. */
   readonly causal?: boolean;
+  /**
+   * With `causal`: how many tokens a token attends to, itself and those just before it; all by default. A padding row that
+   * has none of its text in reach attends to the last one.
+   */
+  readonly window?: number;
   /** Factor of the scores q·k, such as headDim^−½. */
   readonly scale: number;
 }
@@ -42,10 +49,10 @@ export function attention(
   k: Tensor,
   v: Tensor,
   lengths: Tensor,
-  { heads, kvHeads = heads, causal = false, scale }: AttentionOptions,
+  { heads, kvHeads = heads, causal = false, window = Infinity, scale }: AttentionOptions,
 ): Tensor {
   const batch = lengths.shape[0];
-  const attrs = { batch, length: q.shape[0] / batch, heads, kvHeads, causal, scale };
+  const attrs = { batch, length: q.shape[0] / batch, heads, kvHeads, causal, window, scale };
   return q.node.graph.apply(attentionOp, [q, k, v, lengths], attrs)[0];
 }
 
@@ -69,6 +76,9 @@ function infer(inputs: readonly Spec[], attrs: Attrs): void {
   }
   if (width % 4 !== 0) {
     throw new Error(`head size ${q.shape[1]}/${attrs.heads} = ${width} is not a multiple of 4`);
+  }
+  if (attrs.window < Infinity && !(attrs.causal && Number.isInteger(attrs.window) && attrs.window >= 1)) {
+    throw new Error(`a window of ${attrs.window} tokens: use a whole number from 1, of causal attention`);
   }
   if (!Number.isInteger(attrs.length)) {
     throw new Error(`${q.shape[0]} tokens are not ${attrs.batch} texts of one length`);
@@ -94,14 +104,15 @@ function forEachWeight(
         const rowI = offset(attrs.heads, b, h, i);
         const shared = Math.floor(h * attrs.kvHeads / attrs.heads);
         const rowJ = (j: number) => offset(attrs.kvHeads, b, shared, j);
+        const first = Math.min(Math.max(0, i + 1 - attrs.window), lengths[b] - 1);
         const scores = Array.from(
-          { length: attrs.causal ? Math.min(lengths[b], i + 1) : lengths[b] },
-          (_, j) => attrs.scale * dot(q, rowI, k, rowJ(j), width),
+          { length: attrs.causal ? Math.min(lengths[b], i + 1) - first : lengths[b] },
+          (_, j) => attrs.scale * dot(q, rowI, k, rowJ(first + j), width),
         );
         const top = Math.max(...scores);
         const lse = top + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - top), 0));
         const stat = (b * attrs.heads + h) * attrs.length + i;
-        scores.forEach((score, j) => visit(Math.exp(score - lse), rowI, rowJ(j), stat, lse));
+        scores.forEach((score, j) => visit(Math.exp(score - lse), rowI, rowJ(first + j), stat, lse));
       }
     }
   }
@@ -130,6 +141,11 @@ const workgroup = 16;
 /** Rows that the subgroup kernel stores at a time. */
 const strip = 4;
 
+/** Whether a token does not attend to all tokens before it: the kernels differ. */
+function isWindowed({ window, length }: Attrs): boolean {
+  return window < length;
+}
+
 /** A pass of wgsl/attention.wgsl. */
 type Pass = 0 | 1 | 2 | 3;
 
@@ -146,7 +162,7 @@ interface PassKernel {
 function kernelOf(pass: Pass, { attrs, inputs }: Node<Attrs>, device: DeviceTraits): PassKernel {
   const lanes = sharingLanes(device);
   const width = headDim(inputs[0], attrs);
-  const defines = { PASS: pass, HEAD_DIM: width, CAUSAL: Number(attrs.causal) };
+  const defines = { PASS: pass, HEAD_DIM: width, CAUSAL: isWindowed(attrs) ? 2 : Number(attrs.causal) };
   const VECS = width / 4 / lanes;
   if (pass === 1 || lanes === 0 || !Number.isInteger(VECS) || VECS > 4) {
     const kernel = renderKernel({ name: "attention", text }, { ...defines, WORKGROUP: workgroup });
@@ -169,7 +185,13 @@ function dispatch(
   const grid: Grid = [Math.ceil(attrs.length / rows), heads, attrs.batch];
   return {
     kernel,
-    params: { length: attrs.length, heads: attrs.heads, kv_heads: attrs.kvHeads, scale: attrs.scale },
+    params: {
+      length: attrs.length,
+      heads: attrs.heads,
+      kv_heads: attrs.kvHeads,
+      scale: attrs.scale,
+      ...isWindowed(attrs) ? { window: attrs.window } : {},
+    },
     bindings,
     grid,
   };

@@ -7,36 +7,38 @@ import text from "../../../wgsl/rotary.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
 
+/** θ^(−2i/headDim) for i < headDim/2. θ is 10,000 in the paper and in LLaMA, 500,000 in LLaMA 3. */
+export function rotaryFrequencies(headDim: number, theta = 10_000): number[] {
+  return Array.from({ length: headDim / 2 }, (_, i) => theta ** (-2 * i / headDim));
+}
+
 /**
- * The table for `rotary`, [positions, headDim]. The row of position p holds the cosines and then the sines of
- * the angles p·θ^(−2i/headDim), i < headDim/2, computed in float64. θ is 10,000 in the paper and in LLaMA,
- * 500,000 in LLaMA 3.
+ * The table for `rotary`, [positions, 2·frequencies]. The row of position p holds the cosines and then the sines of the angles
+ * p·f for each frequency f, computed in float64.
  */
 export function rotaryTable(
   positions: number,
-  headDim: number,
-  theta = 10_000,
+  frequencies: readonly number[],
 ): { shape: [number, number]; data: Float32Array<ArrayBuffer> } {
-  const half = headDim / 2;
-  const data = Float32Array.from({ length: positions * headDim }, (_, index) => {
-    const [place, i] = [Math.floor(index / headDim), index % headDim];
-    const angle = place * theta ** (-(i % half) / half);
+  const half = frequencies.length;
+  const data = Float32Array.from({ length: positions * 2 * half }, (_, index) => {
+    const [place, i] = [Math.floor(index / (2 * half)), index % (2 * half)];
+    const angle = place * frequencies[i % half];
     return i < half ? Math.cos(angle) : Math.sin(angle);
   });
-  return { shape: [positions, headDim], data };
+  return { shape: [positions, 2 * half], data };
 }
 
 /**
- * Rotates the heads of x by their positions in the text. x and the result: [texts·length, heads·headDim];
- * `table`, a constant [positions ≥ length, headDim] (see `rotaryTable`), gives the angles and the size of a
- * head. Throws an Error naming both shapes when they do not fit.
+ * Rotates the heads of x by their tokens' positions. x and the result: [tokens, heads·headDim]; `places`, u32, one for each
+ * token, are rows of `table`, a constant [positions, headDim] (see `rotaryTable`), which gives the angles and the size of a
+ * head. Throws an Error naming the shapes when they do not fit.
  */
-export function rotary(x: Tensor, table: Tensor, length: number): Tensor {
-  return x.node.graph.apply(rotaryOp, [x, table], { length, backward: false })[0];
+export function rotary(x: Tensor, table: Tensor, places: Tensor): Tensor {
+  return x.node.graph.apply(rotaryOp, [x, table, places], { backward: false })[0];
 }
 
 interface Attrs {
-  readonly length: number;
   /** Rotates by the opposite angles. */
   readonly backward: boolean;
 }
@@ -45,36 +47,35 @@ const workgroup = 64;
 
 const rotaryOp: Op<Attrs> = {
   name: "rotary",
-  infer([x, table], { length }) {
-    const [positions, headDim] = table.shape;
+  infer([x, table, places]) {
+    const headDim = table.shape[1];
     if (headDim % 2 !== 0 || x.shape[1] % headDim !== 0) {
       throw new Error(
         `rows of ${describe(x)} are not heads of ${headDim}, an even size, of ${describe(table)}`,
       );
     }
-    if (x.shape[0] % length !== 0 || length > positions) {
-      throw new Error(
-        `${describe(x)} is not texts of ${length} tokens with a place each in ${describe(table)}`,
-      );
+    if (places.dtype !== "u32" || sizeOf(places) !== x.shape[0]) {
+      throw new Error(`places ${describe(places)} are not one for each row of ${describe(x)}`);
     }
     return [{ shape: x.shape, dtype: "f32" }];
   },
   // The inverse of a rotation is its transpose.
-  derivative: ({ inputs: [, table], attrs: { length, backward }, graph }, [gradient]) => [
-    graph.apply(rotaryOp, [gradient!, table], { length, backward: !backward })[0],
+  derivative: ({ inputs: [, table, places], attrs: { backward }, graph }, [gradient]) => [
+    graph.apply(rotaryOp, [gradient!, table, places], { backward: !backward })[0],
+    undefined,
     undefined,
   ],
-  evaluate([x, table], { inputs: [{ shape }, { shape: [, headDim] }], attrs: { length, backward } }) {
+  evaluate([x, table, places], { inputs: [{ shape }, { shape: [, headDim] }], attrs: { backward } }) {
     const half = headDim / 2;
     return [x.map((value, index) => {
-      const [place, i] = [Math.floor(index / shape[1]) % length, index % headDim];
+      const [place, i] = [places[Math.floor(index / shape[1])], index % headDim];
       const row = place * headDim + i % half;
       const sine = table[row + half] * (backward ? -1 : 1);
       const turned = i < half ? -x[index + half] : x[index - half];
       return value * table[row] + turned * sine;
     })];
   },
-  dispatches({ inputs: [x, table], outputs: [out], attrs: { length, backward } }) {
+  dispatches({ inputs: [x, table, places], outputs: [out], attrs: { backward } }) {
     const headDim = table.shape[1];
     const WIDTH = headDim % 8 === 0 ? 4 : 1;
     const size = sizeOf(x) / 2 / WIDTH;
@@ -84,8 +85,8 @@ const rotaryOp: Op<Attrs> = {
         WIDTH,
         WORKGROUP: workgroup,
       }),
-      params: { size, length, heads: x.shape[1] / headDim, half: headDim / 2 / WIDTH },
-      bindings: { x, table, out },
+      params: { size, heads: x.shape[1] / headDim, half: headDim / 2 / WIDTH },
+      bindings: { x, table, places, out },
       grid: linearGrid(size, workgroup),
     }];
   },

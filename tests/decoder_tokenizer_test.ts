@@ -44,7 +44,7 @@ for (const [name, { tokenizer: json, ids, plain, decoded }] of Object.entries(fi
   Deno.test(`${name}: what goes on after other tokens comes back as it is, but for what is said to be lost`, async () => {
     const tokenizer = await withFiles({ "tokenizer.json": JSON.stringify(json) }, readDecoderTokenizer);
     let lost = 0;
-    for (const text of texts) {
+    for (const text of texts.filter((text) => !text.includes("<tool>"))) {
       const part = { continues: true };
       const back = tokenizer.decode(tokenizer.encode(text, { ...part, specialAsText: true }), part);
       const isSame = back === text || back === text.normalize("NFC");
@@ -208,15 +208,10 @@ Deno.test("ids end where the tokenizer does, not where the model's table does", 
 
 Deno.test("a stream holds a character back until it is whole, and no longer", async () => {
   const tokenizer = smollm2();
-  assert.deepEqual(
-    streamed(tokenizer, [10506, 25275, 225, 100]),
-    [" V", "i", "ệ", "t", ""].map((_, i) => [" Vi", "", "ệ", "t", ""][i]),
-  );
-  const { encode } = tokenizer;
-  const byte = (letter: string) => encode(letter, { specialAsText: true });
-  const [first] = byte("🙂").length > 1 ? byte("🙂") : [encode("ệ")[0]];
+  assert.deepEqual(streamed(tokenizer, [10506, 25275, 225, 100]), [" Vi", "", "ệ", "t", ""]);
   // A character that is begun and not finished becomes U+FFFD when another begins, or the text ends.
-  assert.deepEqual(streamed(tokenizer, [first]).at(-1), "\ufffd");
+  assert.deepEqual(streamed(tokenizer, [25275]), ["", "\ufffd"]);
+  assert.deepEqual(streamed(tokenizer, [25275, 100]), ["", "\ufffdt", ""]);
   const llama2 = await publishedTokenizer("llama2");
   const bytes = (text: string) => Array.from(new TextEncoder().encode(text), (value) => 3 + value);
   assert.deepEqual(streamed(llama2, bytes("é🙂")), ["", "é", "", "", "", "🙂", ""]);
@@ -267,10 +262,10 @@ Deno.test("contents that spell a special token hold no such id, and come back", 
 Deno.test("characters without a token are named", () => {
   const { lost, encode, decode } = smollm2();
   assert.deepEqual(lost("12345, plain – naïve"), []);
-  // 17 control characters and bytes of no UTF-8 have no token in SmolLM2.
+  // SmolLM2 has no token for six of the control characters: its ids leave them out.
   const control = Array.from({ length: 32 }, (_, code) => String.fromCharCode(code)).join("");
-  assert.deepEqual(lost(control).map((it) => it.charCodeAt(0)), [0, 1, 2, 3].slice(0, lost(control).length));
-  assert.equal(decode(encode("a\0b")), "ab");
+  assert.deepEqual(lost(`a${control}${control}`).map((it) => it.charCodeAt(0)), [4, 6, 19, 20, 22, 29]);
+  assert.equal(decode(encode("a\u0004b")), "ab");
 });
 
 Deno.test("tokenizers that are not known are refused by name", async () => {

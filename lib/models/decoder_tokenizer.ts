@@ -3,8 +3,7 @@
  * come, and where generation ends. Ids are those of Hugging Face's tokenizers in Rust; a space before punctuation stays there.
  */
 
-import * as v from "npm:valibot@1.5.0";
-import { fitting, isFile, readAnyJson } from "../files.ts";
+import { isFile, readJson } from "../files.ts";
 import { type DecoderSettings, readDecoderSettings } from "./decoder_settings.ts";
 import { normalForm } from "./rust_unicode.ts";
 import { type Reading, type TextEncoding, textEncoding, tokenizerSchema } from "./text_encoder.ts";
@@ -74,7 +73,7 @@ export async function readDecoderTokenizer(folder: string): Promise<DecoderToken
     );
   }
   const settings = await readDecoderSettings(folder);
-  const description = fitting(path, tokenizerSchema, await readAnyJson(path));
+  const description = await readJson(path, tokenizerSchema);
   const { encoding, writing } = built(path, () => ({
     encoding: textEncoding(description),
     writing: writingOf(description.decoder),

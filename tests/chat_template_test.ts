@@ -120,7 +120,7 @@ Deno.test("a template that makes its marks of roles has them", async () => {
 
 Deno.test("null content is an empty text, and null fields are none", async () => {
   const templates = templatesOf(
-    "{% for m in messages %}[{{ m.content }}|{{ m.name }}|{{ 'name' in m }}]{% endfor %}",
+    "{% for m in messages %}[{{ m.content + '' }}|{{ m.name }}|{{ 'name' in m }}]{% endfor %}",
   );
   const [{ text }] = await renderChats(templates, tokenizer, [
     chat({ role: "assistant", content: null, name: null }, { role: "assistant" }, {
@@ -146,6 +146,7 @@ Deno.test("a refusal names the row and the message that the template refuses", a
     [user("a"), { role: "assistant", content: "b" }, { role: "assistant", content: "c" }],
     /message 3 \(assistant\)/,
   );
+  await rejects([user("a"), user("b"), user("c"), user("d")], /message 2 \(user\): .*must alternate/);
 });
 
 Deno.test("malformed conversations are refused by row and message", async () => {

@@ -116,6 +116,19 @@ Deno.test("of a conversation the assistant's turns are learnt, each with its end
   assert.deepEqual([notes.lastTurnOnly, notes.joinsDiffer], [[], []]);
 });
 
+Deno.test("turns of a tokenizer that puts spaces before texts have the ids of the whole conversation", async () => {
+  const llama2 = await publishedTokenizer("llama2");
+  const template =
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} " +
+    "{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}";
+  const own = { ...templates, byName: { default: template }, namedTokens: llama2.namedTokens };
+  const messages = turns.map((turn) => ({ ...turn, content: turn.content.replace("<|im_end|>", "") }));
+  const { examples: [example], notes } = await encoded([{ messages }], { tokenizer: llama2, templates: own });
+  assert.deepEqual(notes.joinsDiffer, []);
+  assert.deepEqual(learnt(example, llama2), [" Hello there!</s>", " Yes,  of course.</s>"]);
+  assert.deepEqual(example.ids.slice(0, 1), [1]);
+});
+
 Deno.test("where a template writes earlier turns otherwise, the last alone is learnt, and the row is named", async () => {
   const thinking = { ...templates, byName: { default: chats.cases.thinking.template } };
   const messages = [
@@ -194,6 +207,10 @@ Deno.test("rows are cut at their ends; those without anything to learn are left 
   const half = await encoded([short, { prompt: "a", completion: "1" }], { maxTokens: 3 });
   assert.deepEqual(half.examples.map(({ ids, labelled }) => [ids.length, labelled.length]), [[3, 3], [3, 3]]);
   assert.deepEqual([lines(half.notes.cut), half.notes.dropped], [[1], []]);
+  // What the template writes after an answer's end may be cut.
+  const whole = (await encoded([{ messages: turns }])).examples[0].ids.length;
+  const chat = await encoded([{ messages: turns }], { maxTokens: whole - 1 });
+  assert.deepEqual([chat.notes.cut, chat.examples[0].ids.length], [[], whole - 1]);
   // With the prompt learnt too, there is something within the limit.
   const all = await encoded([{ prompt, completion: "a" }], { maxTokens: 256, loss: "all" });
   assert.deepEqual(all.examples[0].labelled, all.examples[0].ids.map((_, i) => i > 0));

@@ -52,7 +52,7 @@ function heldLength(text: string, stops: readonly string[]): number {
   const longest = Math.max(0, ...stops.map((stop) => stop.length - 1));
   for (let length = Math.min(longest, text.length); length > 0; length--) {
     const tail = text.slice(-length);
-    if (stops.some((stop) => stop.length > length && stop.startsWith(tail))) return length;
+    if (stops.some((stop) => stop.startsWith(tail))) return length;
   }
   return 0;
 }

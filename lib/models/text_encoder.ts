@@ -67,17 +67,11 @@ export function textEncoding(description: TokenizerDescription, ownModel?: Token
   const library = libraryTokenizer(description, isOwn);
   const model = ownModel ?? (isOwn ? unigramModel(described) : libraryModel(library, described));
   const added = new Map(added_tokens.map(({ content, id }) => [content, id]));
-  const whole = encoderOf(description, model);
-  let continuing: ReturnType<typeof encoderOf> | undefined;
   return {
     largestId: [...model.vocabulary.values(), ...added.values()].reduce((most, id) => Math.max(most, id), 0),
     vocabulary: model.vocabulary,
     added: added_tokens,
-    encode(text, most, reading = {}) {
-      if (!reading.continues) return whole(text, most, reading);
-      continuing ??= encoderOf(withoutPrefix(description), model);
-      return continuing(text, most, reading);
-    },
+    encode: encoderOf(description, model),
     idOf: (token) => added.get(token) ?? model.vocabulary.get(token),
     withMarks(first, second) {
       const { post_processor } = library;
@@ -87,37 +81,44 @@ export function textEncoding(description: TokenizerDescription, ownModel?: Token
   };
 }
 
-function encoderOf({ added_tokens, ...description }: TokenizerDescription, model: TokenModel) {
-  const normalize = normalizerOf(description.normalizer);
-  const cut = preTokenizerOf(description.pre_tokenizer);
+/** What is done to a text between special tokens before its tokens are looked for. */
+function stepsOf({ normalizer, pre_tokenizer }: TokenizerDescription) {
+  return { normalize: normalizerOf(normalizer), cut: preTokenizerOf(pre_tokenizer) };
+}
+
+function encoderOf(description: TokenizerDescription, model: TokenModel) {
+  const steps = stepsOf(description);
+  let continuing: typeof steps | undefined;
+  const unprefixed = () => continuing ??= stepsOf(withoutPrefix(description));
   const findersOf = (tokens: readonly AddedToken[]) => ({
     inText: sectionsAt(tokens.filter(({ normalized }) => !normalized), ({ content }) => content),
     inNormalized: sectionsAt(
       tokens.filter(({ normalized }) => normalized),
-      ({ content }) => normalize(content),
+      ({ content }) => steps.normalize(content),
     ),
   });
-  const all = findersOf(added_tokens);
-  const ordinary = findersOf(added_tokens.filter(({ special }) => !special));
-  function* idsOf(text: string, { specialAsText, seam }: Reading): Iterable<number[]> {
+  const all = findersOf(description.added_tokens);
+  const ordinary = findersOf(description.added_tokens.filter(({ special }) => !special));
+  function* idsOf(text: string, { specialAsText, seam, continues }: Reading): Iterable<number[]> {
     const { inText, inNormalized } = specialAsText ? ordinary : all;
-    const seamless = (part: string) => seam === undefined ? part : part.replaceAll(seam, "");
     for (const section of inText(text)) {
       if ("id" in section) {
         yield [section.id];
         continue;
       }
+      const isFirst = section.begin === 0;
+      const { normalize, cut } = isFirst && continues ? unprefixed() : steps;
       for (const inner of inNormalized(normalize(section.text))) {
-        const isFirst = section.begin === 0;
-        if ("id" in inner) yield [inner.id];
-        else {
-          const parts = cut(seamless(inner.text), isFirst && inner.begin === 0);
-          for (const part of parts) yield* model.encode(part);
+        if ("id" in inner) {
+          yield [inner.id];
+          continue;
         }
+        const bare = seam === undefined ? inner.text : inner.text.replaceAll(seam, "");
+        for (const part of cut(bare, isFirst && inner.begin === 0)) yield* model.encode(part);
       }
     }
   }
-  return (text: string, most: number, reading: Reading) => {
+  return (text: string, most: number, reading: Reading = {}) => {
     const ids: number[] = [];
     for (const some of idsOf(text, reading)) {
       for (const id of some.slice(0, most - ids.length)) ids.push(id);

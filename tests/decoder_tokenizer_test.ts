@@ -165,6 +165,14 @@ Deno.test("the mark of beginning comes once, where the model's files want it", a
   const settings = JSON.parse(publishedFiles("gemma")["tokenizer_config.json"]);
   const without = { "tokenizer_config.json": { ...settings, add_bos_token: false } };
   assert.deepEqual((await publishedTokenizer("gemma", without)).encode("test", marked), [2195]);
+  // LLaMA 3's later files: the mark is one of several steps of the post-processor.
+  const later = JSON.parse(publishedFiles("llama3")["tokenizer.json"]);
+  const begin = { id: "<|begin_of_text|>", type_id: 0 };
+  const single = [{ SpecialToken: begin }, { Sequence: { id: "A", type_id: 0 } }];
+  const template = { type: "TemplateProcessing", single, pair: single, special_tokens: {} };
+  later.post_processor = { type: "Sequence", processors: [later.post_processor, template] };
+  const unnamed = { "tokenizer.json": later, "tokenizer_config.json": {} };
+  assert.deepEqual((await publishedTokenizer("llama3", unnamed)).encode("test", marked), [128000, 1985]);
 });
 
 Deno.test("GGUF: a text gets a mark only where metadata give its id", () => {

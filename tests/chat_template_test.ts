@@ -176,6 +176,16 @@ Deno.test("a template that runs on, grows, or is none ends in an error", async (
   await rejects("{% for %}", /^Error: a\/chat_template\.jinja: the chat template fails: it is no template: /);
 });
 
+Deno.test("a template reaches nothing of the program that it runs in", async () => {
+  const templates = templatesOf(
+    "{{ ''.constructor }}|{{ messages.constructor }}|{{ messages[0].__proto__ }}",
+  );
+  const [{ text }] = await renderChats(templates, tokenizer, [chat(user("a"))]);
+  assert.equal(text, "||");
+  const call = templatesOf("{{ messages.constructor.constructor('return 1')() }}");
+  await assert.rejects(renderChats(call, tokenizer, [chat(user("a"))]), /refuses it: Cannot call something/);
+});
+
 Deno.test("templates come from chat_template.jinja, from tokenizer_config.json, or from GGUF", async () => {
   const read = (files: Record<string, string>) => withFiles(files, readChatTemplates);
   const config = (chat_template: unknown) => ({

@@ -101,8 +101,8 @@ export function ggufChatTemplates(
 
 /**
  * Renders conversations as transformers' `apply_chat_template` does, in `seconds` at most: by default 10, and a twentieth more for
- * each. Two things differ: today's date in a template is UTC's or the
- * machine's as JavaScript has it, and numbers of JSON such as 1.0 are written 1.
+ * each. Three things are otherwise: a number 1.0 of JSON is written 1, a template that prints True or a list without `tojson` gets
+ * JavaScript's words for it, and the months of `strftime_now` are in the machine's language.
  * @throws Error that begins with a conversation's `where` and names the message when the template refuses it (`raise_exception`)
  * or it is malformed; Error that begins with the template's path when it is no template or exceeds a limit.
  */

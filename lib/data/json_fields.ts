@@ -4,7 +4,9 @@
 export type JsonFields = ReadonlyMap<string, { readonly text: string; readonly isString: boolean }>;
 
 const string = String.raw`"[^"\\]*(?:\\.[^"\\]*)*"`;
-const tokens = new RegExp(String.raw`${string}|[{}[\],:]|[^\s{}[\],:"]+`, "g");
+
+/** The tokens of valid JSON. */
+export const jsonTokens = new RegExp(String.raw`${string}|[{}[\],:]|[^\s{}[\],:"]+`, "g");
 
 /**
  * Parses an object. Throws an Error for invalid JSON, anything but an object, a duplicate key, or a lone
@@ -18,7 +20,7 @@ export function parseFields(json: string): JsonFields {
   let key: string | undefined;
   let begin = 0;
   let last = "";
-  for (const { 0: token, index } of json.matchAll(tokens)) {
+  for (const { 0: token, index } of json.matchAll(jsonTokens)) {
     const ends = depth === 1 && (token === "," || token === "}");
     if (ends && key !== undefined) {
       if (fields.has(key)) throw new Error(`it has the key ${JSON.stringify(key)} twice`);

@@ -3,6 +3,8 @@
  * library hang.
  */
 
+import { inBoundedThread } from "../bounded_thread.ts";
+
 /** The request to the thread. */
 export interface ParquetRequest {
   readonly file: ArrayBuffer;
@@ -65,42 +67,14 @@ async function readBounded(path: string): Promise<ArrayBuffer> {
   return buffer;
 }
 
-async function readInThread(request: ParquetRequest, seconds: number): Promise<ParquetAnswer> {
-  const { Worker } = await import("node:worker_threads");
-  const { promise, resolve, reject } = Promise.withResolvers<ParquetAnswer | { failure: string }>();
-  const thread = new Worker(threadModule(), {
-    workerData: request,
-    transferList: [request.file],
-    resourceLimits: { maxOldGenerationSizeMb: most.heap / 2 ** 20 },
-  });
-  const took = `it takes longer than ${
-    Math.round(seconds)
-  } seconds, as one does that was made to hang its reader`;
-  const timer = setTimeout(() => reject(new Error(took)), 1000 * seconds);
-  try {
-    thread.once("message", (answer) => resolve(answer as ParquetAnswer));
-    thread.once("error", (error) =>
-      reject(
-        "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY"
-          ? new Error(`it unpacks to more than ${most.heap} bytes, which are the most`)
-          : error,
-      ));
-    thread.once("exit", () => reject(new Error("its thread ended without an answer")));
-    const answer = await promise;
-    if ("failure" in answer) throw new Error(answer.failure);
-    return answer;
-  } finally {
-    clearTimeout(timer);
-    await thread.terminate();
-  }
-}
-
-/**
- * A worker thread can only start from a file or data URL. If the library is imported over HTTP, this is a
- * data URL that imports the module.
- */
-function threadModule(): URL {
-  const { href, protocol } = new URL("./parquet_worker.ts", import.meta.url);
-  if (protocol === "file:") return new URL(href);
-  return new URL(`data:text/javascript,${encodeURIComponent(`import ${JSON.stringify(href)};`)}`);
+function readInThread(request: ParquetRequest, seconds: number): Promise<ParquetAnswer> {
+  const bounds = {
+    seconds,
+    heap: most.heap,
+    tooLong: `it takes longer than ${
+      Math.round(seconds)
+    } seconds, as one does that was made to hang its reader`,
+    tooLarge: `it unpacks to more than ${most.heap} bytes, which are the most`,
+  };
+  return inBoundedThread(new URL("./parquet_worker.ts", import.meta.url), request, bounds, [request.file]);
 }

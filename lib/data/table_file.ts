@@ -6,7 +6,8 @@
 
 import { readText } from "../files.ts";
 import { type DelimitedRow, parseDelimited } from "./delimited.ts";
-import { type JsonFields, NoObjectError, parseFields } from "./json_fields.ts";
+import type { JsonFields } from "./json_fields.ts";
+import { jsonLines } from "./json_records.ts";
 
 /** One record. */
 export interface TableRow {
@@ -34,7 +35,12 @@ async function readRows(path: string, columns: readonly string[]): Promise<Table
     throw new Error(`${path} is no table that can be read here: its name must end in .tsv, .csv or .jsonl`);
   }
   const text = await readText(path);
-  if (kind === "jsonl") return readJsonLines(path, text, columns);
+  if (kind === "jsonl") {
+    return jsonLines(path, text).map(({ where, fields }) => ({
+      where,
+      cells: columns.map((name) => textOf(fields, name, where)),
+    }));
+  }
   const dialect = kind === "csv" ? { delimiter: ",", quoting: true } : { delimiter: "\t", quoting: false };
   return choose(path, parseDelimited(text, dialect, path), columns);
 }
@@ -66,26 +72,6 @@ function choose(
     }
     return { where, cells: places.map((at) => cells[at]) };
   });
-}
-
-function readJsonLines(path: string, text: string, columns: readonly string[]): TableRow[] {
-  return text.split(/\r\n|\r|\n/).flatMap((line, i) => {
-    if (line.trim() === "") return [];
-    const where = `${path} line ${i + 1}`;
-    const record = parseRecord(line, where);
-    return [{ where, cells: columns.map((name) => textOf(record, name, where)) }];
-  });
-}
-
-function parseRecord(line: string, where: string): JsonFields {
-  try {
-    return parseFields(line);
-  } catch (error) {
-    if (error instanceof NoObjectError) {
-      throw new Error(`${where} is no JSON object: write one a line, such as {"text": "…", "label": "…"}`);
-    }
-    throw new Error(`${where} is not JSON: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 function textOf(record: JsonFields, name: string, where: string): string {

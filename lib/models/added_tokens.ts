@@ -10,6 +10,7 @@ export const addedTokenSchema = v.looseObject({
   lstrip: v.optional(v.boolean(), false),
   rstrip: v.optional(v.boolean(), false),
   normalized: v.optional(v.boolean(), true),
+  special: v.optional(v.boolean(), false),
 });
 
 /** A token that is added, and how it is found. */

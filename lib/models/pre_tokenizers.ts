@@ -2,7 +2,7 @@
 
 import { ByteLevelPreTokenizer, Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 import * as v from "npm:valibot@1.5.0";
-import { punctuation } from "./rust_unicode.ts";
+import { numeric, punctuation } from "./rust_unicode.ts";
 
 /** The parts of a text, one after the other; `isFirst` where the text begins what is encoded. */
 export type Cut = (text: string, isFirst: boolean) => Iterable<string>;
@@ -25,6 +25,10 @@ const kinds: Readonly<Record<string, (description: Description) => Cut>> = {
   BertPreTokenizer: () =>
     matchesOf(new RegExp(String.raw`${punctuation}|[\P{White_Space}--${punctuation}]+`, "gv")),
   ByteLevel: (description) => byteLevel(v.parse(byteLevelSchema, description)),
+  Digits(description) {
+    const { individual_digits } = v.parse(digitsSchema, description);
+    return matchesOf(new RegExp(`[^${numeric}]+|[${numeric}]${individual_digits ? "" : "+"}`, "gu"));
+  },
   Metaspace: (description) => metaspace(v.parse(metaspaceSchema, description)),
   Sequence(description) {
     const steps = v.parse(sequenceSchema, description).pretokenizers.map(preTokenizerOf);
@@ -37,6 +41,7 @@ const byteLevelSchema = v.looseObject({
   add_prefix_space: v.boolean(),
   use_regex: v.optional(v.boolean(), true),
 });
+const digitsSchema = v.looseObject({ individual_digits: v.boolean() });
 const metaspaceSchema = v.looseObject({
   replacement: v.string(),
   prepend_scheme: v.optional(v.picklist(["always", "first", "never"])),

@@ -37,6 +37,9 @@ export const nonspacingMark = new RegExp(
 /** A character that BERT's pre-tokenizer makes a word of its own. */
 export const punctuation = String.raw`[[\p{P}\u166d\u{111c9}!-\/:-@\[-\x60\{-~]--[${unknownPunctuation}]]`;
 
+/** What a class of characters lists for those with a number's value: today's, and the first of Unicode 17. */
+export const numeric = String.raw`\p{N}\u{11de0}-\u{11de9}\u{16ff4}-\u{16ff6}`;
+
 /** What BERT's cleaning drops. */
 export const control = new RegExp(
   String.raw`(?![\t\n\r${unknownFormat}])[\0\ufffd\p{Cc}\p{Cf}\p{Co}\p{Cs}]`,

@@ -8,6 +8,7 @@ import * as v from "npm:valibot@1.5.0";
 import { type AddedToken, addedTokenSchema, sectionsAt } from "./added_tokens.ts";
 import { preTokenizerOf } from "./pre_tokenizers.ts";
 import { normalizerOf } from "./text_normalizers.ts";
+import { withoutPrefix } from "./text_prefix.ts";
 import { unigram, unigramSchema } from "./unigram.ts";
 
 const part = v.optional(v.nullable(v.looseObject({ type: v.string() })), null);
@@ -24,32 +25,52 @@ export const tokenizerSchema = v.looseObject({
 /** A `tokenizer.json`. */
 export type TokenizerDescription = v.InferOutput<typeof tokenizerSchema>;
 
+/** How a text is read that is not a whole text of its own, or not to be trusted. */
+export interface Reading {
+  /** Special tokens that the text spells are text like any other. Added tokens that are not special are found all the same. */
+  readonly specialAsText?: boolean;
+  /** A character that is taken out after special tokens were found: what it divides is none. */
+  readonly seam?: string;
+  /** The text goes on after other tokens: no space is put before it. */
+  readonly continues?: boolean;
+}
+
 /** Ids of texts without marks, and the marks. */
 export interface TextEncoding {
   /** The largest id that it can give. */
   readonly largestId: number;
+  /** The ids of the model's own tokens; `added` ones may come on top, or be among them. */
+  readonly vocabulary: ReadonlyMap<string, number>;
+  readonly added: readonly AddedToken[];
   /** The first `most` ids of `text`. What comes after them costs little: no more than normalizing it. */
-  encode(text: string, most: number): number[];
+  encode(text: string, most: number, reading?: Reading): number[];
   /** A token's id, if it has one. */
   idOf(token: string): number | undefined;
   /** The tokens that the post-processor makes of these of one text, or of two. */
   withMarks(first: readonly string[], second?: readonly string[]): string[];
 }
 
-interface Model {
+/** What gives a part of a text its tokens. */
+export interface TokenModel {
   readonly vocabulary: ReadonlyMap<string, number>;
   /** The ids of one part of a text, some at a time. Throws an Error when a token has none. */
   encode(part: string): Iterable<number[]>;
 }
 
-/** @throws Error naming what is wrong with the description. */
-export function textEncoding(description: TokenizerDescription): TextEncoding {
-  const { model: own, added_tokens } = description;
-  const library = libraryTokenizer(description);
-  const model = own.type === "Unigram" ? unigramModel(own) : libraryModel(library);
+/**
+ * The encoding of a `tokenizer.json`; `ownModel` takes the place of its model.
+ * @throws Error naming what is wrong with the description.
+ */
+export function textEncoding(description: TokenizerDescription, ownModel?: TokenModel): TextEncoding {
+  const { model: described, added_tokens } = description;
+  const isOwn = ownModel !== undefined || described.type === "Unigram";
+  const library = libraryTokenizer(description, isOwn);
+  const model = ownModel ?? (isOwn ? unigramModel(described) : libraryModel(library, described));
   const added = new Map(added_tokens.map(({ content, id }) => [content, id]));
   return {
     largestId: [...model.vocabulary.values(), ...added.values()].reduce((most, id) => Math.max(most, id), 0),
+    vocabulary: model.vocabulary,
+    added: added_tokens,
     encode: encoderOf(description, model),
     idOf: (token) => added.get(token) ?? model.vocabulary.get(token),
     withMarks(first, second) {
@@ -60,27 +81,46 @@ export function textEncoding(description: TokenizerDescription): TextEncoding {
   };
 }
 
-function encoderOf({ added_tokens, ...description }: TokenizerDescription, model: Model) {
-  const normalize = normalizerOf(description.normalizer);
-  const cut = preTokenizerOf(description.pre_tokenizer);
-  const isNormalized = ({ normalized }: AddedToken) => normalized;
-  const inText = sectionsAt(added_tokens.filter((token) => !isNormalized(token)), ({ content }) => content);
-  const inNormalized = sectionsAt(added_tokens.filter(isNormalized), ({ content }) => normalize(content));
-  function* idsOf(text: string): Iterable<number[]> {
+/** What is done to a text between special tokens before its tokens are looked for. */
+function stepsOf({ normalizer, pre_tokenizer }: TokenizerDescription) {
+  return { normalize: normalizerOf(normalizer), cut: preTokenizerOf(pre_tokenizer) };
+}
+
+function encoderOf(description: TokenizerDescription, model: TokenModel) {
+  const steps = stepsOf(description);
+  let continuing: typeof steps | undefined;
+  const unprefixed = () => continuing ??= stepsOf(withoutPrefix(description));
+  const findersOf = (tokens: readonly AddedToken[]) => ({
+    inText: sectionsAt(tokens.filter(({ normalized }) => !normalized), ({ content }) => content),
+    inNormalized: sectionsAt(
+      tokens.filter(({ normalized }) => normalized),
+      ({ content }) => steps.normalize(content),
+    ),
+  });
+  const all = findersOf(description.added_tokens);
+  const ordinary = findersOf(description.added_tokens.filter(({ special }) => !special));
+  function* idsOf(text: string, { specialAsText, seam, continues }: Reading): Iterable<number[]> {
+    const { inText, inNormalized } = specialAsText ? ordinary : all;
     for (const section of inText(text)) {
-      if ("id" in section) yield [section.id];
-      else yield* idsOfSection(section.text, section.begin === 0);
+      if ("id" in section) {
+        yield [section.id];
+        continue;
+      }
+      const isFirst = section.begin === 0;
+      const { normalize, cut } = isFirst && continues ? unprefixed() : steps;
+      for (const inner of inNormalized(normalize(section.text))) {
+        if ("id" in inner) {
+          yield [inner.id];
+          continue;
+        }
+        const bare = seam === undefined ? inner.text : inner.text.replaceAll(seam, "");
+        for (const part of cut(bare, isFirst && inner.begin === 0)) yield* model.encode(part);
+      }
     }
   }
-  function* idsOfSection(text: string, isFirst: boolean): Iterable<number[]> {
-    for (const section of inNormalized(normalize(text))) {
-      if ("id" in section) yield [section.id];
-      else for (const part of cut(section.text, isFirst && section.begin === 0)) yield* model.encode(part);
-    }
-  }
-  return (text: string, most: number) => {
+  return (text: string, most: number, reading: Reading = {}) => {
     const ids: number[] = [];
-    for (const some of idsOf(text)) {
+    for (const some of idsOf(text, reading)) {
       for (const id of some.slice(0, most - ids.length)) ids.push(id);
       if (ids.length >= most) break;
     }
@@ -89,13 +129,14 @@ function encoderOf({ added_tokens, ...description }: TokenizerDescription, model
 }
 
 /** The library's tokenizer with its own WordPiece or byte-pair encoding, and the post-processor. */
-function libraryTokenizer({ model, post_processor }: TokenizerDescription): Tokenizer {
-  const known = model.type === "Unigram" ? { type: "BPE", vocab: {}, merges: [] } : model;
+function libraryTokenizer({ model, post_processor }: TokenizerDescription, isWithout: boolean): Tokenizer {
+  // A word that the vocabulary holds is taken whole below, before it is cut into pieces.
+  const known = isWithout ? { type: "BPE", vocab: {}, merges: [] } : { ...model, ignore_merges: false };
   const none = { normalizer: null, pre_tokenizer: null, decoder: null, added_tokens: [] };
   return new Tokenizer({ ...none, model: known, post_processor }, {});
 }
 
-function libraryModel({ model }: Tokenizer): Model {
+function libraryModel({ model }: Tokenizer, { ignore_merges }: { ignore_merges?: unknown }): TokenModel {
   const { tokens_to_ids: vocabulary, unk_token_id } = model!;
   const idOf = (token: string) => {
     const id = vocabulary.get(token) ?? unk_token_id;
@@ -106,6 +147,8 @@ function libraryModel({ model }: Tokenizer): Model {
   return {
     vocabulary,
     *encode(part) {
+      const whole = ignore_merges === true ? vocabulary.get(part) : undefined;
+      if (whole !== undefined) return yield [whole];
       for (const piece of pieces(part)) yield model!._call([piece]).map(idOf);
     },
   };
@@ -140,7 +183,7 @@ function independentPieces(model: BPE): (word: string) => Iterable<string> {
 
 const prefixSchema = v.looseObject({ continuing_subword_prefix: v.nullish(v.string()) });
 
-function unigramModel(description: object): Model {
+function unigramModel(description: object): TokenModel {
   const own = v.parse(unigramSchema, description);
   const vocabulary = new Map(own.vocab.map(([piece], id) => [piece, id]));
   const segment = unigram(own);

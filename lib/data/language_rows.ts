@@ -1,0 +1,149 @@
+/** Rows to train a decoder on, from the user's `.jsonl` or `.json`: four kinds, each by the fields that it has. */
+
+import * as v from "npm:valibot@1.5.0";
+import { readJsonRecords } from "./json_records.ts";
+import type { JsonFields } from "./json_fields.ts";
+
+/** A text that is asked, and the one that is learnt. */
+export interface CompletionRow {
+  readonly kind: "completion";
+  /** File and line, for error messages. */
+  readonly where: string;
+  readonly prompt: string;
+  readonly completion: string;
+}
+
+/** An instruction, perhaps with an input, and the output that is learnt. */
+export interface InstructionRow {
+  readonly kind: "instruction";
+  readonly where: string;
+  readonly instruction: string;
+  /** Undefined where the file has null, nothing but white space, or no such field. */
+  readonly input?: string;
+  readonly output: string;
+}
+
+/** A conversation, of which the assistant's turns are learnt. */
+export interface MessagesRow {
+  readonly kind: "messages";
+  readonly where: string;
+  readonly messages: readonly v.InferOutput<typeof messageSchema>[];
+  readonly tools?: readonly unknown[];
+}
+
+/** A text that is learnt whole. */
+export interface TextRow {
+  readonly kind: "text";
+  readonly where: string;
+  readonly text: string;
+}
+
+/** One row. */
+export type LanguageRow = CompletionRow | InstructionRow | MessagesRow | TextRow;
+
+/** The field by which each kind is known. */
+const leading = {
+  completion: "prompt",
+  instruction: "instruction",
+  messages: "messages",
+  text: "text",
+} as const;
+
+const messageSchema = v.looseObject({ role: v.string(), content: v.nullish(v.string()) });
+const messagesSchema = v.pipe(v.array(messageSchema), v.minLength(1));
+const toolsSchema = v.array(v.unknown());
+
+/**
+ * Reads the rows of the file at `path`: `{prompt, completion}`, `{instruction, input, output}`, `{messages}` with `tools` or
+ * without, or `{text}`. Further fields are not read. `kind` is needed where rows have fields of two.
+ * @throws Error that names the file and line as `readJsonRecords` does, and for a row of no kind or of two, a field that is missing
+ * or null (but for input, which may be), or is no text, and an assistant's turn without content and tool_calls.
+ */
+export async function readLanguageRows(path: string, kind?: LanguageRow["kind"]): Promise<LanguageRow[]> {
+  const records = await readJsonRecords(path);
+  return records.map(({ where, fields }) => rowOf(where, fields, kind ?? kindOf(where, fields)));
+}
+
+function kindOf(where: string, fields: JsonFields): LanguageRow["kind"] {
+  const kinds = Object.keys(leading) as LanguageRow["kind"][];
+  const found = kinds.filter((kind) => fields.has(leading[kind]));
+  if (found.length === 1) return found[0];
+  const has = `it has ${[...fields.keys()].map((key) => JSON.stringify(key)).join(", ")}`;
+  if (found.length > 1) {
+    throw new Error(`${where} may be of the kind ${found.join(" or ")} (${has}): name the one that is meant`);
+  }
+  throw new Error(
+    `${where} is no row to train on: ${has}; known are {prompt, completion}, {instruction, input, output}, {messages} and {text}`,
+  );
+}
+
+function rowOf(where: string, fields: JsonFields, kind: LanguageRow["kind"]): LanguageRow {
+  const text = (name: string) => textOf(where, fields, name);
+  switch (kind) {
+    case "completion":
+      return { kind, where, prompt: text("prompt"), completion: text("completion") };
+    case "instruction":
+      return {
+        kind,
+        where,
+        instruction: text("instruction"),
+        input: isAbsent(fields, "input") ? undefined : text("input"),
+        output: text("output"),
+      };
+    case "text":
+      return { kind, where, text: text("text") };
+    case "messages":
+      return messagesRow(where, fields);
+  }
+}
+
+/** Whether a field is missing, null, or blank. */
+function isAbsent(fields: JsonFields, name: string): boolean {
+  const field = fields.get(name);
+  return field === undefined || (field.isString ? field.text.trim() === "" : field.text === "null");
+}
+
+function textOf(where: string, fields: JsonFields, name: string): string {
+  const field = fields.get(name);
+  if (field?.isString) return field.text;
+  const what = field === undefined ? "is missing" : `is ${shortened(field.text)}`;
+  throw new Error(`${where}: ${JSON.stringify(name)} ${what}: write a text, or "" for none`);
+}
+
+function messagesRow(where: string, fields: JsonFields): MessagesRow {
+  const messages = partOf(where, fields, "messages", messagesSchema);
+  const silent = messages.findIndex((message) =>
+    message.role === "assistant" && (message.content ?? undefined) === undefined && !message.tool_calls
+  );
+  if (silent >= 0) {
+    throw new Error(
+      `${where}, message ${silent + 1} (assistant) has no content: write a text, or "" for none`,
+    );
+  }
+  if (!messages.some(({ role }) => role === "assistant")) {
+    throw new Error(`${where} has no message of the assistant: there is nothing to learn`);
+  }
+  if (isAbsent(fields, "tools")) return { kind: "messages", where, messages };
+  return { kind: "messages", where, messages, tools: partOf(where, fields, "tools", toolsSchema) };
+}
+
+/** A field that holds more than a text. */
+function partOf<Schema extends v.GenericSchema>(
+  where: string,
+  fields: JsonFields,
+  name: string,
+  schema: Schema,
+): v.InferOutput<Schema> {
+  const field = fields.get(name);
+  const parsed = field && !field.isString ? v.safeParse(schema, JSON.parse(field.text)) : undefined;
+  if (parsed?.success) return parsed.output;
+  const issue = parsed?.issues[0];
+  const place = issue
+    ? `${[name, v.getDotPath(issue)].filter(Boolean).join(".")}: ${issue.message}`
+    : undefined;
+  throw new Error(`${where}: ${place ?? `${JSON.stringify(name)} is no list: write […]`}`);
+}
+
+function shortened(json: string): string {
+  return json.length > 40 ? `${json.slice(0, 40)}…` : json;
+}

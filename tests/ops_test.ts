@@ -13,7 +13,7 @@ import { matmul } from "../lib/graph/ops/product/product.ts";
 import { rmsNorm } from "../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryFrequencies, rotaryTable } from "../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
-import { swiglu } from "../lib/graph/ops/swiglu.ts";
+import { gatedUnit } from "../lib/graph/ops/gated_unit.ts";
 import { opCases } from "../tasks/conformance/op_cases.ts";
 import {
   fillSources,
@@ -213,7 +213,10 @@ Deno.test("a decoder's ops name what does not fit", () => {
   assert.throws(attend(4, 16), /6 query heads cannot share 4 key heads/);
   assert.throws(attend(2, 16), /k \[4, 16\] f32 .* are not the 2 heads of 4 that q \[4, 24\]/);
   assert.throws(() => rmsNorm(x, graph.input("gamma", [4]), 1), /\[4\] f32 does not fit .* \[4, 6\]/);
-  assert.throws(() => swiglu(x, graph.input("up", [4, 5])), /\[4, 6\] f32 and \[4, 5\] f32 differ/);
+  assert.throws(
+    () => gatedUnit("silu", x, graph.input("up", [4, 5])),
+    /\[4, 6\] f32 and \[4, 5\] f32 differ/,
+  );
   const places = graph.input("places", [4], "u32");
   assert.throws(() => rotary(x, graph.input("four", [4, 4]), places), /\[4, 6\] f32 are not heads of 4/);
   assert.throws(() => rotary(x, graph.input("odd", [4, 3]), places), /heads of 3, an even size/);

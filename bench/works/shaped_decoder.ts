@@ -10,7 +10,7 @@ import { attention } from "../../lib/graph/ops/attention.ts";
 import { lookup } from "../../lib/graph/ops/lookup.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryFrequencies, rotaryTable } from "../../lib/graph/ops/rotary.ts";
-import { swiglu } from "../../lib/graph/ops/swiglu.ts";
+import { gatedUnit } from "../../lib/graph/ops/gated_unit.ts";
 import type { LinearModule, Model, Tracer, Weight } from "../../lib/models/model.ts";
 import { textless } from "../../lib/models/textless.ts";
 import { randomInput } from "../work.ts";
@@ -53,7 +53,7 @@ function layer(tracer: Tracer, i: number, x: Tensor, lengths: Tensor, places: Te
   const h = tracer.linear(at("output"), attended, { residual: x });
   const inside = norm(tracer, at("ffn.norm"), h);
   const [gate, up] = ["gate", "up"].map((name) => tracer.linear(at(name), inside));
-  return tracer.linear(at("down"), swiglu(gate, up), { residual: h });
+  return tracer.linear(at("down"), gatedUnit("silu", gate, up), { residual: h });
 }
 
 /** `layers` layers on an embedding with `vocabulary` tokens, for texts of up to `length` tokens. */

@@ -126,8 +126,8 @@ export interface Op<A> {
    * @internal The kernels that `dispatches` chooses from by `device.choices`; absent if there is only one.
    */
   variants?(node: Node<A>, device: DeviceTraits): Variants;
-  /** Index of the input that may have any storage; the others are f32 or u32. Absent for none. */
-  readonly storedInput?: number;
+  /** Index of the input that may have any storage, or "any"; the others are f32 or u32. Absent for none. */
+  readonly storedInput?: number | "any";
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
 }
@@ -222,7 +222,8 @@ export class Graph {
   apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
     const name = this.#scope;
     for (const [i, { shape, dtype }] of inputs.entries()) {
-      if (dtype !== "f32" && dtype !== "u32" && i !== op.storedInput) {
+      const mayBeStored = op.storedInput === "any" || op.storedInput === i;
+      if (dtype !== "f32" && dtype !== "u32" && !mayBeStored) {
         throw new Error(`${op.name} at "${name}" reads [${shape}] row by row as f32, and it is ${dtype}`);
       }
       if (shape.some((extent) => !Number.isInteger(extent) || extent < 1)) {

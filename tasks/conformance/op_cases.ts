@@ -16,6 +16,7 @@ import { dropout } from "../../lib/graph/ops/dropout.ts";
 import { embedding } from "../../lib/graph/ops/embedding.ts";
 import { firstToken } from "../../lib/graph/ops/first_token.ts";
 import { gate } from "../../lib/graph/ops/gate.ts";
+import { gatedUnit } from "../../lib/graph/ops/gated_unit.ts";
 import { lastToken } from "../../lib/graph/ops/last_token.ts";
 import { layerNorm } from "../../lib/graph/ops/layer_norm.ts";
 import { reshape, rowMajor, swapAxes } from "../../lib/graph/ops/layout.ts";
@@ -29,7 +30,8 @@ import { rotary, rotaryFrequencies, rotaryTable } from "../../lib/graph/ops/rota
 import { scaleColumns } from "../../lib/graph/ops/scale_columns.ts";
 import { softmaxRows } from "../../lib/graph/ops/softmax_rows.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
-import { swiglu } from "../../lib/graph/ops/swiglu.ts";
+import { takeRows } from "../../lib/graph/ops/take_rows.ts";
+import { vocabularyLoss } from "../../lib/graph/ops/vocabulary_loss.ts";
 
 /** An op, or a few, on one shape. */
 export interface OpCase {
@@ -305,20 +307,29 @@ const rotations = ([[1, 1, 1, 2], [2, 5, 3, 6], [3, 9, 2, 16]] as const).map((
     ),
 }));
 
-const swiglus = [[1, 1], [5, 7], [9, 32]].map(([rows, width]): OpCase => ({
-  family: "swiglu",
+const gatedUnits = [[1, 1], [5, 7], [9, 32]].map(([rows, width]): OpCase => ({
+  family: "gatedUnit",
   name: `swiglu ${rows}×${width}`,
   tolerance,
   trace: (graph) =>
-    swiglu(graph.weight("gate", [rows, width], true), graph.weight("up", [rows, width], true)),
+    gatedUnit("silu", graph.weight("gate", [rows, width], true), graph.weight("up", [rows, width], true)),
 }));
 
+const tanhGates: OpCase = {
+  family: "gatedUnit",
+  name: "geglu, by tanh, for small, usual and large gates",
+  tolerance,
+  values: { gate: [-30, -4, -1, -0.1, 0, 0.2, 0.9, 3, 12] },
+  trace: (graph) =>
+    gatedUnit("tanh gelu", graph.weight("gate", [1, 9], true), graph.weight("up", [1, 9], true)),
+};
+
 const hugeGates: OpCase = {
-  family: "swiglu",
+  family: "gatedUnit",
   name: "swiglu stays finite for gates of ±1e4",
   tolerance,
   values: { gate: [1e4, -1e4], up: [1, 1] },
-  trace: (graph) => swiglu(graph.weight("gate", [1, 2], false), graph.weight("up", [1, 2], false)),
+  trace: (graph) => gatedUnit("silu", graph.weight("gate", [1, 2], false), graph.weight("up", [1, 2], false)),
 };
 
 const embeddings = [[1, 1, 1, 1], [3, 5, 7, 4], [4, 16, 32, 50]].map((
@@ -357,6 +368,49 @@ const firstTokens = [[1, 1, 1], [3, 5, 7]].map(([batch, length, width]): OpCase 
   tolerance,
   trace: (graph) => firstToken(graph.weight("x", [batch * length, width], true), batch),
 }));
+
+const takenRows: OpCase = {
+  family: "takeRows",
+  name: "takeRows: three of five from the second on, one of them zeros",
+  tolerance,
+  values: { rows: [4, 0, 7, 2, 6], places: [1, 5, 3, 5, 0, 5, 5] },
+  trace: (graph) =>
+    takeRows(graph.weight("x", [7, 6], true), {
+      rows: graph.input("rows", [5], "u32"),
+      places: graph.input("places", [7], "u32"),
+      from: 1,
+      count: 3,
+    }),
+};
+
+/** Rows in parts and a vocabulary in pieces; tokens that do not exist at the end. */
+const vocabularyLosses = ([
+  [[5], [9], 9, 8],
+  [[4, 3], [7, 6, 20], 30, 12],
+  [[40, 9], [70, 130], 190, 16],
+] as const).map(([parts, pieces, limit, width]): OpCase => {
+  const rows = parts.reduce((sum, count) => sum + count, 0);
+  return {
+    family: "vocabularyLoss",
+    name: `vocabularyLoss of ${rows} rows in ${parts.length}, ${pieces.join(" + ")} tokens up to ${limit}`,
+    tolerance,
+    values: {
+      labels: range(rows, (i) => i * 7 % limit),
+      weights: range(rows, (i) => i % 3 === 1 ? 0 : 1),
+    },
+    trace: (graph) => {
+      const hidden = parts.map((count, i) => graph.weight(`h ${i}`, [count, width], true));
+      let first = 0;
+      const heads = pieces.map((tokens, i) => {
+        const piece = { weight: graph.weight(`W ${i}`, [tokens, width], i > 0), first };
+        first += tokens;
+        return piece;
+      });
+      const labels = graph.input("labels", [rows], "u32");
+      return vocabularyLoss(hidden, heads, { labels, weights: graph.input("weights", [rows]), limit }).loss;
+    },
+  };
+});
 
 const lastTokens = [[1, 1, 1], [3, 5, 7], [5, 16, 33]].map(([batch, length, width]): OpCase => ({
   family: "lastToken",
@@ -552,6 +606,8 @@ export const opCases: readonly OpCase[] = [
   ...embeddings,
   ...lookups,
   ...firstTokens,
+  takenRows,
+  ...vocabularyLosses,
   ...lastTokens,
   ...meanPools,
   ...comparisons,
@@ -560,7 +616,8 @@ export const opCases: readonly OpCase[] = [
   ...squaredErrors,
   ...dropouts,
   ...activations,
-  ...swiglus,
+  ...gatedUnits,
+  tanhGates,
   hugeGates,
   addAndMultiply,
   ...columns,

@@ -9,7 +9,7 @@ import { attention } from "../../lib/graph/ops/attention.ts";
 import { lookup } from "../../lib/graph/ops/lookup.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryFrequencies, rotaryTable } from "../../lib/graph/ops/rotary.ts";
-import { swiglu } from "../../lib/graph/ops/swiglu.ts";
+import { gatedUnit } from "../../lib/graph/ops/gated_unit.ts";
 import type { LinearModule, Model, Tracer, Weight } from "../../lib/models/model.ts";
 import { textless } from "../../lib/models/textless.ts";
 
@@ -80,5 +80,5 @@ function layer(tracer: Tracer, x: Tensor, lengths: Tensor, places: Tensor): Tens
   const options = { heads, kvHeads, causal: true, scale: headDim ** -0.5 };
   const h = linear("output", attention(placed[0], placed[1], v, lengths, options), x);
   const inside = norm(tracer, "layer.0.ffn.norm", h);
-  return linear("down", swiglu(linear("gate", inside), linear("up", inside)), h);
+  return linear("down", gatedUnit("silu", linear("gate", inside), linear("up", inside)), h);
 }

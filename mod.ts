@@ -23,6 +23,7 @@ export {
 export type { AutotuneOptions } from "./lib/gpu/autotuner.ts";
 
 export { loadEncoder } from "./lib/models/load_encoder.ts";
+export { type DecoderOptions, loadDecoder } from "./lib/models/load_decoder.ts";
 export { loadUseLite } from "./lib/models/use_lite.ts";
 export { packModel } from "./lib/models/packing.ts";
 export type { HubOptions } from "./lib/models/hub.ts";

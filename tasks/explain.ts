@@ -91,7 +91,7 @@ async function main(): Promise<void> {
     })
   );
   if (values.help) return console.log(help);
-  const shape = { examples: count("batch", values.batch), length: count("length", values.length) };
+  const shape = { examples: count("batch", values.batch), length: count("length", values.length), rows: 0 };
   const traits = await traitsOf(values.device);
   const { model } = await knownEncoder(values.model);
   const adapter = attach(model, methodByName(values.method), { target: values.target } as AttachOptions);

@@ -89,7 +89,7 @@ for (const method of methods) {
   });
 
   Deno.test(`${method.name}: all that is trained gets a gradient`, () => {
-    const { graph } = traceStep(model, adapter, objective(model), { examples, length }, true);
+    const { graph } = traceStep(model, adapter, objective(model), { examples, length, rows: 0 }, true);
     const traced = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.name).sort();
     const named = [...adapter.parameters.keys(), ...objective(model).parameters.keys()];
     assert.deepEqual(traced, (method.trainsBase ? [...named, ...model.weights.keys()] : named).sort());
@@ -97,7 +97,13 @@ for (const method of methods) {
 
   Deno.test(`${method.name}: a fresh adapter leaves the predictions bit-equal`, async () => {
     const predict = async (adapter: Adapter) => {
-      const { predictions } = traceStep(model, adapter, objective(model), { examples, length }, false);
+      const { predictions } = traceStep(
+        model,
+        adapter,
+        objective(model),
+        { examples, length, rows: 0 },
+        false,
+      );
       return (await runOnGpu(await testGpu(), [predictions], valuesFor(adapter, true)))[0];
     };
     const [fresh, base] = [await predict(adapter), await predict(attachTiny(headOnly))];
@@ -109,11 +115,23 @@ for (const method of methods) {
   if (method.mergeable) {
     Deno.test(`${method.name}: merged = unmerged forward`, async () => {
       const values = valuesFor(adapter, false);
-      const { predictions } = traceStep(model, adapter, objective(model), { examples, length }, false);
+      const { predictions } = traceStep(
+        model,
+        adapter,
+        objective(model),
+        { examples, length, rows: 0 },
+        false,
+      );
       const [unmerged] = await runOnGpu(await testGpu(), [predictions], values);
       const before = values.get("query.weight")!;
       for (const [path, merged] of await mergedWeights(adapter, values)) values.set(path, merged);
-      const plain = traceStep(model, attachTiny(headOnly), objective(model), { examples, length }, false);
+      const plain = traceStep(
+        model,
+        attachTiny(headOnly),
+        objective(model),
+        { examples, length, rows: 0 },
+        false,
+      );
       const [expected] = await runOnGpu(await testGpu(), [plain.predictions], values);
       assert.ok(relativeError(unmerged, expected) < 1e-5);
       if (method.peft) {

@@ -39,7 +39,13 @@ function tracedStep() {
     target: ["query", "value"],
   });
   const objective = classification.of(model, { texts: 1, classes: 2 });
-  const { graph, losses, loss } = traceStep(model, adapter, objective, { examples: 3, length: 8 }, true);
+  const { graph, losses, loss } = traceStep(
+    model,
+    adapter,
+    objective,
+    { examples: 3, length: 8, rows: 0 },
+    true,
+  );
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
   return { model, adapter, objective, graph, outputs: [loss, ...grad(losses, targets)] };
 }
@@ -248,7 +254,13 @@ Deno.test("kernels for subgroups write in few places, each of which takes some d
   const model = unloadedEncoder("roberta-base", { ...publishedConfig("roberta-base")!, vocabulary: 100 });
   const adapter = attach(model, lora, { r: 8, alpha: 16, target: ["query", "value"] });
   const objective = classification.of(model, { texts: 1, classes: 2 });
-  const { graph, losses, loss } = traceStep(model, adapter, objective, { examples: 16, length: 64 }, true);
+  const { graph, losses, loss } = traceStep(
+    model,
+    adapter,
+    objective,
+    { examples: 16, length: 64, rows: 0 },
+    true,
+  );
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
   const { nodes, inPlace } = plan([loss, ...grad(losses, targets)]);
   const software = { subgroupSize: 8, software: true };

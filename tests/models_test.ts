@@ -232,7 +232,7 @@ Deno.test("deno task models: lists what there is, takes known names, and says wh
       /minilm: .*\n.*Apache-2\.0.*\n.*not here: deno task models minilm .*83\.5 MB/,
     );
     const unknown = await runTask("models", ["roberta"], env);
-    assert.deepEqual([unknown.code, unknown.stderr.trim()], [2, 'no model "roberta"; have minilm']);
+    assert.deepEqual([unknown.code, unknown.stderr.trim()], [2, 'no model "roberta"; have minilm, smollm2']);
     await writeCheckpoint(placeOf(miniLm), tinyBert);
     assert.match((await runTask("models", ["minilm"], env)).stdout, /^minilm is here already: /);
     assert.match((await runTask("models", [], env)).stdout, new RegExp(`here: ${placeOf(miniLm)}$`, "m"));

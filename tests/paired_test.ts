@@ -96,6 +96,7 @@ Deno.test("an example's influence is n − 1 times what the metric loses without
     matthews: [guesses.map((value) => Number(value > 0.3)), scores.map((value) => Number(value > 0.3))],
     pearson: [guesses, scores],
     spearman: [guesses, scores],
+    perplexity: [guesses.map((value) => 40 + value), scores.map((_, i) => 20 + i % 3)],
   };
   for (const [name, [predictions, labels]] of Object.entries(sides)) {
     const metric = name as MetricName;

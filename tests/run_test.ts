@@ -199,7 +199,7 @@ Deno.test("texts of 60 lengths: as many programs as are kept, and memory that no
   });
   const buffers: number[] = [];
   for (let i = 1; i <= 60; i++) {
-    await predictor.prepare(512 + 128 * i);
+    await predictor.prepare({ examples: 1, length: 512 + 128 * i, rows: 0 });
     buffers.push(gpu.memory.buffers);
   }
   const most = Math.max(...buffers.slice(0, 20));

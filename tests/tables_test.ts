@@ -111,7 +111,7 @@ Deno.test("regression takes decimal numbers that float32 can hold, and nothing e
 Deno.test("classes with the names of JavaScript's own keys come through labels.json", () =>
   withFolder(async (folder) => {
     const names = ["__proto__", "constructor", "prototype", "toString"];
-    await Deno.writeTextFile(`${folder}/labels.json`, labelsText(await ownTask(folder, names)));
+    await Deno.writeTextFile(`${folder}/labels.json`, labelsText(await ownTask(folder, names))!);
     const { id2label, label2id } = (await readLabels(folder, names.length))!;
     assert.deepEqual(Object.values(id2label), names);
     assert.deepEqual(Object.entries(label2id), names.map((name, id) => [name, id]));

@@ -475,11 +475,12 @@ for (const [name, objective] of Object.entries(heads)) {
     const model = tinyEncoder();
     const second = (i: number) => Array.from({ length: objective.sequences }, () => i % 2 ? 1 : undefined);
     const examples = examplesFor(objective).map((example, i) => ({ ...example, seconds: second(i) }));
-    const arrays = inputArrays(objective, 4, 12);
+    const shape = { examples: 4, length: 12, rows: 0 };
+    const arrays = inputArrays(objective, shape);
     for (const indices of [[11, 15, 7, 3], [0, 4], [20, 1, 2]]) {
       const batch = { length: 12, indices };
-      const fresh = batchInputs(model, objective, 4, batch, examples);
-      assert.deepEqual(batchInputs(model, objective, 4, batch, examples, arrays), fresh);
+      const fresh = batchInputs(model, objective, shape, batch, examples);
+      assert.deepEqual(batchInputs(model, objective, shape, batch, examples, arrays), fresh);
     }
   });
 }

@@ -67,7 +67,7 @@ Deno.test("USE-lite with BoRA: the loss and every gradient against the float64 i
     model,
     adapter,
     objective,
-    { examples: texts.length, length },
+    { examples: texts.length, length, rows: 0 },
     true,
   );
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);

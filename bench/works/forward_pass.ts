@@ -40,7 +40,13 @@ function headWeights(model: ShapedEncoder): [string, Weight][] {
 async function runnerOf(gpu: Gpu, model: ShapedEncoder, merged: boolean): Promise<Runner> {
   using owned = new DisposableStack();
   const bare = attach(model, headOnly, { target: "all-linear" });
-  const { predictions } = traceStep(model, bare, objective(model), { examples: texts, length }, false);
+  const { predictions } = traceStep(
+    model,
+    bare,
+    objective(model),
+    { examples: texts, length, rows: 0 },
+    false,
+  );
   const weights = merged ? await mergedWeights(gpu, model) : model.weights;
   const ofHead = headWeights(model);
   const frozen = owned.use(new FrozenWeights(gpu, [...weights, ...model.constants, ...ofHead]));
@@ -48,7 +54,7 @@ async function runnerOf(gpu: Gpu, model: ShapedEncoder, merged: boolean): Promis
     await compile(gpu, [predictions], { label: "predict", weights: (name) => frozen.view(name)! }),
   );
   const batch = { length, indices: [...examples.keys()] };
-  const data = batchInputs(model, objective(model), texts, batch, examples);
+  const data = batchInputs(model, objective(model), { examples: texts, length, rows: 0 }, batch, examples);
   compiled.upload(data);
   const all = owned.move();
   return {

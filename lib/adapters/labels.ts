@@ -31,10 +31,10 @@ export interface Labels {
   readonly label2id: Readonly<Record<string, number>>;
 }
 
-/** The content of `labels.json` for a task. The single output of a regression or a choice is `LABEL_0`, as in transformers. */
-export function labelsText({ objective, labels }: Pick<Task, "objective" | "labels">): string {
+/** The content of `labels.json` for a task, if it has a head. The single output of a regression or a choice is `LABEL_0`, as in transformers. */
+export function labelsText({ objective, labels }: Pick<Task, "objective" | "labels">): string | undefined {
   const { problemType, outputNames } = objectives[objective];
-  return `${JSON.stringify(labelsFrom(outputNames(labels), problemType), null, 2)}\n`;
+  return problemType && `${JSON.stringify(labelsFrom(outputNames(labels), problemType), null, 2)}\n`;
 }
 
 /**

@@ -144,11 +144,12 @@ export async function saveAdapter(
   const tensors = new Map<string, Weight>();
   for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
   const config = configOf(model, adapter, format, hasHead);
+  const labels = task && labelsText(task);
   await Deno.mkdir(folder, { recursive: true });
   await writeTogether({
     [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors, baseMetadata(model)),
     [`${folder}/adapter_config.json`]: `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
-    ...task ? { [`${folder}/${labelsFile}`]: labelsText(task) } : {},
+    ...labels ? { [`${folder}/${labelsFile}`]: labels } : {},
   });
 }
 

@@ -5,8 +5,10 @@ import { activate } from "../graph/ops/activation.ts";
 import { dropout } from "../graph/ops/dropout.ts";
 import { rowMajor } from "../graph/ops/layout.ts";
 import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
-import { linear } from "../graph/ops/product/product.ts";
+import { linear, type StoredTensor } from "../graph/ops/product/product.ts";
 import { denseWeight, type Model, scalesOf, type Tracer } from "../models/model.ts";
+import type { PackedWeight } from "../models/packing.ts";
+import { firstRowOf, tableOf } from "../models/stored_weight.ts";
 import type { Adapter } from "./attach.ts";
 import type { Site } from "./method.ts";
 import { fullName } from "./names.ts";
@@ -45,23 +47,6 @@ interface BaseOptions {
   readonly residual?: Tensor;
 }
 
-/** The base layer at `path` without an adapter, dense or packed. */
-function baseLayer(
-  { graph, stored }: { readonly graph: Graph; readonly stored: (name: string) => Tensor },
-  model: Model,
-  path: string,
-  x: Tensor,
-  options: BaseOptions,
-): Tensor {
-  const name = `${path}.weight`;
-  const packed = model.packed?.get(name);
-  if (!packed) return linear(x, stored(name), options);
-  const { shape, packing, scales } = packed;
-  const values = graph.weight(name, shape, false, packing);
-  const own = scales && graph.weight(scalesOf(name), [scales.length], false);
-  return linear(x, { values, scales: own }, options);
-}
-
 /** A `Tracer` that builds the graph of `model` with `adapter` attached. */
 export function tracer(graph: Graph, model: Model, adapter: Adapter, context: TraceContext): Tracer {
   const byPath = new Map(adapter.modules.map((adapted) => [adapted.module.path, adapted]));
@@ -76,9 +61,17 @@ export function tracer(graph: Graph, model: Model, adapter: Adapter, context: Tr
     if (!rows.has(tensor)) rows.set(tensor, rowMajor(tensor));
     return rows.get(tensor)!;
   };
+  const packedTensor = (name: string, { shape, packing, scales }: PackedWeight): StoredTensor => ({
+    values: graph.weight(name, shape, false, packing),
+    scales: scales && graph.weight(scalesOf(name), [scales.length], false),
+  });
   const biasOf = (path: string) => model.weights.has(`${path}.bias`) ? weight(`${path}.bias`) : undefined;
-  const base = (path: string, x: Tensor, options: BaseOptions) =>
-    baseLayer({ graph, stored }, model, path, x, options);
+  /** The base layer at `path` without an adapter, dense or packed. */
+  const base = (path: string, x: Tensor, options: BaseOptions) => {
+    const name = `${path}.weight`;
+    const packed = model.packed?.get(name);
+    return linear(x, packed ? packedTensor(name, packed) : stored(name), options);
+  };
   const siteOf = (adapted: AdaptedModule, x: Tensor, residual?: Tensor): Site => {
     const rate = adapted.options.dropout ?? 0;
     const { path } = adapted.module;
@@ -103,6 +96,15 @@ export function tracer(graph: Graph, model: Model, adapter: Adapter, context: Tr
   return {
     graph,
     weight,
+    table: (name) => {
+      const parts = [...model.weights.keys(), ...model.packed?.keys() ?? []]
+        .filter((own) => tableOf(own) === name).toSorted((a, b) => firstRowOf(a) - firstRowOf(b));
+      if (parts.length === 0) throw new Error(`${model.name} has no table "${name}"`);
+      return parts.map((part) => {
+        const packed = model.packed?.get(part);
+        return { weight: packed ? packedTensor(part, packed) : weight(part), first: firstRowOf(part) };
+      });
+    },
     constant: (name) => {
       const found = model.constants.get(name);
       if (!found) throw new Error(`${model.name} has no constant "${name}"`);

@@ -26,7 +26,7 @@ export interface Split {
 }
 
 /** The metrics that a task can report; see `lib/train/metrics.ts` for their definitions. */
-export type MetricName = "accuracy" | "macroF1" | "f1" | "matthews" | "pearson" | "spearman";
+export type MetricName = "accuracy" | "macroF1" | "f1" | "matthews" | "pearson" | "spearman" | "perplexity";
 
 /**
  * A data set with a fixed protocol. To add one, write a file that exports a `Task` and add it to
@@ -40,10 +40,10 @@ export interface Task {
   /** Package or corpus that the labels come from, with its version. */
   readonly source: string;
   /**
-   * What is learnt, and the loss: the class or the right option (softmax cross-entropy), or a value (mean squared error). See
-   * `lib/objectives`.
+   * What is learnt, and the loss: the class, the right option or the next tokens (softmax cross-entropy), or a value (mean
+   * squared error). See `lib/objectives`.
    */
-  readonly objective: "classification" | "regression" | "choice";
+  readonly objective: "classification" | "regression" | "choice" | "language";
   /** Names of the classes, by class index; empty for regression and choice. */
   readonly labels: readonly string[];
   /** Metrics to report; the first is the headline metric. */

@@ -31,6 +31,7 @@ export type { DType, Graph, Node, Op, Source, Spec, Tensor } from "../graph/grap
 export type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 export { type Initializer, type ParameterSpec, zeros } from "../models/parameter.ts";
 export type {
+  BatchShape,
   Encoded,
   InputArrays,
   Objective,

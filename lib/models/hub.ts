@@ -25,7 +25,7 @@ export interface HubOptions {
 /** Sets of files that each define a tokenizer, most preferred first. */
 const tokenizers = [["tokenizer.json"], ["vocab.json", "merges.txt"], ["vocab.txt"]];
 
-/** Files that an encoder's folder may contain besides its weights. */
+/** Files that a model's folder may contain besides its weights. */
 const descriptions = [
   "config.json",
   "tokenizer_config.json",
@@ -33,6 +33,8 @@ const descriptions = [
   "vocab.json",
   "merges.txt",
   "vocab.txt",
+  "generation_config.json",
+  "chat_template.jinja",
   modulesFile,
 ];
 

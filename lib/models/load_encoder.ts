@@ -3,15 +3,14 @@
  * that were fetched, or from the Hugging Face hub.
  */
 
-import { isFolder } from "../files.ts";
 import { streamOf, uniform } from "../graph/random.ts";
 import { poolerLayer, tokenTable, weightShapes } from "./bert.ts";
 import type { HubOptions } from "./hub.ts";
 import { type EncoderConfig, readEncoderConfig } from "./hugging_face_config.ts";
 import { readTokenizer } from "./hugging_face_tokenizer.ts";
 import { readTensorPlaces } from "./hugging_face_weights.ts";
+import { locateModel } from "./locate_model.ts";
 import type { Model, Tokenizer, Weight } from "./model.ts";
-import { fetchedFolder, packagedModel } from "./packaged_models.ts";
 import { joinedPairs } from "./pairing.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { StoredWeight, tableParts } from "./stored_weight.ts";
@@ -48,30 +47,8 @@ export async function loadEncoder(
   hub: HubOptions = {},
   report: (line: string) => void = console.warn,
 ): Promise<Model> {
-  const { folder, name } = await locateEncoder(source, hub);
-  return await readEncoder(folder, name, report);
-}
-
-/**
- * The folder of the encoder `source`, downloaded from the hub if necessary, and its name.
- * @throws what `downloadModel` throws, and Error when `source` is a packaged model that was not fetched, or neither a folder
- * nor a valid hub id.
- */
-export async function locateEncoder(
-  source: string,
-  hub: HubOptions = {},
-): Promise<{ readonly folder: string; readonly name: string }> {
-  if (await isFolder(source)) {
-    const name = source.split(/[/\\]/).findLast((part) => part !== "");
-    return { folder: source, name: name ?? source };
-  }
-  const packaged = packagedModel(source);
-  if (packaged) return { folder: await fetchedFolder(packaged), name: source };
-  const { downloadModel, isHubId } = await import("./hub.ts");
-  if (!isHubId(source)) {
-    throw new Error(`there is no folder ${source}, and no model of the hub can have this name`);
-  }
-  return { folder: await downloadModel(source, hub), name: source };
+  const { path, name } = await locateModel(source, hub);
+  return await readEncoder(path, name, report);
 }
 
 /** Reads the encoder in `folder` and gives it `name`. */

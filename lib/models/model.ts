@@ -4,8 +4,11 @@
  */
 
 import type { Graph, Tensor } from "../graph/graph.ts";
+import type { StoredTensor } from "../graph/ops/product/product.ts";
 import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 import type { PackedWeight } from "./packing.ts";
+import type { ChatTemplates } from "./chat_template.ts";
+import type { DecoderTokenizer } from "./decoder_tokenizer.ts";
 import type { Pairing } from "./pairing.ts";
 import type { Pooling } from "./pooling.ts";
 
@@ -70,6 +73,8 @@ export interface Tracer {
   readonly graph: Graph;
   /** A weight by its full name; trainable if the method trains the base. */
   weight(name: string): Tensor;
+  /** A table of rows by token, dense or packed, in the parts in which it lies, in order; `first` is a part's first row. */
+  table(name: string): { readonly weight: Tensor | StoredTensor; readonly first: number }[];
   /** One of the model's constants, by name. */
   constant(name: string): Tensor;
   /** The linear layer at `path` including any adapter: activation(W x + bias + ΔW x) + residual. */
@@ -111,6 +116,24 @@ export interface Tokenizer {
   encode(text: string, maxTokens?: number): number[];
 }
 
+/** Keys and values of earlier tokens, which a causal model attends to as well. */
+export interface Cache {
+  /**
+   * Attention of the queries of new tokens to the keys and values of their texts so far, their own included: q
+   * [tokens, heads·headSize], k and v [tokens, kvHeads·headSize] of the layer at `path` → as q.
+   */
+  attend(path: string, q: Tensor, k: Tensor, v: Tensor, options: CachedAttention): Tensor;
+}
+
+/** What attention over a cache needs beside its rows. */
+export interface CachedAttention {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly scale: number;
+  /** How many tokens a token attends to, itself included; Infinity for all. */
+  readonly window: number;
+}
+
 /** A batch of padded token sequences, as inputs of the graph. */
 export interface Tokens {
   /** [sequences, length] u32. */
@@ -121,6 +144,19 @@ export interface Tokens {
   readonly places: Tensor;
   /** 1 from `Sequence.second` on, otherwise 0: [sequences, length] u32. */
   readonly types: Tensor;
+  /** In generation: what earlier tokens left. */
+  readonly cache?: Cache;
+}
+
+/** What a causal model has beside its trunk: the language that it reads and writes. */
+export interface Language {
+  readonly tokenizer: DecoderTokenizer;
+  /** How conversations are written, if the model says. */
+  readonly templates: ChatTemplates | undefined;
+  /** The table whose products with a hidden row are the logits of the next token (see `Tracer.table`). */
+  readonly output: string;
+  /** Its layers, and the width of a token's keys and of its values in each. */
+  readonly cached: { readonly layers: number; readonly width: number };
 }
 
 /** A model: it maps token sequences to a hidden row per token. */
@@ -171,6 +207,11 @@ export interface Model {
   readonly pairing: Pairing;
   /** The row of the position table for each token. If absent, positions count from 0. */
   placesOf?(ids: readonly number[]): number[];
+  /** In causal models: what they read and write. */
+  readonly language?: Language;
   /** Builds the graph: tokens → hidden rows, [sequences · length, width]. */
   trace(tracer: Tracer, tokens: Tokens): Tensor;
 }
+
+/** A causal model. */
+export type Decoder = Model & { readonly language: Language };

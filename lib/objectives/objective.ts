@@ -13,8 +13,20 @@ export interface Encoded {
   readonly texts: readonly (readonly number[])[];
   /** For each sequence that holds two texts, the position where the second one begins (see `Sequence`). */
   readonly seconds?: readonly (number | undefined)[];
-  /** The class, the index of the right option, or the value to predict. */
+  /** The class, the index of the right option, or the value to predict; of a language, how many tokens are learnt. */
   readonly label: number;
+  /** Of a language: which tokens are learnt. */
+  readonly labelled?: readonly boolean[];
+}
+
+/** The size of a step's batch. */
+export interface BatchShape {
+  /** Examples per batch. */
+  readonly examples: number;
+  /** Tokens per sequence, padding included. */
+  readonly length: number;
+  /** Hidden rows that the loss reads, for objectives that do not read all or one a sequence; else 0. */
+  readonly rows: number;
 }
 
 /** Arrays that a step's inputs are uploaded from, by name. */
@@ -30,8 +42,8 @@ export interface ObjectiveStep {
   readonly tokens: Tokens;
   /** The model's hidden rows, [sequences · length, width]. */
   readonly hidden: Tensor;
-  /** Examples in the batch. */
-  readonly examples: number;
+  /** The size of the batch. */
+  readonly shape: BatchShape;
 }
 
 /** An objective for one model and one kind of example. */
@@ -50,10 +62,12 @@ export interface Objective {
   placeOf(row: number, t: number, examples: number): number;
   /** Says what is wrong with an example's label, if anything is. */
   faultOf(example: Encoded): string | undefined;
-  /** New arrays for the inputs that `trace` asks for, for batches of `examples`. */
-  inputs(examples: number): InputArrays;
-  /** Writes example `row` of a batch into such arrays. With weight 0 it counts for nothing. */
-  write(inputs: InputArrays, row: number, example: Encoded, weight: 0 | 1): void;
+  /** The hidden rows that a batch's loss reads (see `BatchShape`), rounded up to one of few numbers. */
+  rowsOf(examples: readonly Encoded[]): number;
+  /** New arrays for the inputs that `trace` asks for. */
+  inputs(shape: BatchShape): InputArrays;
+  /** Writes a batch into such arrays. It may have fewer examples than the shape: the others count for nothing. */
+  write(inputs: InputArrays, examples: readonly Encoded[], shape: BatchShape): void;
   /**
    * Builds predictions, `values` for each example, and the mean loss [1]. The loss is the first output of an op whose last
    * output is the weight that the mean divides by (see `weightOfLoss`).
@@ -65,8 +79,8 @@ export interface Objective {
 
 /** A family of objectives. To add one, write a file that exports it and add it to `registry.ts`. */
 export interface ObjectiveKind {
-  /** transformers' `problem_type`, which tells the loss in a folder's `labels.json`. */
-  readonly problemType: "regression" | "single_label_classification";
+  /** transformers' `problem_type`, which tells the loss in a folder's `labels.json`; absent where there is no head. */
+  readonly problemType?: "regression" | "single_label_classification";
   /** Names of the head's outputs, for a task with these classes. */
   outputNames(classes: readonly string[]): readonly string[];
   /** The objective for examples of `texts` texts and this many classes (0 where there are none). */

@@ -4,6 +4,7 @@ import type { Example, Task } from "../data/task.ts";
 import type { Model } from "../models/model.ts";
 import { choice } from "./choice.ts";
 import { classification } from "./classification.ts";
+import { language } from "./language.ts";
 import type { Objective, ObjectiveKind } from "./objective.ts";
 import { regression } from "./regression.ts";
 
@@ -12,6 +13,7 @@ export const objectives: Readonly<Record<Task["objective"], ObjectiveKind>> = {
   classification,
   regression,
   choice,
+  language,
 };
 
 /** The objective of a task for `model`; all the task's examples have as many texts as `example`. */

@@ -84,16 +84,19 @@ export function textObjective(model: Model, own: TextObjective): Objective {
     multiplyAdds: rows * matrices.reduce((sum, { shape }) => sum + sizeOf({ shape, dtype: "f32" }), 0),
     placeOf: (row, t, examples) => model.pairing.placeOf(row, t, examples, sequences),
     faultOf: ({ label }) => own.faultOf(label),
-    inputs: (examples): InputArrays => ({
+    rowsOf: () => 0,
+    inputs: ({ examples }): InputArrays => ({
       [label.name]: new label.Array(examples),
       weights: new Float32Array(examples),
     }),
-    write(inputs, row, example, weight) {
-      inputs[label.name][row] = example.label;
-      inputs.weights[row] = weight;
+    write(inputs, examples, { examples: size }) {
+      for (let row = 0; row < size; row++) {
+        inputs[label.name][row] = (examples[row] ?? examples[0]).label;
+        inputs.weights[row] = row < examples.length ? 1 : 0;
+      }
     },
     trace(step) {
-      const { graph, examples } = step;
+      const { graph, shape: { examples } } = step;
       const predictions = traceHead(model, parameters, texts, step);
       const weights = graph.input("weights", [examples]);
       const loss = own.loss(predictions, graph.input(label.name, [examples], label.dtype), weights);

@@ -2,7 +2,7 @@
 
 import { shuffled } from "../graph/random.ts";
 import type { Model } from "../models/model.ts";
-import type { Encoded, InputArrays, Objective } from "../objectives/objective.ts";
+import type { BatchShape, Encoded, InputArrays, Objective } from "../objectives/objective.ts";
 
 /** A batch: its examples, and the length that their texts are padded to. */
 export interface Batch {
@@ -67,29 +67,44 @@ function tokenArrays(sequences: number, length: number) {
 /** The inputs of a step, by name. */
 export type BatchInputs = ReturnType<typeof tokenArrays> & InputArrays;
 
-/** Allocates arrays for the inputs of batches of `size` examples with sequences of up to `length` tokens. */
-export function inputArrays(objective: Objective, size: number, length: number): BatchInputs {
-  return { ...tokenArrays(size * objective.sequences, length), ...objective.inputs(size) };
+/** Allocates arrays for the inputs of batches of this size. */
+export function inputArrays(objective: Objective, shape: BatchShape): BatchInputs {
+  return { ...tokenArrays(shape.examples * objective.sequences, shape.length), ...objective.inputs(shape) };
+}
+
+/** The size of a batch of up to `size` examples. */
+export function shapeOf(
+  objective: Objective,
+  size: number,
+  { length, indices }: Batch,
+  examples: readonly Encoded[],
+): BatchShape {
+  return { examples: size, length, rows: objective.rowsOf(indices.map((index) => examples[index])) };
+}
+
+/** A name for programs of batches of this size. */
+export function keyOf({ length, rows }: BatchShape): string {
+  return rows === 0 ? `${length}` : `${length}, ${rows} learnt`;
 }
 
 /**
- * Fills the inputs of a step for a batch of `size` rows. Missing rows repeat the first one with weight 0.
+ * Fills the inputs of a step for a batch. Missing examples repeat the first one, and count for nothing.
  * Callers that run many batches pass the same arrays again, so that a step allocates nothing.
  */
 export function batchInputs(
   { placesOf }: Model,
   objective: Objective,
-  size: number,
-  { length, indices }: Batch,
+  shape: BatchShape,
+  { indices }: Batch,
   examples: readonly Encoded[],
-  into: BatchInputs = inputArrays(objective, size, length),
+  into: BatchInputs = inputArrays(objective, shape),
 ): BatchInputs {
+  const { examples: size, length } = shape;
   const { ids, places, types, lengths } = into;
   ids.fill(0);
   types.fill(0);
   for (let row = 0; row < size; row++) {
-    const example = examples[indices[row] ?? indices[0]];
-    const { texts, seconds } = example;
+    const { texts, seconds } = examples[indices[row] ?? indices[0]];
     texts.forEach((text, t) => {
       const at = objective.placeOf(row, t, size);
       ids.set(text, at * length);
@@ -97,7 +112,7 @@ export function batchInputs(
       types.fill(1, at * length + (seconds?.[t] ?? text.length), at * length + text.length);
       lengths[at] = text.length;
     });
-    objective.write(into, row, example, row < indices.length ? 1 : 0);
   }
+  objective.write(into, indices.map((index) => examples[index]), shape);
   return into;
 }

@@ -5,8 +5,8 @@ import type { Gpu } from "../gpu/device.ts";
 import { type Arena, compile, type CompiledGraph } from "../graph/compile.ts";
 import type { Tensor } from "../graph/graph.ts";
 import type { Model } from "../models/model.ts";
-import type { Encoded, Objective } from "../objectives/objective.ts";
-import { type Batch, type BatchInputs, batchInputs, inputArrays, makeBatches } from "./batches.ts";
+import type { BatchShape, Encoded, Objective } from "../objectives/objective.ts";
+import { type BatchInputs, batchInputs, inputArrays, keyOf, makeBatches, shapeOf } from "./batches.ts";
 import { checkTexts } from "./check_examples.ts";
 import { Kept } from "./kept.ts";
 import { traceStep } from "./step.ts";
@@ -40,11 +40,9 @@ export class Predictor implements Disposable {
 
   constructor(private readonly gpu: Gpu, private readonly own: Predicting) {}
 
-  /**
-   * Compiles the program for texts of `length` tokens, padding included, unless it is kept. Throws what compiling throws.
-   */
-  prepare(length: number): Promise<Program> {
-    return this.#programs.get(`${length}`, () => this.#compile(length));
+  /** Compiles the program for batches of this size, unless it is kept. Throws what compiling throws. */
+  prepare(shape: BatchShape): Promise<Program> {
+    return this.#programs.get(keyOf(shape), () => this.#compile(shape));
   }
 
   /**
@@ -57,11 +55,12 @@ export class Predictor implements Disposable {
     const batches = makeBatches(examples, batchSize, 0, 0);
     const bytes = batchSize * objective.values * 4;
     const results = this.#resultsOf(batches.length * bytes);
-    for (const length of lengthsOf(batches)) {
-      const { compiled, predictions, arrays } = await this.prepare(length);
+    const shapes = batches.map((batch) => shapeOf(objective, batchSize, batch, examples));
+    for (const shape of largestFirst(shapes)) {
+      const { compiled, predictions, arrays } = await this.prepare(shape);
       for (const [i, batch] of batches.entries()) {
-        if (batch.length !== length) continue;
-        batchInputs(model, objective, batchSize, batch, examples, arrays);
+        if (keyOf(shapes[i]) !== keyOf(shape)) continue;
+        batchInputs(model, objective, shape, batch, examples, arrays);
         compiled.upload(arrays);
         compiled.run([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
       }
@@ -86,17 +85,16 @@ export class Predictor implements Disposable {
     return this.gpu.createBuffer("predictions", bytes);
   }
 
-  async #compile(length: number): Promise<Program> {
-    const { model, adapter, objective, weights, batchSize, arena } = this.own;
-    const shape = { examples: batchSize, length };
+  async #compile(shape: BatchShape): Promise<Program> {
+    const { model, adapter, objective, weights, arena } = this.own;
     const storage = (name: string) => weights.storage(name);
     const { predictions } = traceStep(model, adapter, objective, shape, false, storage);
     const compiled = await compile(this.gpu, [predictions], {
-      label: `predict ${length}`,
+      label: `predict ${keyOf(shape)}`,
       weights: (name) => weights.view(name),
       arena,
     });
-    const arrays = { ...inputArrays(objective, batchSize, length), clock: new Uint32Array(2) };
+    const arrays = { ...inputArrays(objective, shape), clock: new Uint32Array(2) };
     return { compiled, predictions, arrays, [Symbol.dispose]: () => compiled[Symbol.dispose]() };
   }
 
@@ -106,7 +104,8 @@ export class Predictor implements Disposable {
   }
 }
 
-/** The padded lengths of batches, longest first: the order in which an arena wants their programs. */
-export function lengthsOf(batches: readonly Pick<Batch, "length">[]): number[] {
-  return [...new Set(batches.map(({ length }) => length))].sort((a, b) => b - a);
+/** The different sizes, largest first: the order in which an arena wants their programs. */
+export function largestFirst(shapes: readonly BatchShape[]): BatchShape[] {
+  const different = new Map(shapes.map((shape) => [keyOf(shape), shape]));
+  return [...different.values()].sort((a, b) => b.length - a.length || b.rows - a.rows);
 }

@@ -6,15 +6,7 @@ import { type DType, Graph, type Tensor } from "../graph/graph.ts";
 import { add } from "../graph/ops/binary.ts";
 import { weightOfLoss } from "../graph/ops/losses.ts";
 import type { Model, Tokens } from "../models/model.ts";
-import type { Objective } from "../objectives/objective.ts";
-
-/** The size of a step's batch. */
-export interface StepShape {
-  /** Examples per batch. */
-  readonly examples: number;
-  /** Tokens per sequence, padding included. */
-  readonly length: number;
-}
+import type { BatchShape, Objective } from "../objectives/objective.ts";
 
 /** The traced step. Its inputs by name: those of `Tokens`, clock, and the ones that the objective asks for. */
 export interface TracedStep {
@@ -43,13 +35,13 @@ export function traceStep(
   model: Model,
   adapter: Adapter,
   objective: Objective,
-  { examples, length }: StepShape,
+  shape: BatchShape,
   training: boolean,
   storage?: (name: string) => DType,
 ): TracedStep {
   const graph = new Graph();
   const clock = graph.input("clock", [2], "u32");
-  const tokens = tokenInputs(graph, examples * objective.sequences, length);
+  const tokens = tokenInputs(graph, shape.examples * objective.sequences, shape.length);
   const extra: Tensor[] = [];
   const own = tracer(graph, model, adapter, {
     lengths: tokens.lengths,
@@ -58,7 +50,7 @@ export function traceStep(
     addLoss: (term: Tensor) => extra.push(term),
   });
   const hidden = model.trace(own, tokens);
-  const { predictions, loss: main } = objective.trace({ graph, tracer: own, tokens, hidden, examples });
+  const { predictions, loss: main } = objective.trace({ graph, tracer: own, tokens, hidden, shape });
   const losses = [main, ...extra];
   const loss = losses.reduce((sum, loss) => add(sum, loss));
   return { graph, predictions, losses, loss, weight: weightOfLoss(main), clock };

@@ -9,7 +9,7 @@ import { objectiveOf } from "../objectives/registry.ts";
 import type { FrozenWeights } from "../run/frozen_weights.ts";
 import type { StepRecord } from "./adamw.ts";
 import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
-import { evaluateMetrics } from "./metrics.ts";
+import { evaluateMetrics, isLowerBetter } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 
@@ -257,7 +257,8 @@ function scoresOf(
 
 /** The epoch with the best headline metric; the first of several. */
 function bestOf({ metrics: [headline] }: Task, epochs: readonly EpochScores[]): EpochScores {
-  return epochs.reduce((a, b) => b.metrics[headline] > a.metrics[headline] ? b : a);
+  const sign = isLowerBetter(headline) ? -1 : 1;
+  return epochs.reduce((a, b) => sign * b.metrics[headline] > sign * a.metrics[headline] ? b : a);
 }
 
 /** The share of the most frequent label. For regression 0, which is the score of a constant prediction. */

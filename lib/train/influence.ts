@@ -94,6 +94,11 @@ const formulas: Record<MetricName, (predictions: Numbers, labels: Numbers) => nu
   /** As in metrics.ts, for two classes. */
   matthews: pearsonInfluence,
   pearson: pearsonInfluence,
+  /** From ln T = Σ predictions/Σ labels. */
+  perplexity(predictions, labels) {
+    const ratio = mean(predictions) / mean(labels);
+    return predictions.map((value, i) => Math.exp(ratio) * (value - ratio * labels[i]) / mean(labels));
+  },
   spearman: spearmanInfluence,
 };
 

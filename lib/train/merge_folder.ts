@@ -11,7 +11,8 @@ import { isFile, makeParents, refuseExisting, writeFolder, writeWhole } from "..
 import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
-import { loadEncoder, locateEncoder, trunkNames } from "../models/load_encoder.ts";
+import { loadEncoder, trunkNames } from "../models/load_encoder.ts";
+import { locateModel } from "../models/locate_model.ts";
 import type { Model, Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
 import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_writer.ts";
@@ -59,7 +60,7 @@ export async function saveMerged(
   report?: (line: string) => void,
 ): Promise<void> {
   await refuseExisting(out);
-  const { folder } = await locateEncoder(model);
+  const { path: folder } = await locateModel(model);
   const encoder = await loadEncoder(model, undefined, report);
   const saved = await loadAdapter(adapter, encoder, methods, report);
   checkMergeable(saved.adapter.method);

@@ -38,6 +38,8 @@ export function ranks(values: Numbers): number[] {
   return result;
 }
 
+const total = (values: Numbers) => values.reduce((sum, value) => sum + value, 0);
+
 const formulas: Record<MetricName, (predictions: Numbers, labels: Numbers) => number> = {
   accuracy: (predictions, labels) =>
     predictions.filter((value, i) => value === labels[i]).length / labels.length,
@@ -51,6 +53,8 @@ const formulas: Record<MetricName, (predictions: Numbers, labels: Numbers) => nu
   matthews: pearson,
   pearson,
   spearman: (predictions, labels) => pearson(ranks(predictions), ranks(labels)),
+  /** e to the mean negative log-likelihood of a token; predictions are texts' sums of it, labels their numbers of tokens. */
+  perplexity: (predictions, labels) => Math.exp(total(predictions) / total(labels)),
 };
 
 /**
@@ -68,4 +72,9 @@ export function evaluateMetrics(
   const bad = predictions.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) throw new Error(`prediction ${bad} is ${predictions[bad]}`);
   return Object.fromEntries(names.map((name) => [name, formulas[name](predictions, labels)]));
+}
+
+/** Whether a lower score is the better one. */
+export function isLowerBetter(metric: MetricName): boolean {
+  return metric === "perplexity";
 }

@@ -10,19 +10,20 @@ import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
 import { grad, layerOfPath } from "../graph/grad.ts";
 import { sizeOf } from "../graph/graph.ts";
 import type { Model, Weight } from "../models/model.ts";
-import type { Encoded, Objective } from "../objectives/objective.ts";
+import type { BatchShape, Encoded, Objective } from "../objectives/objective.ts";
 import {
   type Batch,
   type BatchInputs,
   batchInputs,
-  bucketOf,
   inputArrays,
+  keyOf,
   makeBatches,
+  shapeOf,
 } from "../run/batches.ts";
 import { checkExamples, checkTexts } from "../run/check_examples.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { Kept } from "../run/kept.ts";
-import { lengthsOf, Predictor } from "../run/predictor.ts";
+import { largestFirst, Predictor } from "../run/predictor.ts";
 import { traceStep } from "../run/step.ts";
 import { TrainableWeights } from "../run/trainable_weights.ts";
 import { WeightStore } from "../run/weight_store.ts";
@@ -182,11 +183,14 @@ export class Trainer implements Disposable {
    */
   async prepare(dev: readonly Encoded[], onProgram?: (done: number, total: number) => void): Promise<void> {
     checkTexts(this.#model, this.#objective, dev);
-    const lengths = (examples: readonly Encoded[]) =>
-      lengthsOf(examples.map((example) => ({ length: bucketOf(example) })));
+    const { batchSize, seed } = this.#options;
+    const shapes = (examples: readonly Encoded[], seed: number) => {
+      const batches = makeBatches(examples, batchSize, seed, 0);
+      return largestFirst(batches.map((batch) => shapeOf(this.#objective, batchSize, batch, examples)));
+    };
     const jobs = [
-      ...lengths(this.#examples).map((length) => () => this.#program(length)),
-      ...lengths(dev).map((length) => () => this.#predictor.prepare(length)),
+      ...shapes(this.#examples, seed).map((shape) => () => this.#program(shape)),
+      ...shapes(dev, 0).map((shape) => () => this.#predictor.prepare(shape)),
     ];
     for (const [i, compiled] of jobs.entries()) {
       await compiled();
@@ -253,9 +257,9 @@ export class Trainer implements Disposable {
   async #runStep(batches: readonly Batch[]): Promise<void> {
     const beforeRestart = await this.#restartIfDue();
     for (const [i, batch] of batches.entries()) {
-      const { compiled, arrays } = await this.#program(batch.length);
-      const { batchSize } = this.#options;
-      batchInputs(this.#model, this.#objective, batchSize, batch, this.#examples, arrays);
+      const shape = shapeOf(this.#objective, this.#options.batchSize, batch, this.#examples);
+      const { compiled, arrays } = await this.#program(shape);
+      batchInputs(this.#model, this.#objective, shape, batch, this.#examples, arrays);
       arrays.clock[1] = this.#batch + i;
       compiled.upload(arrays);
       this.#accumulator?.begin(i);
@@ -412,7 +416,8 @@ export class Trainer implements Disposable {
 
   /** The planned training program for texts of `length` tokens, as text. */
   async dump(length: number): Promise<string> {
-    return (await this.#program(length)).compiled.dump();
+    const shape = { examples: this.#options.batchSize, length, rows: 0 };
+    return (await this.#program(shape)).compiled.dump();
   }
 
   #refuseDisposed(): void {
@@ -421,17 +426,17 @@ export class Trainer implements Disposable {
     }
   }
 
-  #program(length: number): Promise<StepProgram> {
-    return this.#programs.get(`${length}`, () => this.#compile(length));
+  #program(shape: BatchShape): Promise<StepProgram> {
+    return this.#programs.get(keyOf(shape), () => this.#compile(shape));
   }
 
-  async #compile(length: number): Promise<StepProgram> {
-    const { batchSize, seed, recompute } = this.#options;
+  async #compile(shape: BatchShape): Promise<StepProgram> {
+    const { seed, recompute } = this.#options;
     const { graph, losses, loss, weight, clock } = traceStep(
       this.#model,
       this.#adapter,
       this.#objective,
-      { examples: batchSize, length },
+      shape,
       true,
       (name) => this.#weights.storage(name),
     );
@@ -443,7 +448,7 @@ export class Trainer implements Disposable {
     );
     const outputs = [loss, ...gradients, clock];
     const compiled = await compile(this.#gpu, accumulator ? [...outputs, weight] : outputs, {
-      label: `train ${length}`,
+      label: `train ${keyOf(shape)}`,
       weights: (name) => this.#weights.view(name),
       destinations,
       arena: this.#arena,
@@ -452,7 +457,7 @@ export class Trainer implements Disposable {
           ? [accumulator.call(view(loss), view(weight))]
           : this.#optimizer.calls(view(loss), view(clock)),
     });
-    const arrays = { ...inputArrays(this.#objective, batchSize, length), clock: Uint32Array.of(seed, 0) };
+    const arrays = { ...inputArrays(this.#objective, shape), clock: Uint32Array.of(seed, 0) };
     return { compiled, arrays, [Symbol.dispose]: () => compiled[Symbol.dispose]() };
   }
 

@@ -11,7 +11,7 @@ import { interpret } from "../../lib/graph/interpret.ts";
 import type { Model } from "../../lib/models/model.ts";
 import type { Encoded, Objective } from "../../lib/objectives/objective.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
-import { type Batch, batchInputs, makeBatches } from "../../lib/run/batches.ts";
+import { type Batch, batchInputs, makeBatches, shapeOf } from "../../lib/run/batches.ts";
 import { linearSchedule } from "../../lib/train/schedule.ts";
 import { traceStep } from "../../lib/run/step.ts";
 import type { TrainOptions } from "../../lib/train/trainer.ts";
@@ -42,7 +42,7 @@ export function lossesInFloat64(
   return steps.map((own, step) => {
     const parts = own.map((batch) => {
       const inputs = Object.entries({
-        ...batchInputs(model, objective, batchSize, batch, examples),
+        ...batchInputs(model, objective, shapeOf(objective, batchSize, batch, examples), batch, examples),
         clock: [seed, count++],
       }).map(([name, data]) => [name, Float64Array.from(data)] as const);
       const values = new Map([...fixed, ...trained, ...inputs]);
@@ -78,7 +78,7 @@ function lossAndGradients(
   { batch: { length }, batchSize: examples }: { readonly batch: Batch; readonly batchSize: number },
   values: Named,
 ): { readonly loss: number; readonly gradients: Named } {
-  const { graph, losses, loss } = traceStep(model, adapter, objective, { examples, length }, true);
+  const { graph, losses, loss } = traceStep(model, adapter, objective, { examples, length, rows: 0 }, true);
   const targets = graph.nodes.filter(({ source }) => source === "trainable").map(({ outputs: [own] }) => own);
   const [[value], ...gradients] = interpret([loss, ...grad(losses, targets)], values);
   return { loss: value, gradients: new Map(targets.map(({ node }, i) => [node.name, gradients[i]])) };

@@ -28,7 +28,7 @@ import { llamaLayer } from "./llama_layer.ts";
 export const hardware: DeviceTraits = { subgroupSize: 32, software: false, f16: false };
 
 /** Texts per batch, and tokens per text. */
-const batch = { examples: 8, length: 128 };
+const batch = { examples: 8, length: 128, rows: 0 };
 
 /** The step's size, for the page. */
 export const batchText = `${batch.examples} texts of ${batch.length} tokens`;

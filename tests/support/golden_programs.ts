@@ -84,7 +84,7 @@ function outputsOf(step: Step): readonly Tensor[] {
   const adapter = attach(model, method, { ...Object.fromEntries(given), target } as AttachOptions);
   const kind = outputs === 1 ? regression : classification;
   const objective = kind.of(model, { texts: step.pairs ? 2 : 1, classes: outputs });
-  const size = { examples: step.examples ?? 3, length: step.length ?? 16 };
+  const size = { examples: step.examples ?? 3, length: step.length ?? 16, rows: 0 };
   const { graph, losses, loss, predictions } = traceStep(
     model,
     adapter,

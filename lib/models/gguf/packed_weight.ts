@@ -9,7 +9,7 @@ import { fileBlocks, type FilePacking, type GgufDtype, packingOf } from "./dtype
 import type { GgufPlace } from "./header.ts";
 
 /** A place of blocks that a packing has. */
-type PackedPlace = GgufPlace & { readonly dtype: Exclude<GgufDtype, "F32"> };
+export type PackedPlace = GgufPlace & { readonly dtype: Exclude<GgufDtype, "F32"> };
 
 /** True for a tensor that `StoredPackedWeight` takes: of a type other than F32, and in a shape that its packing has. */
 export function isPackable(place: GgufPlace): place is PackedPlace {

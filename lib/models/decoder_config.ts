@@ -1,0 +1,346 @@
+/**
+ * The architecture of causal decoders, from `config.json` as transformers 4 and 5 write it, or from a GGUF file's metadata.
+ * Defaults are those of transformers' configuration classes.
+ */
+
+import * as v from "npm:valibot@1.5.0";
+import { fitting, readJson } from "../files.ts";
+import type { GateActivation } from "../graph/ops/gated_unit.ts";
+import { rotaryFrequencies } from "../graph/ops/rotary.ts";
+import type { GgufMetadata } from "./gguf/metadata.ts";
+
+/** The architecture of a decoder. */
+export interface DecoderConfig {
+  /** transformers' `model_type`. */
+  readonly type: string;
+  readonly vocabulary: number;
+  readonly width: number;
+  /** Width of the feed-forward layers. */
+  readonly inner: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly activation: GateActivation;
+  readonly epsilon: number;
+  /** Positions that the model is made for. */
+  readonly positions: number;
+  /** Whether the head is the table of embeddings. */
+  readonly tied: boolean;
+  /** Which linear layers have a bias. */
+  readonly biases: { readonly qkv: boolean; readonly output: boolean; readonly feedForward: boolean };
+  /** Whether each head's query and key are normalised before they are rotated (Qwen3). */
+  readonly headNorms: boolean;
+  /** Added to the norms' weights, which Gemma's files have around 0. */
+  readonly normOffset: 0 | 1;
+  /** Factor of the embeddings, √width in Gemma. */
+  readonly embeddingScale: number;
+  /** Number of tokens that a token attends to in layers from `windowFrom` on; Infinity for all. */
+  readonly window: number;
+  readonly windowFrom: number;
+  /** The rotation's angle per position, for each pair of a head's values. */
+  readonly frequencies: readonly number[];
+}
+
+/** How families differ, by `model_type`. To add a family that differs only in these, add a line. */
+interface Family {
+  readonly headSize?: number;
+  readonly kvHeads?: number;
+  readonly tied: boolean;
+  readonly qkvBias: "never" | "always" | "attention_bias";
+  readonly headNorms: boolean;
+  readonly isGemma: boolean;
+  readonly window: "none" | "sliding_window" | "use_sliding_window";
+  readonly defaults: { readonly kvHeads?: number; readonly positions: number };
+}
+
+const llama: Family = {
+  tied: false,
+  qkvBias: "attention_bias",
+  headNorms: false,
+  isGemma: false,
+  window: "none",
+  defaults: { positions: 2048 },
+};
+
+const families: Readonly<Record<string, Family>> = {
+  llama,
+  mistral: {
+    ...llama,
+    qkvBias: "never",
+    window: "sliding_window",
+    defaults: { kvHeads: 8, positions: 131072 },
+  },
+  qwen2: {
+    ...llama,
+    qkvBias: "always",
+    window: "use_sliding_window",
+    defaults: { kvHeads: 32, positions: 32768 },
+  },
+  qwen3: {
+    ...llama,
+    headSize: 128,
+    headNorms: true,
+    window: "use_sliding_window",
+    defaults: { kvHeads: 32, positions: 32768 },
+  },
+  gemma: {
+    ...llama,
+    headSize: 256,
+    tied: true,
+    isGemma: true,
+    defaults: { kvHeads: 16, positions: 8192 },
+  },
+};
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(1));
+const positive = v.pipe(v.number(), v.gtValue(0));
+
+const ropeSchema = v.looseObject({
+  rope_theta: v.optional(positive),
+  rope_type: v.optional(v.string()),
+  /** The older name of `rope_type`. */
+  type: v.optional(v.string()),
+  factor: v.optional(positive),
+  low_freq_factor: v.optional(positive),
+  high_freq_factor: v.optional(positive),
+  original_max_position_embeddings: v.optional(count),
+  partial_rotary_factor: v.optional(positive),
+});
+
+const configSchema = v.looseObject({
+  model_type: v.string(),
+  vocab_size: count,
+  hidden_size: count,
+  intermediate_size: count,
+  num_hidden_layers: v.pipe(count, v.maxValue(10_000)),
+  num_attention_heads: count,
+  num_key_value_heads: v.nullish(count),
+  head_dim: v.nullish(count),
+  hidden_act: v.nullish(v.string()),
+  hidden_activation: v.nullish(v.string()),
+  rms_norm_eps: v.optional(positive, 1e-6),
+  max_position_embeddings: v.optional(count),
+  tie_word_embeddings: v.optional(v.boolean()),
+  attention_bias: v.optional(v.boolean(), false),
+  mlp_bias: v.optional(v.boolean(), false),
+  sliding_window: v.nullish(count),
+  use_sliding_window: v.optional(v.boolean(), false),
+  max_window_layers: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 28),
+  rope_theta: v.optional(positive),
+  rope_scaling: v.nullish(ropeSchema),
+  rope_parameters: v.nullish(ropeSchema),
+  partial_rotary_factor: v.optional(positive),
+  dtype: v.nullish(v.string()),
+  torch_dtype: v.nullish(v.string()),
+});
+type Config = v.InferOutput<typeof configSchema>;
+
+/** True for a `config.json` of a decoder that is read here. */
+export function isDecoderType(type: unknown): boolean {
+  return typeof type === "string" && Object.hasOwn(families, type);
+}
+
+/**
+ * Reads the `config.json` of `folder`.
+ * @throws Error that names the file, the field and its value, and what is supported.
+ */
+export async function readDecoderConfig(folder: string): Promise<DecoderConfig> {
+  const path = `${folder}/config.json`;
+  return checkedConfig(path, await readJson(path, configSchema));
+}
+
+/** Checks `json`, the content of the `config.json` at `path`. Throws as `readDecoderConfig` does. */
+export function decoderConfigOf(path: string, json: unknown): DecoderConfig {
+  return checkedConfig(path, fitting(path, configSchema, json));
+}
+
+function checkedConfig(path: string, config: Config): DecoderConfig {
+  const refuse = (field: keyof Config, wanted: string): never => {
+    throw new Error(`${path}: ${field} is ${JSON.stringify(config[field])}: ${wanted}`);
+  };
+  if (!isDecoderType(config.model_type)) {
+    refuse("model_type", `use a model with one of ${Object.keys(families).join(", ")}`);
+  }
+  const family = families[config.model_type];
+  const { hidden_size: width, num_attention_heads: heads } = config;
+  const headSize = config.head_dim ?? family.headSize ?? width / heads;
+  const kvHeads = config.num_key_value_heads ?? heads;
+  if (!Number.isInteger(headSize)) refuse("num_attention_heads", `it must divide hidden_size ${width}`);
+  if (headSize % 4 !== 0) {
+    refuse("head_dim", `heads have ${headSize} values, and a multiple of 4 is supported`);
+  }
+  if (heads % kvHeads !== 0) {
+    refuse("num_key_value_heads", `it must divide num_attention_heads ${heads}`);
+  }
+  const activation = family.isGemma ? undefined : config.hidden_act ?? "silu";
+  if (activation !== undefined && activation !== "silu") {
+    refuse("hidden_act", `use a ${config.model_type} model with "silu"`);
+  }
+  const own = {
+    type: config.model_type,
+    vocabulary: config.vocab_size,
+    width,
+    inner: config.intermediate_size,
+    layers: config.num_hidden_layers,
+    heads,
+    kvHeads,
+    headSize,
+    activation: family.isGemma ? "tanh gelu" : "silu",
+    epsilon: config.rms_norm_eps,
+    positions: config.max_position_embeddings ?? family.defaults.positions,
+    tied: config.tie_word_embeddings ?? family.tied,
+    headNorms: family.headNorms,
+    normOffset: family.isGemma ? 1 : 0,
+    embeddingScale: family.isGemma ? gemmaScale(width, config.dtype ?? config.torch_dtype) : 1,
+    ...windowOf(family, config),
+    frequencies: frequenciesOf(path, config, headSize),
+  } as const;
+  const hasBias = { never: false, always: true, attention_bias: config.attention_bias }[family.qkvBias];
+  const biases = {
+    qkv: hasBias,
+    output: family.qkvBias === "attention_bias" && config.attention_bias,
+    feedForward: config.model_type === "llama" && config.mlp_bias,
+  };
+  return { ...own, biases };
+}
+
+/** √width, rounded to the dtype of the weights, as transformers rounds it: 55.5 for Gemma-7B in bfloat16. */
+function gemmaScale(width: number, dtype: string | null | undefined): number {
+  const scale = Math.fround(Math.sqrt(width));
+  if (dtype === "float16") return Math.f16round(scale);
+  if (dtype !== "bfloat16") return scale;
+  const bits = new Uint32Array(Float32Array.of(scale).buffer);
+  // To nearest, ties to even, on the upper 16 bits.
+  bits[0] = (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) & 0xffff0000;
+  return new Float32Array(bits.buffer)[0];
+}
+
+function windowOf({ window }: Family, config: Config): Pick<DecoderConfig, "window" | "windowFrom"> {
+  const own = config.sliding_window ?? Infinity;
+  if (window === "sliding_window") {
+    // Mistral's class has 4096 where the field is missing, and null for none.
+    return { window: "sliding_window" in config ? own : 4096, windowFrom: 0 };
+  }
+  const isUsed = window === "use_sliding_window" && config.use_sliding_window;
+  return isUsed ? { window: own, windowFrom: config.max_window_layers } : { window: Infinity, windowFrom: 0 };
+}
+
+/** The rotation's frequencies, scaled as `rope_parameters` or the older `rope_scaling` say. */
+function frequenciesOf(path: string, config: Config, headSize: number): number[] {
+  const rope = config.rope_parameters ?? config.rope_scaling ?? {};
+  const field = config.rope_parameters ? "rope_parameters" : "rope_scaling";
+  const theta = config.rope_parameters?.rope_theta ?? config.rope_theta ?? 10_000;
+  const partial = rope.partial_rotary_factor ?? config.partial_rotary_factor ?? 1;
+  if (partial !== 1) {
+    throw new Error(`${path}: partial_rotary_factor is ${partial}: only whole heads are rotated here`);
+  }
+  const plain = rotaryFrequencies(headSize, theta);
+  const type = rope.rope_type ?? rope.type ?? "default";
+  const need = (
+    name: "factor" | "low_freq_factor" | "high_freq_factor" | "original_max_position_embeddings",
+  ) => {
+    const value = rope[name];
+    if (value !== undefined) return value;
+    throw new Error(`${path}: ${field} of type ${type} lacks ${name}`);
+  };
+  if (type === "default") return plain;
+  if (type === "linear") return plain.map((frequency) => frequency / need("factor"));
+  if (type !== "llama3") {
+    throw new Error(
+      `${path}: ${field} is of type ${
+        JSON.stringify(type)
+      }: use a model with "default", "linear" or "llama3"`,
+    );
+  }
+  return plain.map(llama3Scaling(
+    need("factor"),
+    need("low_freq_factor"),
+    need("high_freq_factor"),
+    need("original_max_position_embeddings"),
+  ));
+}
+
+/**
+ * LLaMA 3.1's scaling of a frequency f (transformers' modeling_rope_utils.py): wavelengths up to original/high stay, those above
+ * original/low are multiplied by `factor`, and between them the two are mixed.
+ */
+function llama3Scaling(factor: number, low: number, high: number, original: number) {
+  return (f: number): number => {
+    const turns = original * f / (2 * Math.PI);
+    if (turns > high) return f;
+    if (turns < low) return f / factor;
+    const share = (turns - low) / (high - low);
+    return (1 - share) * f / factor + share * f;
+  };
+}
+
+/** GGUF's architectures, and what their files say otherwise than `config.json`. */
+const ggufTypes: Readonly<Record<string, string>> = {
+  llama: "llama",
+  qwen2: "qwen2",
+  qwen3: "qwen3",
+  gemma: "gemma",
+};
+
+/**
+ * The architecture in a GGUF file's metadata. `divisors` are the values of `rope_freqs.weight`, if there are any; `has` says
+ * whether the model has a tensor, by Hugging Face's name.
+ * @throws Error that names the file and the key that is missing or not supported.
+ */
+export function decoderConfigOfGguf(
+  metadata: GgufMetadata,
+  divisors: ArrayLike<number> | undefined,
+  has: (name: string) => boolean,
+): DecoderConfig {
+  const architecture = metadata.text("general.architecture");
+  const type = ggufTypes[architecture];
+  const number = (key: string, otherwise?: number) => metadata.number(`${architecture}.${key}`, otherwise);
+  const heads = number("attention.head_count");
+  const width = number("embedding_length");
+  const headSize = number("attention.key_length", width / heads);
+  const scaling = metadata.text(`${architecture}.rope.scaling.type`, "none");
+  if (!["none", "linear"].includes(scaling)) {
+    throw new Error(
+      `${metadata.origin}: "${architecture}.rope.scaling.type" is ${scaling}: none and linear are supported`,
+    );
+  }
+  const factor = scaling === "linear" ? number("rope.scaling.factor") : 1;
+  if (number("rope.dimension_count", headSize) !== headSize) {
+    throw new Error(`${metadata.origin}: only a part of each head is rotated, and only whole heads are here`);
+  }
+  const frequencies = rotaryFrequencies(headSize, number("rope.freq_base", 10_000));
+  if (divisors && divisors.length !== frequencies.length) {
+    throw new Error(
+      `${metadata.origin}: rope_freqs.weight has ${divisors.length} values for ${frequencies.length} frequencies`,
+    );
+  }
+  const isGemma = type === "gemma";
+  const hasBias = (module: string) => has(`model.layers.0.${module}.bias`);
+  return {
+    type,
+    vocabulary: number("vocab_size", metadata.texts("tokenizer.ggml.tokens").length),
+    width,
+    inner: number("feed_forward_length"),
+    layers: number("block_count"),
+    heads,
+    kvHeads: number("attention.head_count_kv", heads),
+    headSize,
+    activation: isGemma ? "tanh gelu" : "silu",
+    epsilon: number("attention.layer_norm_rms_epsilon"),
+    positions: number("context_length"),
+    tied: !has("lm_head.weight"),
+    biases: {
+      qkv: hasBias("self_attn.q_proj"),
+      output: hasBias("self_attn.o_proj"),
+      feedForward: hasBias("mlp.down_proj"),
+    },
+    headNorms: type === "qwen3",
+    // Converters have added it already.
+    normOffset: 0,
+    embeddingScale: isGemma ? Math.fround(Math.sqrt(width)) : 1,
+    window: number("attention.sliding_window", Infinity),
+    windowFrom: 0,
+    frequencies: frequencies.map((frequency, i) => frequency / (divisors?.[i] ?? 1) / factor),
+  };
+}

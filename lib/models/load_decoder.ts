@@ -1,0 +1,205 @@
+/** Loads causal decoders from folders of transformers, from GGUF files, from packaged models, or from the Hugging Face hub. */
+
+import { isFile, isFolder } from "../files.ts";
+import { type ChatTemplates, ggufChatTemplates, readChatTemplates } from "./chat_template.ts";
+import { type DecoderConfig, decoderConfigOfGguf, readDecoderConfig } from "./decoder_config.ts";
+import { type DecoderTokenizer, readDecoderTokenizer } from "./decoder_tokenizer.ts";
+import { huggingFacePlaces, ropeDivisors } from "./gguf/hugging_face_places.ts";
+import type { GgufPlace } from "./gguf/header.ts";
+import { isPackable, type PackedPlace, StoredPackedWeight } from "./gguf/packed_weight.ts";
+import { readGguf } from "./gguf/split_set.ts";
+import { ggufTokenizer } from "./gguf_tokenizer.ts";
+import type { HubOptions } from "./hub.ts";
+import { readTensorPlaces } from "./hugging_face_weights.ts";
+import {
+  decoderConstants,
+  decoderLinears,
+  decoderShapes,
+  embeddingTable,
+  outputTable,
+  traceDecoder,
+} from "./llama.ts";
+import { locateModel } from "./locate_model.ts";
+import { type Decoder, plainHead, type Tokenizer, type Weight } from "./model.ts";
+import type { PackedWeight } from "./packing.ts";
+import { comparedPairs } from "./pairing.ts";
+import type { TensorPlace } from "./safetensors.ts";
+import { sizeOf } from "./stored_place.ts";
+import { StoredWeight, tableParts } from "./stored_weight.ts";
+import { PassingDigest } from "./values_digest.ts";
+
+/** Options of `loadDecoder`. */
+export interface DecoderOptions {
+  /** The longest text in tokens; by default what the model is made for, up to 8,192. */
+  readonly maxTokens?: number;
+  /**
+   * Whether blocks of a GGUF file are unpacked to float32, which takes more memory, and which methods that compute with the
+   * base's values need (DoRA, HiRA, full fine-tuning). False by default: they stay blocks on the GPU.
+   */
+  readonly unpack?: boolean;
+  /** Where models of the hub are kept. */
+  readonly hub?: HubOptions;
+}
+
+/** Longest texts unless asked otherwise: the angles of all positions are a table on the GPU. */
+const usualTokens = 8192;
+
+/** Tables of embeddings may be cut into parts, each small enough for every device to bind. */
+const tables = [embeddingTable, "lm_head.weight"];
+
+/**
+ * Loads a decoder from the folder or `.gguf` file `source` or, if there is none, by its id: `smollm2`, which `deno task models
+ * smollm2` fetches, or an id of the Hugging Face hub. A folder holds `config.json`, `model.safetensors` or its shards (F32, F16,
+ * BF16 or F64, read as float32) and `tokenizer.json`, of the model types llama, mistral, qwen2, qwen3 and gemma; a GGUF file, or
+ * the first of a set, brings all of it along. Weights go from disk to the GPU in pieces when they are needed: do not change the
+ * files while the model is in use.
+ *
+ * @throws Error that names the file and the field or tensor that is missing, malformed, not supported, or does not have the shape
+ * that the configuration implies.
+ */
+export async function loadDecoder(source: string, options: DecoderOptions = {}): Promise<Decoder> {
+  const { path, name } = await locateModel(source, options.hub);
+  const parts = await isFolder(path) ? await partsOfFolder(path) : await partsOfGguf(path);
+  return decoderOf(name, path, parts, options);
+}
+
+/** What a folder or a file holds. */
+interface Parts {
+  readonly config: DecoderConfig;
+  readonly places: ReadonlyMap<string, TensorPlace> | ReadonlyMap<string, GgufPlace>;
+  /** Whether matrices may stay in the file's blocks. */
+  readonly inBlocks: boolean;
+  readonly tokenizer: DecoderTokenizer;
+  readonly templates: ChatTemplates | undefined;
+}
+
+async function partsOfFolder(folder: string): Promise<Parts> {
+  return {
+    inBlocks: false,
+    config: await readDecoderConfig(folder),
+    places: await readTensorPlaces(folder),
+    tokenizer: await readDecoderTokenizer(folder),
+    templates: await readChatTemplates(folder),
+  };
+}
+
+async function partsOfGguf(path: string): Promise<Parts> {
+  const model = await readGguf(path);
+  const places = huggingFacePlaces(model);
+  const divisors = places.get(ropeDivisors);
+  const config = decoderConfigOfGguf(
+    model.metadata,
+    divisors && new StoredWeight(divisors).data,
+    (name) => places.has(name),
+  );
+  const values = new Map([...model.metadata.values].map(([key, { value }]) => [key, value]));
+  const tokenizer = ggufTokenizer(path, values);
+  places.delete(ropeDivisors);
+  return { inBlocks: true, config, places, tokenizer, templates: ggufChatTemplates(path, values, tokenizer) };
+}
+
+function decoderOf(name: string, path: string, parts: Parts, options: DecoderOptions): Decoder {
+  const { config, tokenizer: texts, templates } = parts;
+  const maxTokens = options.maxTokens ?? Math.min(config.positions, usualTokens);
+  if (!(Number.isInteger(maxTokens) && maxTokens >= 1 && maxTokens <= config.positions)) {
+    throw new Error(`${path}: maxTokens is ${maxTokens}, and the model is made for 1 to ${config.positions}`);
+  }
+  if (texts.size > config.vocabulary) {
+    throw new Error(
+      `${path}: its tokenizer has ${texts.size} tokens, and the model ${config.vocabulary}: these are of different models`,
+    );
+  }
+  const linears = decoderLinears(config);
+  const tokenizer: Tokenizer = {
+    encode: (text, most = maxTokens) =>
+      texts.encode(text, { addMarks: true }).slice(0, Math.min(most, maxTokens)),
+  };
+  return {
+    name,
+    ...weightsOf(path, parts, options.unpack ?? false),
+    constants: decoderConstants(config, maxTokens),
+    linears,
+    width: config.width,
+    multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
+    vocabulary: config.vocabulary,
+    maxTokens,
+    trunk: "model",
+    pooling: "last",
+    head: plainHead,
+    tokenizer,
+    pairing: comparedPairs(tokenizer),
+    language: {
+      tokenizer: texts,
+      templates,
+      output: outputTable(config),
+      cached: { layers: config.layers, width: config.kvHeads * config.headSize },
+    },
+    trace: (tracer, tokens) => traceDecoder(config, tracer, tokens),
+  };
+}
+
+/** The weights, dense and in blocks. Throws an Error for one that is missing, too many or of another shape. */
+function weightsOf(
+  path: string,
+  { config, places, inBlocks }: Parts,
+  unpack: boolean,
+): { readonly weights: Map<string, Weight>; readonly packed?: Map<string, PackedWeight> } {
+  const shapes = decoderShapes(config);
+  const missing = [...shapes.keys()].find((name) => !places.has(name));
+  if (missing) {
+    throw new Error(`${path}: the checkpoint lacks "${missing}" of this ${config.type}: it is not whole`);
+  }
+  const beyond = [...places.keys()].find((name) => !shapes.has(name) && !isIgnored(name));
+  if (beyond) {
+    throw new Error(`${path}: the checkpoint has "${beyond}", which a ${config.type} does not have`);
+  }
+  const weights = new Map<string, Weight>();
+  const packed = new Map<string, PackedWeight>();
+  for (const [name, shape] of shapes) {
+    const place = { ...places.get(name)!, name };
+    if (place.shape.join() !== shape.join()) {
+      throw new Error(
+        `${place.origin}: "${name}" is [${place.shape}], and the configuration makes it [${shape}]`,
+      );
+    }
+    if (inBlocks && !unpack && shape.length === 2 && isPackable(place as GgufPlace)) {
+      for (const part of partsOfPlace(place as GgufPlace)) {
+        packed.set(part.name, new StoredPackedWeight(part as PackedPlace));
+      }
+    } else if (tables.includes(name)) {
+      const digest = new PassingDigest(sizeOf(place));
+      for (const { name: part, from, to } of tableParts(name, shape)) {
+        weights.set(part, new StoredWeight(place, [from, to], digest));
+      }
+    } else {
+      weights.set(name, new StoredWeight(place));
+    }
+  }
+  return packed.size > 0 ? { weights, packed } : { weights };
+}
+
+/** Buffers of old checkpoints that are computed here. */
+function isIgnored(name: string): boolean {
+  return name.endsWith(".rotary_emb.inv_freq") || name === "lm_head.weight";
+}
+
+/** Largest storage-buffer binding in bytes that every WebGPU device supports. */
+const largestBinding = 128 * 2 ** 20;
+
+/** A table in blocks, in parts of its rows that every device can bind; other tensors whole. */
+function partsOfPlace(place: GgufPlace): GgufPlace[] {
+  const { name, shape: [rows, width], begin, end } = place;
+  const rowBytes = (end - begin) / rows;
+  const count = Math.ceil(rows * rowBytes / largestBinding);
+  if (count === 1 || !tables.includes(name)) return [place];
+  return Array.from({ length: count }, (_, part) => {
+    const [from, to] = [part, part + 1].map((at) => Math.round(at * rows / count));
+    return {
+      ...place,
+      name: `${name}[${from}:${to}]`,
+      shape: [to - from, width],
+      begin: begin + from * rowBytes,
+      end: begin + to * rowBytes,
+    };
+  });
+}

@@ -1,0 +1,49 @@
+/** Finds the files of a model by what the user calls it. */
+
+import { isFile, isFolder } from "../files.ts";
+import type { HubOptions } from "./hub.ts";
+import { fetchedFolder, packagedModel } from "./packaged_models.ts";
+
+/** A model's files. */
+export interface LocatedModel {
+  /** A folder as transformers writes it, or a GGUF file. */
+  readonly path: string;
+  readonly name: string;
+}
+
+/** GGUF files of which a model begins with: those that are no set, and the first of a set. */
+const beginning = /^(?!.*-\d{5}-of-\d{5}\.gguf$).*\.gguf$|-00001-of-\d{5}\.gguf$/;
+
+/**
+ * The folder or `.gguf` file of the model `source`: the path of one, the id of a packaged model, or an id of the hub, from which
+ * it is downloaded if necessary. A folder without `config.json` that holds one GGUF model stands for that.
+ * @throws what `downloadModel` throws, and Error when `source` is a packaged model that was not fetched, a folder with several GGUF
+ * models, or neither a path nor a valid hub id.
+ */
+export async function locateModel(source: string, hub: HubOptions = {}): Promise<LocatedModel> {
+  if (source.endsWith(".gguf") && await isFile(source)) {
+    return { path: source, name: lastPart(source).replace(/\.gguf$/, "") };
+  }
+  if (await isFolder(source)) return { path: await modelIn(source), name: lastPart(source) };
+  const packaged = packagedModel(source);
+  if (packaged) return { path: await modelIn(await fetchedFolder(packaged)), name: source };
+  const { downloadModel, isHubId } = await import("./hub.ts");
+  if (!isHubId(source)) {
+    throw new Error(`there is no folder ${source}, and no model of the hub can have this name`);
+  }
+  return { path: await downloadModel(source, hub), name: source };
+}
+
+function lastPart(path: string): string {
+  return path.split(/[/\\]/).findLast((part) => part !== "") ?? path;
+}
+
+/** The folder itself, or the GGUF model in it. */
+async function modelIn(folder: string): Promise<string> {
+  if (await isFile(`${folder}/config.json`)) return folder;
+  const names = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
+  const models = names.filter((name) => beginning.test(name)).toSorted();
+  if (models.length === 0) return folder;
+  if (models.length === 1) return `${folder}/${models[0]}`;
+  throw new Error(`${folder} holds several models, ${models.join(", ")}: give the path of one of them`);
+}

@@ -1,0 +1,101 @@
+/**
+ * The next tokens of a text: softmax cross-entropy over the vocabulary at the tokens that are learnt, and a text's negative
+ * log-likelihood as its prediction.
+ */
+
+import { sumByOwner } from "../graph/ops/sum_by_owner.ts";
+import { takeRows } from "../graph/ops/take_rows.ts";
+import { vocabularyLoss } from "../graph/ops/vocabulary_loss.ts";
+import type { Language, Model } from "../models/model.ts";
+import type { BatchShape, Encoded, Objective, ObjectiveKind, ObjectiveStep } from "./objective.ts";
+
+/** Rows whose logits are computed together. */
+const rowsAtOnce = 128;
+
+/** Numbers of learnt rows are rounded up to powers of two from here on: each needs a compiled program. */
+const fewestRows = 16;
+
+/** Tokens that are learnt, of a row of a batch. */
+export const language: ObjectiveKind = {
+  outputNames: () => [],
+  of: (model) => languageObjective(languageOf(model)),
+};
+
+function languageOf({ name, language }: Model): Language {
+  if (language) return language;
+  throw new Error(`${name} is no causal model: load one with loadDecoder`);
+}
+
+/** Places of an example's learnt tokens; the first token follows none, and cannot be. */
+function learntIn({ labelled = [] }: Encoded): number[] {
+  return labelled.flatMap((isLearnt, place) => isLearnt && place > 0 ? [place] : []);
+}
+
+function languageObjective({ output, tokenizer }: Language): Objective {
+  return {
+    description: { objective: "language" },
+    parameters: new Map(),
+    sequences: 1,
+    values: 1,
+    multiplyAdds: 0,
+    placeOf: (row) => row,
+    faultOf: (example) => learntIn(example).length > 0 ? undefined : "nothing of it is learnt",
+    rowsOf(examples) {
+      const rows = examples.reduce((sum, example) => sum + learntIn(example).length, 0);
+      return 2 ** Math.ceil(Math.log2(Math.max(rows, fewestRows)));
+    },
+    inputs: ({ examples, length, rows }) => ({
+      rows: new Uint32Array(rows),
+      "row places": new Uint32Array(examples * length),
+      owners: new Uint32Array(rows),
+      labels: new Uint32Array(rows),
+      weights: new Float32Array(rows),
+    }),
+    write: writeRows,
+    trace(step) {
+      const { graph, tracer, hidden, shape: { examples, rows } } = step;
+      const taken = graph.input("rows", [rows], "u32");
+      const places = graph.input("row places", [hidden.shape[0]], "u32");
+      const parts = Array.from({ length: Math.ceil(rows / rowsAtOnce) }, (_, i) => {
+        const from = i * rowsAtOnce;
+        return takeRows(hidden, { rows: taken, places, from, count: Math.min(rowsAtOnce, rows - from) });
+      });
+      const { loss, nll } = graph.scope(output, () =>
+        vocabularyLoss(parts, tracer.table(output), {
+          labels: graph.input("labels", [rows], "u32"),
+          weights: graph.input("weights", [rows]),
+          limit: tokenizer.size,
+        }));
+      return { predictions: sumByOwner(nll, graph.input("owners", [rows], "u32"), examples), loss };
+    },
+    decide: ([nll]) => nll,
+  };
+}
+
+/** The learnt rows of a batch, example by example; those left over have weight 0 and take no row. */
+function writeRows(
+  inputs: Record<string, Uint32Array | Float32Array>,
+  examples: readonly Encoded[],
+  { examples: size, length, rows }: BatchShape,
+): void {
+  const all = size * length;
+  inputs.rows.fill(all);
+  inputs["row places"].fill(rows);
+  inputs.owners.fill(size);
+  inputs.labels.fill(0);
+  inputs.weights.fill(0);
+  let next = 0;
+  for (const [i, example] of examples.entries()) {
+    const [ids] = example.texts;
+    for (const place of learntIn(example)) {
+      // The token before it predicts it.
+      const row = i * length + place - 1;
+      inputs.rows[next] = row;
+      inputs["row places"][row] = next;
+      inputs.owners[next] = i;
+      inputs.labels[next] = ids[place];
+      inputs.weights[next] = 1;
+      next++;
+    }
+  }
+}

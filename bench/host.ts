@@ -89,6 +89,7 @@ function traced({ traits }: Gpu, model: ShapedEncoder, system: System) {
   const { graph, loss, losses, clock } = traceStep(model, adapter, objective(model), {
     examples: texts,
     length,
+    rows: 0,
   }, true);
   moments.push(performance.now());
   const targets = graph.nodes.filter(({ source }) => source === "trainable").map(({ outputs }) => outputs[0]);

@@ -73,6 +73,7 @@ for (const method of methods) {
     const { graph, losses, loss, predictions } = traceStep(model, adapter, objective(model), {
       examples,
       length,
+      rows: 0,
     }, true);
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
     const outputs = [predictions, loss, ...grad(losses, targets)];

@@ -1,0 +1,118 @@
+/** Decoders of every family against transformers and PEFT: see fixtures/decoder_reference.py for how its numbers were made. */
+
+import assert from "node:assert/strict";
+import { attach } from "../lib/adapters/attach.ts";
+import { lora } from "../lib/adapters/lora.ts";
+import { loadDecoder } from "../lib/models/load_decoder.ts";
+import type { Decoder } from "../lib/models/model.ts";
+import { language } from "../lib/objectives/language.ts";
+import { Trainer } from "../lib/train/trainer.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
+import {
+  cases,
+  type DecoderCase,
+  loraOptions,
+  rows,
+  trainingOptions,
+  writeDecoder,
+} from "./support/decoder_reference.ts";
+import { logitsOf } from "./support/decoder_logits.ts";
+import { withFolder } from "./support/files.ts";
+import { testGpu } from "./support/ops.ts";
+import { seeded } from "./support/seeded_checkpoint.ts";
+
+const ids = rows.map((row) => row.ids);
+const examples = rows.map(({ ids, labelled }) => ({
+  texts: [ids],
+  labelled,
+  label: labelled.filter(Boolean).length,
+}));
+
+/** Runs `body` with the case's decoder, loaded from its folder. */
+async function withDecoder(of: DecoderCase, body: (model: Decoder, folder: string) => Promise<void>) {
+  await withFolder(async (folder) => {
+    await writeDecoder(`${folder}/model`, of);
+    await body(await loadDecoder(`${folder}/model`), `${folder}/model`);
+  });
+}
+
+/** A trainer on both rows in one batch, its adapter seeded by name. */
+async function trainerFor(
+  model: Decoder,
+  changes: { readonly recompute?: boolean; readonly batchSize?: number } = {},
+) {
+  const { steps, ...options } = trainingOptions;
+  const trainer = new Trainer({
+    gpu: await testGpu(),
+    model,
+    adapter: attach(model, lora, loraOptions),
+    objective: language.of(model, { texts: 1, classes: 0 }),
+    examples,
+    ...options,
+    epochs: steps,
+    batchSize: 2,
+    seed: 0,
+    ...changes,
+  });
+  for (const [name, { shape }] of await trainer.weights()) trainer.trainable.write(name, seeded(name, shape));
+  return trainer;
+}
+
+for (const [name, expected] of Object.entries(cases)) {
+  Deno.test(`${name}: the logits are transformers', alone and in a padded batch`, () =>
+    withDecoder(expected, async (model) => {
+      const gpu = await testGpu();
+      const padded = await logitsOf(gpu, model, ids, 16);
+      const alone = await Promise.all(ids.map(async (row) => (await logitsOf(gpu, model, [row]))[0]));
+      expected.logits.forEach((logits, i) => {
+        for (const ours of [padded[i], alone[i]]) {
+          const error = relativeError(ours, logits);
+          assert.ok(error <= 1e-4, `row ${i}: relative error ${error}`);
+        }
+      });
+    }));
+
+  Deno.test(`${name}: three steps' losses and the first gradients are PEFT's, also recomputed and row by row`, () =>
+    withDecoder(expected, async (model) => {
+      const gpu = await testGpu();
+      const { losses, gradients } = expected.training;
+      for (const changes of [{}, { recompute: true }, { batchSize: 1, accumulationSteps: 2 }]) {
+        using trainer = await trainerFor(model, changes);
+        const records = [];
+        for (const epoch of losses.keys()) {
+          records.push(...await trainer.epoch());
+          if (epoch > 0 || "batchSize" in changes) continue;
+          assert.deepEqual(trainer.trainable.names.toSorted(), Object.keys(gradients).toSorted());
+          for (const [tensor, values] of Object.entries(gradients)) {
+            const { buffer, offset, bytes } = trainer.trainable.gradientView(tensor);
+            const gradient = new Float32Array(await gpu.read(buffer, bytes, offset));
+            const error = relativeError(gradient, values);
+            assert.ok(error <= 1e-3, `gradient of ${tensor}: relative error ${error}`);
+          }
+        }
+        const error = relativeError(records.map(({ loss }) => loss), losses);
+        assert.ok(error <= 1e-3, `${JSON.stringify(changes)}: losses ${records.map(({ loss }) => loss)}`);
+      }
+    }));
+
+  for (const [what, { config, lastLogits, differences }] of Object.entries(expected.without)) {
+    Deno.test(`${name}: ${what} matters, and is read from the configuration`, async () => {
+      assert.ok(Math.max(...differences) > 1e-3, `without it logits move by ${Math.max(...differences)}`);
+      if (config === null) return;
+      const head = { "lm_head.weight": expected.tensors["model.embed_tokens.weight"] };
+      const tensors = config.tie_word_embeddings === false
+        ? { ...expected.tensors, ...head }
+        : expected.tensors;
+      const other = {
+        ...expected,
+        tensors,
+        config: { ...expected.config, ...config } as DecoderCase["config"],
+      };
+      await withDecoder(other, async (model) => {
+        const [logits] = await logitsOf(await testGpu(), model, ids);
+        const error = relativeError(logits.subarray(-lastLogits.length), lastLogits);
+        assert.ok(error <= 1e-4, `relative error ${error}`);
+      });
+    });
+  }
+}

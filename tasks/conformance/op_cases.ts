@@ -9,6 +9,7 @@ import { activate, type Activation } from "../../lib/graph/ops/activation.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { add, multiply } from "../../lib/graph/ops/binary.ts";
 import { boraMix, boraSigma } from "../../lib/graph/ops/bora.ts";
+import { cachedAttention } from "../../lib/graph/ops/cached_attention.ts";
 import { detachedInverseColumnNorm } from "../../lib/graph/ops/column_norm.ts";
 import { columnSum, repeatRows } from "../../lib/graph/ops/column_sum.ts";
 import { compareFeatures } from "../../lib/graph/ops/compare_features.ts";
@@ -29,9 +30,11 @@ import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryFrequencies, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../../lib/graph/ops/scale_columns.ts";
 import { softmaxRows } from "../../lib/graph/ops/softmax_rows.ts";
+import { sumByOwner } from "../../lib/graph/ops/sum_by_owner.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
 import { takeRows } from "../../lib/graph/ops/take_rows.ts";
 import { vocabularyLoss } from "../../lib/graph/ops/vocabulary_loss.ts";
+import { writeRows } from "../../lib/graph/ops/write_rows.ts";
 
 /** An op, or a few, on one shape. */
 export interface OpCase {
@@ -369,6 +372,46 @@ const firstTokens = [[1, 1, 1], [3, 5, 7]].map(([batch, length, width]): OpCase 
   trace: (graph) => firstToken(graph.weight("x", [batch * length, width], true), batch),
 }));
 
+const cachedAttentions = ([
+  [1, 1, 5, 1, 1, 4, Infinity],
+  [2, 1, 40, 6, 2, 16, Infinity],
+  [2, 3, 70, 4, 1, 64, 9],
+  [1, 2, 33, 2, 2, 128, Infinity],
+] as const).map(([texts, length, capacity, heads, kvHeads, width, window]): OpCase => ({
+  family: "cachedAttention",
+  name:
+    `cachedAttention of ${texts}×${length} over ${capacity}, ${heads} heads on ${kvHeads} of ${width}, window ${window}`,
+  tolerance,
+  values: { places: range(texts * length, (i) => (i * 17 + 3) % capacity) },
+  trace: (graph) => {
+    const q = graph.weight("q", [texts * length, heads * width], false);
+    const [k, v] = ["k", "v"].map((name) => graph.weight(name, [texts * capacity, kvHeads * width], false));
+    const options = { texts, heads, kvHeads, scale: width ** -0.5, window };
+    return cachedAttention(q, k, v, graph.input("places", [texts, length], "u32"), options);
+  },
+}));
+
+const writtenRows: OpCase = {
+  family: "writeRows",
+  name: "writeRows: two rows into each of three caches, beyond the end of one",
+  tolerance,
+  values: { at: [0, 3, 1] },
+  trace: (graph) =>
+    writeRows(
+      graph.weight("cache", [12, 5], false),
+      graph.weight("rows", [6, 5], false),
+      graph.input("at", [3], "u32"),
+    ),
+};
+
+const sums: OpCase = {
+  family: "sumByOwner",
+  name: "sumByOwner: of nine values, two of no owner",
+  tolerance,
+  values: { owners: [0, 0, 2, 3, 2, 7, 0, 1, 2] },
+  trace: (graph) => sumByOwner(graph.weight("values", [9], false), graph.input("owners", [9], "u32"), 3),
+};
+
 const takenRows: OpCase = {
   family: "takeRows",
   name: "takeRows: three of five from the second on, one of them zeros",
@@ -606,6 +649,9 @@ export const opCases: readonly OpCase[] = [
   ...embeddings,
   ...lookups,
   ...firstTokens,
+  ...cachedAttentions,
+  writtenRows,
+  sums,
   takenRows,
   ...vocabularyLosses,
   ...lastTokens,

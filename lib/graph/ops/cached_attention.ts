@@ -1,0 +1,104 @@
+/** Attention of new tokens over the keys and values of all tokens so far, which a cache holds. */
+
+import text from "../../../wgsl/cached_attention.wgsl" with { type: "text" };
+import { renderKernel } from "../../gpu/kernel.ts";
+import { describe, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { lanesOf } from "./layer_norm.ts";
+
+/** Options of `cachedAttention`. */
+export interface CachedAttentionOptions {
+  /** Texts in the cache. */
+  readonly texts: number;
+  readonly heads: number;
+  /** Number of key and value heads, each shared by neighbouring query heads. */
+  readonly kvHeads: number;
+  /** Factor of the scores q·k. */
+  readonly scale: number;
+  /** How many tokens a token attends to, itself included; all by default. */
+  readonly window?: number;
+}
+
+/**
+ * softmax(scale · q kᵀ) v for each head. q and the result: [texts·length, heads·headDim]; k and v: [texts·capacity,
+ * kvHeads·headDim]; places, u32, one for each row of q: a token sees the keys of its text up to its place. headDim is a multiple
+ * of 4. No gradient. Throws an Error naming the shapes when they do not fit.
+ */
+export function cachedAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  places: Tensor,
+  { window = Infinity, ...options }: CachedAttentionOptions,
+): Tensor {
+  return q.node.graph.apply(cachedAttentionOp, [q, k, v, places], { window, ...options })[0];
+}
+
+type Attrs = Required<CachedAttentionOptions>;
+
+function extents([q, k]: readonly Spec[], { texts, heads }: Attrs) {
+  return { headDim: q.shape[1] / heads, length: q.shape[0] / texts, capacity: k.shape[0] / texts };
+}
+
+const cachedAttentionOp: Op<Attrs> = {
+  name: "cachedAttention",
+  infer(inputs, attrs) {
+    const [q, k, v, places] = inputs;
+    const { headDim, length, capacity } = extents(inputs, attrs);
+    const areWhole = [headDim / 4, length, capacity, attrs.heads / attrs.kvHeads].every(Number.isInteger);
+    const fits = k.shape[1] === attrs.kvHeads * headDim && v.shape.join() === k.shape.join();
+    if (!areWhole || !fits || places.dtype !== "u32" || sizeOf(places) !== q.shape[0]) {
+      throw new Error(
+        `q ${describe(q)} at places ${describe(places)} does not fit k ${describe(k)} and v ${
+          describe(v)
+        } of ${attrs.texts} ` +
+          `texts, with ${attrs.heads} heads on ${attrs.kvHeads}`,
+      );
+    }
+    return [{ shape: q.shape, dtype: "f32" }];
+  },
+  evaluate([q, k, v, places], { inputs, outputs: [out], attrs }) {
+    const { heads, kvHeads, scale, window } = attrs;
+    const { headDim, length, capacity } = extents(inputs, attrs);
+    const values = new Float64Array(sizeOf(out));
+    for (let row = 0; row < places.length; row++) {
+      const text = Math.floor(row / length);
+      const end = Math.min(places[row] + 1, capacity);
+      const first = Math.max(0, end - window);
+      for (let head = 0; head < heads; head++) {
+        const own = (row * heads + head) * headDim;
+        const at = (j: number) =>
+          ((text * capacity + j) * kvHeads + Math.floor(head * kvHeads / heads)) * headDim;
+        const scores = Array.from({ length: end - first }, (_, j) => {
+          let sum = 0;
+          for (let c = 0; c < headDim; c++) sum += q[own + c] * k[at(first + j) + c];
+          return sum * scale;
+        });
+        const top = Math.max(...scores);
+        const shares = scores.map((score) => Math.exp(score - top));
+        const total = shares.reduce((sum, share) => sum + share, 0);
+        shares.forEach((share, j) => {
+          for (let c = 0; c < headDim; c++) values[own + c] += share / total * v[at(first + j) + c];
+        });
+      }
+    }
+    return [values];
+  },
+  dispatches({ inputs, outputs: [o], attrs }, _, device) {
+    const [q, k, v, places] = inputs;
+    const { heads, kvHeads, scale, window } = attrs;
+    const { headDim, length, capacity } = extents(inputs, attrs);
+    const lanes = lanesOf(device);
+    const isWindowed = window < capacity;
+    return [{
+      kernel: renderKernel({ name: "cached_attention", text }, {
+        HEAD_DIM: headDim,
+        DIMS: Math.ceil(headDim / 4 / lanes),
+        WINDOW: Number(isWindowed),
+        WORKGROUP: lanes,
+      }),
+      params: { length, capacity, heads, kv_heads: kvHeads, scale, ...isWindowed ? { window } : {} },
+      bindings: { q, k, v, places, o },
+      grid: [q.shape[0], heads, 1],
+    }];
+  },
+};

@@ -73,3 +73,12 @@ export type { Labels } from "./lib/adapters/labels.ts";
 export { loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft.ts";
 export { saveMerged } from "./lib/train/merge_folder.ts";
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
+export {
+  type Prompt,
+  type WriteOptions,
+  Writer,
+  type WriterOptions,
+  type Written,
+} from "./lib/generate/writer.ts";
+export type { SamplingOptions } from "./lib/generate/sampling.ts";
+export type { BeamOptions } from "./lib/generate/beams.ts";

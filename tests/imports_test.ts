@@ -35,6 +35,7 @@ const layers = [
   "front",
   "report",
   "train",
+  "generate",
   "analysis",
   "run",
   "adapters",

@@ -20,7 +20,11 @@ const longStep = 128;
 
 /** The smallest padded length that holds every text of the example. */
 export function bucketOf({ texts }: Encoded): number {
-  const longest = Math.max(...texts.map((text) => text.length));
+  return bucketOfLength(Math.max(...texts.map((text) => text.length)));
+}
+
+/** The smallest padded length that holds this many tokens. */
+export function bucketOfLength(longest: number): number {
   return buckets.find((length) => length >= longest) ?? Math.ceil(longest / longStep) * longStep;
 }
 

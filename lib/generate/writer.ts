@@ -1,0 +1,285 @@
+/** Writes with a causal model: continuations of prompts, one streamed or several at a time, and the scores of given ones. */
+
+import { type Adapter, attach } from "../adapters/attach.ts";
+import { headOnly } from "../adapters/base_only.ts";
+import { constantWeights } from "../adapters/starting_weights.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Decoder, Weight } from "../models/model.ts";
+import { stopScanner } from "../models/stop_strings.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
+import { Kept } from "../run/kept.ts";
+import type { WeightPlace } from "../run/weight_store.ts";
+import { type BeamOptions, BeamSearch, logProbabilitiesOf } from "./beams.ts";
+import { Decoding, type DecodingSize } from "./decoding.ts";
+import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
+
+/** What a `Writer` writes with. */
+export interface WriterOptions {
+  /** Where to run (`openGpu`). */
+  readonly gpu: Gpu;
+  /** The model (`loadDecoder`). */
+  readonly model: Decoder;
+  /** An adapter and its trained weights (`loadAdapter`); by default the model writes alone. */
+  readonly adapter?: Adapter;
+  readonly weights?: ReadonlyMap<string, Weight>;
+  /** The model's weights, if they are on the GPU already. */
+  readonly frozen?: WeightPlace;
+}
+
+/** A prompt: a text, or ids with all marks. */
+export type Prompt = string | readonly number[];
+
+/** How a continuation is written. */
+export interface WriteOptions extends SamplingOptions {
+  /** The most new tokens, the end token among them. */
+  readonly maxTokens: number;
+  /** Strings that end a text; they are not part of it. */
+  readonly stop?: readonly string[];
+  /** Ends the writing when it is aborted: the reason is thrown. */
+  readonly signal?: AbortSignal;
+}
+
+/** A continuation. */
+export interface Written {
+  readonly text: string;
+  /** The new ids, the end token among them if one was found. */
+  readonly ids: readonly number[];
+  /** Whether the model or a stop string ended it, or it is as long as it may be. */
+  readonly ended: "stop" | "length";
+}
+
+/** Texts that stay on the GPU for the next call, by their number and length. */
+const mostKept = 2;
+
+/**
+ * Writes with a causal model and, if there is one, its adapter. It owns GPU memory: declare it with `using`.
+ *
+ * @example
+ * ```ts no-run
+ * import { loadDecoder, openGpu, Writer } from "@bora/webgpu";
+ *
+ * using gpu = await openGpu();
+ * using writer = new Writer({ gpu, model: await loadDecoder("smollm2") });
+ * for await (const piece of writer.stream("Water boils at", { maxTokens: 16 })) console.log(piece);
+ * ```
+ */
+export class Writer implements Disposable {
+  readonly #gpu: Gpu;
+  readonly #model: Decoder;
+  readonly #adapter: Adapter;
+  readonly #places: readonly WeightPlace[];
+  readonly #owned: DisposableStack;
+  readonly #decodings: Kept<Decoding>;
+
+  /** Uploads the model's weights, unless they are there, and the adapter's. */
+  constructor({ gpu, model, adapter, weights = new Map(), frozen }: WriterOptions) {
+    [this.#gpu, this.#model] = [gpu, model];
+    this.#adapter = adapter ?? attach(model, headOnly, { target: "all-linear" });
+    using owned = new DisposableStack();
+    const own = owned.use(new FrozenWeights(gpu, [...constantWeights(model, this.#adapter), ...weights]));
+    const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
+    this.#places = [own, base];
+    this.#decodings = owned.use(new Kept<Decoding>(mostKept));
+    this.#owned = owned.move();
+  }
+
+  /** The ids of a prompt. Special tokens that a text spells are text. */
+  idsOf(prompt: Prompt): readonly number[] {
+    if (typeof prompt !== "string") return prompt;
+    return this.#model.language.tokenizer.encode(prompt, { addMarks: true, specialAsText: true });
+  }
+
+  /**
+   * The continuation of one prompt, piece by piece, as it comes: never a part of a character, nor of a stop string. The pieces
+   * together are what `write` gives.
+   * @throws Error when an option is not allowed, the prompt is empty, or prompt and new tokens are too long for the model.
+   */
+  async *stream(prompt: Prompt, options: WriteOptions): AsyncGenerator<string> {
+    const ids = this.idsOf(prompt);
+    const decoding = await this.#decodingFor([ids], options, 1);
+    const text = new Text(this.#model, ids, 0, options);
+    let logits = (await decoding.start([ids]))[0];
+    while (true) {
+      options.signal?.throwIfAborted();
+      const piece = text.take(logits);
+      if (piece !== "") yield piece;
+      if (text.ended) return;
+      logits = (await decoding.next([text.last]))[0];
+    }
+  }
+
+  /**
+   * The continuations of several prompts, written together. Each is what it would be alone but for rounding.
+   * @throws Error as `stream` does.
+   */
+  async write(prompts: readonly Prompt[], options: WriteOptions): Promise<Written[]> {
+    const all = prompts.map((prompt) => this.idsOf(prompt));
+    const decoding = await this.#decodingFor(all, options, all.length);
+    const texts = all.map((ids, row) => new Text(this.#model, ids, row, options));
+    let logits = await decoding.start(all);
+    while (true) {
+      options.signal?.throwIfAborted();
+      texts.forEach((text, i) => {
+        if (!text.ended) text.take(logits[i]);
+      });
+      if (texts.every(({ ended }) => ended)) return texts.map((text) => text.written);
+      logits = await decoding.next(texts.map((text) => text.ended ? -1 : text.last));
+    }
+  }
+
+  /**
+   * The best continuations of a prompt that a beam search finds, best first, without stop strings.
+   * @throws Error as `stream` does.
+   */
+  async beams(
+    prompt: Prompt,
+    { beams, lengthPenalty, ...options }: WriteOptions & BeamOptions,
+  ): Promise<(Written & { readonly score: number })[]> {
+    if (!(Number.isSafeInteger(beams) && beams >= 1)) {
+      throw new Error(`beams is ${beams}: use a whole number from 1`);
+    }
+    const ids = this.idsOf(prompt);
+    const decoding = await this.#decodingFor([ids], options, beams);
+    const { tokenizer } = this.#model.language;
+    const ends = new Set(tokenizer.eos);
+    const search = new BeamSearch({ beams, lengthPenalty }, ends, options.maxTokens);
+    const { repetitionPenalty = 1 } = options;
+    let logits = await decoding.start(Array.from({ length: beams }, () => ids));
+    while (true) {
+      options.signal?.throwIfAborted();
+      const next = search.step(logits.map((own, i) => {
+        const all = logProbabilitiesOf(own, tokenizer.size);
+        if (repetitionPenalty === 1) return all;
+        const values = Float32Array.from(all);
+        penalize(values, [...ids, ...search.running[i]], repetitionPenalty);
+        return Float64Array.from(values);
+      }));
+      if (search.done) break;
+      await decoding.reorder(next.map(({ from }) => from));
+      logits = await decoding.next(next.map(({ token }) => token));
+    }
+    return search.found.map(({ ids, score }) => {
+      const ended = ends.has(ids.at(-1)!);
+      const text = tokenizer.decode(ended ? ids.slice(0, -1) : ids, { continues: true });
+      return { ids, score, text, ended: ended ? "stop" : "length" };
+    });
+  }
+
+  /**
+   * The logarithm of probability of each continuation after each prompt, Σ log p over its tokens: [prompt][continuation]. The
+   * prompts are read once. Continuations are texts that go on, such as " animal", or ids.
+   * @throws Error as `stream` does, and when a continuation is empty.
+   */
+  async score(prompts: readonly Prompt[], continuations: readonly Prompt[]): Promise<number[][]> {
+    const { tokenizer } = this.#model.language;
+    const all = prompts.map((prompt) => this.idsOf(prompt));
+    const ends = continuations.map((own) =>
+      typeof own === "string" ? tokenizer.encode(own, { continues: true, specialAsText: true }) : own
+    );
+    const empty = ends.findIndex(({ length }) => length === 0);
+    if (empty >= 0) throw new Error(`continuation ${empty} is empty: there is nothing to score`);
+    const maxTokens = Math.max(...ends.map(({ length }) => length));
+    const decoding = await this.#decodingFor(all, { maxTokens }, all.length);
+    const first = (await decoding.start(all)).map((logits) => logProbabilitiesOf(logits, tokenizer.size));
+    const scores = first.map((own) => ends.map(([token]) => own[token]));
+    for (const [j, own] of ends.entries()) {
+      const rest = await decoding.judge(all.map(() => own));
+      rest.forEach((values, i) => scores[i][j] -= values.reduce((sum, value) => sum + value, 0));
+    }
+    return scores;
+  }
+
+  /** Room for these prompts and their continuations. */
+  async #decodingFor(
+    prompts: readonly (readonly number[])[],
+    options: WriteOptions,
+    texts: number,
+  ): Promise<Decoding> {
+    checkSampling(options);
+    const { name, maxTokens: most, vocabulary } = this.#model;
+    const { maxTokens } = options;
+    if (!(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
+      throw new Error(`maxTokens is ${maxTokens}: use a whole number from 1`);
+    }
+    if (prompts.length === 0) throw new Error("there are no prompts");
+    for (const [i, prompt] of prompts.entries()) {
+      if (prompt.length === 0) throw new Error(`prompt ${i} is empty: there is nothing to go on from`);
+      const wrong = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
+      if (wrong !== undefined) throw new Error(`prompt ${i} has the id ${wrong}, which is none of ${name}'s`);
+      if (prompt.length + maxTokens > most!) {
+        throw new Error(
+          `prompt ${i} has ${prompt.length} tokens, and ${maxTokens} new ones are wanted: ${name} reads ${most} in all`,
+        );
+      }
+    }
+    const wanted = Math.max(...prompts.map(({ length }) => length)) + maxTokens;
+    const size: DecodingSize = {
+      texts,
+      capacity: Math.min(most!, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),
+    };
+    const parts = { gpu: this.#gpu, model: this.#model, adapter: this.#adapter, weights: this.#places };
+    return await this.#decodings.get(
+      `${size.texts}×${size.capacity}`,
+      () => Promise.resolve(new Decoding(parts, size)),
+    );
+  }
+
+  /** Frees the weights that it uploaded, and the texts. */
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
+}
+
+/** A text that is being written. */
+class Text {
+  readonly #ids: number[] = [];
+  readonly #decoder;
+  readonly #scanner;
+  #text = "";
+  #ended: Written["ended"] | undefined;
+
+  constructor(
+    private readonly model: Decoder,
+    private readonly prompt: readonly number[],
+    private readonly row: number,
+    private readonly options: WriteOptions,
+  ) {
+    this.#decoder = model.language.tokenizer.streamingDecoder({ continues: true });
+    this.#scanner = stopScanner(options.stop ?? []);
+  }
+
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** The newest id. */
+  get last(): number {
+    return this.#ids.at(-1)!;
+  }
+
+  get written(): Written {
+    return { text: this.#text, ids: this.#ids, ended: this.#ended! };
+  }
+
+  /** Takes the logits of the next token, and returns the text that can be sent. */
+  take(logits: Float32Array): string {
+    const { tokenizer } = this.model.language;
+    const place = { row: this.row, step: this.#ids.length };
+    const seen = [...this.prompt, ...this.#ids];
+    const id = nextToken(logits, tokenizer.size, seen, place, this.options);
+    this.#ids.push(id);
+    const isEnd = tokenizer.eos.includes(id);
+    const { text, stopped } = this.#scanner.push(isEnd ? "" : this.#decoder.push(id));
+    if (stopped || isEnd) this.#ended = "stop";
+    else if (this.#ids.length === this.options.maxTokens) this.#ended = "length";
+    const rest = this.#ended && !stopped ? this.#rest() : "";
+    this.#text += text + rest;
+    return text + rest;
+  }
+
+  /** What was held back, when the text ends. */
+  #rest(): string {
+    const { text, stopped } = this.#scanner.push(this.#decoder.end());
+    return stopped ? text : text + this.#scanner.end();
+  }
+}

@@ -1,0 +1,193 @@
+/** Writing with decoders: against transformers' texts (fixtures/decoder_reference.py), and what must not depend on the batch. */
+
+import assert from "node:assert/strict";
+import { attach } from "../lib/adapters/attach.ts";
+import { lora } from "../lib/adapters/lora.ts";
+import { openGpu } from "../lib/gpu/device.ts";
+import { keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
+import { BeamSearch } from "../lib/generate/beams.ts";
+import { Writer } from "../lib/generate/writer.ts";
+import { loadDecoder } from "../lib/models/load_decoder.ts";
+import type { Decoder } from "../lib/models/model.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
+import {
+  cases,
+  type DecoderCase,
+  loraOptions,
+  newTokens,
+  numBeams,
+  repetitionPenalty,
+  writeDecoder,
+} from "./support/decoder_reference.ts";
+import { logitsOf } from "./support/decoder_logits.ts";
+import { withFolder } from "./support/files.ts";
+import { testGpu } from "./support/ops.ts";
+import { seeded } from "./support/seeded_checkpoint.ts";
+
+async function withDecoder(of: DecoderCase, body: (model: Decoder) => Promise<void>): Promise<void> {
+  await withFolder(async (folder) => {
+    await writeDecoder(`${folder}/model`, of);
+    await body(await loadDecoder(`${folder}/model`));
+  });
+}
+
+for (const [name, expected] of Object.entries(cases)) {
+  Deno.test(`${name}: greedy texts are transformers', alone, together and in another order`, () =>
+    withDecoder(expected, async (model) => {
+      using writer = new Writer({ gpu: await testGpu(), model });
+      const { greedy, penalized = [] } = expected.generation;
+      const options = { maxTokens: newTokens };
+      for (const { prompt, ids } of greedy) {
+        const [alone] = await writer.write([prompt], options);
+        assert.deepEqual(alone.ids, ids);
+        assert.equal(alone.ended, expected.generation.eos.includes(ids.at(-1)!) ? "stop" : "length");
+      }
+      const together = await writer.write(greedy.map(({ prompt }) => prompt), options);
+      assert.deepEqual(together.map(({ ids }) => ids), greedy.map(({ ids }) => ids));
+      const reversed = await writer.write(greedy.map(({ prompt }) => prompt).toReversed(), options);
+      assert.deepEqual(reversed.map(({ ids }) => ids), greedy.map(({ ids }) => ids).toReversed());
+      for (const { prompt, ids } of penalized) {
+        const [own] = await writer.write([prompt], { ...options, repetitionPenalty });
+        assert.deepEqual(own.ids, ids);
+      }
+    }));
+
+  if (!expected.generation.beams) continue;
+  Deno.test(`${name}: beams and their scores are transformers'`, () =>
+    withDecoder(expected, async (model) => {
+      using writer = new Writer({ gpu: await testGpu(), model });
+      for (const { prompt, found } of expected.generation.beams!) {
+        const own = await writer.beams(prompt, { maxTokens: newTokens, beams: numBeams });
+        assert.deepEqual(own.map(({ ids }) => ids), found.map(({ ids }) => ids));
+        const error = relativeError(own.map(({ score }) => score), found.map(({ score }) => score));
+        assert.ok(error < 1e-5, `scores: relative error ${error}`);
+      }
+    }));
+}
+
+const llama = cases["LLaMA 2"];
+
+Deno.test("a continuation's score is the sum of its tokens' logarithms of probability, with or without a cache", () =>
+  withDecoder(llama, async (model) => {
+    const gpu = await testGpu();
+    using writer = new Writer({ gpu, model });
+    const prompts = [[1, 20, 33], [1, 7], [1, 50, 51, 52, 53, 54, 55, 56, 57, 58]];
+    const continuations = [[5], [6, 7, 8], [9, 10]];
+    const scores = await writer.score(prompts, continuations);
+    for (const [i, prompt] of prompts.entries()) {
+      for (const [j, continuation] of continuations.entries()) {
+        const [logits] = await logitsOf(gpu, model, [[...prompt, ...continuation]]);
+        const expected = continuation.reduce((sum, id, t) => {
+          const at = (prompt.length - 1 + t) * model.vocabulary;
+          const row = logits.subarray(at, at + model.vocabulary);
+          const top = Math.max(...row);
+          return sum + row[id] - top - Math.log(row.reduce((all, value) => all + Math.exp(value - top), 0));
+        }, 0);
+        assert.ok(Math.abs(scores[i][j] - expected) < 1e-4, `${i} ${j}: ${scores[i][j]}, ${expected}`);
+      }
+    }
+  }));
+
+Deno.test("an adapter writes what its logits say, and pieces of a stream are the text", () =>
+  withDecoder(llama, async (model) => {
+    const gpu = await testGpu();
+    const adapter = attach(model, lora, loraOptions);
+    const weights = new Map(
+      [...adapter.parameters].map(([name, { shape }]) =>
+        [name, { shape, data: seeded(name, shape) }] as const
+      ),
+    );
+    using bare = new Writer({ gpu, model });
+    using writer = new Writer({ gpu, model, adapter, weights });
+    const prompt = [1, 20, 33];
+    const [own] = await writer.write([prompt], { maxTokens: 10 });
+    assert.notDeepEqual(own.ids, (await bare.write([prompt], { maxTokens: 10 }))[0].ids);
+    const pieces = await Array.fromAsync(writer.stream(prompt, { maxTokens: 10 }));
+    assert.equal(pieces.join(""), own.text);
+    const stop = own.text.slice(3, 5);
+    const [stopped] = await writer.write([prompt], { maxTokens: 10, stop: [stop] });
+    assert.deepEqual([stopped.text, stopped.ended], [own.text.slice(0, own.text.indexOf(stop)), "stop"]);
+    const streamed = await Array.fromAsync(writer.stream(prompt, { maxTokens: 10, stop: [stop] }));
+    assert.equal(streamed.join(""), stopped.text);
+    const controller = new AbortController();
+    const aborted = async () => {
+      for await (const _ of writer.stream(prompt, { maxTokens: 10, signal: controller.signal })) {
+        controller.abort(new Error("enough"));
+      }
+    };
+    await assert.rejects(aborted, /^Error: enough$/);
+  }));
+
+Deno.test("what is drawn depends on the seed alone", () =>
+  withDecoder(llama, async (model) => {
+    using writer = new Writer({ gpu: await testGpu(), model });
+    const draw = async (seed: number) =>
+      (await writer.write([[1, 20, 33]], { maxTokens: 12, temperature: 1.5, topK: 40, topP: 0.95, seed }))[0]
+        .ids;
+    assert.deepEqual(await draw(1), await draw(1));
+    assert.notDeepEqual(await draw(1), await draw(2));
+  }));
+
+Deno.test("after the first tokens, a token makes no buffer but the one it is read through, and no bind group", () =>
+  withDecoder(llama, async (model) => {
+    using gpu = await openGpu();
+    using writer = new Writer({ gpu, model });
+    await writer.write([[1, 20, 33]], { maxTokens: 3 });
+    const made: string[] = [];
+    for (const name of ["createBuffer", "createBindGroup", "createComputePipelineAsync"] as const) {
+      const original = gpu.device[name].bind(gpu.device) as (...args: unknown[]) => unknown;
+      Object.defineProperty(gpu.device, name, {
+        configurable: true,
+        value: (...args: unknown[]) => {
+          made.push(name === "createBuffer" ? (args[0] as GPUBufferDescriptor).label! : name);
+          return original(...args);
+        },
+      });
+    }
+    await writer.write([[1, 20, 34]], { maxTokens: 8 });
+    assert.ok(made.every((label) => label.startsWith("read ")), `${[...new Set(made)]}`);
+    assert.equal(made.length, 8);
+  }));
+
+Deno.test("what cannot be written is refused with both numbers", () =>
+  withDecoder(llama, async (model) => {
+    using writer = new Writer({ gpu: await testGpu(), model });
+    const refused = async (options: object, message: RegExp, prompt: readonly number[] = [1, 2]) =>
+      await assert.rejects(() => writer.write([prompt], { maxTokens: 4, ...options }), message);
+    await refused(
+      { maxTokens: 63 },
+      /prompt 0 has 2 tokens, and 63 new ones are wanted: model reads 64 in all/,
+    );
+    await refused({ maxTokens: 0 }, /maxTokens is 0: use a whole number from 1/);
+    await refused({ temperature: -1 }, /temperature is -1: use a number from 0/);
+    await refused({ topP: 1.5 }, /topP is 1\.5: use a share/);
+    await refused({ topK: 0 }, /topK is 0: use a whole number from 1/);
+    await refused({ repetitionPenalty: 0 }, /repetitionPenalty is 0: use a number above 0/);
+    await refused({}, /prompt 0 is empty/, []);
+    await refused({}, /prompt 0 has the id 96, which is none of model's/, [96]);
+    await assert.rejects(() => writer.beams([1], { maxTokens: 2, beams: 0 }), /beams is 0/);
+  }));
+
+Deno.test("penalty, top-p and temperature 0 are transformers'", () => {
+  const values = Float32Array.of(4, -3, 1);
+  penalize(values, [0, 1, 1], 2);
+  assert.deepEqual([...values], [2, -6, 1]);
+  const shares = [0.5, 0.3, 0.15, 0.05];
+  assert.deepEqual([0.6, 0.85, 0, 1e-8, 1].map((p) => keptCount(shares, p)), [2, 3, 1, 1, 4]);
+  assert.equal(likeliest(Float32Array.of(1, 3, 3, 2)), 1);
+  // Tokens beyond the tokenizer's do not exist.
+  assert.equal(nextToken(Float32Array.of(1, 2, 9), 2, [], { row: 0, step: 0 }, {}), 1);
+});
+
+Deno.test("a beam's score is divided by its new tokens: the longer one wins by 1, the shorter by 0", () => {
+  const found = (lengthPenalty: number) => {
+    const search = new BeamSearch({ beams: 2, lengthPenalty }, new Set([0]), 3);
+    // The end at once, Σ −1; or token 1 and then the end, Σ −1.3, mean −0.65.
+    search.step([Float64Array.of(-1, -0.3, -6), Float64Array.of(-1, -0.3, -6)]);
+    search.step([Float64Array.of(-1, -3, -3), Float64Array.of(-4, -4, -4)]);
+    assert.ok(search.done);
+    return search.found[0].ids;
+  };
+  assert.deepEqual(found(0), [0]);
+  assert.deepEqual(found(1), [1, 0]);
+});

@@ -24,6 +24,7 @@ export type { AutotuneOptions } from "./lib/gpu/autotuner.ts";
 
 export { loadEncoder } from "./lib/models/load_encoder.ts";
 export { type DecoderOptions, loadDecoder } from "./lib/models/load_decoder.ts";
+export { loadModel } from "./lib/models/load_model.ts";
 export { loadUseLite } from "./lib/models/use_lite.ts";
 export { packModel } from "./lib/models/packing.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
@@ -50,6 +51,7 @@ export { vera, type VeraOptions } from "./lib/adapters/vera.ts";
 
 export { taskByName } from "./lib/data/registry.ts";
 export { loadOwnTask, type OwnTaskOptions } from "./lib/data/own_task.ts";
+export { type LanguageTaskOptions, loadLanguageTask } from "./lib/data/language_task.ts";
 export { glueTask } from "./lib/data/glue.ts";
 export { llmAdaptersTask } from "./lib/data/llm_adapters.ts";
 

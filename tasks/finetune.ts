@@ -1,6 +1,6 @@
 /**
- * `deno task finetune`: trains an adapter and a head on the user's own table, and writes them in PEFT's
- * folder layout. `--help` lists the options.
+ * `deno task finetune`: trains an adapter on the user's own table, with a head, or on the user's own texts, and writes it in
+ * PEFT's folder layout. `--help` lists the options.
  */
 
 import { parseArgs } from "node:util";
@@ -8,33 +8,48 @@ import type { Adapter } from "../lib/adapters/attach.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
+import { loadLanguageTask } from "../lib/data/language_task.ts";
 import { loadOwnTask } from "../lib/data/own_task.ts";
+import type { Example, Task } from "../lib/data/task.ts";
 import { writeFolder } from "../lib/files.ts";
-import { openGpu } from "../lib/gpu/device.ts";
-import { loadEncoder } from "../lib/models/load_encoder.ts";
-import type { Model } from "../lib/models/model.ts";
+import { Writer } from "../lib/generate/writer.ts";
+import { type Gpu, openGpu } from "../lib/gpu/device.ts";
+import { loadModel } from "../lib/models/load_model.ts";
+import type { LanguageNotes } from "../lib/models/language_examples.ts";
+import type { Decoder, Model, Weight } from "../lib/models/model.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { checkTrainOptions } from "../lib/train/check_options.ts";
-import { type EpochScores, fineTune, type FineTuneOptions } from "../lib/train/fine_tune.ts";
+import {
+  encodeRows,
+  type EpochScores,
+  fineTune,
+  type FineTuneOptions,
+  type Progress,
+} from "../lib/train/fine_tune.ts";
 import type { TrainOptions } from "../lib/train/trainer.ts";
 import { sayingWhatIsKept } from "./divergence.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
-import { defaultTarget } from "./run_cell.ts";
+import { decoderTarget, defaultTarget } from "./run_cell.ts";
 import { suiteWarmupRatio } from "./training.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
-const help = `deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
+const help = `deno task finetune --model SOURCE --train FILE --out DIR [options]
+deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
-Fine-tunes an adapter and a head on a table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object
-per line). Prints the scores on dev after every epoch, and writes the last or best epoch's adapter to DIR in PEFT's layout,
-with the names of the classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA and GraLoRA; the other methods load
-with this library, and those that can be merged load anywhere after deno task merge.
+Fine-tunes an adapter: a decoder's on texts (.jsonl or .json of {prompt, completion}, {instruction, input, output}, {messages}
+or {text}), or a model's with a head on a table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object
+per line). Prints the scores on dev after every epoch (of texts perplexity, and a sample), and writes the last or best epoch's
+adapter to DIR in PEFT's layout, with the names of a table's classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA
+and GraLoRA; the other methods load with this library, and those that can be merged load anywhere after deno task merge.
 
-  --model SOURCE       RoBERTa, XLM-RoBERTa or BERT: a folder, minilm (deno task models), or an id of the Hugging Face hub
+  --model SOURCE       a decoder (LLaMA, Mistral, Qwen2, Qwen3, Gemma): a folder, a .gguf file, smollm2 (deno task models) or an
+                       id of the Hugging Face hub; or an encoder (RoBERTa, XLM-RoBERTa, BERT): a folder, minilm or an id
+  --unpack             unpacks a GGUF file's blocks to float32: more memory, and what DoRA, HiRA and full fine-tuning need
   --train FILE         the training examples
   --dev FILE           the examples to evaluate on (default: a tenth of train, held out by a hash of the texts)
-  --text COLUMN        column of the text
+  --loss WHAT          of texts: completion: only answers are learnt (default); all: prompts too
+  --text COLUMN        column of a table's text
   --pair COLUMN        column of the second text, if examples are pairs
   --label COLUMN       column of the class's name, or of the number with --regression
   --regression         the labels are numbers
@@ -45,14 +60,18 @@ with this library, and those that can be merged load anywhere after deno task me
   --alpha N            α: the update is scaled by α/r, by α/√r in rsLoRA (default: the method's own, for most 16)
   --blocks N           number of blocks of BoRA and related methods, or auto (default: the method's own; BoRA's is auto)
   --dropout P          dropout on the adapter's input (default: 0.05)
-  --target NAME        target modules, by name (repeatable; default: ${defaultTarget.join(" and ")})
+  --target NAME        target modules, by name (repeatable; default: ${
+  defaultTarget.join(" and ")
+}; of decoders ${decoderTarget.join(", ")})
   --learning-rate R    default: 3e-4
   --warmup-steps N     warm-up steps of the learning rate (default: a warm-up ratio of ${suiteWarmupRatio})
   --epochs N           default: 3
   --keep WHICH         last: keep the last epoch's adapter (default); best: the one with the best score on dev: accuracy, or
                        pearson with --regression
-  --batch-size N       default: 32
-  --max-tokens N       truncate longer texts; at most the model's positions (default: 128, or all positions if fewer)
+  --batch-size N       default: 32; of texts 16
+  --accumulate N       batches per optimizer step (default: 1)
+  --recompute          keeps only each layer's input until the backward pass: less memory, the same bits
+  --max-tokens N       truncate longer texts; at most the model's positions (default: 128, of texts 256, or all if fewer)
   --seed N             default: 0
   --out DIR            a folder that does not exist yet
   --json               prints the scores of all epochs as JSON at the end; progress goes to standard error
@@ -74,12 +93,16 @@ function readArguments() {
       alpha: { type: "string" },
       blocks: { type: "string" },
       dropout: { type: "string", default: "0.05" },
-      target: { type: "string", multiple: true, default: defaultTarget },
+      target: { type: "string", multiple: true },
+      unpack: { type: "boolean", default: false },
+      loss: { type: "string", default: "completion" },
+      accumulate: { type: "string", default: "1" },
+      recompute: { type: "boolean", default: false },
       "learning-rate": { type: "string", default: "3e-4" },
       "warmup-steps": { type: "string" },
       epochs: { type: "string", default: "3" },
       keep: { type: "string", default: "last" },
-      "batch-size": { type: "string", default: "32" },
+      "batch-size": { type: "string" },
       "max-tokens": { type: "string" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
@@ -112,11 +135,15 @@ function countOf(values: Arguments, name: keyof Arguments, least: number): numbe
 }
 
 /**
- * The maximum length in tokens: what is asked for, otherwise 128, or all of the model's positions if those
+ * The maximum length in tokens: what is asked for, otherwise what is usual, or all of the model's positions if those
  * are fewer. Throws a UsageError when the model has fewer positions than asked for.
  */
-function maxTokensOf({ name, maxTokens: most = Infinity }: Model, asked: number | undefined): number {
-  if (asked === undefined) return Math.min(128, most);
+function maxTokensOf(
+  { name, maxTokens: most = Infinity }: Model,
+  asked: number | undefined,
+  usual: number,
+): number {
+  if (asked === undefined) return Math.min(usual, most);
   if (asked <= most) return asked;
   throw new UsageError(
     `--max-tokens is ${asked}, and ${name} has positions for ${most} tokens: use ${most} or fewer`,
@@ -125,7 +152,7 @@ function maxTokensOf({ name, maxTokens: most = Infinity }: Model, asked: number 
 
 /** The adapter that the command line describes: the method's defaults, changed by the options, with dropout. */
 function adapterOf(model: Model, values: Arguments): Adapter {
-  const { method, target } = values;
+  const { method, target = model.language ? decoderTarget : defaultTarget } = values;
   const given = (["r", "alpha", "blocks"] as const).filter((name) => values[name] !== undefined);
   const options = Object.fromEntries(
     given.map((name) => [name, values[name] === "auto" ? "auto" : numberOf(values, name)]),
@@ -145,7 +172,11 @@ function optionsOf(values: Arguments): TrainOptions & Pick<FineTuneOptions, "kee
   const training = {
     learningRate: numberOf(values, "learning-rate"),
     epochs: countOf(values, "epochs", 1),
-    batchSize: countOf(values, "batch-size", 1),
+    batchSize: values["batch-size"] === undefined
+      ? isTable(values) ? 32 : 16
+      : countOf(values, "batch-size", 1),
+    accumulationSteps: countOf(values, "accumulate", 1),
+    recompute: values.recompute,
     seed: countOf(values, "seed", 0),
     ...values["warmup-steps"] === undefined
       ? { warmupRatio: suiteWarmupRatio }
@@ -155,42 +186,111 @@ function optionsOf(values: Arguments): TrainOptions & Pick<FineTuneOptions, "kee
   return { ...training, keep: keepOf(values) };
 }
 
+/** Whether the examples are a table's rows, and not texts that go on. */
+function isTable({ text, pair, label, regression }: Arguments): boolean {
+  return regression || [text, pair, label].some((column) => column !== undefined);
+}
+
+/** What is learnt. Throws what reading it throws. */
+async function taskOf(model: Model, values: Arguments): Promise<Task> {
+  const { dev, pair, regression, loss } = values;
+  const train = required(values, "train");
+  const asked = values["max-tokens"] === undefined ? undefined : countOf(values, "max-tokens", 3);
+  if (isTable(values)) {
+    const [text, label] = (["text", "label"] as const).map((name) => required(values, name));
+    return await loadOwnTask({
+      train,
+      dev,
+      text,
+      pair,
+      label,
+      regression,
+      maxTokens: maxTokensOf(model, asked, 128),
+    });
+  }
+  if (!model.language) {
+    throw new UsageError(`${model.name} is no decoder: name the table's columns by --text and --label`);
+  }
+  if (loss !== "completion" && loss !== "all") {
+    throw new UsageError(`--loss wants completion or all, not "${loss}"`);
+  }
+  return await loadLanguageTask({ train, dev, loss, maxTokens: maxTokensOf(model, asked, 256) });
+}
+
+/** What should be known of a set's rows, a line for each kind. */
+function notesText(notes: LanguageNotes, set: string): string[] {
+  const some = (rows: readonly string[]) =>
+    `${rows.slice(0, 3).join(", ")}${rows.length > 3 ? `, and ${rows.length - 3} more` : ""}`;
+  const kinds: [rows: readonly string[], what: string][] = [
+    [notes.dropped, "left out, because nothing of them is learnt within the limit of tokens"],
+    [notes.cut, "cut within what is learnt: their ends are not learnt"],
+    [notes.emptyAnswers, "with an empty answer: only its end is learnt"],
+    [notes.spellSpecial, "that spell a special token, which is text there"],
+    [notes.lastTurnOnly, "whose last turn alone is learnt, because the template rewrites earlier ones"],
+    [notes.lost.map(({ where }) => where), "with characters that the tokenizer has nothing for"],
+  ];
+  return kinds.flatMap(([rows, what]) =>
+    rows.length === 0 ? [] : [`${set}: ${rows.length} rows ${what} (${printable(some(rows))})`]
+  );
+}
+
+/** A prompt of the rows to evaluate on, and how the model goes on from it. */
+async function sampleText(
+  gpu: Gpu,
+  model: Decoder,
+  adapter: Adapter,
+  frozen: FrozenWeights,
+  trained: ReadonlyMap<string, Weight>,
+  prompt: readonly number[],
+): Promise<string> {
+  using writer = new Writer({ gpu, model, adapter, weights: trained, frozen });
+  const maxTokens = Math.min(32, model.maxTokens! - prompt.length);
+  const [{ text }] = await writer.write([prompt], { maxTokens });
+  return `sample: ${printable(model.language.tokenizer.decode(prompt))} → ${printable(text)}`;
+}
+
 function scoresText({ epoch, trainLoss, metrics }: EpochScores): string {
   const scores = Object.entries(metrics).map(([name, score]) => `${name} ${score.toFixed(4)}`);
   return `epoch ${epoch + 1}: loss ${trainLoss.toFixed(4)}, ${scores.join(", ")}`;
 }
 
+/** The ids of an example up to what is learnt. */
+async function promptOf(model: Model, task: Task, example: Example): Promise<readonly number[]> {
+  const [{ texts: [ids], labelled = [] }] = await encodeRows(model, task, [example]);
+  return ids.slice(0, labelled.indexOf(true));
+}
+
 async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
-  const [source, train, text, label, wanted] = (["model", "train", "text", "label", "out"] as const).map((
-    name,
-  ) => required(values, name));
-  const { dev, pair, regression } = values;
+  const needed = ["model", "train", ...isTable(values) ? ["text", "label"] as const : [], "out"] as const;
+  for (const name of needed) required(values, name);
   const options = optionsOf(values);
-  const askedTokens = values["max-tokens"] === undefined ? undefined : countOf(values, "max-tokens", 3);
   asUsage(() => methodByName(values.method));
-  const out = await newFolder(wanted);
+  const out = await newFolder(required(values, "out"));
   using _ = await lockFor(out);
-  const model = await loadEncoder(source);
-  const maxTokens = maxTokensOf(model, askedTokens);
+  const model = await loadModel(required(values, "model"), { unpack: values.unpack });
   const adapter = asUsage(() => adapterOf(model, values));
-  const task = await loadOwnTask({ train, dev, text, pair, label, regression, maxTokens });
+  const task = await taskOf(model, values);
   const split = await task.load();
   const say = values.json ? console.error : console.log;
   say(
     `${split.train.length} examples to train on, ${split.dev.length} to evaluate on` +
-      (regression ? "" : `; classes ${printable(task.labels.join(", "))}`),
+      (task.labels.length === 0 ? "" : `; classes ${printable(task.labels.join(", "))}`),
   );
   using gpu = await openGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
   const epochs: EpochScores[] = [];
-  const onScores = (scores: EpochScores) => {
+  const prompt = task.objective === "language" ? await promptOf(model, task, split.dev[0]) : [];
+  const onScores: Progress["onScores"] = async (scores, trained) => {
     epochs.push(scores);
     say(scoresText(scores));
+    if (prompt.length === 0) return;
+    say(await sampleText(gpu, model as Decoder, adapter, frozen, await trained(), prompt));
   };
+  const onRows = (notes: LanguageNotes, set: string) => notesText(notes, set).forEach((line) => say(line));
   const { trained, kept } = await sayingWhatIsKept(
-    () => fineTune({ gpu, model, frozen, adapter, task, split, onScores, ...options }),
+    () => fineTune({ gpu, model, frozen, adapter, task, split, onScores, onRows, ...options }),
     () => `Nothing is written to ${out}.`,
   );
   await writeFolder(out, async (folder) => {
@@ -199,7 +299,8 @@ async function main(): Promise<void> {
   if (options.keep === "best") {
     say(`kept: epoch ${kept.epoch + 1} of ${options.epochs}, the best by ${task.metrics[0]}`);
   }
-  say(`${adapter.method.name} with ${adapter.trainableParameters} parameters, and its head: ${out}`);
+  const head = task.objective === "language" ? "" : ", and its head";
+  say(`${adapter.method.name} with ${adapter.trainableParameters} parameters${head}: ${out}`);
   if (!values.json) return;
   const examples = { train: split.train.length, dev: split.dev.length };
   const { method, options: methodOptions, trainableParameters } = adapter;

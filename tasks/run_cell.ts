@@ -26,6 +26,7 @@ import type { Row } from "./tables/table.ts";
 
 const adapterDropout = 0.05;
 export const defaultTarget = ["query", "value"];
+export const decoderTarget = ["q_proj", "k_proj", "v_proj"];
 
 /** One cell to run. */
 export interface Job {

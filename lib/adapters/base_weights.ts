@@ -6,7 +6,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { fitting } from "../files.ts";
-import type { Packing } from "../graph/storages/registry.ts";
+import { type Packing, storedPackings } from "../graph/storages/registry.ts";
 import { fingerprintsOf, type WeightFingerprint } from "../models/fingerprint.ts";
 import type { Model } from "../models/model.ts";
 import { recordedPooling } from "../models/pooling.ts";
@@ -19,6 +19,9 @@ const poolingKey = "base_pooling";
 
 const again = "save the adapter again";
 
+/** `F32 int8 5df6e0e2…`, `Q4_K q4_k …`. */
+const fingerprintPattern = new RegExp(`^[A-Z]+\\d+(_\\w)? ((${storedPackings.join("|")}) )?[0-9a-f]{64}$`);
+
 /** Keys: names of weights. Values: dtype, packing if any, and digest, such as `F32 int8 5df6e0e2…`. */
 const keptSchema = v.pipe(
   v.string(),
@@ -27,7 +30,7 @@ const keptSchema = v.pipe(
     v.string(),
     v.pipe(
       v.string(),
-      v.regex(/^[A-Z]+\d+ ((f16|int8|int4) )?[0-9a-f]{64}$/, `is no dtype with a SHA-256: ${again}`),
+      v.regex(fingerprintPattern, `is no dtype with a SHA-256: ${again}`),
       v.transform((text): WeightFingerprint => {
         const [dtype, ...rest] = text.split(" ");
         const [sha256, packing] = rest.toReversed();

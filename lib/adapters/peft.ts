@@ -491,7 +491,7 @@ function configOf(
     peft_type: format.type,
     peft_version: "0.21.0",
     revision: null,
-    task_type: null,
+    task_type: model.language ? "CAUSAL_LM" : null,
     layers_pattern: null,
     layers_to_transform: null,
     modules_to_save: saved.length > 0 ? saved : null,

@@ -1,5 +1,6 @@
 /** The interface of a task, used by everything that trains or reports on data sets. */
 
+import type { LanguageRow } from "./language_rows.ts";
 import type { PackageOptions } from "../npm_files.ts";
 
 /** One labelled example. */
@@ -10,6 +11,8 @@ export interface Example {
   readonly texts: readonly string[];
   /** Class index, regression target, or index of the correct option. */
   readonly label: number;
+  /** What a language task's example is, in place of texts. Without it, its texts are a prompt and the answer. */
+  readonly row?: LanguageRow;
 }
 
 /** Train and dev examples of one task. In the embedded suite, the two share no lemma or source text. */
@@ -50,6 +53,8 @@ export interface Task {
   readonly metrics: readonly MetricName[];
   /** Longest text in tokens; longer texts are truncated. */
   readonly maxTokens: number;
+  /** Of a language task: whether only answers are learnt (the default), or prompts too. */
+  readonly loss?: "completion" | "all";
   /** Reads the source files and returns the split, which is identical on every machine. */
   load(options?: PackageOptions): Promise<Split>;
 }

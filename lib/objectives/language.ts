@@ -21,7 +21,8 @@ export const language: ObjectiveKind = {
   of: (model) => languageObjective(languageOf(model)),
 };
 
-function languageOf({ name, language }: Model): Language {
+/** What a causal model reads and writes. Throws an Error for another model. */
+export function languageOf({ name, language }: Model): Language {
   if (language) return language;
   throw new Error(`${name} is no causal model: load one with loadDecoder`);
 }

@@ -9,6 +9,9 @@ import { objectiveOf } from "../objectives/registry.ts";
 import type { FrozenWeights } from "../run/frozen_weights.ts";
 import type { StepRecord } from "./adamw.ts";
 import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
+import type { LanguageRow } from "../data/language_rows.ts";
+import { languageExamples, type LanguageNotes } from "../models/language_examples.ts";
+import { languageOf } from "../objectives/language.ts";
 import { evaluateMetrics, isLowerBetter } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
@@ -84,8 +87,10 @@ export interface Progress {
   onStep?(step: number, steps: number): unknown;
   /** Called after an epoch's steps, before its evaluation. */
   onEpoch?(records: readonly StepRecord[]): void;
-  /** Called after an epoch's evaluation. */
-  onScores?(scores: EpochScores): void;
+  /** Called after an epoch's evaluation, and awaited; `trained` reads the weights as they are now. */
+  onScores?(scores: EpochScores, trained: () => Promise<ReadonlyMap<string, Weight>>): unknown;
+  /** Of a language task: called with what should be known of a set's rows, before training. */
+  onRows?(notes: LanguageNotes, set: string): void;
 }
 
 /**
@@ -108,6 +113,30 @@ function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }
   const encoded = { label, texts: sequences.map(({ ids }) => ids) };
   const areJoined = sequences.length < texts.length;
   return areJoined ? { ...encoded, seconds: sequences.map(({ second }) => second) } : encoded;
+}
+
+/**
+ * The examples of a language task, those left out of which nothing can be learnt within the task's limit.
+ * @throws Error as `languageExamples` does, and when `model` is no causal model.
+ */
+export async function encodeRows(
+  model: Model,
+  { maxTokens, loss = "completion" }: Task,
+  examples: readonly Example[],
+  report: (notes: LanguageNotes) => void = () => {},
+): Promise<Encoded[]> {
+  const { tokenizer, templates } = languageOf(model);
+  const rows = examples.map(({ id, texts: [prompt, completion], row }): LanguageRow =>
+    row ?? { kind: "completion", where: id, prompt, completion }
+  );
+  const most = Math.min(maxTokens, model.maxTokens ?? Infinity);
+  const encoded = await languageExamples(rows, tokenizer, templates, { loss, maxTokens: most });
+  report(encoded.notes);
+  return encoded.examples.map(({ ids, labelled }) => ({
+    texts: [ids],
+    labelled,
+    label: labelled.filter((isLearnt, place) => isLearnt && place > 0).length,
+  }));
 }
 
 /**
@@ -136,7 +165,7 @@ function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }
 export async function fineTune(
   { gpu, model, adapter, task, split: given, frozen, keep = "last", checkpointing, ...rest }: FineTuneOptions,
 ): Promise<FineTuned> {
-  const { onStep, onEpoch, onScores, ...options } = rest;
+  const { onStep, onEpoch, onScores, onRows, ...options } = rest;
   const split = given ?? await task.load();
   if (keep !== "best" && keep !== "last") throw new Error(`keep is ${keep}: use "best" or "last"`);
   if (split.train.length === 0) throw new Error("no training examples");
@@ -144,11 +173,15 @@ export async function fineTune(
     throw new Error("no examples to evaluate on: hold some of train out");
   }
   const objective = objectiveOf(model, task, split.train[0]);
-  const train = encodeExamples(model, task, split.train);
-  const dev = Object.entries(devSetsOf(split)).map(([name, examples]): DevSet => ({
-    name,
-    examples: encodeExamples(model, task, examples),
-  }));
+  const encode = async (set: string, examples: readonly Example[]) =>
+    task.objective === "language"
+      ? await encodeRows(model, task, examples, (notes) => onRows?.(notes, set))
+      : encodeExamples(model, task, examples);
+  const train = await encode("train", split.train);
+  const dev: DevSet[] = [];
+  for (const [name, examples] of Object.entries(devSetsOf(split))) {
+    dev.push({ name, examples: await encode(name, examples) });
+  }
   using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen, ...options });
   const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev, keep);
   const start = performance.now();
@@ -208,7 +241,7 @@ async function runEpochs(
     predictions = await predictionsOn(trainer, objective, dev);
     epochs.push({ epoch, trainLoss, metrics: scoresOf(task, dev, predictions) });
     if (keep === "best" && bestOf(task, epochs) === epochs.at(-1)) await trainer.keep();
-    progress.onScores?.(epochs.at(-1)!);
+    await progress.onScores?.(epochs.at(-1)!, () => trainer.weights());
     await checkpoint?.save({ epochs, trainSeconds });
   }
   // A run that was stopped after its last epoch has the scores in its checkpoint, but no predictions.

@@ -1,0 +1,26 @@
+/** Loads a model of any family that is read here. */
+
+import * as v from "npm:valibot@1.5.0";
+import { isFile, readJson } from "../files.ts";
+import { isDecoderType } from "./decoder_config.ts";
+import { type DecoderOptions, loadDecoder } from "./load_decoder.ts";
+import { loadEncoder } from "./load_encoder.ts";
+import { locateModel } from "./locate_model.ts";
+import type { Model } from "./model.ts";
+
+const typeSchema = v.looseObject({ model_type: v.optional(v.string()) });
+
+/**
+ * Loads the model `source`: a decoder as `loadDecoder` does, with its options, or an encoder as `loadEncoder` does. Only decoders
+ * have a `language`. Throws what these throw.
+ */
+export async function loadModel(
+  source: string,
+  options: DecoderOptions = {},
+  report?: (line: string) => void,
+): Promise<Model> {
+  const { path } = await locateModel(source, options.hub);
+  const isDecoder = await isFile(path) ||
+    isDecoderType((await readJson(`${path}/config.json`, typeSchema)).model_type);
+  return isDecoder ? await loadDecoder(source, options) : await loadEncoder(source, options.hub, report);
+}

@@ -1,0 +1,171 @@
+/** `deno task generate`: writes with a decoder and its adapter. `--help` lists the options. */
+
+import { createInterface } from "node:readline/promises";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { loadAdapter } from "../lib/adapters/peft.ts";
+import { methods } from "../lib/adapters/registry.ts";
+import { readText } from "../lib/files.ts";
+import type { SamplingOptions } from "../lib/generate/sampling.ts";
+import { type WriteOptions, Writer } from "../lib/generate/writer.ts";
+import { openGpu } from "../lib/gpu/device.ts";
+import { encodeChat } from "../lib/models/chat_template.ts";
+import { loadDecoder } from "../lib/models/load_decoder.ts";
+import type { Decoder } from "../lib/models/model.ts";
+import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
+
+const help = `deno task generate --model SOURCE --prompt TEXT [options]
+
+Writes on from a prompt with a decoder, and with an adapter if one is given. Standard output gets the continuation alone, as it
+comes; without --prompt and --prompts, a conversation on the terminal.
+
+  --model SOURCE          LLaMA, Mistral, Qwen2, Qwen3 or Gemma: a folder, a .gguf file, smollm2 (deno task models), or an id of
+                          the Hugging Face hub
+  --unpack                unpacks a GGUF file's blocks to float32, which adapters of DoRA and HiRA need
+  --adapter DIR           a folder that deno task finetune, saveAdapter or PEFT wrote
+  --prompt TEXT           what is gone on from
+  --prompts FILE          a prompt a line: a continuation a line, as JSON texts
+  --chat                  the prompts are messages of a user, written as the model's chat template wants them
+  --max-tokens N          new tokens at most (default: 128)
+  --temperature T         0: the likeliest token (default); above: drawn
+  --top-k N               drawn from so many of the likeliest tokens
+  --top-p P               drawn from the likeliest tokens before which less than this share lies
+  --repetition-penalty P  makes what was there already less likely (default: 1, which does nothing)
+  --seed N                decides what is drawn (default: 0)
+  --beams N               the best of a beam search, all at once
+  --stop TEXT             ends the continuation, which does not have it (repeatable)
+  --help                  this text
+`;
+
+function readArguments() {
+  const { values } = parseArgs({
+    options: {
+      model: { type: "string" },
+      unpack: { type: "boolean", default: false },
+      adapter: { type: "string" },
+      prompt: { type: "string" },
+      prompts: { type: "string" },
+      chat: { type: "boolean", default: false },
+      "max-tokens": { type: "string", default: "128" },
+      temperature: { type: "string" },
+      "top-k": { type: "string" },
+      "top-p": { type: "string" },
+      "repetition-penalty": { type: "string" },
+      seed: { type: "string" },
+      beams: { type: "string" },
+      stop: { type: "string", multiple: true },
+      help: { type: "boolean", default: false },
+    },
+  });
+  return values;
+}
+
+type Arguments = ReturnType<typeof readArguments>;
+
+function numberOf(values: Arguments, name: keyof Arguments): number | undefined {
+  const text = values[name] as string | undefined;
+  if (text === undefined) return undefined;
+  if (text.trim() !== "" && Number.isFinite(Number(text))) return Number(text);
+  throw new UsageError(`--${name} wants a number, not "${text}"`);
+}
+
+function optionsOf(values: Arguments): WriteOptions {
+  const sampling: SamplingOptions = {
+    temperature: numberOf(values, "temperature"),
+    topK: numberOf(values, "top-k"),
+    topP: numberOf(values, "top-p"),
+    repetitionPenalty: numberOf(values, "repetition-penalty"),
+    seed: numberOf(values, "seed"),
+  };
+  return { maxTokens: numberOf(values, "max-tokens")!, stop: values.stop, ...sampling };
+}
+
+/** A user's message with the marks that a chat template puts around it, or the text as it is. */
+async function promptOf({ name, language }: Decoder, text: string, chat: boolean) {
+  if (!chat) return text;
+  if (!language.templates) throw new UsageError(`${name} has no chat template: leave --chat out`);
+  return await encodeChat(language.templates, language.tokenizer, {
+    where: "--prompt",
+    messages: [{ role: "user", content: text }],
+    addGenerationPrompt: true,
+  });
+}
+
+/** Prompts of a file that are gone on from together. */
+const atOnce = 8;
+
+const output = new TextEncoder();
+
+async function print(text: string): Promise<void> {
+  const bytes = output.encode(text);
+  for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
+}
+
+async function writeOne(
+  writer: Writer,
+  prompt: string | readonly number[],
+  options: WriteOptions,
+  beams?: number,
+) {
+  if (beams !== undefined) {
+    return await print(`${(await writer.beams(prompt, { ...options, beams }))[0].text}\n`);
+  }
+  for await (const piece of writer.stream(prompt, options)) await print(piece);
+  await print("\n");
+}
+
+/** Talks until the input ends. */
+async function converse(model: Decoder, writer: Writer, options: WriteOptions): Promise<void> {
+  const { templates, tokenizer } = model.language;
+  if (!templates) throw new UsageError(`${model.name} has no chat template: give a --prompt`);
+  const messages: { role: string; content: string }[] = [];
+  const lines = createInterface({ input: process.stdin, output: process.stderr, prompt: "> " });
+  lines.prompt();
+  for await (const line of lines) {
+    if (line.trim() !== "") {
+      messages.push({ role: "user", content: line });
+      const conversation = { where: "the conversation", messages, addGenerationPrompt: true };
+      let answer = "";
+      for await (
+        const piece of writer.stream(await encodeChat(templates, tokenizer, conversation), options)
+      ) {
+        answer += piece;
+        await print(piece);
+      }
+      await print("\n");
+      messages.push({ role: "assistant", content: answer });
+    }
+    lines.prompt();
+  }
+}
+
+async function main(): Promise<void> {
+  const values = asUsage(readArguments);
+  if (values.help) return console.log(help);
+  if (values.model === undefined) throw new UsageError("--model is missing; see --help");
+  if (values.prompt !== undefined && values.prompts !== undefined) {
+    throw new UsageError("give --prompt or --prompts, not both");
+  }
+  const options = optionsOf(values);
+  const beams = numberOf(values, "beams");
+  const model = await loadDecoder(values.model, { unpack: values.unpack });
+  const report = (line: string) => console.error(printable(line));
+  const saved = values.adapter === undefined ? {} : await loadAdapter(values.adapter, model, methods, report);
+  using gpu = await openGpu();
+  using writer = new Writer({ gpu, model, ...saved });
+  if (values.prompt !== undefined) {
+    return await writeOne(writer, await promptOf(model, values.prompt, values.chat), options, beams);
+  }
+  if (values.prompts === undefined) return await converse(model, writer, options);
+  const lines = (await readText(values.prompts, 2 ** 30)).split(/\r?\n/).filter((line) => line !== "");
+  for (let at = 0; at < lines.length; at += atOnce) {
+    const prompts = [];
+    for (const line of lines.slice(at, at + atOnce)) prompts.push(await promptOf(model, line, values.chat));
+    const written = [];
+    if (beams === undefined) written.push(...await writer.write(prompts, options));
+    else for (const prompt of prompts) written.push((await writer.beams(prompt, { ...options, beams }))[0]);
+    for (const { text } of written) await print(`${JSON.stringify(text)}\n`);
+  }
+}
+
+await runCommand(main);

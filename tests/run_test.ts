@@ -13,6 +13,7 @@ import { add, multiply } from "../lib/graph/ops/binary.ts";
 import { matmul } from "../lib/graph/ops/product/product.ts";
 import { takeRows } from "../lib/graph/ops/take_rows.ts";
 import { classification } from "../lib/objectives/classification.ts";
+import type { Objective } from "../lib/objectives/objective.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { Kept } from "../lib/run/kept.ts";
 import { Predictor } from "../lib/run/predictor.ts";
@@ -207,17 +208,56 @@ Deno.test("a state becomes one value of its own shape", () => {
   assert.throws(() => graph.update(s, x), /it is updated already/);
 });
 
-Deno.test("what is kept is what was used last; what is dropped is disposed of", async () => {
+/** Makes values that log when they are made and dropped. */
+function logged() {
   const log: string[] = [];
-  const make = (key: string) => () => {
+  const make = (key: string, ready: Promise<void> = Promise.resolve()) => async () => {
     log.push(`make ${key}`);
-    return Promise.resolve({ [Symbol.dispose]: () => void log.push(`drop ${key}`) });
+    await ready;
+    return { key, [Symbol.dispose]: () => void log.push(`drop ${key}`) };
   };
+  return { log, make };
+}
+
+Deno.test("what is kept is what was used last; what is dropped is disposed of", async () => {
+  const { log, make } = logged();
   {
-    using kept = new Kept(2);
-    for (const key of ["a", "b", "a", "c", "a", "b"]) await kept.get(key, make(key));
+    using kept = new Kept<Disposable>(2);
+    for (const key of ["a", "b", "a", "c", "a", "b"]) await kept.use([key], make(key), () => {});
   }
   assert.deepEqual(log, ["make a", "make b", "make c", "drop b", "make b", "drop c", "drop a", "drop b"]);
+});
+
+Deno.test("what is kept is made once for all that ask at once, and again where making it failed", async () => {
+  const { log, make } = logged();
+  using kept = new Kept<Disposable & { readonly key: string }>(2);
+  const keyOf = ({ key }: { readonly key: string }) => key;
+  assert.deepEqual(await Promise.all([1, 2].map(() => kept.use(["a"], make("a"), keyOf))), ["a", "a"]);
+  const refused = Promise.reject(new Error("no"));
+  const failed = [1, 2].map(() => kept.use(["b"], make("b", refused), keyOf));
+  for (const { status } of await Promise.allSettled(failed)) assert.equal(status, "rejected");
+  assert.equal(await kept.use(["b"], make("b"), keyOf), "b");
+  const own = {};
+  assert.equal(await kept.use(["b", own], make("c"), keyOf), "c");
+  assert.equal(await kept.use(["b", {}], make("d"), keyOf), "d");
+  assert.deepEqual(log, ["make a", "make b", "make b", "make c", "drop a", "make d", "drop b"]);
+});
+
+Deno.test("what is dropped, while it is used or made, is disposed of when its last use ends", async () => {
+  const { log, make } = logged();
+  const kept = new Kept<Disposable>(1);
+  const [made, used] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const first = kept.use(["a"], make("a", made.promise), () => void log.push("use a"));
+  const second = kept.use(["a"], make("a"), () => used.promise);
+  const other = kept.use(["b"], make("b"), () => used.promise);
+  made.resolve();
+  await first;
+  assert.deepEqual(log, ["make a", "make b", "use a"]);
+  kept[Symbol.dispose]();
+  await assert.rejects(kept.use(["b"], make("b"), () => {}), /disposed of/);
+  used.resolve();
+  await Promise.all([second, other]);
+  assert.deepEqual(log.slice(3).sort(), ["drop a", "drop b"]);
 });
 
 /** Counts calls of the device's functions that make something. */
@@ -264,8 +304,8 @@ Deno.test("ten predictions of equal shape make no buffer but the one they are re
   assert.deepEqual(together, [first, first]);
 });
 
-Deno.test("an adapter that is deleted, merged or exchanged leaves nothing on the GPU and no prediction of its own", async () => {
-  const gpu = await testGpu();
+/** A tiny model with an objective and an adapter, and weights for it that differ by `fill`. */
+function tinyAdapted() {
   const model = tinyEncoder();
   const objective = classification.of(model, { texts: 1, classes: 2 });
   const adapter = attach(model, lora, { r: 2, target: ["query"] });
@@ -276,7 +316,12 @@ Deno.test("an adapter that is deleted, merged or exchanged leaves nothing on the
     );
     return new Map([...start, ...filled]);
   };
-  const examples = examplesOf([3, 9]);
+  return { model, objective, adapter, trained, examples: examplesOf([3, 9]) };
+}
+
+Deno.test("an adapter that is deleted, merged or exchanged leaves nothing on the GPU and no prediction of its own", async () => {
+  const gpu = await testGpu();
+  const { model, objective, adapter, trained, examples } = tinyAdapted();
   using adapted = new AdaptedModel(gpu, model);
   adapted.add("it", adapter, trained(0.2));
   const before = gpu.memory.buffers;
@@ -292,6 +337,85 @@ Deno.test("an adapter that is deleted, merged or exchanged leaves nothing on the
   assert.equal(gpu.memory.buffers, before);
   adapted.add("it", adapter, trained(0.3));
   assert.notDeepEqual(await adapted.predict(objective, examples), own);
+});
+
+Deno.test("an adapter that is exchanged while it predicts or merges is not used under the new one's name", async () => {
+  const gpu = await testGpu();
+  const { model, objective, adapter, trained, examples } = tinyAdapted();
+  using other = new AdaptedModel(gpu, model);
+  other.add("it", adapter, trained(0.3));
+  const expected = await other.predict(objective, examples);
+  using adapted = new AdaptedModel(gpu, model);
+  adapted.add("it", adapter, trained(0.2));
+  const before = gpu.memory.buffers;
+  const [predicted, merged] = [adapted.predict(objective, examples), adapted.merge()];
+  adapted.delete("it");
+  adapted.add("it", adapter, trained(0.3));
+  assert.notDeepEqual(await predicted, expected);
+  await assert.rejects(merged, /"it" is no longer active: the merge was given up/);
+  assert.equal(gpu.memory.buffers, before);
+  assert.deepEqual(await adapted.predict(objective, examples), expected);
+  const twice = await Promise.allSettled([adapted.merge(), adapted.merge()]);
+  const [refused, ...others] = twice.flatMap((one) => one.status === "rejected" ? [one.reason] : []);
+  assert.match(refused.message, /"it" is merged: call unmerge\(\) before you merge again/);
+  assert.equal(others.length, 0);
+});
+
+Deno.test("predictions that run at once share what they need, and each is of the adapter active at its call", async () => {
+  const gpu = await testGpu();
+  const { model, objective, adapter, trained, examples } = tinyAdapted();
+  const names = ["a", "b", "c", "d", "e", "f"];
+  const add = (adapted: AdaptedModel) => {
+    for (const [i, name] of names.entries()) adapted.add(name, adapter, trained(0.1 * i));
+  };
+  const before = gpu.memory.buffers;
+  const expected: Float32Array[][] = [];
+  {
+    using adapted = new AdaptedModel(gpu, model);
+    add(adapted);
+    for (const name of names) {
+      adapted.setActive(name);
+      expected.push(await adapted.predict(objective, examples));
+    }
+  }
+  assert.equal(gpu.memory.buffers, before);
+  const adapted = new AdaptedModel(gpu, model);
+  add(adapted);
+  const idle = gpu.memory.buffers;
+  const all = [1, 2].flatMap(() =>
+    names.map((name) => {
+      adapted.setActive(name);
+      return adapted.predict(objective, examples);
+    })
+  );
+  for (const name of names.slice(0, 3)) adapted.delete(name);
+  assert.deepEqual(await Promise.all(all), [...expected, ...expected]);
+  for (const name of names.slice(3)) adapted.delete(name);
+  assert.equal(gpu.memory.buffers, idle);
+  adapted.add("a", adapter, trained(0));
+  const [first, second] = [adapted.predict(objective, examples), adapted.predict(objective, examples)];
+  adapted[Symbol.dispose]();
+  assert.deepEqual(await Promise.all([first, second]), [expected[0], expected[0]]);
+  assert.equal(gpu.memory.buffers, before);
+  await assert.rejects(adapted.predict(objective, examples), /this AdaptedModel has been disposed of/);
+});
+
+Deno.test("a custom objective is not taken for another of the same description", async () => {
+  const { model, objective, adapter, trained, examples } = tinyAdapted();
+  const doubled: Objective = {
+    ...objective,
+    trace(step) {
+      const { predictions, loss } = objective.trace(step);
+      return { predictions: add(predictions, predictions), loss };
+    },
+  };
+  using adapted = new AdaptedModel(await testGpu(), model);
+  adapted.add("it", adapter, trained(0.2));
+  const own = await adapted.predict(objective, examples);
+  assert.deepEqual(
+    await adapted.predict(doubled, examples),
+    own.map((row) => row.map((value) => value + value)),
+  );
 });
 
 Deno.test("texts of 60 lengths: as many programs as are kept, and memory that no longer grows", async () => {

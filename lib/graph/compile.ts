@@ -34,6 +34,7 @@ export class Arena implements Disposable {
   readonly #buffers: GPUBuffer[] = [];
   /** The programs that use each buffer. */
   readonly #users = new Map<GPUBuffer, number>();
+  #isDisposed = false;
 
   /** An arena without buffers. */
   constructor(private readonly gpu: Gpu) {}
@@ -41,8 +42,12 @@ export class Arena implements Disposable {
   /**
    * Buffers of at least the sizes asked for, until `leave`. A slot that must grow gets a new buffer and programs already
    * built keep the old one, so build the largest program first.
+   * @throws Error after disposal.
    */
   take(slotBytes: readonly number[]): GPUBuffer[] {
+    if (this.#isDisposed) {
+      throw new Error("the programs' buffers have been disposed of: compile within their scope");
+    }
     const order = slotBytes.map((_, i) => i).sort((a, b) => slotBytes[b] - slotBytes[a]);
     const result: GPUBuffer[] = [];
     order.forEach((slot, rank) => {
@@ -60,6 +65,7 @@ export class Arena implements Disposable {
 
   /** Gives buffers back. Those that have become too small are freed with their last user. */
   leave(buffers: readonly GPUBuffer[]): void {
+    if (this.#isDisposed) return;
     for (const buffer of buffers) {
       const others = this.#users.get(buffer)! - 1;
       this.#users.set(buffer, others);
@@ -74,6 +80,7 @@ export class Arena implements Disposable {
 
   /** Frees all buffers. */
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
     for (const buffer of [...this.#users.keys()]) this.#free(buffer);
   }
 }

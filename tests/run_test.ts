@@ -260,6 +260,27 @@ Deno.test("what is dropped, while it is used or made, is disposed of when its la
   assert.deepEqual(log.slice(3).sort(), ["drop a", "drop b"]);
 });
 
+Deno.test("values that do not fit into a buffer are refused before WebGPU sees them", async () => {
+  const gpu = await testGpu();
+  const buffer = gpu.createBuffer("small", 16);
+  assert.throws(
+    () => gpu.upload(buffer, new Float32Array(5)),
+    /"small" has 16 bytes: 20 do not fit there from byte 0/,
+  );
+  assert.throws(() => gpu.upload(buffer, new Float32Array(4), 4), /16 do not fit there from byte 4 on/);
+  gpu.upload(buffer, Float32Array.of(1, 2, 3, 4));
+  assert.deepEqual([...new Float32Array(await gpu.read(buffer, 16))], [1, 2, 3, 4]);
+  gpu.destroyBuffer(buffer);
+});
+
+Deno.test("after an error of WebGPU a Gpu says what to do", async () => {
+  using gpu = await openGpu();
+  const buffer = gpu.createBuffer("small", 16);
+  gpu.device.queue.writeBuffer(buffer, 8, new Float32Array(4));
+  await new Promise((done) => setTimeout(done, 10));
+  assert.throws(() => gpu.check(), /WebGPU error on .*\n.* computes nothing more: open another \(openGpu\)/s);
+});
+
 /** Counts calls of the device's functions that make something. */
 function counted(gpu: Gpu): Map<string, number> {
   const counts = new Map<string, number>();

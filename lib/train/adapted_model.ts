@@ -1,8 +1,10 @@
 /** A model with named adapters, like PEFT's `PeftModel`: add, load, switch, disable, merge, combine, save. */
 
 import { type Adapter, attach } from "../adapters/attach.ts";
+import { checkAdapter } from "../adapters/check_adapter.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
+import type { Labels } from "../adapters/labels.ts";
 import type { Method } from "../adapters/method.ts";
 import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
@@ -93,14 +95,16 @@ export class AdaptedModel implements Disposable {
   }
 
   /**
-   * Adds an adapter with its trained weights (`Trainer.weights`). The first adapter added becomes active.
-   * Throws an Error if the name is taken.
+   * Adds an adapter with its trained weights (`Trainer.weights`), and what its head's outputs mean, if `save` is to write
+   * that. The first adapter added becomes active.
+   * @throws Error when the name is taken, or the adapter was attached to another model.
    */
-  add(name: string, adapter: Adapter, weights: ReadonlyMap<string, Weight>): void {
+  add(name: string, adapter: Adapter, weights: ReadonlyMap<string, Weight>, labels?: Labels): void {
     if (this.#adapters.has(name)) {
       throw new Error(`there is an adapter "${name}" already: delete it, or use another name`);
     }
-    this.#adapters.set(name, { adapter, weights });
+    checkAdapter(this.#model, adapter);
+    this.#adapters.set(name, { adapter, weights, labels });
     this.#active ??= name;
   }
 
@@ -114,14 +118,14 @@ export class AdaptedModel implements Disposable {
     known?: readonly Method[],
     report?: (line: string) => void,
   ): Promise<void> {
-    const { adapter, weights } = await loadAdapter(folder, this.#model, known, report);
-    this.add(name, adapter, weights);
+    const { adapter, weights, labels } = await loadAdapter(folder, this.#model, known, report);
+    this.add(name, adapter, weights, labels);
   }
 
-  /** Writes an adapter folder in PEFT's layout. */
+  /** Writes an adapter folder in PEFT's layout, as `saveAdapter` does, with the labels that it was added or loaded with. */
   async save(name: string, folder: string): Promise<void> {
-    const { adapter, weights } = this.#get(name);
-    await saveAdapter(folder, this.#model, adapter, weights);
+    const { adapter, weights, labels } = this.#get(name);
+    await saveAdapter(folder, this.#model, adapter, weights, labels);
   }
 
   /** Makes `name` the active adapter. Throws an Error if an adapter is merged. */

@@ -8,8 +8,8 @@ import type { Encoded, Objective } from "../objectives/objective.ts";
 import { objectiveOf } from "../objectives/registry.ts";
 import type { FrozenWeights } from "../run/frozen_weights.ts";
 import type { StepRecord } from "./adamw.ts";
-import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
-import { evaluateMetrics, isLowerBetter } from "./metrics.ts";
+import { CellCheckpoint, checkCheckpointing, type Checkpointing } from "./cell_checkpoint.ts";
+import { evaluateMetrics, isLowerBetter, metricNames } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 
@@ -104,6 +104,10 @@ export function encodeExamples(model: Model, task: Task, examples: readonly Exam
 }
 
 function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }: Example): Encoded {
+  if (texts.length === 0) throw new Error("the example has no texts");
+  if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
+    throw new Error(`the task's maxTokens is ${maxTokens}: use a whole number from 1`);
+  }
   const sequences = pairing.encode(texts, maxTokens);
   const encoded = { label, texts: sequences.map(({ ids }) => ids) };
   const areJoined = sequences.length < texts.length;
@@ -137,6 +141,8 @@ export async function fineTune(
   { gpu, model, adapter, task, split: given, frozen, keep = "last", checkpointing, ...rest }: FineTuneOptions,
 ): Promise<FineTuned> {
   const { onStep, onEpoch, onScores, ...options } = rest;
+  checkTask(task);
+  if (checkpointing) checkCheckpointing(checkpointing);
   const split = given ?? await task.load();
   if (keep !== "best" && keep !== "last") throw new Error(`keep is ${keep}: use "best" or "last"`);
   if (split.train.length === 0) throw new Error("no training examples");
@@ -149,6 +155,7 @@ export async function fineTune(
     name,
     examples: encodeExamples(model, task, examples),
   }));
+  for (const set of dev) checkLabels(objective, set);
   using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen, ...options });
   const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev, keep);
   const start = performance.now();
@@ -178,6 +185,23 @@ export async function fineTune(
     kept: keep === "best" ? best : last,
     trained: trainer.kept ?? await trainer.weights(),
   };
+}
+
+/** Throws an Error when a task cannot be scored. */
+function checkTask({ name, metrics }: Task): void {
+  if (metrics.length === 0) throw new Error(`the task ${name} has no metrics: name at least one`);
+  const unknown = metrics.find((metric) => !metricNames.includes(metric));
+  if (unknown) {
+    throw new Error(`the task ${name} has the metric "${unknown}"; there are ${metricNames.join(", ")}`);
+  }
+}
+
+/** Throws an Error that names the first example to evaluate on whose label the objective cannot have. */
+function checkLabels(objective: Objective, { name, examples }: DevSet): void {
+  for (const [i, example] of examples.entries()) {
+    const fault = objective.faultOf(example);
+    if (fault) throw new Error(`${name}, example ${i}: ${fault}`);
+  }
 }
 
 /** Trains and evaluates the epochs that the checkpoint lacks, and returns the results of all epochs. */

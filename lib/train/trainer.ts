@@ -4,6 +4,7 @@
  */
 
 import type { Adapter } from "../adapters/attach.ts";
+import { checkAdapter } from "../adapters/check_adapter.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
@@ -146,6 +147,7 @@ export class Trainer implements Disposable {
     [this.#gpu, this.#model, this.#adapter, this.#objective] = [gpu, model, adapter, objective];
     [this.#examples, this.#options] = [examples, options];
     checkTrainOptions(options);
+    checkAdapter(model, adapter);
     checkExamples(model, objective, examples);
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;

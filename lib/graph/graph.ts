@@ -128,6 +128,8 @@ export interface Op<A> {
   variants?(node: Node<A>, device: DeviceTraits): Variants;
   /** Index of the input that may have any storage, or "any"; the others are f32 or u32. Absent for none. */
   readonly storedInput?: number | "any";
+  /** Indices of the inputs that are u32. Absent for none. */
+  readonly wholeInputs?: readonly number[];
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
 }
@@ -222,6 +224,13 @@ export class Graph {
   apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
     const name = this.#scope;
     for (const [i, { shape, dtype }] of inputs.entries()) {
+      const wantsWhole = op.wholeInputs?.includes(i) ?? false;
+      if (wantsWhole !== (dtype === "u32")) {
+        const wanted = wantsWhole ? "u32" : "f32";
+        throw new Error(
+          `${op.name} at "${name}": input ${i} is [${shape}] ${dtype}, and the op reads it as ${wanted}`,
+        );
+      }
       const mayBeStored = op.storedInput === "any" || op.storedInput === i;
       if (dtype !== "f32" && dtype !== "u32" && !mayBeStored) {
         throw new Error(`${op.name} at "${name}" reads [${shape}] row by row as f32, and it is ${dtype}`);

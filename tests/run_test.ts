@@ -203,7 +203,10 @@ Deno.test("a state becomes one value of its own shape", () => {
   const graph = new Graph();
   const [s, x, y] = [graph.state("s", [2]), graph.input("x", [2]), graph.input("y", [3])];
   assert.throws(() => graph.update(s, y), /"s", a state \[2\] f32, cannot become \[3\] f32/);
-  assert.throws(() => graph.update(x, x), /"x", a input \[2\] f32, cannot become/);
+  assert.throws(() => graph.update(x, x), /"x" is input "x" \[2\] f32 and no state: only what Graph.state/);
+  assert.throws(() => graph.update(add(x, x), x), /"" is add "" \[2\] f32 and no state/);
+  const other = new Graph().input("z", [2]);
+  assert.throws(() => graph.update(s, other), /the update of "s": input "z" \[2\] f32 is of another graph/);
   graph.update(s, x);
   assert.throws(() => graph.update(s, x), /it is updated already/);
 });

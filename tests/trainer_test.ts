@@ -168,7 +168,7 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ recompute: 1 as unknown as boolean }, /recompute is 1: use true or false/],
     [
       { learningrate: 1e-3 } as Partial<TrainOptions>,
-      /the trainer has no option "learningrate"; it has learningRate, epochs, .*maxNorm$/,
+      /the trainer has no option "learningrate"; it has gpu, model, adapter, objective, examples, frozen, learningRate, .*maxNorm$/,
     ],
   ];
   for (const [changes, message] of cases) {
@@ -217,6 +217,48 @@ Deno.test("fineTune without examples to train on, or to evaluate on, is refused 
     const trained = () => fineTune({ gpu, model, frozen, adapter, task, split, ...options });
     await assert.rejects(trained, message);
   }
+});
+
+Deno.test("a run says which part of it is missing, a promise or something else", async () => {
+  const [gpu, task] = [await testGpu(), taskByName("sentiment")];
+  const adapter = attach(tiny, bora, { r: 2, blocks: 4, target: ["query"] });
+  const training = {
+    gpu,
+    model: tiny,
+    adapter,
+    objective: heads.single,
+    examples: examplesFor(heads.single),
+  };
+  const tuning = { gpu, model: tiny, adapter, task };
+  const from: Readonly<Record<string, string>> = {
+    gpu: "openGpu",
+    model: "loadEncoder, loadUseLite or loadDecoder",
+    adapter: "attach",
+    objective: "objectiveOf",
+    examples: "encodeExamples",
+    task: "taskByName or loadOwnTask",
+  };
+  const train = (changes: object) => void new Trainer({ ...training, ...options, ...changes });
+  const tune = async (changes: object) => void await fineTune({ ...tuning, ...options, ...changes });
+  for (const [start, parts] of [[train, training], [tune, tuning]] as const) {
+    for (const part of Object.keys(parts)) {
+      const refused = (value: unknown, message: string) =>
+        assert.rejects(async () => await start({ [part]: value }), new RegExp(message));
+      await refused(undefined, `its ${part} is undefined: give what ${from[part]} returns`);
+      await refused("x", `its ${part} is "x"`);
+      await refused({}, `its ${part} is something else`);
+      await refused(Promise.resolve(), `${part} is a promise; await it`);
+    }
+  }
+  await assert.rejects(
+    () => tune({ modle: tiny }),
+    /fineTune has no option "modle"; it has gpu, .*, split, .*seed/,
+  );
+  const raw = [{ id: "a", texts: ["abc"], label: 1 }];
+  await assert.rejects(
+    () => train({ examples: raw }),
+    /example 0 has texts and no token ids: give what encode/,
+  );
 });
 
 Deno.test("fineTune refuses what it cannot score, label or checkpoint, before anything is trained", async () => {

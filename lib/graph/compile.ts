@@ -4,14 +4,14 @@ import type { Gpu } from "../gpu/device.ts";
 import { type BufferView, buildProgram, type Call, type Copy, type Program } from "../gpu/program.ts";
 import { callsOf } from "./calls.ts";
 import { contestsOf } from "./contests.ts";
-import { bytesOf, describe, type Node, reachable, type Tensor } from "./graph.ts";
+import { bytesOf, describe, graphOf, type Node, reachable, type Tensor } from "./graph.ts";
 import { dumpPlan, type Plan, plan } from "./plan.ts";
 
 /** Options of `compile`. */
 export interface CompileOptions {
   /** For labels and errors, such as `train 32×16`. */
   readonly label: string;
-  /** The buffer of each weight, by name. */
+  /** The buffer of each weight and state, by name. */
   readonly weights: (name: string) => BufferView;
   /** Where to write these computed tensors instead of a planned slot. */
   readonly destinations?: ReadonlyMap<Tensor, BufferView>;
@@ -152,7 +152,7 @@ export async function compile(
   options: CompileOptions,
 ): Promise<CompiledGraph> {
   const { label, weights, destinations = new Map<Tensor, BufferView>() } = options;
-  const { updates } = outputs[0].node.graph;
+  const { updates } = graphOf(label, outputs);
   const roots = [...outputs, ...updates.values()];
   const external = new Set(destinations.keys());
   checkDestinations(label, destinations, roots);
@@ -253,7 +253,8 @@ function checkDestinations(
 }
 
 /** Throws an Error when a buffer is not what the graph reads as the source `node`. */
-function checkSource(label: string, { name, outputs: [tensor] }: Node, source: BufferView): void {
+function checkSource(label: string, { name, outputs: [tensor] }: Node, source: BufferView | undefined): void {
+  if (!source) throw new Error(`${label}: \`weights\` has no buffer for "${name}"`);
   const bytes = bytesOf(tensor);
   if (source.bytes !== bytes) {
     throw new Error(

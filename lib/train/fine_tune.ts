@@ -9,6 +9,8 @@ import { objectiveOf } from "../objectives/registry.ts";
 import type { FrozenWeights } from "../run/frozen_weights.ts";
 import type { StepRecord } from "./adamw.ts";
 import { CellCheckpoint, checkCheckpointing, type Checkpointing } from "./cell_checkpoint.ts";
+import { checkTrainOptions } from "./check_options.ts";
+import { checkParts } from "./check_parts.ts";
 import { evaluateMetrics, isLowerBetter, metricNames } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
@@ -141,6 +143,8 @@ export async function fineTune(
   { gpu, model, adapter, task, split: given, frozen, keep = "last", checkpointing, ...rest }: FineTuneOptions,
 ): Promise<FineTuned> {
   const { onStep, onEpoch, onScores, ...options } = rest;
+  checkTrainOptions(options, "fineTune", [...needed, ...optional]);
+  checkParts("fineTune", { gpu, model, adapter, task }, needed);
   checkTask(task);
   if (checkpointing) checkCheckpointing(checkpointing);
   const split = given ?? await task.load();
@@ -186,6 +190,12 @@ export async function fineTune(
     trained: trainer.kept ?? await trainer.weights(),
   };
 }
+
+/** What `fineTune` cannot do without. */
+const needed = ["gpu", "model", "adapter", "task"] as const;
+
+/** Its options beside those of training. */
+const optional = ["split", "frozen", "keep", "checkpointing", "onStep", "onEpoch", "onScores"];
 
 /** Throws an Error when a task cannot be scored. */
 function checkTask({ name, metrics }: Task): void {

@@ -31,6 +31,7 @@ import { WeightStore } from "../run/weight_store.ts";
 import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
 import { checkTrainOptions } from "./check_options.ts";
+import { checkParts } from "./check_parts.ts";
 import {
   describeRun,
   type Notes,
@@ -81,6 +82,9 @@ export interface TrainerOptions extends TrainOptions {
   /** The model's weights, if they are on the GPU already; by default the trainer uploads them. */
   readonly frozen?: FrozenWeights;
 }
+
+/** What a trainer cannot do without. */
+const needed = ["gpu", "model", "adapter", "objective", "examples"] as const;
 
 /** Programs of training steps kept, one for each padded length: more than there are up to 512 tokens. */
 const mostPrograms = 16;
@@ -146,7 +150,8 @@ export class Trainer implements Disposable {
   constructor({ gpu, model, adapter, objective, examples, frozen, ...options }: TrainerOptions) {
     [this.#gpu, this.#model, this.#adapter, this.#objective] = [gpu, model, adapter, objective];
     [this.#examples, this.#options] = [examples, options];
-    checkTrainOptions(options);
+    checkTrainOptions(options, "the trainer", [...needed, "frozen"]);
+    checkParts("the trainer", { gpu, model, adapter, objective, examples }, needed);
     checkAdapter(model, adapter);
     checkExamples(model, objective, examples);
     const batches = Math.ceil(examples.length / options.batchSize);

@@ -17,7 +17,10 @@ export interface PackedWeight {
   readonly packing: Packing;
   /** The packed values, lowest bits of a word first; see the packing's file in `graph/storages`. */
   readonly words: Uint32Array<ArrayBuffer>;
-  /** One scale for each 64 values; undefined in packings whose scales lie among the words, and for f16. */
+  /**
+   * Of int8 and int4: one scale for each 64 values, contiguous in memory. Undefined in the other packings, which have none or
+   * have them among the words.
+   */
   readonly scales?: Float32Array<ArrayBuffer>;
   /** Fingerprint of the original weight; undefined in a browser. */
   readonly origin: WeightFingerprint | undefined;

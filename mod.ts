@@ -67,6 +67,7 @@ export {
 export type { Checkpointing } from "./lib/train/cell_checkpoint.ts";
 export type { Notes } from "./lib/train/checkpoint.ts";
 export type { WarmUp } from "./lib/train/schedule.ts";
+export type { Encoded, Objective } from "./lib/objectives/objective.ts";
 export { objectiveOf } from "./lib/objectives/registry.ts";
 export { Trainer, type TrainerOptions, type TrainOptions } from "./lib/train/trainer.ts";
 export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/adamw.ts";

@@ -22,6 +22,7 @@ export {
 } from "./lib/gpu/device.ts";
 export type { AutotuneOptions } from "./lib/gpu/autotuner.ts";
 
+export type { Model } from "./lib/models/model.ts";
 export { loadEncoder } from "./lib/models/load_encoder.ts";
 export { type DecoderOptions, loadDecoder } from "./lib/models/load_decoder.ts";
 export { loadModel } from "./lib/models/load_model.ts";
@@ -30,7 +31,7 @@ export { packModel } from "./lib/models/packing.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
 export type { PackageOptions } from "./lib/npm_files.ts";
 
-export { attach, type AttachOptions } from "./lib/adapters/attach.ts";
+export { type Adapter, attach, type AttachOptions } from "./lib/adapters/attach.ts";
 export { methodByName, methods } from "./lib/adapters/registry.ts";
 export { full, headOnly } from "./lib/adapters/base_only.ts";
 export { bora, type BoraOptions, boraWithoutExp, boraWithoutNorm } from "./lib/adapters/bora.ts";
@@ -49,6 +50,7 @@ export { randLora } from "./lib/adapters/randlora.ts";
 export { reLora, type ReLoraOptions } from "./lib/adapters/relora.ts";
 export { vera, type VeraOptions } from "./lib/adapters/vera.ts";
 
+export type { Example, Split, Task } from "./lib/data/task.ts";
 export { taskByName } from "./lib/data/registry.ts";
 export { loadOwnTask, type OwnTaskOptions } from "./lib/data/own_task.ts";
 export { type LanguageTaskOptions, loadLanguageTask } from "./lib/data/language_task.ts";
@@ -67,6 +69,7 @@ export {
 export type { Checkpointing } from "./lib/train/cell_checkpoint.ts";
 export type { Notes } from "./lib/train/checkpoint.ts";
 export type { WarmUp } from "./lib/train/schedule.ts";
+export type { Encoded, Objective } from "./lib/objectives/objective.ts";
 export { objectiveOf } from "./lib/objectives/registry.ts";
 export { Trainer, type TrainerOptions, type TrainOptions } from "./lib/train/trainer.ts";
 export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/adamw.ts";

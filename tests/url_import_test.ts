@@ -34,6 +34,7 @@ Deno.test("the README's library examples run from a URL, with the permissions th
   const { code, out, error } = await run(flags);
   assert.equal(code, 0, error);
   const lines = out.trim().split("\n");
+  assert.match(lines.pop()!, /^(negative|positive)$/);
   assert.match(
     lines.pop()!,
     /^trainable params: 32,768 \|\| all params: 7,008,512 \|\| trainable%: 0\.4675$/,

@@ -181,7 +181,8 @@ export class Gpu implements Disposable {
     this.pipelines = new PipelineCache(device, header);
     device.addEventListener("uncapturederror", (event: Event) => {
       this.#failure ??= new Error(
-        `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}`,
+        `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}\n` +
+          "What this Gpu computed since may be wrong, so it computes nothing more: open another (openGpu).",
       );
     });
     device.lost.then((info) => {
@@ -268,9 +269,15 @@ export class Gpu implements Disposable {
    * (tracel-ai/cubecl issue 1120), so every 64 uploads or 16 MiB there is an empty submit. After 16 MiB it
    * also waits for the queue, if the runtime can do so within the call (Deno can): otherwise the queue could
    * hold the staging memory of a whole model.
+   * @throws Error when the data do not fit into the buffer from there on.
    */
   upload(buffer: GPUBuffer, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, offset = 0): void {
     const { queue } = this.device;
+    if (offset + data.byteLength > buffer.size) {
+      throw new Error(
+        `"${buffer.label}" has ${buffer.size} bytes: ${data.byteLength} do not fit there from byte ${offset} on`,
+      );
+    }
     for (let at = 0; at < data.length; at += uploadPiece) {
       const size = Math.min(uploadPiece, data.length - at);
       queue.writeBuffer(buffer, offset + at * 4, data, at, size);

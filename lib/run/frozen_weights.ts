@@ -1,7 +1,7 @@
 /** Weights that no run changes, on the GPU. */
 
 import type { Gpu } from "../gpu/device.ts";
-import { sharingLanes } from "../gpu/kernel.ts";
+import { type DeviceTraits, sharingLanes } from "../gpu/kernel.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { fitsPanels, toPanels } from "../graph/storages/f32_panels.ts";
 import { type Model, scalesOf } from "../models/model.ts";
@@ -18,6 +18,18 @@ function allOf({ weights, constants, packed = new Map() }: Model): [string, { re
     ...scales ? [[scalesOf(name), { data: scales }] as [string, { data: Stored }]] : [],
   ]);
   return [...weights, ...constants, ...words];
+}
+
+/** The shapes of the weights that `FrozenWeights.forTraining` stores in panels on a device, by name. */
+export function panelsForTraining(
+  traits: DeviceTraits,
+  { linears, weights }: Model,
+): Map<string, readonly number[]> {
+  const wantsPanels = traits.software && sharingLanes(traits) > 0;
+  return new Map(
+    linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const)
+      .filter(([name, shape]) => wantsPanels && weights.has(name) && fitsPanels(shape)),
+  );
 }
 
 /**
@@ -77,11 +89,7 @@ export class FrozenWeights implements WeightPlace, Disposable {
    * this: a workgroup loads one tile at a time, wherever its rows are.
    */
   static forTraining(gpu: Gpu, model: Model): FrozenWeights {
-    const { linears, weights } = model;
-    const wantsPanels = gpu.traits.software && sharingLanes(gpu.traits) > 0;
-    const shapes = linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const)
-      .filter(([name, shape]) => wantsPanels && weights.has(name) && fitsPanels(shape));
-    return new FrozenWeights(gpu, allOf(model), new Map(shapes));
+    return new FrozenWeights(gpu, allOf(model), panelsForTraining(gpu.traits, model));
   }
 
   /** The buffer of `name`, if it is among these weights. */

@@ -128,7 +128,6 @@ export function writableBlocksOf(format: WritableFormat): WritableStorage & File
   const { values: size, header, body } = format;
   const bytes = inWords(header) + inWords(body);
   const pack = (values: Float32Array): StoredValues => {
-    if (!values.every(Number.isFinite)) throw new Error("holds values that are not finite: mend them");
     const words = new Uint32Array(values.length / size * bytes / 4);
     const blocks = blockBytes(words);
     for (let block = 0; block < values.length / size; block++) {

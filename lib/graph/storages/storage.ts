@@ -49,7 +49,7 @@ export interface Storage {
   readonly reading: Reading;
   /** A reading with the same values for devices that have what it needs; the autotuner tries both. */
   readonly alternative?: Reading;
-  /** Stores a matrix. Throws an Error that ends a sentence about it, for values beyond the storage's range. */
+  /** Stores a matrix of finite values. Throws an Error that ends a sentence about it, for values beyond the storage's range. */
   pack?(values: Float32Array): StoredValues;
   /** The values that stored words stand for, row-major: those with which the float64 interpreter computes. */
   unpack?(stored: StoredValues): Float32Array<ArrayBuffer>;

@@ -32,7 +32,7 @@ export type ProductNode = Node<ProductAttrs>;
 export interface StoredTensor {
   /** The matrix. */
   readonly values: Tensor;
-  /** [values / 64] f32. */
+  /** f32, one for each `scaleEvery` values of the storage. */
   readonly scales?: Tensor;
 }
 

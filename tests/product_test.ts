@@ -200,7 +200,7 @@ Deno.test("explain: the kernel, the row of the table that decided, the traits, a
   const hardware = why({ subgroupSize: 0 });
   assert.match(
     choiceText(hardware.choice()),
-    /by plain 16×16 in 4×8: .* table of GPUs \(no fixed subgroup size\); not .*workgroup 64×64/,
+    /by workgroup 32×32 by 4×4: .* table of GPUs \(no fixed subgroup size\); not .*workgroup 64×64/,
   );
   assert.doesNotMatch(choiceText(software.choice()), /workgroup/);
   const choices = new Map([[hardware.bucket, "workgroup 64×64 by 4×4"]]);

@@ -46,8 +46,8 @@ function render(name: string, text: string, problem: Problem, defines: Defines):
 }
 
 /** The shape of an invocation's tile, for a low-rank term. */
-function tileDefines({ LOW_RANK }: Defines, ROWS: number, columns: number, isSpread: boolean): Defines {
-  return LOW_RANK ? { ROWS, QUADS: columns / 4, SPREAD: Number(isSpread) } : {};
+function tileDefines({ LOW_RANK }: Defines, ROWS: number, columns: number): Defines {
+  return LOW_RANK ? { ROWS, QUADS: columns / 4, SPREAD: 0 } : {};
 }
 
 /**
@@ -68,7 +68,7 @@ export function plain(rows: number, columns: number, down: number, across: numbe
           VEC_C: Number(vectors.c),
           TRANS_C: Number(transposeC),
           ...epilogue,
-          ...tileDefines(epilogue, rows, columns, false),
+          ...tileDefines(epilogue, rows, columns),
           WIDTH: 4,
           TILE_M: rows,
           TILE_N: columns,
@@ -113,7 +113,7 @@ export function subgroup(rows: number, columns: number): Tiled {
           VEC_C: Number(columns > 1 && vectors.c),
           TRANS_C: Number(transposeC),
           ...epilogue,
-          ...tileDefines(epilogue, stripOf(epilogue), columns, false),
+          ...tileDefines(epilogue, stripOf(epilogue), columns),
           VEC_A: 1,
           VEC_B: Number(columns > 1 || transposeB),
           WIDTH: Math.min(4, columns),
@@ -134,20 +134,19 @@ export function subgroup(rows: number, columns: number): Tiled {
 }
 
 /**
- * The kernel with tiles in workgroup memory, for problems whose loads and stores are all vec4: `rows`×`columns` of C per
- * workgroup, `depth` steps of k at a time, and `down`×`across` of C per invocation.
+ * The kernel with tiles in workgroup memory: `rows`×`columns` of C per workgroup, `depth` steps of k at a time, and
+ * `down`×`across` of C per invocation.
  */
 export function workgroup(rows: number, columns: number, depth: number, down: number, across: number): Tiled {
   const on = (problem: Problem): Candidate => ({
     name: `workgroup ${rows}×${columns} by ${down}×${across}`,
     kernel: (epilogue) =>
       render("matmul_workgroup", workgroupText, problem, {
-        VEC_A: 1,
-        VEC_B: 1,
-        VEC_C: 1,
-        TRANS_C: 0,
+        VEC_A: Number(problem.vectors.a),
+        VEC_B: Number(problem.vectors.b),
+        VEC_C: Number(problem.vectors.c),
+        TRANS_C: Number(problem.transposeC),
         ...epilogue,
-        ...tileDefines(epilogue, down, across, true),
         WIDTH: 4,
         TILE_M: rows,
         TILE_N: columns,

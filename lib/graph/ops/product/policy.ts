@@ -57,10 +57,10 @@ const dA = "few rows, as an adapter's dA";
 const dense = "a dense layer";
 
 /**
- * The kernel that every device runs. A software driver spends its time in loads, and a larger register tile uses each load
- * in more products.
+ * For software drivers, by the kernel that every device runs. They spend their time in loads, and a larger register tile
+ * uses each load in more products.
  */
-const everywhere: readonly Rule[] = [
+const registerTiles: readonly Rule[] = [
   { of: U, use: plain(8, 4, 8, 1), m: [256, most], n: [1, 4] },
   { of: U, use: plain(4, 4, 8, 1), m: [1, 255], n: [1, 4] },
   { of: U, use: plain(8, 4, 8, 2), m: [256, most], n: [5, 8] },
@@ -80,8 +80,7 @@ const everywhere: readonly Rule[] = [
   { of: dense, use: plain(16, 16, 4, 8), m: [64, most], n: [128, most] },
   { of: dense, use: plain(16, 8, 4, 8), m: [64, most], n: [64, most] },
   { of: "any", use: plain(4, 4, 4, 8), m: [few + 1, most], n: [few + 1, most] },
-  // From here on for the autotuner. Small tiles suit GPUs, which need many invocations; narrow problems need narrow
-  // workgroups.
+  // From here on for the autotuner.
   { of: U, use: plain(4, 4, 64, 1), n: [1, 4] },
   { of: U, use: plain(8, 4, 32, 1), n: [1, 4] },
   { of: U, use: plain(16, 4, 8, 1), n: [1, 4] },
@@ -159,16 +158,38 @@ const software: readonly Rule[] = [
     n: [few + 1, most],
     when: (facts) => fills(facts) && facts.n <= 4 * facts.lanes,
   },
-  ...everywhere,
+  ...registerTiles,
   ...narrowSubgroups,
 ];
 
-/** Whether all loads and stores of a tile in workgroup memory are vec4. */
-const stages = ({ isWide, vectors }: Facts) => isWide && vectors.c;
+/** Workgroups that a GPU wants at least, so that all its cores have some. */
+const enoughGroups = 256;
 
-/** GPUs. The tiles in workgroup memory are the usual ones, within the limits of every device, at least half filled. */
+/** Whether tiles of `rows`×`columns` make enough workgroups. */
+const occupies = (rows: number, columns: number) => ({ m, n, blocks }: Facts) =>
+  Math.ceil(m / rows) * Math.ceil(n / columns) * blocks >= enoughGroups;
+
+const large = workgroup(128, 64, 16, 8, 4);
+const middle = workgroup(64, 64, 16, 4, 4);
+const small = workgroup(32, 32, 16, 4, 4);
+
+/**
+ * GPUs. Tiles in workgroup memory, the largest of which there are enough; 8×4 outputs an invocation are the most that
+ * the compilers of all makers keep in registers, beside what they are computed from.
+ */
 const hardware: readonly Rule[] = [
-  ...everywhere,
+  { of: U, use: plain(4, 4, 64, 1), n: [1, 4] },
+  { of: U, use: plain(4, 4, 32, 2), n: [5, 8] },
+  { of: U, use: plain(4, 4, 16, 4), n: [9, few] },
+  { of: dA, use: plain(4, 4, 1, 64), m: [1, 8] },
+  { of: dA, use: plain(4, 4, 2, 32), m: [9, few] },
+  { of: "a large dense layer", use: large, when: occupies(128, 64) },
+  { of: "a middling dense layer", use: middle, when: occupies(64, 64) },
+  { of: dense, use: small },
+  // From here on for the autotuner.
+  { of: dense, use: middle, m: [33, most], n: [33, most] },
+  { of: dense, use: large, m: [65, most], n: [33, most] },
+  { of: dense, use: workgroup(128, 128, 8, 8, 8), m: [65, most], n: [65, most] },
   ...narrowSubgroups,
   {
     of: "any",
@@ -176,9 +197,6 @@ const hardware: readonly Rule[] = [
     m: [16, most],
     when: ({ isWide, lanes }) => isWide && lanes > 16 && lanes <= 32,
   },
-  { of: dense, use: workgroup(32, 32, 32, 4, 4), m: [16, most], n: [16, most], when: stages },
-  { of: dense, use: workgroup(64, 64, 32, 4, 4), m: [32, most], n: [32, most], when: stages },
-  { of: dense, use: workgroup(128, 128, 16, 8, 8), m: [64, most], n: [64, most], when: stages },
 ];
 
 /** The table for a device. */

@@ -1,14 +1,12 @@
 /**
  * Which kernel computes a product: one table for software drivers, one for GPUs. A product's default is the first row that
- * fits it, and the autotuner may take any row that fits. All kernels sum in order of k, and give the same bits.
+ * fits it, and the autotuner may take any row that fits and gives the same bits: those of sums in order of k. A kernel that
+ * sums in another order is taken by default or not at all.
  */
 
 import { type DeviceTraits, sharingLanes } from "../../../gpu/kernel.ts";
-import { plain, subgroup, type Tiled, workgroup } from "./kernels.ts";
-import { type Problem, readsAlong } from "./problem.ts";
-
-/** Up to this many rows or columns (an adapter's rank), C counts as skinny and gets tiles of its own. */
-export const few = 16;
+import { lanes, plain, subgroup, type Tiled, workgroup } from "./kernels.ts";
+import { few, type Problem, readsAlong } from "./problem.ts";
 
 /** What the tables ask about a product and a device. */
 export interface Facts extends Problem {
@@ -169,6 +167,9 @@ const enoughGroups = 256;
 const occupies = (rows: number, columns: number) => ({ m, n, blocks }: Facts) =>
   Math.ceil(m / rows) * Math.ceil(n / columns) * blocks >= enoughGroups;
 
+/** Whether lanes can share k. */
+const sharesK = ({ transposeA, vectors }: Facts) => !transposeA && vectors.a && vectors.b;
+
 const large = workgroup(128, 64, 16, 8, 4);
 const middle = workgroup(64, 64, 16, 4, 4);
 const small = workgroup(32, 32, 16, 4, 4);
@@ -178,6 +179,13 @@ const small = workgroup(32, 32, 16, 4, 4);
  * the compilers of all makers keep in registers, beside what they are computed from.
  */
 const hardware: readonly Rule[] = [
+  { of: U, use: lanes, n: [1, few], when: sharesK },
+  {
+    of: "few rows, as in decoding",
+    use: lanes,
+    m: [1, few],
+    when: (facts) => sharesK(facts) && facts.transposeB,
+  },
   { of: U, use: plain(4, 4, 64, 1), n: [1, 4] },
   { of: U, use: plain(4, 4, 32, 2), n: [5, 8] },
   { of: U, use: plain(4, 4, 16, 4), n: [9, few] },
@@ -214,9 +222,10 @@ function fitting(problem: Problem, device: DeviceTraits): (rule: Rule) => boolea
   return ({ m, n, when }) => within(facts.m, m) && within(facts.n, n) && (when?.(facts) ?? true);
 }
 
-/** The rows of the device's table that fit, the default first. */
+/** The rows of the device's table that fit and give the default's bits, the default first. */
 export function rulesFor(problem: Problem, device: DeviceTraits): Rule[] {
-  return tableOf(device).filter(fitting(problem, device));
+  const [first, ...others] = tableOf(device).filter(fitting(problem, device));
+  return first.use.reorders ? [first] : [first, ...others.filter(({ use }) => !use.reorders)];
 }
 
 /** The first row that fits; each table has one for every problem. */

@@ -8,7 +8,8 @@ import type { DeviceTraits } from "../../../gpu/kernel.ts";
 import type { Dispatch, Node, Op, Tensor, Variants } from "../../graph.ts";
 import { extents } from "./blocks.ts";
 import { isPlain } from "./epilogue.ts";
-import { few } from "./policy.ts";
+
+import { few } from "./problem.ts";
 import { type ProductNode, productOp } from "./product.ts";
 import { gradientLaunches, projectionLaunch } from "./shared_launches.ts";
 

@@ -136,7 +136,7 @@ export async function compile(
   const { updates } = outputs[0].node.graph;
   const roots = [...outputs, ...updates.values()];
   const external = new Set(destinations.keys());
-  const planned = plan(roots, { external, updates, noReuse: options.noReuse });
+  const planned = plan(roots, { external, updates, noReuse: options.noReuse, device: gpu.traits });
   await gpu.tuner?.tune(gpu, contestsOf(gpu, planned.nodes));
   using owned = new DisposableStack();
   const arena = options.arena ?? owned.use(new Arena(gpu));

@@ -262,7 +262,7 @@ function withoutComments(code: string): string {
 
 /** The launches of a program on a device: each kernel's text, grid and parameters, and what is bound where. */
 export function launchesOf(outputs: readonly Tensor[], device: DeviceTraits) {
-  const { nodes, inPlace, slots } = plan(outputs);
+  const { nodes, inPlace, slots } = plan(outputs, { device });
   const place = (tensor: Tensor) => slots.get(tensor) ?? tensor.node.name;
   return nodes.flatMap((node) =>
     node.op!.dispatches(node, inPlace.has(node), device).map(({ kernel, grid, params, bindings }) => ({

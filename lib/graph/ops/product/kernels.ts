@@ -1,13 +1,11 @@
 /** The kernels that compute a block product, each with its tile. */
 
-import lanesText from "../../../../wgsl/matmul_lanes.wgsl" with { type: "text" };
 import matmulText from "../../../../wgsl/matmul.wgsl" with { type: "text" };
 import subgroupText from "../../../../wgsl/matmul_subgroup.wgsl" with { type: "text" };
 import workgroupText from "../../../../wgsl/matmul_workgroup.wgsl" with { type: "text" };
 import { type Grid, type Kernel, renderKernel } from "../../../gpu/kernel.ts";
 import type { Defines } from "../../../gpu/render.ts";
-import { storageNamed } from "../../storages/registry.ts";
-import { few, type Problem, stepOf } from "./problem.ts";
+import { type Problem, stepOf } from "./problem.ts";
 
 /** A kernel that computes a product, and its grid. */
 export interface Candidate {
@@ -16,11 +14,21 @@ export interface Candidate {
   /** Renders it with the defines of an epilogue. */
   kernel(epilogue: Defines): Kernel;
   readonly grid: Grid;
+  /** The second stage, where the kernel only sums parts of k. */
+  readonly joined?: Joined;
+}
+
+/** A kernel that adds up the parts of a product, in parts × m × columns of all blocks. */
+export interface Joined {
+  readonly parts: number;
+  /** Renders it with the defines of an epilogue. */
+  kernel(epilogue: Defines): Kernel;
+  readonly grid: Grid;
 }
 
 /** A kernel of this file with its tile. */
 export interface Tiled {
-  readonly kernel: "plain" | "subgroup" | "workgroup" | "lanes";
+  readonly kernel: "plain" | "subgroup" | "workgroup" | "lanes" | "teams";
   /** Whether it sums in another order than that of k, and so gives bits of its own. */
   readonly reorders?: true;
   /** The kernel for a problem, on a device with `lanes` per subgroup. */
@@ -38,7 +46,8 @@ function partsOf({ reading: { needs, bindings, load, walk } }: Problem): Readonl
   };
 }
 
-function render(name: string, text: string, problem: Problem, defines: Defines): Kernel {
+/** Renders a kernel that reads B as the problem's storage has it. */
+export function renderProduct(name: string, text: string, problem: Problem, defines: Defines): Kernel {
   const { storage, reading, transposeA, transposeB } = problem;
   const variant = reading.needs ? `${storage}, ${reading.needs}` : storage;
   return renderKernel({ name, text, variant, parts: partsOf(problem) }, {
@@ -65,7 +74,7 @@ export function plain(rows: number, columns: number, down: number, across: numbe
     return {
       name: `plain ${rows}×${columns} in ${down}×${across}`,
       kernel: (epilogue) =>
-        render("matmul", matmulText, problem, {
+        renderProduct("matmul", matmulText, problem, {
           VEC_A: Number(vectors.a),
           // With a step of 4, B's vec4 loads have no guard at the end of k, which must then be a multiple of 4.
           VEC_B: Number(vectors.b && (step === 1 || k % 4 === 0)),
@@ -113,7 +122,7 @@ export function subgroup(rows: number, columns: number): Tiled {
     return {
       name: `subgroup ${rows}×${columns}`,
       kernel: (epilogue) =>
-        render("matmul_subgroup", subgroupText, problem, {
+        renderProduct("matmul_subgroup", subgroupText, problem, {
           VEC_C: Number(columns > 1 && vectors.c),
           TRANS_C: Number(transposeC),
           ...epilogue,
@@ -145,7 +154,7 @@ export function workgroup(rows: number, columns: number, depth: number, down: nu
   const on = (problem: Problem): Candidate => ({
     name: `workgroup ${rows}×${columns} by ${down}×${across}`,
     kernel: (epilogue) =>
-      render("matmul_workgroup", workgroupText, problem, {
+      renderProduct("matmul_workgroup", workgroupText, problem, {
         VEC_A: Number(problem.vectors.a),
         VEC_B: Number(problem.vectors.b),
         VEC_C: Number(problem.vectors.c),
@@ -163,74 +172,3 @@ export function workgroup(rows: number, columns: number, depth: number, down: nu
   });
   return { kernel: "workgroup", on };
 }
-
-/** Throws an Error for a term that only the kernels of dense layers add: `merge.ts` merges it with nothing smaller. */
-function refuseLowRank({ LOW_RANK }: Defines): void {
-  if (LOW_RANK) throw new Error("a product with few rows or columns has no low-rank term");
-}
-
-/** Vec4s of k that a lane reads at a time, a divisor of `quads`: those of 16 bytes of B where it lies along k. */
-function runOf({ storage, transposeB, k }: Problem): number {
-  if (!transposeB) return 1;
-  const most = Math.ceil(32 / storageNamed(storage).bits);
-  return [8, 4, 2].find((length) => length <= most && k % (4 * length) === 0) ?? 1;
-}
-
-/** Lanes for sums of `runs` runs: as many as there is work for, up to 32, with a quarter of them idle at most. */
-function lanesOf(runs: number): number {
-  return [32, 16, 8, 4, 2].find((lanes) => Math.ceil(runs / lanes) * lanes * 3 <= runs * 4) ?? 1;
-}
-
-/** `extent` in equal tiles of at most `most`. */
-function evenTile(extent: number, most: number): number {
-  return Math.ceil(extent / Math.ceil(extent / most));
-}
-
-/**
- * The rows and columns of C per team of lanes: all of the few, and of the others as many as leave a GPU 16,384
- * invocations, up to 4.
- */
-function tileOfTeam({ m, n, blocks, transposeB }: Problem, lanes: number): [rows: number, columns: number] {
-  const invocations = (others: number) => (tile: number) => others / tile * lanes * blocks >= 16384;
-  if (n <= few) {
-    const columns = transposeB ? evenTile(n, 8) : n;
-    return [[4, 2].filter((rows) => rows * columns <= 32).find(invocations(m)) ?? 1, columns];
-  }
-  const rows = evenTile(m, 8);
-  return [rows, [4, 2].filter((columns) => rows * columns <= 16).find(invocations(n)) ?? 1];
-}
-
-/** The kernel whose lanes share k, for few rows or few columns of C, A as it lies, and vec4 loads of A and B. */
-export const lanes: Tiled = {
-  kernel: "lanes",
-  reorders: true,
-  on(problem: Problem): Candidate {
-    const { m, n, k, blocks } = problem;
-    const QUADS = runOf(problem);
-    const LANES = lanesOf(k / (4 * QUADS));
-    const [TILE_M, TILE_N] = tileOfTeam(problem, LANES);
-    const teams = (TILE_M * TILE_N > 16 ? 64 : 128) / LANES;
-    const [TEAMS_M, TEAMS_N] = n <= few ? [teams, 1] : [1, teams];
-    return {
-      name: `lanes ${TILE_M}×${TILE_N} by ${LANES}`,
-      kernel: (epilogue) => {
-        refuseLowRank(epilogue);
-        return render("matmul_lanes", lanesText, problem, {
-          VEC_A: 1,
-          VEC_B: 1,
-          VEC_C: 0,
-          TRANS_C: 0,
-          ...epilogue,
-          WIDTH: 1,
-          TILE_M,
-          TILE_N,
-          LANES,
-          TEAMS_M,
-          TEAMS_N,
-          QUADS,
-        });
-      },
-      grid: [Math.ceil(n / TILE_N / TEAMS_N), Math.ceil(m / TILE_M / TEAMS_M), blocks],
-    };
-  },
-};

@@ -5,8 +5,9 @@
  */
 
 import { type DeviceTraits, sharingLanes } from "../../../gpu/kernel.ts";
-import { lanes, plain, subgroup, type Tiled, workgroup } from "./kernels.ts";
+import { plain, subgroup, type Tiled, workgroup } from "./kernels.ts";
 import { few, type Problem, readsAlong } from "./problem.ts";
+import { lanes, teams } from "./skinny_kernels.ts";
 
 /** What the tables ask about a product and a device. */
 export interface Facts extends Problem {
@@ -186,6 +187,7 @@ const hardware: readonly Rule[] = [
     m: [1, few],
     when: (facts) => sharesK(facts) && facts.transposeB,
   },
+  { of: dA, use: teams, m: [1, few], when: ({ transposeB, vectors }) => !transposeB && vectors.b },
   { of: U, use: plain(4, 4, 64, 1), n: [1, 4] },
   { of: U, use: plain(4, 4, 32, 2), n: [5, 8] },
   { of: U, use: plain(4, 4, 16, 4), n: [9, few] },

@@ -59,23 +59,30 @@ fn main(
   var c${i} = vec4f(0.0);
 #end
 
-  for (var k = group.y * part + team * ${K_STEP}u; k < k_end; k += ${TEAMS * K_STEP}u) {
-#for e in 0..K_STEP
-    let b${e} = load_b(b_col + (k + ${e}u) * b_step);
+  let k_start = group.y * part + team * ${K_STEP}u;
+  var b_at = b_col + k_start * b_step;
+#if TRANS_A
+  var a_at = k_start * a_step;
 #end
+  for (var k = k_start; k < k_end; k += ${TEAMS * K_STEP}u) {
+#for e in 0..K_STEP
+    let b${e} = load_b(b_at + ${e}u * b_step);
+#end
+    b_at += ${TEAMS * K_STEP}u * b_step;
 #if TRANS_A
 #if VEC_A
 #for l in 0..TILE_M / 4
-    let a${l} = a[a_col${l} + k * a_step];
+    let a${l} = a[a_col${l} + a_at];
 #end
 #for i in 0..TILE_M
     c${i} = fma(vec4f(a${i / 4}[${i % 4}]), b0, c${i});
 #end
 #else
 #for i in 0..TILE_M
-    c${i} = fma(vec4f(a[a_col${i} + k * a_step]), b0, c${i});
+    c${i} = fma(vec4f(a[a_col${i} + a_at]), b0, c${i});
 #end
 #end
+    a_at += ${TEAMS}u * a_step;
 #else
 #for i in 0..TILE_M
 #if VEC_A

@@ -55,8 +55,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
 #for i in 0..TILE_M
     let x${i} = x[x_row${i} + quad];
 #end
-#for j in 0..TILE_N
 #for p in 0..PRODUCTS
+#for j in 0..TILE_N
     let a${p}_${j} = a${p}[a_row${j} + quad];
 #for e in 0..4
 #for i in 0..TILE_M

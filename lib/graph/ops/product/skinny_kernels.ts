@@ -84,12 +84,16 @@ export const lanes: Tiled = {
 /** An epilogue that does nothing. */
 const noEpilogue: Defines = { ...addToOutput, RESIDUAL: 0 };
 
-/** Values of k in a part at least, and what they are a multiple of. */
-const leastPart = 64;
-
-/** Parts of k for `groups` workgroups of 256 invocations each, so that a GPU has 49,152 in all. */
+/**
+ * Parts of k for `groups` workgroups of 256 invocations each: as many as give a GPU 49,152 invocations, but 64 values of k
+ * a part, or 32 where there would be fewer than 10,240. What the second stage reads is small then beside B.
+ */
 function partsOf({ k }: Problem, groups: number): number {
-  return Math.max(1, Math.min(Math.ceil(49152 / 256 / groups), Math.floor(k / leastPart)));
+  const forInvocations = (count: number) => Math.ceil(count / 256 / groups);
+  const most = Math.max(Math.floor(k / 64), Math.min(Math.floor(k / 32), forInvocations(10240)));
+  const parts = Math.max(1, Math.min(forInvocations(49152), most));
+  const length = Math.ceil(k / parts / 16) * 16;
+  return Math.ceil(k / length);
 }
 
 /** Adds up `parts` sums of a product. */

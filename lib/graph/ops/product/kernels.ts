@@ -46,11 +46,17 @@ function partsOf({ reading: { needs, bindings, load, walk } }: Problem): Readonl
   };
 }
 
-/** Renders a kernel that reads B as the problem's storage has it. */
-export function renderProduct(name: string, text: string, problem: Problem, defines: Defines): Kernel {
+/** Renders a kernel that reads B as the problem's storage has it, or as `parts` say instead. */
+export function renderProduct(
+  name: string,
+  text: string,
+  problem: Problem,
+  defines: Defines,
+  parts: Readonly<Record<string, string>> = {},
+): Kernel {
   const { storage, reading, transposeA, transposeB } = problem;
   const variant = reading.needs ? `${storage}, ${reading.needs}` : storage;
-  return renderKernel({ name, text, variant, parts: partsOf(problem) }, {
+  return renderKernel({ name, text, variant, parts: { ...partsOf(problem), ...parts } }, {
     TRANS_A: Number(transposeA),
     TRANS_B: Number(transposeB),
     ...defines,

@@ -15,11 +15,31 @@ function refuseLowRank({ LOW_RANK }: Defines): void {
   if (LOW_RANK) throw new Error("a product with few rows or columns has no low-rank term");
 }
 
-/** Vec4s of k that a lane reads at a time, a divisor of `quads`: those of 16 bytes of B where it lies along k. */
-function runOf({ storage, transposeB, k }: Problem): number {
-  if (!transposeB) return 1;
+/** `b.load` of kernels that do not read B by vec4s. */
+const noLoad = "  return vec4f();";
+
+/** How a lane reads what it takes of B at a time. */
+interface LaneReading {
+  /** Vec4s of k: those of 16 bytes of B where it lies along k, else one. */
+  readonly quads: number;
+  /** The texts by which they are read at once. */
+  readonly parts?: Readonly<Record<string, string>>;
+}
+
+function laneReading({ storage, reading: { run }, transposeB, k }: Problem): LaneReading {
+  if (!transposeB) return { quads: 1 };
+  if (run && k % (4 * run.quads) === 0) {
+    const bindings = run.bindings({ name: "b", binding: 2, scalesBinding: 6 });
+    const parts = {
+      "b.bindings": bindings,
+      "b.load": noLoad,
+      "b.run": run.load("b"),
+      "b.integers": run.integers,
+    };
+    return { quads: run.quads, parts };
+  }
   const most = Math.ceil(32 / storageNamed(storage).bits);
-  return [8, 4, 2].find((length) => length <= most && k % (4 * length) === 0) ?? 1;
+  return { quads: [8, 4, 2].find((length) => length <= most && k % (4 * length) === 0) ?? 1 };
 }
 
 /** Lanes for sums of `runs` runs: as many as there is work for, up to 32, with a quarter of them idle at most. */
@@ -52,7 +72,7 @@ export const lanes: Tiled = {
   reorders: true,
   on(problem: Problem): Candidate {
     const { m, n, k, blocks } = problem;
-    const QUADS = runOf(problem);
+    const { quads: QUADS, parts } = laneReading(problem);
     const LANES = lanesOf(k / (4 * QUADS));
     const [TILE_M, TILE_N] = tileOfTeam(problem, LANES);
     const teams = (TILE_M * TILE_N > 16 ? 64 : 128) / LANES;
@@ -74,7 +94,8 @@ export const lanes: Tiled = {
           TEAMS_M,
           TEAMS_N,
           QUADS,
-        });
+          RUN: Number(parts !== undefined),
+        }, parts);
       },
       grid: [Math.ceil(n / TILE_N / TEAMS_N), Math.ceil(m / TILE_M / TEAMS_M), blocks],
     };
@@ -104,7 +125,7 @@ function joined({ m, n, blocks, vectors, transposeC }: Problem, parts: number): 
       renderKernel({
         name: "matmul_sum",
         text: sumText,
-        parts: { "b.enable": "", "b.bindings": "", "b.load": "  return vec4f();" },
+        parts: { "b.enable": "", "b.bindings": "", "b.load": noLoad },
       }, {
         VEC_A: 1,
         VEC_B: 1,

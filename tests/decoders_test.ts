@@ -19,6 +19,7 @@ import {
   loraOptions,
   rows,
   trainingOptions,
+  trainingSteps,
   writeDecoder,
 } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
@@ -45,15 +46,14 @@ async function trainerFor(
   model: Decoder,
   changes: { readonly recompute?: boolean; readonly batchSize?: number } = {},
 ) {
-  const { steps, ...options } = trainingOptions;
   const trainer = new Trainer({
     gpu: await testGpu(),
     model,
     adapter: attach(model, lora, loraOptions),
     objective: language.of(model, { texts: 1, classes: 0 }),
     examples,
-    ...options,
-    epochs: steps,
+    ...trainingOptions,
+    epochs: trainingSteps,
     batchSize: 2,
     seed: 0,
     ...changes,
@@ -74,10 +74,9 @@ for (const method of methods.filter(({ peft }) => peft)) {
       const own = { r: 4, blocks: 4, every: 2, restartWarmup: 1, dropout: 0 };
       const given = Object.fromEntries(Object.entries(own).filter(([name]) => name in method.defaults));
       const adapter = attach(model, method, { ...given, target: ["q_proj", "v_proj"] } as AttachOptions);
-      const { steps, ...options } = trainingOptions;
       const objective = language.of(model, { texts: 1, classes: 0 });
       using trainer = new Trainer({
-        ...{ gpu, model, adapter, objective, examples, ...options },
+        ...{ gpu, model, adapter, objective, examples, ...trainingOptions },
         ...{ epochs: 1, batchSize: 1, learningRate: 1e-2, seed: 0 },
       });
       const before = await trainer.predict(examples);

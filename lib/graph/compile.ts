@@ -156,7 +156,7 @@ export async function compile(
   const roots = [...outputs, ...updates.values()];
   const external = new Set(destinations.keys());
   checkDestinations(label, destinations, roots);
-  const planned = plan(roots, { external, updates, noReuse: options.noReuse });
+  const planned = plan(roots, { external, updates, noReuse: options.noReuse, device: gpu.traits });
   await gpu.tuner?.tune(gpu, contestsOf(gpu, planned.nodes));
   using owned = new DisposableStack();
   const newBuffer = (name: string, bytes: number) =>

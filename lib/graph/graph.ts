@@ -123,6 +123,11 @@ export interface Op<A> {
    */
   dispatches(node: Node<A>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[];
   /**
+   * @internal Tensors that the node's launches on the device leave to each other, with no place among its outputs: the same
+   * objects at each call. Absent for none.
+   */
+  scratch?(node: Node<A>, device: DeviceTraits): readonly Tensor[];
+  /**
    * @internal The kernels that `dispatches` chooses from by `device.choices`; absent if there is only one.
    */
   variants?(node: Node<A>, device: DeviceTraits): Variants;

@@ -17,6 +17,8 @@ export interface PlanOptions {
   readonly updates?: ReadonlyMap<Tensor, Tensor>;
   /** Gives every tensor its own slot, so that each can be read back after a run (debugging). */
   readonly noReuse?: boolean;
+  /** What the program runs on, for what its launches leave to each other; by default nothing is planned for that. */
+  readonly device?: DeviceTraits;
 }
 
 /** Slots of a program's tensors. */
@@ -77,13 +79,16 @@ interface Life {
 function livesOf(
   nodes: readonly Node[],
   lastUse: ReadonlyMap<Tensor, number>,
-  { external, updates, noReuse }: PlanOptions,
+  { external, updates, noReuse, device }: PlanOptions,
 ): { lives: Life[]; inPlace: Set<Node>; overStates: Map<Tensor, Tensor> } {
   const lives: Life[] = [];
   const of = new Map<Tensor, Life>();
   const inPlace = new Set<Node>();
   const overStates = new Map<Tensor, Tensor>();
   nodes.forEach((node, step) => {
+    for (const tensor of device ? node.op!.scratch?.(node, device) ?? [] : []) {
+      lives.push({ tensors: [tensor], bytes: bytesOf(tensor), from: step, to: step });
+    }
     for (const tensor of node.outputs.filter((output) => !external?.has(output))) {
       const mayOverwrite = !noReuse && tensor === node.outputs[0];
       const state = mayOverwrite ? stateUnder(node, step, lastUse, updates) : undefined;

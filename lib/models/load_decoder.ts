@@ -1,11 +1,11 @@
 /** Loads causal decoders from folders of transformers, from GGUF files, from packaged models, or from the Hugging Face hub. */
 
-import { isFile, isFolder } from "../files.ts";
+import { isFolder } from "../files.ts";
 import { type ChatTemplates, ggufChatTemplates, readChatTemplates } from "./chat_template.ts";
 import { type DecoderConfig, decoderConfigOfGguf, readDecoderConfig } from "./decoder_config.ts";
 import { type DecoderTokenizer, readDecoderTokenizer } from "./decoder_tokenizer.ts";
-import { huggingFacePlaces, ropeDivisors } from "./gguf/hugging_face_places.ts";
 import type { GgufPlace } from "./gguf/header.ts";
+import { huggingFacePlaces, ropeDivisors } from "./gguf/hugging_face_places.ts";
 import { isPackable, type PackedPlace, StoredPackedWeight } from "./gguf/packed_weight.ts";
 import { readGguf } from "./gguf/split_set.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";

@@ -16,6 +16,7 @@ import { matmul, type StoredTensor } from "./product/product.ts";
 export interface VocabularyPiece {
   /** [tokens, n]. */
   readonly weight: Tensor | StoredTensor;
+  /** The token of its first row. */
   readonly first: number;
 }
 

@@ -4,7 +4,7 @@
  * file packs blocks byte to byte; on the GPU header and body begin at whole words.
  */
 
-import type { FileStorage, StoredValues, WritableStorage } from "./storage.ts";
+import type { FileStorage, RunReading, StoredAt, StoredValues, WritableStorage } from "./storage.ts";
 
 /** Blocks as bytes and as f16. */
 export interface BlockBytes {
@@ -24,6 +24,8 @@ export interface BlockFormat {
   readonly scalesAt: readonly number[];
   /** `Reading.load`, for blocks of so many words. */
   load(name: string, words: number): string;
+  /** `RunReading` without its bindings, for blocks of so many words. */
+  readonly run?: Pick<RunReading, "quads" | "integers"> & { load(name: string, words: number): string };
   /** Writes the values of the block with its header and body at these places to `out`, from index `to` on. */
   decode(blocks: BlockBytes, header: number, body: number, out: Float32Array<ArrayBuffer>, to: number): void;
 }
@@ -93,15 +95,18 @@ function decodeAll(
 export function blocksOf(format: BlockFormat): FileStorage {
   const { name, values, header, body, scalesAt } = format;
   const words = (inWords(header) + inWords(body)) / 4;
+  const bindings = ({ name, binding }: StoredAt) =>
+    `@group(0) @binding(${binding}) var<storage, read> ${name}: array<u32>;`;
+  const { run } = format;
   return {
     name,
     bits: words * 32 / values,
     refusal: ([, columns, ...more]) =>
       more.length === 0 && columns % values === 0 ? undefined : `wants rows of ${values} values at a time`,
     reading: {
-      bindings: ({ name, binding }) =>
-        `@group(0) @binding(${binding}) var<storage, read> ${name}: array<u32>;`,
+      bindings,
       load: (name) => format.load(name, words),
+      run: run && { ...run, bindings, load: (name) => run.load(name, words) },
     },
     unpack(stored) {
       const out = new Float32Array(stored.words.length / words * values);

@@ -9,7 +9,7 @@
  * and its like in llama.cpp.
  */
 
-import { type BlockBytes, writableBlocksOf, writeScale } from "./gguf_blocks.ts";
+import { type BlockBytes, writableBlocksOf, type WritableFormat, writeScale } from "./gguf_blocks.ts";
 
 /** What integers are counted from: value ≈ start + scale · (integer − zero). */
 interface Grid {
@@ -48,6 +48,20 @@ const loadFifth = (name: string) =>
   `  let fifth = (vec4u(${name}[block + 1u] >> (i % 8u * 4u)) >> vec4u(0u, 1u, 2u, 3u)) & vec4u(1u);
   let integers = vec4f(low | (fifth << vec4u(4u)));`;
 
+/**
+ * Q4_0 by blocks: an integer minus 8 is the integer with its highest bit turned, in two's complement, and times 16 a byte
+ * without the bits below.
+ */
+const signedRun: WritableFormat["run"] = {
+  quads: 8,
+  load: (name, words) =>
+    `  let block = i * ${words}u;
+  let words = vec4u(${name}[block + 1u], ${name}[block + 2u], ${name}[block + 3u], ${name}[block + 4u]);
+  return Run(words ^ vec4u(0x88888888u), unpack2x16float(${name}[block]).x / 16.0);`,
+  integers: `  let word = words[p % 4u];
+  return vec4f(unpack4xI8(select(word << 4u, word, p >= 4u) & 0xf0f0f0f0u));`,
+};
+
 function nibbleBlocks(name: string, bits: 4 | 5, hasMinimum: boolean) {
   const [most, zero] = [2 ** bits - 1, 2 ** (bits - 1)];
   const lowAt = bits === 5 ? 4 : 0;
@@ -64,6 +78,7 @@ function nibbleBlocks(name: string, bits: 4 | 5, hasMinimum: boolean) {
 ${bits === 5 ? loadFifth(name) : "  let integers = vec4f(low);"}
   let scales = unpack2x16float(${name}[block]);
   return ${hasMinimum ? "integers * scales.x + scales.y" : `(integers - ${zero}.0) * scales.x`};`,
+    run: bits === 4 && !hasMinimum ? signedRun : undefined,
     decode(blocks, header, body, out, to) {
       const scale = blocks.halves[header / 2];
       const minimum = blocks.halves[header / 2 + 1];

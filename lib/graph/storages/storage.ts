@@ -18,6 +18,17 @@ export interface StoredAt {
   readonly scalesBinding: number;
 }
 
+/** How WGSL reads runs of a stored matrix, each by the 16 bytes of its integers, for lanes that share a row. */
+export interface RunReading {
+  /** Vec4s in a run, which begins at a multiple of its length. */
+  readonly quads: 4 | 8;
+  bindings(at: StoredAt): string;
+  /** The body of a function of `i: u32` that returns the `words: vec4u` and the `scale: f32` of the i-th run, a `Run`. */
+  load(name: string): string;
+  /** The body of a function of `words` and `p: u32` that returns the p-th four integers, a vec4f. */
+  readonly integers: string;
+}
+
 /** How WGSL reads a stored matrix. The texts are templates (see `gpu/render.ts`). */
 export interface Reading {
   /** The device feature without which it cannot be used. */
@@ -30,6 +41,8 @@ export interface Reading {
    * b_at1, … as indices of the buffer, and `hop` follows each load.
    */
   readonly walk?: { readonly start: string; readonly hop: string };
+  /** A faster way for whole runs; absent where four values at a time are as good. */
+  readonly run?: RunReading;
   /** Further names in the texts. */
   readonly defines?: Readonly<Record<string, number>>;
 }

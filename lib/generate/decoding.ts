@@ -58,6 +58,8 @@ export class Decoding implements Disposable {
   readonly #states: States;
   readonly #weights: WeightStore;
   readonly #arena: Arena;
+  /** Where logits are copied to be read. */
+  readonly #staging: GPUBuffer;
   /** Tokens of each text so far. */
   #lengths: number[] = [];
 
@@ -66,9 +68,7 @@ export class Decoding implements Disposable {
     this.#states = new States(gpu, this.#stateSizes());
     this.#weights = new WeightStore(...own.weights, this.#states);
     this.#arena = new Arena(gpu);
-    if (size.capacity > model.maxTokens!) {
-      throw new Error(`${size.capacity} tokens, and ${model.name} reads ${model.maxTokens} at most`);
-    }
+    this.#staging = gpu.createStaging("logits", 4 * size.texts * model.vocabulary);
   }
 
   /** Tokens of each text so far. */
@@ -102,8 +102,7 @@ export class Decoding implements Disposable {
     return await this.#use("start", length, async (program) => {
       this.#lengths = all.map(({ length }) => length);
       program.compiled.upload({ ...tokensOf(all, length, () => 0), at: new Uint32Array(texts) });
-      program.compiled.run();
-      return await readLogits(program, prompts.length);
+      return await this.#logits(program, prompts.length);
     });
   }
 
@@ -120,8 +119,7 @@ export class Decoding implements Disposable {
         ...tokensOf(ids.map((id) => [id]), 1, (row) => places[row]),
         at: Uint32Array.from(places),
       });
-      program.compiled.run();
-      return await readLogits(program, tokens.length);
+      return await this.#logits(program, tokens.length);
     });
   }
 
@@ -162,6 +160,23 @@ export class Decoding implements Disposable {
       }
     }
     this.#lengths = all.map((from) => this.#lengths[from]);
+  }
+
+  /** Runs a program, and reads the logits of each text's next token, [vocabulary], which it leaves in pieces. */
+  async #logits({ compiled, outputs }: Program, texts: number): Promise<Float32Array[]> {
+    const views = outputs.map((piece) => compiled.view(piece));
+    const starts = views.map((_, p) => views.slice(0, p).reduce((sum, { bytes }) => sum + bytes, 0));
+    compiled.run(views.map((from, p) => ({ from, to: this.#staging, toOffset: starts[p] })));
+    const read = await this.own.gpu.readStaging(this.#staging, this.#staging.size);
+    return Array.from({ length: texts }, (_, i) => {
+      const logits = new Float32Array(this.own.model.vocabulary);
+      let first = 0;
+      outputs.forEach(({ shape: [, tokens] }, p) => {
+        logits.set(new Float32Array(read, starts[p] + 4 * i * tokens, tokens), first);
+        first += tokens;
+      });
+      return logits;
+    });
   }
 
   #reordering(state: string): Promise<Program> {
@@ -233,6 +248,7 @@ export class Decoding implements Disposable {
     this.#programs[Symbol.dispose]();
     this.#arena[Symbol.dispose]();
     this.#states[Symbol.dispose]();
+    this.own.gpu.destroyBuffer(this.#staging);
   }
 }
 
@@ -254,17 +270,6 @@ function tokensOf(
     places: Uint32Array.from(ids, (_, i) => (first(Math.floor(i / length)) ?? 0) + i % length),
     types: new Uint32Array(ids.length),
   };
-}
-
-/** The logits of each text's next token, [vocabulary], which a program left in pieces. */
-async function readLogits({ compiled, outputs }: Program, texts: number): Promise<Float32Array[]> {
-  const read: Float32Array[] = [];
-  for (const piece of outputs) read.push(await compiled.read(piece));
-  return Array.from({ length: texts }, (_, i) => {
-    const own = outputs.map(({ shape: [, tokens] }, p) => read[p].subarray(i * tokens, (i + 1) * tokens));
-    if (own.length === 1) return own[0];
-    return Float32Array.from(own.flatMap((values) => [...values]));
-  });
 }
 
 /** The logits of the tokens after these rows, in pieces of the vocabulary. */

@@ -298,29 +298,36 @@ export class Gpu implements Disposable {
    */
   async read(buffer: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
     this.check();
-    const staging = this.createBuffer(
-      `read ${buffer.label}`,
-      bytes,
-      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    );
-    const encoder = this.device.createCommandEncoder({ label: "read" });
-    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
-    this.device.queue.submit([encoder.finish()]);
+    const staging = this.createStaging(`read ${buffer.label}`, bytes);
+    try {
+      const encoder = this.device.createCommandEncoder({ label: "read" });
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+      this.device.queue.submit([encoder.finish()]);
+      return await this.readStaging(staging, bytes);
+    } finally {
+      this.destroyBuffer(staging);
+    }
+  }
+
+  /** A buffer that can be copied into, for `readStaging` and for nothing else. Throws as `createBuffer` does. */
+  createStaging(label: string, bytes: number): GPUBuffer {
+    return this.createBuffer(label, bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  }
+
+  /** The first bytes of a staging buffer. Waits for everything submitted; until then it is not to be copied into again. */
+  async readStaging(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     try {
       await staging.mapAsync(GPUMapMode.READ);
     } catch (error) {
       // A lost device reports its loss shortly after its current operation has failed.
       await Promise.race([this.device.lost, new Promise((done) => setTimeout(done, lostWithin))]);
       this.check();
-      throw new Error(`Reading ${bytes} bytes of "${buffer.label}" failed: ${(error as Error).message}`, {
+      throw new Error(`Reading ${bytes} bytes of "${staging.label}" failed: ${(error as Error).message}`, {
         cause: error,
       });
-    } finally {
-      if (staging.mapState !== "mapped") this.destroyBuffer(staging);
     }
     const copy = staging.getMappedRange().slice(0, bytes);
     staging.unmap();
-    this.destroyBuffer(staging);
     await this.settled();
     return copy;
   }

@@ -385,8 +385,14 @@ Deno.test("what an adapter's outputs mean is saved again as it was loaded, or gi
     await adapted.save(name, `${folder}/${name}`);
     assert.equal(await textOf(name), await textOf("first"));
   }
-  await adapted.save("bare", `${folder}/bare`);
-  await assert.rejects(textOf("bare"), Deno.errors.NotFound);
+  for (const name of ["bare", "given"]) {
+    await adapted.save("bare", `${folder}/${name}`);
+    await assert.rejects(
+      textOf(name),
+      Deno.errors.NotFound,
+      "no labels, and none of what was saved there before",
+    );
+  }
 });
 
 Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async () => {

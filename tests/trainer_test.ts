@@ -10,9 +10,12 @@ import type { Example } from "../lib/data/task.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph, sizeOf } from "../lib/graph/graph.ts";
+import { add } from "../lib/graph/ops/binary.ts";
+import { crossEntropy } from "../lib/graph/ops/losses.ts";
 import { linear } from "../lib/graph/ops/product/product.ts";
 import type { Model } from "../lib/models/model.ts";
 import { comparedPairs } from "../lib/models/pairing.ts";
+import { zeros } from "../lib/models/parameter.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
 import { choice } from "../lib/objectives/choice.ts";
 import { classification } from "../lib/objectives/classification.ts";
@@ -433,6 +436,32 @@ Deno.test("an epoch beyond the planned steps is refused", async () => {
   await trainer.epoch();
   await assert.rejects(() => trainer.epoch(), /all 1 epochs have been run: plan more/);
 });
+
+for (const names of [["head.one"], ["head.one", "head.other"]]) {
+  Deno.test(`summands of the scores are trained, each like the others: ${names}`, async () => {
+    const single = heads.single;
+    const spec = { shape: [4, 2], init: zeros } as const;
+    const summed: Objective = {
+      ...single,
+      parameters: new Map([...single.parameters, ...names.map((name) => [name, spec] as const)]),
+      trace(step) {
+        const { graph, shape: { examples } } = step;
+        const { predictions } = single.trace(step);
+        const sum = names.map((name) => graph.weight(name, spec.shape, true)).reduce((a, b) => add(a, b));
+        const [labels, weights] = [
+          graph.input("labels", [examples], "u32"),
+          graph.input("weights", [examples]),
+        ];
+        return { predictions, loss: crossEntropy(add(predictions, sum), labels, weights) };
+      },
+    };
+    using trainer = await trainerFor(summed);
+    await trainer.epoch();
+    const weights = await trainer.weights();
+    assert.ok(weights.get("head.one")!.data.some((value) => value !== 0));
+    for (const name of names) assert.deepEqual(weights.get(name), weights.get("head.one"));
+  });
+}
 
 Deno.test("an epoch is refused while another runs, and one that is disposed of stops", async () => {
   const trainer = await trainerFor(heads.single);

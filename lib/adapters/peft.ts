@@ -7,7 +7,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
-import { isFile, readJson, writeTogether } from "../files.ts";
+import { isFile, readJson, removeFile, writeTogether } from "../files.ts";
 import { headPathsOf, type Model, type Weight } from "../models/model.ts";
 import {
   encodeSafetensors,
@@ -146,6 +146,8 @@ export async function saveAdapter(
   const config = configOf(model, adapter, format, hasHead);
   const labels = task && ("problem_type" in task ? task : labelsOf(task));
   await Deno.mkdir(folder, { recursive: true });
+  // Those of another adapter that was saved here before.
+  if (!labels) await removeFile(`${folder}/${labelsFile}`);
   await writeTogether({
     [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors, baseMetadata(model)),
     [`${folder}/adapter_config.json`]: `${JSON.stringify(config, sortedKeys(config), 2)}\n`,

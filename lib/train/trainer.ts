@@ -8,7 +8,7 @@ import { checkAdapter } from "../adapters/check_adapter.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
-import { grad, layerOfPath } from "../graph/grad.ts";
+import { layerOfPath, separateGradients } from "../graph/grad.ts";
 import { sizeOf } from "../graph/graph.ts";
 import type { Model, Weight } from "../models/model.ts";
 import type { BatchShape, Encoded, Objective } from "../objectives/objective.ts";
@@ -463,7 +463,7 @@ export class Trainer implements Disposable {
     );
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
     const accumulator = await this.#accumulatorIfNeeded();
-    const gradients = grad(losses, targets, recompute ? { recompute: layerOfPath } : {});
+    const gradients = separateGradients(losses, targets, recompute ? { recompute: layerOfPath } : {});
     const destinations = new Map(
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
     );

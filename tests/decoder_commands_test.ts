@@ -1,7 +1,7 @@
 /** `deno task finetune` on texts and `deno task generate`, on a tiny decoder. */
 
 import assert from "node:assert/strict";
-import { runTask } from "./support/command.ts";
+import { changes, outputOf, runTask, startTask } from "./support/command.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
 
@@ -65,6 +65,46 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
     assert.equal(merged.code, 0, merged.stderr);
     const again = await generate("--model", `${folder}/merged`, "--prompt", "b");
     assert.equal(again.stdout, "y\n");
+  }));
+
+Deno.test("finetune on texts that is killed goes on with --resume to the same bits, and not without being asked", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/train.jsonl`, rows(200));
+    const finetune = (out: string) => [
+      ...[
+        "--model",
+        model,
+        "--train",
+        `${folder}/train.jsonl`,
+        "--out",
+        `${folder}/${out}`,
+        "--method",
+        "BoRA",
+      ],
+      ...["--blocks", "4", "--r", "2", "--epochs", "2", "--batch-size", "2", "--max-tokens", "32"],
+    ];
+    const whole = await runTask("finetune", finetune("whole"));
+    assert.equal(whole.code, 0, whole.stderr);
+    const child = startTask("finetune", finetune("killed"));
+    const ended = outputOf(child);
+    await changes(`${folder}/killed.checkpoint`, 3);
+    child.kill("SIGKILL");
+    assert.equal((await ended).signal, "SIGKILL");
+    const again = await runTask("finetune", finetune("killed"));
+    assert.equal(again.code, 2);
+    assert.match(
+      again.stderr,
+      /killed\.checkpoint is of a run that was stopped: --resume goes on with it; remove/,
+    );
+    const resumed = await runTask("finetune", [...finetune("killed"), "--resume"]);
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.match(resumed.stdout, /^goes on from .*killed\.checkpoint$/m);
+    const adapterOf = (out: string) => Deno.readFile(`${folder}/${out}/adapter_model.safetensors`);
+    assert.deepEqual(await adapterOf("killed"), await adapterOf("whole"));
+    const left = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) =>
+      /whole|killed/.test(name)
+    );
+    assert.deepEqual(left.toSorted(), ["killed", "whole"]);
   }));
 
 Deno.test("generate: a message by the chat template, a conversation on the terminal, and what it refuses", () =>

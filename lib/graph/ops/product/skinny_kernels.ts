@@ -118,7 +118,7 @@ function partsOf({ k }: Problem, groups: number): number {
 }
 
 /** Adds up `parts` sums of a product. */
-function joined({ m, n, blocks, vectors, transposeC }: Problem, parts: number): Joined {
+function joined({ m, n, blocks, transposeC }: Problem, parts: number): Joined {
   return {
     parts,
     kernel: (epilogue) =>
@@ -127,14 +127,14 @@ function joined({ m, n, blocks, vectors, transposeC }: Problem, parts: number): 
         text: sumText,
         parts: { "b.enable": "", "b.bindings": "", "b.load": noLoad },
       }, {
-        VEC_A: 1,
+        VEC_A: 0,
         VEC_B: 1,
-        VEC_C: Number(vectors.c),
+        VEC_C: 0,
         TRANS_C: Number(transposeC),
         ...epilogue,
-        WIDTH: 4,
+        WIDTH: 1,
       }),
-    grid: [Math.ceil(n / 4 * blocks / 64), m, 1],
+    grid: [Math.ceil(n * blocks / 64), m, 1],
   };
 }
 

@@ -158,6 +158,16 @@ Deno.test("CUDA C++ of a kernel: its buffers, its threads, its function, and the
   for (const [, label] of text.matchAll(/goto (L\d+);/g)) assert.ok(labels.has(label), label);
 });
 
+Deno.test("CUDA C++ of packed words: their bytes with signs, and their halves", async () => {
+  const { text } = cudaSource(await Deno.readFile(small("packed.spv")));
+  assert.match(
+    text,
+    /(v\d+) = bits_as<vec<i8, 4>>\(v\d+\);[^]*= map\(\[&\]\(auto a\) \{ return i32\(a\); \}, \1\);/,
+  );
+  assert.match(text, /vec<f32, 2> (v\d+); \1 = \(halves_of\(v\d+\)\);/);
+  assert.match(text, /typedef signed char i8;/);
+});
+
 Deno.test("SPIR-V that is none, is cut short, or has an unknown op is refused", () => {
   assert.throws(() => readSpirv(new Uint8Array(40)), /these bytes are no SPIR-V/);
   assert.throws(() => readSpirv(spirv.slice(0, 200)), /cut short/);

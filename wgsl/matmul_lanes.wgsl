@@ -8,8 +8,8 @@
 // Tiling: a team of LANES invocations owns TILE_M×TILE_N of C; each lane sums the runs of QUADS·4 values of k that are
 // LANES runs apart, and the lanes' sums are added by way of workgroup memory, in order of the lanes. A workgroup has
 // TEAMS_M teams along the rows by TEAMS_N along the columns.
-// RUN 1: a run of B is read at once, by its storage's parts b.run and b.integers: load_run(i) is the i-th run, whose
-// integers' sum is multiplied by its scale. RUN 0: A and B are read as vec4. k is a multiple of 4·QUADS. Without TRANS_B, QUADS is 1, and TILE_N and n multiples of 4.
+// RUN 1 and 2: a run of B is read at once, by its storage's parts b.run and b.integers: load_run(i) is the i-th run, and
+// the sum over its integers is multiplied by its scale; with 2, its start times the sum of A is added. RUN 0: A and B are read as vec4. k is a multiple of 4·QUADS. Without TRANS_B, QUADS is 1, and TILE_N and n multiples of 4.
 // Rows and columns past the edge are clamped on load and not stored. C is written float by float.
 // Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in an order that depends on the shape only:
 // the same bits every run, and others than those of matmul.wgsl.
@@ -20,14 +20,16 @@
 #if RUN
 struct Run {
   words: vec4u,
+  more: vec4u,
   scale: f32,
+  start: f32,
 }
 
 fn load_run(i: u32) -> Run {
 #include "b.run"
 }
 
-fn integers_of(words: vec4u, p: u32) -> vec4f {
+fn integers_of(run: Run, p: u32) -> vec4f {
 #include "b.integers"
 }
 #end
@@ -64,6 +66,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
 #end
 
   for (var run = lane; run < runs; run += ${LANES}u) {
+#if RUN == 2
+#for i in 0..TILE_M
+    var a_sum${i} = 0.0;
+#end
+#end
 #if RUN
 #for j in 0..TILE_N
     let run${j} = load_run(b_row${j} + run);
@@ -75,11 +82,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
 #for p in 0..QUADS
 #for i in 0..TILE_M
     let a${p}_${i} = a[(a_row${i} + run) * ${QUADS}u + ${p}u];
+#if RUN == 2
+    a_sum${i} += (a${p}_${i}.x + a${p}_${i}.y) + (a${p}_${i}.z + a${p}_${i}.w);
+#end
 #end
 #if TRANS_B
 #for j in 0..TILE_N
 #if RUN
-    let b${p}_${j} = integers_of(run${j}.words, ${p}u);
+    let b${p}_${j} = integers_of(run${j}, ${p}u);
 #for e in 0..4
 #for i in 0..TILE_M
     s${i}_${j}_of_run = fma(a${p}_${i}[${e}], b${p}_${j}[${e}], s${i}_${j}_of_run);
@@ -111,6 +121,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
 #for i in 0..TILE_M
 #for j in 0..TILE_N
     s${i}_${j} = fma(s${i}_${j}_of_run, run${j}.scale, s${i}_${j});
+#if RUN == 2
+    s${i}_${j} = fma(a_sum${i}, run${j}.start, s${i}_${j});
+#end
 #end
 #end
 #end

@@ -25,7 +25,7 @@ export interface BlockFormat {
   /** `Reading.load`, for blocks of so many words. */
   load(name: string, words: number): string;
   /** `RunReading` without its bindings, for blocks of so many words. */
-  readonly run?: Pick<RunReading, "quads" | "integers"> & { load(name: string, words: number): string };
+  readonly run?: Omit<RunReading, "bindings" | "load"> & { load(name: string, words: number): string };
   /** Writes the values of the block with its header and body at these places to `out`, from index `to` on. */
   decode(blocks: BlockBytes, header: number, body: number, out: Float32Array<ArrayBuffer>, to: number): void;
 }
@@ -41,6 +41,11 @@ export function writeScale({ halves }: BlockBytes, at: number, scale: number): v
   halves[at / 2] = scale;
   if (Number.isFinite(halves[at / 2])) return;
   throw new Error("holds values whose scale is beyond f16's 65504: pack it as int8");
+}
+
+/** WGSL for a vec4u of the words from `at` on. */
+export function fourWords(name: string, at: string): string {
+  return `vec4u(${[0, 1, 2, 3].map((e) => `${name}[${at} + ${e}u]`).join(", ")})`;
 }
 
 /** Bytes of a header or body on the GPU. */

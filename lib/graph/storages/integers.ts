@@ -60,8 +60,9 @@ export const int8 = integers(
     `  return vec4f(bitcast<vec4i>(vec4u(${name}[i]) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u)) * scales[i / 16u];`,
   {
     quads: 4,
-    load: (name) => `  return Run(${name}[i], scales[i / 4u]);`,
-    integers: "  return vec4f(unpack4xI8(words[p]));",
+    hasStart: false,
+    load: (name) => `  return Run(${name}[i], vec4u(), scales[i / 4u], 0.0);`,
+    integers: "  return vec4f(unpack4xI8(run.words[p]));",
   },
 );
 
@@ -74,10 +75,11 @@ export const int4 = integers(
   return vec4f(bitcast<vec4i>(vec4u(half) << vec4u(28u, 24u, 20u, 16u)) >> vec4u(28u)) * scales[i / 16u];`,
   {
     quads: 8,
-    load: (name) => `  return Run(${name}[i], scales[i / 2u] / 16.0);`,
+    hasStart: false,
+    load: (name) => `  return Run(${name}[i], vec4u(), scales[i / 2u] / 16.0, 0.0);`,
     // Every other integer of a word, times 16, is a byte without the bits below.
-    integers: `  let even = unpack4xI8((words[p / 2u] << 4u) & 0xf0f0f0f0u);
-  let odd = unpack4xI8(words[p / 2u] & 0xf0f0f0f0u);
+    integers: `  let even = unpack4xI8((run.words[p / 2u] << 4u) & 0xf0f0f0f0u);
+  let odd = unpack4xI8(run.words[p / 2u] & 0xf0f0f0f0u);
   if (p % 2u == 0u) {
     return vec4f(vec4i(even.x, odd.x, even.y, odd.y));
   }

@@ -3,7 +3,7 @@
  * The rounding is that of `quantize_row_q8_0_ref` in llama.cpp.
  */
 
-import { writableBlocksOf, writeScale } from "./gguf_blocks.ts";
+import { fourWords, writableBlocksOf, writeScale } from "./gguf_blocks.ts";
 
 /** Rounds to nearest, halves away from zero, as C's `roundf`. */
 function rounded(value: number): number {
@@ -23,12 +23,12 @@ export const q8_0 = writableBlocksOf({
   return vec4f(bitcast<vec4i>(quads) >> vec4u(24u)) * unpack2x16float(${name}[block]).x;`,
   run: {
     quads: 4,
+    hasStart: false,
     load: (name, words) =>
       `  let block = i / 2u * ${words}u;
   let at = block + 1u + i % 2u * 4u;
-  let words = vec4u(${name}[at], ${name}[at + 1u], ${name}[at + 2u], ${name}[at + 3u]);
-  return Run(words, unpack2x16float(${name}[block]).x);`,
-    integers: "  return vec4f(unpack4xI8(words[p]));",
+  return Run(${fourWords(name, "at")}, vec4u(), unpack2x16float(${name}[block]).x, 0.0);`,
+    integers: "  return vec4f(unpack4xI8(run.words[p]));",
   },
   decode({ bytes, halves }, header, body, out, to) {
     const scale = halves[header / 2];

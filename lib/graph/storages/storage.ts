@@ -18,14 +18,19 @@ export interface StoredAt {
   readonly scalesBinding: number;
 }
 
-/** How WGSL reads runs of a stored matrix, each by the 16 bytes of its integers, for lanes that share a row. */
+/**
+ * How WGSL reads runs of a stored matrix, each by whole words of its integers, for lanes that share a row. A run is a
+ * `Run`: `words` and `more`, vec4u, and the `scale` and `start` of value = scale · integer + start.
+ */
 export interface RunReading {
   /** Vec4s in a run, which begins at a multiple of its length. */
   readonly quads: 4 | 8;
+  /** Whether `start` is not always 0. */
+  readonly hasStart: boolean;
   bindings(at: StoredAt): string;
-  /** The body of a function of `i: u32` that returns the `words: vec4u` and the `scale: f32` of the i-th run, a `Run`. */
+  /** The body of a function of `i: u32` that returns the i-th run in row-major order. */
   load(name: string): string;
-  /** The body of a function of `words` and `p: u32` that returns the p-th four integers, a vec4f. */
+  /** The body of a function of `run: Run` and `p: u32` that returns the p-th four integers, a vec4f. */
   readonly integers: string;
 }
 

@@ -22,12 +22,14 @@ const noLoad = "  return vec4f();";
 interface LaneReading {
   /** Vec4s of k: those of 16 bytes of B where it lies along k, else one. */
   readonly quads: number;
+  /** The value of RUN in the kernel. */
+  readonly kind: 0 | 1 | 2;
   /** The texts by which they are read at once. */
   readonly parts?: Readonly<Record<string, string>>;
 }
 
 function laneReading({ storage, reading: { run }, transposeB, k }: Problem): LaneReading {
-  if (!transposeB) return { quads: 1 };
+  if (!transposeB) return { quads: 1, kind: 0 };
   if (run && k % (4 * run.quads) === 0) {
     const bindings = run.bindings({ name: "b", binding: 2, scalesBinding: 6 });
     const parts = {
@@ -36,10 +38,10 @@ function laneReading({ storage, reading: { run }, transposeB, k }: Problem): Lan
       "b.run": run.load("b"),
       "b.integers": run.integers,
     };
-    return { quads: run.quads, parts };
+    return { quads: run.quads, kind: run.hasStart ? 2 : 1, parts };
   }
   const most = Math.ceil(32 / storageNamed(storage).bits);
-  return { quads: [8, 4, 2].find((length) => length <= most && k % (4 * length) === 0) ?? 1 };
+  return { quads: [8, 4, 2].find((length) => length <= most && k % (4 * length) === 0) ?? 1, kind: 0 };
 }
 
 /** Lanes for sums of `runs` runs: as many as there is work for, up to 32, with a quarter of them idle at most. */
@@ -72,7 +74,7 @@ export const lanes: Tiled = {
   reorders: true,
   on(problem: Problem): Candidate {
     const { m, n, k, blocks } = problem;
-    const { quads: QUADS, parts } = laneReading(problem);
+    const { quads: QUADS, kind: RUN, parts } = laneReading(problem);
     const LANES = lanesOf(k / (4 * QUADS));
     const [TILE_M, TILE_N] = tileOfTeam(problem, LANES);
     const teams = (TILE_M * TILE_N > 16 ? 64 : 128) / LANES;
@@ -94,7 +96,7 @@ export const lanes: Tiled = {
           TEAMS_M,
           TEAMS_N,
           QUADS,
-          RUN: Number(parts !== undefined),
+          RUN,
         }, parts);
       },
       grid: [Math.ceil(n / TILE_N / TEAMS_N), Math.ceil(m / TILE_M / TEAMS_M), blocks],
@@ -118,7 +120,7 @@ function partsOf({ k }: Problem, groups: number): number {
 }
 
 /** Adds up `parts` sums of a product. */
-function joined({ m, n, blocks, vectors, transposeC }: Problem, parts: number): Joined {
+function joined({ m, n, blocks, transposeC }: Problem, parts: number): Joined {
   return {
     parts,
     kernel: (epilogue) =>
@@ -127,14 +129,14 @@ function joined({ m, n, blocks, vectors, transposeC }: Problem, parts: number): 
         text: sumText,
         parts: { "b.enable": "", "b.bindings": "", "b.load": noLoad },
       }, {
-        VEC_A: 1,
+        VEC_A: 0,
         VEC_B: 1,
-        VEC_C: Number(vectors.c),
+        VEC_C: 0,
         TRANS_C: Number(transposeC),
         ...epilogue,
-        WIDTH: 4,
+        WIDTH: 1,
       }),
-    grid: [Math.ceil(n / 4 * blocks / 64), m, 1],
+    grid: [Math.ceil(n * blocks / 64), m, 1],
   };
 }
 

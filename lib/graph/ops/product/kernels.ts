@@ -28,7 +28,7 @@ export interface Joined {
 
 /** A kernel of this file with its tile. */
 export interface Tiled {
-  readonly kernel: "plain" | "subgroup" | "workgroup" | "lanes" | "teams";
+  readonly kernel: "plain" | "subgroup" | "workgroup" | "lanes" | "alone" | "teams";
   /** Whether it sums in another order than that of k, and so gives bits of its own. */
   readonly reorders?: true;
   /** The kernel for a problem, on a device with `lanes` per subgroup. */

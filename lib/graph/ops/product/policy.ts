@@ -7,7 +7,7 @@
 import { type DeviceTraits, sharingLanes } from "../../../gpu/kernel.ts";
 import { plain, subgroup, type Tiled, workgroup } from "./kernels.ts";
 import { few, type Problem, readsAlong } from "./problem.ts";
-import { lanes, teams } from "./skinny_kernels.ts";
+import { alone, lanes, teams } from "./skinny_kernels.ts";
 
 /** What the tables ask about a product and a device. */
 export interface Facts extends Problem {
@@ -113,8 +113,23 @@ const narrowSubgroups: readonly Rule[] = [
 /** Whether a block can be read and written as vec4, and has columns for all lanes of a subgroup that shares loads. */
 const fills = ({ shares, isWide, isNarrow }: Facts) => shares && isWide && !isNarrow;
 
+/** Whether lanes can share k. */
+const sharesK = ({ transposeA, vectors }: Facts) => !transposeA && vectors.a && vectors.b;
+
+/** Whether whole runs of B can be read at once. */
+const hasRuns = ({ reading: { run }, k }: Facts) => run !== undefined && k % (4 * run.quads) === 0;
+
+const decoding = "few rows, as in decoding";
+
 /** Software drivers, whose lanes share each load of A. */
 const software: readonly Rule[] = [
+  {
+    of: decoding,
+    use: alone(4, 16),
+    m: [1, 2],
+    n: [few + 1, most],
+    when: (facts) => sharesK(facts) && facts.transposeB && hasRuns(facts),
+  },
   {
     of: dA,
     use: subgroup(8, 8),
@@ -168,9 +183,6 @@ const enoughGroups = 256;
 const occupies = (rows: number, columns: number) => ({ m, n, blocks }: Facts) =>
   Math.ceil(m / rows) * Math.ceil(n / columns) * blocks >= enoughGroups;
 
-/** Whether lanes can share k. */
-const sharesK = ({ transposeA, vectors }: Facts) => !transposeA && vectors.a && vectors.b;
-
 const large = workgroup(128, 64, 16, 8, 4);
 const middle = workgroup(64, 64, 16, 4, 4);
 const small = workgroup(32, 32, 16, 4, 4);
@@ -182,7 +194,7 @@ const small = workgroup(32, 32, 16, 4, 4);
 const hardware: readonly Rule[] = [
   { of: U, use: lanes, n: [1, few], when: sharesK },
   {
-    of: "few rows, as in decoding",
+    of: decoding,
     use: lanes,
     m: [1, few],
     when: (facts) => sharesK(facts) && facts.transposeB,

@@ -3,7 +3,7 @@
 import lanesText from "../../../../wgsl/matmul_lanes.wgsl" with { type: "text" };
 import sumText from "../../../../wgsl/matmul_sum.wgsl" with { type: "text" };
 import teamsText from "../../../../wgsl/matmul_teams.wgsl" with { type: "text" };
-import { renderKernel } from "../../../gpu/kernel.ts";
+import { type Kernel, renderKernel } from "../../../gpu/kernel.ts";
 import type { Defines } from "../../../gpu/render.ts";
 import { storageNamed } from "../../storages/registry.ts";
 import { addToOutput } from "./epilogue.ts";
@@ -68,41 +68,48 @@ function tileOfTeam({ m, n, blocks, transposeB }: Problem, lanes: number): [rows
   return [rows, [4, 2].filter((columns) => rows * columns <= 16).find(invocations(n)) ?? 1];
 }
 
+/** Renders the kernel whose lanes share k. */
+function renderLanes(problem: Problem, epilogue: Defines, tile: Defines): Kernel {
+  refuseLowRank(epilogue);
+  const { quads: QUADS, kind: RUN, parts } = laneReading(problem);
+  const own = { VEC_A: 1, VEC_B: 1, VEC_C: 0, TRANS_C: 0, ...epilogue, WIDTH: 1, ...tile, QUADS, RUN };
+  return renderProduct("matmul_lanes", lanesText, problem, own, parts);
+}
+
 /** The kernel whose lanes share k, for few rows or few columns of C, A as it lies, and vec4 loads of A and B. */
 export const lanes: Tiled = {
   kernel: "lanes",
   reorders: true,
   on(problem: Problem): Candidate {
     const { m, n, k, blocks } = problem;
-    const { quads: QUADS, kind: RUN, parts } = laneReading(problem);
-    const LANES = lanesOf(k / (4 * QUADS));
+    const LANES = lanesOf(k / (4 * laneReading(problem).quads));
     const [TILE_M, TILE_N] = tileOfTeam(problem, LANES);
     const teams = (TILE_M * TILE_N > 16 ? 64 : 128) / LANES;
     const [TEAMS_M, TEAMS_N] = n <= few ? [teams, 1] : [1, teams];
     return {
       name: `lanes ${TILE_M}×${TILE_N} by ${LANES}`,
-      kernel: (epilogue) => {
-        refuseLowRank(epilogue);
-        return renderProduct("matmul_lanes", lanesText, problem, {
-          VEC_A: 1,
-          VEC_B: 1,
-          VEC_C: 0,
-          TRANS_C: 0,
-          ...epilogue,
-          WIDTH: 1,
-          TILE_M,
-          TILE_N,
-          LANES,
-          TEAMS_M,
-          TEAMS_N,
-          QUADS,
-          RUN,
-        }, parts);
-      },
+      kernel: (epilogue) => renderLanes(problem, epilogue, { TILE_M, TILE_N, LANES, TEAMS_M, TEAMS_N }),
       grid: [Math.ceil(n / TILE_N / TEAMS_N), Math.ceil(m / TILE_M / TEAMS_M), blocks],
     };
   },
 };
+
+/**
+ * The same kernel for software drivers, where lanes that share k only cost: each sums all of it, for `columns` of C. A
+ * packed row is unpacked run by run, once for all rows of A.
+ */
+export function alone(columns: number, across: number): Tiled {
+  const on = (problem: Problem): Candidate => {
+    const { m, n, blocks } = problem;
+    const tile = { TILE_M: m, TILE_N: columns, LANES: 1, TEAMS_M: 1, TEAMS_N: across };
+    return {
+      name: `alone ${m}×${columns} in 1×${across}`,
+      kernel: (epilogue) => renderLanes(problem, epilogue, tile),
+      grid: [Math.ceil(n / columns / across), 1, blocks],
+    };
+  };
+  return { kernel: "alone", reorders: true, on };
+}
 
 /** An epilogue that does nothing. */
 const noEpilogue: Defines = { ...addToOutput, RESIDUAL: 0 };

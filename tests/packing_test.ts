@@ -153,11 +153,18 @@ async function packedOnGpu(
   return results;
 }
 
-/** The second is of few rows, on GPUs in two stages by x. The third fills no tile, and is large enough for the kernel for subgroups in both directions. */
-const products = [[1, 16, 4], [5, 132, 64], [37, 100, 144], [70, 160, 36], [37, 100, 160]];
+/**
+ * The first ones are of a token or two. The fourth is of few rows, on GPUs in two stages by x. The fifth fills no tile, and is large enough for the
+ * kernel for subgroups in both directions.
+ */
+const products = [[1, 16, 4], [1, 132, 64], [2, 100, 96], [5, 132, 64], [37, 100, 144], [70, 160, 36], [
+  37,
+  100,
+  160,
+]];
 
 /** For storages that take none of those. */
-const longRows = [[5, 132, 512], [37, 100, 256]];
+const longRows = [[1, 132, 256], [2, 100, 512], [5, 132, 512], [37, 100, 256]];
 
 for (const packing of storedPackings) {
   for (const [rows, m, n] of packing.endsWith("_k") ? longRows : products) {

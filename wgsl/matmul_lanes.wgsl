@@ -1,15 +1,16 @@
 // C[z] = activation(scale · A[z] · op(B[z]) + bias) + residual, for z = 0 … blocks − 1, where C has few rows or few
 // columns: lanes share k
 //
-// The product of matmul.wgsl without Aᵀ for GPUs: a token or a few through a layer (few rows), an adapter's
-// U = x Aᵀ and dV = G B (few columns). So small an output has too few places for the lanes of a GPU, and neighbouring
-// lanes that read neighbouring words of a long row make whole cache lines.
+// The product of matmul.wgsl without Aᵀ for GPUs: a token or a few through a layer (few rows), an adapter's U = x Aᵀ and
+// dV = G B (few columns). So small an output has too few places for the lanes of a GPU, and neighbouring lanes that read
+// neighbouring words of a long row make whole cache lines. With LANES 1, a token through packed weights on software drivers.
 //
 // Tiling: a team of LANES invocations owns TILE_M×TILE_N of C; each lane sums the runs of QUADS·4 values of k that are
 // LANES runs apart, and the lanes' sums are added by way of workgroup memory, in order of the lanes. A workgroup has
 // TEAMS_M teams along the rows by TEAMS_N along the columns.
 // RUN 1 and 2: a run of B is read at once, by its storage's parts b.run and b.integers: load_run(i) is the i-th run, and
-// the sum over its integers is multiplied by its scale; with 2, its start times the sum of A is added. RUN 0: A and B are read as vec4. k is a multiple of 4·QUADS. Without TRANS_B, QUADS is 1, and TILE_N and n multiples of 4.
+// the sum over its integers is multiplied by its scale; with 2, its start times the sum of A is added. RUN 0: A and B are
+// read as vec4. k is a multiple of 4·QUADS. Without TRANS_B, QUADS is 1, and TILE_N and n multiples of 4.
 // Rows and columns past the edge are clamped on load and not stored. C is written float by float.
 // Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in an order that depends on the shape only:
 // the same bits every run, and others than those of matmul.wgsl.

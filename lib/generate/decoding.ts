@@ -16,6 +16,7 @@ import { takeRows } from "../graph/ops/take_rows.ts";
 import { vocabularyLoss } from "../graph/ops/vocabulary_loss.ts";
 import { writeRows } from "../graph/ops/write_rows.ts";
 import type { Cache, Decoder, Tokens, Tracer } from "../models/model.ts";
+import { partsOfRows } from "../objectives/language.ts";
 import { bucketOfLength } from "../run/batches.ts";
 import { Kept } from "../run/kept.ts";
 import { States } from "../run/states.ts";
@@ -139,6 +140,7 @@ export class Decoding implements Disposable {
         at: Uint32Array.from(this.#lengths),
         labels,
         weights: new Float32Array(texts * length).fill(1),
+        "all rows": Uint32Array.from(labels, (_, row) => row),
       });
       compiled.run();
       return await compiled.read(outputs[0]);
@@ -284,8 +286,9 @@ function logitsOf({ language: { output } }: Decoder, own: Tracer, rows: Tensor):
 function nllOf({ language: { output, tokenizer } }: Decoder, own: Tracer, hidden: Tensor): Tensor {
   const { graph } = own;
   const [rows] = hidden.shape;
+  const all = graph.input("all rows", [rows], "u32");
   return graph.scope(output, () =>
-    vocabularyLoss([hidden], own.table(output), {
+    vocabularyLoss(partsOfRows(hidden, all, all), own.table(output), {
       labels: graph.input("labels", [rows], "u32"),
       weights: graph.input("weights", [rows]),
       limit: tokenizer.size,

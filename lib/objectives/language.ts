@@ -3,6 +3,7 @@
  * log-likelihood as its prediction.
  */
 
+import { sizeOf, type Tensor } from "../graph/graph.ts";
 import { sumByOwner } from "../graph/ops/sum_by_owner.ts";
 import { takeRows } from "../graph/ops/take_rows.ts";
 import { vocabularyLoss } from "../graph/ops/vocabulary_loss.ts";
@@ -14,6 +15,15 @@ const rowsAtOnce = 128;
 
 /** Numbers of learnt rows are rounded up to powers of two from here on: each needs a compiled program. */
 const fewestRows = 16;
+
+/** The rows of x that are taken (see `RowsToTake`), in parts whose logits are computed together. */
+export function partsOfRows(x: Tensor, rows: Tensor, places: Tensor): Tensor[] {
+  const count = sizeOf(rows);
+  return Array.from({ length: Math.ceil(count / rowsAtOnce) }, (_, i) => {
+    const from = i * rowsAtOnce;
+    return takeRows(x, { rows, places, from, count: Math.min(rowsAtOnce, count - from) });
+  });
+}
 
 /** Tokens that are learnt, of a row of a batch. */
 export const language: ObjectiveKind = {
@@ -57,10 +67,7 @@ function languageObjective({ output, tokenizer }: Language): Objective {
       const { graph, tracer, hidden, shape: { examples, rows } } = step;
       const taken = graph.input("rows", [rows], "u32");
       const places = graph.input("row places", [hidden.shape[0]], "u32");
-      const parts = Array.from({ length: Math.ceil(rows / rowsAtOnce) }, (_, i) => {
-        const from = i * rowsAtOnce;
-        return takeRows(hidden, { rows: taken, places, from, count: Math.min(rowsAtOnce, rows - from) });
-      });
+      const parts = partsOfRows(hidden, taken, places);
       const { loss, nll } = graph.scope(output, () =>
         vocabularyLoss(parts, tracer.table(output), {
           labels: graph.input("labels", [rows], "u32"),

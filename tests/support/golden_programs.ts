@@ -27,7 +27,8 @@ import { encoderConfigOf, withPooling } from "../../lib/models/hugging_face_conf
 import type { Model } from "../../lib/models/model.ts";
 import { packModel } from "../../lib/models/packing.ts";
 import { publishedConfig } from "../../lib/models/published_configs.ts";
-import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
+import { unloadedEncoder } from "../../lib/models/unloaded_encoder.ts";
+import { withoutValues } from "../../lib/models/unread_weight.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { classification } from "../../lib/objectives/classification.ts";
 import { regression } from "../../lib/objectives/regression.ts";

@@ -56,7 +56,14 @@ export interface DecoderOptions {
  */
 export async function loadDecoder(source: string, options: DecoderOptions = {}): Promise<Decoder> {
   const { path, name } = await locateModel(source, options.hub);
-  const parts = await isFolder(path) ? await partsOfFolder(path) : await partsOfGguf(path);
+  const isGguf = !await isFolder(path);
+  const { packing, unpack } = options;
+  if (isGguf && packing && !unpack) {
+    throw new Error(
+      `${path}: its matrices are packed already: to pack them as ${packing}, unpack them as well`,
+    );
+  }
+  const parts = isGguf ? await partsOfGguf(path) : await partsOfFolder(path);
   return decoderOf(name, path, parts, options);
 }
 
@@ -119,11 +126,6 @@ interface Weights {
 /** The weights, as the options want them. Throws an Error for one that is missing, too many or of another shape. */
 function weightsOf(path: string, { config, places, inBlocks }: Parts, options: DecoderOptions): Weights {
   const { unpack = false, packing } = options;
-  if (packing && inBlocks && !unpack) {
-    throw new Error(
-      `${path}: its matrices are packed already: to pack them as ${packing}, unpack them as well`,
-    );
-  }
   const shapes = decoderShapes(config);
   const missing = [...shapes.keys()].find((name) => !places.has(name));
   if (missing) {

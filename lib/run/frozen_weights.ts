@@ -9,6 +9,7 @@ import { type Model, scalesOf, type Weight } from "../models/model.ts";
 import { PackedInPieces } from "../models/packed_in_pieces.ts";
 import { type PackedWeight, storedLengths } from "../models/packing.ts";
 import { isInPieces, PieceRoom } from "../models/stored_weight.ts";
+import { checkRoom, roomOn } from "./room.ts";
 import type { WeightPlace } from "./weight_store.ts";
 
 /** A model's dense weights and constants, by name. */
@@ -112,17 +113,20 @@ export class FrozenWeights implements WeightPlace, Disposable {
   /**
    * Uploads a model's weights and constants. Packed weights are uploaded as words, with their scales under
    * the name that `scalesOf` gives.
+   * @throws Error, before anything is uploaded, when they have no room: it says which packing would fit.
    */
   static of(gpu: Gpu, model: Model): FrozenWeights {
+    checkRoom(model, roomOn(gpu));
     return new FrozenWeights(gpu, allOf(model), new Map(), model.packed);
   }
 
   /**
    * Uploads a model's weights for training. On software drivers, linear layers' weights are stored in panels
    * where their shape allows it, and a graph that reads them must know (see `WeightStore.storage`). GPUs do not need
-   * this: a workgroup loads one tile at a time, wherever its rows are.
+   * this: a workgroup loads one tile at a time, wherever its rows are. Throws as `of` does.
    */
   static forTraining(gpu: Gpu, model: Model): FrozenWeights {
+    checkRoom(model, roomOn(gpu));
     const { linears, weights } = model;
     const wantsPanels = gpu.traits.software && sharingLanes(gpu.traits) > 0;
     const shapes = linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const)

@@ -4,7 +4,7 @@ import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import type { Model } from "../lib/models/model.ts";
-import { publishedConfig } from "../lib/models/published_configs.ts";
+import { publishedEncoder } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { classification } from "../lib/objectives/classification.ts";
@@ -30,7 +30,7 @@ export interface ModelFit {
 /** The embedded encoder, and packaged ones and those of the Hugging Face hub by their shapes, smallest first. */
 export async function modelsToFit(): Promise<Model[]> {
   const names = ["minilm", "roberta-base", "roberta-large"];
-  const published = names.map((name) => unloadedEncoder(name, publishedConfig(name)!));
+  const published = names.map((name) => unloadedEncoder(name, publishedEncoder(name)!));
   return [await loadUseLite(), ...published];
 }
 

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { driverAmong, readDriver } from "../lib/gpu/driver.ts";
-import { publishedConfig } from "../lib/models/published_configs.ts";
+import { publishedEncoder } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { readCells } from "../lib/report/cell_table.ts";
@@ -88,7 +88,7 @@ Deno.test("deno task doctor: this adapter with its limits and rates, and batches
     [{ length: 64 }, { length: 128 }, { length: 512 }],
     "its weights alone are 1.4 GB",
   );
-  const model = unloadedEncoder("roberta-base", publishedConfig("roberta-base")!);
+  const model = unloadedEncoder("roberta-base", publishedEncoder("roberta-base")!);
   const adapter = attach(model, lora, { r: 8, target: ["query", "value"], dropout: 0.05 });
   for (const { length, batch } of base.fits.slice(0, 2)) {
     const example = { texts: [Array<number>(length).fill(0)], label: 0 };

@@ -137,7 +137,8 @@ Largest batch that can be fine-tuned here, up to ${
 
 ${columns([header, ...rows], lengths.flatMap((_, i) => [1 + 2 * i, 2 + 2 * i]))}
 
-LLaMA, Gemma and Qwen do not run here yet: this library has no decoder.
+smollm2 and LLaMA are decoders: their weights are packed, every token is learnt, and layers are recomputed in the backward
+pass (--packing and --recompute of deno task finetune).
 
 Next: ${next.command}
       ${next.does}`;

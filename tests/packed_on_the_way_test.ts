@@ -17,6 +17,7 @@ import { tokenInputs } from "../lib/run/step.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { logitsOf } from "./support/decoder_logits.ts";
 import { cases, rows, writeDecoder } from "./support/decoder_reference.ts";
+import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
 import { randomWeight } from "./support/packed_weights.ts";
@@ -150,4 +151,32 @@ Deno.test("an encoder's layers are packed as packModel does it", () =>
     const [model, plain]: Model[] = [await loadModel(folder, { packing: "int8" }), await loadModel(folder)];
     const name = `${plain.linears[0].path}.weight`;
     assert.deepEqual(model.packed!.get(name), pack(name, plain.weights.get(name)!, "int8"));
+  }));
+
+Deno.test("--packing: an adapter is trained on a packed decoder, and written with on the same", () =>
+  withFolder(async (folder) => {
+    const model = `${folder}/model`;
+    await writeDecoder(model, cases["LLaMA 3.1"]);
+    const texts = Array.from({ length: 12 }, (_, i) => JSON.stringify({ text: "ab".repeat(1 + i % 4) }));
+    await Deno.writeTextFile(`${folder}/train.jsonl`, texts.join("\n"));
+    const shared = ["--model", model, "--packing", "int8"];
+    const training = ["--train", `${folder}/train.jsonl`, "--loss", "all", "--epochs", "1", "--r", "2"];
+    const out = `${folder}/adapter`;
+    const trained = await runTask("finetune", [...shared, ...training, "--out", out]);
+    assert.equal(trained.code, 0, trained.stderr);
+    const write = ["--adapter", out, "--prompt", "ab", "--max-tokens", "2"];
+    const same = await runTask("generate", [...shared, ...write]);
+    assert.deepEqual([same.code, same.stderr], [0, ""]);
+    const other = await runTask("generate", ["--model", model, ...write]);
+    assert.match(other.stderr, /F32 packed as int8/);
+    for (const command of ["finetune", "generate"]) {
+      const { code, stderr } = await runTask(command, [
+        ...["--model", model, "--packing", "q4_k"],
+        ...command === "finetune" ? [...training, "--out", `${folder}/none`] : write,
+      ]);
+      assert.deepEqual([code, /--packing wants one of f16, bf16, int8, .*, not "q4_k"/.test(stderr)], [
+        2,
+        true,
+      ]);
+    }
   }));

@@ -9,11 +9,14 @@ import { packings } from "../lib/graph/storages/registry.ts";
 import { fingerprintsOf } from "../lib/models/fingerprint.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import { loadModel } from "../lib/models/load_model.ts";
-import type { Model, Weight } from "../lib/models/model.ts";
+import { type Model, scalesOf, type Weight } from "../lib/models/model.ts";
 import { PackedOnTheWay } from "../lib/models/packed_on_the_way.ts";
 import { pack, unpack } from "../lib/models/packing.ts";
-import { tableParts, type WeightInPieces } from "../lib/models/stored_weight.ts";
+import { StoredWeight, tableParts, type WeightInPieces } from "../lib/models/stored_weight.ts";
+import { digestOfValues, PassingDigest } from "../lib/models/values_digest.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { tokenInputs } from "../lib/run/step.ts";
+import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { logitsOf } from "./support/decoder_logits.ts";
 import { cases, rows, writeDecoder } from "./support/decoder_reference.ts";
@@ -49,6 +52,22 @@ for (const packing of packings) {
     assert.deepEqual(packed.origin, whole.origin);
   });
 }
+
+Deno.test("pieces of words and of scales follow one another on the GPU", async () => {
+  const gpu = await testGpu();
+  const weight = randomWeight([64, 96]);
+  for (const packing of ["int8", "q8_0"] as const) {
+    const whole = pack("W", weight, packing);
+    const packed = new Map([["W", new PackedOnTheWay("W", inTwoPieces(weight, 17 * 64), packing)]]);
+    using frozen = new FrozenWeights(gpu, [], new Map(), packed);
+    const read = async (name: string) => {
+      const { buffer, bytes } = frozen.view(name)!;
+      return await gpu.read(buffer, bytes);
+    };
+    assert.deepEqual(new Uint32Array(await read("W")), whole.words);
+    if (whole.scales) assert.deepEqual(new Float32Array(await read(scalesOf("W"))), whole.scales);
+  }
+});
 
 for (const name of ["LLaMA 3.1", "Qwen3", "Gemma"]) {
   for (const packing of ["f16", "int8", "int4"] as const) {
@@ -87,6 +106,26 @@ Deno.test("fingerprints are those of the values before packing, and tracing read
     assert.throws(() => model.packed!.get("lm_head.weight")!.words, /model\.safetensors/);
   }));
 
+Deno.test("a packed table in parts has one fingerprint, the whole table's", async () => {
+  const table = randomWeight([128, 64]);
+  const path = await Deno.makeTempFile();
+  await Deno.writeFile(path, new Uint8Array(table.data.buffer));
+  const place = { name: "t", origin: path, dtype: "F32", begin: 0, end: 4 * 128 * 64, ...table } as const;
+  const digest = new PassingDigest(128 * 64);
+  const part = (from: number, to: number): [string, PackedOnTheWay] => {
+    const name = `t[${from}:${to}]`;
+    return [name, new PackedOnTheWay(name, new StoredWeight(place, [from, to], digest), "int8")];
+  };
+  const model = { ...tinyEncoder(), weights: new Map(), packed: new Map([part(0, 64), part(64, 128)]) };
+  const sha256 = digestOfValues(table.data);
+  assert.deepEqual([...fingerprintsOf(model)], [["t", { sha256, dtype: "F32", packing: "int8" }]]);
+  assert.deepEqual(
+    part(64, 128)[1].words,
+    pack("t", { shape: [64, 64], data: table.data.slice(4096) }, "int8").words,
+  );
+  await Deno.remove(path);
+});
+
 Deno.test("packed tables are cut at multiples of 64 rows, into as many parts as 128 MiB bindings need", () => {
   const limit = 128 * 2 ** 20;
   for (
@@ -95,6 +134,8 @@ Deno.test("packed tables are cut at multiples of 64 rows, into as many parts as 
       [[256000, 3072], 8, 6],
       [[152064, 5120], 16, 12],
       [[32764, 4096], 4, 1],
+      // 32,736 rows fit, and cuts are rounded to 32,704 and 65,472.
+      [[98200, 4100], 8, 3],
     ] as const
   ) {
     const parts = tableParts("t", table, { bits, rowsAtOnce: 64 });

@@ -1,5 +1,6 @@
 /** One training step and some tokens of a decoder whose weights are made from a seed, with their time and memory. */
 
+import process from "node:process";
 import { type Adapter, attach } from "../../lib/adapters/attach.ts";
 import { bora } from "../../lib/adapters/bora.ts";
 import { shapeOf } from "../../lib/analysis/shapes.ts";
@@ -53,12 +54,15 @@ export interface DecoderRun {
   readonly uploadSeconds: number;
   readonly buildSeconds: number;
   readonly stepSeconds: number;
+  /** The process's, on all cores: a software driver's work, whatever else the machine does. */
+  readonly stepCpuSeconds: number;
   /** Before the step: about ln(vocabulary), since the weights know nothing. */
   readonly loss: number;
   readonly stepPeakBytes: number;
   /** Until the first token: building programs, and reading the prompt. */
   readonly firstTokenSeconds: number;
   readonly tokenSeconds: number;
+  readonly tokenCpuSeconds: number;
   readonly writePeakBytes: number;
   readonly hostPeakBytes: number;
 }
@@ -83,8 +87,21 @@ function exampleOf({ vocabulary }: Decoder, tokens: number) {
   return { texts: [ids], labelled: ids.map(() => true), label: tokens - 1 };
 }
 
-/** Seconds since `start`, a time of `performance.now()`. */
-const secondsSince = (start: number) => (performance.now() - start) / 1000;
+/** Wall clock and CPU time of this process, in seconds. */
+interface Clock {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+}
+
+function now(): Clock {
+  const { user, system } = process.cpuUsage();
+  return { seconds: performance.now() / 1e3, cpuSeconds: (user + system) / 1e6 };
+}
+
+/** The time from `start` to `end`. */
+function between(start: Clock, end: Clock = now()): Clock {
+  return { seconds: end.seconds - start.seconds, cpuSeconds: end.cpuSeconds - start.cpuSeconds };
+}
 
 /** Makes the model, trains one step of BoRA on it and writes. Throws as these do, and when the loss is no number. */
 export async function measureDecoder(gpu: Gpu, name: string, work: DecoderWork): Promise<DecoderRun> {
@@ -94,28 +111,29 @@ export async function measureDecoder(gpu: Gpu, name: string, work: DecoderWork):
   const streamingDecoder = () => ({ push: () => ".", end: () => "" });
   const tokenizer = { ...made.language.tokenizer, streamingDecoder };
   const model = { ...made, language: { ...made.language, tokenizer } };
-  let start = performance.now();
+  const start = now();
   using frozen = FrozenWeights.forTraining(gpu, model);
   await gpu.settled();
-  const uploadSeconds = secondsSince(start);
+  const { seconds: uploadSeconds } = between(start);
   const adapter = adapterOf(model);
   const example = exampleOf(model, tokens);
   const { trained, ...step } = await trainStep(gpu, model, adapter, frozen, example);
   gpu.resetPeak();
   using writer = new Writer({ gpu, model, adapter, weights: trained, frozen });
-  const times: number[] = [];
-  start = performance.now();
+  const times = [now()];
   for await (const _ of writer.stream(example.texts[0].slice(0, promptTokens), { maxTokens: newTokens })) {
-    times.push(secondsSince(start));
+    times.push(now());
   }
+  const next = between(times[1], times.at(-1));
   return {
     parameters: shapeOf(model).parameters,
     trainable: adapter.trainableParameters,
     weightBytes: sumOf(weightBuffers(model)),
     uploadSeconds,
     ...step,
-    firstTokenSeconds: times[0],
-    tokenSeconds: (times.at(-1)! - times[0]) / (times.length - 1),
+    firstTokenSeconds: between(times[0], times[1]).seconds,
+    tokenSeconds: next.seconds / (newTokens - 1),
+    tokenCpuSeconds: next.cpuSeconds / (newTokens - 1),
     writePeakBytes: gpu.memory.peakBytes,
     hostPeakBytes: processStatus().peakResidentBytes,
   };
@@ -131,16 +149,16 @@ async function trainStep(
   const objective = language.of(model, { texts: 1, classes: 0 });
   gpu.resetPeak();
   using trainer = new Trainer({ gpu, model, adapter, frozen, objective, examples: [example], ...training });
-  let start = performance.now();
+  const beginning = now();
   await trainer.prepare([]);
-  const buildSeconds = secondsSince(start);
-  start = performance.now();
+  const built = now();
   const [{ loss }] = await trainer.epoch();
-  const stepSeconds = secondsSince(start);
+  const step = between(built);
   if (!Number.isFinite(loss)) throw new Error(`${model.name}: the loss of the step is ${loss}`);
   return {
-    buildSeconds,
-    stepSeconds,
+    buildSeconds: between(beginning, built).seconds,
+    stepSeconds: step.seconds,
+    stepCpuSeconds: step.cpuSeconds,
     loss,
     stepPeakBytes: gpu.memory.peakBytes,
     trained: await trainer.weights(),

@@ -30,10 +30,12 @@ const runSchema = v.object({
     uploadSeconds: seconds,
     buildSeconds: seconds,
     stepSeconds: seconds,
+    stepCpuSeconds: seconds,
     loss: v.number(),
     stepPeakBytes: count,
     firstTokenSeconds: seconds,
     tokenSeconds: seconds,
+    tokenCpuSeconds: seconds,
     writePeakBytes: count,
     hostPeakBytes: count,
   }),
@@ -59,10 +61,12 @@ function markdownOf({ runs }: v.InferOutput<typeof decodersSchema>): string {
     oneDecimal(own.uploadSeconds),
     oneDecimal(own.buildSeconds),
     oneDecimal(own.stepSeconds),
+    oneDecimal(own.stepCpuSeconds),
     `${own.loss.toFixed(2)} (${Math.log(vocabulary).toFixed(2)})`,
     gibibytes(own.stepPeakBytes),
     oneDecimal(own.firstTokenSeconds),
     own.tokenSeconds.toFixed(2),
+    own.tokenCpuSeconds.toFixed(2),
     gibibytes(own.writePeakBytes),
     gibibytes(own.hostPeakBytes),
   ]);
@@ -75,10 +79,12 @@ function markdownOf({ runs }: v.InferOutput<typeof decodersSchema>): string {
     "upload, s",
     "build, s",
     "step, s",
+    "its CPU s",
     "loss (ln V)",
     "step's peak, GiB",
     "first token, s",
     "next tokens, s each",
+    "their CPU s",
     "writing's peak, GiB",
     "host's peak, GiB",
   ];
@@ -101,7 +107,8 @@ function markdownOf({ runs }: v.InferOutput<typeof decodersSchema>): string {
 with this library; tables have 8 bits). One training step of BoRA on q, k and v, on a text of ${tokens} tokens, all of which are learnt,
 with layers recomputed in the backward pass; then ${newTokens} tokens written after a prompt. The loss is that before the step: weights that
 know nothing lose about ln V, and a little more because their logits differ. Peaks are of GPU buffers; on a software driver the
-host's peak, which is the process's whole memory, has them in it. Building is the compilation of the step's program; the first token
+host's peak, which is the process's whole memory, has them in it, and CPU seconds, which are the process's on all cores, are what the
+work takes whatever else the machine does. Building is the compilation of the step's program; the first token
 has that of the writer's in it.
 
 ${table(header, measured)}

@@ -1,9 +1,9 @@
 /**
- * Parameter-efficient fine-tuning of text encoders on WebGPU: BoRA and the methods that it is compared with.
+ * Parameter-efficient fine-tuning of encoders and decoders on WebGPU: BoRA and the methods that it is compared with.
  *
- * Load a model (`loadEncoder`, `loadUseLite`), attach a method to it (`attach`), train it (`fineTune`, or step by step with
- * `Trainer`), save the adapter (`saveAdapter`) or the merged model (`saveMerged`), and predict (`AdaptedModel`). Builders of graphs,
- * of models and methods, and of data sets find more in `lib/front/graph.ts`, `lib/front/models.ts` and `lib/front/data.ts`.
+ * Load a model (`loadEncoder`, `loadDecoder`, `loadUseLite`), attach a method to it (`attach`), train it (`fineTune`, or step by
+ * step with `Trainer`), save the adapter (`saveAdapter`) or the merged model (`saveMerged`), and predict (`AdaptedModel`) or write
+ * (`Writer`). Builders of graphs, of models and methods, and of data sets find more in `lib/front/graph.ts`, `lib/front/models.ts` and `lib/front/data.ts`.
  *
  * ```ts
  * import { attach, bora, fineTune, loadUseLite, openGpu, taskByName } from "./mod.ts";
@@ -22,6 +22,7 @@ export {
 } from "./lib/gpu/device.ts";
 export type { AutotuneOptions } from "./lib/gpu/autotuner.ts";
 
+export type { Decoder, Model } from "./lib/models/model.ts";
 export { loadEncoder } from "./lib/models/load_encoder.ts";
 export { type DecoderOptions, loadDecoder } from "./lib/models/load_decoder.ts";
 export { loadModel } from "./lib/models/load_model.ts";
@@ -30,7 +31,7 @@ export { packModel } from "./lib/models/packing.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
 export type { PackageOptions } from "./lib/npm_files.ts";
 
-export { attach, type AttachOptions } from "./lib/adapters/attach.ts";
+export { type Adapter, attach, type AttachOptions } from "./lib/adapters/attach.ts";
 export { methodByName, methods } from "./lib/adapters/registry.ts";
 export { full, headOnly } from "./lib/adapters/base_only.ts";
 export { bora, type BoraOptions, boraWithoutExp, boraWithoutNorm } from "./lib/adapters/bora.ts";
@@ -49,6 +50,8 @@ export { randLora } from "./lib/adapters/randlora.ts";
 export { reLora, type ReLoraOptions } from "./lib/adapters/relora.ts";
 export { vera, type VeraOptions } from "./lib/adapters/vera.ts";
 
+export type { Example, Split, Task } from "./lib/data/task.ts";
+export type { LanguageRow } from "./lib/data/language_rows.ts";
 export { taskByName } from "./lib/data/registry.ts";
 export { loadOwnTask, type OwnTaskOptions } from "./lib/data/own_task.ts";
 export { type LanguageTaskOptions, loadLanguageTask } from "./lib/data/language_task.ts";
@@ -65,8 +68,10 @@ export {
   type Scores,
 } from "./lib/train/fine_tune.ts";
 export type { Checkpointing } from "./lib/train/cell_checkpoint.ts";
+export type { LanguageNotes } from "./lib/models/language_examples.ts";
 export type { Notes } from "./lib/train/checkpoint.ts";
 export type { WarmUp } from "./lib/train/schedule.ts";
+export type { Encoded, Objective } from "./lib/objectives/objective.ts";
 export { objectiveOf } from "./lib/objectives/registry.ts";
 export { Trainer, type TrainerOptions, type TrainOptions } from "./lib/train/trainer.ts";
 export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/adamw.ts";

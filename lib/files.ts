@@ -156,7 +156,7 @@ function folderOf(path: string): string {
 }
 
 /** Removes a file if it exists. */
-async function removeFile(path: string): Promise<void> {
+export async function removeFile(path: string): Promise<void> {
   if (await isFile(path)) await Deno.remove(path);
 }
 

@@ -4,14 +4,16 @@
  */
 
 import { parseArgs } from "node:util";
-import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
+import { type Adapter, attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import { grad } from "../lib/graph/grad.ts";
-import type { Choice, Node } from "../lib/graph/graph.ts";
+import type { Choice, DType, Node } from "../lib/graph/graph.ts";
 import { choiceText, plan } from "../lib/graph/plan.ts";
+import type { Model } from "../lib/models/model.ts";
 import { classification } from "../lib/objectives/classification.ts";
+import { panelsForTraining } from "../lib/run/frozen_weights.ts";
 import { traceStep } from "../lib/run/step.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 import { knownEncoder } from "./workload.ts";
@@ -75,6 +77,14 @@ function explained(nodes: readonly Node[], device: DeviceTraits): Explained[] {
   })).toArray();
 }
 
+/** How a trainer stores a base weight: in panels where it can, unless the method trains it or merges into it. */
+function storageForTraining(traits: DeviceTraits, model: Model, adapter: Adapter): (name: string) => DType {
+  const panels = panelsForTraining(traits, model);
+  const changed = adapter.method.restarts ? adapter.modules.map(({ module }) => `${module.path}.weight`) : [];
+  for (const name of [...changed, ...adapter.trainedBase]) panels.delete(name);
+  return (name) => panels.has(name) ? "f32 in panels" : "f32";
+}
+
 async function main(): Promise<void> {
   const { values } = asUsage(() =>
     parseArgs({
@@ -96,7 +106,8 @@ async function main(): Promise<void> {
   const { model } = await knownEncoder(values.model);
   const adapter = attach(model, methodByName(values.method), { target: values.target } as AttachOptions);
   const objective = classification.of(model, { texts: 1, classes: 2 });
-  const { graph, loss, losses } = traceStep(model, adapter, objective, shape, true);
+  const storage = storageForTraining(traits, model, adapter);
+  const { graph, loss, losses } = traceStep(model, adapter, objective, shape, true, storage);
   const targets = graph.nodes.filter(({ source }) => source === "trainable").map((node) => node.outputs[0]);
   const rows = explained(plan([loss, ...grad(losses, targets)]).nodes, traits);
   if (values.json) return console.log(JSON.stringify({ traits, products: rows }, null, 1));

@@ -11,7 +11,7 @@ import { attachSystem } from "../lib/adapters/systems.ts";
 import { loadLanguageTask } from "../lib/data/language_task.ts";
 import { loadOwnTask } from "../lib/data/own_task.ts";
 import type { Example, Task } from "../lib/data/task.ts";
-import { writeFolder } from "../lib/files.ts";
+import { isFile, writeFolder } from "../lib/files.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { loadModel } from "../lib/models/load_model.ts";
@@ -76,6 +76,8 @@ ${packingHelp(23)}
   --max-tokens N       truncate longer texts; at most the model's positions (default: 128, of texts 256, or all if fewer)
   --seed N             default: 0
   --out DIR            a folder that does not exist yet
+  --resume             goes on with a run of the same options that was stopped (Ctrl-C, kill -9, a time limit), to the same bits; it
+                       is kept in DIR.checkpoint until the adapter is written
   --json               prints the scores of all epochs as JSON at the end; progress goes to standard error
   --help               this text
 `;
@@ -109,6 +111,7 @@ function readArguments() {
       "max-tokens": { type: "string" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
+      resume: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -263,6 +266,18 @@ async function promptOf(model: Model, task: Task, example: Example): Promise<rea
   return ids.slice(0, labelled.indexOf(true));
 }
 
+/** Steps between the states from which a run can go on. */
+const checkpointEvery = 50;
+
+/** Where a run is kept until it ends. Throws a UsageError when one is there, and going on with it is not asked for. */
+async function checkpointFor(out: string, resume: boolean): Promise<string> {
+  const path = `${out}.checkpoint`;
+  if (resume || !await isFile(path)) return path;
+  throw new UsageError(
+    `${path} is of a run that was stopped: --resume goes on with it; remove the file to start anew`,
+  );
+}
+
 async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
@@ -273,6 +288,7 @@ async function main(): Promise<void> {
   const packing = packingOf(values.packing);
   const out = await newFolder(required(values, "out"));
   using _ = await lockFor(out);
+  const checkpoint = await checkpointFor(out, values.resume);
   const model = await loadModel(required(values, "model"), { unpack: values.unpack, packing });
   const adapter = asUsage(() => adapterOf(model, values));
   const task = await taskOf(model, values);
@@ -282,24 +298,25 @@ async function main(): Promise<void> {
     `${split.train.length} examples to train on, ${split.dev.length} to evaluate on` +
       (task.labels.length === 0 ? "" : `; classes ${printable(task.labels.join(", "))}`),
   );
+  if (await isFile(checkpoint)) say(`goes on from ${checkpoint}`);
   using gpu = await openGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
-  const epochs: EpochScores[] = [];
   const prompt = task.objective === "language" ? await promptOf(model, task, split.dev[0]) : [];
   const onScores: Progress["onScores"] = async (scores, trained) => {
-    epochs.push(scores);
     say(scoresText(scores));
     if (prompt.length === 0) return;
     say(await sampleText(gpu, model as Decoder, adapter, frozen, await trained(), prompt));
   };
   const onRows = (notes: LanguageNotes, set: string) => notesText(notes, set).forEach((line) => say(line));
-  const { trained, kept } = await sayingWhatIsKept(
-    () => fineTune({ gpu, model, frozen, adapter, task, split, onScores, onRows, ...options }),
+  const checkpointing = { path: checkpoint, every: checkpointEvery, cell: "finetune" };
+  const { trained, kept, epochs } = await sayingWhatIsKept(
+    () => fineTune({ gpu, model, frozen, adapter, task, split, checkpointing, onScores, onRows, ...options }),
     () => `Nothing is written to ${out}.`,
   );
   await writeFolder(out, async (folder) => {
     await saveAdapter(folder, model, adapter, trained, task);
   });
+  await Deno.remove(checkpoint);
   if (options.keep === "best") {
     say(`kept: epoch ${kept.epoch + 1} of ${options.epochs}, the best by ${task.metrics[0]}`);
   }

@@ -1,5 +1,5 @@
 /**
- * `deno task merge`: writes an encoder with an adapter merged in, as a folder that transformers loads.
+ * `deno task merge`: writes a model with an adapter merged in, as a folder that transformers loads.
  * `--help` lists the options.
  */
 
@@ -12,12 +12,12 @@ import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task merge --model SOURCE --adapter DIR --out DIR
 
-Writes the encoder with the adapter and its head merged in: a folder that transformers'
-AutoModelForSequenceClassification loads without PEFT. The base's other weights keep their bits. config.json is what PEFT's
+Writes the model with the adapter merged in: a folder that transformers loads without PEFT, a decoder by AutoModelForCausalLM,
+an encoder, with its head, by AutoModelForSequenceClassification. The base's other weights keep their bits. config.json is what PEFT's
 own merge would write; if the adapter has a labels.json, the labels come from there. Of an encoder whose vectors are a mean
 over tokens, such as minilm, AutoModel loads the trunk, and the head on the mean is head.weight and head.bias in the file.
 
-  --model SOURCE   the encoder that the adapter was trained on: a folder, minilm, or an id of the Hugging Face hub; it is
+  --model SOURCE   the model that the adapter was trained on: a folder, minilm, or an id of the Hugging Face hub; it is
                    recognised by the values of its weights, not by its name or path
   --adapter DIR    a folder that deno task finetune, saveAdapter or PEFT wrote
   --out DIR        a folder that does not exist yet

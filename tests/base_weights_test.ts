@@ -10,7 +10,7 @@ import type { Method } from "../lib/adapters/method.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { reLora } from "../lib/adapters/relora.ts";
 import { startingWeights } from "../lib/adapters/starting_weights.ts";
-import type { Packing, WritablePacking } from "../lib/graph/storages/registry.ts";
+import type { WritablePacking } from "../lib/graph/storages/registry.ts";
 import { fingerprintsOf } from "../lib/models/fingerprint.ts";
 import { readTensorPlaces } from "../lib/models/hugging_face_weights.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";

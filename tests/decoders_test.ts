@@ -1,22 +1,27 @@
 /** Decoders of every family against transformers and PEFT: see fixtures/decoder_reference.py for how its numbers were made. */
 
 import assert from "node:assert/strict";
-import { attach } from "../lib/adapters/attach.ts";
+import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
+import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
+import { methods } from "../lib/adapters/registry.ts";
+import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
 import { language } from "../lib/objectives/language.ts";
+import { saveMerged } from "../lib/train/merge_folder.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
+import { logitsOf } from "./support/decoder_logits.ts";
 import {
   cases,
   type DecoderCase,
   loraOptions,
   rows,
   trainingOptions,
+  trainingSteps,
   writeDecoder,
 } from "./support/decoder_reference.ts";
-import { logitsOf } from "./support/decoder_logits.ts";
 import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
 import { seeded } from "./support/seeded_checkpoint.ts";
@@ -41,21 +46,61 @@ async function trainerFor(
   model: Decoder,
   changes: { readonly recompute?: boolean; readonly batchSize?: number } = {},
 ) {
-  const { steps, ...options } = trainingOptions;
   const trainer = new Trainer({
     gpu: await testGpu(),
     model,
     adapter: attach(model, lora, loraOptions),
     objective: language.of(model, { texts: 1, classes: 0 }),
     examples,
-    ...options,
-    epochs: steps,
+    ...trainingOptions,
+    epochs: trainingSteps,
     batchSize: 2,
     seed: 0,
     ...changes,
   });
   for (const [name, { shape }] of await trainer.weights()) trainer.trainable.write(name, seeded(name, shape));
   return trainer;
+}
+
+/** The logits of both rows. */
+async function logitsOfRows(model: Decoder): Promise<number[]> {
+  return (await logitsOf(await testGpu(), model, ids)).flatMap((row) => [...row]);
+}
+
+for (const method of methods.filter(({ peft }) => peft)) {
+  Deno.test(`${method.name} on a decoder: trains, is saved as PEFT's CAUSAL_LM, loads, writes, and merges into a folder`, () =>
+    withDecoder(cases.Qwen3, async (model, folder) => {
+      const gpu = await testGpu();
+      const own = { r: 4, blocks: 4, every: 2, restartWarmup: 1, dropout: 0 };
+      const given = Object.fromEntries(Object.entries(own).filter(([name]) => name in method.defaults));
+      const adapter = attach(model, method, { ...given, target: ["q_proj", "v_proj"] } as AttachOptions);
+      const objective = language.of(model, { texts: 1, classes: 0 });
+      using trainer = new Trainer({
+        ...{ gpu, model, adapter, objective, examples, ...trainingOptions },
+        ...{ epochs: 1, batchSize: 1, learningRate: 1e-2, seed: 0 },
+      });
+      const before = await trainer.predict(examples);
+      await trainer.epoch();
+      const after = await trainer.predict(examples);
+      assert.ok(after[0][0] + after[1][0] < before[0][0] + before[1][0], `${before} to ${after}`);
+      const weights = await trainer.weights();
+      await saveAdapter(`${folder}-adapter`, model, adapter, weights);
+      const config = JSON.parse(await Deno.readTextFile(`${folder}-adapter/adapter_config.json`));
+      assert.deepEqual([config.task_type, config.modules_to_save], ["CAUSAL_LM", null]);
+      const loaded = await loadAdapter(`${folder}-adapter`, model);
+      assert.deepEqual(new Map([...loaded.weights].toSorted()), new Map([...weights].toSorted()));
+      using writer = new Writer({ gpu, model, ...loaded });
+      const scores = await writer.score(ids.map((row) => row.slice(0, 4)), [[5, 6]]);
+      if (!method.mergeable) return;
+      await saveMerged(gpu, folder, `${folder}-adapter`, `${folder}-merged`);
+      const merged = await loadDecoder(`${folder}-merged`);
+      using ofMerged = new Writer({ gpu, model: merged });
+      const again = await ofMerged.score(ids.map((row) => row.slice(0, 4)), [[5, 6]]);
+      scores.forEach(([score], i) =>
+        assert.ok(Math.abs(score - again[i][0]) < 1e-4, `${score}, ${again[i][0]}`)
+      );
+      assert.notDeepEqual(await logitsOfRows(merged), await logitsOfRows(model));
+    }));
 }
 
 for (const [name, expected] of Object.entries(cases)) {

@@ -1,7 +1,14 @@
 /** `deno task explain`: which kernel a product gets, on this device or another kind, and what it refuses. */
 
 import assert from "node:assert/strict";
+import { attach } from "../lib/adapters/attach.ts";
+import { methodByName } from "../lib/adapters/registry.ts";
+import { choiceText } from "../lib/graph/plan.ts";
+import { loadUseLite } from "../lib/models/use_lite.ts";
+import { classification } from "../lib/objectives/classification.ts";
+import { Trainer } from "../lib/train/trainer.ts";
 import { runTask } from "./support/command.ts";
+import { testGpu } from "./support/ops.ts";
 
 Deno.test("explain: alike products together, each with its kernel, its rule and what else fits, by device", async () => {
   const small = ["--model", "roberta-base", "--method", "LoRA", "--batch", "2", "--length", "32"];
@@ -15,17 +22,34 @@ Deno.test("explain: alike products together, each with its kernel, its rule and 
   const key = "12 × roberta.encoder.layer.0.attention.self.key (product)";
   assert.match(
     after(software, key),
-    /^ {4}NT 64×768×768 of f32 by subgroup 32×8: default for a dense layer in the table of/,
+    /^ {4}NT 64×768×768 of f32 in panels by subgroup 32×8: default for a dense layer in the table of/,
   );
   assert.match(
     after(gpu, key),
-    /NT 64×768×768 of f32 by plain 16×16 in 4×8: .*GPUs.*; not .*workgroup 64×64 by 4×4/,
+    /NT 64×768×768 of f32 by workgroup 32×32 by 4×4: .*GPUs.*; not .*workgroup 64×64 by 4×4/,
   );
   const { stdout } = await runTask("explain", [...small, "--device", "gpu", "--json"]);
   const { traits, products } = JSON.parse(stdout);
   assert.deepEqual(traits, { subgroupSize: 32, software: false });
   const found = products.find(({ module }: { module: string }) => key.endsWith(module));
-  assert.deepEqual([found.count, found.kernel], [12, "plain 16×16 in 4×8"]);
+  assert.deepEqual([found.count, found.kernel], [12, "workgroup 32×32 by 4×4"]);
+});
+
+Deno.test("explain: the kernels that a trainer's programs have on this device", async () => {
+  const gpu = await testGpu();
+  const model = await loadUseLite();
+  for (const [method, options] of [["BoRA", {}], ["ReLoRA", {}], ["Full fine-tuning", {}]] as const) {
+    const adapter = attach(model, methodByName(method), { target: ["query", "value"], ...options });
+    const objective = classification.of(model, { texts: 1, classes: 2 });
+    const examples = [{ texts: [[1, 2, 3]], label: 0 }];
+    const run = { learningRate: 1e-3, epochs: 1, batchSize: 16, warmupRatio: 0, seed: 0 };
+    using trainer = new Trainer({ gpu, model, adapter, objective, examples, ...run });
+    const { code, stdout } = await runTask("explain", ["--method", method, "--json"]);
+    assert.equal(code, 0);
+    const explained = new Set(JSON.parse(stdout).products.map(choiceText));
+    const dumped = (await trainer.dump(64)).split("\n").filter((line) => / by .*: .*; not /.test(line));
+    assert.deepEqual(explained, new Set(dumped.map((line) => line.trim())));
+  }
 });
 
 Deno.test("explain: what it cannot be asked", async () => {

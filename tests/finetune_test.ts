@@ -293,7 +293,10 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
     await refused(2, /base exists: move it away/, "merge", ...merge, base);
     await refused(2, /--model, --adapter and --out/, "merge", "--model", base);
     await refused(2, /adapter exists: move it away/, "finetune", ...columns, "--out", adapter);
-    await refused(2, /--text is missing/, "finetune", "--model", base, "--train", data);
+    await refused(2, /--out is missing/, "finetune", "--model", base, "--train", data);
+    const onTexts = ["--model", base, "--train", data, "--out", merged];
+    await refused(2, /--text is missing/, "finetune", ...onTexts, "--label", "kind");
+    await refused(2, /is no decoder: name the table's columns by --text and --label/, "finetune", ...onTexts);
     await refused(
       2,
       /--epochs wants a whole number from 1, not 0\.5/,

@@ -1,7 +1,9 @@
 /** Models from the hub, with a local server in its place: cache, hashes, interrupted downloads. */
 
 import assert from "node:assert/strict";
+import { readGguf } from "../lib/models/gguf/split_set.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
+import { locateModel } from "../lib/models/locate_model.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
 import { commit, FakeHub, model } from "./support/fake_hub.ts";
 import { modulesJson, poolingJson } from "./support/pooled_folder.ts";
@@ -269,4 +271,40 @@ Deno.test("a web page in place of the hub's answer is recognised", () =>
     // The server's text cannot send control characters to the terminal through a message.
     hub.refusal = { path: /^\/api/, status: 403, page: '{"error":"\u001b[2J"}' };
     await assert.rejects(load, (error: Error) => !/\p{Cc}/u.test(error.message));
+  }));
+
+Deno.test("a GGUF file of a model is chosen by its name, a set by its first file, and nothing else is fetched", () =>
+  withHub(1, async (hub, load, cache) => {
+    const files = new URL("fixtures/gguf_files/", import.meta.url);
+    const set = [1, 2, 3].map((i) => `set-0000${i}-of-00003.gguf`);
+    for (const name of ["llama.gguf", ...set]) {
+      hub.files.set(
+        name === "llama.gguf" ? name : `parts/${name}`,
+        await Deno.readFile(new URL(name, files)),
+      );
+    }
+    const located = (file: string) =>
+      locateModel(`${model}/${file}`, { hubUrl: hub.url, cacheFolder: cache });
+    const { path, name } = await located("llama.gguf");
+    assert.equal(name, `${model}/llama.gguf`);
+    assert.deepEqual(await Deno.readFile(path), await Deno.readFile(new URL("llama.gguf", files)));
+    assert.deepEqual(hub.requests, ["llama.gguf whole"]);
+    const inParts = await located(`parts/${set[0]}`);
+    assert.ok((await readGguf(inParts.path)).places.size > 0);
+    assert.deepEqual(hub.requests.slice(1), set.map((name) => `parts/${name} whole`));
+    await located("llama.gguf");
+    await located(`parts/${set[0]}`);
+    assert.equal(hub.requests.length, 4);
+    await Deno.remove(await Deno.realPath(inParts.path.replace("00001-of", "00002-of")));
+    await located(`parts/${set[0]}`);
+    assert.equal(hub.requests.at(-1), `parts/${set[1]} whole`);
+    await assert.rejects(() => located("other.gguf"), /has no other\.gguf: there are llama\.gguf/);
+    await assert.rejects(() => located("none/x.gguf"), /has no none\/x\.gguf|does not give it/);
+    assertLoaded(await load());
+    hub.files.delete("model.safetensors");
+    await Deno.remove(cache, { recursive: true });
+    await assert.rejects(
+      load,
+      /has no model\.safetensors: name a GGUF file of it, such as acme\/tiny-roberta\/llama\.gguf/,
+    );
   }));

@@ -24,9 +24,9 @@ import { hotLoopOf, type MachineInstruction } from "../tasks/kernels/hot_loop.ts
 import { intelCode, intelNumbers } from "../tasks/kernels/intel.ts";
 import { nvidiaNumbers, resourcesIn, warpsOf } from "../tasks/kernels/nvidia.ts";
 import { hardware, launchesOfPrograms } from "../tasks/kernels/programs.ts";
+import { compileKernels } from "../tasks/kernels/run.ts";
 import { compileToSpirv } from "../tasks/kernels/spirv.ts";
 import { readSpirv } from "../tasks/kernels/spirv_module.ts";
-import { compileKernels } from "../tasks/kernels/run.ts";
 import { type Target, targets } from "../tasks/kernels/targets.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
@@ -158,6 +158,16 @@ Deno.test("CUDA C++ of a kernel: its buffers, its threads, its function, and the
   for (const [, label] of text.matchAll(/goto (L\d+);/g)) assert.ok(labels.has(label), label);
 });
 
+Deno.test("CUDA C++ of packed words: their bytes with signs, and their halves", async () => {
+  const { text } = cudaSource(await Deno.readFile(small("packed.spv")));
+  assert.match(
+    text,
+    /(v\d+) = bits_as<vec<i8, 4>>\(v\d+\);[^]*= map\(\[&\]\(auto a\) \{ return i32\(a\); \}, \1\);/,
+  );
+  assert.match(text, /vec<f32, 2> (v\d+); \1 = \(halves_of\(v\d+\)\);/);
+  assert.match(text, /typedef signed char i8;/);
+});
+
 Deno.test("SPIR-V that is none, is cut short, or has an unknown op is refused", () => {
   assert.throws(() => readSpirv(new Uint8Array(40)), /these bytes are no SPIR-V/);
   assert.throws(() => readSpirv(spirv.slice(0, 200)), /cut short/);
@@ -166,14 +176,20 @@ Deno.test("SPIR-V that is none, is cut short, or has an unknown op is refused", 
   assert.throws(() => readSpirv(unknown), /SPIR-V's op 999 is not known here: add it to /);
 });
 
-Deno.test("the programs: BoRA and LoRA of each model, every role once, and kernels of forward, backward and AdamW", async () => {
+Deno.test("the programs: BoRA and LoRA of each model, every role once, with kernels of forward, backward and AdamW, and tokens", async () => {
   const launches = await launchesOfPrograms(hardware);
   const programs = [...new Set(launches.map(({ program }) => program))];
   assert.deepEqual(programs, [
     ...["RoBERTa-base LoRA", "RoBERTa-base BoRA", "USE-lite LoRA", "USE-lite BoRA"],
     ...["LLaMA-3-8B LoRA", "LLaMA-3-8B BoRA"],
+    ...["f16", "int8", "int4", "q8_0", "q4_0", "q4_k"].map((packing) => `LLaMA-3-8B token, ${packing}`),
   ]);
-  for (const own of programs) {
+  for (const own of programs.slice(6)) {
+    const labels = launches.filter(({ program }) => program === own).map(({ kernel }) => kernel.label);
+    assert.equal(labels.length, 7, own);
+    assert.ok(labels.every((label) => label.startsWith(`matmul_lanes of ${own.split(", ")[1]} `)), own);
+  }
+  for (const own of programs.slice(0, 6)) {
     const ofProgram = launches.filter(({ program }) => program === own);
     assert.equal(new Set(ofProgram.map(({ role }) => role)).size, ofProgram.length, own);
     const labels = ofProgram.map(({ kernel }) => kernel.label);
@@ -443,6 +459,6 @@ Deno.test({
       made.flatMap((own) => "kernels" in own ? [own.kernels.filter((result) => "refused" in result)] : []),
       [[], [{ digest: kernels[0].digest, refused: "not this one" }]],
     );
-    assert.equal(programs.length, 6);
+    assert.equal(programs.length, 12);
   },
 });

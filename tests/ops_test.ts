@@ -2,18 +2,20 @@
 
 import assert from "node:assert/strict";
 import { Gpu } from "../lib/gpu/device.ts";
+import type { BufferView } from "../lib/gpu/program.ts";
+import { compile } from "../lib/graph/compile.ts";
 import { Graph } from "../lib/graph/graph.ts";
-import { interpret } from "../lib/graph/interpret.ts";
+import { interpret, interpretRun } from "../lib/graph/interpret.ts";
 import { attention } from "../lib/graph/ops/attention.ts";
 import { add } from "../lib/graph/ops/binary.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
 import { gate } from "../lib/graph/ops/gate.ts";
+import { gatedUnit } from "../lib/graph/ops/gated_unit.ts";
 import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
 import { matmul } from "../lib/graph/ops/product/product.ts";
 import { rmsNorm } from "../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryFrequencies, rotaryTable } from "../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
-import { gatedUnit } from "../lib/graph/ops/gated_unit.ts";
 import { opCases } from "../tasks/conformance/op_cases.ts";
 import {
   fillSources,
@@ -38,7 +40,7 @@ for (
 ) {
   Deno.test(`the kernel for subgroups gives the bits of the plain one at ${m}×${n}, epilogue and blocks included`, async () => {
     const gpu = await testGpu();
-    const plain = new Gpu(gpu.device, gpu.device.adapterInfo);
+    const plain = new Gpu(gpu.device, gpu.device.adapterInfo, { ...gpu.traits, subgroupSize: 0 });
     const [k, blocks] = [20, n === 24 ? 1 : 3];
     for (const layout of layouts) {
       const graph = new Graph();
@@ -107,6 +109,34 @@ Deno.test("matmul names both shapes when they do not fit, and the blocks when th
     () => matmul(a, graph.weight("c", [8, 6], true), { transposeB: true, blocks: 4 }),
     /4 blocks do not divide/,
   );
+});
+
+Deno.test("an op refuses u32 where it computes, f32 where it counts, and tensors of another graph", () => {
+  const graph = new Graph();
+  const [x, ids] = [graph.input("x", [4, 4]), graph.input("ids", [4, 4], "u32")];
+  assert.throws(() => add(x, ids), /add at "": input 1 is \[4,4\] u32, and the op reads it as f32/);
+  assert.throws(() => matmul(ids, x), /input 0 is \[4,4\] u32, and the op reads it as f32/);
+  assert.throws(
+    () => dropout(x, x, 0.5),
+    /dropout at "": input 1 is \[4,4\] f32, and the op reads it as u32/,
+  );
+  const other = new Graph().input("y", [4, 4]);
+  assert.throws(() => add(x, other), /add at "": input "y" \[4, 4\] f32 is of another graph/);
+  assert.throws(() => graph.weight("w", [4, 4], true, "f16"), /"w" is f16, and only f32 weights are trained/);
+  assert.throws(() => graph.weight("x", [4, 4], false), /"x" is input \[4, 4\] f32, and asked for as frozen/);
+});
+
+Deno.test("a program has outputs, of one graph, and a buffer for each weight", async () => {
+  const gpu = await testGpu();
+  const options = { label: "it", weights: () => undefined as unknown as BufferView };
+  const [x, y] = [new Graph().input("x", [4]), new Graph().weight("y", [4], false)];
+  await assert.rejects(compile(gpu, [], options), /it has no outputs: give at least one/);
+  await assert.rejects(
+    compile(gpu, [x, y], options),
+    /it has outputs of two graphs: input "x" .* and frozen "y"/,
+  );
+  await assert.rejects(compile(gpu, [y], options), /it: `weights` has no buffer for "y"/);
+  assert.throws(() => interpretRun([], new Map()), /interpretRun has no outputs/);
 });
 
 Deno.test("causal attention is attention over the tokens so far, a shared key head the same as copies of it", () => {

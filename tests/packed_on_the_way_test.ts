@@ -5,7 +5,7 @@ import { attach } from "../lib/adapters/attach.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
 import { tracer } from "../lib/adapters/trace.ts";
 import { Graph } from "../lib/graph/graph.ts";
-import { packings } from "../lib/graph/storages/registry.ts";
+import { packings, type WritablePacking } from "../lib/graph/storages/registry.ts";
 import { fingerprintsOf } from "../lib/models/fingerprint.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import { loadModel } from "../lib/models/load_model.ts";
@@ -155,6 +155,10 @@ Deno.test("what cannot be packed is refused by name; a table of such a shape sta
     await assert.rejects(
       () => loadDecoder(`${folder}/model`, { packing: "q4_0" }),
       /"model\.layers\.0\.self_attn\.q_proj\.weight" is \[48,48\]: wants rows of 32 values at a time/,
+    );
+    await assert.rejects(
+      () => loadDecoder(`${folder}/model`, { packing: "q4_k" as WritablePacking }),
+      /weights cannot be packed into q4_k; use one of f16/,
     );
     const odd = { ...cases["LLaMA 2"].config, vocab_size: 98 };
     const tensors = Object.fromEntries(

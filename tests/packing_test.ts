@@ -100,10 +100,21 @@ Deno.test("what cannot be packed is refused by name", () => {
       () => pack("odd", randomWeight([4, 48]), packing),
       /"odd" is \[4,48\]: wants rows of 32 values/,
     );
-    const broken = randomWeight([4, 64]);
-    broken.data[5] = NaN;
-    assert.throws(() => pack("broken", broken, packing), /"broken" holds values that are not finite/);
   }
+  for (const packing of packings) {
+    for (const value of [NaN, Infinity, -Infinity]) {
+      const broken = randomWeight([4, 64]);
+      broken.data[5] = value;
+      assert.throws(() => pack("broken", broken, packing), /"broken" holds values that are not finite/);
+    }
+  }
+  for (const packing of ["q4_k", "int3", "toString"]) {
+    assert.throws(
+      () => packModel(tinyEncoder(), packing as WritablePacking),
+      new RegExp(`weights cannot be packed into ${packing}; use one of f16, bf16, int8`),
+    );
+  }
+  assert.throws(() => packModel(packModel(tinyEncoder(), "f16"), "f16"), /tiny is packed already/);
 });
 
 /** x Wᵀ + bias + residual and its gradients by x, bias and residual, with W packed. */
@@ -142,11 +153,11 @@ async function packedOnGpu(
   return results;
 }
 
-/** The third fills no tile, and is large enough for the kernel for subgroups in both directions. */
-const products = [[1, 16, 4], [5, 12, 64], [37, 100, 144], [70, 160, 36], [37, 100, 160]];
+/** The second is of few rows, on GPUs in two stages by x. The third fills no tile, and is large enough for the kernel for subgroups in both directions. */
+const products = [[1, 16, 4], [5, 132, 64], [37, 100, 144], [70, 160, 36], [37, 100, 160]];
 
 /** For storages that take none of those. */
-const longRows = [[5, 12, 512], [37, 100, 256]];
+const longRows = [[5, 132, 512], [37, 100, 256]];
 
 for (const packing of storedPackings) {
   for (const [rows, m, n] of packing.endsWith("_k") ? longRows : products) {

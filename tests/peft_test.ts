@@ -367,6 +367,34 @@ Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is 
   await assert.rejects(() => adapted.merge(), /no adapter is active/);
 });
 
+Deno.test("what an adapter's outputs mean is saved again as it was loaded, or given", async () => {
+  const { adapter, weights } = await trained(lora);
+  const folder = await Deno.makeTempDir();
+  await saveAdapter(`${folder}/first`, model, adapter, weights, {
+    objective: "classification",
+    labels: ["sea", "land"],
+  });
+  using adapted = new AdaptedModel(await testGpu(), model);
+  await adapted.load("loaded", `${folder}/first`);
+  const { labels, ...loaded } = await loadAdapter(`${folder}/first`, model);
+  assert.deepEqual(labels?.id2label, { 0: "sea", 1: "land" });
+  adapted.add("given", loaded.adapter, loaded.weights, labels);
+  adapted.add("bare", loaded.adapter, loaded.weights);
+  const textOf = (name: string) => Deno.readTextFile(`${folder}/${name}/labels.json`);
+  for (const name of ["loaded", "given"]) {
+    await adapted.save(name, `${folder}/${name}`);
+    assert.equal(await textOf(name), await textOf("first"));
+  }
+  for (const name of ["bare", "given"]) {
+    await adapted.save("bare", `${folder}/${name}`);
+    await assert.rejects(
+      textOf(name),
+      Deno.errors.NotFound,
+      "no labels, and none of what was saved there before",
+    );
+  }
+});
+
 Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async () => {
   const [a, b] = [await trained(lora), await trained(methodByName("rsLoRA"), { r: 2 })];
   const boraOne = await trained(bora);

@@ -187,6 +187,53 @@ Deno.test("Aᵀ·Bᵀ says that it has no derivative", () => {
   assert.throws(() => productOp.derivative!(tall.node, [x]), /Aᵀ·Bᵀ has no derivative rule/);
 });
 
+Deno.test("a GPU sums a long k by few rows in two stages, the epilogue in the second", async () => {
+  const hardware = await hardwareGpu();
+  for (const transposeA of [false, true]) {
+    for (const [name, rows] of [["in place", 5], ["tanh", 9], ["slope", 12]] as const) {
+      if (transposeA && name === "slope") continue;
+      const graph = new Graph();
+      const weight = (source: string, ...shape: number[]) => graph.weight(source, shape, false);
+      const [columns, k] = [68, 300];
+      const [a, b] = [transposeA ? weight("a", k, rows) : weight("a", rows, k), weight("b", k, columns)];
+      const beside = weight("beside", rows, columns);
+      const plain = name === "slope" ? {} : { bias: weight("bias", columns), scale: 0.3 };
+      const product = matmul(a, b, {
+        transposeA,
+        ...plain,
+        residual: name === "in place" ? add(beside, beside) : undefined,
+        activation: name === "tanh" ? "tanh" : undefined,
+      });
+      const out = name === "slope" ? activationGradient("gelu", beside, product) : product;
+      const { nodes, inPlace } = plan([out], { device: hardware.traits });
+      assert.equal(inPlace.size, name === "in place" ? 1 : 0);
+      assert.deepEqual(
+        nodes.at(-1)!.op!.dispatches(nodes.at(-1)!, false, hardware.traits)
+          .map(({ kernel }) => kernel.label.split(" ")[0]).slice(0, 2),
+        ["matmul_teams", "matmul_sum"],
+      );
+      const values: Values = new Map();
+      fillSources(graph, values);
+      const [actual] = await runOnGpu(hardware, [out], values);
+      assert.ok(relativeError(actual, interpret([out], values)[0]) < 5e-6, name);
+    }
+  }
+});
+
+Deno.test("what two stages leave to each other has a slot of its own while they run", () => {
+  const graph = new Graph();
+  const [a, b] = [graph.weight("a", [5, 300], false), graph.weight("b", [300, 68], false)];
+  const out = matmul(a, activate("relu", b));
+  const apart = plan([out]);
+  const { slots, slotBytes, nodes } = plan([out], { device: { subgroupSize: 0 } });
+  const [parts] = productOp.scratch!(nodes.at(-1)!, { subgroupSize: 0 });
+  assert.deepEqual(parts.shape, [7, 5, 68]);
+  assert.equal(new Set(slots.values()).size, slots.size);
+  assert.equal(slotBytes[slots.get(parts)!], 4 * sizeOf(parts));
+  assert.equal(slots.size, apart.slots.size + 1);
+  assert.deepEqual(productOp.scratch!(nodes.at(-1)!, { subgroupSize: 8, software: true }), []);
+});
+
 Deno.test("explain: the kernel, the row of the table that decided, the traits, and what else fits", () => {
   const graph = new Graph();
   const y = linear(graph.weight("x", [128, 64], false), graph.weight("W", [256, 64], false));
@@ -200,7 +247,7 @@ Deno.test("explain: the kernel, the row of the table that decided, the traits, a
   const hardware = why({ subgroupSize: 0 });
   assert.match(
     choiceText(hardware.choice()),
-    /by plain 16×16 in 4×8: .* table of GPUs \(no fixed subgroup size\); not .*workgroup 64×64/,
+    /by workgroup 32×32 by 4×4: .* table of GPUs \(no fixed subgroup size\); not .*workgroup 64×64/,
   );
   assert.doesNotMatch(choiceText(software.choice()), /workgroup/);
   const choices = new Map([[hardware.bucket, "workgroup 64×64 by 4×4"]]);

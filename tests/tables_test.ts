@@ -1,7 +1,7 @@
 /** Users' tables, whatever program wrote them: as Python's csv and json read them, or refused with the line. */
 
 import assert from "node:assert/strict";
-import { labelsText, readLabels } from "../lib/adapters/labels.ts";
+import { labelsOf, labelsText, readLabels } from "../lib/adapters/labels.ts";
 import { parseDelimited } from "../lib/data/delimited.ts";
 import { loadOwnTask } from "../lib/data/own_task.ts";
 import { readTable } from "../lib/data/table_file.ts";
@@ -111,7 +111,7 @@ Deno.test("regression takes decimal numbers that float32 can hold, and nothing e
 Deno.test("classes with the names of JavaScript's own keys come through labels.json", () =>
   withFolder(async (folder) => {
     const names = ["__proto__", "constructor", "prototype", "toString"];
-    await Deno.writeTextFile(`${folder}/labels.json`, labelsText(await ownTask(folder, names))!);
+    await Deno.writeTextFile(`${folder}/labels.json`, labelsText(labelsOf(await ownTask(folder, names))!));
     const { id2label, label2id } = (await readLabels(folder, names.length))!;
     assert.deepEqual(Object.values(id2label), names);
     assert.deepEqual(Object.entries(label2id), names.map((name, id) => [name, id]));

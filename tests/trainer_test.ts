@@ -2,18 +2,25 @@
 
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
+import { full } from "../lib/adapters/base_only.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { taskByName } from "../lib/data/registry.ts";
+import type { Example } from "../lib/data/task.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph, sizeOf } from "../lib/graph/graph.ts";
+import { add } from "../lib/graph/ops/binary.ts";
+import { crossEntropy } from "../lib/graph/ops/losses.ts";
 import { linear } from "../lib/graph/ops/product/product.ts";
 import type { Model } from "../lib/models/model.ts";
+import { comparedPairs } from "../lib/models/pairing.ts";
+import { zeros } from "../lib/models/parameter.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
 import { choice } from "../lib/objectives/choice.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import type { Encoded, Objective } from "../lib/objectives/objective.ts";
+import { objectiveOf } from "../lib/objectives/registry.ts";
 import { regression } from "../lib/objectives/regression.ts";
 import { batchInputs, bucketOf, inputArrays, makeBatches } from "../lib/run/batches.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
@@ -164,7 +171,7 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ recompute: 1 as unknown as boolean }, /recompute is 1: use true or false/],
     [
       { learningrate: 1e-3 } as Partial<TrainOptions>,
-      /the trainer has no option "learningrate"; it has learningRate, epochs, .*maxNorm$/,
+      /the trainer has no option "learningrate"; it has gpu, model, adapter, objective, examples, frozen, learningRate, .*maxNorm$/,
     ],
   ];
   for (const [changes, message] of cases) {
@@ -213,6 +220,87 @@ Deno.test("fineTune without examples to train on, or to evaluate on, is refused 
     const trained = () => fineTune({ gpu, model, frozen, adapter, task, split, ...options });
     await assert.rejects(trained, message);
   }
+});
+
+Deno.test("a run says which part of it is missing, a promise or something else", async () => {
+  const [gpu, task] = [await testGpu(), taskByName("sentiment")];
+  const adapter = attach(tiny, bora, { r: 2, blocks: 4, target: ["query"] });
+  const training = {
+    gpu,
+    model: tiny,
+    adapter,
+    objective: heads.single,
+    examples: examplesFor(heads.single),
+  };
+  const tuning = { gpu, model: tiny, adapter, task };
+  const from: Readonly<Record<string, string>> = {
+    gpu: "openGpu",
+    model: "loadEncoder, loadUseLite or loadDecoder",
+    adapter: "attach",
+    objective: "objectiveOf",
+    examples: "encodeExamples",
+    task: "taskByName or loadOwnTask",
+  };
+  const train = (changes: object) => void new Trainer({ ...training, ...options, ...changes });
+  const tune = async (changes: object) => void await fineTune({ ...tuning, ...options, ...changes });
+  for (const [start, parts] of [[train, training], [tune, tuning]] as const) {
+    for (const part of Object.keys(parts)) {
+      const refused = (value: unknown, message: string) =>
+        assert.rejects(async () => await start({ [part]: value }), new RegExp(message));
+      await refused(undefined, `its ${part} is undefined: give what ${from[part]} returns`);
+      await refused("x", `its ${part} is "x"`);
+      await refused({}, `its ${part} is something else`);
+      await refused(Promise.resolve(), `${part} is a promise; await it`);
+    }
+  }
+  await assert.rejects(
+    () => tune({ modle: tiny }),
+    /fineTune has no option "modle"; it has gpu, .*, split, .*seed/,
+  );
+  const raw = [{ id: "a", texts: ["abc"], label: 1 }];
+  assert.throws(() => train({ examples: raw }), /example 0 has texts and no token ids: give what encode/);
+});
+
+Deno.test("fineTune refuses what it cannot score, label or checkpoint, before anything is trained", async () => {
+  const [gpu, model, sentiment] = [await testGpu(), tinyEncoder(), taskByName("sentiment")];
+  const adapter = attach(model, bora, { r: 2, blocks: 4, target: ["query"] });
+  const tokenizer = { ...model.tokenizer, encode: () => [1, 2] };
+  const reading = { ...model, tokenizer, pairing: comparedPairs(tokenizer) };
+  const some = [{ id: "a", texts: ["abc"], label: 1 }];
+  const checkpointing = { path: "x", every: 1, cell: "y" };
+  const refused = async (
+    message: RegExp,
+    changes: object,
+    task: object = {},
+    dev: readonly Example[] = some,
+  ) => {
+    const parts = {
+      gpu,
+      model: reading,
+      adapter,
+      task: { ...sentiment, ...task },
+      split: { train: some, dev },
+    };
+    await assert.rejects(() => fineTune({ ...parts, ...options, ...changes }), message);
+  };
+  const before = gpu.memory.buffers;
+  await refused(/the task sentiment has no metrics: name at least one/, {}, { metrics: [] });
+  await refused(/has the metric "accurcy"; there are accuracy, macroF1/, {}, { metrics: ["accurcy"] });
+  await refused(/a: the task's maxTokens is 0: use a whole number from 1/, {}, { maxTokens: 0 });
+  await refused(/dev, example 0: label 7 is not one of 0 … 1/, {}, {}, [{ ...some[0], label: 7 }]);
+  await refused(/b: the example has no texts/, {}, {}, [{ id: "b", texts: [], label: 0 }]);
+  for (
+    const [changes, message] of [
+      [{ pth: "x" }, /checkpointing has no option "pth"; it has path, every, cell/],
+      [{ path: undefined }, /checkpointing.path is undefined: give it a text/],
+      [{ path: "" }, /checkpointing.path is empty: give it a text/],
+      [{ cell: undefined }, /checkpointing.cell is undefined: give it a text/],
+      [{ every: 0 }, /checkpointing.every is 0: use a whole number of steps from 1/],
+    ] as const
+  ) {
+    await refused(message, { checkpointing: { ...checkpointing, ...changes } });
+  }
+  assert.equal(gpu.memory.buffers, before);
 });
 
 Deno.test("texts that the model cannot take are refused before they are predicted, and no text is no mistake", async () => {
@@ -347,6 +435,110 @@ Deno.test("an epoch beyond the planned steps is refused", async () => {
   using trainer = await trainerFor(heads.single, tinyEncoder(), { epochs: 1 });
   await trainer.epoch();
   await assert.rejects(() => trainer.epoch(), /all 1 epochs have been run: plan more/);
+});
+
+for (const names of [["head.one"], ["head.one", "head.other"]]) {
+  Deno.test(`summands of the scores are trained, each like the others: ${names}`, async () => {
+    const single = heads.single;
+    const spec = { shape: [4, 2], init: zeros } as const;
+    const summed: Objective = {
+      ...single,
+      parameters: new Map([...single.parameters, ...names.map((name) => [name, spec] as const)]),
+      trace(step) {
+        const { graph, shape: { examples } } = step;
+        const { predictions } = single.trace(step);
+        const sum = names.map((name) => graph.weight(name, spec.shape, true)).reduce((a, b) => add(a, b));
+        const [labels, weights] = [
+          graph.input("labels", [examples], "u32"),
+          graph.input("weights", [examples]),
+        ];
+        return { predictions, loss: crossEntropy(add(predictions, sum), labels, weights) };
+      },
+    };
+    using trainer = await trainerFor(summed);
+    await trainer.epoch();
+    const weights = await trainer.weights();
+    assert.ok(weights.get("head.one")!.data.some((value) => value !== 0));
+    for (const name of names) assert.deepEqual(weights.get(name), weights.get("head.one"));
+  });
+}
+
+Deno.test("an epoch is refused while another runs, and one that is disposed of stops", async () => {
+  const trainer = await trainerFor(heads.single);
+  const first = trainer.epoch();
+  await assert.rejects(trainer.epoch(), /an epoch is running: await it before you run the next/);
+  assert.equal((await first).length, 6);
+  const second = trainer.epoch();
+  trainer[Symbol.dispose]();
+  await assert.rejects(second, /disposed of/);
+  const predicting = await trainerFor(heads.single);
+  const before = (await testGpu()).memory.buffers;
+  const predictions = predicting.predict(examplesFor(heads.single));
+  predicting[Symbol.dispose]();
+  await assert.rejects(predictions, /disposed of/);
+  assert.ok((await testGpu()).memory.buffers < before);
+});
+
+Deno.test("objectives say how many texts and classes they are of", () => {
+  for (const texts of [0, 3]) {
+    assert.throws(
+      () => classification.of(tiny, { texts, classes: 2 }),
+      new RegExp(`classification is of a text or of a pair of texts, and these examples have ${texts}`),
+    );
+    assert.throws(() => regression.of(tiny, { texts, classes: 0 }), /regression is of a text or of a pair/);
+  }
+  assert.throws(() => classification.of(tiny, { texts: 1, classes: 1 }), /wants 2 classes or more, not 1/);
+  assert.throws(
+    () => choice.of(tiny, { texts: 1, classes: 0 }),
+    /choice is of a question and its options, 2 texts or more, and these examples have 1/,
+  );
+  const named = (objective: string) => ({ objective: objective as "choice", labels: [] });
+  for (const name of ["clasification", "toString"]) {
+    assert.throws(
+      () => objectiveOf(tiny, named(name), { texts: ["a"] }),
+      new RegExp(`there is no objective "${name}"; there are classification, regression, choice, language`),
+    );
+  }
+});
+
+Deno.test("an adapter of another model is refused by the trainer and by AdaptedModel", async () => {
+  const gpu = await testGpu();
+  const [first, ...others] = tiny.linears;
+  const changed = (linears: Model["linears"], weights = tiny.weights): Model => ({
+    ...tiny,
+    linears,
+    weights,
+  });
+  const adapter = (model: Model) => attach(model, bora, { r: 2, blocks: 4, target: "all-linear" });
+  const wide = { ...first, m: first.m + 4 };
+  for (
+    const [other, message] of [
+      [
+        adapter(changed([{ ...first, path: "elsewhere" }, ...others])),
+        /on "elsewhere", and tiny has no such/,
+      ],
+      [adapter(changed([wide, ...others])), /which in tiny is \[\d+, \d+\]; .* attach it to tiny/],
+      [
+        attach(
+          changed(
+            tiny.linears,
+            new Map([...tiny.weights, ["more", { shape: [1], data: new Float32Array(1) }]]),
+          ),
+          full,
+          {
+            target: "all-linear",
+          },
+        ),
+        /trains "more", and tiny has no such weight/,
+      ],
+    ] as const
+  ) {
+    const parts = { gpu, model: tiny, adapter: other, objective: heads.single };
+    assert.throws(() => new Trainer({ ...parts, examples: examplesFor(heads.single), ...options }), message);
+    using adapted = new AdaptedModel(gpu, tiny);
+    assert.throws(() => adapted.add("it", other, new Map()), message);
+    assert.deepEqual(adapted.names, []);
+  }
 });
 
 Deno.test("a trainer that has been disposed of says so", async () => {

@@ -1,14 +1,15 @@
 /** The library imported over HTTP by another process: no import map, no configuration, the README's permissions only. */
 
 import assert from "node:assert/strict";
+import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { parquetBytes } from "./support/glue_folders.ts";
 import { linkPackages, runScript, serveRepository } from "./support/served_repository.ts";
 
 const root = new URL("..", import.meta.url);
 
-/** A folder with the README's library examples as one script that imports from `host`. */
-async function exampleFolder(readme: string, host: string): Promise<string> {
-  const code = [...readme.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block).join("\n");
+/** A folder with the library examples of a part of the README as one script that imports from `host`. */
+async function exampleFolder(part: string, host: string): Promise<string> {
+  const code = [...part.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block).join("\n");
   const folder = await Deno.makeTempDir();
   await Deno.writeTextFile(`${folder}/train.ts`, code.replaceAll('"./mod.ts"', `"http://${host}/mod.ts"`));
   return folder;
@@ -18,7 +19,7 @@ Deno.test("the README's library examples run from a URL, with the permissions th
   const readme = await Deno.readTextFile(new URL("README.md", root));
   const server = serveRepository();
   const host = `127.0.0.1:${server.addr.port}`;
-  const folder = await exampleFolder(readme, host);
+  const folder = await exampleFolder(readme.split("### Decoders")[0], host);
   const packages = await linkPackages(`${folder}/cache`);
   const flags = readme.match(/^ +deno run (--allow-import=.*) train\.ts$/m)![1].split(" ").map((flag) =>
     flag.replace("HOST", host).replace("NPM_CACHE", packages)
@@ -34,6 +35,7 @@ Deno.test("the README's library examples run from a URL, with the permissions th
   const { code, out, error } = await run(flags);
   assert.equal(code, 0, error);
   const lines = out.trim().split("\n");
+  assert.match(lines.pop()!, /^(negative|positive)$/);
   assert.match(
     lines.pop()!,
     /^trainable params: 32,768 \|\| all params: 7,008,512 \|\| trainable%: 0\.4675$/,
@@ -44,6 +46,29 @@ Deno.test("the README's library examples run from a URL, with the permissions th
   assert.ok(server.asked.includes("/mod.ts") && server.asked.includes("/wgsl/matmul.wgsl"));
   const saved = [...Deno.readDirSync(`${folder}/adapter`)].map(({ name }) => name).toSorted();
   assert.deepEqual(saved, ["adapter_config.json", "adapter_model.safetensors", "labels.json"]);
+  await server.shutdown();
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("the README's example for decoders runs from a URL", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", root));
+  const server = serveRepository();
+  const host = `127.0.0.1:${server.addr.port}`;
+  const folder = await exampleFolder(
+    readme.split("### Decoders")[1].replace(`"smollm2"`, `"./model"`),
+    host,
+  );
+  await writeDecoder(`${folder}/model`, cases["LLaMA 2"]);
+  for (const file of ["train.jsonl", "dev.jsonl"]) {
+    await Deno.writeTextFile(`${folder}/${file}`, '{"prompt": "a", "completion": "b"}\n'.repeat(20));
+  }
+  const packages = await linkPackages(`${folder}/cache`);
+  const { code, out, error } = await runScript(folder, "train.ts", [
+    `--allow-import=${host}`,
+    `--allow-read=${packages},./model,./train.jsonl,./dev.jsonl`,
+  ]);
+  assert.equal(code, 0, error);
+  assert.match(out, /\S/);
   await server.shutdown();
   await Deno.remove(folder, { recursive: true });
 });

@@ -31,10 +31,18 @@ export interface Labels {
   readonly label2id: Readonly<Record<string, number>>;
 }
 
-/** The content of `labels.json` for a task, if it has a head. The single output of a regression or a choice is `LABEL_0`, as in transformers. */
-export function labelsText({ objective, labels }: Pick<Task, "objective" | "labels">): string | undefined {
+/** The content of `labels.json`. */
+export function labelsText(labels: Labels): string {
+  return `${JSON.stringify(labels, null, 2)}\n`;
+}
+
+/**
+ * The meaning of a task's head's outputs, if it has a head. The single output of a regression or a choice is `LABEL_0`, as
+ * in transformers.
+ */
+export function labelsOf({ objective, labels }: Pick<Task, "objective" | "labels">): Labels | undefined {
   const { problemType, outputNames } = objectives[objective];
-  return problemType && `${JSON.stringify(labelsFrom(outputNames(labels), problemType), null, 2)}\n`;
+  return problemType && labelsFrom(outputNames(labels), problemType);
 }
 
 /**

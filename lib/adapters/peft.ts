@@ -7,7 +7,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
-import { isFile, readJson, writeTogether } from "../files.ts";
+import { isFile, readJson, removeFile, writeTogether } from "../files.ts";
 import { headPathsOf, type Model, type Weight } from "../models/model.ts";
 import {
   encodeSafetensors,
@@ -19,7 +19,7 @@ import { recordOf } from "../record_schema.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { baseMetadata, checkBase } from "./base_weights.ts";
 import { checkHead, headNames } from "./head_tensors.ts";
-import { type Labels, labelsFile, labelsText, readLabels } from "./labels.ts";
+import { type Labels, labelsFile, labelsOf, labelsText, readLabels } from "./labels.ts";
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
@@ -112,7 +112,7 @@ export interface SavedAdapter {
  * in PEFT's layout. Each file is written under a temporary name and then renamed, so a crash leaves no
  * partial file. The SHA-256 of each base weight is saved too, so that `loadAdapter` can recognise the base.
  * It is the digest of the values as they were first read; weights that have not been read yet are read now.
- * If `task` is given, the names of its classes are saved too, in `labels.json`.
+ * If `task` is given, the names of its classes are saved too, in `labels.json`; so are `SavedAdapter.labels` in its place.
  * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, or belongs neither to the
  * adapter nor to the head, and when the method has no adapter to save.
  *
@@ -137,19 +137,21 @@ export async function saveAdapter(
   model: Model,
   adapter: Adapter,
   weights: ReadonlyMap<string, Weight>,
-  task?: Pick<Task, "objective" | "labels">,
+  task?: Pick<Task, "objective" | "labels"> | Labels,
 ): Promise<void> {
   const format = formatOf(adapter.method);
   const hasHead = checkWeights(model, adapter, weights);
   const tensors = new Map<string, Weight>();
   for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
   const config = configOf(model, adapter, format, hasHead);
-  const labels = task && labelsText(task);
+  const labels = task && ("problem_type" in task ? task : labelsOf(task));
   await Deno.mkdir(folder, { recursive: true });
+  // Those of another adapter that was saved here before.
+  if (!labels) await removeFile(`${folder}/${labelsFile}`);
   await writeTogether({
     [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors, baseMetadata(model)),
     [`${folder}/adapter_config.json`]: `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
-    ...labels ? { [`${folder}/${labelsFile}`]: labels } : {},
+    ...labels ? { [`${folder}/${labelsFile}`]: labelsText(labels) } : {},
   });
 }
 

@@ -1,40 +1,64 @@
 /** Rows to train a decoder on, from the user's `.jsonl` or `.json`: four kinds, each by the fields that it has. */
 
 import * as v from "npm:valibot@1.5.0";
-import { readJsonRecords } from "./json_records.ts";
 import type { JsonFields } from "./json_fields.ts";
+import { readJsonRecords } from "./json_records.ts";
 
 /** A text that is asked, and the one that is learnt. */
 export interface CompletionRow {
+  /** By which the kinds are told apart. */
   readonly kind: "completion";
   /** File and line, for error messages. */
   readonly where: string;
+  /** What comes before. */
   readonly prompt: string;
+  /** What is learnt. */
   readonly completion: string;
 }
 
 /** An instruction, perhaps with an input, and the output that is learnt. */
 export interface InstructionRow {
+  /** By which the kinds are told apart. */
   readonly kind: "instruction";
+  /** File and line, for error messages. */
   readonly where: string;
+  /** What is to be done. */
   readonly instruction: string;
   /** Undefined where the file has null, nothing but white space, or no such field. */
   readonly input?: string;
+  /** What is learnt. */
   readonly output: string;
+}
+
+/** A turn of a conversation. */
+export interface Message {
+  /** Who speaks: `system`, `user`, `assistant` or `tool`. */
+  readonly role: string;
+  /** What is said. */
+  readonly content?: string | null;
+  /** Further fields, which the chat template may read. */
+  readonly [field: string]: unknown;
 }
 
 /** A conversation, of which the assistant's turns are learnt. */
 export interface MessagesRow {
+  /** By which the kinds are told apart. */
   readonly kind: "messages";
+  /** File and line, for error messages. */
   readonly where: string;
-  readonly messages: readonly v.InferOutput<typeof messageSchema>[];
+  /** The turns in order. */
+  readonly messages: readonly Message[];
+  /** Functions that the assistant can call, as the chat template wants them. */
   readonly tools?: readonly unknown[];
 }
 
 /** A text that is learnt whole. */
 export interface TextRow {
+  /** By which the kinds are told apart. */
   readonly kind: "text";
+  /** File and line, for error messages. */
   readonly where: string;
+  /** What is learnt. */
   readonly text: string;
 }
 
@@ -49,7 +73,10 @@ const leading = {
   text: "text",
 } as const;
 
-const messageSchema = v.looseObject({ role: v.string(), content: v.nullish(v.string()) });
+const messageSchema: v.GenericSchema<unknown, Message> = v.looseObject({
+  role: v.string(),
+  content: v.nullish(v.string()),
+});
 const messagesSchema = v.pipe(v.array(messageSchema), v.minLength(1));
 const toolsSchema = v.array(v.unknown());
 

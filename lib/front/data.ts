@@ -11,6 +11,15 @@
 
 export type { Example, MetricName, Split, Task, TaskFamily } from "../data/task.ts";
 export { families, taskByName, taskFrom, tasks } from "../data/registry.ts";
+export {
+  type CompletionRow,
+  type InstructionRow,
+  type LanguageRow,
+  type Message,
+  type MessagesRow,
+  readLanguageRows,
+  type TextRow,
+} from "../data/language_rows.ts";
 export { loadOwnTask, type OwnTaskOptions } from "../data/own_task.ts";
 export { type GlueTask, glueTask, type GlueTestSet } from "../data/glue.ts";
 export { glueSubmission, saveGlueSubmission } from "../data/glue_submission.ts";

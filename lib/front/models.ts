@@ -10,8 +10,12 @@
  */
 
 export {
+  type Cache,
+  type CachedAttention,
+  type Decoder,
   type HeadLayout,
   headPathsOf,
+  type Language,
   type LinearModule,
   type LinearRole,
   type Model,
@@ -22,6 +26,10 @@ export {
   type Tracer,
   type Weight,
 } from "../models/model.ts";
+export type { DecoderTokenizer, EncodeOptions } from "../models/decoder_tokenizer.ts";
+export type { DecodeOptions, StreamingDecoder } from "../models/token_texts.ts";
+export type { Reading } from "../models/text_encoder.ts";
+export type { ChatTemplates } from "../models/chat_template.ts";
 export { comparedPairs, joinedPairs, type Pairing } from "../models/pairing.ts";
 export { type Pooling, vectorsOf } from "../models/pooling.ts";
 export type { PackedWeight } from "../models/packing.ts";

@@ -5,6 +5,7 @@
 
 /** Options of a beam search. */
 export interface BeamOptions {
+  /** Texts that are followed at a time, from 1. */
   readonly beams: number;
   /** 1 by default, the mean; 0 is the plain sum, which favours short texts. */
   readonly lengthPenalty?: number;

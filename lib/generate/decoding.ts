@@ -41,6 +41,9 @@ export interface DecodingSize {
 /** Programs kept: one for a token more, and some for prompts of several lengths. */
 const mostPrograms = 16;
 
+/** Whole prompts, a token more of each text, or tokens whose probabilities are asked for. */
+type Kind = "start" | "next" | "judge";
+
 /** A program that reads `length` tokens more of each text. */
 interface Program extends Disposable {
   readonly compiled: CompiledGraph;
@@ -51,9 +54,12 @@ interface Program extends Disposable {
 /** Reads and writes a batch of texts. */
 export class Decoding implements Disposable {
   readonly #programs = new Kept<Program>(mostPrograms);
+  readonly #reorderings = new Kept<Program>(Infinity);
   readonly #states: States;
   readonly #weights: WeightStore;
   readonly #arena: Arena;
+  /** Where logits are copied to be read. */
+  readonly #staging: GPUBuffer;
   /** Tokens of each text so far. */
   #lengths: number[] = [];
 
@@ -62,9 +68,7 @@ export class Decoding implements Disposable {
     this.#states = new States(gpu, this.#stateSizes());
     this.#weights = new WeightStore(...own.weights, this.#states);
     this.#arena = new Arena(gpu);
-    if (size.capacity > model.maxTokens!) {
-      throw new Error(`${size.capacity} tokens, and ${model.name} reads ${model.maxTokens} at most`);
-    }
+    this.#staging = gpu.createStaging("logits", 4 * size.texts * model.vocabulary);
   }
 
   /** Tokens of each text so far. */
@@ -95,31 +99,28 @@ export class Decoding implements Disposable {
     const longest = Math.max(...prompts.map(({ length }) => length));
     const length = Math.min(bucketOfLength(longest), capacity);
     const all = Array.from({ length: texts }, (_, i) => prompts[i] ?? prompts[0]);
-    const { compiled, outputs } = await this.#program("start", length);
-    this.#lengths = all.map(({ length }) => length);
-    compiled.upload({
-      ...tokensOf(all, length, () => 0),
-      at: new Uint32Array(texts),
+    return await this.#use("start", length, async (program) => {
+      this.#lengths = all.map(({ length }) => length);
+      program.compiled.upload({ ...tokensOf(all, length, () => 0), at: new Uint32Array(texts) });
+      return await this.#logits(program, prompts.length);
     });
-    compiled.run();
-    return await this.#logits(compiled, outputs, prompts.length);
   }
 
   /** Reads a token more of each text. Missing ones, and −1, stay as they are. Returns the logits of the tokens after. */
   async next(tokens: readonly number[]): Promise<Float32Array[]> {
     const { texts } = this.size;
-    const { compiled, outputs } = await this.#program("next", 1);
-    const places = this.#lengths.slice();
-    const ids = Array.from({ length: texts }, (_, i) => Math.max(tokens[i] ?? 0, 0));
-    tokens.forEach((token, i) => {
-      if (token >= 0) this.#lengths[i]++;
+    return await this.#use("next", 1, async (program) => {
+      const places = this.#lengths.slice();
+      const ids = Array.from({ length: texts }, (_, i) => Math.max(tokens[i] ?? 0, 0));
+      tokens.forEach((token, i) => {
+        if (token >= 0) this.#lengths[i]++;
+      });
+      program.compiled.upload({
+        ...tokensOf(ids.map((id) => [id]), 1, (row) => places[row]),
+        at: Uint32Array.from(places),
+      });
+      return await this.#logits(program, tokens.length);
     });
-    compiled.upload({
-      ...tokensOf(ids.map((id) => [id]), 1, (row) => places[row]),
-      at: Uint32Array.from(places),
-    });
-    compiled.run();
-    return await this.#logits(compiled, outputs, tokens.length);
   }
 
   /**
@@ -130,17 +131,18 @@ export class Decoding implements Disposable {
     const { texts } = this.size;
     const length = Math.max(...continuations.map((own) => own.length)) - 1;
     if (length === 0) return continuations.map(() => []);
-    const { compiled, outputs } = await this.#program("judge", length);
     const labels = new Uint32Array(texts * length);
     continuations.forEach((own, i) => labels.set(own.slice(1), i * length));
-    compiled.upload({
-      ...tokensOf(continuations.map((own) => own.slice(0, -1)), length, (row) => this.#lengths[row], texts),
-      at: Uint32Array.from(this.#lengths),
-      labels,
-      weights: new Float32Array(texts * length).fill(1),
+    const all = await this.#use("judge", length, async ({ compiled, outputs }) => {
+      compiled.upload({
+        ...tokensOf(continuations.map((own) => own.slice(0, -1)), length, (row) => this.#lengths[row], texts),
+        at: Uint32Array.from(this.#lengths),
+        labels,
+        weights: new Float32Array(texts * length).fill(1),
+      });
+      compiled.run();
+      return await compiled.read(outputs[0]);
     });
-    compiled.run();
-    const all = await compiled.read(outputs[0]);
     return continuations.map((own, i) => [...all.subarray(i * length, i * length + own.length - 1)]);
   }
 
@@ -151,60 +153,62 @@ export class Decoding implements Disposable {
     const all = Array.from({ length: texts }, (_, i) => order[i] ?? i);
     for (const path of this.#layers()) {
       for (const state of [keysOf(path), valuesOf(path)]) {
-        const { compiled } = await this.#reordering(state);
-        compiled.upload({ order: Uint32Array.from(all), back: new Uint32Array(texts) });
-        compiled.run();
+        await this.#reorderings.use([state], () => this.#reordering(state), ({ compiled }) => {
+          compiled.upload({ order: Uint32Array.from(all), back: new Uint32Array(texts) });
+          compiled.run();
+        });
       }
     }
     this.#lengths = all.map((from) => this.#lengths[from]);
   }
 
-  #reordering(state: string): Promise<Program> {
-    return this.#reorderings.get(state, async () => {
-      const { texts, capacity } = this.size;
-      const graph = new Graph();
-      const width = this.own.model.language.cached.width;
-      const before = graph.state(state, [texts, capacity * width]);
-      const [order, back] = ["order", "back"].map((name) => graph.input(name, [texts], "u32"));
-      const after = takeRows(before, { rows: order, places: back, from: 0, count: texts });
-      graph.update(before, after);
-      return await this.#compiled(`reorder ${state}`, [after]);
-    });
-  }
-
-  readonly #reorderings = new Kept<Program>(Infinity);
-
-  async #logits(compiled: CompiledGraph, pieces: readonly Tensor[], texts: number): Promise<Float32Array[]> {
-    const read: Float32Array[] = [];
-    for (const piece of pieces) read.push(await compiled.read(piece));
+  /** Runs a program, and reads the logits of each text's next token, [vocabulary], which it leaves in pieces. */
+  async #logits({ compiled, outputs }: Program, texts: number): Promise<Float32Array[]> {
+    const views = outputs.map((piece) => compiled.view(piece));
+    const starts = views.map((_, p) => views.slice(0, p).reduce((sum, { bytes }) => sum + bytes, 0));
+    compiled.run(views.map((from, p) => ({ from, to: this.#staging, toOffset: starts[p] })));
+    const read = await this.own.gpu.readStaging(this.#staging, this.#staging.size);
     return Array.from({ length: texts }, (_, i) => {
-      const own = pieces.map(({ shape: [, tokens] }, p) => read[p].subarray(i * tokens, (i + 1) * tokens));
-      if (own.length === 1) return own[0];
-      return Float32Array.from(own.flatMap((values) => [...values]));
+      const logits = new Float32Array(this.own.model.vocabulary);
+      let first = 0;
+      outputs.forEach(({ shape: [, tokens] }, p) => {
+        logits.set(new Float32Array(read, starts[p] + 4 * i * tokens, tokens), first);
+        first += tokens;
+      });
+      return logits;
     });
   }
 
-  #program(kind: "start" | "next" | "judge", length: number): Promise<Program> {
-    return this.#programs.get(`${kind} ${length}`, async () => {
-      const { model, adapter } = this.own;
-      const { texts } = this.size;
-      const graph = new Graph();
-      const tokens: Tokens = {
-        ...tokenInputs(graph, texts, length),
-        cache: this.#cache(graph, kind, length),
-      };
-      const own = tracer(graph, model, adapter, {
-        lengths: tokens.lengths,
-        storage: (name) => this.#weights.storage(name),
-      });
-      const hidden = model.trace(own, tokens);
-      const outputs = kind === "judge" ? [nllOf(model, own, hidden)] : logitsOf(
-        model,
-        own,
-        length === 1 ? hidden : lastToken(hidden, tokens.lengths),
-      );
-      return await this.#compiled(`${kind} ${length}`, outputs);
+  #reordering(state: string): Promise<Program> {
+    const { texts, capacity } = this.size;
+    const graph = new Graph();
+    const width = this.own.model.language.cached.width;
+    const before = graph.state(state, [texts, capacity * width]);
+    const [order, back] = ["order", "back"].map((name) => graph.input(name, [texts], "u32"));
+    const after = takeRows(before, { rows: order, places: back, from: 0, count: texts });
+    graph.update(before, after);
+    return this.#compiled(`reorder ${state}`, [after]);
+  }
+
+  #use<T>(kind: Kind, length: number, body: (program: Program) => T | Promise<T>): Promise<T> {
+    return this.#programs.use([kind, length], () => this.#program(kind, length), body);
+  }
+
+  #program(kind: Kind, length: number): Promise<Program> {
+    const { model, adapter } = this.own;
+    const graph = new Graph();
+    const tokens: Tokens = {
+      ...tokenInputs(graph, this.size.texts, length),
+      cache: this.#cache(graph, kind, length),
+    };
+    const own = tracer(graph, model, adapter, {
+      lengths: tokens.lengths,
+      storage: (name) => this.#weights.storage(name),
     });
+    const hidden = model.trace(own, tokens);
+    const last = () => length === 1 ? hidden : lastToken(hidden, tokens.lengths);
+    const outputs = kind === "judge" ? [nllOf(model, own, hidden)] : logitsOf(model, own, last());
+    return this.#compiled(`${kind} ${length}`, outputs);
   }
 
   async #compiled(label: string, outputs: readonly Tensor[]): Promise<Program> {
@@ -217,7 +221,7 @@ export class Decoding implements Disposable {
   }
 
   /** The cache as a graph sees it. What is judged is not kept. */
-  #cache(graph: Graph, kind: "start" | "next" | "judge", length: number): Cache {
+  #cache(graph: Graph, kind: Kind, length: number): Cache {
     const { texts, capacity } = this.size;
     const at = graph.input("at", [texts], "u32");
     const places = graph.input("places", [texts, length], "u32");
@@ -244,6 +248,7 @@ export class Decoding implements Disposable {
     this.#programs[Symbol.dispose]();
     this.#arena[Symbol.dispose]();
     this.#states[Symbol.dispose]();
+    this.own.gpu.destroyBuffer(this.#staging);
   }
 }
 

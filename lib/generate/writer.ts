@@ -7,10 +7,9 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Decoder, Weight } from "../models/model.ts";
 import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
-import { Kept } from "../run/kept.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
 import { type BeamOptions, BeamSearch, logProbabilitiesOf } from "./beams.ts";
-import { Decoding, type DecodingSize } from "./decoding.ts";
+import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
 
 /** What a `Writer` writes with. */
@@ -19,8 +18,9 @@ export interface WriterOptions {
   readonly gpu: Gpu;
   /** The model (`loadDecoder`). */
   readonly model: Decoder;
-  /** An adapter and its trained weights (`loadAdapter`); by default the model writes alone. */
+  /** An adapter (`loadAdapter`, `attach`); by default the model writes alone. */
   readonly adapter?: Adapter;
+  /** The adapter's trained weights. */
   readonly weights?: ReadonlyMap<string, Weight>;
   /** The model's weights, if they are on the GPU already. */
   readonly frozen?: WeightPlace;
@@ -41,6 +41,7 @@ export interface WriteOptions extends SamplingOptions {
 
 /** A continuation. */
 export interface Written {
+  /** What was written, without the prompt. */
   readonly text: string;
   /** The new ids, the end token among them if one was found. */
   readonly ids: readonly number[];
@@ -48,8 +49,40 @@ export interface Written {
   readonly ended: "stop" | "length";
 }
 
-/** Texts that stay on the GPU for the next call, by their number and length. */
+/** Texts that stay on the GPU for the next call. */
 const mostKept = 2;
+
+/** Room for texts that one call has for itself until it is disposed of. */
+interface Lease extends Disposable {
+  readonly decoding: Decoding;
+}
+
+/** Rooms for texts. Two calls at once have one each. */
+class Decodings implements Disposable {
+  #free: Decoding[] = [];
+  #isDisposed = false;
+
+  constructor(private readonly parts: DecodingParts) {}
+
+  lease(size: DecodingSize): Lease {
+    if (this.#isDisposed) throw new Error("this Writer has been disposed of: use it within its scope");
+    const at = this.#free.findIndex(({ size: own }) =>
+      own.texts === size.texts && own.capacity === size.capacity
+    );
+    const decoding = at < 0 ? new Decoding(this.parts, size) : this.#free.splice(at, 1)[0];
+    return { decoding, [Symbol.dispose]: () => this.#giveBack(decoding) };
+  }
+
+  #giveBack(decoding: Decoding): void {
+    this.#free.push(decoding);
+    while (this.#free.length > (this.#isDisposed ? 0 : mostKept)) this.#free.shift()![Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    for (const decoding of this.#free.splice(0)) decoding[Symbol.dispose]();
+  }
+}
 
 /**
  * Writes with a causal model and, if there is one, its adapter. It owns GPU memory: declare it with `using`.
@@ -69,7 +102,7 @@ export class Writer implements Disposable {
   readonly #adapter: Adapter;
   readonly #places: readonly WeightPlace[];
   readonly #owned: DisposableStack;
-  readonly #decodings: Kept<Decoding>;
+  readonly #decodings: Decodings;
 
   /** Uploads the model's weights, unless they are there, and the adapter's. */
   constructor({ gpu, model, adapter, weights = new Map(), frozen }: WriterOptions) {
@@ -79,7 +112,8 @@ export class Writer implements Disposable {
     const own = owned.use(new FrozenWeights(gpu, [...constantWeights(model, this.#adapter), ...weights]));
     const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
     this.#places = [own, base];
-    this.#decodings = owned.use(new Kept<Decoding>(mostKept));
+    const parts = { gpu, model, adapter: this.#adapter, weights: this.#places };
+    this.#decodings = owned.use(new Decodings(parts));
     this.#owned = owned.move();
   }
 
@@ -96,7 +130,8 @@ export class Writer implements Disposable {
    */
   async *stream(prompt: Prompt, options: WriteOptions): AsyncGenerator<string> {
     const ids = this.idsOf(prompt);
-    const decoding = await this.#decodingFor([ids], options, 1);
+    using lease = this.#leaseFor([ids], options, 1);
+    const { decoding } = lease;
     const text = new Text(this.#model, ids, 0, options);
     let logits = (await decoding.start([ids]))[0];
     while (true) {
@@ -114,7 +149,8 @@ export class Writer implements Disposable {
    */
   async write(prompts: readonly Prompt[], options: WriteOptions): Promise<Written[]> {
     const all = prompts.map((prompt) => this.idsOf(prompt));
-    const decoding = await this.#decodingFor(all, options, all.length);
+    using lease = this.#leaseFor(all, options, all.length);
+    const { decoding } = lease;
     const texts = all.map((ids, row) => new Text(this.#model, ids, row, options));
     let logits = await decoding.start(all);
     while (true) {
@@ -139,7 +175,8 @@ export class Writer implements Disposable {
       throw new Error(`beams is ${beams}: use a whole number from 1`);
     }
     const ids = this.idsOf(prompt);
-    const decoding = await this.#decodingFor([ids], options, beams);
+    using lease = this.#leaseFor([ids], options, beams);
+    const { decoding } = lease;
     const { tokenizer } = this.#model.language;
     const ends = new Set(tokenizer.eos);
     const search = new BeamSearch({ beams, lengthPenalty }, ends, options.maxTokens);
@@ -179,7 +216,8 @@ export class Writer implements Disposable {
     const empty = ends.findIndex(({ length }) => length === 0);
     if (empty >= 0) throw new Error(`continuation ${empty} is empty: there is nothing to score`);
     const maxTokens = Math.max(...ends.map(({ length }) => length));
-    const decoding = await this.#decodingFor(all, { maxTokens }, all.length);
+    using lease = this.#leaseFor(all, { maxTokens }, all.length);
+    const { decoding } = lease;
     const first = (await decoding.start(all)).map((logits) => logProbabilitiesOf(logits, tokenizer.size));
     const scores = first.map((own) => ends.map(([token]) => own[token]));
     for (const [j, own] of ends.entries()) {
@@ -190,11 +228,11 @@ export class Writer implements Disposable {
   }
 
   /** Room for these prompts and their continuations. */
-  async #decodingFor(
+  #leaseFor(
     prompts: readonly (readonly number[])[],
     options: WriteOptions,
     texts: number,
-  ): Promise<Decoding> {
+  ): Lease {
     checkSampling(options);
     const { name, maxTokens: most, vocabulary } = this.#model;
     const { maxTokens } = options;
@@ -217,11 +255,7 @@ export class Writer implements Disposable {
       texts,
       capacity: Math.min(most!, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),
     };
-    const parts = { gpu: this.#gpu, model: this.#model, adapter: this.#adapter, weights: this.#places };
-    return await this.#decodings.get(
-      `${size.texts}×${size.capacity}`,
-      () => Promise.resolve(new Decoding(parts, size)),
-    );
+    return this.#decodings.lease(size);
   }
 
   /** Frees the weights that it uploaded, and the texts. */

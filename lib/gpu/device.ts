@@ -181,7 +181,8 @@ export class Gpu implements Disposable {
     this.pipelines = new PipelineCache(device, header);
     device.addEventListener("uncapturederror", (event: Event) => {
       this.#failure ??= new Error(
-        `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}`,
+        `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}\n` +
+          "What this Gpu computed since may be wrong, so it computes nothing more: open another (openGpu).",
       );
     });
     device.lost.then((info) => {
@@ -268,9 +269,15 @@ export class Gpu implements Disposable {
    * (tracel-ai/cubecl issue 1120), so every 64 uploads or 16 MiB there is an empty submit. After 16 MiB it
    * also waits for the queue, if the runtime can do so within the call (Deno can): otherwise the queue could
    * hold the staging memory of a whole model.
+   * @throws Error when the data do not fit into the buffer from there on.
    */
   upload(buffer: GPUBuffer, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, offset = 0): void {
     const { queue } = this.device;
+    if (offset + data.byteLength > buffer.size) {
+      throw new Error(
+        `"${buffer.label}" has ${buffer.size} bytes: ${data.byteLength} do not fit there from byte ${offset} on`,
+      );
+    }
     for (let at = 0; at < data.length; at += uploadPiece) {
       const size = Math.min(uploadPiece, data.length - at);
       queue.writeBuffer(buffer, offset + at * 4, data, at, size);
@@ -291,29 +298,36 @@ export class Gpu implements Disposable {
    */
   async read(buffer: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
     this.check();
-    const staging = this.createBuffer(
-      `read ${buffer.label}`,
-      bytes,
-      GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    );
-    const encoder = this.device.createCommandEncoder({ label: "read" });
-    encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
-    this.device.queue.submit([encoder.finish()]);
+    const staging = this.createStaging(`read ${buffer.label}`, bytes);
+    try {
+      const encoder = this.device.createCommandEncoder({ label: "read" });
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+      this.device.queue.submit([encoder.finish()]);
+      return await this.readStaging(staging, bytes);
+    } finally {
+      this.destroyBuffer(staging);
+    }
+  }
+
+  /** A buffer that can be copied into, for `readStaging` and for nothing else. Throws as `createBuffer` does. */
+  createStaging(label: string, bytes: number): GPUBuffer {
+    return this.createBuffer(label, bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  }
+
+  /** The first bytes of a staging buffer. Waits for everything submitted; until then it is not to be copied into again. */
+  async readStaging(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     try {
       await staging.mapAsync(GPUMapMode.READ);
     } catch (error) {
       // A lost device reports its loss shortly after its current operation has failed.
       await Promise.race([this.device.lost, new Promise((done) => setTimeout(done, lostWithin))]);
       this.check();
-      throw new Error(`Reading ${bytes} bytes of "${buffer.label}" failed: ${(error as Error).message}`, {
+      throw new Error(`Reading ${bytes} bytes of "${staging.label}" failed: ${(error as Error).message}`, {
         cause: error,
       });
-    } finally {
-      if (staging.mapState !== "mapped") this.destroyBuffer(staging);
     }
     const copy = staging.getMappedRange().slice(0, bytes);
     staging.unmap();
-    this.destroyBuffer(staging);
     await this.settled();
     return copy;
   }

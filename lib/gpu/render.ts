@@ -15,6 +15,7 @@ import attention from "../../wgsl/include/attention.wgsl" with { type: "text" };
 import gelu from "../../wgsl/include/gelu.wgsl" with { type: "text" };
 import linearIndex from "../../wgsl/include/index.wgsl" with { type: "text" };
 import lowRank from "../../wgsl/include/low_rank.wgsl" with { type: "text" };
+import lowRankTiles from "../../wgsl/include/low_rank_tiles.wgsl" with { type: "text" };
 import matmul from "../../wgsl/include/matmul.wgsl" with { type: "text" };
 import randomBits from "../../wgsl/include/random.wgsl" with { type: "text" };
 import workgroupSum from "../../wgsl/include/workgroup_sum.wgsl" with { type: "text" };
@@ -28,6 +29,7 @@ const includes: Readonly<Record<string, string>> = {
   "gelu.wgsl": gelu,
   "index.wgsl": linearIndex,
   "low_rank.wgsl": lowRank,
+  "low_rank_tiles.wgsl": lowRankTiles,
   "matmul.wgsl": matmul,
   "random.wgsl": randomBits,
   "workgroup_sum.wgsl": workgroupSum,

@@ -4,20 +4,19 @@ import type { Gpu } from "../gpu/device.ts";
 import { type BufferView, buildProgram, type Call, type Copy, type Program } from "../gpu/program.ts";
 import { callsOf } from "./calls.ts";
 import { contestsOf } from "./contests.ts";
-import { bytesOf, type Node, reachable, type Tensor } from "./graph.ts";
+import { bytesOf, describe, graphOf, type Node, reachable, type Tensor } from "./graph.ts";
 import { dumpPlan, type Plan, plan } from "./plan.ts";
 
 /** Options of `compile`. */
 export interface CompileOptions {
   /** For labels and errors, such as `train 32×16`. */
   readonly label: string;
-  /** The buffer of each weight, by name. */
+  /** The buffer of each weight and state, by name. */
   readonly weights: (name: string) => BufferView;
-  /** Where to write these tensors instead of a planned slot. */
+  /** Where to write these computed tensors instead of a planned slot. */
   readonly destinations?: ReadonlyMap<Tensor, BufferView>;
   /**
-   * @internal Calls to run after the graph's own, such as the optimizer's; `view` gives the buffer of any
-   * tensor.
+   * @internal Calls to run after the graph's own, such as the optimizer's; `view` is the compiled graph's.
    */
   readonly epilogue?: (view: (tensor: Tensor) => BufferView) => readonly Call[];
   /**
@@ -35,6 +34,7 @@ export class Arena implements Disposable {
   readonly #buffers: GPUBuffer[] = [];
   /** The programs that use each buffer. */
   readonly #users = new Map<GPUBuffer, number>();
+  #isDisposed = false;
 
   /** An arena without buffers. */
   constructor(private readonly gpu: Gpu) {}
@@ -42,8 +42,12 @@ export class Arena implements Disposable {
   /**
    * Buffers of at least the sizes asked for, until `leave`. A slot that must grow gets a new buffer and programs already
    * built keep the old one, so build the largest program first.
+   * @throws Error after disposal.
    */
   take(slotBytes: readonly number[]): GPUBuffer[] {
+    if (this.#isDisposed) {
+      throw new Error("the programs' buffers have been disposed of: compile within their scope");
+    }
     const order = slotBytes.map((_, i) => i).sort((a, b) => slotBytes[b] - slotBytes[a]);
     const result: GPUBuffer[] = [];
     order.forEach((slot, rank) => {
@@ -61,6 +65,7 @@ export class Arena implements Disposable {
 
   /** Gives buffers back. Those that have become too small are freed with their last user. */
   leave(buffers: readonly GPUBuffer[]): void {
+    if (this.#isDisposed) return;
     for (const buffer of buffers) {
       const others = this.#users.get(buffer)! - 1;
       this.#users.set(buffer, others);
@@ -75,6 +80,7 @@ export class Arena implements Disposable {
 
   /** Frees all buffers. */
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
     for (const buffer of [...this.#users.keys()]) this.#free(buffer);
   }
 }
@@ -90,13 +96,26 @@ export interface CompiledGraph extends Disposable {
   readonly plan: Plan;
   /** Buffers of the graph's inputs, by name; write them before a replay. */
   readonly inputs: ReadonlyMap<string, BufferView>;
-  /** The buffer that holds a tensor after a run: any output, or any tensor with `noReuse`. */
+  /**
+   * The buffer that holds a tensor after a run: an output, what a state becomes, an input, weight or state (what it holds
+   * then), or with `noReuse` any tensor.
+   * @throws Error for a tensor of another program, and for one whose memory a later op may have taken.
+   */
   view(tensor: Tensor): BufferView;
-  /** Writes the graph's inputs, by name. Throws an Error when one of them is not given. */
+  /**
+   * Writes the graph's inputs, by name; further values are not read.
+   * @throws Error when an input is not given, or given with another length or type than it was traced with.
+   */
   upload(values: Readonly<Record<string, Values>>): void;
-  /** Submits one run: the dispatches, what states become, then `copies`. Does not wait. */
+  /**
+   * Submits one run: the dispatches, what states become, then `copies`. Does not wait. Outputs and what states become are
+   * computed from what the states held before.
+   */
   run(copies?: readonly Copy[]): void;
-  /** Reads a tensor back, or its first `most` values. Waits for every run so far. */
+  /**
+   * Reads an f32 tensor back, or its first `most` values. Waits for every run so far.
+   * @throws Error as `view` does, and for a tensor that is not row-major f32.
+   */
   read(tensor: Tensor, most?: number): Promise<Float32Array<ArrayBuffer>>;
   /** The planned program as text. */
   dump(): string;
@@ -133,81 +152,153 @@ export async function compile(
   options: CompileOptions,
 ): Promise<CompiledGraph> {
   const { label, weights, destinations = new Map<Tensor, BufferView>() } = options;
-  const { updates } = outputs[0].node.graph;
+  const { updates } = graphOf(label, outputs);
   const roots = [...outputs, ...updates.values()];
   const external = new Set(destinations.keys());
-  const planned = plan(roots, { external, updates, noReuse: options.noReuse });
+  checkDestinations(label, destinations, roots);
+  const planned = plan(roots, { external, updates, noReuse: options.noReuse, device: gpu.traits });
   await gpu.tuner?.tune(gpu, contestsOf(gpu, planned.nodes));
   using owned = new DisposableStack();
+  const newBuffer = (name: string, bytes: number) =>
+    owned.adopt(gpu.createBuffer(`${label} ${name}`, bytes), (own) => gpu.destroyBuffer(own));
   const arena = options.arena ?? owned.use(new Arena(gpu));
   const buffers = owned.adopt(arena.take(planned.slotBytes), (own) => arena.leave(own));
-  const inputs = new Map<string, BufferView>();
-  const sources = new Map<Node, BufferView>();
-  for (const node of reachable(roots)) {
-    if (node.op) continue;
-    const bytes = bytesOf(node.outputs[0]);
-    if (node.source === "input") {
-      const buffer = owned.adopt(
-        gpu.createBuffer(`${label} ${node.name}`, bytes),
-        (own) => gpu.destroyBuffer(own),
-      );
-      inputs.set(node.name, { buffer, offset: 0, bytes });
-    }
-    const source = inputs.get(node.name) ?? weights(node.name);
-    if (source.bytes !== bytes) {
-      throw new Error(
-        `${label}: "${node.name}" holds ${source.bytes} bytes; its shape [${
-          node.outputs[0].shape
-        }] wants ${bytes}`,
-      );
-    }
-    const inPanels = node.outputs[0].dtype === "f32 in panels";
-    if (inPanels !== (source.inPanels ?? false)) {
-      const [lies, wanted] = inPanels ? ["row by row", "in panels"] : ["in panels", "row by row"];
-      throw new Error(
-        `${label}: "${node.name}" lies ${lies}, and the graph reads it ${wanted}: ` +
-          "use FrozenWeights.of, or trace it as the dtype that it has there",
-      );
-    }
-    sources.set(node, source);
-  }
-  const written = new Map(
-    [...updates].filter(([, { node }]) => planned.overwritten.has(node))
-      .map(([state, value]) => [value, sources.get(state.node)!]),
+  const sourceNodes = reachable([...roots, ...updates.keys()]).filter(({ op }) => !op);
+  const inputs = new Map(
+    sourceNodes.filter(({ source }) => source === "input").map(({ name, outputs: [tensor] }) => {
+      const bytes = bytesOf(tensor);
+      return [name, { buffer: newBuffer(name, bytes), offset: 0, bytes }];
+    }),
   );
-  const view = (tensor: Tensor): BufferView => {
+  const sources = new Map(sourceNodes.map((node) => {
+    const source = inputs.get(node.name) ?? weights(node.name);
+    checkSource(label, node, source);
+    return [node, source];
+  }));
+  const bound = (tensor: Tensor): BufferView => {
     const slot = planned.slots.get(tensor);
     if (slot !== undefined) return { buffer: buffers[slot], offset: 0, bytes: bytesOf(tensor) };
-    const known = destinations.get(tensor) ?? written.get(tensor) ?? sources.get(tensor.node);
-    if (!known) throw new Error(`${label}: "${tensor.node.name}" is not part of this program`);
+    const { node } = planned.overStates.get(tensor) ?? tensor;
+    const known = destinations.get(tensor) ?? sources.get(node);
+    if (!known) throw new Error(`${label}: "${node.name}" is not part of this program`);
     return known;
   };
-  const calls = planned.nodes.flatMap((node) => callsOf(node, planned.inPlace.has(node), gpu.traits, view));
+  const readable = new Set([...roots, ...external]);
+  const view = (tensor: Tensor): BufferView => {
+    const own = bound(tensor);
+    if (options.noReuse || !tensor.node.op || readable.has(tensor)) return own;
+    throw new Error(
+      `${label}: the ${tensor.node.op.name} at "${tensor.node.name}" is not an output, and its memory is used again: ` +
+        "compile it as an output, or everything with noReuse",
+    );
+  };
+  const calls = planned.nodes.flatMap((node) => callsOf(node, planned.inPlace.has(node), gpu.traits, bound));
   const program = owned.use(
     await buildProgram(gpu, label, [...calls, ...(options.epilogue?.(view) ?? [])]),
   );
-  const moved = [...updates].filter(([, value]) => !written.has(value)).map(([state, value]): Copy => {
-    const { buffer, offset } = view(state);
-    return { from: view(value), to: buffer, toOffset: offset };
-  });
+  const copied = [...updates].filter(([, value]) => !planned.overStates.has(value));
+  const moved = copiesOf(copied.map(([state, value]) => [bound(value), bound(state)]), newBuffer);
   const all = owned.move();
+  const inUse = () => {
+    if (all.disposed) throw new Error(`${label}: this program has been disposed of`);
+  };
   return {
     program,
     plan: planned,
     inputs,
     view,
     upload(values) {
-      for (const [name, { buffer }] of inputs) {
-        if (!values[name]) throw new Error(`${label}: there are no values for the input "${name}"`);
-        gpu.upload(buffer, values[name]);
+      inUse();
+      for (const { name, source, outputs: [tensor] } of sourceNodes) {
+        if (source !== "input") continue;
+        checkValues(label, name, tensor, values[name]);
+        gpu.upload(inputs.get(name)!.buffer, values[name]);
       }
     },
-    run: (copies = []) => program.replay([...moved, ...copies]),
+    run(copies = []) {
+      inUse();
+      program.replay([...moved, ...copies]);
+    },
     async read(tensor, most = Infinity) {
+      inUse();
       const { buffer, offset, bytes } = view(tensor);
+      if (tensor.dtype !== "f32") {
+        throw new Error(`${label}: "${tensor.node.name}" is ${describe(tensor)}, and read returns f32 alone`);
+      }
       return new Float32Array(await gpu.read(buffer, Math.min(bytes, 4 * most), offset));
     },
     dump: () => dumpPlan(planned, gpu.traits),
     [Symbol.dispose]: () => all.dispose(),
   };
+}
+
+/** Throws an Error when a destination is not for a tensor that the program computes, or has another size. */
+function checkDestinations(
+  label: string,
+  destinations: ReadonlyMap<Tensor, BufferView>,
+  roots: readonly Tensor[],
+): void {
+  const nodes = new Set(reachable(roots));
+  for (const [tensor, { bytes }] of destinations) {
+    const { node } = tensor;
+    if (!node.op || !nodes.has(node)) {
+      throw new Error(`${label}: "${node.name}" has a destination, and this program does not compute it`);
+    }
+    if (bytes !== bytesOf(tensor)) {
+      throw new Error(
+        `${label}: the destination of "${node.name}" has ${bytes} bytes, not ${bytesOf(tensor)}`,
+      );
+    }
+  }
+}
+
+/** Throws an Error when a buffer is not what the graph reads as the source `node`. */
+function checkSource(label: string, { name, outputs: [tensor] }: Node, source: BufferView | undefined): void {
+  if (!source) throw new Error(`${label}: \`weights\` has no buffer for "${name}"`);
+  const bytes = bytesOf(tensor);
+  if (source.bytes !== bytes) {
+    throw new Error(
+      `${label}: "${name}" holds ${source.bytes} bytes; its shape [${tensor.shape}] wants ${bytes}`,
+    );
+  }
+  const inPanels = tensor.dtype === "f32 in panels";
+  if (inPanels !== (source.inPanels ?? false)) {
+    const [lies, wanted] = inPanels ? ["row by row", "in panels"] : ["in panels", "row by row"];
+    throw new Error(
+      `${label}: "${name}" lies ${lies}, and the graph reads it ${wanted}: ` +
+        "use FrozenWeights.of, or trace it as the dtype that it has there",
+    );
+  }
+}
+
+/** Throws an Error when `values` cannot be uploaded to the input `name`. */
+function checkValues(label: string, name: string, tensor: Tensor, values: Values | undefined): void {
+  if (!values) throw new Error(`${label}: there are no values for the input "${name}"`);
+  const [length, isWhole] = [bytesOf(tensor) / 4, tensor.dtype === "u32"];
+  if (values.length === length && values instanceof (isWhole ? Uint32Array : Float32Array)) return;
+  throw new Error(
+    `${label}: the input "${name}" is ${describe(tensor)}, so it takes ${
+      isWhole ? "a Uint32Array" : "a Float32Array"
+    } ` +
+      `of ${length}, not ${values.constructor.name} of ${values.length}`,
+  );
+}
+
+/**
+ * Copies that do not see each other's results: what lies in a buffer that one of them writes is set aside in a new buffer
+ * before the first of them does.
+ */
+function copiesOf(
+  pairs: readonly (readonly [from: BufferView, to: BufferView])[],
+  newBuffer: (name: string, bytes: number) => GPUBuffer,
+): Copy[] {
+  const written = new Set(pairs.map(([, { buffer }]) => buffer));
+  const aside: Copy[] = [];
+  const copies = pairs.map(([from, { buffer: to, offset: toOffset }]): Copy => {
+    if (!written.has(from.buffer)) return { from, to, toOffset };
+    const buffer = newBuffer("set aside", from.bytes);
+    aside.push({ from, to: buffer, toOffset: 0 });
+    return { from: { ...from, buffer, offset: 0 }, to, toOffset };
+  });
+  return [...aside, ...copies];
 }

@@ -2,6 +2,7 @@
 
 import { type Node, reachable, type Tensor } from "./graph.ts";
 import { add } from "./ops/binary.ts";
+import { reshape } from "./ops/layout.ts";
 
 /** Options of `grad`. */
 export interface GradOptions {
@@ -70,6 +71,26 @@ export function grad(
     if (!gradient) throw new Error(`the loss does not depend on "${target.node.name}"`);
     return gradient;
   });
+}
+
+/**
+ * `grad`, with tensors that can each be written to a place of its own, all in one buffer: a gradient that several targets
+ * have, such as the summands of a sum, or that another one is computed from is copied, because no kernel may read the
+ * buffer that it writes.
+ */
+export function separateGradients(
+  losses: readonly Tensor[],
+  targets: readonly Tensor[],
+  options: GradOptions = {},
+): Tensor[] {
+  const gradients = grad(losses, targets, options);
+  const all = new Set(gradients);
+  const last = reachable(gradients).filter(({ outputs }) => outputs.some((output) => all.has(output)));
+  const isRead = new Set(last.flatMap(({ inputs }) => inputs));
+  const isShared = (gradient: Tensor) => gradients.indexOf(gradient) !== gradients.lastIndexOf(gradient);
+  return gradients.map((gradient) =>
+    isRead.has(gradient) || isShared(gradient) ? reshape(gradient, gradient.shape) : gradient
+  );
 }
 
 /** The recomputed segments. Each is traced again when the backward pass first needs one of its nodes. */

@@ -123,11 +123,18 @@ export interface Op<A> {
    */
   dispatches(node: Node<A>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[];
   /**
+   * @internal Tensors that the node's launches on the device leave to each other, with no place among its outputs: the same
+   * objects at each call. Absent for none.
+   */
+  scratch?(node: Node<A>, device: DeviceTraits): readonly Tensor[];
+  /**
    * @internal The kernels that `dispatches` chooses from by `device.choices`; absent if there is only one.
    */
   variants?(node: Node<A>, device: DeviceTraits): Variants;
   /** Index of the input that may have any storage, or "any"; the others are f32 or u32. Absent for none. */
   readonly storedInput?: number | "any";
+  /** Indices of the inputs that are u32. Absent for none. */
+  readonly wholeInputs?: readonly number[];
   /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
   inPlaceInput?(node: Node<A>): number;
 }
@@ -173,8 +180,14 @@ export class Graph {
     return this.#source("input", name, { shape, dtype });
   }
 
-  /** A weight, with a gradient if `trainable`. Asking twice for the same name returns the same tensor. */
+  /**
+   * A weight, with a gradient if `trainable`. Asking twice for the same name returns the same tensor.
+   * @throws Error for a trainable weight that is not f32, and for a name that is another source's.
+   */
   weight(name: string, shape: readonly number[], trainable: boolean, dtype: DType = "f32"): Tensor {
+    if (trainable && dtype !== "f32") {
+      throw new Error(`"${name}" is ${dtype}, and only f32 weights are trained: pass trainable as false`);
+    }
     return this.#source(trainable ? "trainable" : "frozen", name, { shape, dtype });
   }
 
@@ -183,13 +196,21 @@ export class Graph {
     return this.#source("state", name, { shape, dtype: "f32" });
   }
 
-  /** Makes `value` what `state` holds after a run. Throws an Error for another shape or a second update. */
+  /**
+   * Makes `value` what `state` holds after a run.
+   * @throws Error for what is no state, for another shape or graph, and for a second update.
+   */
   update(state: Tensor, value: Tensor): void {
-    if (state.node.source !== "state" || describe(state) !== describe(value) || this.#updates.has(state)) {
-      throw new Error(
-        `"${state.node.name}", a ${state.node.source} ${describe(state)}, cannot become ${describe(value)}` +
-          (this.#updates.has(state) ? ": it is updated already" : ""),
-      );
+    const { name } = state.node;
+    this.#refuseForeign(`the update of "${name}"`, [state, value]);
+    if (state.node.source !== "state") {
+      throw new Error(`"${name}" is ${kindOf(state)} and no state: only what Graph.state returns is updated`);
+    }
+    if (describe(state) !== describe(value)) {
+      throw new Error(`"${name}", a state ${describe(state)}, cannot become ${describe(value)}`);
+    }
+    if (this.#updates.has(state)) {
+      throw new Error(`"${name}" cannot become two values: it is updated already`);
     }
     this.#updates.set(state, value);
   }
@@ -221,7 +242,15 @@ export class Graph {
   /** Applies `op`. Throws the errors of its shape rule, with the module path. */
   apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
     const name = this.#scope;
+    this.#refuseForeign(`${op.name} at "${name}"`, inputs);
     for (const [i, { shape, dtype }] of inputs.entries()) {
+      const wantsWhole = op.wholeInputs?.includes(i) ?? false;
+      if (wantsWhole !== (dtype === "u32")) {
+        const wanted = wantsWhole ? "u32" : "f32";
+        throw new Error(
+          `${op.name} at "${name}": input ${i} is [${shape}] ${dtype}, and the op reads it as ${wanted}`,
+        );
+      }
       const mayBeStored = op.storedInput === "any" || op.storedInput === i;
       if (dtype !== "f32" && dtype !== "u32" && !mayBeStored) {
         throw new Error(`${op.name} at "${name}" reads [${shape}] row by row as f32, and it is ${dtype}`);
@@ -243,10 +272,21 @@ export class Graph {
     const tensor = known.outputs[0];
     if (known.source !== source || describe(tensor) !== describe(spec)) {
       throw new Error(
-        `"${name}" is a ${known.source} ${describe(tensor)}, asked for as a ${source} ${describe(spec)}`,
+        `"${name}" is ${known.source} ${describe(tensor)}, and asked for as ${source} ${describe(spec)}`,
       );
     }
     return tensor;
+  }
+
+  /** Throws an Error when one of the tensors is of another graph. */
+  #refuseForeign(what: string, tensors: readonly Tensor[]): void {
+    const at = tensors.findIndex(({ node }) => node.graph !== this);
+    if (at < 0) return;
+    throw new Error(
+      `${what}: ${
+        kindOf(tensors[at])
+      } is of another graph than the others: trace all of a program into one Graph`,
+    );
   }
 
   #add<A>(
@@ -263,6 +303,23 @@ export class Graph {
     this.nodes.push(node);
     return outputs;
   }
+}
+
+/** What a tensor is, for messages: `input "x" [2] f32`, or the op that computes it. */
+function kindOf(tensor: Tensor): string {
+  const { op, source, name } = tensor.node;
+  return `${op?.name ?? source} "${name}" ${describe(tensor)}`;
+}
+
+/** The graph of a program's outputs. Throws an Error when there are none, or when they are of several graphs. */
+export function graphOf(what: string, outputs: readonly Tensor[]): Graph {
+  if (outputs.length === 0) throw new Error(`${what} has no outputs: give at least one`);
+  const { graph } = outputs[0].node;
+  const foreign = outputs.find(({ node }) => node.graph !== graph);
+  if (foreign) {
+    throw new Error(`${what} has outputs of two graphs: ${kindOf(outputs[0])} and ${kindOf(foreign)}`);
+  }
+  return graph;
 }
 
 /** The nodes that `outputs` depend on, in the order they were made. */

@@ -3,7 +3,7 @@
  * against it.
  */
 
-import { reachable, sizeOf, type Tensor } from "./graph.ts";
+import { graphOf, reachable, sizeOf, type Tensor } from "./graph.ts";
 
 /** Values by source name (row-major; u32 inputs as numbers). */
 export type SourceValues = ReadonlyMap<string, Float64Array>;
@@ -39,20 +39,22 @@ export function interpret(
 }
 
 /**
- * The values of `outputs`, and what the graph's states hold after the run, by name. States without a value begin as zeros.
- * @throws Error as `interpret` does.
+ * The values of `outputs`, and what the graph's states hold after the run, by name, each computed from what the states
+ * held before. States without a value begin as zeros. An output that is itself a state is what the state holds after the
+ * run, as `CompiledGraph.read` returns it.
+ * @throws Error as `interpret` does, and without outputs.
  */
 export function interpretRun(
   outputs: readonly Tensor[],
   sources: SourceValues,
 ): { readonly values: Float64Array[]; readonly states: Map<string, Float64Array> } {
-  const { updates } = outputs[0].node.graph;
-  const zeros = [...updates.keys()].map((state) =>
-    [state.node.name, new Float64Array(sizeOf(state))] as const
-  );
-  const values = interpret([...outputs, ...updates.values()], new Map([...zeros, ...sources]));
-  const after = values.splice(outputs.length);
-  return { values, states: new Map([...updates.keys()].map(({ node }, i) => [node.name, after[i]])) };
+  const { updates, nodes } = graphOf("interpretRun", outputs);
+  const states = nodes.filter(({ source }) => source === "state").map((node) => node.outputs[0]);
+  const zeros = states.map((state) => [state.node.name, new Float64Array(sizeOf(state))] as const);
+  const after = (tensor: Tensor) => updates.get(tensor) ?? tensor;
+  const values = interpret([...outputs, ...states].map(after), new Map([...zeros, ...sources]));
+  const held = values.splice(outputs.length);
+  return { values, states: new Map(states.map(({ node }, i) => [node.name, held[i]])) };
 }
 
 /**

@@ -17,6 +17,8 @@ export interface PlanOptions {
   readonly updates?: ReadonlyMap<Tensor, Tensor>;
   /** Gives every tensor its own slot, so that each can be read back after a run (debugging). */
   readonly noReuse?: boolean;
+  /** What the program runs on, for what its launches leave to each other; by default nothing is planned for that. */
+  readonly device?: DeviceTraits;
 }
 
 /** Slots of a program's tensors. */
@@ -28,8 +30,8 @@ export interface Plan {
   readonly slotBytes: readonly number[];
   /** Nodes whose first output overwrites one of their inputs. */
   readonly inPlace: ReadonlySet<Node>;
-  /** Those of them that overwrite a state. */
-  readonly overwritten: ReadonlySet<Node>;
+  /** The updates among their outputs, by which state each is written over; they have no slots. */
+  readonly overStates: ReadonlyMap<Tensor, Tensor>;
   /** Total size of the slots: what the program allocates. */
   readonly peakBytes: number;
   /** The most bytes that are alive at once: no plan can use less. */
@@ -37,15 +39,15 @@ export interface Plan {
 }
 
 /**
- * Assigns slots for computing `outputs`, which all stay readable after a run. An update that an op can write over its state has
- * no slot.
+ * Assigns slots for computing `outputs`, which all stay readable after a run: in their slots, in external buffers, or, for
+ * an update that an op can write over its state, in the state.
  */
 export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Plan {
   const traced = reachable(outputs).filter((node) => node.op !== undefined);
   // Merging removes intermediate tensors, which could then not be read back.
   const kept = new Set([...outputs, ...options.external ?? []]);
   const nodes = options.noReuse ? traced : fuseShared(fuse(traced, kept));
-  const { lives, inPlace, overwritten } = livesOf(nodes, lastUses(nodes, outputs), options);
+  const { lives, inPlace, overStates } = livesOf(nodes, lastUses(nodes, outputs), options);
   const places = options.noReuse ? lives.map((_, i) => i) : placesOf(lives);
   const slotBytes: number[] = [];
   const slots = new Map<Tensor, number>();
@@ -58,8 +60,8 @@ export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Pla
     nodes,
     slots,
     slotBytes,
-    inPlace: inPlace.union(overwritten),
-    overwritten,
+    inPlace,
+    overStates,
     peakBytes,
     lowerBoundBytes: mostAlive(lives, nodes.length),
   };
@@ -77,38 +79,51 @@ interface Life {
 function livesOf(
   nodes: readonly Node[],
   lastUse: ReadonlyMap<Tensor, number>,
-  { external, updates, noReuse }: PlanOptions,
-): { lives: Life[]; inPlace: Set<Node>; overwritten: Set<Node> } {
+  { external, updates, noReuse, device }: PlanOptions,
+): { lives: Life[]; inPlace: Set<Node>; overStates: Map<Tensor, Tensor> } {
   const lives: Life[] = [];
   const of = new Map<Tensor, Life>();
   const inPlace = new Set<Node>();
-  const overwritten = new Set<Node>();
+  const overStates = new Map<Tensor, Tensor>();
   nodes.forEach((node, step) => {
-    if (!noReuse && overwritesState(node, step, lastUse, updates)) return void overwritten.add(node);
+    for (const tensor of device ? node.op!.scratch?.(node, device) ?? [] : []) {
+      lives.push({ tensors: [tensor], bytes: bytesOf(tensor), from: step, to: step });
+    }
     for (const tensor of node.outputs.filter((output) => !external?.has(output))) {
+      const mayOverwrite = !noReuse && tensor === node.outputs[0];
+      const state = mayOverwrite ? stateUnder(node, step, lastUse, updates) : undefined;
+      const donor = mayOverwrite && !state ? donorOf(node, step, lastUse, of) : undefined;
+      if (state || donor) inPlace.add(node);
+      if (state) {
+        overStates.set(tensor, state);
+        continue;
+      }
       const to = lastUse.get(tensor) ?? step;
-      const donor = noReuse || tensor.index > 0 ? undefined : donorOf(node, step, lastUse, of);
       const life = donor ? of.get(donor)! : { tensors: [], bytes: bytesOf(tensor), from: step, to };
-      if (donor) inPlace.add(node);
-      else lives.push(life);
+      if (!donor) lives.push(life);
       life.tensors.push(tensor);
       life.to = to;
       of.set(tensor, life);
     }
   });
-  return { lives, inPlace, overwritten };
+  return { lives, inPlace, overStates };
 }
 
-/** True if the node's output is what a state becomes, and the node is the last to read what the state was. */
-function overwritesState(
+/**
+ * The state that output 0 may be written over: the output is what this state becomes, and no other, and nothing reads
+ * the state afterwards.
+ */
+function stateUnder(
   node: Node,
   step: number,
   lastUse: ReadonlyMap<Tensor, number>,
   updates: ReadonlyMap<Tensor, Tensor> = new Map(),
-): boolean {
+): Tensor | undefined {
+  const [output] = node.outputs;
   const state = node.inputs[node.op!.inPlaceInput?.(node) ?? -1];
-  return state !== undefined && updates.get(state) === node.outputs[0] && lastUse.get(state) === step &&
-    node.inputs.filter((input) => input === state).length === 1;
+  if (!state || updates.get(state) !== output || lastUse.get(state) !== step) return undefined;
+  const isItsAlone = [...updates.values()].filter((value) => value === output).length === 1;
+  return isItsAlone && node.inputs.filter((input) => input === state).length === 1 ? state : undefined;
 }
 
 /**

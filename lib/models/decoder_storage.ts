@@ -1,6 +1,11 @@
 /** How a decoder's weights lie on the GPU: in which packing, and tables in which parts. */
 
-import { packedStorage, type Packing, type WritablePacking } from "../graph/storages/registry.ts";
+import {
+  packedStorage,
+  type Packing,
+  type WritablePacking,
+  writableStorage,
+} from "../graph/storages/registry.ts";
 import { decoderTables } from "./llama.ts";
 import { type TablePart, tableParts } from "./stored_weight.ts";
 
@@ -13,7 +18,10 @@ function tablePacking(packing: WritablePacking): WritablePacking {
   return /^q[45]/.test(packing) ? "q8_0" : packing;
 }
 
-/** The packing of a weight in a model that is packed as `asked`; undefined for one that stays dense. */
+/**
+ * The packing of a weight in a model that is packed as `asked`; undefined for one that stays dense. Throws an Error for a
+ * packing that only files have.
+ */
 export function packingFor(
   name: string,
   shape: readonly number[],
@@ -22,7 +30,7 @@ export function packingFor(
   if (!asked || shape.length !== 2) return undefined;
   if (!decoderTables.includes(name)) return asked;
   const packing = tablePacking(asked);
-  return packedStorage(packing).refusal(shape) ? undefined : packing;
+  return writableStorage(packing).refusal(shape) ? undefined : packing;
 }
 
 /** Parts of a packed table begin at such rows, so that all packings' groups do. */

@@ -35,11 +35,13 @@ export interface DecoderTokenizer {
   readonly namedTokens: Readonly<Record<string, string>>;
   /** Contents of the tokens that are found in templates, and are only text where contents spell them. */
   readonly specialTokens: readonly string[];
+  /** Whether an id is a special token: a mark, not text. */
   isSpecial(id: number): boolean;
   /** Throws an Error that names the file where the text has a character that the vocabulary has nothing for. */
   encode(text: string, options?: EncodeOptions): number[];
   /** Throws an Error for an id that is no token's. */
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
+  /** Decodes ids as they come, never a part of a character. */
   streamingDecoder(options?: DecodeOptions): StreamingDecoder;
   /** The characters of `text` that its ids do not give back, each once: of those the model sees nothing, or something else. */
   lost(text: string): string[];

@@ -8,6 +8,7 @@ import type { Hash } from "node:crypto";
 import { downloadFile, HUB_URL, type ListFileEntry, listFiles, modelInfo } from "npm:@huggingface/hub@2.17.5";
 import { isFile, makeParents, readText, writeWhole } from "../files.ts";
 import { RefusedRequest, request, steadily } from "../network.ts";
+import { filesOfSet } from "./gguf/split_set.ts";
 import { readIndex } from "./hugging_face_weights.ts";
 import { modulesFile, poolingFile } from "./sentence_pooling.ts";
 
@@ -58,21 +59,51 @@ export function isHubId(text: string): boolean {
  * gated models.
  * @throws Error that names the model or the file and says what to do.
  */
-export async function downloadModel(
+export function downloadModel(id: string, options: HubOptions = {}): Promise<string> {
+  return download(id, transformersFiles, options);
+}
+
+/** True for a GGUF file of a model on the hub, OWNER/NAME/FILE.gguf, where the file may lie in folders. */
+export function isHubGguf(text: string): boolean {
+  return /^\w[\w.-]*\/\w[\w.-]*(\/\w[\w.-]*)+\.gguf$/.test(text);
+}
+
+/**
+ * The local path of the GGUF file OWNER/NAME/FILE.gguf, which is downloaded as `downloadModel` does; of a set, FILE is the first,
+ * and all are.
+ * @throws Error as `downloadModel` does, and one that lists the GGUF files there are beside it when there is no such file.
+ */
+export async function downloadGguf(id: string, options: HubOptions = {}): Promise<string> {
+  const [owner, name, ...path] = id.split("/");
+  const file = path.join("/");
+  return `${await download(`${owner}/${name}`, ggufFiles(file), options)}/${file}`;
+}
+
+/** Which files of a model are wanted. */
+interface Wanted {
+  /** The first file that a snapshot's folder lacks. */
+  lackedBy(folder: string): Promise<string | undefined>;
+  /** Those to download, in order, of the hub's: `list` has what lies in a folder. Throws an Error when one is not there. */
+  among(list: (folder?: string) => Promise<ListFileEntry[]>, remote: Remote): Promise<ListFileEntry[]>;
+}
+
+/** The folder of a snapshot of model `id` that has the wanted files. */
+async function download(
   id: string,
-  { hubUrl = HUB_URL, cacheFolder }: HubOptions = {},
+  wanted: Wanted,
+  { hubUrl = HUB_URL, cacheFolder }: HubOptions,
 ): Promise<string> {
   const storage = `${cacheFolder ?? pythonsCache()}/models--${id.replaceAll("/", "--")}`;
-  const before = await cachedSnapshot(storage);
+  const before = await cachedSnapshot(storage, wanted);
   if (before?.isWhole) return before.folder;
   await Deno.mkdir(storage, { recursive: true });
   using lock = await Deno.create(`${storage}/.lock`);
   await lock.lock(true);
   // Another process may have downloaded it while this one waited for the lock.
-  const cached = await cachedSnapshot(storage);
+  const cached = await cachedSnapshot(storage, wanted);
   if (cached?.isWhole) return cached.folder;
   try {
-    return await fetchSnapshot(id, hubUrl, storage);
+    return await fetchSnapshot(id, wanted, hubUrl, storage);
   } catch (error) {
     if (!cached) throw error;
     const { message } = error as Error;
@@ -83,10 +114,10 @@ export async function downloadModel(
 }
 
 /** Downloads the missing files of the model and links to them. */
-async function fetchSnapshot(id: string, hubUrl: string, storage: string): Promise<string> {
+async function fetchSnapshot(id: string, wanted: Wanted, hubUrl: string, storage: string): Promise<string> {
   const accessToken = Deno.env.get("HF_TOKEN");
   const remote = { repo: id, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken)) };
-  const { commit, entries } = await listing(remote);
+  const { commit, entries } = await listing(remote, wanted);
   const snapshot = `${storage}/snapshots/${commit}`;
   for (const folder of [snapshot, `${storage}/blobs`, `${storage}/refs`]) {
     await Deno.mkdir(folder, { recursive: true });
@@ -132,16 +163,23 @@ type Snapshot =
   & ({ readonly isWhole: true } | { readonly isWhole: false; readonly lacks: string });
 
 /** The cached snapshot of the main branch, if there is one. */
-async function cachedSnapshot(storage: string): Promise<Snapshot | undefined> {
+async function cachedSnapshot(storage: string, wanted: Wanted): Promise<Snapshot | undefined> {
   if (!await isFile(`${storage}/refs/main`)) return undefined;
   const commit = (await readText(`${storage}/refs/main`, 1000)).trim();
   if (!isCommit(commit)) return undefined;
   const folder = `${storage}/snapshots/${commit}`;
-  // isFile is false for links to missing blobs.
-  const lacking = async (names: readonly string[]) => {
-    const found = await Promise.all(names.map((name) => isFile(`${folder}/${name}`)));
-    return names.filter((_, i) => !found[i]);
-  };
+  const lacks = await wanted.lackedBy(folder);
+  return lacks === undefined ? { folder, isWhole: true } : { folder, isWhole: false, lacks };
+}
+
+/** Those of the files that a folder lacks. isFile is false for links to missing blobs. */
+async function lackingIn(folder: string, names: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(names.map((name) => isFile(`${folder}/${name}`)));
+  return names.filter((_, i) => !found[i]);
+}
+
+async function lackedByTransformers(folder: string): Promise<string | undefined> {
+  const lacking = (names: readonly string[]) => lackingIn(folder, names);
   const inShards = (await lacking([weights])).length > 0 && (await lacking([index])).length === 0;
   const ofWeights = inShards ? [...(await readIndex(`${folder}/${index}`)).keys()] : [weights];
   const ofTokenizers = await Promise.all(tokenizers.map(lacking));
@@ -151,7 +189,7 @@ async function cachedSnapshot(storage: string): Promise<Snapshot | undefined> {
   const ofPooling = await poolingFile(folder);
   const described = ["config.json", ...ofPooling ? [ofPooling] : []];
   const [lacks] = [...await lacking(described), ...ofTokenizer, ...await lacking(ofWeights)];
-  return lacks === undefined ? { folder, isWhole: true } : { folder, isWhole: false, lacks };
+  return lacks;
 }
 
 interface Remote {
@@ -196,7 +234,10 @@ function adviceOn(status: number, hasToken: boolean): string | undefined {
 }
 
 /** The commit of the main branch and the files to download, in order. */
-async function listing(remote: Remote): Promise<{ commit: string; entries: ListFileEntry[] }> {
+async function listing(
+  remote: Remote,
+  wanted: Wanted,
+): Promise<{ commit: string; entries: ListFileEntry[] }> {
   const { repo, hubUrl } = remote;
   const asked = async <T>(answer: () => Promise<T>): Promise<T> => {
     try {
@@ -216,14 +257,25 @@ async function listing(remote: Remote): Promise<{ commit: string; entries: ListF
   }
   const list = (path?: string) =>
     asked(() => Array.fromAsync(listFiles({ ...remote, revision: commit, path })));
+  return { commit, entries: await wanted.among(list, remote) };
+}
+
+async function transformersAmong(
+  list: (folder?: string) => Promise<ListFileEntry[]>,
+  { repo, hubUrl }: Remote,
+): Promise<ListFileEntry[]> {
   const files = new Map((await list()).map((file) => [file.path, file]));
   // "model-…" sorts before "model.…", so the index is downloaded after its shards.
   const needed = files.has(weights)
     ? [weights]
     : [...files.keys()].filter((path) => shards.test(path)).toSorted();
   if (needed.length === 0) {
+    const [gguf] = [...files.keys()].filter((path) => path.endsWith(".gguf"));
     throw new Error(
-      `"${repo}" on ${hubUrl} has no ${weights}: convert it with save_pretrained(…, safe_serialization=True)`,
+      `"${repo}" on ${hubUrl} has no ${weights}: ` +
+        (gguf
+          ? `name a GGUF file of it, such as ${repo}/${gguf}`
+          : "convert it with save_pretrained(…, safe_serialization=True)"),
     );
   }
   const poolers = files.has(modulesFile) ? [...files.keys()].filter((path) => poolingFolder.test(path)) : [];
@@ -231,7 +283,30 @@ async function listing(remote: Remote): Promise<{ commit: string; entries: ListF
     path.endsWith("/config.json")
   );
   const entries = [...descriptions, ...needed].flatMap((path) => files.get(path) ?? []);
-  return { commit, entries: [...ofPooling, ...entries] };
+  return [...ofPooling, ...entries];
+}
+
+/** What transformers writes. */
+const transformersFiles: Wanted = { lackedBy: lackedByTransformers, among: transformersAmong };
+
+/** A GGUF file, and those that belong to its set. */
+function ggufFiles(file: string): Wanted {
+  const names = filesOfSet(file);
+  return {
+    lackedBy: async (folder) => (await lackingIn(folder, names))[0],
+    async among(list, { repo, hubUrl }) {
+      const folder = file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : undefined;
+      const files = new Map((await list(folder)).map((entry) => [entry.path, entry]));
+      const missing = names.find((name) => !files.has(name));
+      if (missing === undefined) return names.map((name) => files.get(name)!);
+      const there = [...files.keys()].filter((path) => path.endsWith(".gguf"));
+      throw new Error(
+        `"${repo}" on ${hubUrl} has no ${missing}: ${
+          there.length === 0 ? "it has no GGUF files there" : `there are ${there.join(", ")}`
+        }`,
+      );
+    },
+  };
 }
 
 /** The name of a file's blob: the SHA-256 of a large file (LFS), git's SHA-1 of a small one. */

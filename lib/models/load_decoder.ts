@@ -6,9 +6,9 @@ import { type ChatTemplates, ggufChatTemplates, readChatTemplates } from "./chat
 import { type DecoderConfig, decoderConfigOfGguf, readDecoderConfig } from "./decoder_config.ts";
 import { packingFor, partsFor } from "./decoder_storage.ts";
 import { type DecoderTokenizer, readDecoderTokenizer } from "./decoder_tokenizer.ts";
-import { huggingFacePlaces, ropeDivisors } from "./gguf/hugging_face_places.ts";
 import type { GgufPlace } from "./gguf/header.ts";
 import { packingOf } from "./gguf/dtypes.ts";
+import { huggingFacePlaces, ropeDivisors } from "./gguf/hugging_face_places.ts";
 import { isPackable, type PackedPlace, StoredPackedWeight } from "./gguf/packed_weight.ts";
 import { readGguf } from "./gguf/split_set.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";

@@ -4,11 +4,11 @@
  */
 
 import type { Graph, Tensor } from "../graph/graph.ts";
-import type { StoredTensor } from "../graph/ops/product/product.ts";
 import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
-import type { PackedWeight } from "./packing.ts";
+import type { StoredTensor } from "../graph/ops/product/product.ts";
 import type { ChatTemplates } from "./chat_template.ts";
 import type { DecoderTokenizer } from "./decoder_tokenizer.ts";
+import type { PackedWeight } from "./packing.ts";
 import type { Pairing } from "./pairing.ts";
 import type { Pooling } from "./pooling.ts";
 
@@ -127,8 +127,11 @@ export interface Cache {
 
 /** What attention over a cache needs beside its rows. */
 export interface CachedAttention {
+  /** Number of query heads. */
   readonly heads: number;
+  /** Number of key and value heads. */
   readonly kvHeads: number;
+  /** Factor of the scores q·k. */
   readonly scale: number;
   /** How many tokens a token attends to, itself included; Infinity for all. */
   readonly window: number;
@@ -150,6 +153,7 @@ export interface Tokens {
 
 /** What a causal model has beside its trunk: the language that it reads and writes. */
 export interface Language {
+  /** Turns texts into ids and back. */
   readonly tokenizer: DecoderTokenizer;
   /** How conversations are written, if the model says. */
   readonly templates: ChatTemplates | undefined;

@@ -18,7 +18,10 @@ export interface PackedWeight {
   readonly packing: Packing;
   /** The packed values, lowest bits of a word first; see the packing's file in `graph/storages`. */
   readonly words: Uint32Array<ArrayBuffer>;
-  /** One scale for each 64 values; undefined in packings whose scales lie among the words, and for f16. */
+  /**
+   * Of int8 and int4: one scale for each 64 values, contiguous in memory. Undefined in the other packings, which have none or
+   * have them among the words.
+   */
   readonly scales?: Float32Array<ArrayBuffer>;
   /** Fingerprint of the original weight; undefined in a browser. */
   readonly origin: WeightFingerprint | undefined;
@@ -33,9 +36,9 @@ export function storedLengths(
   return { words: size * bits / 32, scales: scaleEvery ? size / scaleEvery : 0 };
 }
 
-/** Throws an Error with what the packing wants of a shape, if it does not take this one. */
-export function checkPackable(name: string, shape: readonly number[], packing: Packing): void {
-  const refused = packedStorage(packing).refusal(shape);
+/** Throws an Error with what the packing wants of a shape, if it does not take this one, and for one that only files have. */
+export function checkPackable(name: string, shape: readonly number[], packing: WritablePacking): void {
+  const refused = writableStorage(packing).refusal(shape);
   if (refused) throw new Error(`"${name}" is [${shape}]: ${refused}`);
 }
 
@@ -54,11 +57,15 @@ export function packValues(
 
 /**
  * Packs `weight`.
- * @throws Error with what the packing wants of a shape, or when a value is beyond its range.
+ * @throws Error with what the packing wants of a shape, or when a value is not finite or beyond its range.
  */
 export function pack(name: string, weight: Weight, packing: WritablePacking): PackedWeight {
   checkPackable(name, weight.shape, packing);
-  const stored = packValues(name, weight.data, packing);
+  const { data } = weight;
+  if (!data.every(Number.isFinite)) {
+    throw new Error(`"${name}" holds values that are not finite: mend them before you pack it`);
+  }
+  const stored = packValues(name, data, packing);
   return { shape: weight.shape, packing, ...stored, origin: fingerprintOf(weight) };
 }
 
@@ -71,7 +78,8 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
  * Returns a copy of `model` whose linear layers are packed, to save GPU memory. Layers that run once per text
  * (BERT's pooler) and all other weights stay as they are. Packed weights are frozen, and methods that change
  * them or compute with them directly (full fine-tuning, ReLoRA, DoRA, HiRA) throw an Error.
- * @throws Error with the layer's name and what the packing wants of its shape, or when a value is beyond its range.
+ * @throws Error with the layer's name and what the packing wants of its shape, when a value is not finite or beyond its range,
+ * for a model that is packed, and for a packing that only files have.
  *
  * @example
  * ```ts
@@ -86,6 +94,7 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
  * ```
  */
 export function packModel(model: Model, packing: WritablePacking): Model {
+  if (model.packed) throw new Error(`${model.name} is packed already: pack the model that is not`);
   const packed = new Map(
     model.linears.filter(({ perText }) => !perText).map(({ path }): [string, PackedWeight] => {
       const name = `${path}.weight`;

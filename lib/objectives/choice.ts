@@ -8,8 +8,13 @@ import { faultOfClass, highest, textObjective } from "./text_head.ts";
 export const choice: ObjectiveKind = {
   problemType: "single_label_classification",
   outputNames: () => ["LABEL_0"],
-  of: (model, { texts }) =>
-    textObjective(model, {
+  of(model, { texts }) {
+    if (texts < 2) {
+      throw new Error(
+        `choice is of a question and its options, 2 texts or more, and these examples have ${texts}`,
+      );
+    }
+    return textObjective(model, {
       description: { shape: "choice", objective: "classification", texts, outputs: 1 },
       texts,
       outputs: 1,
@@ -18,5 +23,6 @@ export const choice: ObjectiveKind = {
       loss: crossEntropy,
       faultOf: (label) => faultOfClass(label, texts - 1),
       decide: highest,
-    }),
+    });
+  },
 };

@@ -7,7 +7,7 @@ import { sumByOwner } from "../graph/ops/sum_by_owner.ts";
 import { takeRows } from "../graph/ops/take_rows.ts";
 import { vocabularyLoss } from "../graph/ops/vocabulary_loss.ts";
 import type { Language, Model } from "../models/model.ts";
-import type { BatchShape, Encoded, Objective, ObjectiveKind, ObjectiveStep } from "./objective.ts";
+import type { BatchShape, Encoded, Objective, ObjectiveKind } from "./objective.ts";
 
 /** Rows whose logits are computed together. */
 const rowsAtOnce = 128;

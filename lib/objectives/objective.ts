@@ -83,6 +83,9 @@ export interface ObjectiveKind {
   readonly problemType?: "regression" | "single_label_classification";
   /** Names of the head's outputs, for a task with these classes. */
   outputNames(classes: readonly string[]): readonly string[];
-  /** The objective for examples of `texts` texts and this many classes (0 where there are none). */
+  /**
+   * The objective for examples of `texts` texts and this many classes (0 where there are none).
+   * @throws Error for a number of texts or classes that it is not of.
+   */
   of(model: Model, examples: { readonly texts: number; readonly classes: number }): Objective;
 }

@@ -16,11 +16,17 @@ export const objectives: Readonly<Record<Task["objective"], ObjectiveKind>> = {
   language,
 };
 
-/** The objective of a task for `model`; all the task's examples have as many texts as `example`. */
+/**
+ * The objective of a task for `model`; all the task's examples have as many texts as `example`.
+ * @throws Error as `ObjectiveKind.of` does, and for an objective that there is not.
+ */
 export function objectiveOf(
   model: Model,
   { objective, labels }: Pick<Task, "objective" | "labels">,
   { texts }: Pick<Example, "texts">,
 ): Objective {
+  if (!Object.hasOwn(objectives, objective)) {
+    throw new Error(`there is no objective "${objective}"; there are ${Object.keys(objectives).join(", ")}`);
+  }
   return objectives[objective].of(model, { texts: texts.length, classes: labels.length });
 }

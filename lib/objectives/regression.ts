@@ -2,14 +2,15 @@
 
 import { meanSquaredError } from "../graph/ops/losses.ts";
 import type { ObjectiveKind } from "./objective.ts";
-import { textObjective } from "./text_head.ts";
+import { refuseTexts, textObjective } from "./text_head.ts";
 
 /** A value for a text, or for a pair of texts. */
 export const regression: ObjectiveKind = {
   problemType: "regression",
   outputNames: () => ["LABEL_0"],
-  of: (model, { texts }) =>
-    textObjective(model, {
+  of(model, { texts }) {
+    refuseTexts("regression", texts);
+    return textObjective(model, {
       description: { shape: texts === 1 ? "single" : "pair", objective: "regression", texts, outputs: 1 },
       texts,
       outputs: 1,
@@ -18,5 +19,6 @@ export const regression: ObjectiveKind = {
       loss: meanSquaredError,
       faultOf: (label) => Number.isFinite(label) ? undefined : `its value ${label} is not a finite number`,
       decide: ([value]) => value,
-    }),
+    });
+  },
 };

@@ -106,6 +106,12 @@ export function textObjective(model: Model, own: TextObjective): Objective {
   };
 }
 
+/** Throws an Error unless an example is a text or a pair of texts. */
+export function refuseTexts(what: string, texts: number): void {
+  if (texts === 1 || texts === 2) return;
+  throw new Error(`${what} is of a text or of a pair of texts, and these examples have ${texts}`);
+}
+
 /** Says what is wrong with the number of one of `count` classes, if anything is. */
 export function faultOfClass(label: number, count: number): string | undefined {
   const isOne = Number.isInteger(label) && label >= 0 && label < count;

@@ -154,9 +154,10 @@ export function renderKernels(own: KernelsRecord): string {
   return `# Kernels on GPUs that are not there
 
 \`deno task kernels\`: the kernels of a training step, as the default policies choose them for a GPU, compiled by the makers' own
-compilers. Nothing was run, so there are no times. Every program is one layer (USE-lite's two) with adapters of rank 8 on all its
-linear layers (BoRA: b = 16), forward, backward and AdamW, on ${record.batch}. A kernel that spills keeps values in memory that
-did not fit in registers; few waves in flight, or few invocations in all, leave memory's latency in the open.
+compilers. Nothing was run, so there are no times. Every program but a token's is one layer (USE-lite's two) with adapters of
+rank 8 on all its linear layers (BoRA: b = 16), forward, backward and AdamW, on ${record.batch}; a token's has the
+linear layers of one alone, on packed weights. A kernel that spills keeps values in memory that did not fit in registers;
+few waves in flight, or few invocations in all, leave memory's latency in the open.
 
 Compiled with ${record.environment.runtime} (naga) on ${record.environment.system}. Commit ${
     commitText(record.environment)

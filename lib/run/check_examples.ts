@@ -18,6 +18,9 @@ export function checkTexts(model: Model, { sequences }: Objective, examples: rea
   const { name, vocabulary, maxTokens = Infinity } = model;
   const isToken = (id: number) => Number.isInteger(id) && id >= 0 && id < vocabulary;
   for (const [i, { texts }] of examples.entries()) {
+    if (texts.some((text) => typeof text === "string")) {
+      throw new Error(`example ${i} has texts and no token ids: give what encodeExamples makes of it`);
+    }
     if (texts.length !== sequences) {
       throw new Error(`example ${i} has ${texts.length} texts; the head takes ${sequences}`);
     }

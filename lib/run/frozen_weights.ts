@@ -1,7 +1,7 @@
 /** Weights that no run changes, on the GPU. */
 
 import type { Gpu } from "../gpu/device.ts";
-import { sharingLanes } from "../gpu/kernel.ts";
+import { type DeviceTraits, sharingLanes } from "../gpu/kernel.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { fitsPanels, toPanels } from "../graph/storages/f32_panels.ts";
 import type { StoredValues } from "../graph/storages/storage.ts";
@@ -51,6 +51,18 @@ function packedSource(name: string, weight: PackedWeight): Source {
       for (const piece of weight.pieces(room)) yield both(piece);
     },
   };
+}
+
+/** The shapes of the weights that `FrozenWeights.forTraining` stores in panels on a device, by name. */
+export function panelsForTraining(
+  traits: DeviceTraits,
+  { linears, weights }: Model,
+): Map<string, readonly number[]> {
+  const wantsPanels = traits.software && sharingLanes(traits) > 0;
+  return new Map(
+    linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const)
+      .filter(([name, shape]) => wantsPanels && weights.has(name) && fitsPanels(shape)),
+  );
 }
 
 /**
@@ -127,11 +139,7 @@ export class FrozenWeights implements WeightPlace, Disposable {
    */
   static forTraining(gpu: Gpu, model: Model): FrozenWeights {
     checkRoom(model, roomOn(gpu));
-    const { linears, weights } = model;
-    const wantsPanels = gpu.traits.software && sharingLanes(gpu.traits) > 0;
-    const shapes = linears.map(({ path, m, n }) => [`${path}.weight`, [m, n]] as const)
-      .filter(([name, shape]) => wantsPanels && weights.has(name) && fitsPanels(shape));
-    return new FrozenWeights(gpu, allOf(model), new Map(shapes), model.packed);
+    return new FrozenWeights(gpu, allOf(model), panelsForTraining(gpu.traits, model), model.packed);
   }
 
   /** The buffer of `name`, if it is among these weights. */

@@ -37,12 +37,13 @@ export class Predictor implements Disposable {
   readonly #programs = new Kept<Program>(mostPrograms);
   /** Buffers for results that no call is using. */
   readonly #results: GPUBuffer[] = [];
+  #isDisposed = false;
 
   constructor(private readonly gpu: Gpu, private readonly own: Predicting) {}
 
   /** Compiles the program for batches of this size, unless it is kept. Throws what compiling throws. */
-  prepare(shape: BatchShape): Promise<Program> {
-    return this.#programs.get(keyOf(shape), () => this.#compile(shape));
+  prepare(shape: BatchShape): Promise<void> {
+    return this.#use(shape, () => {});
   }
 
   /**
@@ -54,19 +55,20 @@ export class Predictor implements Disposable {
     checkTexts(model, objective, examples);
     const batches = makeBatches(examples, batchSize, 0, 0);
     const bytes = batchSize * objective.values * 4;
-    const results = this.#resultsOf(batches.length * bytes);
     const shapes = batches.map((batch) => shapeOf(objective, batchSize, batch, examples));
+    using owned = new DisposableStack();
+    const results = owned.adopt(this.#resultsOf(batches.length * bytes), (own) => this.#giveBack(own));
     for (const shape of largestFirst(shapes)) {
-      const { compiled, predictions, arrays } = await this.prepare(shape);
-      for (const [i, batch] of batches.entries()) {
-        if (keyOf(shapes[i]) !== keyOf(shape)) continue;
-        batchInputs(model, objective, shape, batch, examples, arrays);
-        compiled.upload(arrays);
-        compiled.run([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
-      }
+      await this.#use(shape, ({ compiled, predictions, arrays }) => {
+        for (const [i, batch] of batches.entries()) {
+          if (keyOf(shapes[i]) !== keyOf(shape)) continue;
+          batchInputs(model, objective, shape, batch, examples, arrays);
+          compiled.upload(arrays);
+          compiled.run([{ from: compiled.view(predictions), to: results, toOffset: i * bytes }]);
+        }
+      });
     }
     const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
-    this.#results.push(results);
     const byExample: Float32Array[] = [];
     batches.forEach(({ indices }, i) =>
       indices.forEach((index, row) => {
@@ -77,12 +79,22 @@ export class Predictor implements Disposable {
     return byExample;
   }
 
+  #use(shape: BatchShape, body: (program: Program) => void): Promise<void> {
+    return this.#programs.use([keyOf(shape)], () => this.#compile(shape), body);
+  }
+
   /** Takes a buffer of at least this size: one that an earlier call used, or a new one in its place. */
   #resultsOf(bytes: number): GPUBuffer {
     const known = this.#results.pop();
     if (known && known.size >= bytes) return known;
     if (known) this.gpu.destroyBuffer(known);
     return this.gpu.createBuffer("predictions", bytes);
+  }
+
+  /** Keeps a buffer for the next call, if there may be one. */
+  #giveBack(results: GPUBuffer): void {
+    if (this.#isDisposed) this.gpu.destroyBuffer(results);
+    else this.#results.push(results);
   }
 
   async #compile(shape: BatchShape): Promise<Program> {
@@ -99,6 +111,7 @@ export class Predictor implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
     this.#programs[Symbol.dispose]();
     for (const buffer of this.#results.splice(0)) this.gpu.destroyBuffer(buffer);
   }

@@ -1,8 +1,10 @@
 /** A model with named adapters, like PEFT's `PeftModel`: add, load, switch, disable, merge, combine, save. */
 
 import { type Adapter, attach } from "../adapters/attach.ts";
+import { checkAdapter } from "../adapters/check_adapter.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
+import type { Labels } from "../adapters/labels.ts";
 import type { Method } from "../adapters/method.ts";
 import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
@@ -17,6 +19,7 @@ import { mergedWeight } from "./merge_weight.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { Kept } from "../run/kept.ts";
 import { Predictor } from "../run/predictor.ts";
+import { Shared } from "../run/shared.ts";
 import { WeightStore } from "../run/weight_store.ts";
 
 /** Examples in a prediction batch. */
@@ -61,7 +64,7 @@ interface Ready extends Disposable {
 export class AdaptedModel implements Disposable {
   readonly #gpu: Gpu;
   readonly #model: Model;
-  readonly #base: FrozenWeights;
+  readonly #base: Shared<FrozenWeights>;
   readonly #ready = new Kept<Ready>(mostReady);
   readonly #adapters = new Map<string, SavedAdapter>();
   /** The active adapter's merged weights, while it is merged. */
@@ -73,7 +76,7 @@ export class AdaptedModel implements Disposable {
   constructor(gpu: Gpu, model: Model) {
     this.#gpu = gpu;
     this.#model = model;
-    this.#base = FrozenWeights.of(gpu, model);
+    this.#base = new Shared(FrozenWeights.of(gpu, model));
   }
 
   /** Names of the adapters. */
@@ -92,14 +95,16 @@ export class AdaptedModel implements Disposable {
   }
 
   /**
-   * Adds an adapter with its trained weights (`Trainer.weights`). The first adapter added becomes active.
-   * Throws an Error if the name is taken.
+   * Adds an adapter with its trained weights (`Trainer.weights`), and what its head's outputs mean, if `save` is to write
+   * that. The first adapter added becomes active.
+   * @throws Error when the name is taken, or the adapter was attached to another model.
    */
-  add(name: string, adapter: Adapter, weights: ReadonlyMap<string, Weight>): void {
+  add(name: string, adapter: Adapter, weights: ReadonlyMap<string, Weight>, labels?: Labels): void {
     if (this.#adapters.has(name)) {
       throw new Error(`there is an adapter "${name}" already: delete it, or use another name`);
     }
-    this.#adapters.set(name, { adapter, weights });
+    checkAdapter(this.#model, adapter);
+    this.#adapters.set(name, { adapter, weights, labels });
     this.#active ??= name;
   }
 
@@ -113,14 +118,14 @@ export class AdaptedModel implements Disposable {
     known?: readonly Method[],
     report?: (line: string) => void,
   ): Promise<void> {
-    const { adapter, weights } = await loadAdapter(folder, this.#model, known, report);
-    this.add(name, adapter, weights);
+    const { adapter, weights, labels } = await loadAdapter(folder, this.#model, known, report);
+    this.add(name, adapter, weights, labels);
   }
 
-  /** Writes an adapter folder in PEFT's layout. */
+  /** Writes an adapter folder in PEFT's layout, as `saveAdapter` does, with the labels that it was added or loaded with. */
   async save(name: string, folder: string): Promise<void> {
-    const { adapter, weights } = this.#get(name);
-    await saveAdapter(folder, this.#model, adapter, weights);
+    const { adapter, weights, labels } = this.#get(name);
+    await saveAdapter(folder, this.#model, adapter, weights, labels);
   }
 
   /** Makes `name` the active adapter. Throws an Error if an adapter is merged. */
@@ -147,13 +152,13 @@ export class AdaptedModel implements Disposable {
    * merged.
    */
   delete(name: string): void {
-    this.#get(name);
+    const saved = this.#get(name);
     if (name === this.#active) {
       this.#refuseMerged("delete the adapter");
       this.#active = undefined;
     }
     this.#adapters.delete(name);
-    this.#forget(name);
+    this.#forget(saved);
   }
 
   /**
@@ -167,24 +172,37 @@ export class AdaptedModel implements Disposable {
     this.add(name, adapter, weights);
   }
 
-  /** Computes the active adapter's merged weights. Predictions then cost as much as the bare model's. */
+  /**
+   * Computes the active adapter's merged weights. Predictions then cost as much as the bare model's. Changes nothing when
+   * another adapter has become active before it is done.
+   */
   async merge(): Promise<void> {
-    const { adapter, weights } = this.#activeAdapter();
+    this.#refuseDisposed();
+    const saved = this.#activeAdapter();
     if (!this.#enabled) throw new Error("the adapter is disabled: call enable() before you merge it");
     this.#refuseMerged("merge again");
-    const name = this.#active;
-    const merged = new Map<string, Weight>();
+    const name = this.#active!;
+    const merged = await this.#base.use((base) => this.#mergedOf(saved, base));
+    // Merging waits for the GPU; another adapter may have become active in the meantime, also one of this name.
+    if (this.active !== name || this.#get(name) !== saved) {
+      throw new Error(`"${name}" is no longer active: the merge was given up`);
+    }
+    this.#refuseMerged("merge again");
+    this.#merged = merged;
+  }
+
+  /** The merged weights of an adapter's layers. */
+  async #mergedOf({ adapter, weights }: SavedAdapter, base: FrozenWeights): Promise<Map<string, Weight>> {
     using own = this.#ownWeights(adapter, weights);
-    const views = (name: string): BufferView => own.view(name) ?? this.#base.view(name)!;
+    const views = (name: string): BufferView => own.view(name) ?? base.view(name)!;
     for (const { module: { path } } of adapter.modules) denseWeight(this.#model, `${path}.weight`);
+    const merged = new Map<string, Weight>();
     for (const adapted of adapter.modules) {
       const { path, m, n } = adapted.module;
       const data = await mergedWeight(this.#gpu, adapter, adapted, views);
       merged.set(`${path}.weight`, { shape: [m, n], data });
     }
-    // Merging waits for the GPU; another adapter may have become active in the meantime.
-    if (this.active !== name) throw new Error(`"${name}" is no longer active: the merge was given up`);
-    this.#merged = merged;
+    return merged;
   }
 
   /**
@@ -194,7 +212,7 @@ export class AdaptedModel implements Disposable {
   unmerge(): void {
     if (!this.#merged) throw new Error("nothing is merged");
     this.#merged = undefined;
-    this.#forget(this.#active!);
+    this.#forget(this.#activeAdapter());
   }
 
   /**
@@ -236,23 +254,27 @@ export class AdaptedModel implements Disposable {
   }
 
   /**
-   * Predicts every example with the active adapter and its head: `[class scores]`, `[value]` or `[option
-   * scores]`. Weights and programs are kept for the next call.
+   * Predicts every example with the adapter that is active at the call, and its head: `[class scores]`, `[value]` or
+   * `[option scores]`. Weights and programs are kept for the next call with this same `objective`. Calls may run at once, and
+   * adapters may be switched, merged and deleted meanwhile.
    * @throws Error when the adapter has no head, or when the model cannot take an example's texts (it names
    * the first).
    */
   async predict(objective: Objective, examples: readonly Encoded[]): Promise<Float32Array[]> {
+    this.#refuseDisposed();
     checkTexts(this.#model, objective, examples);
-    const state = [this.#active ?? "", this.#enabled, this.merged, objective.description];
-    const ready = await this.#ready.get(
-      JSON.stringify(state),
-      () => Promise.resolve(this.#prepare(objective)),
+    const key = [this.#activeAdapter(), this.#enabled, this.#merged, objective];
+    return await this.#base.use((base) =>
+      this.#ready.use(
+        key,
+        () => this.#prepare(objective, base),
+        ({ predictor }) => predictor.predict(examples),
+      )
     );
-    return await ready.predictor.predict(examples);
   }
 
   /** Uploads what the active adapter adds to the model. */
-  #prepare(objective: Objective): Ready {
+  #prepare(objective: Objective, base: FrozenWeights): Ready {
     const [gpu, model] = [this.#gpu, this.#model];
     const bare = attach(model, headOnly, { target: "all-linear" });
     const { adapter, weights } = this.active === undefined
@@ -268,7 +290,7 @@ export class AdaptedModel implements Disposable {
         model,
         adapter: this.#merged ? bare : adapter,
         objective,
-        weights: new WeightStore(own, this.#base),
+        weights: new WeightStore(own, base),
         batchSize,
         arena,
       }),
@@ -311,12 +333,18 @@ export class AdaptedModel implements Disposable {
     if (this.#merged) throw new Error(`"${this.#active}" is merged: call unmerge() before you ${what}`);
   }
 
-  /** Frees what was uploaded to predict with this adapter. */
-  #forget(name: string): void {
-    this.#ready.drop((key) => key.startsWith(`[${JSON.stringify(name)},`));
+  #refuseDisposed(): void {
+    if (this.#base.disposed) {
+      throw new Error("this AdaptedModel has been disposed of: use it within its scope");
+    }
   }
 
-  /** Frees the model's weights. */
+  /** Frees what was uploaded to predict with this adapter, or leaves that to the calls that use it. */
+  #forget(saved: SavedAdapter): void {
+    this.#ready.drop(([own]) => own === saved);
+  }
+
+  /** Frees the model's weights, when the last call that uses them ends. */
   [Symbol.dispose](): void {
     this.#ready[Symbol.dispose]();
     this.#base[Symbol.dispose]();

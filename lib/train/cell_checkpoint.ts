@@ -19,6 +19,22 @@ export interface Checkpointing {
   readonly cell: string;
 }
 
+/** Throws an Error that names what is wrong with where or how often to checkpoint. */
+export function checkCheckpointing(options: Checkpointing): void {
+  const known = ["path", "every", "cell"];
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new Error(`checkpointing has no option "${unknown}"; it has ${known.join(", ")}`);
+  }
+  for (const [name, text] of Object.entries({ path: options.path, cell: options.cell })) {
+    if (typeof text === "string" && text !== "") continue;
+    throw new Error(`checkpointing.${name} is ${text === "" ? "empty" : text}: give it a text`);
+  }
+  if (!Number.isSafeInteger(options.every) || options.every < 1) {
+    throw new Error(`checkpointing.every is ${options.every}: use a whole number of steps from 1`);
+  }
+}
+
 /** What the checkpoint holds besides the trainer's state. */
 export interface SavedRun {
   /** The finished epochs. */

@@ -45,11 +45,18 @@ const rules: Readonly<Record<keyof TrainOptions, Rule>> = {
   maxNorm: from0("a number from 0 that a float32 holds; 0 never clips"),
 };
 
-/** Throws an Error that names the bad option and what it must be, or that lists the options there are. */
-export function checkTrainOptions(options: TrainOptions): void {
+/**
+ * Throws an Error that names the bad option and what it must be, or that lists the options that `who` has, `others` first.
+ */
+export function checkTrainOptions(
+  options: TrainOptions,
+  who = "the trainer",
+  others: readonly string[] = [],
+): void {
   const unknown = Object.keys(options).find((name) => !Object.hasOwn(rules, name));
   if (unknown !== undefined) {
-    throw new Error(`the trainer has no option "${unknown}"; it has ${Object.keys(rules).join(", ")}`);
+    const known = [...others, ...Object.keys(rules)];
+    throw new Error(`${who} has no option "${unknown}"; it has ${known.join(", ")}`);
   }
   for (const [name, { fits, wanted }] of Object.entries(rules)) {
     const value = options[name as keyof TrainOptions];

@@ -1,18 +1,20 @@
 /** Trains one method on one task with one seed, and evaluates it after every epoch: one cell of a table. */
 
 import type { Adapter } from "../adapters/attach.ts";
+import type { LanguageRow } from "../data/language_rows.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { languageExamples, type LanguageNotes } from "../models/language_examples.ts";
 import type { Model, Weight } from "../models/model.ts";
+import { languageOf } from "../objectives/language.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
 import { objectiveOf } from "../objectives/registry.ts";
 import type { FrozenWeights } from "../run/frozen_weights.ts";
 import type { StepRecord } from "./adamw.ts";
-import { CellCheckpoint, type Checkpointing } from "./cell_checkpoint.ts";
-import type { LanguageRow } from "../data/language_rows.ts";
-import { languageExamples, type LanguageNotes } from "../models/language_examples.ts";
-import { languageOf } from "../objectives/language.ts";
-import { evaluateMetrics, isLowerBetter } from "./metrics.ts";
+import { CellCheckpoint, checkCheckpointing, type Checkpointing } from "./cell_checkpoint.ts";
+import { checkTrainOptions } from "./check_options.ts";
+import { checkParts } from "./check_parts.ts";
+import { evaluateMetrics, isLowerBetter, metricNames } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 
@@ -109,6 +111,10 @@ export function encodeExamples(model: Model, task: Task, examples: readonly Exam
 }
 
 function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }: Example): Encoded {
+  if (texts.length === 0) throw new Error("the example has no texts");
+  if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
+    throw new Error(`the task's maxTokens is ${maxTokens}: use a whole number from 1`);
+  }
   const sequences = pairing.encode(texts, maxTokens);
   const encoded = { label, texts: sequences.map(({ ids }) => ids) };
   const areJoined = sequences.length < texts.length;
@@ -166,6 +172,10 @@ export async function fineTune(
   { gpu, model, adapter, task, split: given, frozen, keep = "last", checkpointing, ...rest }: FineTuneOptions,
 ): Promise<FineTuned> {
   const { onStep, onEpoch, onScores, onRows, ...options } = rest;
+  checkTrainOptions(options, "fineTune", [...needed, ...optional]);
+  checkParts("fineTune", { gpu, model, adapter, task }, needed);
+  checkTask(task);
+  if (checkpointing) checkCheckpointing(checkpointing);
   const split = given ?? await task.load();
   if (keep !== "best" && keep !== "last") throw new Error(`keep is ${keep}: use "best" or "last"`);
   if (split.train.length === 0) throw new Error("no training examples");
@@ -182,6 +192,7 @@ export async function fineTune(
   for (const [name, examples] of Object.entries(devSetsOf(split))) {
     dev.push({ name, examples: await encode(name, examples) });
   }
+  for (const set of dev) checkLabels(objective, set);
   using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen, ...options });
   const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev, keep);
   const start = performance.now();
@@ -211,6 +222,29 @@ export async function fineTune(
     kept: keep === "best" ? best : last,
     trained: trainer.kept ?? await trainer.weights(),
   };
+}
+
+/** What `fineTune` cannot do without. */
+const needed = ["gpu", "model", "adapter", "task"] as const;
+
+/** Its options beside those of training. */
+const optional = ["split", "frozen", "keep", "checkpointing", "onStep", "onEpoch", "onScores", "onRows"];
+
+/** Throws an Error when a task cannot be scored. */
+function checkTask({ name, metrics }: Task): void {
+  if (metrics.length === 0) throw new Error(`the task ${name} has no metrics: name at least one`);
+  const unknown = metrics.find((metric) => !metricNames.includes(metric));
+  if (unknown) {
+    throw new Error(`the task ${name} has the metric "${unknown}"; there are ${metricNames.join(", ")}`);
+  }
+}
+
+/** Throws an Error that names the first example to evaluate on whose label the objective cannot have. */
+function checkLabels(objective: Objective, { name, examples }: DevSet): void {
+  for (const [i, example] of examples.entries()) {
+    const fault = objective.faultOf(example);
+    if (fault) throw new Error(`${name}, example ${i}: ${fault}`);
+  }
 }
 
 /** Trains and evaluates the epochs that the checkpoint lacks, and returns the results of all epochs. */

@@ -6,7 +6,7 @@ import { tracedParameters } from "../adapters/trace.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { compile, type CompiledGraph } from "../graph/compile.ts";
-import { grad } from "../graph/grad.ts";
+import { separateGradients } from "../graph/grad.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";
 import { meanSquaredError } from "../graph/ops/losses.ts";
 import type { Model, Weight } from "../models/model.ts";
@@ -75,7 +75,7 @@ export async function fitUpdate(
   );
   const { graph, loss, clock } = traceFit(adapter);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
-  const gradients = grad([loss], targets);
+  const gradients = separateGradients([loss], targets);
   const destinations = new Map<Tensor, BufferView>(
     gradients.map((gradient, i) => [gradient, trainable.gradientView(targets[i].node.name)]),
   );

@@ -11,7 +11,8 @@ import { isFile, makeParents, refuseExisting, writeFolder, writeWhole } from "..
 import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
-import { loadEncoder, trunkNames } from "../models/load_encoder.ts";
+import { trunkNames } from "../models/load_encoder.ts";
+import { loadModel } from "../models/load_model.ts";
 import { locateModel } from "../models/locate_model.ts";
 import type { Model, Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
@@ -21,8 +22,10 @@ import { FrozenWeights } from "../run/frozen_weights.ts";
 import { mergedConfig } from "./merge_config.ts";
 import { mergedWeight } from "./merge_weight.ts";
 
-/** The tokenizer's files in transformers' folders, and what sentence-transformers keeps beside them. */
+/** The tokenizer's files in transformers' folders, what decoders have beside them, and what sentence-transformers keeps there. */
 const describingFiles = [
+  "generation_config.json",
+  "chat_template.jinja",
   modulesFile,
   "sentence_bert_config.json",
   "config_sentence_transformers.json",
@@ -37,8 +40,9 @@ const describingFiles = [
 ];
 
 /**
- * Merges the adapter in the folder `adapter` into the encoder `model` (a folder or an id of the Hugging Face
- * hub), and writes `out`, a folder that transformers loads as `…ForSequenceClassification`. The folder holds
+ * Merges the adapter in the folder `adapter` into the model `model` (a folder or an id of the Hugging Face
+ * hub), and writes `out`, a folder that transformers loads: a decoder as `…ForCausalLM` with the `config.json` that it has, an
+ * encoder as `…ForSequenceClassification`. The folder holds
  * the tokenizer's files, `config.json` (see `mergedConfig`), and `model.safetensors` with the base's tensors
  * under their own names and dtypes. Adapted weights and the head are computed in float32 and rounded to their
  * dtype; all other bytes are copied from the base. If the base has no head, its tensors' names get the prefix
@@ -49,8 +53,8 @@ const describingFiles = [
  *
  * A temporary folder is written and then renamed to `out`. `report` receives `loadAdapter`'s messages about
  * the base.
- * @throws Error when `out` exists, the method cannot be merged or the adapter has no head, and what
- * `loadEncoder` and `loadAdapter` throw. No `out` is left then.
+ * @throws Error when `out` exists, the base is a GGUF file, the method cannot be merged or an encoder's adapter has no head, and
+ * what `loadModel` and `loadAdapter` throw. No `out` is left then.
  */
 export async function saveMerged(
   gpu: Gpu,
@@ -61,9 +65,54 @@ export async function saveMerged(
 ): Promise<void> {
   await refuseExisting(out);
   const { path: folder } = await locateModel(model);
-  const encoder = await loadEncoder(model, undefined, report);
-  const saved = await loadAdapter(adapter, encoder, methods, report);
+  if (await isFile(folder)) {
+    throw new Error(
+      `${folder} is a GGUF file, and merging wants a folder of transformers: take the model's own folder`,
+    );
+  }
+  const base = await loadModel(model, {}, report);
+  const saved = await loadAdapter(adapter, base, methods, report);
   checkMergeable(saved.adapter.method);
+  if (base.language) return await saveDecoder(gpu, folder, base, saved, out);
+  await saveEncoder(gpu, folder, base, saved, adapter, out);
+}
+
+async function saveDecoder(
+  gpu: Gpu,
+  folder: string,
+  base: Model,
+  saved: SavedAdapter,
+  out: string,
+): Promise<void> {
+  const places = await readTensorPlaces(folder);
+  using own = new FrozenWeights(gpu, new Map([...constantWeights(base, saved.adapter), ...saved.weights]));
+  const changes = changesOf(gpu, base, saved, own);
+  const tensors = [...places].map(([name, place]) => {
+    const change = changes.get(name);
+    return change ? valuesAs(place, change) : { ...place, pieces: () => bytesAt(place) };
+  });
+  await writeFolder(out, async (part) => {
+    await Deno.copyFile(`${folder}/config.json`, `${part}/config.json`);
+    await copyDescriptions(folder, part, describingFiles);
+    await writeTensors(`${part}/model.safetensors`, tensors);
+  });
+}
+
+/** Copies those of the files that there are. */
+async function copyDescriptions(folder: string, part: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    if (await isFile(`${folder}/${name}`)) await Deno.copyFile(`${folder}/${name}`, `${part}/${name}`);
+  }
+}
+
+async function saveEncoder(
+  gpu: Gpu,
+  folder: string,
+  encoder: Model,
+  saved: SavedAdapter,
+  adapter: string,
+  out: string,
+): Promise<void> {
   const head = headOf(encoder, saved, adapter);
   const [outputs] = head.get(`${encoder.head.projection}.weight`)!.shape;
   const config = await mergedConfig(folder, adapter, outputs);
@@ -71,9 +120,7 @@ export async function saveMerged(
     await writeWhole(`${part}/config.json`, config);
     const pooling = await poolingFile(folder);
     if (pooling) await makeParents(`${part}/${pooling}`);
-    for (const name of [...describingFiles, ...pooling ? [pooling] : []]) {
-      if (await isFile(`${folder}/${name}`)) await Deno.copyFile(`${folder}/${name}`, `${part}/${name}`);
-    }
+    await copyDescriptions(folder, part, [...describingFiles, ...pooling ? [pooling] : []]);
     await writeWeights(gpu, folder, encoder, saved, head, `${part}/model.safetensors`);
   });
 }

@@ -57,6 +57,9 @@ const formulas: Record<MetricName, (predictions: Numbers, labels: Numbers) => nu
   perplexity: (predictions, labels) => Math.exp(total(predictions) / total(labels)),
 };
 
+/** The names of the metrics that there are. */
+export const metricNames = Object.keys(formulas) as readonly MetricName[];
+
 /**
  * Computes the named metrics. Throws an Error for no examples, unequal lengths or a prediction that is not
  * finite.

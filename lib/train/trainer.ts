@@ -4,10 +4,11 @@
  */
 
 import type { Adapter } from "../adapters/attach.ts";
+import { checkAdapter } from "../adapters/check_adapter.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
-import { grad, layerOfPath } from "../graph/grad.ts";
+import { layerOfPath, separateGradients } from "../graph/grad.ts";
 import { sizeOf } from "../graph/graph.ts";
 import type { Model, Weight } from "../models/model.ts";
 import type { BatchShape, Encoded, Objective } from "../objectives/objective.ts";
@@ -30,6 +31,7 @@ import { WeightStore } from "../run/weight_store.ts";
 import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
 import { checkTrainOptions } from "./check_options.ts";
+import { checkParts } from "./check_parts.ts";
 import {
   describeRun,
   type Notes,
@@ -80,6 +82,9 @@ export interface TrainerOptions extends TrainOptions {
   /** The model's weights, if they are on the GPU already; by default the trainer uploads them. */
   readonly frozen?: FrozenWeights;
 }
+
+/** What a trainer cannot do without. */
+const needed = ["gpu", "model", "adapter", "objective", "examples"] as const;
 
 /** Programs of training steps kept, one for each padded length: more than there are up to 512 tokens. */
 const mostPrograms = 16;
@@ -132,6 +137,8 @@ export class Trainer implements Disposable {
   readonly #owned: DisposableStack;
   #accumulator: Accumulator | undefined;
   #description: Promise<RunDescription> | undefined;
+  /** Whether an epoch has begun and not ended. */
+  #isRunning = false;
   /** Records of the current epoch's steps, as far as they have been read. */
   #records: StepRecord[] = [];
   #kept: ReadonlyMap<string, Weight> | undefined;
@@ -143,7 +150,9 @@ export class Trainer implements Disposable {
   constructor({ gpu, model, adapter, objective, examples, frozen, ...options }: TrainerOptions) {
     [this.#gpu, this.#model, this.#adapter, this.#objective] = [gpu, model, adapter, objective];
     [this.#examples, this.#options] = [examples, options];
-    checkTrainOptions(options);
+    checkTrainOptions(options, "the trainer", [...needed, "frozen"]);
+    checkParts("the trainer", { gpu, model, adapter, objective, examples }, needed);
+    checkAdapter(model, adapter);
     checkExamples(model, objective, examples);
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;
@@ -189,7 +198,7 @@ export class Trainer implements Disposable {
       return largestFirst(batches.map((batch) => shapeOf(this.#objective, batchSize, batch, examples)));
     };
     const jobs = [
-      ...shapes(this.#examples, seed).map((shape) => () => this.#program(shape)),
+      ...shapes(this.#examples, seed).map((shape) => () => this.#use(shape, () => {})),
       ...shapes(dev, 0).map((shape) => () => this.#predictor.prepare(shape)),
     ];
     for (const [i, compiled] of jobs.entries()) {
@@ -202,7 +211,7 @@ export class Trainer implements Disposable {
    * Runs the next epoch, or the rest of one that was stopped, and returns the records of all its steps.
    * `onStep` is called and awaited after each step's submit; it should wait for the GPU only to write a
    * checkpoint.
-   * @throws Error when all planned steps are done; DivergedError when a loss or gradient is not finite, and
+   * @throws Error when all planned steps are done, or while an epoch is running; DivergedError when a loss or gradient is not finite, and
    * at every later call: weights, moments and restarts stay those of the step before.
    */
   async epoch(onStep?: (step: number) => unknown): Promise<StepRecord[]> {
@@ -212,6 +221,16 @@ export class Trainer implements Disposable {
         `epoch takes what to call after each step, not ${onStep}: it knows which epoch is next`,
       );
     }
+    if (this.#isRunning) throw new Error("an epoch is running: await it before you run the next");
+    this.#isRunning = true;
+    try {
+      return await this.#runEpoch(onStep);
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  async #runEpoch(onStep?: (step: number) => unknown): Promise<StepRecord[]> {
     // Some are unread if onStep threw in an earlier call.
     if (!this.#optimizer.hasRead(this.#step)) await this.#readRecords();
     const { batchSize, seed, epochs } = this.#options;
@@ -255,15 +274,17 @@ export class Trainer implements Disposable {
 
   /** Runs one optimizer step on the examples of one or more batches. */
   async #runStep(batches: readonly Batch[]): Promise<void> {
+    this.#refuseDisposed();
     const beforeRestart = await this.#restartIfDue();
     for (const [i, batch] of batches.entries()) {
       const shape = shapeOf(this.#objective, this.#options.batchSize, batch, this.#examples);
-      const { compiled, arrays } = await this.#program(shape);
-      batchInputs(this.#model, this.#objective, shape, batch, this.#examples, arrays);
-      arrays.clock[1] = this.#batch + i;
-      compiled.upload(arrays);
-      this.#accumulator?.begin(i);
-      compiled.run();
+      await this.#use(shape, ({ compiled, arrays }) => {
+        batchInputs(this.#model, this.#objective, shape, batch, this.#examples, arrays);
+        arrays.clock[1] = this.#batch + i;
+        compiled.upload(arrays);
+        this.#accumulator?.begin(i);
+        compiled.run();
+      });
     }
     this.#accumulator?.step(this.#options.seed, this.#step);
     this.#batch += batches.length;
@@ -415,9 +436,9 @@ export class Trainer implements Disposable {
   }
 
   /** The planned training program for texts of `length` tokens, as text. */
-  async dump(length: number): Promise<string> {
+  dump(length: number): Promise<string> {
     const shape = { examples: this.#options.batchSize, length, rows: 0 };
-    return (await this.#program(shape)).compiled.dump();
+    return this.#use(shape, ({ compiled }) => compiled.dump());
   }
 
   #refuseDisposed(): void {
@@ -426,8 +447,8 @@ export class Trainer implements Disposable {
     }
   }
 
-  #program(shape: BatchShape): Promise<StepProgram> {
-    return this.#programs.get(keyOf(shape), () => this.#compile(shape));
+  #use<T>(shape: BatchShape, body: (program: StepProgram) => T): Promise<T> {
+    return this.#programs.use([keyOf(shape)], () => this.#compile(shape), body);
   }
 
   async #compile(shape: BatchShape): Promise<StepProgram> {
@@ -442,7 +463,7 @@ export class Trainer implements Disposable {
     );
     const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
     const accumulator = await this.#accumulatorIfNeeded();
-    const gradients = grad(losses, targets, recompute ? { recompute: layerOfPath } : {});
+    const gradients = separateGradients(losses, targets, recompute ? { recompute: layerOfPath } : {});
     const destinations = new Map(
       gradients.map((gradient, i) => [gradient, this.trainable.gradientView(targets[i].node.name)]),
     );

@@ -89,6 +89,37 @@ const products = sizes.flatMap(([m, n, k]) =>
   }))
 );
 
+// Few rows or few columns: on a GPU, lanes or teams of them share k, which is split into parts where it is long; with
+// A in vec4s and not, in one tile and several, and with tiles, lanes and teams that are not full.
+const skinnySizes: readonly [string, number, number, number][] = [
+  ["NT", 1, 33, 260],
+  ["NT", 3, 70, 132],
+  ["NT", 11, 90, 36],
+  ["NT", 37, 7, 132],
+  ["NT", 21, 16, 64],
+  ["NN", 9, 8, 132],
+  ["NN", 5, 68, 140],
+  ["NN", 11, 260, 201],
+  ["TN", 8, 36, 300],
+  ["TN", 12, 20, 130],
+  ["TN", 3, 72, 131],
+  ["TN", 132, 8, 150],
+];
+
+const skinny = skinnySizes.map(([layout, m, n, k]): OpCase => ({
+  family: "matmul",
+  name: `matmul ${layout} ${m}×${n}×${k}`,
+  tolerance,
+  trace: (graph) => {
+    const [transposeA, transposeB] = [...layout].map((letter) => letter === "T");
+    return matmul(
+      graph.weight("a", transposeA ? [k, m] : [m, k], true),
+      graph.weight("b", transposeB ? [n, k] : [k, n], true),
+      { transposeA, transposeB, scale: 0.7, residual: graph.weight("residual", [m, n], true) },
+    );
+  },
+}));
+
 /** Sums so long that each dispatch adds a part of k to the result of the one before; forward only. */
 const longSums = [false, true].map((transposeA): OpCase => ({
   family: "matmul",
@@ -122,6 +153,7 @@ const expand = { a: "columns", b: "rows", out: "columns" } as const;
 const blockSizes: readonly [string, number, number, number, number, { a: Split; b: Split; out: Split }][] = [
   ["project U_k = x_k A_kᵀ", 9, 4, 12, 3, project],
   ["project U_k = x_k A_kᵀ", 70, 8, 64, 4, project],
+  ["project U_k = x_k A_kᵀ", 150, 12, 20, 6, project],
   ["expand y_j = V_j B_jᵀ", 9, 6, 4, 2, expand],
   ["expand y_j = V_j B_jᵀ", 33, 16, 8, 4, expand],
 ];
@@ -632,6 +664,7 @@ const swaps = [[1, 1, 1, 1], [3, 5, 7, 1], [4, 3, 2, 11]].map(([rows, p, q, widt
 /** Every case, grouped by op. */
 export const opCases: readonly OpCase[] = [
   ...products,
+  ...skinny,
   ...longSums,
   ...epilogues,
   ...panelProducts,

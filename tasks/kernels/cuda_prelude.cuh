@@ -4,6 +4,8 @@
 typedef unsigned int u32;
 typedef int i32;
 typedef float f32;
+typedef unsigned char u8;
+typedef signed char i8;
 
 template <class T, int N> struct alignas(sizeof(T) * (N == 3 ? 4 : N)) vec {
   T at[N];
@@ -69,6 +71,13 @@ __forceinline__ i32 greatest(i32 a, i32 b) { return a < b ? b : a; }
 __forceinline__ f32 sign(f32 a) { return a > 0 ? 1.0f : a < 0 ? -1.0f : 0.0f; }
 __forceinline__ u32 bit_field(u32 a, u32 from, u32 count) { return a << (32 - from - count) >> (32 - count); }
 __forceinline__ i32 bit_field(i32 a, u32 from, u32 count) { return i32(u32(a) << (32 - from - count)) >> (32 - count); }
+
+// The two f16 of a word, the first in the low half.
+__forceinline__ vec<f32, 2> halves_of(u32 a) {
+  f32 low, high;
+  asm("{ .reg .f16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }" : "=f"(low), "=f"(high) : "r"(a));
+  return {low, high};
+}
 
 __forceinline__ vec<u32, 3> workgroup_id() { return {blockIdx.x, blockIdx.y, blockIdx.z}; }
 __forceinline__ vec<u32, 3> num_workgroups() { return {gridDim.x, gridDim.y, gridDim.z}; }

@@ -51,6 +51,7 @@ const glsl: Readonly<Record<number, string>> = {
   ...{ 40: "greatest(a, b)", 41: "greatest(a, b)", 42: "greatest(a, b)", 80: "greatest(a, b)" },
   ...{ 43: "least(greatest(a, b), c)", 44: "least(greatest(a, b), c)", 45: "least(greatest(a, b), c)" },
   ...{ 81: "least(greatest(a, b), c)", 46: "a + (b - a) * c", 50: "fmaf(a, b, c)" },
+  ...{ 62: "halves_of(a)" },
 };
 
 /** Inputs of the entry point by SPIR-V's numbers of built-ins. */
@@ -163,8 +164,10 @@ class Translation {
         return { kind: "scalar", text: "bool" };
       case "TypeInt":
       case "TypeFloat":
-        if (first !== 32) throw new Error(`numbers of ${first} bits are not translated`);
-        return { kind: "scalar", text: op === "TypeFloat" ? "f32" : second === 1 ? "i32" : "u32" };
+        if (first !== 32 && !(op === "TypeInt" && first === 8)) {
+          throw new Error(`numbers of ${first} bits are not translated`);
+        }
+        return { kind: "scalar", text: `${op === "TypeFloat" ? "f" : second === 1 ? "i" : "u"}${first}` };
       case "TypeVector":
         return {
           kind: "vector",
@@ -383,8 +386,13 @@ class Translation {
       case "ConvertFToS":
       case "ConvertSToF":
       case "ConvertUToF":
+      case "UConvert":
+      case "SConvert":
         return this.#mapped(`${this.#scalar(result)}(a)`, operands);
       case "Bitcast":
+        if (result.kind !== this.#type(this.#typeOf.get(first)!).kind) {
+          return `bits_as<${result.text}>(${this.#value(first)})`;
+        }
         return this.#mapped(`bits_as<${this.#scalar(result)}>(a)`, operands);
       case "VectorTimesScalar":
         return `scaled(${this.#value(first)}, ${this.#value(second)})`;

@@ -1,6 +1,6 @@
 /**
  * The programs whose kernels are compiled: a training step with BoRA and one with LoRA, of one layer of each
- * shape of model. To add one, add it here.
+ * shape of model, and the products of a token by packed weights. To add one, add it here.
  */
 
 import { attach } from "../../lib/adapters/attach.ts";
@@ -16,10 +16,11 @@ import { unloadedEncoder } from "../../lib/models/unloaded_encoder.ts";
 import { withoutValues } from "../../lib/models/unread_weight.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { classification } from "../../lib/objectives/classification.ts";
-import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
 import { traceStep } from "../../lib/run/step.ts";
 import { TrainableWeights } from "../../lib/run/trainable_weights.ts";
+import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
 import { llamaLayer } from "./llama_layer.ts";
+import { tokenPackings, tokenProducts } from "./token_products.ts";
 
 /**
  * The hardware GPU that kernels are chosen for. 32 lanes are a subgroup's on NVIDIA and RDNA, and Intel's
@@ -61,13 +62,17 @@ async function models(): Promise<readonly { readonly name: string; readonly mode
 
 /** Every kernel launch of every program, with the kernels that `traits` get by default. */
 export async function launchesOfPrograms(traits: DeviceTraits): Promise<ProgramLaunch[]> {
-  return (await models()).flatMap(({ name, model }) =>
+  const steps = (await models()).flatMap(({ name, model }) =>
     systems.flatMap(({ method, options }) => {
       const target = [...new Set(model.linears.map((linear) => linear.target))];
       const adapter = attach(model, methodByName(method), { ...options, target });
       return launchesOf(`${name} ${method}`, model, adapter, traits);
     })
   );
+  const tokens = tokenPackings.flatMap((packing) =>
+    withRoles(`LLaMA-3-8B token, ${packing}`, placed(tokenProducts(llamaLayer(1), packing), traits))
+  );
+  return [...steps, ...tokens];
 }
 
 /** A launch before those of one role are told apart. */
@@ -88,12 +93,17 @@ function launchesOf(
   const objective = classification.of(model, { texts: 1, classes: 2 });
   const { graph, losses, loss } = traceStep(model, adapter, objective, batch, true);
   const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
-  const { nodes, inPlace } = plan([loss, ...grad(losses, targets)]);
-  const ofGraph = nodes.flatMap((node) =>
+  const ofGraph = placed([loss, ...grad(losses, targets)], traits);
+  return withRoles(program, [...ofGraph, ...optimizerLaunches(targets)]);
+}
+
+/** The launches that compute `outputs`. */
+function placed(outputs: readonly Tensor[], traits: DeviceTraits): PlacedLaunch[] {
+  const { nodes, inPlace } = plan(outputs);
+  return nodes.flatMap((node) =>
     node.op!.dispatches(node, inPlace.has(node), traits)
       .map((dispatch) => ({ place: `${node.op!.name} ${node.name}`.trim(), ...dispatch }))
   );
-  return withRoles(program, [...ofGraph, ...optimizerLaunches(targets)]);
 }
 
 function withRoles(program: string, launches: readonly PlacedLaunch[]): ProgramLaunch[] {

@@ -1,4 +1,4 @@
-/** Reads SPIR-V as naga writes it: one entry point, logical addressing, 32-bit numbers. */
+/** Reads SPIR-V as naga writes it: one entry point, logical addressing, 32-bit numbers, and integers of 8. */
 
 /** An instruction, with the ids and literals that follow its result as they are. */
 export interface Instruction {
@@ -20,7 +20,8 @@ const names: Readonly<Record<Form, Readonly<Record<number, string>>>> = {
     ...{ 44: "ConstantComposite", 46: "ConstantNull", 54: "Function", 55: "FunctionParameter" },
     ...{ 57: "FunctionCall", 59: "Variable", 61: "Load", 65: "AccessChain", 77: "VectorExtractDynamic" },
     ...{ 79: "VectorShuffle", 80: "CompositeConstruct", 81: "CompositeExtract" },
-    ...{ 109: "ConvertFToU", 110: "ConvertFToS", 111: "ConvertSToF", 112: "ConvertUToF", 124: "Bitcast" },
+    ...{ 109: "ConvertFToU", 110: "ConvertFToS", 111: "ConvertSToF", 112: "ConvertUToF" },
+    ...{ 113: "UConvert", 114: "SConvert", 124: "Bitcast" },
     ...{ 126: "SNegate", 127: "FNegate", 128: "IAdd", 129: "FAdd", 130: "ISub", 131: "FSub", 132: "IMul" },
     ...{ 133: "FMul", 134: "UDiv", 135: "SDiv", 136: "FDiv", 137: "UMod", 138: "SRem", 140: "FRem" },
     ...{ 142: "VectorTimesScalar", 148: "Dot", 154: "Any", 155: "All", 164: "LogicalEqual" },

@@ -78,7 +78,10 @@ export const loraOptions = {
   target: fixture.lora.targets,
 };
 
-/** How every case is trained: AdamW, the learning rate falling to 0 linearly after the last of `steps`. */
+/** How many steps every case is trained: the learning rate falls to 0 linearly after the last. */
+export const trainingSteps = fixture.training.steps;
+
+/** How every case is trained. */
 export const trainingOptions = {
   learningRate: fixture.training.lr,
   beta1: fixture.training.betas[0],
@@ -86,7 +89,6 @@ export const trainingOptions = {
   epsilon: fixture.training.eps,
   weightDecay: fixture.training.weight_decay,
   maxNorm: fixture.training.maxNorm,
-  steps: fixture.training.steps,
 };
 
 /** How every case generates. */

@@ -9,15 +9,7 @@ import type { Gpu } from "../../lib/gpu/device.ts";
 import type { DeviceTraits } from "../../lib/gpu/kernel.ts";
 import { compile } from "../../lib/graph/compile.ts";
 import { grad, layerOfPath } from "../../lib/graph/grad.ts";
-import {
-  bytesOf,
-  type DType,
-  Graph,
-  type Node,
-  reachable,
-  sizeOf,
-  type Tensor,
-} from "../../lib/graph/graph.ts";
+import { bytesOf, type DType, Graph, type Node, reachable, type Tensor } from "../../lib/graph/graph.ts";
 import { activate, activationGradient } from "../../lib/graph/ops/activation.ts";
 import { matmul } from "../../lib/graph/ops/product/product.ts";
 import { plan } from "../../lib/graph/plan.ts";
@@ -263,7 +255,7 @@ function withoutComments(code: string): string {
 
 /** The launches of a program on a device: each kernel's text, grid and parameters, and what is bound where. */
 export function launchesOf(outputs: readonly Tensor[], device: DeviceTraits) {
-  const { nodes, inPlace, slots } = plan(outputs);
+  const { nodes, inPlace, slots } = plan(outputs, { device });
   const place = (tensor: Tensor) => slots.get(tensor) ?? tensor.node.name;
   return nodes.flatMap((node) =>
     node.op!.dispatches(node, inPlace.has(node), device).map(({ kernel, grid, params, bindings }) => ({

@@ -204,6 +204,7 @@ function statistics(attrs: Attrs): Spec {
 /** Outputs: the attended values, and each row's log-sum-exp for the backward pass. */
 const attentionOp: Op<Attrs> = {
   name: "attention",
+  wholeInputs: [3],
   infer(inputs, attrs) {
     infer(inputs, attrs);
     return [{ shape: inputs[0].shape, dtype: "f32" }, statistics(attrs)];
@@ -233,6 +234,7 @@ const attentionOp: Op<Attrs> = {
 /** Inputs: q, k, v, lengths, o, lse, do. Outputs: dq, dk, dv, and (scratch) each row's lse and do·o. */
 const attentionGradientOp: Op<Attrs> = {
   name: "attentionGradient",
+  wholeInputs: [3],
   infer(inputs, attrs) {
     infer(inputs, attrs);
     const [dQ, dK, dV] = inputs.map(({ shape }): Spec => ({ shape, dtype: "f32" }));

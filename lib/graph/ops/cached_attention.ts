@@ -9,6 +9,7 @@ import { lanesOf } from "./layer_norm.ts";
 export interface CachedAttentionOptions {
   /** Texts in the cache. */
   readonly texts: number;
+  /** Number of query heads. */
   readonly heads: number;
   /** Number of key and value heads, each shared by neighbouring query heads. */
   readonly kvHeads: number;
@@ -41,12 +42,13 @@ function extents([q, k]: readonly Spec[], { texts, heads }: Attrs) {
 
 const cachedAttentionOp: Op<Attrs> = {
   name: "cachedAttention",
+  wholeInputs: [3],
   infer(inputs, attrs) {
     const [q, k, v, places] = inputs;
     const { headDim, length, capacity } = extents(inputs, attrs);
     const areWhole = [headDim / 4, length, capacity, attrs.heads / attrs.kvHeads].every(Number.isInteger);
     const fits = k.shape[1] === attrs.kvHeads * headDim && v.shape.join() === k.shape.join();
-    if (!areWhole || !fits || places.dtype !== "u32" || sizeOf(places) !== q.shape[0]) {
+    if (!areWhole || !fits || sizeOf(places) !== q.shape[0]) {
       throw new Error(
         `q ${describe(q)} at places ${describe(places)} does not fit k ${describe(k)} and v ${
           describe(v)

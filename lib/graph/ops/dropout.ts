@@ -26,6 +26,7 @@ const workgroup = 64;
 
 const dropoutOp: Op<Attrs> = {
   name: "dropout",
+  wholeInputs: [1],
   infer: ([x]) => [{ shape: x.shape, dtype: "f32" }],
   derivative: ({ inputs: [, seedAndStep], attrs, graph }, [gradient]) => [
     graph.apply(dropoutOp, [gradient!, seedAndStep], attrs)[0],

@@ -60,9 +60,10 @@ function dispatch(
 
 const embeddingOp: Op<Attrs> = {
   name: "embedding",
+  wholeInputs: [0],
   infer([ids, table, positions]) {
-    if (ids.dtype !== "u32" || ids.shape.length !== 2) {
-      throw new Error(`ids are ${describe(ids)}, not [batch, length] u32`);
+    if (ids.shape.length !== 2) {
+      throw new Error(`ids are ${describe(ids)}, not [batch, length]`);
     }
     if (positions.shape[0] < ids.shape[1] || positions.shape[1] !== table.shape[1]) {
       throw new Error(
@@ -90,6 +91,7 @@ const embeddingOp: Op<Attrs> = {
 
 const embeddingGradientOp: Op<Attrs> = {
   name: "embeddingGradient",
+  wholeInputs: [0],
   infer([, gradient], attrs) {
     return [{ shape: [attrs.vocabulary, gradient.shape[1]], dtype: "f32" }];
   },

@@ -20,6 +20,7 @@ const workgroup = 64;
 
 const lastTokenOp: Op<Attrs> = {
   name: "lastToken",
+  wholeInputs: [1],
   infer([x, { shape: [batch] }], { length, backward }) {
     if (!Number.isInteger(length)) throw new Error(`${describe(x)} is not ${batch} texts of one length`);
     return [{ shape: [backward ? batch * length : batch, x.shape[1]], dtype: "f32" }];

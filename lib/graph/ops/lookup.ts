@@ -70,11 +70,12 @@ const workgroup = 64;
 
 const lookupOp: Op<Attrs> = {
   name: "lookup",
+  wholeInputs: [0],
   storedInput: 1,
   infer(inputs, attrs) {
     const { index, table, scales, onto } = named(inputs, attrs);
-    if (index.dtype !== "u32" || index.shape.length !== 2) {
-      throw new Error(`the index is ${describe(index)}, not [batch, length] u32`);
+    if (index.shape.length !== 2) {
+      throw new Error(`the index is ${describe(index)}, not [batch, length]`);
     }
     checkTable(table, scales);
     const out = { shape: [sizeOf(index), table.shape[1]], dtype: "f32" } as const;

@@ -58,9 +58,10 @@ function extents(logits: Spec, labels: Spec): { rows: number; classes: number } 
 /** Outputs: loss, and for the backward pass each row's log-sum-exp, weighted loss, and the sum of the weights. */
 const crossEntropyOp: Op<undefined> = {
   name: "crossEntropy",
+  wholeInputs: [1],
   infer([logits, labels, weights]) {
     if (
-      labels.dtype !== "u32" || sizeOf(weights) !== sizeOf(labels) ||
+      sizeOf(weights) !== sizeOf(labels) ||
       !Number.isInteger(extents(logits, labels).classes)
     ) {
       throw new Error(
@@ -95,6 +96,7 @@ const crossEntropyOp: Op<undefined> = {
 
 const crossEntropyGradientOp: Op<undefined> = {
   name: "crossEntropyGradient",
+  wholeInputs: [1],
   infer: ([logits]) => [{ shape: logits.shape, dtype: "f32" }],
   evaluate([logits, labels, weights, lse, total], { inputs }) {
     const { classes } = extents(inputs[0], inputs[1]);

@@ -26,6 +26,7 @@ function dispatch(BACKWARD: number, x: Tensor, lengths: Tensor, out: Tensor, att
 
 const meanPoolOp: Op<Attrs> = {
   name: "meanPool",
+  wholeInputs: [1],
   infer([x, lengths], { length }) {
     if (!Number.isInteger(length)) {
       throw new Error(`${describe(x)} is not ${lengths.shape[0]} texts of one length`);
@@ -53,6 +54,7 @@ const meanPoolOp: Op<Attrs> = {
 
 const meanPoolGradientOp: Op<Attrs> = {
   name: "meanPoolGradient",
+  wholeInputs: [1],
   infer: (
     [gradient],
     { length },

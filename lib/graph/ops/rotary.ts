@@ -47,6 +47,7 @@ const workgroup = 64;
 
 const rotaryOp: Op<Attrs> = {
   name: "rotary",
+  wholeInputs: [2],
   infer([x, table, places]) {
     const headDim = table.shape[1];
     if (headDim % 2 !== 0 || x.shape[1] % headDim !== 0) {
@@ -54,7 +55,7 @@ const rotaryOp: Op<Attrs> = {
         `rows of ${describe(x)} are not heads of ${headDim}, an even size, of ${describe(table)}`,
       );
     }
-    if (places.dtype !== "u32" || sizeOf(places) !== x.shape[0]) {
+    if (sizeOf(places) !== x.shape[0]) {
       throw new Error(`places ${describe(places)} are not one for each row of ${describe(x)}`);
     }
     return [{ shape: x.shape, dtype: "f32" }];

@@ -17,8 +17,9 @@ const workgroup = 16;
 
 const sumByOwnerOp: Op<Attrs> = {
   name: "sumByOwner",
+  wholeInputs: [1],
   infer([values, owners], { count }) {
-    if (owners.dtype !== "u32" || sizeOf(owners) !== sizeOf(values)) {
+    if (sizeOf(owners) !== sizeOf(values)) {
       throw new Error(`owners ${describe(owners)} are not one for each of ${describe(values)}`);
     }
     return [{ shape: [count], dtype: "f32" }];

@@ -16,6 +16,7 @@ import { matmul, type StoredTensor } from "./product/product.ts";
 export interface VocabularyPiece {
   /** [tokens, n]. */
   readonly weight: Tensor | StoredTensor;
+  /** The token of its first row. */
   readonly first: number;
 }
 
@@ -131,8 +132,9 @@ function forEachRow(
 /** Inputs: logits of some rows, labels of all, and the statistics so far. Output: [R, 4], of which the last is 0. */
 const statisticsOp: Op<StatisticsAttrs> = {
   name: "logitStatistics",
+  wholeInputs: [1],
   infer([logits, labels], { from }) {
-    if (labels.dtype !== "u32" || logits.shape.length !== 2 || from + logits.shape[0] > sizeOf(labels)) {
+    if (logits.shape.length !== 2 || from + logits.shape[0] > sizeOf(labels)) {
       throw new Error(`logits ${describe(logits)} from row ${from} do not fit labels ${describe(labels)}`);
     }
     return [{ shape: [sizeOf(labels), 4], dtype: "f32" }];
@@ -176,6 +178,7 @@ interface LossAttrs {
 /** Inputs: statistics, labels, weights, and for the gradient the parts and the pieces. Outputs: loss, nll, Σ w. */
 const lossOp: Op<LossAttrs> = {
   name: "vocabularyLoss",
+  wholeInputs: [1],
   storedInput: "any",
   infer([statistics, labels, weights, ...rest], { parts }) {
     const rows = rest.slice(0, parts).reduce((sum, { shape }) => sum + shape[0], 0);
@@ -231,6 +234,7 @@ function gradients({ inputs, outputs, attrs, graph }: Node<LossAttrs>): (Tensor 
 /** Inputs: logits of some rows, and of all rows the statistics, labels, weights and Σ w. */
 const logitGradientOp: Op<Omit<StatisticsAttrs, "starts">> = {
   name: "logitGradient",
+  wholeInputs: [2],
   infer: ([logits]) => [{ shape: logits.shape, dtype: "f32" }],
   evaluate([logits, statistics, labels, weights, total], { inputs: [spec], attrs }) {
     const out = new Float64Array(logits.length);

@@ -21,14 +21,13 @@ function extents([cache, rows, at]: readonly Spec[]) {
 
 const writeRowsOp: Op<undefined> = {
   name: "writeRows",
+  wholeInputs: [2],
   infer(inputs) {
     const [cache, rows, at] = inputs;
     const { length, capacity } = extents(inputs);
     const fits = cache.shape[1] === rows.shape[1] && Number.isInteger(length) && Number.isInteger(capacity);
-    if (at.dtype !== "u32" || !fits) {
-      throw new Error(
-        `rows ${describe(rows)} at ${describe(at)} do not fit the cache ${describe(cache)}`,
-      );
+    if (!fits) {
+      throw new Error(`rows ${describe(rows)} at ${describe(at)} do not fit the cache ${describe(cache)}`);
     }
     return [{ shape: cache.shape, dtype: "f32" }];
   },

@@ -4,7 +4,7 @@
  * file packs blocks byte to byte; on the GPU header and body begin at whole words.
  */
 
-import type { FileStorage, StoredValues, WritableStorage } from "./storage.ts";
+import type { FileStorage, RunReading, StoredAt, StoredValues, WritableStorage } from "./storage.ts";
 
 /** Blocks as bytes and as f16. */
 export interface BlockBytes {
@@ -24,6 +24,8 @@ export interface BlockFormat {
   readonly scalesAt: readonly number[];
   /** `Reading.load`, for blocks of so many words. */
   load(name: string, words: number): string;
+  /** `RunReading` without its bindings, for blocks of so many words. */
+  readonly run?: Omit<RunReading, "bindings" | "load"> & { load(name: string, words: number): string };
   /** Writes the values of the block with its header and body at these places to `out`, from index `to` on. */
   decode(blocks: BlockBytes, header: number, body: number, out: Float32Array<ArrayBuffer>, to: number): void;
 }
@@ -39,6 +41,11 @@ export function writeScale({ halves }: BlockBytes, at: number, scale: number): v
   halves[at / 2] = scale;
   if (Number.isFinite(halves[at / 2])) return;
   throw new Error("holds values whose scale is beyond f16's 65504: pack it as int8");
+}
+
+/** WGSL for a vec4u of the words from `at` on. */
+export function fourWords(name: string, at: string): string {
+  return `vec4u(${[0, 1, 2, 3].map((e) => `${name}[${at} + ${e}u]`).join(", ")})`;
 }
 
 /** Bytes of a header or body on the GPU. */
@@ -93,15 +100,18 @@ function decodeAll(
 export function blocksOf(format: BlockFormat): FileStorage {
   const { name, values, header, body, scalesAt } = format;
   const words = (inWords(header) + inWords(body)) / 4;
+  const bindings = ({ name, binding }: StoredAt) =>
+    `@group(0) @binding(${binding}) var<storage, read> ${name}: array<u32>;`;
+  const { run } = format;
   return {
     name,
     bits: words * 32 / values,
     refusal: ([, columns, ...more]) =>
       more.length === 0 && columns % values === 0 ? undefined : `wants rows of ${values} values at a time`,
     reading: {
-      bindings: ({ name, binding }) =>
-        `@group(0) @binding(${binding}) var<storage, read> ${name}: array<u32>;`,
+      bindings,
       load: (name) => format.load(name, words),
+      run: run && { ...run, bindings, load: (name) => run.load(name, words) },
     },
     unpack(stored) {
       const out = new Float32Array(stored.words.length / words * values);
@@ -128,7 +138,6 @@ export function writableBlocksOf(format: WritableFormat): WritableStorage & File
   const { values: size, header, body } = format;
   const bytes = inWords(header) + inWords(body);
   const pack = (values: Float32Array): StoredValues => {
-    if (!values.every(Number.isFinite)) throw new Error("holds values that are not finite: mend them");
     const words = new Uint32Array(values.length / size * bytes / 4);
     const blocks = blockBytes(words);
     for (let block = 0; block < values.length / size; block++) {

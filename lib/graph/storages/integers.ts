@@ -3,7 +3,7 @@
  * value = scale · integer. Packing is symmetric and rounds to nearest.
  */
 
-import { refusesUnless, type WritableStorage } from "./storage.ts";
+import { refusesUnless, type RunReading, type StoredAt, type WritableStorage } from "./storage.ts";
 
 /** Number of values, contiguous in memory, that share a scale. */
 export const groupSize = 64;
@@ -15,8 +15,17 @@ function largest(values: Float32Array, from: number): number {
   return top;
 }
 
-/** The storage of integers of `bits`; `load` is the WGSL that reads four of them. */
-function integers(name: string, bits: 4 | 8, load: (name: string) => string): WritableStorage {
+const bindingsOf = (element: string) => ({ name, binding, scalesBinding }: StoredAt) =>
+  `@group(0) @binding(${binding}) var<storage, read> ${name}: array<${element}>;
+@group(0) @binding(${scalesBinding}) var<storage, read> scales: array<f32>;`;
+
+/** The storage of integers of `bits`; `load` and `run` are the WGSL that reads four of them, and 16 bytes. */
+function integers(
+  name: string,
+  bits: 4 | 8,
+  load: (name: string) => string,
+  run: Omit<RunReading, "bindings">,
+): WritableStorage {
   const most = 2 ** (bits - 1) - 1;
   const mask = 2 ** bits - 1;
   const perWord = 32 / bits;
@@ -27,10 +36,9 @@ function integers(name: string, bits: 4 | 8, load: (name: string) => string): Wr
     scaleEvery: groupSize,
     refusal: refusesUnless(groupSize),
     reading: {
-      bindings: ({ name, binding, scalesBinding }) =>
-        `@group(0) @binding(${binding}) var<storage, read> ${name}: array<u32>;
-@group(0) @binding(${scalesBinding}) var<storage, read> scales: array<f32>;`,
+      bindings: bindingsOf("u32"),
       load,
+      run: { ...run, bindings: bindingsOf("vec4u") },
     },
     pack(values) {
       const scales = new Float32Array(values.length / groupSize);
@@ -60,6 +68,12 @@ export const int8 = integers(
   8,
   (name) =>
     `  return vec4f(bitcast<vec4i>(vec4u(${name}[i]) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u)) * scales[i / 16u];`,
+  {
+    quads: 4,
+    hasStart: false,
+    load: (name) => `  return Run(${name}[i], vec4u(), scales[i / 4u], 0.0);`,
+    integers: "  return vec4f(unpack4xI8(run.words[p]));",
+  },
 );
 
 /** 4 bits, −7 to 7. */
@@ -69,4 +83,16 @@ export const int4 = integers(
   (name) =>
     `  let half = ${name}[i / 2u] >> (i % 2u * 16u);
   return vec4f(bitcast<vec4i>(vec4u(half) << vec4u(28u, 24u, 20u, 16u)) >> vec4u(28u)) * scales[i / 16u];`,
+  {
+    quads: 8,
+    hasStart: false,
+    load: (name) => `  return Run(${name}[i], vec4u(), scales[i / 2u] / 16.0, 0.0);`,
+    // Every other integer of a word, times 16, is a byte without the bits below.
+    integers: `  let even = unpack4xI8((run.words[p / 2u] << 4u) & 0xf0f0f0f0u);
+  let odd = unpack4xI8(run.words[p / 2u] & 0xf0f0f0f0u);
+  if (p % 2u == 0u) {
+    return vec4f(vec4i(even.x, odd.x, even.y, odd.y));
+  }
+  return vec4f(vec4i(even.z, odd.z, even.w, odd.w));`,
+  },
 );

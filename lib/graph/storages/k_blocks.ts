@@ -14,7 +14,7 @@
  * They are read from files only: llama.cpp searches for scales when it packs, and no formula gives its bits.
  */
 
-import { blocksOf } from "./gguf_blocks.ts";
+import { type BlockFormat, blocksOf, fourWords } from "./gguf_blocks.ts";
 
 /** Scale and minimum of run `s`, from the 12 bytes at `at`. */
 function runOf(bytes: Uint8Array, at: number, s: number): [scale: number, minimum: number] {
@@ -23,14 +23,39 @@ function runOf(bytes: Uint8Array, at: number, s: number): [scale: number, minimu
   return [low & 15 | bytes[at + s - 4] >> 6 << 4, low >> 4 | bytes[at + s] >> 6 << 4];
 }
 
+/** Binds `run`, scale and minimum of run `s` of the block that begins with word `block`. */
+const scalesOfRun = (name: string) =>
+  `  // Bytes s mod 4, 4 + s mod 4 and 8 + s mod 4 of the twelve.
+  let triple = (vec3u(${name}[block + 1u], ${name}[block + 2u], ${name}[block + 3u]) >> vec3u(s % 4u * 8u)) & vec3u(255u);
+  let later = vec2u(triple.z & 15u, triple.z >> 4u) | ((triple.xy >> vec2u(6u)) << vec2u(4u));
+  let run = vec2f(select(later, triple.xy & vec2u(63u), s < 4u)) * unpack2x16float(${name}[block]);`;
+
 /** Binds `block`, the first word of the block; `s`, the run; and `run`, its scale and minimum. */
 const loadRun = (name: string, words: number) =>
   `  let block = i / 64u * ${words}u;
   let s = i / 8u % 8u;
-  // Bytes s mod 4, 4 + s mod 4 and 8 + s mod 4 of the twelve.
-  let triple = (vec3u(${name}[block + 1u], ${name}[block + 2u], ${name}[block + 3u]) >> vec3u(s % 4u * 8u)) & vec3u(255u);
-  let later = vec2u(triple.z & 15u, triple.z >> 4u) | ((triple.xy >> vec2u(6u)) << vec2u(4u));
-  let run = vec2f(select(later, triple.xy & vec2u(63u), s < 4u)) * unpack2x16float(${name}[block]);`;
+${scalesOfRun(name)}`;
+
+/** A run of 32 by the eight words that it shares with its neighbour. */
+function wholeRuns(bits: 4 | 5, lowAt: number): BlockFormat["run"] {
+  const low = (name: string, at: string) =>
+    `((${fourWords(name, at)} >> vec4u(s % 2u * 4u)) & vec4u(0x0f0f0f0fu))`;
+  const fifth = (name: string, at: string) =>
+    `(((${fourWords(name, at)} >> vec4u(s)) & vec4u(0x01010101u)) << vec4u(4u))`;
+  const integers = (name: string, from: number) =>
+    low(name, `at + ${from}u`) + (bits === 5 ? ` | ${fifth(name, `block + ${4 + from}u`)}` : "");
+  return {
+    quads: 8,
+    hasStart: true,
+    load: (name, words) =>
+      `  let block = i / 8u * ${words}u;
+  let s = i % 8u;
+${scalesOfRun(name)}
+  let at = block + ${lowAt / 4}u + s / 2u * 8u;
+  return Run(${integers(name, 0)}, ${integers(name, 4)}, run.x, -run.y);`,
+    integers: "  return vec4f(unpack4xU8(select(run.words, run.more, p >= 4u)[p % 4u]));",
+  };
+}
 
 const loadIntegers = (name: string, lowAt: number, bits: 4 | 5) =>
   `  let nibbles = ${name}[block + ${lowAt / 4}u + s / 2u * 8u + i % 8u] >> (s % 2u * 4u);
@@ -53,6 +78,7 @@ function kBlocks(name: string, bits: 4 | 5) {
       `${loadRun(name, words)}
 ${loadIntegers(name, lowAt, bits)}
   return integers * run.x - run.y;`,
+    run: wholeRuns(bits, lowAt),
     decode({ bytes, halves }, header, _body, out, to) {
       for (let s = 0; s < 8; s++) {
         const [scale, minimum] = runOf(bytes, header + 4, s);

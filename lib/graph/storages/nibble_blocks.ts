@@ -9,7 +9,13 @@
  * and its like in llama.cpp.
  */
 
-import { type BlockBytes, writableBlocksOf, writeScale } from "./gguf_blocks.ts";
+import {
+  type BlockBytes,
+  fourWords,
+  writableBlocksOf,
+  type WritableFormat,
+  writeScale,
+} from "./gguf_blocks.ts";
 
 /** What integers are counted from: value ≈ start + scale · (integer − zero). */
 interface Grid {
@@ -48,6 +54,42 @@ const loadFifth = (name: string) =>
   `  let fifth = (vec4u(${name}[block + 1u] >> (i % 8u * 4u)) >> vec4u(0u, 1u, 2u, 3u)) & vec4u(1u);
   let integers = vec4f(low | (fifth << vec4u(4u)));`;
 
+/**
+ * Q4_0: an integer minus 8 is the integer with its highest bit turned, in two's complement, and times 16 a byte without
+ * the bits below.
+ */
+const signedRun: WritableFormat["run"] = {
+  quads: 8,
+  hasStart: false,
+  load: (name, words) =>
+    `  let block = i * ${words}u;
+  let words = ${fourWords(name, "block + 1u")} ^ vec4u(0x88888888u);
+  return Run(words, vec4u(), unpack2x16float(${name}[block]).x / 16.0, 0.0);`,
+  integers: `  let word = run.words[p % 4u];
+  return vec4f(unpack4xI8(select(word << 4u, word, p >= 4u) & 0xf0f0f0f0u));`,
+};
+
+/** The other types: `more` has the fifth bits. */
+function unsignedRun(bits: 4 | 5, hasMinimum: boolean): WritableFormat["run"] {
+  const start = hasMinimum ? "scales.y" : `-${2 ** (bits - 1)}.0 * scales.x`;
+  return {
+    quads: 8,
+    hasStart: true,
+    load: (name, words) =>
+      `  let block = i * ${words}u;
+  let scales = unpack2x16float(${name}[block]);
+  let fifth = ${bits === 5 ? `vec4u(${name}[block + 1u])` : "vec4u()"};
+  return Run(${fourWords(name, `block + ${words - 4}u`)}, fifth, scales.x, ${start});`,
+    integers: `  let word = run.words[p % 4u];
+  let low = select(word, word >> 4u, p >= 4u) & 0x0f0f0f0fu;
+` + (bits === 5
+        ? `  let fifth = run.more.x >> (4u * p);
+  let high = ((fifth & 1u) << 4u) | ((fifth & 2u) << 11u) | ((fifth & 4u) << 18u) | ((fifth & 8u) << 25u);
+  return vec4f(unpack4xU8(low | high));`
+        : "  return vec4f(unpack4xU8(low));"),
+  };
+}
+
 function nibbleBlocks(name: string, bits: 4 | 5, hasMinimum: boolean) {
   const [most, zero] = [2 ** bits - 1, 2 ** (bits - 1)];
   const lowAt = bits === 5 ? 4 : 0;
@@ -64,6 +106,7 @@ function nibbleBlocks(name: string, bits: 4 | 5, hasMinimum: boolean) {
 ${bits === 5 ? loadFifth(name) : "  let integers = vec4f(low);"}
   let scales = unpack2x16float(${name}[block]);
   return ${hasMinimum ? "integers * scales.x + scales.y" : `(integers - ${zero}.0) * scales.x`};`,
+    run: bits === 4 && !hasMinimum ? signedRun : unsignedRun(bits, hasMinimum),
     decode(blocks, header, body, out, to) {
       const scale = blocks.halves[header / 2];
       const minimum = blocks.halves[header / 2 + 1];

@@ -9,7 +9,7 @@
  * It is read from files only (see `k_blocks.ts`).
  */
 
-import { blocksOf } from "./gguf_blocks.ts";
+import { blocksOf, fourWords } from "./gguf_blocks.ts";
 
 const [highAt, scalesAt, dAt] = [128, 192, 208];
 
@@ -33,6 +33,23 @@ export const q6_k = blocksOf({
   return (vec4f(low | (high << vec4u(4u))) - 32.0) * (scale * unpack2x16float(${name}[block + ${
       dAt / 4
     }u]).x);`,
+  run: {
+    quads: 4,
+    hasStart: true,
+    load: (name, words) =>
+      `  let block = i / 16u * ${words}u;
+  let r = i % 16u;
+  let q = r / 2u % 4u;
+  let low = block + r / 8u * 16u + q % 2u * 8u + r % 2u * 4u;
+  let high = block + ${highAt / 4}u + r / 8u * 8u + r % 2u * 4u;
+  let nibbles = (${fourWords(name, "low")} >> vec4u(q / 2u * 4u)) & vec4u(0x0f0f0f0fu);
+  let pairs = (${fourWords(name, "high")} >> vec4u(q * 2u)) & vec4u(0x03030303u);
+  let scales = ${name}[block + ${scalesAt / 4}u + r / 4u];
+  let whole = f32(bitcast<i32>(scales << (24u - r % 4u * 8u)) >> 24u);
+  let scale = whole * unpack2x16float(${name}[block + ${dAt / 4}u]).x;
+  return Run(nibbles | (pairs << vec4u(4u)), vec4u(), scale, -32.0 * scale);`,
+    integers: "  return vec4f(unpack4xU8(run.words[p]));",
+  },
   decode({ bytes, halves }, _header, body, out, to) {
     const d = halves[(body + dAt) / 2];
     for (let j = 0; j < 256; j++) {

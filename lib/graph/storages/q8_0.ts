@@ -3,7 +3,7 @@
  * The rounding is that of `quantize_row_q8_0_ref` in llama.cpp.
  */
 
-import { writableBlocksOf, writeScale } from "./gguf_blocks.ts";
+import { fourWords, writableBlocksOf, writeScale } from "./gguf_blocks.ts";
 
 /** Rounds to nearest, halves away from zero, as C's `roundf`. */
 function rounded(value: number): number {
@@ -21,6 +21,15 @@ export const q8_0 = writableBlocksOf({
     `  let block = i / 8u * ${words}u;
   let quads = vec4u(${name}[block + 1u + i % 8u]) << vec4u(24u, 16u, 8u, 0u);
   return vec4f(bitcast<vec4i>(quads) >> vec4u(24u)) * unpack2x16float(${name}[block]).x;`,
+  run: {
+    quads: 4,
+    hasStart: false,
+    load: (name, words) =>
+      `  let block = i / 2u * ${words}u;
+  let at = block + 1u + i % 2u * 4u;
+  return Run(${fourWords(name, "at")}, vec4u(), unpack2x16float(${name}[block]).x, 0.0);`,
+    integers: "  return vec4f(unpack4xI8(run.words[p]));",
+  },
   decode({ bytes, halves }, header, body, out, to) {
     const scale = halves[header / 2];
     for (let i = 0; i < 32; i++) out[to + i] = scale * (bytes[body + i] << 24 >> 24);

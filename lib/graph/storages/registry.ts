@@ -69,7 +69,10 @@ export function packedStorage(packing: Packing): PackedStorage {
   return packed[packing];
 }
 
-/** The storage that weights are packed into as `packing`. */
+/** The storage that weights are packed into as `packing`. Throws an Error for one that weights cannot be packed into. */
 export function writableStorage(packing: WritablePacking): WritableStorage {
+  if (!Object.hasOwn(writable, packing)) {
+    throw new Error(`weights cannot be packed into ${packing}; use one of ${packings.join(", ")}`);
+  }
   return writable[packing];
 }

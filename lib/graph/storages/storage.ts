@@ -18,6 +18,22 @@ export interface StoredAt {
   readonly scalesBinding: number;
 }
 
+/**
+ * How WGSL reads runs of a stored matrix, each by whole words of its integers, for lanes that share a row. A run is a
+ * `Run`: `words` and `more`, vec4u, and the `scale` and `start` of value = scale · integer + start.
+ */
+export interface RunReading {
+  /** Vec4s in a run, which begins at a multiple of its length. */
+  readonly quads: 4 | 8;
+  /** Whether `start` is not always 0. */
+  readonly hasStart: boolean;
+  bindings(at: StoredAt): string;
+  /** The body of a function of `i: u32` that returns the i-th run in row-major order. */
+  load(name: string): string;
+  /** The body of a function of `run: Run` and `p: u32` that returns the p-th four integers, a vec4f. */
+  readonly integers: string;
+}
+
 /** How WGSL reads a stored matrix. The texts are templates (see `gpu/render.ts`). */
 export interface Reading {
   /** The device feature without which it cannot be used. */
@@ -30,6 +46,8 @@ export interface Reading {
    * b_at1, … as indices of the buffer, and `hop` follows each load.
    */
   readonly walk?: { readonly start: string; readonly hop: string };
+  /** A faster way for whole runs; absent where four values at a time are as good. */
+  readonly run?: RunReading;
   /** Further names in the texts. */
   readonly defines?: Readonly<Record<string, number>>;
 }
@@ -49,7 +67,7 @@ export interface Storage {
   readonly reading: Reading;
   /** A reading with the same values for devices that have what it needs; the autotuner tries both. */
   readonly alternative?: Reading;
-  /** Stores a matrix. Throws an Error that ends a sentence about it, for values beyond the storage's range. */
+  /** Stores a matrix of finite values. Throws an Error that ends a sentence about it, for values beyond the storage's range. */
   pack?(values: Float32Array): StoredValues;
   /** The values that stored words stand for, row-major: those with which the float64 interpreter computes. */
   unpack?(stored: StoredValues): Float32Array<ArrayBuffer>;

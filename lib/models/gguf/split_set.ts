@@ -23,6 +23,12 @@ function pathOfShard(path: string, index: number, count: number): string {
   return path.replace(shardName, `-${digits(index + 1)}-of-${digits(count)}.gguf`);
 }
 
+/** The paths of all files of the set that the file at `path` belongs to by its name: its own, if it is no set's. */
+export function filesOfSet(path: string): string[] {
+  const count = Number(shardName.exec(path)?.[2] ?? 1);
+  return Array.from({ length: count }, (_, index) => pathOfShard(path, index, count));
+}
+
 /**
  * Reads the headers of the model at `path`, any file of its set.
  * @throws what opening a file throws, and an Error that begins with the path of the file that is malformed, is missing, or

@@ -60,6 +60,11 @@ export function chosen(problem: Problem, device: DeviceTraits): Candidate {
   return defaultRule(problem, device).use.on(problem, device.subgroupSize);
 }
 
+/** Whether the device's default for the product gives bits of its own, so that no other kernel may take its place. */
+export function isAlone(problem: Problem, device: DeviceTraits): boolean {
+  return defaultRule(problem, device).use.reorders ?? false;
+}
+
 /** Why a product gets its kernel. */
 export function explain(problem: Problem, device: DeviceTraits): Choice {
   const { all, taken, isTuned } = choiceOf(problem, device);

@@ -14,11 +14,23 @@ export interface Candidate {
   /** Renders it with the defines of an epilogue. */
   kernel(epilogue: Defines): Kernel;
   readonly grid: Grid;
+  /** The second stage, where the kernel only sums parts of k. */
+  readonly joined?: Joined;
+}
+
+/** A kernel that adds up the parts of a product, in parts × m × columns of all blocks. */
+export interface Joined {
+  readonly parts: number;
+  /** Renders it with the defines of an epilogue. */
+  kernel(epilogue: Defines): Kernel;
+  readonly grid: Grid;
 }
 
 /** A kernel of this file with its tile. */
 export interface Tiled {
-  readonly kernel: "plain" | "subgroup" | "workgroup";
+  readonly kernel: "plain" | "subgroup" | "workgroup" | "lanes" | "teams";
+  /** Whether it sums in another order than that of k, and so gives bits of its own. */
+  readonly reorders?: true;
   /** The kernel for a problem, on a device with `lanes` per subgroup. */
   on(problem: Problem, lanes: number): Candidate;
 }
@@ -34,10 +46,17 @@ function partsOf({ reading: { needs, bindings, load, walk } }: Problem): Readonl
   };
 }
 
-function render(name: string, text: string, problem: Problem, defines: Defines): Kernel {
+/** Renders a kernel that reads B as the problem's storage has it, or as `parts` say instead. */
+export function renderProduct(
+  name: string,
+  text: string,
+  problem: Problem,
+  defines: Defines,
+  parts: Readonly<Record<string, string>> = {},
+): Kernel {
   const { storage, reading, transposeA, transposeB } = problem;
   const variant = reading.needs ? `${storage}, ${reading.needs}` : storage;
-  return renderKernel({ name, text, variant, parts: partsOf(problem) }, {
+  return renderKernel({ name, text, variant, parts: { ...partsOf(problem), ...parts } }, {
     TRANS_A: Number(transposeA),
     TRANS_B: Number(transposeB),
     ...defines,
@@ -46,8 +65,8 @@ function render(name: string, text: string, problem: Problem, defines: Defines):
 }
 
 /** The shape of an invocation's tile, for a low-rank term. */
-function tileDefines({ LOW_RANK }: Defines, ROWS: number, columns: number, isSpread: boolean): Defines {
-  return LOW_RANK ? { ROWS, QUADS: columns / 4, SPREAD: Number(isSpread) } : {};
+function tileDefines({ LOW_RANK }: Defines, ROWS: number, columns: number): Defines {
+  return LOW_RANK ? { ROWS, QUADS: columns / 4, SPREAD: 0 } : {};
 }
 
 /**
@@ -61,14 +80,14 @@ export function plain(rows: number, columns: number, down: number, across: numbe
     return {
       name: `plain ${rows}×${columns} in ${down}×${across}`,
       kernel: (epilogue) =>
-        render("matmul", matmulText, problem, {
+        renderProduct("matmul", matmulText, problem, {
           VEC_A: Number(vectors.a),
           // With a step of 4, B's vec4 loads have no guard at the end of k, which must then be a multiple of 4.
           VEC_B: Number(vectors.b && (step === 1 || k % 4 === 0)),
           VEC_C: Number(vectors.c),
           TRANS_C: Number(transposeC),
           ...epilogue,
-          ...tileDefines(epilogue, rows, columns, false),
+          ...tileDefines(epilogue, rows, columns),
           WIDTH: 4,
           TILE_M: rows,
           TILE_N: columns,
@@ -109,11 +128,11 @@ export function subgroup(rows: number, columns: number): Tiled {
     return {
       name: `subgroup ${rows}×${columns}`,
       kernel: (epilogue) =>
-        render("matmul_subgroup", subgroupText, problem, {
+        renderProduct("matmul_subgroup", subgroupText, problem, {
           VEC_C: Number(columns > 1 && vectors.c),
           TRANS_C: Number(transposeC),
           ...epilogue,
-          ...tileDefines(epilogue, stripOf(epilogue), columns, false),
+          ...tileDefines(epilogue, stripOf(epilogue), columns),
           VEC_A: 1,
           VEC_B: Number(columns > 1 || transposeB),
           WIDTH: Math.min(4, columns),
@@ -134,20 +153,19 @@ export function subgroup(rows: number, columns: number): Tiled {
 }
 
 /**
- * The kernel with tiles in workgroup memory, for problems whose loads and stores are all vec4: `rows`×`columns` of C per
- * workgroup, `depth` steps of k at a time, and `down`×`across` of C per invocation.
+ * The kernel with tiles in workgroup memory: `rows`×`columns` of C per workgroup, `depth` steps of k at a time, and
+ * `down`×`across` of C per invocation.
  */
 export function workgroup(rows: number, columns: number, depth: number, down: number, across: number): Tiled {
   const on = (problem: Problem): Candidate => ({
     name: `workgroup ${rows}×${columns} by ${down}×${across}`,
     kernel: (epilogue) =>
-      render("matmul_workgroup", workgroupText, problem, {
-        VEC_A: 1,
-        VEC_B: 1,
-        VEC_C: 1,
-        TRANS_C: 0,
+      renderProduct("matmul_workgroup", workgroupText, problem, {
+        VEC_A: Number(problem.vectors.a),
+        VEC_B: Number(problem.vectors.b),
+        VEC_C: Number(problem.vectors.c),
+        TRANS_C: Number(problem.transposeC),
         ...epilogue,
-        ...tileDefines(epilogue, down, across, true),
         WIDTH: 4,
         TILE_M: rows,
         TILE_N: columns,

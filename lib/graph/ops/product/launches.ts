@@ -4,8 +4,8 @@ import type { DeviceTraits } from "../../../gpu/kernel.ts";
 import type { Dispatch, Tensor, Variants } from "../../graph.ts";
 import { bucketOf, candidates, chosen, explain, pieceOf } from "./choice.ts";
 import { addToOutput, definesOf, type Epilogue, isLinear, type Operand } from "./epilogue.ts";
-import { few } from "./policy.ts";
-import { type Problem, problemOf, transposed } from "./problem.ts";
+
+import { few, type Problem, problemOf, transposed } from "./problem.ts";
 import type { ProductNode } from "./product.ts";
 
 /**
@@ -38,55 +38,90 @@ export function variantsOf(node: ProductNode, device: DeviceTraits): Variants {
   };
 }
 
-/**
- * The launches of a product. `operands`: the tensors that it reads besides a and b. Throws nothing: shapes were checked at
- * tracing.
- */
+/** The sums of parts of k, by product. */
+const scratch = new WeakMap<ProductNode, Tensor>();
+
+/** The tensor between the two launches of a product whose k is split into parts; none of others. */
+export function scratchOf(node: ProductNode, device: DeviceTraits): Tensor[] {
+  const problem = computedProblem(node);
+  const { joined } = chosen(problem, device);
+  if (!joined) return [];
+  const shape = [joined.parts, problem.m, problem.blocks * problem.n];
+  const tensor = scratch.get(node) ?? { shape, dtype: "f32", node, index: -1 };
+  scratch.set(node, tensor);
+  return [tensor];
+}
+
+/** The tensors that a product reads besides a and b. */
+type Operands = ReadonlyMap<Operand | "scales", Tensor>;
+
+/** The launches of a product. Throws nothing: shapes were checked at tracing. */
 export function launchesOf(
   node: ProductNode,
-  operands: ReadonlyMap<Operand | "scales", Tensor>,
+  operands: Operands,
   inPlace: boolean,
   device: DeviceTraits,
 ): Dispatch[] {
-  const { inputs: [left, right], outputs, attrs: { splits, epilogue } } = node;
+  const { outputs, attrs: { epilogue } } = node;
   const problem = computedProblem(node);
-  const { m, n, k, a, b, c, blocks, transposeA, transposeB, transposeC } = problem;
-  const { kernel, grid } = chosen(problem, device);
+  const { k, a, b, transposeA, transposeB } = problem;
+  const { kernel, grid, joined } = chosen(problem, device);
+  const params = paramsOf(node, problem);
+  const own = { ...params, ...lowRankParams(epilogue, operands, problem.n) };
+  const read = readBindings(node, problem, operands);
+  const finish = epilogueBindings(epilogue, operands, outputs, inPlace);
+  const defines = definesOf(epilogue, inPlace);
+  if (joined) {
+    const [parts] = scratchOf(node, device);
+    const sum = { kernel: joined.kernel(defines), params: { ...own, k: joined.parts }, grid: joined.grid };
+    return [
+      { kernel: kernel(defines), params, bindings: { ...read, c: parts }, grid },
+      { ...sum, bindings: { a: parts, c: outputs[0], ...finish } },
+    ];
+  }
   const piece = pieceOf(epilogue, problem, device);
-  const scales = operands.get("scales");
   return Array.from({ length: Math.ceil(k / piece) }, (_, i): Dispatch => ({
-    kernel: kernel(i === 0 ? definesOf(epilogue, inPlace) : addToOutput),
+    kernel: kernel(i === 0 ? defines : addToOutput),
     grid,
     params: {
-      m,
-      n,
+      ...i === 0 ? own : params,
       k: Math.min(piece, k - i * piece),
-      blocks,
-      ld_a: a.lead,
-      ld_b: b.lead,
-      ld_c: c.lead,
-      stride_a: a.stride,
-      stride_b: b.stride,
-      stride_c: c.stride,
-      stride_bias: splits.out === "columns" ? n : 0,
       start_a: i * piece * (transposeA ? a.lead : 1),
       start_b: i * piece * (transposeB ? 1 : b.lead),
-      scale: epilogue.scale,
-      ...i === 0 ? lowRankParams(epilogue, operands, n) : {},
     },
-    bindings: {
-      a: transposeC ? right : left,
-      b: transposeC ? left : right,
-      c: outputs[0],
-      ...scales ? { scales } : {},
-      ...i === 0 ? epilogueBindings(epilogue, operands, outputs, inPlace) : {},
-    },
+    bindings: { ...read, c: outputs[0], ...i === 0 ? finish : {} },
   }));
+}
+
+/** The parameters of all kernels, for a sum over all k. */
+function paramsOf({ attrs: { splits, epilogue } }: ProductNode, problem: Problem): Record<string, number> {
+  const { m, n, k, a, b, c, blocks } = problem;
+  return {
+    m,
+    n,
+    k,
+    blocks,
+    ld_a: a.lead,
+    ld_b: b.lead,
+    ld_c: c.lead,
+    stride_a: a.stride,
+    stride_b: b.stride,
+    stride_c: c.stride,
+    stride_bias: splits.out === "columns" ? n : 0,
+    start_a: 0,
+    start_b: 0,
+    scale: epilogue.scale,
+  };
+}
+
+function readBindings({ inputs: [left, right] }: ProductNode, { transposeC }: Problem, operands: Operands) {
+  const scales = operands.get("scales");
+  return { a: transposeC ? right : left, b: transposeC ? left : right, ...scales ? { scales } : {} };
 }
 
 function lowRankParams(
   { lowRank }: Epilogue,
-  operands: ReadonlyMap<string, Tensor>,
+  operands: Operands,
   n: number,
 ): Record<string, number> {
   if (!lowRank) return {};
@@ -98,7 +133,7 @@ function lowRankParams(
 /** What the epilogue reads and writes besides C. In place, C's buffer holds the residual. */
 function epilogueBindings(
   { gelu }: Epilogue,
-  operands: ReadonlyMap<string, Tensor>,
+  operands: Operands,
   [, activated]: readonly Tensor[],
   inPlace: boolean,
 ): Record<string, Tensor> {

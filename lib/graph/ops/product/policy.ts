@@ -1,14 +1,13 @@
 /**
  * Which kernel computes a product: one table for software drivers, one for GPUs. A product's default is the first row that
- * fits it, and the autotuner may take any row that fits. All kernels sum in order of k, and give the same bits.
+ * fits it, and the autotuner may take any row that fits and gives the same bits: those of sums in order of k. A kernel that
+ * sums in another order is taken by default or not at all.
  */
 
 import { type DeviceTraits, sharingLanes } from "../../../gpu/kernel.ts";
 import { plain, subgroup, type Tiled, workgroup } from "./kernels.ts";
-import { type Problem, readsAlong } from "./problem.ts";
-
-/** Up to this many rows or columns (an adapter's rank), C counts as skinny and gets tiles of its own. */
-export const few = 16;
+import { few, type Problem, readsAlong } from "./problem.ts";
+import { lanes, teams } from "./skinny_kernels.ts";
 
 /** What the tables ask about a product and a device. */
 export interface Facts extends Problem {
@@ -57,10 +56,10 @@ const dA = "few rows, as an adapter's dA";
 const dense = "a dense layer";
 
 /**
- * The kernel that every device runs. A software driver spends its time in loads, and a larger register tile uses each load
- * in more products.
+ * For software drivers, by the kernel that every device runs. They spend their time in loads, and a larger register tile
+ * uses each load in more products.
  */
-const everywhere: readonly Rule[] = [
+const registerTiles: readonly Rule[] = [
   { of: U, use: plain(8, 4, 8, 1), m: [256, most], n: [1, 4] },
   { of: U, use: plain(4, 4, 8, 1), m: [1, 255], n: [1, 4] },
   { of: U, use: plain(8, 4, 8, 2), m: [256, most], n: [5, 8] },
@@ -80,8 +79,7 @@ const everywhere: readonly Rule[] = [
   { of: dense, use: plain(16, 16, 4, 8), m: [64, most], n: [128, most] },
   { of: dense, use: plain(16, 8, 4, 8), m: [64, most], n: [64, most] },
   { of: "any", use: plain(4, 4, 4, 8), m: [few + 1, most], n: [few + 1, most] },
-  // From here on for the autotuner. Small tiles suit GPUs, which need many invocations; narrow problems need narrow
-  // workgroups.
+  // From here on for the autotuner.
   { of: U, use: plain(4, 4, 64, 1), n: [1, 4] },
   { of: U, use: plain(8, 4, 32, 1), n: [1, 4] },
   { of: U, use: plain(16, 4, 8, 1), n: [1, 4] },
@@ -159,16 +157,49 @@ const software: readonly Rule[] = [
     n: [few + 1, most],
     when: (facts) => fills(facts) && facts.n <= 4 * facts.lanes,
   },
-  ...everywhere,
+  ...registerTiles,
   ...narrowSubgroups,
 ];
 
-/** Whether all loads and stores of a tile in workgroup memory are vec4. */
-const stages = ({ isWide, vectors }: Facts) => isWide && vectors.c;
+/** Workgroups that a GPU wants at least, so that all its cores have some. */
+const enoughGroups = 256;
 
-/** GPUs. The tiles in workgroup memory are the usual ones, within the limits of every device, at least half filled. */
+/** Whether tiles of `rows`×`columns` make enough workgroups. */
+const occupies = (rows: number, columns: number) => ({ m, n, blocks }: Facts) =>
+  Math.ceil(m / rows) * Math.ceil(n / columns) * blocks >= enoughGroups;
+
+/** Whether lanes can share k. */
+const sharesK = ({ transposeA, vectors }: Facts) => !transposeA && vectors.a && vectors.b;
+
+const large = workgroup(128, 64, 16, 8, 4);
+const middle = workgroup(64, 64, 16, 4, 4);
+const small = workgroup(32, 32, 16, 4, 4);
+
+/**
+ * GPUs. Tiles in workgroup memory, the largest of which there are enough; 8×4 outputs an invocation are the most that
+ * the compilers of all makers keep in registers, beside what they are computed from.
+ */
 const hardware: readonly Rule[] = [
-  ...everywhere,
+  { of: U, use: lanes, n: [1, few], when: sharesK },
+  {
+    of: "few rows, as in decoding",
+    use: lanes,
+    m: [1, few],
+    when: (facts) => sharesK(facts) && facts.transposeB,
+  },
+  { of: dA, use: teams, m: [1, few], when: ({ transposeB, vectors }) => !transposeB && vectors.b },
+  { of: U, use: plain(4, 4, 64, 1), n: [1, 4] },
+  { of: U, use: plain(4, 4, 32, 2), n: [5, 8] },
+  { of: U, use: plain(4, 4, 16, 4), n: [9, few] },
+  { of: dA, use: plain(4, 4, 1, 64), m: [1, 8] },
+  { of: dA, use: plain(4, 4, 2, 32), m: [9, few] },
+  { of: "a large dense layer", use: large, when: occupies(128, 64) },
+  { of: "a middling dense layer", use: middle, when: occupies(64, 64) },
+  { of: dense, use: small },
+  // From here on for the autotuner.
+  { of: dense, use: middle, m: [33, most], n: [33, most] },
+  { of: dense, use: large, m: [65, most], n: [33, most] },
+  { of: dense, use: workgroup(128, 128, 8, 8, 8), m: [65, most], n: [65, most] },
   ...narrowSubgroups,
   {
     of: "any",
@@ -176,9 +207,6 @@ const hardware: readonly Rule[] = [
     m: [16, most],
     when: ({ isWide, lanes }) => isWide && lanes > 16 && lanes <= 32,
   },
-  { of: dense, use: workgroup(32, 32, 32, 4, 4), m: [16, most], n: [16, most], when: stages },
-  { of: dense, use: workgroup(64, 64, 32, 4, 4), m: [32, most], n: [32, most], when: stages },
-  { of: dense, use: workgroup(128, 128, 16, 8, 8), m: [64, most], n: [64, most], when: stages },
 ];
 
 /** The table for a device. */
@@ -196,9 +224,10 @@ function fitting(problem: Problem, device: DeviceTraits): (rule: Rule) => boolea
   return ({ m, n, when }) => within(facts.m, m) && within(facts.n, n) && (when?.(facts) ?? true);
 }
 
-/** The rows of the device's table that fit, the default first. */
+/** The rows of the device's table that fit and give the default's bits, the default first. */
 export function rulesFor(problem: Problem, device: DeviceTraits): Rule[] {
-  return tableOf(device).filter(fitting(problem, device));
+  const [first, ...others] = tableOf(device).filter(fitting(problem, device));
+  return first.use.reorders ? [first] : [first, ...others.filter(({ use }) => !use.reorders)];
 }
 
 /** The first row that fits; each table has one for every problem. */

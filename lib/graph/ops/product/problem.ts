@@ -5,6 +5,9 @@ import { storageNamed } from "../../storages/registry.ts";
 import type { Reading } from "../../storages/storage.ts";
 import { type Blocks, extents, type Layout, layoutOf } from "./blocks.ts";
 
+/** Up to this many rows or columns (an adapter's rank), C counts as skinny and gets tiles of its own. */
+export const few = 16;
+
 /** A block product: extents, layouts, and which operands can be read and written as vec4. */
 export interface Problem {
   readonly transposeA: boolean;

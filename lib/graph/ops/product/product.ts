@@ -18,7 +18,7 @@ import {
   operandsOf,
   type Place,
 } from "./epilogue.ts";
-import { launchesOf, variantsOf } from "./launches.ts";
+import { launchesOf, scratchOf, variantsOf } from "./launches.ts";
 
 /** A product's blocks, and its epilogue. */
 export interface ProductAttrs extends Blocks {
@@ -32,7 +32,7 @@ export type ProductNode = Node<ProductAttrs>;
 export interface StoredTensor {
   /** The matrix. */
   readonly values: Tensor;
-  /** [values / 64] f32. */
+  /** f32, one for each `scaleEvery` values of the storage. */
   readonly scales?: Tensor;
 }
 
@@ -244,6 +244,7 @@ export const productOp: Op<ProductAttrs> = {
   accumulate,
   evaluate,
   dispatches: (node, inPlace, device) => launchesOf(node, operandTensors(node), inPlace, device),
+  scratch: scratchOf,
   variants: variantsOf,
   inPlaceInput: ({ inputs, attrs }) => placesOf(inputs, attrs).get("residual") ?? -1,
 };

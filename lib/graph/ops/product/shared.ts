@@ -5,12 +5,14 @@
  */
 
 import type { DeviceTraits } from "../../../gpu/kernel.ts";
-import type { Dispatch, Node, Op, Tensor, Variants } from "../../graph.ts";
+import type { Choice, Dispatch, Node, Op, Tensor, Variants } from "../../graph.ts";
 import { extents } from "./blocks.ts";
 import { isPlain } from "./epilogue.ts";
-import { few } from "./policy.ts";
+
+import { isAlone } from "./choice.ts";
+import { few, problemOf } from "./problem.ts";
 import { type ProductNode, productOp } from "./product.ts";
-import { gradientLaunches, projectionLaunch } from "./shared_launches.ts";
+import { gradientLaunches, lanesLaunch, projectionLaunch } from "./shared_launches.ts";
 
 /** A fourth product would need more than the eight storage buffers that every device has. */
 export const mostProducts = 3;
@@ -61,10 +63,12 @@ export function sharedProducts(products: readonly ProductNode[]): Node<Attrs> {
   };
 }
 
-function togetherOn({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): Dispatch[] {
-  return products[0].attrs.transposeB
-    ? [projectionLaunch(products, device)]
-    : gradientLaunches(products, device);
+/** The launches of all products at once; undefined where the device sums each in an order that no kernel for all has. */
+function togetherOn({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): Dispatch[] | undefined {
+  const [{ attrs, inputs, outputs }] = products;
+  const hasOwnOrder = isAlone(problemOf(inputs, outputs[0], attrs), device);
+  if (attrs.transposeB) return [hasOwnOrder ? lanesLaunch(products) : projectionLaunch(products, device)];
+  return hasOwnOrder ? undefined : gradientLaunches(products, device);
 }
 
 function apartOn({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): Dispatch[] {
@@ -76,30 +80,28 @@ function bucketOf({ attrs: { products } }: Node<Attrs>, device: DeviceTraits): s
   return `${products.length} of one operand, ${productOp.variants!(products[0], device).bucket}`;
 }
 
-function isApart(node: Node<Attrs>, device: DeviceTraits): boolean {
+function tunedApart(node: Node<Attrs>, device: DeviceTraits): boolean {
   return device.choices?.get(bucketOf(node, device)) === "apart";
 }
 
 function variants(node: Node<Attrs>, device: DeviceTraits): Variants {
   const { attrs: { products } } = node;
+  const together = togetherOn(node, device);
+  const one = productOp.variants!(products[0], device);
+  const choice = (): Pick<Choice, "kernel" | "why" | "insteadOf"> => {
+    if (!together) return { ...one.choice(), kernel: `apart, ${one.choice().kernel}`, insteadOf: [] };
+    return tunedApart(node, device)
+      ? { kernel: "apart", why: `tuned for ${bucketOf(node, device)}`, insteadOf: ["together"] }
+      : { kernel: "together", why: "default: the shared operand is read once", insteadOf: ["apart"] };
+  };
   return {
     bucket: bucketOf(node, device),
     candidates: [
-      { name: "together", kernel: togetherOn(node, device)[0].kernel },
+      ...together ? [{ name: "together", kernel: together[0].kernel }] : [],
       { name: "apart", kernel: apartOn(node, device)[0].kernel },
     ],
-    choice: () => {
-      const problem = `${products.length} × ${productOp.variants!(products[0], device).choice().problem}`;
-      return isApart(node, device)
-        ? { problem, kernel: "apart", why: `tuned for ${bucketOf(node, device)}`, insteadOf: ["together"] }
-        : {
-          problem,
-          kernel: "together",
-          why: "default: the shared operand is read once",
-          insteadOf: ["apart"],
-        };
-    },
-    multiplyAdds: products.length * productOp.variants!(products[0], device).multiplyAdds,
+    choice: () => ({ ...choice(), problem: `${products.length} × ${one.choice().problem}` }),
+    multiplyAdds: products.length * one.multiplyAdds,
   };
 }
 
@@ -113,7 +115,12 @@ const sharedProductsOp: Op<Attrs> = {
     );
   },
   dispatches(node, _, device) {
-    return isApart(node, device) ? apartOn(node, device) : togetherOn(node, device);
+    return tunedApart(node, device)
+      ? apartOn(node, device)
+      : togetherOn(node, device) ?? apartOn(node, device);
+  },
+  scratch({ attrs: { products } }, device) {
+    return products.flatMap((product) => productOp.scratch!(product, device));
   },
   variants,
 };

@@ -2,11 +2,13 @@
 
 import gradientText from "../../../../wgsl/shared_gradient.wgsl" with { type: "text" };
 import projectionText from "../../../../wgsl/shared_projection.wgsl" with { type: "text" };
+import lanesText from "../../../../wgsl/shared_projection_lanes.wgsl" with { type: "text" };
 import { type DeviceTraits, renderKernel, sharingLanes } from "../../../gpu/kernel.ts";
 import type { Dispatch, Tensor } from "../../graph.ts";
 import { pieceOf } from "./choice.ts";
 import { problemOf } from "./problem.ts";
 import type { ProductNode } from "./product.ts";
+import { evenTile, lanesOf } from "./skinny_kernels.ts";
 
 /** The bindings `a0`, `u0`, `a1`, …: what each product reads and writes besides x. */
 function bindingsOf(products: readonly ProductNode[], own: 0 | 1, read: string, written: string) {
@@ -40,6 +42,28 @@ export function projectionLaunch(products: readonly ProductNode[], device: Devic
     params: { m, n, k, blocks: attrs.blocks },
     bindings: { x: inputs[0], ...bindingsOf(products, 1, "a", "u") },
     grid: [Math.ceil(m / TILE_M / GROUPS), Math.ceil(n / LANES), attrs.blocks],
+  };
+}
+
+/** U_p = x A_pᵀ on a GPU, with the bits of `lanes` for one product alone. */
+export function lanesLaunch(products: readonly ProductNode[]): Dispatch {
+  const [{ attrs, inputs, outputs }] = products;
+  const { m, n, k, blocks } = problemOf(inputs, outputs[0], attrs);
+  const LANES = lanesOf(k / 4);
+  const TEAMS = 128 / LANES;
+  const TILE_M = Math.min(m, 2);
+  const TILE_N = evenTile(n, 8);
+  return {
+    kernel: renderKernel({ name: "shared_projection_lanes", text: lanesText }, {
+      PRODUCTS: products.length,
+      TILE_M,
+      TILE_N,
+      LANES,
+      TEAMS,
+    }),
+    params: { m, n, k, blocks },
+    bindings: { x: inputs[0], ...bindingsOf(products, 1, "a", "u") },
+    grid: [Math.ceil(n / TILE_N), Math.ceil(m / TILE_M / TEAMS), blocks],
   };
 }
 

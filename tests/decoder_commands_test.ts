@@ -1,0 +1,134 @@
+/** `deno task finetune` on texts and `deno task generate`, on a tiny decoder. */
+
+import assert from "node:assert/strict";
+import { changes, outputOf, runTask, startTask } from "./support/command.ts";
+import { cases, writeDecoder } from "./support/decoder_reference.ts";
+import { withFolder } from "./support/files.ts";
+
+const chatTemplate = "{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}";
+
+async function withModel(body: (folder: string, model: string) => Promise<void>): Promise<void> {
+  await withFolder(async (folder) => {
+    const model = `${folder}/model`;
+    await writeDecoder(model, cases["LLaMA 2"]);
+    await Deno.writeTextFile(`${model}/chat_template.jinja`, chatTemplate);
+    await body(folder, model);
+  });
+}
+
+const rows = (count: number) =>
+  Array.from({ length: count }, (_, i) => JSON.stringify({ prompt: "abc"[i % 3], completion: "xyz"[i % 3] }))
+    .join("\n");
+
+Deno.test("finetune learns answers, tells what it left out, shows a sample, and generate writes with the adapter", () =>
+  withModel(async (folder, model) => {
+    const long = JSON.stringify({ prompt: "a".repeat(80), completion: "b" });
+    await Deno.writeTextFile(`${folder}/train.jsonl`, `${rows(60)}\n${long}\n`);
+    await Deno.writeTextFile(`${folder}/dev.jsonl`, rows(6));
+    const made = await runTask("finetune", [
+      ...["--model", model, "--train", `${folder}/train.jsonl`, "--dev", `${folder}/dev.jsonl`],
+      ...["--method", "LoRA", "--r", "4", "--learning-rate", "0.05", "--epochs", "4", "--batch-size", "4"],
+      ...["--dropout", "0", "--max-tokens", "32", "--out", `${folder}/adapter`],
+    ]);
+    assert.equal(made.code, 0, made.stderr);
+    assert.match(made.stdout, /^61 examples to train on, 6 to evaluate on$/m);
+    assert.match(
+      made.stdout,
+      /^train: 1 rows left out, because nothing of them is learnt within the limit of tokens \(.*train\.jsonl line 61\)$/m,
+    );
+    const perplexities = [...made.stdout.matchAll(/perplexity ([\d.]+)/g)].map(([, value]) => Number(value));
+    assert.equal(perplexities.length, 4);
+    assert.ok(perplexities[3] < 1.5 && perplexities[3] < perplexities[0], `${perplexities}`);
+    assert.match(made.stdout, /^sample: <s>a → x$/m);
+    assert.match(made.stdout, /^LoRA with \d+ parameters: .*adapter$/m);
+    assert.deepEqual(
+      [...Deno.readDirSync(`${folder}/adapter`)].map(({ name }) => name).toSorted(),
+      ["adapter_config.json", "adapter_model.safetensors"],
+    );
+
+    const generate = async (...args: string[]) =>
+      await runTask("generate", ["--model", model, "--max-tokens", "8", ...args]);
+    const written = await generate("--adapter", `${folder}/adapter`, "--prompt", "b");
+    assert.deepEqual([written.code, written.stdout], [0, "y\n"], written.stderr);
+    await Deno.writeTextFile(`${folder}/prompts`, "a\nb\nc\n");
+    const several = await generate("--adapter", `${folder}/adapter`, "--prompts", `${folder}/prompts`);
+    assert.equal(several.code, 0, several.stderr);
+    assert.equal(several.stdout, '"x"\n"y"\n"z"\n');
+    const beams = await generate("--adapter", `${folder}/adapter`, "--prompt", "c", "--beams", "2");
+    assert.equal(beams.stdout, "z\n");
+    const bare = await generate("--prompt", "b");
+    assert.notEqual(bare.stdout, written.stdout);
+
+    const merged = await runTask("merge", [
+      ...["--model", model, "--adapter", `${folder}/adapter`, "--out", `${folder}/merged`],
+    ]);
+    assert.equal(merged.code, 0, merged.stderr);
+    const again = await generate("--model", `${folder}/merged`, "--prompt", "b");
+    assert.equal(again.stdout, "y\n");
+  }));
+
+Deno.test("finetune on texts that is killed goes on with --resume to the same bits, and not without being asked", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/train.jsonl`, rows(200));
+    const finetune = (out: string) => [
+      ...[
+        "--model",
+        model,
+        "--train",
+        `${folder}/train.jsonl`,
+        "--out",
+        `${folder}/${out}`,
+        "--method",
+        "BoRA",
+      ],
+      ...["--blocks", "4", "--r", "2", "--epochs", "2", "--batch-size", "2", "--max-tokens", "32"],
+    ];
+    const whole = await runTask("finetune", finetune("whole"));
+    assert.equal(whole.code, 0, whole.stderr);
+    const child = startTask("finetune", finetune("killed"));
+    const ended = outputOf(child);
+    await changes(`${folder}/killed.checkpoint`, 3);
+    child.kill("SIGKILL");
+    assert.equal((await ended).signal, "SIGKILL");
+    const again = await runTask("finetune", finetune("killed"));
+    assert.equal(again.code, 2);
+    assert.match(
+      again.stderr,
+      /killed\.checkpoint is of a run that was stopped: --resume goes on with it; remove/,
+    );
+    const resumed = await runTask("finetune", [...finetune("killed"), "--resume"]);
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.match(resumed.stdout, /^goes on from .*killed\.checkpoint$/m);
+    const adapterOf = (out: string) => Deno.readFile(`${folder}/${out}/adapter_model.safetensors`);
+    assert.deepEqual(await adapterOf("killed"), await adapterOf("whole"));
+    const left = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) =>
+      /whole|killed/.test(name)
+    );
+    assert.deepEqual(left.toSorted(), ["killed", "whole"]);
+  }));
+
+Deno.test("generate: a message by the chat template, a conversation on the terminal, and what it refuses", () =>
+  withModel(async (folder, model) => {
+    const generate = async (args: string[], env?: Record<string, string>) =>
+      await runTask("generate", ["--model", model, "--max-tokens", "4", ...args], env);
+    const chat = await generate(["--chat", "--prompt", "hello"]);
+    assert.equal(chat.code, 0, chat.stderr);
+    assert.notEqual(chat.stdout, (await generate(["--prompt", "hello"])).stdout);
+    const refused = async (args: string[], code: number, message: RegExp) => {
+      const { code: found, stderr } = await generate(args);
+      assert.match(stderr, message);
+      assert.equal(found, code);
+    };
+    await refused(["--prompt", "a", "--prompts", "b"], 2, /give --prompt or --prompts, not both/);
+    await refused(["--prompt", "a", "--temperature", "hot"], 2, /--temperature wants a number, not "hot"/);
+    await refused(["--prompt", "a", "--temperature=-1"], 1, /temperature is -1: use a number from 0/);
+    await refused(
+      ["--prompt", "a", "--max-tokens", "99"],
+      1,
+      /prompt 0 has 2 tokens, and 99 new ones are wanted: model reads 64/,
+    );
+    await refused(["--prompt", "a", "--adapter", folder], 1, /adapter_config\.json/);
+    await Deno.remove(`${model}/chat_template.jinja`);
+    await refused(["--chat", "--prompt", "a"], 2, /model has no chat template: leave --chat out/);
+    await refused([], 2, /model has no chat template: give a --prompt/);
+  }));

@@ -24,7 +24,7 @@ export interface LanguageTaskOptions {
  * hold some out.
  *
  * @example
- * ```ts no-run
+ * ```ts ignore
  * import { attach, fineTune, loadDecoder, loadLanguageTask, lora, openGpu } from "@bora/webgpu";
  *
  * using gpu = await openGpu();

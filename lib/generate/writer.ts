@@ -88,7 +88,7 @@ class Decodings implements Disposable {
  * Writes with a causal model and, if there is one, its adapter. It owns GPU memory: declare it with `using`.
  *
  * @example
- * ```ts no-run
+ * ```ts ignore
  * import { loadDecoder, openGpu, Writer } from "@bora/webgpu";
  *
  * using gpu = await openGpu();

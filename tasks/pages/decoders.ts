@@ -106,7 +106,8 @@ function markdownOf({ runs }: v.InferOutput<typeof decodersSchema>): string {
 \`deno task decoders\`: shapes of published models, their weights made from a seed on the way to the GPU (no weights are published
 with this library; tables have 8 bits). One training step of BoRA on q, k and v, on a text of ${tokens} tokens, all of which are learnt,
 with layers recomputed in the backward pass; then ${newTokens} tokens written after a prompt. The loss is that before the step: weights that
-know nothing lose about ln V, and a little more because their logits differ. Peaks are of GPU buffers; on a software driver the
+know nothing lose a little more than ln V; and more again where the head is the table of embeddings, because a token's hidden row
+resembles its own row there. Peaks are of GPU buffers; on a software driver the
 host's peak, which is the process's whole memory, has them in it, and CPU seconds, which are the process's on all cores, are what the
 work takes whatever else the machine does. Building is the compilation of the step's program; the first token
 has that of the writer's in it.

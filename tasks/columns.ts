@@ -15,14 +15,3 @@ export function withPrefix(value: number, unit: string): string {
   const power = Math.min(prefixes.length - 1, Math.max(0, Math.floor(Math.log10(value || 1) / 3)));
   return `${(value / 1000 ** power).toPrecision(3)} ${prefixes[power]}${unit}`;
 }
-
-/** Formats bytes in MiB or GiB. */
-export function bytesText(bytes: number): string {
-  return bytes < 2 ** 30 ? `${Math.round(bytes / 2 ** 20)} MiB` : `${gibibytes(bytes)} GiB`;
-}
-
-/** Formats bytes in GiB, with enough decimals for small values. */
-export function gibibytes(bytes: number): string {
-  const value = bytes / 2 ** 30;
-  return value < 10 ? value.toFixed(2) : value.toFixed(1);
-}

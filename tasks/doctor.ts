@@ -7,7 +7,8 @@ import { parseArgs } from "node:util";
 import { measureRates, type Rates } from "../lib/analysis/rates.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
-import { bytesText, columns, withPrefix } from "./columns.ts";
+import { bytesText } from "../lib/show.ts";
+import { columns, withPrefix } from "./columns.ts";
 import { batches, fitsOf, lengths, type ModelFit, modelsToFit } from "./fits.ts";
 import { type Room, roomOf } from "./machine.ts";
 import { suiteBatchSize } from "./training.ts";
@@ -136,7 +137,8 @@ Largest batch that can be fine-tuned here, up to ${
 
 ${columns([header, ...rows], lengths.flatMap((_, i) => [1 + 2 * i, 2 + 2 * i]))}
 
-LLaMA, Gemma and Qwen do not run here yet: this library has no decoder.
+smollm2 and LLaMA are decoders: their weights are packed, every token is learnt, and layers are recomputed in the backward
+pass (--packing and --recompute of deno task finetune).
 
 Next: ${next.command}
       ${next.does}`;

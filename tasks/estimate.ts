@@ -6,8 +6,9 @@
 import type { Task } from "../lib/data/task.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
+import { bytesText, gibibytes } from "../lib/show.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
-import { bytesText, columns, gibibytes, withPrefix } from "./columns.ts";
+import { columns, withPrefix } from "./columns.ts";
 import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
 import type { PlannedJob } from "./planned_cells.ts";
 import { adapterOf } from "./run_cell.ts";

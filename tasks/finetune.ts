@@ -30,6 +30,7 @@ import type { TrainOptions } from "../lib/train/trainer.ts";
 import { sayingWhatIsKept } from "./divergence.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
+import { packingHelp, packingOf } from "./packing.ts";
 import { decoderTarget, defaultTarget } from "./run_cell.ts";
 import { suiteWarmupRatio } from "./training.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
@@ -46,6 +47,7 @@ and GraLoRA; the other methods load with this library, and those that can be mer
   --model SOURCE       a decoder (LLaMA, Mistral, Qwen2, Qwen3, Gemma): a folder, a .gguf file, smollm2 (deno task models) or an
                        id of the Hugging Face hub; or an encoder (RoBERTa, XLM-RoBERTa, BERT): a folder, minilm or an id
   --unpack             unpacks a GGUF file's blocks to float32: more memory, and what DoRA, HiRA and full fine-tuning need
+${packingHelp(23)}
   --train FILE         the training examples
   --dev FILE           the examples to evaluate on (default: a tenth of train, held out by a hash of the texts)
   --loss WHAT          of texts: completion: only answers are learnt (default); all: prompts too
@@ -97,6 +99,7 @@ function readArguments() {
       dropout: { type: "string", default: "0.05" },
       target: { type: "string", multiple: true },
       unpack: { type: "boolean", default: false },
+      packing: { type: "string" },
       loss: { type: "string", default: "completion" },
       accumulate: { type: "string", default: "1" },
       recompute: { type: "boolean", default: false },
@@ -282,10 +285,11 @@ async function main(): Promise<void> {
   for (const name of needed) required(values, name);
   const options = optionsOf(values);
   asUsage(() => methodByName(values.method));
+  const packing = packingOf(values.packing);
   const out = await newFolder(required(values, "out"));
   using _ = await lockFor(out);
   const checkpoint = await checkpointFor(out, values.resume);
-  const model = await loadModel(required(values, "model"), { unpack: values.unpack });
+  const model = await loadModel(required(values, "model"), { unpack: values.unpack, packing });
   const adapter = asUsage(() => adapterOf(model, values));
   const task = await taskOf(model, values);
   const split = await task.load();

@@ -8,21 +8,29 @@ import { parseArgs } from "node:util";
 import { methodByName } from "../lib/adapters/registry.ts";
 import { firstSystems, type System } from "../lib/adapters/systems.ts";
 import { countMethod } from "../lib/analysis/counts.ts";
-import { type ModelShape, modelShapes, shapeOf } from "../lib/analysis/shapes.ts";
-import { publishedConfig } from "../lib/models/published_configs.ts";
-import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
+import { type ModelShape, shapeOf } from "../lib/analysis/shapes.ts";
+import { publishedDecoders, publishedEncoders } from "../lib/models/published_configs.ts";
+import { unloadedModel } from "../lib/models/unloaded_model.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { methodsTable } from "./tables/methods.ts";
 import { outputFolder } from "./output.ts";
 import { flopsPage, type ModelCounts } from "./pages/flops.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
+/** The paper's models, by its names. */
+const paper: Readonly<Record<string, string>> = {
+  "RoBERTa-base": "roberta-base",
+  "RoBERTa-large": "roberta-large",
+  "LLaMA-3-8B": "meta-llama/Meta-Llama-3-8B",
+  "Gemma-7B": "google/gemma-7b",
+  "Qwen2.5-14B": "Qwen/Qwen2.5-14B",
+};
+
 const help = `deno task flops [options]
 
-  --model NAME     only this model (repeatable): USE-lite, minilm, ${
-  modelShapes.map(({ name }) => name).join(", ")
-}
-  --target NAME    target modules (repeatable; default: query, key and value)
+  --model NAME     only this model (repeatable): USE-lite, minilm, ${Object.keys(paper).join(", ")},
+                   or the id of a published one: ${[...publishedEncoders, ...publishedDecoders].join(", ")}
+  --target NAME    target modules, by name or by what they are for: query, key, value (repeatable; default: these three)
   --out DIR        where to write flops.md and flops.json (default: results)
   --json           print JSON instead of the page
   --help           this text
@@ -41,7 +49,25 @@ const counted: readonly System[] = [
   { label: 'BoRA r 8 b "auto"', method: "BoRA", options: { r: 8, alpha: 16, blocks: "auto" } },
 ];
 
-function countsOn(model: ModelShape, target: readonly string[]): ModelCounts {
+/** The shape of a model by its name in the help. Throws a UsageError for another name. */
+async function shapeNamed(name: string): Promise<ModelShape> {
+  if (name === "USE-lite") return shapeOf(await loadUseLite());
+  const model = unloadedModel(paper[name] ?? name);
+  if (model) return { ...shapeOf(model), name };
+  const known = ["USE-lite", "minilm", ...Object.keys(paper)];
+  throw new UsageError(`no model "${name}"; have ${known.join(", ")}, and others by their ids: see --help`);
+}
+
+/** A model's own names of the target modules: the roles query, key and value are modules of other names in a decoder. */
+function targetsOn({ linears }: ModelShape, names: readonly string[]): string[] {
+  return names.flatMap((name) => {
+    const own = linears.filter(({ role }) => role === name).map(({ target }) => target);
+    return own.length > 0 ? [...new Set(own)] : [name];
+  });
+}
+
+function countsOn(model: ModelShape, names: readonly string[]): ModelCounts {
+  const target = targetsOn(model, names);
   return {
     name: model.name,
     parameters: model.parameters,
@@ -65,14 +91,10 @@ async function main(): Promise<void> {
     })
   );
   if (values.help) return console.log(help);
-  const miniLm = unloadedEncoder("minilm", publishedConfig("minilm")!);
-  const models = [shapeOf(await loadUseLite()), shapeOf(miniLm), ...modelShapes];
-  for (const name of values.model ?? []) {
-    if (models.every((model) => model.name !== name)) {
-      throw new UsageError(`no model "${name}"; have ${models.map((model) => model.name).join(", ")}`);
-    }
+  const chosen: ModelShape[] = [];
+  for (const name of values.model ?? ["USE-lite", "minilm", ...Object.keys(paper)]) {
+    chosen.push(await shapeNamed(name));
   }
-  const chosen = models.filter(({ name }) => values.model?.includes(name) ?? true);
   const out = await outputFolder(values.out);
   const record = {
     schemaVersion: 1,

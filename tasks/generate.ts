@@ -12,6 +12,7 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { encodeChat } from "../lib/models/chat_template.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
+import { packingHelp, packingOf } from "./packing.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task generate --model SOURCE --prompt TEXT [options]
@@ -22,6 +23,7 @@ comes; without --prompt and --prompts, a conversation on the terminal.
   --model SOURCE          LLaMA, Mistral, Qwen2, Qwen3 or Gemma: a folder, a .gguf file, smollm2 (deno task models), or an id of
                           the Hugging Face hub
   --unpack                unpacks a GGUF file's blocks to float32, which adapters of DoRA and HiRA need
+${packingHelp(26)}
   --adapter DIR           a folder that deno task finetune, saveAdapter or PEFT wrote
   --prompt TEXT           what is gone on from
   --prompts FILE          a prompt a line: a continuation a line, as JSON texts
@@ -42,6 +44,7 @@ function readArguments() {
     options: {
       model: { type: "string" },
       unpack: { type: "boolean", default: false },
+      packing: { type: "string" },
       adapter: { type: "string" },
       prompt: { type: "string" },
       prompts: { type: "string" },
@@ -148,7 +151,8 @@ async function main(): Promise<void> {
   }
   const options = optionsOf(values);
   const beams = numberOf(values, "beams");
-  const model = await loadDecoder(values.model, { unpack: values.unpack });
+  const packing = packingOf(values.packing);
+  const model = await loadDecoder(values.model, { unpack: values.unpack, packing });
   const report = (line: string) => console.error(printable(line));
   const saved = values.adapter === undefined ? {} : await loadAdapter(values.adapter, model, methods, report);
   using gpu = await openGpu();

@@ -2,18 +2,13 @@
 
 import { measureRates } from "../lib/analysis/rates.ts";
 import { type Gpu, NoAdapterError, openGpu } from "../lib/gpu/device.ts";
+import { type Room as DeviceRoom, roomOn } from "../lib/run/room.ts";
 import type { TrainingEstimate } from "../lib/train/estimate.ts";
 import { UsageError } from "./usage.ts";
 
-/** The available room; a field is undefined if it is unknown. */
-export interface Room {
-  /** The largest buffer that the adapter can create and bind. */
-  readonly bufferBytes?: number;
-  /**
-   * Memory for all buffers: the given size, or on a software driver the host's free memory; `memoryFrom` says
-   * which.
-   */
-  readonly memoryBytes?: number;
+/** The available room. */
+export interface Room extends DeviceRoom {
+  /** Where `memoryBytes` comes from, if it is known. */
   readonly memoryFrom?: string;
 }
 
@@ -29,17 +24,11 @@ export async function findGpu(): Promise<Gpu | undefined> {
 
 /** The available room; `memory` is `--memory` in GiB, because WebGPU does not tell a GPU's memory. */
 export function roomOf(gpu: Gpu | undefined, memory: string | undefined): Room {
-  const limits = gpu?.device.limits;
-  const bufferBytes = limits && Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  const room = gpu ? roomOn(gpu) : {};
   if (memory !== undefined) {
-    return { bufferBytes, memoryBytes: positive("memory", memory) * 2 ** 30, memoryFrom: "--memory" };
+    return { ...room, memoryBytes: positive("memory", memory) * 2 ** 30, memoryFrom: "--memory" };
   }
-  if (!gpu?.adapter.software) return { bufferBytes };
-  return {
-    bufferBytes,
-    memoryBytes: Deno.systemMemoryInfo().available,
-    memoryFrom: "the host's that is free",
-  };
+  return room.memoryBytes === undefined ? room : { ...room, memoryFrom: "the host's that is free" };
 }
 
 /** What does not fit; empty if the run fits, as far as is known. */

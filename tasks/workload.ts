@@ -10,7 +10,7 @@ import { readEncoderConfig } from "../lib/models/hugging_face_config.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Model } from "../lib/models/model.ts";
 import { isFetched, packagedModel } from "../lib/models/packaged_models.ts";
-import { publishedConfig, publishedIds } from "../lib/models/published_configs.ts";
+import { publishedEncoder, publishedEncoders } from "../lib/models/published_configs.ts";
 import { charactersPerToken, unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import type { Encoded, Objective } from "../lib/objectives/objective.ts";
@@ -44,11 +44,11 @@ export async function knownEncoder(source: string | undefined): Promise<KnownEnc
   }
   const packaged = packagedModel(source);
   if (packaged && await isFetched(packaged)) return { model: await loadEncoder(source), tokenizes: true };
-  const config = publishedConfig(source);
+  const config = publishedEncoder(source);
   if (!config) {
     throw new UsageError(
       `there is no folder ${source}, and an estimate downloads nothing: give a folder with the model's config.json, or one of ` +
-        publishedIds.join(", "),
+        publishedEncoders.join(", "),
     );
   }
   return { model: unloadedEncoder(source, config), tokenizes: false };

@@ -8,28 +8,70 @@ import { lora } from "../lib/adapters/lora.ts";
 import type { Method } from "../lib/adapters/method.ts";
 import { melora } from "../lib/adapters/melora.ts";
 import { attentionForward, countMethod } from "../lib/analysis/counts.ts";
-import { modelShapes } from "../lib/analysis/shapes.ts";
+import { shapeOf as shapeOfModel } from "../lib/analysis/shapes.ts";
+import { publishedDecoders } from "../lib/models/published_configs.ts";
+import { unloadedModel } from "../lib/models/unloaded_model.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 
-const shapeOf = (name: string) => modelShapes.find((shape) => shape.name === name)!;
-const qkv = ["query", "key", "value"];
+const shapeOf = (id: string) => shapeOfModel(unloadedModel(id)!);
+const qkv = ["q_proj", "k_proj", "v_proj"];
 
-// What `model.num_parameters()` of transformers prints for each checkpoint (RoBERTa with its pooler).
-const published: Record<string, number> = {
-  "RoBERTa-base": 124_645_632,
-  "RoBERTa-large": 355_359_744,
-  "LLaMA-3-8B": 8_030_261_248,
-  "Gemma-7B": 8_537_680_896,
-  "Qwen2.5-14B": 14_770_033_664,
-};
-for (const [name, parameters] of Object.entries(published)) {
-  Deno.test(`${name} has the published number of parameters`, () => {
-    assert.equal(shapeOf(name).parameters, parameters);
+// Without the pooler, which RobertaForSequenceClassification does not have either.
+for (const [id, parameters] of [["roberta-base", 124_055_040], ["roberta-large", 354_310_144]] as const) {
+  Deno.test(`${id} has the published number of parameters`, () => {
+    assert.equal(shapeOf(id).parameters, parameters);
   });
 }
 
+/**
+ * Values in a decoder's safetensors files, a tied table once; those of the trunk's linear layers without biases; and those of LoRA
+ * with r 8 on q, k and v.
+ */
+const decoders: readonly (readonly [id: string, parameters: number, linears: number, lora: number])[] = [
+  ["meta-llama/Llama-2-7b-hf", 6_738_415_616, 6_476_005_376, 6_291_456],
+  ["meta-llama/Meta-Llama-3-8B", 8_030_261_248, 6_979_321_856, 4_718_592],
+  ["meta-llama/Llama-3.1-8B", 8_030_261_248, 6_979_321_856, 4_718_592],
+  ["meta-llama/Llama-3.2-1B", 1_235_814_400, 973_078_528, 1_179_648],
+  ["meta-llama/Llama-3.2-3B", 3_212_749_824, 2_818_572_288, 3_211_264],
+  ["mistralai/Mistral-7B-v0.1", 7_241_732_096, 6_979_321_856, 4_718_592],
+  ["mistralai/Mistral-7B-v0.3", 7_248_023_552, 6_979_321_856, 4_718_592],
+  ["google/gemma-2b", 2_506_172_416, 1_981_808_640, 1_253_376],
+  ["google/gemma-7b", 8_537_680_896, 7_751_073_792, 4_816_896],
+  ["Qwen/Qwen2.5-0.5B", 494_032_768, 357_826_560, 737_280],
+  ["Qwen/Qwen2.5-1.5B", 1_543_714_304, 1_310_195_712, 1_490_944],
+  ["Qwen/Qwen2.5-3B", 3_085_938_688, 2_774_532_096, 2_506_752],
+  ["Qwen/Qwen2.5-7B", 7_615_616_512, 6_525_288_448, 3_440_640],
+  ["Qwen/Qwen2.5-14B", 14_770_033_664, 13_212_057_600, 8_650_752],
+  ["Qwen/Qwen3-0.6B", 596_049_920, 440_401_920, 1_605_632],
+  ["Qwen/Qwen3-4B", 4_022_468_096, 3_633_315_840, 3_981_312],
+  ["Qwen/Qwen3-8B", 8_190_735_360, 6_945_767_424, 5_308_416],
+  ["HuggingFaceTB/SmolLM2-135M", 134_515_008, 106_168_320, 645_120],
+  ["smollm2", 134_515_008, 106_168_320, 645_120],
+  ["HuggingFaceTB/SmolLM2-360M", 361_821_120, 314_572_800, 1_146_880],
+  ["HuggingFaceTB/SmolLM2-1.7B", 1_711_376_384, 1_610_612_736, 2_359_296],
+  ["TinyLlama/TinyLlama-1.1B-Chat-v1.0", 1_100_048_384, 968_884_224, 1_531_904],
+];
+for (const [id, parameters, linears, adapter] of decoders) {
+  Deno.test(`${id} has the published number of parameters, and LoRA on it its own, packed or not`, () => {
+    const shape = shapeOf(id);
+    assert.equal(shape.parameters, parameters);
+    const count = countMethod(shape, lora, { r: 8 }, { target: qkv }, 512);
+    assert.deepEqual([count.baseForward, count.trainable], [linears, adapter]);
+    assert.equal(shapeOfModel(unloadedModel(id, { packing: "int4" })!).parameters, parameters);
+  });
+}
+
+Deno.test("every published decoder is counted above", () => {
+  assert.deepEqual(publishedDecoders.toSorted(), decoders.map(([id]) => id).toSorted());
+});
+
 // The paper (section 4): BoRA with b = 64 on q, k, v has this many times LoRA's parameters.
-for (const [name, ratio] of [["LLaMA-3-8B", "1.67"], ["Gemma-7B", "1.57"], ["Qwen2.5-14B", "1.55"]]) {
+for (
+  const [name, ratio] of [["meta-llama/Meta-Llama-3-8B", "1.67"], ["google/gemma-7b", "1.57"], [
+    "Qwen/Qwen2.5-14B",
+    "1.55",
+  ]]
+) {
   Deno.test(`BoRA b 64 against LoRA on ${name}: ${ratio}, as the paper counts`, () => {
     for (const r of [8, 16]) {
       const own = countMethod(shapeOf(name), bora, { r, blocks: 64 }, { target: qkv }, 512).trainable;
@@ -42,7 +84,7 @@ for (const [name, ratio] of [["LLaMA-3-8B", "1.67"], ["Gemma-7B", "1.57"], ["Qwe
 }
 
 Deno.test("RoBERTa-base by hand: r 8 on query and value", () => {
-  const shape = shapeOf("RoBERTa-base");
+  const shape = shapeOf("roberta-base");
   const base = 12 * (4 * 589_824 + 2 * 2_359_296); // 84,934,656
   const count = (method: Method) => {
     const own = Object.entries({ r: 8, blocks: 16 }).filter(([name]) => name in method.defaults);
@@ -60,14 +102,14 @@ Deno.test("RoBERTa-base by hand: r 8 on query and value", () => {
   assert.deepEqual(count(melora), count(lora));
   assert.equal(count(bora).trainable, adapter + layers * 256 * 8); // 344,064
   assert.equal(count(bora).adapterForward, adapter + layers * 256 * 8);
-  assert.equal(count(full).trainable, 124_645_632);
+  assert.equal(count(full).trainable, 124_055_040);
   assert.equal(count(full).trainingStep, 3 * base);
   assert.equal(count(headOnly).trainable, 0);
   assert.equal(count(headOnly).trainingStep, base);
 });
 
 Deno.test("attention's products are counted by what a layer is for, whatever it is called", () => {
-  const shape = shapeOf("RoBERTa-base");
+  const shape = shapeOf("roberta-base");
   assert.equal(attentionForward(shape, 128), 2 * 128 * 12 * 768);
   const renamed = shape.linears.map((module) => ({
     ...module,
@@ -75,7 +117,7 @@ Deno.test("attention's products are counted by what a layer is for, whatever it 
   }));
   assert.equal(attentionForward({ linears: renamed }, 128), 2 * 128 * 12 * 768);
   // 32 heads of 128, though keys and values have 8.
-  assert.equal(attentionForward(shapeOf("LLaMA-3-8B"), 1), 2 * 32 * 4096);
+  assert.equal(attentionForward(shapeOf("meta-llama/Meta-Llama-3-8B"), 1), 2 * 32 * 4096);
 });
 
 Deno.test("what is counted is what is attached", () => {

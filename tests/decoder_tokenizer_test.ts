@@ -8,8 +8,8 @@ import { textEncoding } from "../lib/models/text_encoder.ts";
 import fixture from "./fixtures/decoder_tokenizers.json" with { type: "json" };
 import hardTexts from "./fixtures/hard_texts_reference.json" with { type: "json" };
 import {
+  publishedEncoders,
   publishedFiles,
-  publishedIds,
   publishedTokenizer,
   smollm2,
   smollm2Metadata,
@@ -123,7 +123,7 @@ Deno.test("published ids: SmolLM2, LLaMA 3, Qwen2.5, Gemma and Mistral's vocabul
     llama2: await publishedTokenizer("llama2"),
   };
   for (const [name, { encode, decode }] of Object.entries(tokenizers)) {
-    for (const [text, ids] of Object.entries(publishedIds[name])) {
+    for (const [text, ids] of Object.entries(publishedEncoders[name])) {
       assert.deepEqual(encode(text, { specialAsText: true }), ids, `${name}: ${JSON.stringify(text)}`);
       assert.equal(decode(ids), text);
     }

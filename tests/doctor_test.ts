@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { driverAmong, readDriver } from "../lib/gpu/driver.ts";
-import { publishedConfig } from "../lib/models/published_configs.ts";
+import { publishedEncoder } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { readCells } from "../lib/report/cell_table.ts";
@@ -80,7 +80,7 @@ Deno.test("deno task doctor: this adapter with its limits and rates, and batches
   assert.equal(found.limits.maxBufferSize, gpu.device.limits.maxBufferSize);
   assert.equal(found.room.memoryBytes, 2 ** 30);
   assert.ok(found.rates.flopsPerSecond > 1e7 && found.rates.bytesPerSecond > 1e7);
-  const [useLite, miniLm, base, large] = found.models as ModelFit[];
+  const [useLite, miniLm, base, large, smolLm2, llama] = found.models as ModelFit[];
   assert.deepEqual([useLite.model, miniLm.model], ["USE-lite", "minilm"]);
   assert.deepEqual([base.model, large.model], ["roberta-base", "roberta-large"]);
   assert.deepEqual(
@@ -88,7 +88,12 @@ Deno.test("deno task doctor: this adapter with its limits and rates, and batches
     [{ length: 64 }, { length: 128 }, { length: 512 }],
     "its weights alone are 1.4 GB",
   );
-  const model = unloadedEncoder("roberta-base", publishedConfig("roberta-base")!);
+  assert.deepEqual([smolLm2.model, llama.model], ["smollm2", "LLaMA-3-8B, int4"]);
+  assert.ok(llama.fits.every(({ batch }) => batch === undefined), "its weights alone are 4.7 GiB");
+  for (const { batch, peakBytes } of smolLm2.fits) {
+    assert.ok(batch !== undefined && peakBytes! > 90e6 && peakBytes! <= 2 ** 30);
+  }
+  const model = unloadedEncoder("roberta-base", publishedEncoder("roberta-base")!);
   const adapter = attach(model, lora, { r: 8, target: ["query", "value"], dropout: 0.05 });
   for (const { length, batch } of base.fits.slice(0, 2)) {
     const example = { texts: [Array<number>(length).fill(0)], label: 0 };
@@ -107,6 +112,8 @@ Deno.test("deno task doctor: text for people; with no adapter what to install, a
   assert.ok(stdout.startsWith(`Adapter     ${adapter.name}`), stdout);
   assert.match(stdout, /^Memory +1\.00 GiB, --memory$/m);
   assert.match(stdout, /^roberta-large +none +none +none$/m);
+  assert.match(stdout, /^smollm2 +\d+ .*MiB$/m);
+  assert.match(stdout, /^LLaMA-3-8B, int4 +none +none +none$/m);
   assert.match(stdout, /^Next: deno task reproduce/m);
   const none = await runTask("doctor", [], noAdapter);
   assert.deepEqual([none.code, none.stdout], [1, ""]);

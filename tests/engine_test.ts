@@ -20,7 +20,7 @@ import { dropout } from "../lib/graph/ops/dropout.ts";
 import { linear } from "../lib/graph/ops/product/product.ts";
 import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { dumpPlan, plan } from "../lib/graph/plan.ts";
-import { publishedConfig } from "../lib/models/published_configs.ts";
+import { publishedEncoder } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { traceStep } from "../lib/run/step.ts";
@@ -251,7 +251,7 @@ function writesOf({ code, bindings }: Kernel): number {
 }
 
 Deno.test("kernels for subgroups write in few places, each of which takes some drivers long to compile", () => {
-  const model = unloadedEncoder("roberta-base", { ...publishedConfig("roberta-base")!, vocabulary: 100 });
+  const model = unloadedEncoder("roberta-base", { ...publishedEncoder("roberta-base")!, vocabulary: 100 });
   const adapter = attach(model, lora, { r: 8, alpha: 16, target: ["query", "value"] });
   const objective = classification.of(model, { texts: 1, classes: 2 });
   const { graph, losses, loss } = traceStep(

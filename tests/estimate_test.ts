@@ -8,7 +8,7 @@ import { publishedSize } from "../lib/data/published_sizes.ts";
 import { families, taskByName } from "../lib/data/registry.ts";
 import type { Split, Task, TaskFamily } from "../lib/data/task.ts";
 import type { Model } from "../lib/models/model.ts";
-import { publishedConfig } from "../lib/models/published_configs.ts";
+import { publishedEncoder } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { classification } from "../lib/objectives/classification.ts";
@@ -92,7 +92,7 @@ Deno.test("an estimate of USE-lite on real texts has the steps and the bytes of 
 });
 
 Deno.test("texts of thousands of tokens take no memory that grows with their square", async () => {
-  const config = { ...publishedConfig("roberta-base")!, positions: 4098, vocabulary: 100, layers: 2 };
+  const config = { ...publishedEncoder("roberta-base")!, positions: 4098, vocabulary: 100, layers: 2 };
   const model = unloadedEncoder("long", config);
   assert.equal(model.maxTokens, 4096);
   const adapter = attachPooled(model, bora, ["query", "value"]);

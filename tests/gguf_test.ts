@@ -64,6 +64,16 @@ Deno.test("a file of Python's gguf: every type's values, and rows in Hugging Fac
   ]);
 });
 
+Deno.test("a range of a packed matrix's rows has their words, and the fingerprint of the whole", async () => {
+  for (const place of huggingFacePlaces(await readGguf(`${folder}llama.gguf`)).values()) {
+    if (place.shape.length !== 2 || place.shape[0] < 3 || !isPackable(place)) continue;
+    const [whole, part] = [new StoredPackedWeight(place), new StoredPackedWeight(place, [1, 3])];
+    const perRow = whole.words.length / place.shape[0];
+    assert.deepEqual(part.words, whole.words.slice(perRow, 3 * perRow), place.name);
+    assert.deepEqual([part.shape, part.origin], [[2, place.shape[1]], whole.origin]);
+  }
+});
+
 Deno.test("metadata of every type", async () => {
   const { metadata } = await readGgufHeader(`${folder}llama.gguf`);
   const tests = [...metadata.values].filter(([key]) => key.startsWith("test."))

@@ -1,6 +1,9 @@
 /** Weights go from disk to the GPU piece by piece: the host never holds the whole checkpoint. */
 
 import assert from "node:assert/strict";
+import { decoderConfigOf } from "../lib/models/decoder_config.ts";
+import { decoderShapes } from "../lib/models/llama.ts";
+import { cases, type DecoderCase, writeDecoder } from "./support/decoder_reference.ts";
 import type { MemoryOfLoading } from "./support/memory_of_loading.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 
@@ -22,9 +25,10 @@ const config = {
 };
 const largest = 4 * 1024 * 4096;
 
-async function memoryOfLoading(folder: string): Promise<MemoryOfLoading> {
+async function memoryOfLoading(folder: string, ...packing: string[]): Promise<MemoryOfLoading> {
+  const script = new URL("support/memory_of_loading.ts", import.meta.url).pathname;
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", new URL("support/memory_of_loading.ts", import.meta.url).pathname, folder],
+    args: ["run", "--allow-all", script, folder, ...packing],
   }).output();
   assert.ok(success, new TextDecoder().decode(stderr));
   return JSON.parse(new TextDecoder().decode(stdout));
@@ -43,3 +47,31 @@ for (const dtype of ["F32", "F16"] as const) {
     }
   });
 }
+
+/** 960 MiB in float32, 255 MiB in int8; each of the two tables has 96 MiB in float32. */
+const decoder: DecoderCase = {
+  ...cases["LLaMA 2"],
+  config: {
+    model_type: "llama",
+    hidden_size: 1024,
+    num_hidden_layers: 12,
+    num_attention_heads: 16,
+    intermediate_size: 4096,
+    vocab_size: 24576,
+    tie_word_embeddings: false,
+  },
+};
+
+Deno.test("a decoder of 960 MiB is packed on its way in 160 MiB, less than it has packed", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const shapes = decoderShapes(decoderConfigOf("config.json", decoder.config));
+    const tensors = Object.fromEntries([...shapes].map(([name, shape]) => [name, { shape, sha256: "" }]));
+    await writeDecoder(folder, { ...decoder, tensors }, { hollow: true, dtype: "F16" });
+    const { gpuBytes, hostBytes } = await memoryOfLoading(folder, "int8");
+    assert.ok(gpuBytes > 250 * mib && gpuBytes < 270 * mib, `${gpuBytes} bytes on the GPU`);
+    assert.ok(hostBytes < 160 * mib, `${hostBytes / mib} MiB of host memory`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -13,7 +13,7 @@ import { shapeOf } from "../lib/analysis/shapes.ts";
 import { encoderConfigOf } from "../lib/models/hugging_face_config.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Model } from "../lib/models/model.ts";
-import { publishedConfig } from "../lib/models/published_configs.ts";
+import { publishedEncoder } from "../lib/models/published_configs.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
@@ -41,7 +41,7 @@ const odd = encoderConfigOf("odd", {
 const published = ["roberta-base", "bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2"];
 /** With a small vocabulary, since a dry run fills the word embeddings with zeros. */
 const models: readonly Model[] = [
-  ...published.map((id) => unloadedEncoder(id, { ...publishedConfig(id)!, vocabulary: 100 })),
+  ...published.map((id) => unloadedEncoder(id, { ...publishedEncoder(id)!, vocabulary: 100 })),
   unloadedEncoder("odd", { ...odd, vocabulary: 100 }),
 ];
 

@@ -9,7 +9,7 @@ import { lora } from "../lib/adapters/lora.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { type Model, plainHead } from "../lib/models/model.ts";
-import { publishedConfig } from "../lib/models/published_configs.ts";
+import { publishedEncoder } from "../lib/models/published_configs.ts";
 import { readSafetensors } from "../lib/models/safetensors.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
@@ -224,7 +224,7 @@ Deno.test("the vector of a text does not depend on the padding beside it", () =>
 
 Deno.test("MiniLM's published configuration pools as its folder asks: no pooler, and the head on the mean", () => {
   for (const id of ["minilm", "sentence-transformers/all-MiniLM-L6-v2"]) {
-    const { pooling, pooler, head } = publishedConfig(id)!;
+    const { pooling, pooler, head } = publishedEncoder(id)!;
     assert.deepEqual([pooling, pooler, head], ["mean", false, plainHead], id);
   }
 });

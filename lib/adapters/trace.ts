@@ -7,7 +7,7 @@ import { rowMajor } from "../graph/ops/layout.ts";
 import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 import { linear, type StoredTensor } from "../graph/ops/product/product.ts";
 import { denseWeight, type Model, scalesOf, type Tracer } from "../models/model.ts";
-import type { PackedWeight } from "../models/packing.ts";
+import { type PackedWeight, storedLengths } from "../models/packing.ts";
 import { firstRowOf, tableOf } from "../models/stored_weight.ts";
 import type { Adapter } from "./attach.ts";
 import type { Site } from "./method.ts";
@@ -61,10 +61,13 @@ export function tracer(graph: Graph, model: Model, adapter: Adapter, context: Tr
     if (!rows.has(tensor)) rows.set(tensor, rowMajor(tensor));
     return rows.get(tensor)!;
   };
-  const packedTensor = (name: string, { shape, packing, scales }: PackedWeight): StoredTensor => ({
-    values: graph.weight(name, shape, false, packing),
-    scales: scales && graph.weight(scalesOf(name), [scales.length], false),
-  });
+  const packedTensor = (name: string, packed: PackedWeight): StoredTensor => {
+    const { scales } = storedLengths(packed);
+    return {
+      values: graph.weight(name, packed.shape, false, packed.packing),
+      scales: scales > 0 ? graph.weight(scalesOf(name), [scales], false) : undefined,
+    };
+  };
   const biasOf = (path: string) => model.weights.has(`${path}.bias`) ? weight(`${path}.bias`) : undefined;
   /** The base layer at `path` without an adapter, dense or packed. */
   const base = (path: string, x: Tensor, options: BaseOptions) => {

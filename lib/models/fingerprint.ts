@@ -37,6 +37,8 @@ export function fingerprintsOf({ weights, packed = new Map() }: Model): Map<stri
     const own = weight instanceof StoredWeight ? tableOf(name) : name;
     if (!found.has(own)) found.set(own, fingerprintOf(weight, room)!);
   }
-  for (const [name, { packing, origin }] of packed) found.set(name, { ...origin!, packing });
+  for (const [name, { packing, origin }] of packed) {
+    if (!found.has(tableOf(name))) found.set(tableOf(name), { ...origin!, packing });
+  }
   return found;
 }

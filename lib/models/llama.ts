@@ -27,6 +27,9 @@ import type { LinearModule, LinearRole, Tokens, Tracer, Weight } from "./model.t
 export const embeddingTable = "model.embed_tokens.weight";
 const headTable = "lm_head.weight";
 
+/** Tables of embeddings, which may be cut into parts, each small enough for every device to bind. */
+export const decoderTables: readonly string[] = [embeddingTable, headTable];
+
 /** The table whose products with a hidden row are the next token's logits. */
 export function outputTable({ tied }: DecoderConfig): string {
   return tied ? embeddingTable : headTable;

@@ -1,31 +1,28 @@
 /** Loads causal decoders from folders of transformers, from GGUF files, from packaged models, or from the Hugging Face hub. */
 
 import { isFolder } from "../files.ts";
+import type { WritablePacking } from "../graph/storages/registry.ts";
 import { type ChatTemplates, ggufChatTemplates, readChatTemplates } from "./chat_template.ts";
 import { type DecoderConfig, decoderConfigOfGguf, readDecoderConfig } from "./decoder_config.ts";
+import { packingFor, partsFor } from "./decoder_storage.ts";
 import { type DecoderTokenizer, readDecoderTokenizer } from "./decoder_tokenizer.ts";
 import type { GgufPlace } from "./gguf/header.ts";
+import { packingOf } from "./gguf/dtypes.ts";
 import { huggingFacePlaces, ropeDivisors } from "./gguf/hugging_face_places.ts";
 import { isPackable, type PackedPlace, StoredPackedWeight } from "./gguf/packed_weight.ts";
 import { readGguf } from "./gguf/split_set.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import type { HubOptions } from "./hub.ts";
 import { readTensorPlaces } from "./hugging_face_weights.ts";
-import {
-  decoderConstants,
-  decoderLinears,
-  decoderShapes,
-  embeddingTable,
-  outputTable,
-  traceDecoder,
-} from "./llama.ts";
+import { decoderShapes } from "./llama.ts";
 import { locateModel } from "./locate_model.ts";
-import { type Decoder, plainHead, type Tokenizer, type Weight } from "./model.ts";
+import type { Decoder, Weight } from "./model.ts";
+import { PackedOnTheWay } from "./packed_on_the_way.ts";
 import type { PackedWeight } from "./packing.ts";
-import { comparedPairs } from "./pairing.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { sizeOf } from "./stored_place.ts";
-import { StoredWeight, tableParts } from "./stored_weight.ts";
+import { StoredWeight } from "./stored_weight.ts";
+import { configuredDecoder } from "./unloaded_decoder.ts";
 import { PassingDigest } from "./values_digest.ts";
 
 /** Options of `loadDecoder`. */
@@ -37,15 +34,15 @@ export interface DecoderOptions {
    * base's values need (DoRA, HiRA, full fine-tuning). False by default: they stay blocks on the GPU.
    */
   readonly unpack?: boolean;
+  /**
+   * Packs matrices on their way to the GPU, one at a time; of a GGUF file together with `unpack`. The tables of embeddings get 8
+   * bits where this has fewer (int8 beside int4, q8_0 beside q4 and q5), and stay dense where their shape does not allow it. Packed
+   * weights are frozen: methods that compute with the base's values refuse them.
+   */
+  readonly packing?: WritablePacking;
   /** Where models of the hub are kept. */
   readonly hub?: HubOptions;
 }
-
-/** Longest texts unless asked otherwise: the angles of all positions are a table on the GPU. */
-const usualTokens = 8192;
-
-/** Tables of embeddings may be cut into parts, each small enough for every device to bind. */
-const tables = [embeddingTable, "lm_head.weight"];
 
 /**
  * Loads a decoder from the folder or `.gguf` file `source` or, if there is none, by its id: `smollm2`, which `deno task models
@@ -59,7 +56,14 @@ const tables = [embeddingTable, "lm_head.weight"];
  */
 export async function loadDecoder(source: string, options: DecoderOptions = {}): Promise<Decoder> {
   const { path, name } = await locateModel(source, options.hub);
-  const parts = await isFolder(path) ? await partsOfFolder(path) : await partsOfGguf(path);
+  const isGguf = !await isFolder(path);
+  const { packing, unpack } = options;
+  if (isGguf && packing && !unpack) {
+    throw new Error(
+      `${path}: its matrices are packed already: to pack them as ${packing}, unpack them as well`,
+    );
+  }
+  const parts = isGguf ? await partsOfGguf(path) : await partsOfFolder(path);
   return decoderOf(name, path, parts, options);
 }
 
@@ -99,51 +103,29 @@ async function partsOfGguf(path: string): Promise<Parts> {
 }
 
 function decoderOf(name: string, path: string, parts: Parts, options: DecoderOptions): Decoder {
-  const { config, tokenizer: texts, templates } = parts;
-  const maxTokens = options.maxTokens ?? Math.min(config.positions, usualTokens);
+  const { config, tokenizer, templates } = parts;
+  const { maxTokens = 1 } = options;
   if (!(Number.isInteger(maxTokens) && maxTokens >= 1 && maxTokens <= config.positions)) {
     throw new Error(`${path}: maxTokens is ${maxTokens}, and the model is made for 1 to ${config.positions}`);
   }
-  if (texts.size > config.vocabulary) {
+  if (tokenizer.size > config.vocabulary) {
     throw new Error(
-      `${path}: its tokenizer has ${texts.size} tokens, and the model ${config.vocabulary}: these are of different models`,
+      `${path}: its tokenizer has ${tokenizer.size} tokens, and the model ${config.vocabulary}: these are of different models`,
     );
   }
-  const linears = decoderLinears(config);
-  const tokenizer: Tokenizer = {
-    encode: (text, most = maxTokens) =>
-      texts.encode(text, { addMarks: true }).slice(0, Math.min(most, maxTokens)),
-  };
-  return {
-    name,
-    ...weightsOf(path, parts, options.unpack ?? false),
-    constants: decoderConstants(config, maxTokens),
-    linears,
-    width: config.width,
-    multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
-    vocabulary: config.vocabulary,
-    maxTokens,
-    trunk: "model",
-    pooling: "last",
-    head: plainHead,
-    tokenizer,
-    pairing: comparedPairs(tokenizer),
-    language: {
-      tokenizer: texts,
-      templates,
-      output: outputTable(config),
-      cached: { layers: config.layers, width: config.kvHeads * config.headSize },
-    },
-    trace: (tracer, tokens) => traceDecoder(config, tracer, tokens),
-  };
+  const configured = configuredDecoder(name, config, { tokenizer, templates }, options.maxTokens);
+  return { ...configured, ...weightsOf(path, parts, options) };
 }
 
-/** The weights, dense and in blocks. Throws an Error for one that is missing, too many or of another shape. */
-function weightsOf(
-  path: string,
-  { config, places, inBlocks }: Parts,
-  unpack: boolean,
-): { readonly weights: Map<string, Weight>; readonly packed?: Map<string, PackedWeight> } {
+/** A model's weights, dense and packed. */
+interface Weights {
+  readonly weights: Map<string, Weight>;
+  readonly packed?: Map<string, PackedWeight>;
+}
+
+/** The weights, as the options want them. Throws an Error for one that is missing, too many or of another shape. */
+function weightsOf(path: string, { config, places, inBlocks }: Parts, options: DecoderOptions): Weights {
+  const { unpack = false, packing } = options;
   const shapes = decoderShapes(config);
   const missing = [...shapes.keys()].find((name) => !places.has(name));
   if (missing) {
@@ -162,17 +144,17 @@ function weightsOf(
         `${place.origin}: "${name}" is [${place.shape}], and the configuration makes it [${shape}]`,
       );
     }
-    if (inBlocks && !unpack && shape.length === 2 && isPackable(place as GgufPlace)) {
-      for (const part of partsOfPlace(place as GgufPlace)) {
-        packed.set(part.name, new StoredPackedWeight(part as PackedPlace));
+    const digest = new PassingDigest(sizeOf(place));
+    const inFile = inBlocks && !unpack && shape.length === 2 && isPackable(place as GgufPlace);
+    const own = inFile ? packingOf((place as PackedPlace).dtype) : packingFor(name, shape, packing);
+    for (const { name: part, from, to } of partsFor(name, shape, own)) {
+      const range = [from, to] as const;
+      if (inFile) packed.set(part, new StoredPackedWeight(place as PackedPlace, range, digest));
+      else {
+        const values = new StoredWeight(place, range, digest);
+        if (own) packed.set(part, new PackedOnTheWay(part, values, own as WritablePacking));
+        else weights.set(part, values);
       }
-    } else if (tables.includes(name)) {
-      const digest = new PassingDigest(sizeOf(place));
-      for (const { name: part, from, to } of tableParts(name, shape)) {
-        weights.set(part, new StoredWeight(place, [from, to], digest));
-      }
-    } else {
-      weights.set(name, new StoredWeight(place));
     }
   }
   return packed.size > 0 ? { weights, packed } : { weights };
@@ -181,25 +163,4 @@ function weightsOf(
 /** Buffers of old checkpoints that are computed here. */
 function isIgnored(name: string): boolean {
   return name.endsWith(".rotary_emb.inv_freq") || name === "lm_head.weight";
-}
-
-/** Largest storage-buffer binding in bytes that every WebGPU device supports. */
-const largestBinding = 128 * 2 ** 20;
-
-/** A table in blocks, in parts of its rows that every device can bind; other tensors whole. */
-function partsOfPlace(place: GgufPlace): GgufPlace[] {
-  const { name, shape: [rows, width], begin, end } = place;
-  const rowBytes = (end - begin) / rows;
-  const count = Math.ceil(rows * rowBytes / largestBinding);
-  if (count === 1 || !tables.includes(name)) return [place];
-  return Array.from({ length: count }, (_, part) => {
-    const [from, to] = [part, part + 1].map((at) => Math.round(at * rows / count));
-    return {
-      ...place,
-      name: `${name}[${from}:${to}]`,
-      shape: [to - from, width],
-      begin: begin + from * rowBytes,
-      end: begin + to * rowBytes,
-    };
-  });
 }

@@ -7,12 +7,13 @@ import { type DecoderOptions, loadDecoder } from "./load_decoder.ts";
 import { loadEncoder } from "./load_encoder.ts";
 import { locateModel } from "./locate_model.ts";
 import type { Model } from "./model.ts";
+import { packModel } from "./packing.ts";
 
 const typeSchema = v.looseObject({ model_type: v.optional(v.string()) });
 
 /**
- * Loads the model `source`: a decoder as `loadDecoder` does, with its options, or an encoder as `loadEncoder` does. Only decoders
- * have a `language`. Throws what these throw.
+ * Loads the model `source`: a decoder as `loadDecoder` does, with its options, or an encoder as `loadEncoder` does, packed by
+ * `packModel` if a packing is asked for. Only decoders have a `language`. Throws what these throw.
  */
 export async function loadModel(
   source: string,
@@ -22,5 +23,7 @@ export async function loadModel(
   const { path } = await locateModel(source, options.hub);
   const isDecoder = await isFile(path) ||
     isDecoderType((await readJson(`${path}/config.json`, typeSchema)).model_type);
-  return isDecoder ? await loadDecoder(source, options) : await loadEncoder(source, options.hub, report);
+  if (isDecoder) return await loadDecoder(source, options);
+  const encoder = await loadEncoder(source, options.hub, report);
+  return options.packing ? packModel(encoder, options.packing) : encoder;
 }

@@ -6,6 +6,7 @@ import {
   type WritablePacking,
   writableStorage,
 } from "../graph/storages/registry.ts";
+import type { StoredValues } from "../graph/storages/storage.ts";
 import { fingerprintOf, type WeightFingerprint } from "./fingerprint.ts";
 import type { Model, Weight } from "./model.ts";
 
@@ -26,23 +27,46 @@ export interface PackedWeight {
   readonly origin: WeightFingerprint | undefined;
 }
 
+/** Numbers of words and of scales in a buffer of their own, of a matrix of this shape. */
+export function storedLengths(
+  { shape, packing }: Pick<PackedWeight, "shape" | "packing">,
+): { readonly words: number; readonly scales: number } {
+  const size = shape.reduce((product, extent) => product * extent, 1);
+  const { bits, scaleEvery } = packedStorage(packing);
+  return { words: size * bits / 32, scales: scaleEvery ? size / scaleEvery : 0 };
+}
+
+/** Throws an Error with what the packing wants of a shape, if it does not take this one, and for one that only files have. */
+export function checkPackable(name: string, shape: readonly number[], packing: WritablePacking): void {
+  const refused = writableStorage(packing).refusal(shape);
+  if (refused) throw new Error(`"${name}" is [${shape}]: ${refused}`);
+}
+
+/** Packs values of the weight `name`. Throws an Error when one of them is beyond the packing's range. */
+export function packValues(
+  name: string,
+  values: Float32Array<ArrayBuffer>,
+  packing: WritablePacking,
+): StoredValues {
+  try {
+    return writableStorage(packing).pack(values);
+  } catch (error) {
+    throw new Error(`"${name}" ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /**
  * Packs `weight`.
  * @throws Error with what the packing wants of a shape, or when a value is not finite or beyond its range.
  */
 export function pack(name: string, weight: Weight, packing: WritablePacking): PackedWeight {
-  const { shape, data } = weight;
+  checkPackable(name, weight.shape, packing);
+  const { data } = weight;
   if (!data.every(Number.isFinite)) {
     throw new Error(`"${name}" holds values that are not finite: mend them before you pack it`);
   }
-  const storage = writableStorage(packing);
-  const refused = storage.refusal(shape);
-  if (refused) throw new Error(`"${name}" is [${shape}]: ${refused}`);
-  try {
-    return { shape, packing, ...storage.pack(data), origin: fingerprintOf(weight) };
-  } catch (error) {
-    throw new Error(`"${name}" ${(error as Error).message}`, { cause: error });
-  }
+  const stored = packValues(name, data, packing);
+  return { shape: weight.shape, packing, ...stored, origin: fingerprintOf(weight) };
 }
 
 /** The values of a packed weight. */

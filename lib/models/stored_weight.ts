@@ -154,13 +154,28 @@ export interface TablePart {
   readonly to: number;
 }
 
+/** How a table lies on the GPU. */
+export interface TableLayout {
+  /** Bits per value. */
+  readonly bits: number;
+  /** Every part but the last has a multiple of so many rows. */
+  readonly rowsAtOnce: number;
+}
+
 /**
- * The parts in which a table [rows, n] is stored: of nearly equal size, and each small enough for every
+ * The parts in which a table [rows, n] is stored, by default as f32: of nearly equal size, and each small enough for every
  * device to bind. A single part has the table's own name; several have names such as `table[0:25133]`.
  */
-export function tableParts(name: string, [rows, n]: readonly number[]): TablePart[] {
-  const count = Math.ceil(rows / Math.floor(largestBinding / (4 * n)));
-  const cut = (part: number) => Math.round(part * rows / count);
+export function tableParts(
+  name: string,
+  [rows, n]: readonly number[],
+  { bits, rowsAtOnce }: TableLayout = { bits: 32, rowsAtOnce: 1 },
+): TablePart[] {
+  // Both ends of a part may move by half of `rowsAtOnce`.
+  const most = Math.floor(largestBinding / (n * bits / 8)) - 2 * (rowsAtOnce - 1);
+  const count = Math.ceil(rows / most);
+  const cut = (part: number) =>
+    part === count ? rows : Math.round(part * rows / count / rowsAtOnce) * rowsAtOnce;
   return Array.from({ length: count }, (_, part) => {
     const [from, to] = [cut(part), cut(part + 1)];
     return { name: count === 1 ? name : `${name}[${from}:${to}]`, from, to };

@@ -7,31 +7,14 @@ import { linearsOf, placesOf, poolerLayer, tokenTable, traceBert, weightShapes }
 import type { EncoderConfig } from "./hugging_face_config.ts";
 import type { Model, Tokenizer } from "./model.ts";
 import { joinedPairs } from "./pairing.ts";
-import { tableParts, type WeightInPieces } from "./stored_weight.ts";
+import { tableParts } from "./stored_weight.ts";
+import { unread } from "./unread_weight.ts";
 
 /** Average number of characters of English text per subword token. */
 export const charactersPerToken = 4.5;
 
 /** Number of special tokens in a single text and in a pair (RoBERTa's four). */
 const marks = { single: 2, pair: 4 };
-
-/** A weight without values: `pieces` gives none to upload, and `data` is zeros. */
-function unread(shape: readonly number[]): WeightInPieces {
-  const size = shape.reduce((product, extent) => product * extent, 1);
-  return {
-    shape,
-    bytes: 4 * size,
-    pieces: () => [],
-    get data() {
-      return new Float32Array(size);
-    },
-  };
-}
-
-/** `model` without the values of its weights. Nothing is read from its files any more. */
-export function withoutValues(model: Model): Model {
-  return { ...model, weights: new Map([...model.weights].map(([name, { shape }]) => [name, unread(shape)])) };
-}
 
 /** The parts of an encoder that follow from its configuration: all except the weights and the tokenizer. */
 export function configuredEncoder(

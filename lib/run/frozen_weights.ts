@@ -4,20 +4,53 @@ import type { Gpu } from "../gpu/device.ts";
 import { type DeviceTraits, sharingLanes } from "../gpu/kernel.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { fitsPanels, toPanels } from "../graph/storages/f32_panels.ts";
-import { type Model, scalesOf } from "../models/model.ts";
+import type { StoredValues } from "../graph/storages/storage.ts";
+import { type Model, scalesOf, type Weight } from "../models/model.ts";
+import { PackedInPieces } from "../models/packed_in_pieces.ts";
+import { type PackedWeight, storedLengths } from "../models/packing.ts";
 import { isInPieces, PieceRoom } from "../models/stored_weight.ts";
+import { checkRoom, roomOn } from "./room.ts";
 import type { WeightPlace } from "./weight_store.ts";
+
+/** A model's dense weights and constants, by name. */
+function allOf({ weights, constants }: Model): [string, Weight][] {
+  return [...weights, ...constants];
+}
 
 /** The content of a buffer: values, or words of packed values. */
 type Stored = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
-/** A model's weights, constants and packed words, by name. */
-function allOf({ weights, constants, packed = new Map() }: Model): [string, { readonly data: Stored }][] {
-  const words = [...packed].flatMap(([name, { words, scales }]): [string, { data: Stored }][] => [
-    [name, { data: words }],
-    ...scales ? [[scalesOf(name), { data: scales }] as [string, { data: Stored }]] : [],
-  ]);
-  return [...weights, ...constants, ...words];
+/** The content of one or two buffers, which is read together. */
+interface Source {
+  /** Names and bytes of the buffers. */
+  readonly buffers: readonly (readonly [name: string, bytes: number])[];
+  /** For every piece what goes to each of the buffers. */
+  pieces(room: PieceRoom): Iterable<readonly Stored[]>;
+}
+
+function sourceOf(name: string, weight: { readonly data: Stored }): Source {
+  if (!isInPieces(weight)) {
+    return { buffers: [[name, weight.data.byteLength]], pieces: () => [[weight.data]] };
+  }
+  return {
+    buffers: [[name, weight.bytes]],
+    *pieces(room) {
+      for (const piece of weight.pieces(room)) yield [piece];
+    },
+  };
+}
+
+/** Words of packed values, and their scales under the name that `scalesOf` gives. */
+function packedSource(name: string, weight: PackedWeight): Source {
+  const { words, scales } = storedLengths(weight);
+  const both = ({ words, scales }: StoredValues) => scales ? [words, scales] : [words];
+  return {
+    buffers: [[name, 4 * words], ...scales > 0 ? [[scalesOf(name), 4 * scales] as const] : []],
+    *pieces(room) {
+      if (!(weight instanceof PackedInPieces)) return yield both(weight);
+      for (const piece of weight.pieces(room)) yield both(piece);
+    },
+  };
 }
 
 /** The shapes of the weights that `FrozenWeights.forTraining` stores in panels on a device, by name. */
@@ -49,47 +82,64 @@ export class FrozenWeights implements WeightPlace, Disposable {
     weights: Iterable<readonly [string, { readonly data: Stored }]>,
     /** Shapes of the weights to store in panels, by name. */
     inPanels: ReadonlyMap<string, readonly number[]> = new Map(),
+    /** Packed weights, by name. */
+    packed: ReadonlyMap<string, PackedWeight> = new Map(),
   ) {
     using buffers = new DisposableStack();
-    const own = new Map(weights);
+    const sources = [
+      ...[...new Map(weights)].map(([name, weight]) => sourceOf(name, weight)),
+      ...[...packed].map(([name, weight]) => packedSource(name, weight)),
+    ];
     for (const [name, shape] of inPanels) {
       if (!fitsPanels(shape)) throw new Error(`"${name}" is [${shape}], which cannot lie in panels`);
     }
-    for (const [name, weight] of own) {
-      const bytes = isInPieces(weight) ? weight.bytes : weight.data.byteLength;
+    for (const [name, bytes] of sources.flatMap(({ buffers }) => buffers)) {
       const buffer = buffers.adopt(gpu.createBuffer(name, bytes), (own) => gpu.destroyBuffer(own));
       this.#views.set(name, { buffer, offset: 0, bytes, inPanels: inPanels.has(name) });
     }
     const room = new PieceRoom();
-    for (const [name, weight] of own) {
-      const { buffer } = this.#views.get(name)!;
-      const shape = inPanels.get(name);
-      const upload = (values: Stored, at: number) => gpu.upload(buffer, values, 4 * at);
-      let at = 0;
-      for (const piece of isInPieces(weight) ? weight.pieces(room) : [weight.data]) {
-        if (shape) toPanels(piece as Float32Array<ArrayBuffer>, at, shape, upload);
-        else upload(piece, at);
-        at += piece.length;
-      }
-    }
+    for (const source of sources) this.#upload(gpu, source, inPanels, room);
     this.#buffers = buffers.move();
+  }
+
+  #upload(
+    gpu: Gpu,
+    { buffers, pieces }: Source,
+    inPanels: ReadonlyMap<string, readonly number[]>,
+    room: PieceRoom,
+  ): void {
+    const at = buffers.map(() => 0);
+    for (const piece of pieces(room)) {
+      piece.forEach((values, i) => {
+        const [name] = buffers[i];
+        const { buffer } = this.#views.get(name)!;
+        const shape = inPanels.get(name);
+        const upload = (run: Stored, from: number) => gpu.upload(buffer, run, 4 * from);
+        if (shape) toPanels(values as Float32Array<ArrayBuffer>, at[i], shape, upload);
+        else upload(values, at[i]);
+        at[i] += values.length;
+      });
+    }
   }
 
   /**
    * Uploads a model's weights and constants. Packed weights are uploaded as words, with their scales under
    * the name that `scalesOf` gives.
+   * @throws Error, before anything is uploaded, when they have no room: it says which packing would fit.
    */
   static of(gpu: Gpu, model: Model): FrozenWeights {
-    return new FrozenWeights(gpu, allOf(model));
+    checkRoom(model, roomOn(gpu));
+    return new FrozenWeights(gpu, allOf(model), new Map(), model.packed);
   }
 
   /**
    * Uploads a model's weights for training. On software drivers, linear layers' weights are stored in panels
    * where their shape allows it, and a graph that reads them must know (see `WeightStore.storage`). GPUs do not need
-   * this: a workgroup loads one tile at a time, wherever its rows are.
+   * this: a workgroup loads one tile at a time, wherever its rows are. Throws as `of` does.
    */
   static forTraining(gpu: Gpu, model: Model): FrozenWeights {
-    return new FrozenWeights(gpu, allOf(model), panelsForTraining(gpu.traits, model));
+    checkRoom(model, roomOn(gpu));
+    return new FrozenWeights(gpu, allOf(model), panelsForTraining(gpu.traits, model), model.packed);
   }
 
   /** The buffer of `name`, if it is among these weights. */

@@ -6,7 +6,7 @@ import { shapeOf } from "../analysis/shapes.ts";
 import { type CountedBuffer, dryRun } from "../gpu/dry_run.ts";
 import type { DeviceTraits } from "../gpu/kernel.ts";
 import type { Model } from "../models/model.ts";
-import { withoutValues } from "../models/unloaded_encoder.ts";
+import { withoutValues } from "../models/unread_weight.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
 import { makeBatches } from "../run/batches.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";

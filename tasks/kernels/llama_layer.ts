@@ -8,23 +8,23 @@ import type { Tensor } from "../../lib/graph/graph.ts";
 import { attention } from "../../lib/graph/ops/attention.ts";
 import { lookup } from "../../lib/graph/ops/lookup.ts";
 import { rmsNorm } from "../../lib/graph/ops/rms_norm.ts";
-import { rotary, rotaryFrequencies, rotaryTable } from "../../lib/graph/ops/rotary.ts";
+import { rotary, rotaryTable } from "../../lib/graph/ops/rotary.ts";
 import { gatedUnit } from "../../lib/graph/ops/gated_unit.ts";
 import type { LinearModule, Model, Tracer, Weight } from "../../lib/models/model.ts";
+import { publishedDecoder } from "../../lib/models/published_configs.ts";
 import { textless } from "../../lib/models/textless.ts";
 
-const [width, inner, heads, kvHeads] = [4096, 14336, 32, 8];
-const headDim = width / heads;
-const theta = 500_000;
-const epsilon = 1e-5;
+const { width, inner, heads, kvHeads, headSize, epsilon, frequencies } = publishedDecoder(
+  "meta-llama/Meta-Llama-3-8B",
+)!;
 
 /** Enough for a table of tokens to be there: its size changes no kernel. */
 const vocabulary = 128;
 
 const linears: readonly LinearModule[] = ([
   { target: "query", role: "query", m: width, n: width },
-  { target: "key", role: "key", m: kvHeads * headDim, n: width },
-  { target: "value", role: "value", m: kvHeads * headDim, n: width },
+  { target: "key", role: "key", m: kvHeads * headSize, n: width },
+  { target: "value", role: "value", m: kvHeads * headSize, n: width },
   { target: "output", role: "attention output", m: width, n: width },
   { target: "gate", role: "feed-forward", m: inner, n: width },
   { target: "up", role: "feed-forward", m: inner, n: width },
@@ -53,7 +53,7 @@ export function llamaLayer(length: number): Model {
       ...linears.map(({ path, m, n }): [string, Weight] => [`${path}.weight`, unread([m, n])]),
       ...norms.map((path): [string, Weight] => [`${path}.weight`, unread([width])]),
     ]),
-    constants: new Map([["rotary", rotaryTable(length, rotaryFrequencies(headDim, theta))]]),
+    constants: new Map([["rotary", rotaryTable(length, frequencies)]]),
     multiplyAddsPerToken: linears.reduce((sum, { m, n }) => sum + m * n, 0),
     vocabulary,
     maxTokens: length,
@@ -77,7 +77,7 @@ function layer(tracer: Tracer, x: Tensor, lengths: Tensor, places: Tensor): Tens
   const normed = norm(tracer, "layer.0.attention.norm", x);
   const [q, k, v] = ["query", "key", "value"].map((name) => linear(name, normed));
   const placed = [q, k].map((rows) => rotary(rows, tracer.constant("rotary"), places));
-  const options = { heads, kvHeads, causal: true, scale: headDim ** -0.5 };
+  const options = { heads, kvHeads, causal: true, scale: headSize ** -0.5 };
   const h = linear("output", attention(placed[0], placed[1], v, lengths, options), x);
   const inside = norm(tracer, "layer.0.ffn.norm", h);
   return linear("down", gatedUnit("silu", linear("gate", inside), linear("up", inside)), h);

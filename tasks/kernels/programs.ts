@@ -11,8 +11,9 @@ import { grad } from "../../lib/graph/grad.ts";
 import { sizeOf, type Tensor } from "../../lib/graph/graph.ts";
 import { plan } from "../../lib/graph/plan.ts";
 import type { Model } from "../../lib/models/model.ts";
-import { publishedConfig } from "../../lib/models/published_configs.ts";
-import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
+import { publishedEncoder } from "../../lib/models/published_configs.ts";
+import { unloadedEncoder } from "../../lib/models/unloaded_encoder.ts";
+import { withoutValues } from "../../lib/models/unread_weight.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { classification } from "../../lib/objectives/classification.ts";
 import { traceStep } from "../../lib/run/step.ts";
@@ -51,7 +52,7 @@ const systems = [
 
 /** One layer of each; USE-lite whole, for its two differ. */
 async function models(): Promise<readonly { readonly name: string; readonly model: Model }[]> {
-  const roberta = { ...publishedConfig("roberta-base")!, layers: 1, vocabulary: 128 };
+  const roberta = { ...publishedEncoder("roberta-base")!, layers: 1, vocabulary: 128 };
   return [
     { name: "RoBERTa-base", model: unloadedEncoder("roberta-base", roberta) },
     { name: "USE-lite", model: withoutValues(await loadUseLite()) },

@@ -16,6 +16,7 @@ import { tables } from "../tables/registry.ts";
 import { bareImagePage } from "./bare_image.ts";
 import { choicesPages } from "./choices.ts";
 import { dataPage } from "./data.ts";
+import { decodersPage } from "./decoders.ts";
 import { faultsPage } from "./faults.ts";
 import { flopsPage } from "./flops.ts";
 import { robertaPage } from "./roberta_base.ts";
@@ -24,6 +25,7 @@ export const pages: readonly Page[] = [
   ...tables.map((table) => isStudy(table) ? table.page : tablePage(table)),
   flopsPage,
   dataPage,
+  decodersPage,
   benchPage,
   costsPage,
   hostPage,

@@ -6,7 +6,7 @@ import fixture from "../fixtures/decoder_vocabularies.json" with { type: "json" 
 import { withFiles } from "./files.ts";
 
 /** Ids of texts in which nothing is a special token. */
-export const publishedIds: Readonly<Record<string, Readonly<Record<string, number[]>>>> = {
+export const publishedEncoders: Readonly<Record<string, Readonly<Record<string, number[]>>>> = {
   smollm2: fixture.smollm2.ids,
   ...Object.fromEntries(Object.entries(fixture.published).map(([name, { ids }]) => [name, ids])),
 };

@@ -18,8 +18,9 @@ import type { WritablePacking } from "../../lib/graph/storages/registry.ts";
 import { encoderConfigOf, withPooling } from "../../lib/models/hugging_face_config.ts";
 import type { Model } from "../../lib/models/model.ts";
 import { packModel } from "../../lib/models/packing.ts";
-import { publishedConfig } from "../../lib/models/published_configs.ts";
-import { unloadedEncoder, withoutValues } from "../../lib/models/unloaded_encoder.ts";
+import { publishedEncoder } from "../../lib/models/published_configs.ts";
+import { unloadedEncoder } from "../../lib/models/unloaded_encoder.ts";
+import { withoutValues } from "../../lib/models/unread_weight.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { classification } from "../../lib/objectives/classification.ts";
 import { regression } from "../../lib/objectives/regression.ts";
@@ -208,7 +209,7 @@ function smallSteps(useLite: Model): Map<string, Step> {
 
 /** Steps of usual size, and of another rank, for their kernels. */
 function furtherSteps(useLite: Model): Map<string, Step> {
-  const config = { ...publishedConfig("roberta-base")!, vocabulary: 100, layers: 1 };
+  const config = { ...publishedEncoder("roberta-base")!, vocabulary: 100, layers: 1 };
   const base = unloadedEncoder("roberta-base", config);
   const target = ["query", "value"];
   const usual = { model: base, own: { blocks: 16 }, examples: 8, length: 128 };

@@ -1,10 +1,10 @@
 /**
- * Loads the encoder in a folder onto the GPU and prints, as JSON, how much host memory that took. Runs in its
+ * Loads the model in a folder onto the GPU, packed as int8 if there is a second argument `int8`, and prints, as JSON, how much host memory that took. Runs in its
  * own process, for `host_memory_test.ts`.
  */
 
 import { openGpu } from "../../lib/gpu/device.ts";
-import { loadEncoder } from "../../lib/models/load_encoder.ts";
+import { loadModel } from "../../lib/models/load_model.ts";
 import { processStatus } from "../../lib/report/process_status.ts";
 import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 
@@ -22,7 +22,8 @@ export interface MemoryOfLoading {
 if (import.meta.main) {
   using gpu = await openGpu();
   const { residentBytes } = processStatus();
-  const model = await loadEncoder(Deno.args[0]);
+  const [folder, packing] = Deno.args;
+  const model = await loadModel(folder, { packing: packing === "int8" ? packing : undefined });
   using _frozen = FrozenWeights.forTraining(gpu, model);
   await gpu.settled();
   const gpuBytes = gpu.memory.bytes;

@@ -8,6 +8,13 @@ import { refusesUnless, type RunReading, type StoredAt, type WritableStorage } f
 /** Number of values, contiguous in memory, that share a scale. */
 export const groupSize = 64;
 
+/** The largest magnitude of the group that starts at `from`. A plain loop: whole models pass through it. */
+function largest(values: Float32Array, from: number): number {
+  let top = 0;
+  for (let i = from; i < from + groupSize; i++) top = Math.max(top, Math.abs(values[i]));
+  return top;
+}
+
 const bindingsOf = (element: string) => ({ name, binding, scalesBinding }: StoredAt) =>
   `@group(0) @binding(${binding}) var<storage, read> ${name}: array<${element}>;
 @group(0) @binding(${scalesBinding}) var<storage, read> scales: array<f32>;`;
@@ -20,8 +27,9 @@ function integers(
   run: Omit<RunReading, "bindings">,
 ): WritableStorage {
   const most = 2 ** (bits - 1) - 1;
+  const mask = 2 ** bits - 1;
   const perWord = 32 / bits;
-  const largest = (group: Float32Array) => group.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
+  const wordShift = Math.log2(perWord);
   return {
     name,
     bits,
@@ -33,14 +41,16 @@ function integers(
       run: { ...run, bindings: bindingsOf("vec4u") },
     },
     pack(values) {
-      const scales = Float32Array.from(
-        { length: values.length / groupSize },
-        (_, group) => largest(values.subarray(group * groupSize, (group + 1) * groupSize)) / most,
-      );
-      const whole = (i: number) => Math.round(values[i] / (scales[Math.floor(i / groupSize)] || 1));
+      const scales = new Float32Array(values.length / groupSize);
       const words = new Uint32Array(values.length / perWord);
-      for (let i = 0; i < values.length; i++) {
-        words[Math.floor(i / perWord)] |= (whole(i) & (2 ** bits - 1)) << (i % perWord * bits);
+      for (let group = 0; group < scales.length; group++) {
+        const from = group * groupSize;
+        scales[group] = largest(values, from) / most;
+        const scale = scales[group] || 1;
+        for (let i = from; i < from + groupSize; i++) {
+          const whole = Math.round(values[i] / scale) & mask;
+          words[i >> wordShift] |= whole << (i & perWord - 1) * bits;
+        }
       }
       return { words, scales };
     },

@@ -2,9 +2,11 @@
 
 import { packedStorage } from "../../graph/storages/registry.ts";
 import { fingerprintOf, type WeightFingerprint } from "../fingerprint.ts";
-import type { PackedWeight } from "../packing.ts";
+import type { StoredValues } from "../../graph/storages/storage.ts";
+import { PackedInPieces } from "../packed_in_pieces.ts";
 import { readBlocks, sizeOf } from "../stored_place.ts";
-import { notFinite, pieceLength, StoredWeight } from "../stored_weight.ts";
+import { notFinite, pieceLength, PieceRoom, StoredWeight } from "../stored_weight.ts";
+import type { PassingDigest } from "../values_digest.ts";
 import { fileBlocks, type FilePacking, type GgufDtype, packingOf } from "./dtypes.ts";
 import type { GgufPlace } from "./header.ts";
 
@@ -17,23 +19,32 @@ export function isPackable(place: GgufPlace): place is PackedPlace {
 }
 
 /**
- * A matrix of a GGUF file in the packing that it has there. Each access to `words` reads the file and keeps nothing, as
- * does the first access to `origin`. For its values as float32 make a `StoredWeight` of the same place.
+ * A matrix of a GGUF file, or a range of its rows, in the packing that it has there. Nothing of it is kept. For its values as
+ * float32 make a `StoredWeight` of the same place.
  */
-export class StoredPackedWeight implements PackedWeight {
+export class StoredPackedWeight extends PackedInPieces {
   readonly packing: FilePacking;
   readonly #values: StoredWeight;
+  /** Index in the tensor of the first value. */
+  readonly #first: number;
 
-  constructor(private readonly place: PackedPlace) {
+  /** Rows `from` to `to` (exclusive), by default all. Parts of one tensor share its `digest`. */
+  constructor(
+    private readonly place: PackedPlace,
+    [from, to]: readonly [number, number] = [0, place.shape[0]],
+    digest?: PassingDigest,
+  ) {
+    super();
     this.packing = packingOf(place.dtype);
-    this.#values = new StoredWeight(place);
+    this.#values = new StoredWeight(place, [from, to], digest);
+    this.#first = from * place.shape[1];
   }
 
   get shape(): readonly number[] {
-    return this.place.shape;
+    return this.#values.shape;
   }
 
-  /** Fingerprint of the values, as they were first read for it; undefined in a browser. */
+  /** Fingerprint of the whole tensor's values, as they were first read for it; undefined in a browser. */
   get origin(): WeightFingerprint | undefined {
     return fingerprintOf(this.#values);
   }
@@ -42,20 +53,15 @@ export class StoredPackedWeight implements PackedWeight {
    * The words that the kernels read.
    * @throws what opening the file throws, and Error when the file has become shorter, or a value is not finite.
    */
-  get words(): Uint32Array<ArrayBuffer> {
-    const { values, bytes, aligned, isFinite } = fileBlocks(this.place.dtype);
-    const size = sizeOf(this.place);
-    const words = new Uint32Array(size * packedStorage(this.packing).bits / 32);
-    const room = new Uint8Array(Math.min(pieceLength, size) / values * bytes);
+  *pieces(room: PieceRoom = new PieceRoom()): Generator<StoredValues> {
+    const { aligned, isFinite } = fileBlocks(this.place.dtype);
+    const size = sizeOf(this);
     using file = Deno.openSync(this.place.origin);
-    let filled = 0;
     for (let at = 0; at < size; at += pieceLength) {
-      const blocks = readBlocks(file, this.place, [at, Math.min(pieceLength, size - at)], room);
+      const range = [this.#first + at, Math.min(pieceLength, size - at)] as const;
+      const blocks = readBlocks(file, this.place, range, room.bytes);
       if (!isFinite(blocks)) throw notFinite(this.place);
-      const piece = aligned(blocks);
-      words.set(piece, filled);
-      filled += piece.length;
+      yield { words: aligned(blocks) };
     }
-    return words;
   }
 }

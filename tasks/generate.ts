@@ -122,9 +122,10 @@ async function converse(model: Decoder, writer: Writer, options: WriteOptions): 
   const { templates, tokenizer } = model.language;
   if (!templates) throw new UsageError(`${model.name} has no chat template: give a --prompt`);
   const messages: { role: string; content: string }[] = [];
-  const lines = createInterface({ input: process.stdin, output: process.stderr, prompt: "> " });
-  lines.prompt();
-  for await (const line of lines) {
+  // Its own prompt fails once the input has ended, which lines that are still to be answered do not know.
+  const ask = () => Deno.stderr.writeSync(output.encode("> "));
+  ask();
+  for await (const line of createInterface({ input: process.stdin })) {
     if (line.trim() !== "") {
       messages.push({ role: "user", content: line });
       const conversation = { where: "the conversation", messages, addGenerationPrompt: true };
@@ -138,7 +139,7 @@ async function converse(model: Decoder, writer: Writer, options: WriteOptions): 
       await print("\n");
       messages.push({ role: "assistant", content: answer });
     }
-    lines.prompt();
+    ask();
   }
 }
 

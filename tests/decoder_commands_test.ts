@@ -114,6 +114,12 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
     const chat = await generate(["--chat", "--prompt", "hello"]);
     assert.equal(chat.code, 0, chat.stderr);
     assert.notEqual(chat.stdout, (await generate(["--prompt", "hello"])).stdout);
+    const talk = await outputOf(
+      startTask("generate", ["--model", model, "--max-tokens", "4"], { input: "hello\n\nwhy\n" }),
+    );
+    const [first, second, ...more] = talk.stdout.split("\n");
+    assert.deepEqual([talk.code, `${first}\n`, more], [0, chat.stdout, [""]], talk.stderr);
+    assert.notEqual(second, first);
     const refused = async (args: string[], code: number, message: RegExp) => {
       const { code: found, stderr } = await generate(args);
       assert.match(stderr, message);

@@ -12,22 +12,27 @@ export interface Surroundings {
   readonly env?: Readonly<Record<string, string>>;
   /** A module of `tests/support/faults` that is run before the command. */
   readonly preload?: string;
+  /** What its standard input says; by default it has none. */
+  readonly input?: string;
 }
 
 /** Starts `tasks/<name>.ts` from the repository's root. */
 export function startTask(
   name: string,
   args: readonly string[],
-  { env, preload }: Surroundings = {},
+  { env, preload, input }: Surroundings = {},
 ): Deno.ChildProcess {
   const before = preload ? ["--preload", `tests/support/faults/${preload}.ts`] : [];
-  return new Deno.Command(Deno.execPath(), {
+  const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--allow-all", ...before, `tasks/${name}.ts`, ...args],
     cwd: root,
     env: { NO_COLOR: "1", ...env },
+    stdin: input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  if (input !== undefined) ReadableStream.from([new TextEncoder().encode(input)]).pipeTo(child.stdin);
+  return child;
 }
 
 /** What a command printed, and how it ended. */

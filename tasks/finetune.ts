@@ -33,7 +33,7 @@ import { newFolder } from "./output.ts";
 import { packingHelp, packingOf } from "./packing.ts";
 import { decoderTarget, defaultTarget } from "./run_cell.ts";
 import { suiteWarmupRatio } from "./training.ts";
-import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
+import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task finetune --model SOURCE --train FILE --out DIR [options]
 deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
@@ -68,8 +68,8 @@ ${packingHelp(23)}
   --learning-rate R    default: 3e-4
   --warmup-steps N     warm-up steps of the learning rate (default: a warm-up ratio of ${suiteWarmupRatio})
   --epochs N           default: 3
-  --keep WHICH         last: keep the last epoch's adapter (default); best: the one with the best score on dev: accuracy, or
-                       pearson with --regression
+  --keep WHICH         last: keep the last epoch's adapter (default); best: the one with the best score on dev: accuracy,
+                       pearson with --regression, or of texts perplexity
   --batch-size N       default: 32; of texts 16
   --accumulate N       batches per optimizer step (default: 1)
   --recompute          keeps only each layer's input until the backward pass: less memory, the same bits
@@ -129,9 +129,7 @@ function required(values: Arguments, name: "model" | "train" | "text" | "label" 
 }
 
 function numberOf(values: Arguments, name: keyof Arguments): number {
-  const text = values[name] as string;
-  if (text.trim() !== "" && Number.isFinite(Number(text))) return Number(text);
-  throw new UsageError(`--${name} wants a number, not "${text}"`);
+  return numberIn(name, values[name] as string);
 }
 
 function countOf(values: Arguments, name: keyof Arguments, least: number): number {

@@ -13,7 +13,7 @@ import { encodeChat } from "../lib/models/chat_template.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
 import { packingHelp, packingOf } from "./packing.ts";
-import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
+import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task generate --model SOURCE --prompt TEXT [options]
 
@@ -67,9 +67,7 @@ type Arguments = ReturnType<typeof readArguments>;
 
 function numberOf(values: Arguments, name: keyof Arguments): number | undefined {
   const text = values[name] as string | undefined;
-  if (text === undefined) return undefined;
-  if (text.trim() !== "" && Number.isFinite(Number(text))) return Number(text);
-  throw new UsageError(`--${name} wants a number, not "${text}"`);
+  return text === undefined ? undefined : numberIn(name, text);
 }
 
 function optionsOf(values: Arguments): WriteOptions {

@@ -23,6 +23,12 @@ export async function asUsageAsync<T>(body: () => Promise<T>): Promise<T> {
   }
 }
 
+/** The number that an option's text is. Throws a UsageError for another text. */
+export function numberIn(name: string, text: string): number {
+  if (text.trim() !== "" && Number.isFinite(Number(text))) return Number(text);
+  throw new UsageError(`--${name} wants a number, not "${text}"`);
+}
+
 /**
  * `text` without control characters other than line feeds and tabs. A terminal would execute them, and the
  * text may quote a stranger's file.

@@ -6,7 +6,10 @@ import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
 
 /** Which rows are taken. */
 export interface RowsToTake {
-  /** u32: the row of x for each row that may be taken; from x's number of rows on, a row of zeros. No row is taken twice. */
+  /**
+   * u32: the row of x for each row that may be taken; from x's number of rows on, a row of zeros. The gradient is right only where
+   * no row is taken twice.
+   */
   readonly rows: Tensor;
   /** u32, one for each row of x: its place in `rows`, or the number of `rows` where it is not taken. */
   readonly places: Tensor;

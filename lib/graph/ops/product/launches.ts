@@ -4,7 +4,6 @@ import type { DeviceTraits } from "../../../gpu/kernel.ts";
 import type { Dispatch, Tensor, Variants } from "../../graph.ts";
 import { bucketOf, candidates, chosen, explain, pieceOf } from "./choice.ts";
 import { addToOutput, definesOf, type Epilogue, isLinear, type Operand } from "./epilogue.ts";
-
 import { few, type Problem, problemOf, transposed } from "./problem.ts";
 import type { ProductNode } from "./product.ts";
 

@@ -7,9 +7,8 @@
 import type { DeviceTraits } from "../../../gpu/kernel.ts";
 import type { Choice, Dispatch, Node, Op, Tensor, Variants } from "../../graph.ts";
 import { extents } from "./blocks.ts";
-import { isPlain } from "./epilogue.ts";
-
 import { isAlone } from "./choice.ts";
+import { isPlain } from "./epilogue.ts";
 import { few, problemOf } from "./problem.ts";
 import { type ProductNode, productOp } from "./product.ts";
 import { gradientLaunches, lanesLaunch, projectionLaunch } from "./shared_launches.ts";

@@ -1,11 +1,12 @@
 /** `deno task generate`: writes with a decoder and its adapter. `--help` lists the options. */
 
-import { createInterface } from "node:readline/promises";
 import process from "node:process";
+import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
 import { loadAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { readText } from "../lib/files.ts";
+import type { CacheStorage } from "../lib/generate/decoding.ts";
 import type { SamplingOptions } from "../lib/generate/sampling.ts";
 import { type WriteOptions, Writer } from "../lib/generate/writer.ts";
 import { openGpu } from "../lib/gpu/device.ts";
@@ -24,6 +25,7 @@ comes; without --prompt and --prompts, a conversation on the terminal.
                           the Hugging Face hub
   --unpack                unpacks a GGUF file's blocks to float32, which adapters of DoRA and HiRA need
 ${packingHelp(26)}
+  --cache f32|f16         how keys and values of earlier tokens are stored (default: f32)
   --adapter DIR           a folder that deno task finetune, saveAdapter or PEFT wrote
   --prompt TEXT           what is gone on from
   --prompts FILE          a prompt a line: a continuation a line, as JSON texts
@@ -45,6 +47,7 @@ function readArguments() {
       model: { type: "string" },
       unpack: { type: "boolean", default: false },
       packing: { type: "string" },
+      cache: { type: "string", default: "f32" },
       adapter: { type: "string" },
       prompt: { type: "string" },
       prompts: { type: "string" },
@@ -68,6 +71,11 @@ type Arguments = ReturnType<typeof readArguments>;
 function numberOf(values: Arguments, name: keyof Arguments): number | undefined {
   const text = values[name] as string | undefined;
   return text === undefined ? undefined : numberIn(name, text);
+}
+
+function cacheOf(text: string): CacheStorage {
+  if (text === "f32" || text === "f16") return text;
+  throw new UsageError(`--cache wants f32 or f16, not "${text}"`);
 }
 
 function optionsOf(values: Arguments): WriteOptions {
@@ -151,11 +159,12 @@ async function main(): Promise<void> {
   const options = optionsOf(values);
   const beams = numberOf(values, "beams");
   const packing = packingOf(values.packing);
+  const cache = cacheOf(values.cache);
   const model = await loadDecoder(values.model, { unpack: values.unpack, packing });
   const report = (line: string) => console.error(printable(line));
   const saved = values.adapter === undefined ? {} : await loadAdapter(values.adapter, model, methods, report);
   using gpu = await openGpu();
-  using writer = new Writer({ gpu, model, ...saved });
+  using writer = new Writer({ gpu, model, cache, ...saved });
   if (values.prompt !== undefined) {
     return await writeOne(writer, await promptOf(model, values.prompt, values.chat), options, beams);
   }

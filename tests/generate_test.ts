@@ -88,6 +88,34 @@ Deno.test("a continuation's score is the sum of its tokens' logarithms of probab
     }
   }));
 
+Deno.test("a cache of halves takes half the room, and scores a thousandth off", () =>
+  withDecoder(llama, async (model) => {
+    using gpu = await openGpu();
+    const prompts = [[1, 20, 33], [1, 50, 51, 52, 53, 54, 55, 56, 57, 58]];
+    const continuations = [[5, 6, 7], [9, 10, 11, 12]];
+    const createBuffer = gpu.createBuffer.bind(gpu);
+    let bytes = 0;
+    gpu.createBuffer = (label, size, usage) => {
+      if (/^(keys|values) of/.test(label)) bytes += size;
+      return createBuffer(label, size, usage);
+    };
+    const of = async (cache: "f32" | "f16") => {
+      bytes = 0;
+      using writer = new Writer({ gpu, model, cache });
+      const scores = await writer.score(prompts, continuations);
+      const beams = await writer.beams(prompts[0], { beams: 3, maxTokens: 6 });
+      return { scores: scores.flat(), bytes, beams: beams.map(({ ids }) => ids) };
+    };
+    const [whole, half] = [await of("f32"), await of("f16")];
+    assert.equal(half.bytes, whole.bytes / 2);
+    assert.notDeepEqual(half.scores, whole.scores);
+    half.scores.forEach((score, i) => {
+      const expected = whole.scores[i];
+      assert.ok(Math.abs(score - expected) < 1e-3 * Math.abs(expected), `${score}, ${expected}`);
+    });
+    assert.deepEqual(half.beams, whole.beams);
+  }));
+
 Deno.test("an adapter writes what its logits say, and pieces of a stream are the text", () =>
   withDecoder(llama, async (model) => {
     const gpu = await testGpu();

@@ -10,8 +10,10 @@ import { Arena, compile } from "../lib/graph/compile.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpretRun } from "../lib/graph/interpret.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
+import { cachedAttention } from "../lib/graph/ops/cached_attention.ts";
 import { matmul } from "../lib/graph/ops/product/product.ts";
 import { takeRows } from "../lib/graph/ops/take_rows.ts";
+import { writeTokens } from "../lib/graph/ops/write_tokens.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import type { Objective } from "../lib/objectives/objective.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
@@ -21,6 +23,7 @@ import { States } from "../lib/run/states.ts";
 import { WeightStore } from "../lib/run/weight_store.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { allStartingWeights } from "../lib/train/trained_tensors.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { testGpu } from "./support/ops.ts";
 
@@ -113,6 +116,61 @@ for (const [name, trace] of Object.entries(stateful)) {
       states.clear();
       expected = new Map();
       await round(1);
+    });
+  }
+}
+
+for (const cache of ["f32", "f16"] as const) {
+  for (const noReuse of [false, true]) {
+    const how = noReuse ? "beside the cache" : "in place";
+    Deno.test(`a cache of ${cache} has the keys and values of three runs, written ${how}, as in float64`, async () => {
+      const gpu = await testGpu();
+      const graph = new Graph();
+      const [texts, capacity, width] = [2, 5, 16];
+      const rows = (name: string) => graph.input(name, [texts, width]);
+      const state = (name: string) => graph.state(name, [texts * capacity, width], cache);
+      const [at, places] = ["at", "places"].map((name) => graph.input(name, [texts, 1], "u32"));
+      const table = graph.input("table", [capacity, 8]);
+      const before = { keys: state("all keys"), values: state("all values") };
+      const after = writeTokens(before, { keys: rows("keys"), values: rows("values") }, at, {
+        table,
+        places,
+      });
+      graph.update(before.keys, after.keys);
+      graph.update(before.values, after.values);
+      const options = { texts, heads: 4, kvHeads: 2, scale: 1, rotation: table };
+      const out = cachedAttention(graph.input("q", [texts, 32]), after, places, options);
+      const bytes = texts * capacity * width * (cache === "f16" ? 2 : 4);
+      using states = new States(gpu, [["all keys", bytes], ["all values", bytes]]);
+      using compiled = await compile(gpu, [out], {
+        label: "cache",
+        weights: (name) => states.view(name)!,
+        noReuse,
+      });
+      assert.equal(compiled.plan.inPlace.has(after.keys.node), !noReuse);
+      let held: ReadonlyMap<string, Float64Array> = new Map();
+      for (const turn of [0, 1, 2]) {
+        const noise = (size: number, by: number) =>
+          Float32Array.from({ length: size }, (_, i) => Math.sin(i * by + turn));
+        const sources = {
+          keys: noise(32, 1.3),
+          values: noise(32, 2.7),
+          q: noise(64, 0.7),
+          table: noise(40, 0.1),
+          at: Uint32Array.of(turn, turn + 1),
+          places: Uint32Array.of(turn, turn + 1),
+        };
+        const given = Object.entries(sources).map(([name, values]) =>
+          [name, Float64Array.from(values)] as const
+        );
+        const run = interpretRun([out], new Map([...given, ...held]));
+        held = run.states;
+        compiled.upload(sources);
+        compiled.run();
+        // A half is rounded to nearest in float64, and by the device as it likes.
+        const tolerance = cache === "f16" ? 2e-3 : 2e-6;
+        assert.ok(relativeError(await compiled.read(out), run.values[0]) < tolerance);
+      }
     });
   }
 }

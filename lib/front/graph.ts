@@ -29,7 +29,7 @@ export { boraMix, boraSigma, type SigmaMap } from "../graph/ops/bora.ts";
 export { detachedInverseColumnNorm } from "../graph/ops/column_norm.ts";
 export { cachedAttention, type CachedAttentionOptions } from "../graph/ops/cached_attention.ts";
 export { sumByOwner } from "../graph/ops/sum_by_owner.ts";
-export { writeRows } from "../graph/ops/write_rows.ts";
+export { type KeysAndValues, writeTokens } from "../graph/ops/write_tokens.ts";
 export { columnSum, repeatRows } from "../graph/ops/column_sum.ts";
 export { compareFeatures } from "../graph/ops/compare_features.ts";
 export { dropout } from "../graph/ops/dropout.ts";
@@ -46,7 +46,7 @@ export { linear, matmul, type MatmulOptions, type StoredTensor } from "../graph/
 export type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 export type { Blocks as ProductBlocks, Split as ProductSplit } from "../graph/ops/product/blocks.ts";
 export { rmsNorm } from "../graph/ops/rms_norm.ts";
-export { rotary, rotaryFrequencies, rotaryTable } from "../graph/ops/rotary.ts";
+export { rotary, rotaryFrequencies, rotaryTable, type Rotation } from "../graph/ops/rotary.ts";
 export { scaleColumns, type ScaleOptions } from "../graph/ops/scale_columns.ts";
 export { softmaxRows } from "../graph/ops/softmax_rows.ts";
 export { type RowsToTake, takeRows } from "../graph/ops/take_rows.ts";

@@ -7,14 +7,14 @@ import type { Adapter } from "../adapters/attach.ts";
 import { tracer } from "../adapters/trace.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
-import { Graph, type Tensor } from "../graph/graph.ts";
+import { bytesOf, Graph, type Tensor } from "../graph/graph.ts";
 import { attention } from "../graph/ops/attention.ts";
 import { cachedAttention } from "../graph/ops/cached_attention.ts";
 import { lastToken } from "../graph/ops/last_token.ts";
 import { matmul } from "../graph/ops/product/product.ts";
-import { takeRows } from "../graph/ops/take_rows.ts";
+import { isRotatable, rotary } from "../graph/ops/rotary.ts";
 import { vocabularyLoss } from "../graph/ops/vocabulary_loss.ts";
-import { writeRows } from "../graph/ops/write_rows.ts";
+import { writeTokens } from "../graph/ops/write_tokens.ts";
 import type { Cache, Decoder, Tokens, Tracer } from "../models/model.ts";
 import { partsOfRows } from "../objectives/language.ts";
 import { bucketOfLength } from "../run/batches.ts";
@@ -30,6 +30,7 @@ export interface DecodingParts {
   readonly adapter: Adapter;
   /** The model's weights and the adapter's. */
   readonly weights: readonly WeightPlace[];
+  readonly cache: CacheStorage;
 }
 
 /** The texts that can be written at a time, and their longest. */
@@ -38,6 +39,9 @@ export interface DecodingSize {
   /** Tokens of each, prompt included. */
   readonly capacity: number;
 }
+
+/** How the cache's keys and values are stored. */
+export type CacheStorage = "f32" | "f16";
 
 /** Programs kept: one for a token more, and some for prompts of several lengths. */
 const mostPrograms = 16;
@@ -55,12 +59,13 @@ interface Program extends Disposable {
 /** Reads and writes a batch of texts. */
 export class Decoding implements Disposable {
   readonly #programs = new Kept<Program>(mostPrograms);
-  readonly #reorderings = new Kept<Program>(Infinity);
   readonly #states: States;
   readonly #weights: WeightStore;
   readonly #arena: Arena;
   /** Where logits are copied to be read. */
   readonly #staging: GPUBuffer;
+  /** Where texts that change places are put aside. */
+  readonly #aside: GPUBuffer;
   /** Tokens of each text so far. */
   #lengths: number[] = [];
 
@@ -70,6 +75,10 @@ export class Decoding implements Disposable {
     this.#weights = new WeightStore(...own.weights, this.#states);
     this.#arena = new Arena(gpu);
     this.#staging = gpu.createStaging("logits", 4 * size.texts * model.vocabulary);
+    this.#aside = gpu.createBuffer(
+      "texts aside",
+      size.texts > 1 ? size.texts * size.capacity * this.#tokenBytes : 0,
+    );
   }
 
   /** Tokens of each text so far. */
@@ -79,11 +88,16 @@ export class Decoding implements Disposable {
 
   #stateSizes(): [string, number][] {
     const { texts, capacity } = this.size;
-    const { model } = this.own;
-    const bytes = 4 * texts * capacity * model.language.cached.width;
+    const bytes = texts * capacity * this.#tokenBytes;
     return this.#layers().flatMap((path) =>
       [[keysOf(path), bytes], [valuesOf(path), bytes]] as [string, number][]
     );
+  }
+
+  /** Bytes of a token's keys, or values, in a layer. */
+  get #tokenBytes(): number {
+    const { cache, model } = this.own;
+    return bytesOf({ shape: [model.language.cached.width], dtype: cache });
   }
 
   #layers(): string[] {
@@ -149,18 +163,24 @@ export class Decoding implements Disposable {
   }
 
   /** Makes text i what text `order[i]` was. */
-  async reorder(order: readonly number[]): Promise<void> {
-    if (order.every((from, i) => from === i)) return;
-    const { texts } = this.size;
-    const all = Array.from({ length: texts }, (_, i) => order[i] ?? i);
-    for (const path of this.#layers()) {
-      for (const state of [keysOf(path), valuesOf(path)]) {
-        await this.#reorderings.use([state], () => this.#reordering(state), ({ compiled }) => {
-          compiled.upload({ order: Uint32Array.from(all), back: new Uint32Array(texts) });
-          compiled.run();
-        });
+  reorder(order: readonly number[]): void {
+    const all = Array.from({ length: this.size.texts }, (_, i) => order[i] ?? i);
+    const moved = all.flatMap((from, to) => from === to ? [] : [{ from, to }]);
+    if (moved.length === 0) return;
+    const textBytes = this.size.capacity * this.#tokenBytes;
+    const used = Math.max(...moved.map(({ from }) => this.#lengths[from])) * this.#tokenBytes;
+    const { device } = this.own.gpu;
+    const encoder = device.createCommandEncoder({ label: "reorder texts" });
+    for (const [name] of this.#stateSizes()) {
+      const { buffer } = this.#states.view(name)!;
+      for (const { from, to } of moved) {
+        encoder.copyBufferToBuffer(buffer, from * textBytes, this.#aside, to * textBytes, used);
+      }
+      for (const { to } of moved) {
+        encoder.copyBufferToBuffer(this.#aside, to * textBytes, buffer, to * textBytes, used);
       }
     }
+    device.queue.submit([encoder.finish()]);
     this.#lengths = all.map((from) => this.#lengths[from]);
   }
 
@@ -181,17 +201,6 @@ export class Decoding implements Disposable {
     });
   }
 
-  #reordering(state: string): Promise<Program> {
-    const { texts, capacity } = this.size;
-    const graph = new Graph();
-    const width = this.own.model.language.cached.width;
-    const before = graph.state(state, [texts, capacity * width]);
-    const [order, back] = ["order", "back"].map((name) => graph.input(name, [texts], "u32"));
-    const after = takeRows(before, { rows: order, places: back, from: 0, count: texts });
-    graph.update(before, after);
-    return this.#compiled(`reorder ${state}`, [after]);
-  }
-
   #use<T>(kind: Kind, length: number, body: (program: Program) => T | Promise<T>): Promise<T> {
     return this.#programs.use([kind, length], () => this.#program(kind, length), body);
   }
@@ -201,7 +210,7 @@ export class Decoding implements Disposable {
     const graph = new Graph();
     const tokens: Tokens = {
       ...tokenInputs(graph, this.size.texts, length),
-      cache: this.#cache(graph, kind, length),
+      cache: this.#cache(graph, kind),
     };
     const own = tracer(graph, model, adapter, {
       lengths: tokens.lengths,
@@ -223,34 +232,38 @@ export class Decoding implements Disposable {
   }
 
   /** The cache as a graph sees it. What is judged is not kept. */
-  #cache(graph: Graph, kind: Kind, length: number): Cache {
+  #cache(graph: Graph, kind: Kind): Cache {
     const { texts, capacity } = this.size;
     const at = graph.input("at", [texts], "u32");
-    const places = graph.input("places", [texts, length], "u32");
     const lengths = graph.input("lengths", [texts], "u32");
     const { width } = this.own.model.language.cached;
+    const state = (name: string) => graph.state(name, [texts * capacity, width], this.own.cache);
     return {
-      attend(path, q, k, v, options) {
-        const [keys, values] = [[keysOf(path), k] as const, [valuesOf(path), v] as const].map(
-          ([name, rows]) => {
-            const before = graph.state(name, [texts * capacity, width]);
-            const after = writeRows(before, rows, at);
-            graph.update(before, after);
-            return after;
-          },
-        );
-        if (kind === "start") return attention(q, k, v, lengths, { ...options, causal: true });
-        return cachedAttention(q, keys, values, places, { texts, ...options });
+      attend(path, q, tokens, { rotation, ...options }) {
+        const { table, places } = rotation;
+        const turned = (rows: Tensor) => rotary(rows, table, places);
+        // One launch rotates and keeps the keys; prompts' attention reads rotated rows, and so do heads that vec4 do not fit.
+        const isOnTheWay = kind !== "start" && isRotatable(q, rotation);
+        const [queries, keys] = isOnTheWay ? [q, tokens.keys] : [turned(q), turned(tokens.keys)];
+        const before = { keys: state(keysOf(path)), values: state(valuesOf(path)) };
+        const after = writeTokens(before, { ...tokens, keys }, at, isOnTheWay ? rotation : undefined);
+        graph.update(before.keys, after.keys);
+        graph.update(before.values, after.values);
+        if (kind === "start") {
+          return attention(queries, keys, tokens.values, lengths, { ...options, causal: true });
+        }
+        const own = isOnTheWay ? { ...options, rotation: table } : options;
+        return cachedAttention(queries, after, places, { texts, ...own });
       },
     };
   }
 
   [Symbol.dispose](): void {
-    this.#reorderings[Symbol.dispose]();
     this.#programs[Symbol.dispose]();
     this.#arena[Symbol.dispose]();
     this.#states[Symbol.dispose]();
     this.own.gpu.destroyBuffer(this.#staging);
+    this.own.gpu.destroyBuffer(this.#aside);
   }
 }
 

@@ -9,7 +9,7 @@ import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
 import { type BeamOptions, BeamSearch, logProbabilitiesOf } from "./beams.ts";
-import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
+import { type CacheStorage, Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
 
 /** What a `Writer` writes with. */
@@ -24,6 +24,8 @@ export interface WriterOptions {
   readonly weights?: ReadonlyMap<string, Weight>;
   /** The model's weights, if they are on the GPU already. */
   readonly frozen?: WeightPlace;
+  /** How the keys and values of earlier tokens are stored: as f32 (default), or as f16 in half the room. */
+  readonly cache?: CacheStorage;
 }
 
 /** A prompt: a text, or ids with all marks. */
@@ -105,14 +107,14 @@ export class Writer implements Disposable {
   readonly #decodings: Decodings;
 
   /** Uploads the model's weights, unless they are there, and the adapter's. */
-  constructor({ gpu, model, adapter, weights = new Map(), frozen }: WriterOptions) {
+  constructor({ gpu, model, adapter, weights = new Map(), frozen, cache = "f32" }: WriterOptions) {
     [this.#gpu, this.#model] = [gpu, model];
     this.#adapter = adapter ?? attach(model, headOnly, { target: "all-linear" });
     using owned = new DisposableStack();
     const own = owned.use(new FrozenWeights(gpu, [...constantWeights(model, this.#adapter), ...weights]));
     const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
     this.#places = [own, base];
-    const parts = { gpu, model, adapter: this.#adapter, weights: this.#places };
+    const parts = { gpu, model, adapter: this.#adapter, weights: this.#places, cache };
     this.#decodings = owned.use(new Decodings(parts));
     this.#owned = owned.move();
   }
@@ -192,7 +194,7 @@ export class Writer implements Disposable {
         return Float64Array.from(values);
       }));
       if (search.done) break;
-      await decoding.reorder(next.map(({ from }) => from));
+      decoding.reorder(next.map(({ from }) => from));
       logits = await decoding.next(next.map(({ token }) => token));
     }
     return search.found.map(({ ids, score }) => {

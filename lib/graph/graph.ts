@@ -118,8 +118,8 @@ export interface Op<A> {
    */
   evaluate(inputs: readonly Float64Array[], node: Node<A>): readonly Float64Array[];
   /**
-   * @internal The op's kernel launches. `inPlace`: output 0 takes over its input's buffer (see
-   * `inPlaceInput`).
+   * @internal The op's kernel launches. `inPlace`: outputs take over buffers of inputs (see
+   * `overwrites`).
    */
   dispatches(node: Node<A>, inPlace: boolean, device: DeviceTraits): readonly Dispatch[];
   /**
@@ -135,8 +135,11 @@ export interface Op<A> {
   readonly storedInput?: number | "any";
   /** Indices of the inputs that are u32. Absent for none. */
   readonly wholeInputs?: readonly number[];
-  /** Index of an input that output 0 may overwrite when nothing later reads it; -1 or absent for none. */
-  inPlaceInput?(node: Node<A>): number;
+  /**
+   * Indices of the inputs that outputs 0, 1, … may overwrite when nothing later reads them, all of them or none. Absent for
+   * none.
+   */
+  overwrites?(node: Node<A>): readonly number[];
 }
 
 /** Number of elements. */
@@ -192,8 +195,8 @@ export class Graph {
   }
 
   /** A tensor that keeps its value from one run to the next, such as the keys and values of earlier tokens. */
-  state(name: string, shape: readonly number[]): Tensor {
-    return this.#source("state", name, { shape, dtype: "f32" });
+  state(name: string, shape: readonly number[], dtype: "f32" | "f16" = "f32"): Tensor {
+    return this.#source("state", name, { shape, dtype });
   }
 
   /**

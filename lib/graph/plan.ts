@@ -7,7 +7,7 @@
 import type { DeviceTraits } from "../gpu/kernel.ts";
 import { fuse } from "./fuse.ts";
 import { fuseShared } from "./fuse_shared.ts";
-import { bytesOf, type Choice, type Node, reachable, sizeOf, type Tensor } from "./graph.ts";
+import { bytesOf, type Choice, type Node, reachable, type Tensor } from "./graph.ts";
 
 /** Options of `plan`. */
 export interface PlanOptions {
@@ -28,7 +28,7 @@ export interface Plan {
   readonly slots: ReadonlyMap<Tensor, number>;
   /** Bytes of each slot. */
   readonly slotBytes: readonly number[];
-  /** Nodes whose first output overwrites one of their inputs. */
+  /** Nodes whose outputs overwrite inputs (see `Op.overwrites`). */
   readonly inPlace: ReadonlySet<Node>;
   /** The updates among their outputs, by which state each is written over; they have no slots. */
   readonly overStates: ReadonlyMap<Tensor, Tensor>;
@@ -89,18 +89,20 @@ function livesOf(
     for (const tensor of device ? node.op!.scratch?.(node, device) ?? [] : []) {
       lives.push({ tensors: [tensor], bytes: bytesOf(tensor), from: step, to: step });
     }
-    for (const tensor of node.outputs.filter((output) => !external?.has(output))) {
-      const mayOverwrite = !noReuse && tensor === node.outputs[0];
-      const state = mayOverwrite ? stateUnder(node, step, lastUse, updates) : undefined;
-      const donor = mayOverwrite && !state ? donorOf(node, step, lastUse, of) : undefined;
-      if (state || donor) inPlace.add(node);
-      if (state) {
-        overStates.set(tensor, state);
+    const overwritten = noReuse
+      ? []
+      : overwrittenBy(node, step, { lastUse, updates, external, computed: of });
+    if (overwritten.length > 0) inPlace.add(node);
+    for (const [i, tensor] of node.outputs.entries()) {
+      if (external?.has(tensor)) continue;
+      const under = overwritten[i];
+      if (under && !under.node.op) {
+        overStates.set(tensor, under);
         continue;
       }
       const to = lastUse.get(tensor) ?? step;
-      const life = donor ? of.get(donor)! : { tensors: [], bytes: bytesOf(tensor), from: step, to };
-      if (!donor) lives.push(life);
+      const life = under ? of.get(under)! : { tensors: [], bytes: bytesOf(tensor), from: step, to };
+      if (!under) lives.push(life);
       life.tensors.push(tensor);
       life.to = to;
       of.set(tensor, life);
@@ -109,21 +111,36 @@ function livesOf(
   return { lives, inPlace, overStates };
 }
 
-/**
- * The state that output 0 may be written over: the output is what this state becomes, and no other, and nothing reads
- * the state afterwards.
- */
-function stateUnder(
-  node: Node,
-  step: number,
-  lastUse: ReadonlyMap<Tensor, number>,
-  updates: ReadonlyMap<Tensor, Tensor> = new Map(),
-): Tensor | undefined {
-  const [output] = node.outputs;
-  const state = node.inputs[node.op!.inPlaceInput?.(node) ?? -1];
-  if (!state || updates.get(state) !== output || lastUse.get(state) !== step) return undefined;
-  const isItsAlone = [...updates.values()].filter((value) => value === output).length === 1;
-  return isItsAlone && node.inputs.filter((input) => input === state).length === 1 ? state : undefined;
+/** What decides whether a tensor may be overwritten. */
+interface Uses {
+  readonly lastUse: ReadonlyMap<Tensor, number>;
+  readonly updates?: ReadonlyMap<Tensor, Tensor>;
+  readonly external?: ReadonlySet<Tensor>;
+  /** Tensors that have slots. */
+  readonly computed: ReadonlyMap<Tensor, unknown>;
+}
+
+/** The inputs that the first outputs are written over: all that the op could overwrite, or none. */
+function overwrittenBy(node: Node, step: number, uses: Uses): readonly Tensor[] {
+  const places = node.op!.overwrites?.(node) ?? [];
+  const isFree = (at: number, i: number) => {
+    const input = node.inputs[at];
+    const isReadOnce = node.inputs.filter((other) => other === input).length === 1;
+    if (uses.external?.has(node.outputs[i]) || uses.lastUse.get(input) !== step || !isReadOnce) return false;
+    return isStateOf(node.outputs[i], input, uses) || isDonor(node.outputs[i], input, uses);
+  };
+  return places.every(isFree) ? places.map((at) => node.inputs[at]) : [];
+}
+
+/** Whether `input` is a state that becomes `output`, and no other state does. */
+function isStateOf(output: Tensor, input: Tensor, { updates = new Map() }: Uses): boolean {
+  return updates.get(input) === output &&
+    [...updates.values()].filter((value) => value === output).length === 1;
+}
+
+/** Whether `output` may take over the slot of `input`: computed here, and of the same size. */
+function isDonor(output: Tensor, input: Tensor, { computed }: Uses): boolean {
+  return computed.has(input) && bytesOf(input) === bytesOf(output);
 }
 
 /**
@@ -173,20 +190,6 @@ function lastUses(nodes: readonly Node[], outputs: readonly Tensor[]): Map<Tenso
   nodes.forEach((node, step) => node.inputs.forEach((tensor) => last.set(tensor, step)));
   outputs.forEach((tensor) => last.set(tensor, Infinity));
   return last;
-}
-
-/** The input whose slot output 0 may take over: computed here, of the same size, and read for the last time. */
-function donorOf(
-  node: Node,
-  step: number,
-  lastUse: ReadonlyMap<Tensor, number>,
-  computed: ReadonlyMap<Tensor, unknown>,
-): Tensor | undefined {
-  const index = node.op!.inPlaceInput?.(node) ?? -1;
-  const donor = node.inputs[index];
-  if (!donor || !computed.has(donor) || lastUse.get(donor) !== step) return undefined;
-  const readTwice = node.inputs.some((tensor, i) => i !== index && tensor === donor);
-  return !readTwice && sizeOf(donor) === sizeOf(node.outputs[0]) ? donor : undefined;
 }
 
 /** A choice as a sentence. */

@@ -146,13 +146,11 @@ function layer(config: DecoderConfig, tracer: Tracer, i: number, x: Tensor, toke
     tracer.linear(`${path}.${name}`, of, { residual });
   const normed = norm(config, tracer, `${path}.input_layernorm`, x);
   const [q, k, v] = ["q", "k", "v"].map((name) => linear(`self_attn.${name}_proj`, normed));
-  const [turnedQ, turnedK] = [["q", q] as const, ["k", k] as const].map(([name, rows]) =>
-    rotary(
-      ofHeads(config, tracer, `${path}.self_attn.${name}_norm`, rows),
-      tracer.constant("rotary"),
-      tokens.places,
-    )
+  const [queries, keys] = [["q", q] as const, ["k", k] as const].map(([name, rows]) =>
+    ofHeads(config, tracer, `${path}.self_attn.${name}_norm`, rows)
   );
+  const rotation = { table: tracer.constant("rotary"), places: tokens.places };
+  const turned = (rows: Tensor) => rotary(rows, rotation.table, rotation.places);
   const options = {
     heads,
     kvHeads,
@@ -160,8 +158,8 @@ function layer(config: DecoderConfig, tracer: Tracer, i: number, x: Tensor, toke
     window: i >= windowFrom ? window : Infinity,
   };
   const attended = tokens.cache
-    ? tokens.cache.attend(path, turnedQ, turnedK, v, options)
-    : attention(turnedQ, turnedK, v, tokens.lengths, { ...options, causal: true });
+    ? tokens.cache.attend(path, queries, { keys, values: v }, { ...options, rotation })
+    : attention(turned(queries), turned(keys), v, tokens.lengths, { ...options, causal: true });
   const h = linear("self_attn.o_proj", attended, x);
   const z = norm(config, tracer, `${path}.post_attention_layernorm`, h);
   return linear(

@@ -6,6 +6,8 @@
 import type { Graph, Tensor } from "../graph/graph.ts";
 import type { FusedActivation } from "../graph/ops/product/epilogue.ts";
 import type { StoredTensor } from "../graph/ops/product/product.ts";
+import type { Rotation } from "../graph/ops/rotary.ts";
+import type { KeysAndValues } from "../graph/ops/write_tokens.ts";
 import type { ChatTemplates } from "./chat_template.ts";
 import type { DecoderTokenizer } from "./decoder_tokenizer.ts";
 import type { PackedWeight } from "./packing.ts";
@@ -120,9 +122,10 @@ export interface Tokenizer {
 export interface Cache {
   /**
    * Attention of the queries of new tokens to the keys and values of their texts so far, their own included: q
-   * [tokens, heads·headSize], k and v [tokens, kvHeads·headSize] of the layer at `path` → as q.
+   * [tokens, heads·headSize], keys and values [tokens, kvHeads·headSize] of the layer at `path`, queries and keys still to be rotated
+   * → as q.
    */
-  attend(path: string, q: Tensor, k: Tensor, v: Tensor, options: CachedAttention): Tensor;
+  attend(path: string, q: Tensor, tokens: KeysAndValues, options: CachedAttention): Tensor;
 }
 
 /** What attention over a cache needs beside its rows. */
@@ -135,6 +138,8 @@ export interface CachedAttention {
   readonly scale: number;
   /** How many tokens a token attends to, itself included; Infinity for all. */
   readonly window: number;
+  /** What queries and keys are rotated by. */
+  readonly rotation: Rotation;
 }
 
 /** A batch of padded token sequences, as inputs of the graph. */

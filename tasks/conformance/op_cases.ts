@@ -34,7 +34,7 @@ import { sumByOwner } from "../../lib/graph/ops/sum_by_owner.ts";
 import { sumOfSquares } from "../../lib/graph/ops/sum_of_squares.ts";
 import { takeRows } from "../../lib/graph/ops/take_rows.ts";
 import { vocabularyLoss } from "../../lib/graph/ops/vocabulary_loss.ts";
-import { writeRows } from "../../lib/graph/ops/write_rows.ts";
+import { writeTokens } from "../../lib/graph/ops/write_tokens.ts";
 
 /** An op, or a few, on one shape. */
 export interface OpCase {
@@ -405,36 +405,50 @@ const firstTokens = [[1, 1, 1], [3, 5, 7]].map(([batch, length, width]): OpCase 
 }));
 
 const cachedAttentions = ([
-  [1, 1, 5, 1, 1, 4, Infinity],
-  [2, 1, 40, 6, 2, 16, Infinity],
-  [2, 3, 70, 4, 1, 64, 9],
-  [1, 2, 33, 2, 2, 128, Infinity],
-] as const).map(([texts, length, capacity, heads, kvHeads, width, window]): OpCase => ({
+  [1, 1, 5, 1, 1, 4, Infinity, "as they are"],
+  [2, 1, 40, 6, 2, 16, Infinity, "as they are"],
+  [2, 3, 70, 4, 1, 64, 9, "as they are"],
+  [1, 2, 33, 2, 2, 128, Infinity, "rotated"],
+  [2, 3, 70, 6, 2, 24, 9, "rotated"],
+] as const).map(([texts, length, capacity, heads, kvHeads, width, window, queries]): OpCase => ({
   family: "cachedAttention",
   name:
-    `cachedAttention of ${texts}×${length} over ${capacity}, ${heads} heads on ${kvHeads} of ${width}, window ${window}`,
+    `cachedAttention of ${texts}×${length} over ${capacity}, ${heads} heads on ${kvHeads} of ${width} ${queries}, window ${window}`,
   tolerance,
   values: { places: range(texts * length, (i) => (i * 17 + 3) % capacity) },
   trace: (graph) => {
     const q = graph.weight("q", [texts * length, heads * width], false);
-    const [k, v] = ["k", "v"].map((name) => graph.weight(name, [texts * capacity, kvHeads * width], false));
-    const options = { texts, heads, kvHeads, scale: width ** -0.5, window };
-    return cachedAttention(q, k, v, graph.input("places", [texts, length], "u32"), options);
+    const [keys, values] = ["k", "v"].map((name) =>
+      graph.weight(name, [texts * capacity, kvHeads * width], false)
+    );
+    const rotation = queries === "rotated" ? graph.weight("table", [capacity, width], false) : undefined;
+    const options = { texts, heads, kvHeads, scale: width ** -0.5, window, rotation };
+    return cachedAttention(q, { keys, values }, graph.input("places", [texts, length], "u32"), options);
   },
 }));
 
-const writtenRows: OpCase = {
-  family: "writeRows",
-  name: "writeRows: two rows into each of three caches, beyond the end of one",
-  tolerance,
-  values: { at: [0, 3, 1] },
-  trace: (graph) =>
-    writeRows(
-      graph.weight("cache", [12, 5], false),
-      graph.weight("rows", [6, 5], false),
-      graph.input("at", [3], "u32"),
-    ),
-};
+const writtenTokens = (["keys", "values"] as const).flatMap((which) =>
+  [0, 16].map((headDim): OpCase => ({
+    family: "writeTokens",
+    name: `writeTokens, ${which}: two tokens into each of three caches, beyond the end of one, ${
+      headDim ? `keys rotated by heads of ${headDim}` : "as they are"
+    }`,
+    tolerance,
+    values: { at: [0, 3, 1], places: [5, 1, 0, 3, 4, 2] },
+    trace: (graph) => {
+      const of = (name: string, tokens: number) => graph.weight(name, [tokens, 32], false);
+      const rotation = headDim
+        ? { table: graph.weight("table", [6, headDim], false), places: graph.input("places", [6], "u32") }
+        : undefined;
+      return writeTokens(
+        { keys: of("all keys", 12), values: of("all values", 12) },
+        { keys: of("new keys", 6), values: of("new values", 6) },
+        graph.input("at", [3], "u32"),
+        rotation,
+      )[which];
+    },
+  }))
+);
 
 const sums: OpCase = {
   family: "sumByOwner",
@@ -683,7 +697,7 @@ export const opCases: readonly OpCase[] = [
   ...lookups,
   ...firstTokens,
   ...cachedAttentions,
-  writtenRows,
+  ...writtenTokens,
   sums,
   takenRows,
   ...vocabularyLosses,

@@ -31,7 +31,7 @@ function binaryOp(
     dispatches: (node, inPlace) =>
       elementwise(name, node.outputs[0], node.inputs[0], node.inputs[1], inPlace),
     // In place, x + x and x ⊙ x would bind one buffer twice.
-    inPlaceInput: (node) => node.inputs[0] === node.inputs[1] ? -1 : 0,
+    overwrites: (node) => node.inputs[0] === node.inputs[1] ? [] : [0],
   };
 }
 

@@ -4,6 +4,8 @@ import text from "../../../wgsl/cached_attention.wgsl" with { type: "text" };
 import { renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { lanesOf } from "./layer_norm.ts";
+import { isRotatable, rotatedBy } from "./rotary.ts";
+import type { KeysAndValues } from "./write_tokens.ts";
 
 /** Options of `cachedAttention`. */
 export interface CachedAttentionOptions {
@@ -17,24 +19,26 @@ export interface CachedAttentionOptions {
   readonly scale: number;
   /** How many tokens a token attends to, itself included; all by default. */
   readonly window?: number;
+  /** Rotates the queries by their places on the way: a table (see `rotaryTable`) for heads of a multiple of 8 values. */
+  readonly rotation?: Tensor;
 }
 
 /**
- * softmax(scale · q kᵀ) v for each head. q and the result: [texts·length, heads·headDim]; k and v: [texts·capacity,
- * kvHeads·headDim]; places, u32, one for each row of q: a token sees the keys of its text up to its place. headDim is a multiple
- * of 4. No gradient. Throws an Error naming the shapes when they do not fit.
+ * softmax(scale · q kᵀ) v for each head. q and the result: [texts·length, heads·headDim]; keys and values: [texts·capacity,
+ * kvHeads·headDim], f32 or f16; places, u32, one for each row of q: a token sees the keys of its text up to its place. headDim is
+ * a multiple of 4. No gradient. Throws an Error naming the shapes when they do not fit.
  */
 export function cachedAttention(
   q: Tensor,
-  k: Tensor,
-  v: Tensor,
+  { keys, values }: KeysAndValues,
   places: Tensor,
-  { window = Infinity, ...options }: CachedAttentionOptions,
+  { window = Infinity, rotation, ...options }: CachedAttentionOptions,
 ): Tensor {
-  return q.node.graph.apply(cachedAttentionOp, [q, k, v, places], { window, ...options })[0];
+  const inputs = [q, keys, values, places, ...rotation ? [rotation] : []];
+  return q.node.graph.apply(cachedAttentionOp, inputs, { window, ...options })[0];
 }
 
-type Attrs = Required<CachedAttentionOptions>;
+type Attrs = Required<Omit<CachedAttentionOptions, "rotation">>;
 
 function extents([q, k]: readonly Spec[], { texts, heads }: Attrs) {
   return { headDim: q.shape[1] / heads, length: q.shape[0] / texts, capacity: k.shape[0] / texts };
@@ -42,12 +46,13 @@ function extents([q, k]: readonly Spec[], { texts, heads }: Attrs) {
 
 const cachedAttentionOp: Op<Attrs> = {
   name: "cachedAttention",
+  storedInput: "any",
   wholeInputs: [3],
   infer(inputs, attrs) {
-    const [q, k, v, places] = inputs;
+    const [q, k, v, places, rotation] = inputs;
     const { headDim, length, capacity } = extents(inputs, attrs);
     const areWhole = [headDim / 4, length, capacity, attrs.heads / attrs.kvHeads].every(Number.isInteger);
-    const fits = k.shape[1] === attrs.kvHeads * headDim && v.shape.join() === k.shape.join();
+    const fits = k.shape[1] === attrs.kvHeads * headDim && describe(v) === describe(k);
     if (!areWhole || !fits || sizeOf(places) !== q.shape[0]) {
       throw new Error(
         `q ${describe(q)} at places ${describe(places)} does not fit k ${describe(k)} and v ${
@@ -56,11 +61,17 @@ const cachedAttentionOp: Op<Attrs> = {
           `texts, with ${attrs.heads} heads on ${attrs.kvHeads}`,
       );
     }
+    if (rotation && !(rotation.shape[1] === headDim && isRotatable(q, { table: rotation, places }))) {
+      throw new Error(
+        `q ${describe(q)} is not heads, of a multiple of 8 values, that ${describe(rotation)} rotates`,
+      );
+    }
     return [{ shape: q.shape, dtype: "f32" }];
   },
-  evaluate([q, k, v, places], { inputs, outputs: [out], attrs }) {
+  evaluate([unturned, k, v, places, rotation], { inputs, outputs: [out], attrs }) {
     const { heads, kvHeads, scale, window } = attrs;
     const { headDim, length, capacity } = extents(inputs, attrs);
+    const q = rotation ? rotatedBy(rotation, places, headDim, heads * headDim, unturned) : unturned;
     const values = new Float64Array(sizeOf(out));
     for (let row = 0; row < places.length; row++) {
       const text = Math.floor(row / length);
@@ -86,7 +97,7 @@ const cachedAttentionOp: Op<Attrs> = {
     return [values];
   },
   dispatches({ inputs, outputs: [o], attrs }, _, device) {
-    const [q, k, v, places] = inputs;
+    const [q, k, v, places, table] = inputs;
     const { heads, kvHeads, scale, window } = attrs;
     const { headDim, length, capacity } = extents(inputs, attrs);
     const lanes = lanesOf(device);
@@ -96,10 +107,12 @@ const cachedAttentionOp: Op<Attrs> = {
         HEAD_DIM: headDim,
         DIMS: Math.ceil(headDim / 4 / lanes),
         WINDOW: Number(isWindowed),
+        F16: Number(k.dtype === "f16"),
+        ROTATE: Number(table !== undefined),
         WORKGROUP: lanes,
       }),
       params: { length, capacity, heads, kv_heads: kvHeads, scale, ...isWindowed ? { window } : {} },
-      bindings: { q, k, v, places, o },
+      bindings: { q, k, v, places, o, ...table ? { table } : {} },
       grid: [q.shape[0], heads, 1],
     }];
   },

@@ -64,7 +64,7 @@ const reshapeOp: Op<Shaped> = {
   derivative: ({ inputs: [x] }, [gradient]) => [reshape(gradient!, x.shape)],
   evaluate: ([x]) => [x],
   dispatches: ({ inputs: [x], outputs: [out] }, inPlace) => inPlace ? [] : [dispatch(x, out)],
-  inPlaceInput: () => 0,
+  overwrites: () => [0],
 };
 
 const swapAxesOp: Op<Axes> = {

@@ -119,5 +119,5 @@ const lookupOp: Op<Attrs> = {
       grid: linearGrid(size, workgroup),
     }];
   },
-  inPlaceInput: ({ inputs, attrs }) => named(inputs, attrs).onto ? inputs.length - 1 : -1,
+  overwrites: ({ inputs, attrs }) => named(inputs, attrs).onto ? [inputs.length - 1] : [],
 };

@@ -5,7 +5,7 @@
 
 import text from "../../../wgsl/rotary.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { describe, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 
 /** θ^(−2i/headDim) for i < headDim/2. θ is 10,000 in the paper and in LLaMA, 500,000 in LLaMA 3. */
 export function rotaryFrequencies(headDim: number, theta = 10_000): number[] {
@@ -38,6 +38,38 @@ export function rotary(x: Tensor, table: Tensor, places: Tensor): Tensor {
   return x.node.graph.apply(rotaryOp, [x, table, places], { backward: false })[0];
 }
 
+/** What heads are rotated by where another op does so on its way. */
+export interface Rotation {
+  /** A constant [positions, headDim] (see `rotaryTable`). */
+  readonly table: Tensor;
+  /** The row of each token, u32. */
+  readonly places: Tensor;
+}
+
+/** Whether rows of whole heads can be rotated by vec4 on the way: heads of a multiple of 8 values, and a place for each row. */
+export function isRotatable(rows: Spec, { table, places }: Record<keyof Rotation, Spec>): boolean {
+  const headDim = table.shape[1];
+  return headDim % 8 === 0 && rows.shape[1] % headDim === 0 && sizeOf(places) === rows.shape[0];
+}
+
+/** The float64 meaning, for rows of `width` values in heads of `headDim`. */
+export function rotatedBy(
+  table: Float64Array,
+  places: Float64Array,
+  headDim: number,
+  width: number,
+  x: Float64Array,
+  sign: 1 | -1 = 1,
+): Float64Array {
+  const half = headDim / 2;
+  return x.map((value, index) => {
+    const [place, i] = [places[Math.floor(index / width)], index % headDim];
+    const row = place * headDim + i % half;
+    const turned = i < half ? -x[index + half] : x[index - half];
+    return value * table[row] + turned * table[row + half] * sign;
+  });
+}
+
 interface Attrs {
   /** Rotates by the opposite angles. */
   readonly backward: boolean;
@@ -66,16 +98,9 @@ const rotaryOp: Op<Attrs> = {
     undefined,
     undefined,
   ],
-  evaluate([x, table, places], { inputs: [{ shape }, { shape: [, headDim] }], attrs: { backward } }) {
-    const half = headDim / 2;
-    return [x.map((value, index) => {
-      const [place, i] = [places[Math.floor(index / shape[1])], index % headDim];
-      const row = place * headDim + i % half;
-      const sine = table[row + half] * (backward ? -1 : 1);
-      const turned = i < half ? -x[index + half] : x[index - half];
-      return value * table[row] + turned * sine;
-    })];
-  },
+  evaluate: ([x, table, places], { inputs: [{ shape }, { shape: [, headDim] }], attrs: { backward } }) => [
+    rotatedBy(table, places, headDim, shape[1], x, backward ? -1 : 1),
+  ],
   dispatches({ inputs: [x, table, places], outputs: [out], attrs: { backward } }) {
     const headDim = table.shape[1];
     const WIDTH = headDim % 8 === 0 ? 4 : 1;

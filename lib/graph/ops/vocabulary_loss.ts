@@ -163,7 +163,7 @@ const statisticsOp: Op<StatisticsAttrs> = {
       dispatch(defines, { rows, logits, place: attrs }, bindings, linearGrid(rows, 1), lanesOf(device)),
     ];
   },
-  inPlaceInput: ({ inputs }) => inputs.length === 3 ? 2 : -1,
+  overwrites: ({ inputs }) => inputs.length === 3 ? [2] : [],
 };
 
 interface LossAttrs {
@@ -255,5 +255,5 @@ const logitGradientOp: Op<Omit<StatisticsAttrs, "starts">> = {
     const params = { rows: sizeOf(labels), logits, place: attrs };
     return [dispatch(defines, params, bindings, linearGrid(sizeOf(out), workgroup), workgroup)];
   },
-  inPlaceInput: () => 0,
+  overwrites: () => [0],
 };

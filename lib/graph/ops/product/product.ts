@@ -246,7 +246,10 @@ export const productOp: Op<ProductAttrs> = {
   dispatches: (node, inPlace, device) => launchesOf(node, operandTensors(node), inPlace, device),
   scratch: scratchOf,
   variants: variantsOf,
-  inPlaceInput: ({ inputs, attrs }) => placesOf(inputs, attrs).get("residual") ?? -1,
+  overwrites({ inputs, attrs }) {
+    const at = placesOf(inputs, attrs).get("residual");
+    return at === undefined ? [] : [at];
+  },
 };
 
 /** A product whose epilogue `fuse` may extend: of f32, in one block, with A as it lies. */

@@ -45,3 +45,31 @@ Deno.test({
     assert.ok(Math.abs(perplexity / reference.perplexity - 1) < 1e-3, `${perplexity}`);
   },
 });
+
+Deno.test({
+  name: "a token of SmolLM2 takes eight launches a layer",
+  ignore,
+  fn: async () => {
+    const model = await loadDecoder("smollm2");
+    using writer = new Writer({ gpu: await testGpu(), model });
+    const pass = GPUComputePassEncoder.prototype;
+    const launch = pass.dispatchWorkgroups;
+    let launches = 0;
+    using _ = {
+      [Symbol.dispose]() {
+        pass.dispatchWorkgroups = launch;
+      },
+    };
+    pass.dispatchWorkgroups = function (...grid) {
+      launches++;
+      return launch.apply(this, grid);
+    };
+    const of = async (maxTokens: number) => {
+      launches = 0;
+      await writer.write(["Water boils at"], { maxTokens });
+      return launches;
+    };
+    // Before and after the layers: the look-up, the last norm and the head.
+    assert.equal(await of(3) - await of(2), 8 * model.language.cached.layers + 3);
+  },
+});

@@ -8,7 +8,7 @@
 // Tiling: a team of LANES invocations owns TILE_M×TILE_N of C; each lane sums the runs of QUADS·4 values of k that are
 // LANES runs apart, and the lanes' sums are added by way of workgroup memory, in order of the lanes. A workgroup has
 // TEAMS_M teams along the rows by TEAMS_N along the columns.
-// RUN 1 and 2: a run of B is read at once, by its storage's parts b.run and b.integers: load_run(i) is the i-th run, and
+// RUN 1 and 2: a run of B is read at once, by its storage's parts b.run and b.integers: load_run0(i) is the i-th run, and
 // the sum over its integers is multiplied by its scale; with 2, its start times the sum of A is added. RUN 0: A and B are
 // read as vec4. k is a multiple of 4·QUADS. Without TRANS_B, QUADS is 1, and TILE_N and n multiples of 4.
 // Rows and columns past the edge are clamped on load and not stored. C is written float by float.
@@ -19,19 +19,18 @@
 #include "matmul.wgsl"
 
 #if RUN
-struct Run {
-  words: vec4u,
-  more: vec4u,
-  scale: f32,
-  start: f32,
-}
+#include "run.wgsl"
 
-fn load_run(i: u32) -> Run {
+fn load_run0(i: u32) -> Run {
 #include "b.run"
 }
 
-fn integers_of(run: Run, p: u32) -> vec4f {
+fn integers_of0(run: Run, p: u32) -> vec4f {
 #include "b.integers"
+}
+#else
+fn load_b0(i: u32) -> vec4f {
+  return load_b(i);
 }
 #end
 
@@ -47,88 +46,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
   let a0 = params.start_a + block * params.stride_a;
   let b0 = params.start_b + block * params.stride_b;
   let runs = params.k / ${4 * QUADS}u;
-#for i in 0..TILE_M
-  let a_row${i} = (a0 + min(row0 + ${i}u, params.m - 1u) * params.ld_a) / ${4 * QUADS}u;
+  let columns = params.n;
+  let lead = params.ld_a;
+  let b_lead = params.ld_b;
+#for P in 0..1
+#include "lane_sums.wgsl"
 #end
-#if TRANS_B
-#for j in 0..TILE_N
-  let b_row${j} = (b0 + min(col0 + ${j}u, params.n - 1u) * params.ld_b) / ${4 * QUADS}u;
-#end
-#else
-  let b_step = params.ld_b / 4u;
-#for l in 0..TILE_N / 4
-  let b_col${l} = (b0 + min(col0 + ${4 * l}u, params.n - 4u)) / 4u;
-#end
-#end
-#for i in 0..TILE_M
-#for j in 0..TILE_N
-  var s${i}_${j} = 0.0;
-#end
-#end
-
-  for (var run = lane; run < runs; run += ${LANES}u) {
-#if RUN == 2
-#for i in 0..TILE_M
-    var a_sum${i} = 0.0;
-#end
-#end
-#if RUN
-#for j in 0..TILE_N
-    let run${j} = load_run(b_row${j} + run);
-#for i in 0..TILE_M
-    var s${i}_${j}_of_run = 0.0;
-#end
-#end
-#end
-#for p in 0..QUADS
-#for i in 0..TILE_M
-    let a${p}_${i} = a[(a_row${i} + run) * ${QUADS}u + ${p}u];
-#if RUN == 2
-    a_sum${i} += (a${p}_${i}.x + a${p}_${i}.y) + (a${p}_${i}.z + a${p}_${i}.w);
-#end
-#end
-#if TRANS_B
-#for j in 0..TILE_N
-#if RUN
-    let b${p}_${j} = integers_of(run${j}, ${p}u);
-#for e in 0..4
-#for i in 0..TILE_M
-    s${i}_${j}_of_run = fma(a${p}_${i}[${e}], b${p}_${j}[${e}], s${i}_${j}_of_run);
-#end
-#end
-#else
-    let b${p}_${j} = load_b((b_row${j} + run) * ${QUADS}u + ${p}u);
-#for e in 0..4
-#for i in 0..TILE_M
-    s${i}_${j} = fma(a${p}_${i}[${e}], b${p}_${j}[${e}], s${i}_${j});
-#end
-#end
-#end
-#end
-#else
-#for e in 0..4
-#for l in 0..TILE_N / 4
-    let b${e}_${l} = load_b(b_col${l} + (run * 4u + ${e}u) * b_step);
-#for c in 0..4
-#for i in 0..TILE_M
-    s${i}_${4 * l + c} = fma(a${p}_${i}[${e}], b${e}_${l}[${c}], s${i}_${4 * l + c});
-#end
-#end
-#end
-#end
-#end
-#end
-#if RUN
-#for i in 0..TILE_M
-#for j in 0..TILE_N
-    s${i}_${j} = fma(s${i}_${j}_of_run, run${j}.scale, s${i}_${j});
-#if RUN == 2
-    s${i}_${j} = fma(a_sum${i}, run${j}.start, s${i}_${j});
-#end
-#end
-#end
-#end
-  }
 
 #for i in 0..TILE_M
 #for j in 0..TILE_N

@@ -12,12 +12,15 @@
  */
 
 import attention from "../../wgsl/include/attention.wgsl" with { type: "text" };
+import gated from "../../wgsl/include/gated.wgsl" with { type: "text" };
 import gelu from "../../wgsl/include/gelu.wgsl" with { type: "text" };
 import linearIndex from "../../wgsl/include/index.wgsl" with { type: "text" };
+import laneSums from "../../wgsl/include/lane_sums.wgsl" with { type: "text" };
 import lowRank from "../../wgsl/include/low_rank.wgsl" with { type: "text" };
 import lowRankTiles from "../../wgsl/include/low_rank_tiles.wgsl" with { type: "text" };
 import matmul from "../../wgsl/include/matmul.wgsl" with { type: "text" };
 import randomBits from "../../wgsl/include/random.wgsl" with { type: "text" };
+import run from "../../wgsl/include/run.wgsl" with { type: "text" };
 import workgroupSum from "../../wgsl/include/workgroup_sum.wgsl" with { type: "text" };
 import { evaluateExpression } from "./expression.ts";
 
@@ -26,12 +29,15 @@ export type Defines = Readonly<Record<string, number>>;
 
 const includes: Readonly<Record<string, string>> = {
   "attention.wgsl": attention,
+  "gated.wgsl": gated,
   "gelu.wgsl": gelu,
   "index.wgsl": linearIndex,
+  "lane_sums.wgsl": laneSums,
   "low_rank.wgsl": lowRank,
   "low_rank_tiles.wgsl": lowRankTiles,
   "matmul.wgsl": matmul,
   "random.wgsl": randomBits,
+  "run.wgsl": run,
   "workgroup_sum.wgsl": workgroupSum,
 };
 
@@ -77,7 +83,7 @@ function renderBlock(lines: string[], start: number, scope: Scope, out: string[]
 }
 
 function renderInclude(rest: string, at: number, scope: Scope, out: string[]): number {
-  const name = rest.trim().replaceAll('"', "");
+  const name = substitute(rest, scope.defines, at).trim().replaceAll('"', "");
   const part = scope.parts[name];
   if (part !== undefined) {
     // A part is lines within a function or between declarations, and keeps its indentation.

@@ -1,5 +1,5 @@
 /**
- * Merges pairs of nodes that one kernel can compute, before buffers are planned. The traced graph is not
+ * Merges nodes that one kernel can compute, before buffers are planned. The traced graph is not
  * changed.
  */
 
@@ -7,11 +7,12 @@ import type { Node, Tensor } from "./graph.ts";
 import { mergerOf } from "./ops/product/merge.ts";
 
 /**
- * Returns `nodes` in an executable order, with these pairs merged:
+ * Returns `nodes` in an executable order, with these merged:
  * - a product and the GELU of it;
  * - a product and a low-rank product that is added to it;
- * - a product and the activation derivative that multiplies it.
- * The last two are merged only where nothing else reads the first product and it is not in `kept`.
+ * - a product and the activation derivative that multiplies it;
+ * - a gated unit of a few rows and both its products.
+ * The last three are merged only where nothing else reads the products and they are not in `kept`.
  */
 export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] {
   const readers = new Map<Tensor, number>();
@@ -23,9 +24,11 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] 
   const gone = new Set<Node>();
   for (const node of nodes) {
     const merger = mergerOf(node, isReadOnce);
-    if (!merger || merged.has(merger.gone) || merged.has(merger.at) || gone.has(merger.at)) continue;
-    merged.set(merger.at, merger.both);
-    gone.add(merger.gone);
+    if (!merger || [merger.at, ...merger.gone].some((own) => merged.has(own)) || gone.has(merger.at)) {
+      continue;
+    }
+    merged.set(merger.at, merger.all);
+    for (const own of merger.gone) gone.add(own);
   }
   return nodes.filter((node) => !gone.has(node)).map((node) => merged.get(node) ?? node);
 }

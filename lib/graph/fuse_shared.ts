@@ -1,10 +1,10 @@
 /**
- * Merges an adapter's small products that read the same x (those of a layer's queries, keys and values),
- * before buffers are planned.
+ * Merges products that read the same x (those of a layer's queries, keys and values: an adapter's small ones, and a token's or
+ * a few tokens' own), before buffers are planned.
  */
 
 import type { Node, Tensor } from "./graph.ts";
-import { mostProducts, sharedProducts, type Sharing, sharingOf } from "./ops/product/shared.ts";
+import { type Sharing, sharingOf } from "./ops/product/shared.ts";
 
 /** Products to be merged, by their index among the nodes. */
 interface Group {
@@ -21,7 +21,7 @@ export function fuseShared(nodes: readonly Node[]): Node[] {
   for (const { sharing, steps } of groupsOf(nodes)) {
     if (steps.length < 2) continue;
     for (const step of steps) gone.add(step);
-    merged.set(steps.at(sharing.place === "first" ? 0 : -1)!, sharedProducts(steps.map((at) => nodes[at])));
+    merged.set(steps.at(sharing.place === "first" ? 0 : -1)!, sharing.merged(steps.map((at) => nodes[at])));
   }
   return nodes.flatMap((node, step) => merged.get(step) ?? (gone.has(step) ? [] : [node]));
 }
@@ -47,7 +47,7 @@ function groupsOf(nodes: readonly Node[]): Group[] {
     );
     // A product that is recomputed for the backward pass starts a new group.
     const isNew = group?.steps.every((own) => !isSame(nodes[own], node));
-    if (group && isNew && group.steps.length < mostProducts && canJoin(group, step)) group.steps.push(step);
+    if (group && isNew && group.steps.length < sharing.most && canJoin(group, step)) group.steps.push(step);
     else groups.push({ sharing, steps: [step] });
   });
   return groups;

@@ -54,7 +54,8 @@ function dispatch(BACKWARD: number, { activation }: Attrs, bindings: Dispatch["b
   };
 }
 
-const gatedUnitOp: Op<Attrs> = {
+/** The op of `gatedUnit`. */
+export const gatedUnitOp: Op<Attrs> = {
   name: "gatedUnit",
   infer([gate, up]) {
     sameShape(gate, up);

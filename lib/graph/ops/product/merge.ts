@@ -6,24 +6,31 @@ import { mayBeCut } from "./choice.ts";
 import type { LowRank } from "./epilogue.ts";
 import { problemOf } from "./problem.ts";
 import { changed, isOpen, type ProductNode, productOp } from "./product.ts";
+import { gatedTogether } from "./together.ts";
 
-/** Two nodes merged into `both`, which replaces `at`; `gone` is removed. */
+/** Nodes merged into `all`, which replaces `at`; those of `gone` are removed. */
 export interface Merger {
-  readonly both: Node;
+  readonly all: Node;
   readonly at: Node;
-  readonly gone: Node;
+  readonly gone: readonly Node[];
 }
 
-/** The merger of `node` with the product that computes its last input, if one kernel can compute both. */
+/** The merger of `node` with products that compute what it reads, if one kernel can compute all. */
 export function mergerOf(node: Node, isReadOnce: (tensor: Tensor) => boolean): Merger | undefined {
+  const gated = gatedTogether(node, isReadOnce);
+  return gated ? { all: gated, at: node, gone: gated.attrs.products } : mergerOfLast(node, isReadOnce);
+}
+
+/** The merger of `node` with the product that computes its last input. */
+function mergerOfLast(node: Node, isReadOnce: (tensor: Tensor) => boolean): Merger | undefined {
   const onto = node.inputs.at(-1);
   if (!onto || !isOpen(onto.node)) return undefined;
   const product = onto.node;
   const activated = withGelu(product, node, !isReadOnce(onto));
-  if (activated) return { both: activated, at: product, gone: node };
+  if (activated) return { all: activated, at: product, gone: [node] };
   if (!isReadOnce(onto)) return undefined;
   const both = withLowRank(product, node) ?? withSlope(product, node);
-  return both && { both, at: node, gone: product };
+  return both && { all: both, at: node, gone: [product] };
 }
 
 /**

@@ -12,9 +12,10 @@ import { isPlain } from "./epilogue.ts";
 import { few, problemOf } from "./problem.ts";
 import { type ProductNode, productOp } from "./product.ts";
 import { gradientLaunches, lanesLaunch, projectionLaunch } from "./shared_launches.ts";
+import { fewTogether, formOfFew, mostOfFew } from "./together.ts";
 
 /** A fourth product would need more than the eight storage buffers that every device has. */
-export const mostProducts = 3;
+const mostProducts = 3;
 
 /** The properties in which products must agree to be computed together. */
 export interface Sharing {
@@ -27,23 +28,34 @@ export interface Sharing {
    * Gradients: that of the last, when every dU exists. In both cases the last reader of x stays where it was.
    */
   readonly place: "first" | "last";
+  /** The most products that one node can have. */
+  readonly most: number;
+  /** The node that replaces them. */
+  readonly merged: (products: readonly ProductNode[]) => Node;
 }
 
 /** How `node` can be computed together with others; undefined if no kernel can. */
 export function sharingOf(node: Node): Sharing | undefined {
   if (node.op !== productOp) return undefined;
+  const ofFew = formOfFew(node);
+  if (ofFew) {
+    return { x: node.inputs[0], form: ofFew, place: "first", most: mostOfFew(node), merged: fewTogether };
+  }
   const { attrs }: ProductNode = node;
   const { transposeA, transposeB, blocks, splits, epilogue } = attrs;
   const inColumns = [splits.a, splits.b, splits.out].every((split) => blocks === 1 || split === "columns");
   const isFloat = node.inputs.every(({ dtype }) => dtype === "f32");
   if (!isPlain(epilogue) || !inColumns || !isFloat || transposeA === transposeB) return undefined;
   const { m, n, k } = extents(node.inputs, attrs);
+  const own = { most: mostProducts, merged: sharedProducts };
   if (transposeB) {
     const fits = n <= few && k % 4 === 0;
-    return fits ? { x: node.inputs[0], form: `NT ${n}, ${blocks} blocks`, place: "first" } : undefined;
+    return fits
+      ? { ...own, x: node.inputs[0], form: `NT ${n}, ${blocks} blocks`, place: "first" }
+      : undefined;
   }
   const fits = m <= few && m % 4 === 0 && n % 4 === 0;
-  return fits ? { x: node.inputs[1], form: `TN ${m}, ${blocks} blocks`, place: "last" } : undefined;
+  return fits ? { ...own, x: node.inputs[1], form: `TN ${m}, ${blocks} blocks`, place: "last" } : undefined;
 }
 
 interface Attrs {
@@ -51,7 +63,7 @@ interface Attrs {
 }
 
 /** One node that replaces products of the same `Sharing`, with the outputs of all. */
-export function sharedProducts(products: readonly ProductNode[]): Node<Attrs> {
+function sharedProducts(products: readonly ProductNode[]): Node<Attrs> {
   return {
     ...products[0],
     op: sharedProductsOp,

@@ -19,7 +19,7 @@ function refuseLowRank({ LOW_RANK }: Defines): void {
 const noLoad = "  return vec4f();";
 
 /** How a lane reads what it takes of B at a time. */
-interface LaneReading {
+export interface LaneReading {
   /** Vec4s of k: those of 16 bytes of B where it lies along k, else one. */
   readonly quads: number;
   /** The value of RUN in the kernel. */
@@ -28,15 +28,20 @@ interface LaneReading {
   readonly parts?: Readonly<Record<string, string>>;
 }
 
-function laneReading({ storage, reading: { run }, transposeB, k }: Problem): LaneReading {
+/** How a lane reads B, whose buffer is called `name` in WGSL and bound at `binding`. */
+export function laneReading(
+  { storage, reading, transposeB, k }: Problem,
+  name = "b",
+  binding = 2,
+): LaneReading {
+  const { run } = reading;
   if (!transposeB) return { quads: 1, kind: 0 };
   if (run && k % (4 * run.quads) === 0) {
-    const bindings = run.bindings({ name: "b", binding: 2, scalesBinding: 6 });
     const parts = {
-      "b.bindings": bindings,
-      "b.load": noLoad,
-      "b.run": run.load("b"),
-      "b.integers": run.integers,
+      [`${name}.bindings`]: run.bindings({ name, binding, scalesBinding: 6 }),
+      [`${name}.load`]: noLoad,
+      [`${name}.run`]: run.load(name),
+      [`${name}.integers`]: run.integers,
     };
     return { quads: run.quads, kind: run.hasStart ? 2 : 1, parts };
   }
@@ -68,29 +73,55 @@ function tileOfTeam({ m, n, blocks, transposeB }: Problem, lanes: number): [rows
   return [rows, [4, 2].filter((columns) => rows * columns <= 16).find(invocations(n)) ?? 1];
 }
 
+/** The part of C that a team owns, and the teams of a workgroup. */
+export interface LaneTile {
+  readonly TILE_M: number;
+  readonly TILE_N: number;
+  readonly LANES: number;
+  readonly TEAMS_M: number;
+  readonly TEAMS_N: number;
+}
+
+/** A kernel whose lanes share k, or are each alone with it. */
+export interface LaneTiled extends Tiled {
+  tileOf(problem: Problem): LaneTile;
+}
+
 /** Renders the kernel whose lanes share k. */
-function renderLanes(problem: Problem, epilogue: Defines, tile: Defines): Kernel {
+function renderLanes(problem: Problem, epilogue: Defines, tile: LaneTile): Kernel {
   refuseLowRank(epilogue);
   const { quads: QUADS, kind: RUN, parts } = laneReading(problem);
   const own = { VEC_A: 1, VEC_B: 1, VEC_C: 0, TRANS_C: 0, ...epilogue, WIDTH: 1, ...tile, QUADS, RUN };
   return renderProduct("matmul_lanes", lanesText, problem, own, parts);
 }
 
+/** The kernel's candidate of a tile. */
+function laneCandidate(name: string, problem: Problem, tile: LaneTile): Candidate {
+  const { m, n, blocks } = problem;
+  const { TILE_M, TILE_N, TEAMS_M, TEAMS_N } = tile;
+  return {
+    name,
+    kernel: (epilogue) => renderLanes(problem, epilogue, tile),
+    grid: [Math.ceil(n / TILE_N / TEAMS_N), Math.ceil(m / TILE_M / TEAMS_M), blocks],
+  };
+}
+
+function sharedTile(problem: Problem): LaneTile {
+  const LANES = lanesOf(problem.k / (4 * laneReading(problem).quads));
+  const [TILE_M, TILE_N] = tileOfTeam(problem, LANES);
+  const teams = (TILE_M * TILE_N > 16 ? 64 : 128) / LANES;
+  const [TEAMS_M, TEAMS_N] = problem.n <= few ? [teams, 1] : [1, teams];
+  return { TILE_M, TILE_N, LANES, TEAMS_M, TEAMS_N };
+}
+
 /** The kernel whose lanes share k, for few rows or few columns of C, A as it lies, and vec4 loads of A and B. */
-export const lanes: Tiled = {
+export const lanes: LaneTiled = {
   kernel: "lanes",
   reorders: true,
+  tileOf: sharedTile,
   on(problem: Problem): Candidate {
-    const { m, n, k, blocks } = problem;
-    const LANES = lanesOf(k / (4 * laneReading(problem).quads));
-    const [TILE_M, TILE_N] = tileOfTeam(problem, LANES);
-    const teams = (TILE_M * TILE_N > 16 ? 64 : 128) / LANES;
-    const [TEAMS_M, TEAMS_N] = n <= few ? [teams, 1] : [1, teams];
-    return {
-      name: `lanes ${TILE_M}×${TILE_N} by ${LANES}`,
-      kernel: (epilogue) => renderLanes(problem, epilogue, { TILE_M, TILE_N, LANES, TEAMS_M, TEAMS_N }),
-      grid: [Math.ceil(n / TILE_N / TEAMS_N), Math.ceil(m / TILE_M / TEAMS_M), blocks],
-    };
+    const tile = sharedTile(problem);
+    return laneCandidate(`lanes ${tile.TILE_M}×${tile.TILE_N} by ${tile.LANES}`, problem, tile);
   },
 };
 
@@ -98,17 +129,16 @@ export const lanes: Tiled = {
  * The same kernel for software drivers, where lanes that share k only cost: each sums all of it, for `columns` of C. A
  * packed row is unpacked run by run, once for all rows of A.
  */
-export function alone(columns: number, across: number): Tiled {
-  const on = (problem: Problem): Candidate => {
-    const { m, n, blocks } = problem;
-    const tile = { TILE_M: m, TILE_N: columns, LANES: 1, TEAMS_M: 1, TEAMS_N: across };
-    return {
-      name: `alone ${m}×${columns} in 1×${across}`,
-      kernel: (epilogue) => renderLanes(problem, epilogue, tile),
-      grid: [Math.ceil(n / columns / across), 1, blocks],
-    };
+export function alone(columns: number, across: number): LaneTiled {
+  const tileOf = ({ m }: Problem): LaneTile => (
+    { TILE_M: m, TILE_N: columns, LANES: 1, TEAMS_M: 1, TEAMS_N: across }
+  );
+  return {
+    kernel: "alone",
+    reorders: true,
+    tileOf,
+    on: (problem) => laneCandidate(`alone ${problem.m}×${columns} in 1×${across}`, problem, tileOf(problem)),
   };
-  return { kernel: "alone", reorders: true, on };
 }
 
 /** An epilogue that does nothing. */

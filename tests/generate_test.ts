@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
+import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
 import { BeamSearch } from "../lib/generate/beams.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
@@ -227,6 +227,16 @@ Deno.test("penalty, top-p and temperature 0 are transformers'", () => {
   assert.equal(likeliest(Float32Array.of(1, 3, 3, 2)), 1);
   // Tokens beyond the tokenizer's do not exist.
   assert.equal(nextToken(Float32Array.of(1, 2, 9), 2, [], { row: 0, step: 0 }, {}), 1);
+});
+
+Deno.test("ids are sorted by value, equal ones in their order", () => {
+  const values = Float32Array.from(
+    { length: 3000 },
+    (_, i) => Math.fround(Math.sin(i * i) * 2 ** (i % 40 - 20)),
+  );
+  values.set([0, -0, 0, -Infinity, Infinity, 5e-46, -5e-46, 1.5, 1.5, -1.5, -1.5], 100);
+  const expected = Array.from(values.keys()).sort((a, b) => values[b] - values[a] || a - b);
+  assert.deepEqual(byValue(values), expected);
 });
 
 Deno.test("a beam's score is divided by its new tokens: the longer one wins by 1, the shorter by 0", () => {

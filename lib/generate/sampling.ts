@@ -66,8 +66,7 @@ export function nextToken(
   const values = logits.slice(0, size);
   penalize(values, seen, repetitionPenalty);
   if (temperature === 0) return likeliest(values);
-  const order = Array.from(values.keys()).sort((a, b) => values[b] - values[a] || a - b)
-    .slice(0, topK);
+  const order = byValue(values).slice(0, topK);
   const top = values[order[0]];
   const shares = order.map((id) => Math.exp((values[id] - top) / temperature));
   const total = shares.reduce((sum, share) => sum + share, 0);
@@ -79,6 +78,20 @@ export function nextToken(
     if (left < 0) return order[i];
   }
   return order[kept - 1];
+}
+
+/** Bits of an id, with those of a float32 in one float64's integers. */
+const idBits = 2 ** 21;
+
+/**
+ * The indices of up to 2²¹ values, the highest first; of equal ones, the first. Sorted as numbers that have value and index in
+ * them: a vocabulary is sorted for each token, and a sort that compares by a function takes several times as long.
+ */
+export function byValue(values: Float32Array): number[] {
+  const bits = new Int32Array(Float32Array.from(values, (value) => value + 0).buffer);
+  // The bits of floats are in their order where positive, and in the opposite order where negative.
+  const keys = Float64Array.from(bits, (own, i) => (own < 0 ? -(own & 0x7fffffff) : own) * idBits - i);
+  return Array.from(keys.sort().reverse(), (key) => (idBits - key % idBits) % idBits);
 }
 
 /** How many of the shares, highest first, are kept: those before which less than `topP` lies, and the first in any case. */

@@ -650,7 +650,10 @@ const gates = [[1, 1, 1], [7, 3, 5], [33, 4, 8]].flatMap(([rows, experts, width]
   }))
 );
 
-const swaps = [[1, 1, 1, 1], [3, 5, 7, 1], [4, 3, 2, 11]].map(([rows, p, q, width]): OpCase => ({
+// The last two are turned by tiles on a GPU.
+const swaps = [[1, 1, 1, 1], [3, 5, 7, 1], [4, 3, 2, 11], [3, 16, 33, 1], [1, 70, 37, 1]].map((
+  [rows, p, q, width],
+): OpCase => ({
   family: "swapAxes and reshape",
   name: `swapAxes ${rows}×${p}×${q}×${width}, between reshapes`,
   tolerance,

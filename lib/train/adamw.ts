@@ -115,9 +115,11 @@ export class AdamW implements Disposable {
       epsilon,
       max_norm: maxNorm,
     };
+    // Tensors start at multiples of 64 floats, so four neighbours are of one tensor.
+    const WIDTH = this.gpu.traits.software ? 1 : 4;
     const call = (PASS: number, views: Record<string, BufferView>, grid: Call["grid"]): Call => ({
       label: `adamw pass ${PASS}`,
-      kernel: renderKernel({ name: "adamw", text }, { PASS, WORKGROUP: workgroup, CHUNK: chunk }),
+      kernel: renderKernel({ name: "adamw", text }, { PASS, WIDTH, WORKGROUP: workgroup, CHUNK: chunk }),
       params,
       views,
       grid,
@@ -134,7 +136,7 @@ export class AdamW implements Disposable {
         weights: flat(values),
         moment1: flat(moment1),
         moment2: flat(moment2),
-      }, linearGrid(size, workgroup)),
+      }, linearGrid(size / WIDTH, workgroup)),
     ];
   }
 

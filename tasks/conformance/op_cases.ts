@@ -367,7 +367,8 @@ const hugeGates: OpCase = {
   trace: (graph) => gatedUnit("silu", graph.weight("gate", [1, 2], false), graph.weight("up", [1, 2], false)),
 };
 
-const embeddings = [[1, 1, 1, 1], [3, 5, 7, 4], [4, 16, 32, 50]].map((
+// In the last two, ids have more tokens than a GPU sums up in one chunk of 16, and there are more than it sorts at once.
+const embeddings = [[1, 1, 1, 1], [3, 5, 7, 4], [4, 16, 32, 50], [2, 23, 5, 1], [6, 50, 8, 5]].map((
   [batch, length, width, vocabulary],
 ): OpCase => ({
   family: "embedding",

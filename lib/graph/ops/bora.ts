@@ -135,6 +135,6 @@ const mixGradientOp: Op<{ readonly shape: readonly number[] }> = {
     forEachTerm(node, node.outputs[0], (jkc, tjc, tkc) => out[jkc] += dV[tjc] * u[tkc]);
     return [out];
   },
-  dispatches: ({ inputs: [x, y], outputs: [out] }, _, device) => mixGradientLaunches({ x, y, out }, device),
-  scratch: (node, device) => mixGradientScratch(node, device),
+  dispatches: (node, _, device) => mixGradientLaunches(node, device),
+  scratch: mixGradientScratch,
 };

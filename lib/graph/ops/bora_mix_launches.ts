@@ -106,7 +106,7 @@ export function mixLaunches(
   return [{ ...launch, params: { ...size }, bindings }];
 }
 
-/** How a GPU sums dΣ: places per lane, lanes per team, and the parts of the tokens. */
+/** How a GPU sums dΣ: TILE² diagonals a lane, LANES lanes a team, in parts of `length` tokens, each in `groups` workgroups. */
 function teamsOf({ tokens, blocks, ranks }: MixSize) {
   const TILE = blocks % 2 === 0 && blocks ** 2 / 4 * ranks >= 32 ? 2 : 1;
   const places = (blocks / TILE) ** 2 * ranks;
@@ -121,7 +121,7 @@ function teamsOf({ tokens, blocks, ranks }: MixSize) {
 /** The parts of dΣ, by node. */
 const scratch = new WeakMap<Node, Tensor>();
 
-/** The tensor between the two launches of dΣ on a GPU, where there are several parts. */
+/** The tensor between the two launches of dΣ on a GPU, where there are several parts; see `mixGradientLaunches`. */
 export function mixGradientScratch(node: Node, { software }: DeviceTraits): Tensor[] {
   const { inputs: [x], outputs: [out] } = node;
   const { parts } = teamsOf(sizeOfMix(out, x)[0]);
@@ -131,18 +131,15 @@ export function mixGradientScratch(node: Node, { software }: DeviceTraits): Tens
   return [tensor];
 }
 
-/** dΣ from dV (`x`) and U (`y`). */
-export function mixGradientLaunches(
-  bindings: { readonly x: Tensor; readonly y: Tensor; readonly out: Tensor },
-  device: DeviceTraits,
-): Dispatch[] {
-  const { x, y, out } = bindings;
+/** dΣ of a node that has dV and U as inputs. */
+export function mixGradientLaunches(node: Node, device: DeviceTraits): Dispatch[] {
+  const { inputs: [x, y], outputs: [out] } = node;
   const [size, WIDTH] = sizeOfMix(out, x);
   if (device.software) {
-    return [{ ...softwareMix(2, WIDTH, size, device), params: { ...size }, bindings }];
+    return [{ ...softwareMix(2, WIDTH, size, device), params: { ...size }, bindings: { x, y, out } }];
   }
   const { TILE, LANES, groups, length, parts } = teamsOf(size);
-  const [between] = mixGradientScratch(out.node, device);
+  const [between] = mixGradientScratch(node, device);
   const defines = { WIDTH, TILE, LANES, TEAMS: 256 / LANES };
   return [
     {

@@ -9,7 +9,13 @@ import { dropout } from "../lib/graph/ops/dropout.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { TrainableWeights } from "../lib/run/trainable_weights.ts";
 import { AdamW } from "../lib/train/adamw.ts";
-import { fillSources, runOnGpu, scalarOf, type Values } from "../tasks/conformance/op_errors.ts";
+import {
+  fillSources,
+  relativeError,
+  runOnGpu,
+  scalarOf,
+  type Values,
+} from "../tasks/conformance/op_errors.ts";
 import { hardwareGpu, testGpu } from "./support/ops.ts";
 
 /** The device with a software driver's kernels, and with a GPU's. */
@@ -43,7 +49,7 @@ Deno.test("dropout, forward and backward, where the size is a multiple of 4 and 
 });
 
 /** Weights and moments after three steps with gradients of their own, of tensors that end within a group of 64. */
-async function afterThreeSteps(gpu: Gpu) {
+async function afterThreeSteps(gpu: Gpu, maxNorm: number) {
   const random = (name: string, size: number) => uniform(7, streamOf(name), size, 0.5);
   const sizes = { a: 67, b: 300, c: 1 };
   using weights = new TrainableWeights(
@@ -52,7 +58,7 @@ async function afterThreeSteps(gpu: Gpu) {
       Object.entries(sizes).map(([name, size]) => [name, { shape: [size], data: random(name, size) }]),
     ),
   );
-  const options = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 };
+  const options = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, maxNorm };
   using optimizer = new AdamW(gpu, weights, options, [1e-2, 2e-2, 3e-2], (name) => name === "b");
   using owned = new DisposableStack();
   const view = (label: string, bytes: number) => {
@@ -66,12 +72,15 @@ async function afterThreeSteps(gpu: Gpu) {
     gpu.upload(clock.buffer, Uint32Array.of(0, step));
     program.replay();
   }
-  return [...await weights.state()].map(([name, { data }]) => [name, new Uint32Array(data.buffer)] as const);
+  return [...(await weights.state()).values()].map(({ data }) => data);
 }
 
-Deno.test("AdamW", async () => {
+Deno.test("AdamW; where gradients are clipped, but for the norm's own sum", async () => {
   const [software, hardware] = await bothDevices();
-  const [one, four] = [await afterThreeSteps(software), await afterThreeSteps(hardware)];
-  assert.ok(one.every(([, bits]) => new Set(bits).size > 300));
+  const [one, four] = [await afterThreeSteps(software, 0), await afterThreeSteps(hardware, 0)];
+  assert.ok(one.every((values) => new Set(values).size > 300));
   assert.deepEqual(four, one);
+  const [alone, together] = [await afterThreeSteps(software, 1), await afterThreeSteps(hardware, 1)];
+  together.forEach((values, i) => assert.ok(relativeError(values, alone[i]) < 1e-6));
+  assert.ok(relativeError(alone[1], one[1]) > 0.1, "clipping is exercised");
 });

@@ -196,7 +196,7 @@ Deno.test("the programs: BoRA and LoRA of each model, every role once, with kern
     for (const label of [/^attention .*PASS=0/, /^attention .*PASS=3/, /^adamw PASS=2/]) {
       assert.ok(labels.some((name) => label.test(name)), `${own}: ${label}`);
     }
-    assert.equal(labels.some((name) => name.startsWith("bora_mix ")), own.endsWith("BoRA"));
+    assert.equal(labels.some((name) => name.startsWith("bora_mix_strided ")), own.endsWith("BoRA"));
   }
 });
 

@@ -5,10 +5,10 @@
 // PASS 1, one workgroup: norm = √Σ partial; ring[step mod ring_size] = (loss, norm); state[0] = the factor
 //   that clips the norm to max_norm (1 if max_norm is 0), or −1 if the loss or the norm is not finite, now or
 //   in an earlier step: state[1] is 1 from the first such step on.
-// PASS 2, one invocation per float: m ← β₁m + (1−β₁)ĝ, v ← β₂v + (1−β₂)ĝ², ĝ = g·state[0]
+// PASS 2, one invocation per WIDTH floats (1, or 4 on GPUs): m ← β₁m + (1−β₁)ĝ, v ← β₂v + (1−β₂)ĝ², ĝ = g·state[0]
 //   w ← w − lr·(m/c₁ / (√(v/c₂) + ε) + decay·w),  c = 1 − βᵗ.  If state[0] is −1 nothing changes: from a step
 //   with a NaN on, the weights stay as they were before it; the host sees the step in the ring and stops.
-// schedule holds (lr, c₁, c₂) per step, groups_of holds (learning-rate factor, decay) per 64 floats.
+// `size` counts floats. schedule holds (lr, c₁, c₂) per step, groups_of holds (learning-rate factor, decay) per 64 floats.
 
 struct Params {
   size: u32,
@@ -33,14 +33,24 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> ring: array<f32>;
 #end
 #if PASS == 2
+#if WIDTH == 4
+@group(0) @binding(1) var<storage, read> gradient: array<vec4f>;
+#else
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
+#end
 @group(0) @binding(2) var<storage, read> state: array<f32>;
 @group(0) @binding(3) var<storage, read> clock: array<u32>;
 @group(0) @binding(4) var<storage, read> schedule: array<f32>;
 @group(0) @binding(5) var<storage, read> groups_of: array<vec2f>;
+#if WIDTH == 4
+@group(0) @binding(6) var<storage, read_write> weights: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> moment1: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> moment2: array<vec4f>;
+#else
 @group(0) @binding(6) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(7) var<storage, read_write> moment1: array<f32>;
 @group(0) @binding(8) var<storage, read_write> moment2: array<f32>;
+#end
 #include "index.wgsl"
 #else
 #include "workgroup_sum.wgsl"
@@ -99,11 +109,19 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = linear_index(id, groups);
   let clip = state[0];
+#if WIDTH == 4
+  if (i >= params.size / 4u || clip < 0.0) {
+    return;
+  }
+  let at = 3u * clock[1];
+  let group = groups_of[i / 16u];
+#else
   if (i >= params.size || clip < 0.0) {
     return;
   }
   let at = 3u * clock[1];
   let group = groups_of[i / 64u];
+#end
   let g = gradient[i] * clip;
   let m = params.beta1 * moment1[i] + (1.0 - params.beta1) * g;
   let v = params.beta2 * moment2[i] + (1.0 - params.beta2) * g * g;

@@ -1,5 +1,5 @@
 // BoRA mixes the projections of the blocks by its diagonals Σ, b×b×r (output block, input block, rank); U and
-// V are T×b×r.
+// V are T×b×r. For software drivers; GPUs have bora_mix_strided.wgsl and bora_mix_teams.wgsl.
 // PASS 0: V[t, j, c] = Σ_k Σ[j, k, c] U[t, k, c]       `x` is U
 // PASS 1: dU[t, k, c] = Σ_j Σ[j, k, c] dV[t, j, c]     `x` is dV
 // PASS 2: dΣ[j, k, c] = Σ_t dV[t, j, c] U[t, k, c]     `x` is dV, `y` is U

@@ -5,6 +5,7 @@
 // PASS 2: one invocation per token t and column. If t is the first token with its id, it adds up the
 // gradients of all tokens with that id, in order: no atomics, same bits every run. The table's `rows` belong
 // to the ids from first_row on; other ids have no row (those before first_row wrap around to large numbers).
+// Each token looks at all ids: GPUs have order_ids.wgsl and sum_by_id.wgsl instead.
 
 #if WIDTH == 4
 alias Value = vec4f;

@@ -37,7 +37,6 @@ export const adamWDefaults: AdamWOptions = {
   maxNorm: 1,
 };
 
-const workgroup = 64;
 const chunk = 4096;
 
 /** How many steps' losses and gradient norms the GPU keeps until they are read. */
@@ -115,9 +114,11 @@ export class AdamW implements Disposable {
       epsilon,
       max_norm: maxNorm,
     };
+    // Tensors start at multiples of 64 floats, so four neighbours are of one tensor.
+    const [WIDTH, WORKGROUP] = this.gpu.traits.software ? [1, 64] : [4, 256];
     const call = (PASS: number, views: Record<string, BufferView>, grid: Call["grid"]): Call => ({
       label: `adamw pass ${PASS}`,
-      kernel: renderKernel({ name: "adamw", text }, { PASS, WORKGROUP: workgroup, CHUNK: chunk }),
+      kernel: renderKernel({ name: "adamw", text }, { PASS, WIDTH, WORKGROUP, CHUNK: chunk }),
       params,
       views,
       grid,
@@ -134,7 +135,7 @@ export class AdamW implements Disposable {
         weights: flat(values),
         moment1: flat(moment1),
         moment2: flat(moment2),
-      }, linearGrid(size, workgroup)),
+      }, linearGrid(size / WIDTH, WORKGROUP)),
     ];
   }
 

@@ -367,7 +367,8 @@ const hugeGates: OpCase = {
   trace: (graph) => gatedUnit("silu", graph.weight("gate", [1, 2], false), graph.weight("up", [1, 2], false)),
 };
 
-const embeddings = [[1, 1, 1, 1], [3, 5, 7, 4], [4, 16, 32, 50]].map((
+// In the last two, ids have more tokens than a GPU sums up in one chunk of 16, and there are more than it sorts at once.
+const embeddings = [[1, 1, 1, 1], [3, 5, 7, 4], [4, 16, 32, 50], [2, 23, 5, 1], [6, 50, 8, 5]].map((
   [batch, length, width, vocabulary],
 ): OpCase => ({
   family: "embedding",
@@ -664,7 +665,10 @@ const gates = [[1, 1, 1], [7, 3, 5], [33, 4, 8]].flatMap(([rows, experts, width]
   }))
 );
 
-const swaps = [[1, 1, 1, 1], [3, 5, 7, 1], [4, 3, 2, 11]].map(([rows, p, q, width]): OpCase => ({
+// The last two are turned by tiles on a GPU.
+const swaps = [[1, 1, 1, 1], [3, 5, 7, 1], [4, 3, 2, 11], [3, 16, 33, 1], [1, 70, 37, 1]].map((
+  [rows, p, q, width],
+): OpCase => ({
   family: "swapAxes and reshape",
   name: `swapAxes ${rows}×${p}×${q}×${width}, between reshapes`,
   tolerance,

@@ -1,17 +1,9 @@
 /** The two ops specific to BoRA: its diagonals Σ from σ, and mixing the blocks' projections by Σ. */
 
-import mixText from "../../../wgsl/bora_mix.wgsl" with { type: "text" };
-import subgroupMixText from "../../../wgsl/bora_mix_subgroup.wgsl" with { type: "text" };
 import sigmaText from "../../../wgsl/bora_sigma.wgsl" with { type: "text" };
-import {
-  type DeviceTraits,
-  type Grid,
-  type Kernel,
-  linearGrid,
-  renderKernel,
-  sharingLanes,
-} from "../../gpu/kernel.ts";
+import { type DeviceTraits, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { mixGradientLaunches, mixGradientScratch, mixLaunches } from "./bora_mix_launches.ts";
 
 /** Which parts of Σ = exp(σ / Mav(σ)) are applied. The paper's ablations drop one each. */
 export interface SigmaMap {
@@ -36,9 +28,15 @@ function meanAbsolute(sigma: Float64Array, { norm }: SigmaMap): number {
   return norm ? Math.max(sigma.reduce((sum, value) => sum + Math.abs(value), 0) / sigma.length, 1e-30) : 1;
 }
 
-function sigmaDispatch(map: SigmaMap, bindings: Dispatch["bindings"]): Dispatch[] {
+/** One workgroup for all of Σ: on a GPU, one that has more invocations than a software driver has lanes to run at once. */
+function sigmaDispatch(
+  map: SigmaMap,
+  { software }: DeviceTraits,
+  bindings: Dispatch["bindings"],
+): Dispatch[] {
   const BACKWARD = Number(bindings.d_diagonal !== undefined);
-  const defines = { BACKWARD, EXP: Number(map.exp), NORM: Number(map.norm), WORKGROUP: 64 };
+  const WORKGROUP = software ? 64 : 256;
+  const defines = { BACKWARD, EXP: Number(map.exp), NORM: Number(map.norm), WORKGROUP };
   return [{
     kernel: renderKernel({ name: "bora_sigma", text: sigmaText }, defines),
     params: { size: sizeOf(bindings.sigma) },
@@ -61,7 +59,8 @@ const sigmaOp: Op<SigmaMap> = {
     const mu = meanAbsolute(sigma, attrs);
     return [sigma.map((value) => attrs.exp ? Math.exp(value / mu) : value / mu)];
   },
-  dispatches: ({ inputs: [sigma], outputs: [out], attrs }) => sigmaDispatch(attrs, { sigma, out }),
+  dispatches: ({ inputs: [sigma], outputs: [out], attrs }, _, device) =>
+    sigmaDispatch(attrs, device, { sigma, out }),
 };
 
 /** dσ = g/μ − sign(σ)⟨g, σ⟩/(Nμ²) with g = dΣ ⊙ f′(σ/μ); the second term only with Norm. */
@@ -74,73 +73,12 @@ const sigmaGradientOp: Op<SigmaMap> = {
     const inner = attrs.norm ? g.reduce((sum, value, i) => sum + value * sigma[i], 0) : 0;
     return [g.map((value, i) => value / mu - Math.sign(sigma[i]) * inner / (sigma.length * mu * mu))];
   },
-  dispatches: ({ inputs: [sigma, d_diagonal], outputs: [out], attrs }) =>
-    sigmaDispatch(attrs, { sigma, d_diagonal, out }),
+  dispatches: ({ inputs: [sigma, d_diagonal], outputs: [out], attrs }, _, device) =>
+    sigmaDispatch(attrs, device, { sigma, d_diagonal, out }),
 };
 
 interface MixAttrs {
   readonly transpose: boolean;
-}
-
-/** A pass of wgsl/bora_mix.wgsl. */
-type Pass = 0 | 1 | 2;
-
-/** Extents of the tensors; `ranks` counts vectors of WIDTH floats. */
-interface MixSize {
-  readonly tokens: number;
-  readonly blocks: number;
-  readonly ranks: number;
-}
-
-/** A kernel and its grid. */
-interface Launch {
-  readonly kernel: Kernel;
-  readonly grid: Grid;
-}
-
-const tokensPerInvocation = 4;
-const workgroup = 32;
-
-/** The kernel in which each lane loads its own operands, as vectors of `WIDTH` floats. */
-function plainMix(PASS: Pass, WIDTH: number, { tokens, blocks, ranks }: MixSize): Launch {
-  const TILE = [4, 2, 1].find((size) => blocks % size === 0)!;
-  const tiles = blocks / TILE;
-  const shared = { PASS, WIDTH, TILE, WORKGROUP: workgroup };
-  const defines = PASS === 2 ? shared : { ...shared, TOKENS: tokensPerInvocation };
-  const grid = PASS === 2
-    ? linearGrid(tiles * tiles * ranks, 1)
-    : linearGrid(Math.ceil(tokens / tokensPerInvocation) * tiles * ranks, workgroup);
-  return { kernel: renderKernel({ name: "bora_mix", text: mixText }, defines), grid };
-}
-
-/** The kernel in which the lanes of a subgroup share their loads. */
-function subgroupMix(PASS: Pass, SUBGROUP: number, { tokens, blocks, ranks }: MixSize): Launch {
-  const TILE = [4, 3, 2, 1].find((size) => blocks % (SUBGROUP * size) === 0)!;
-  const tiles = blocks / SUBGROUP / TILE;
-  const shared = { PASS, SUBGROUP, TILE };
-  const ROWS = 2;
-  const defines = PASS === 2 ? shared : { ...shared, ROWS };
-  const outer = PASS === 2 ? blocks / SUBGROUP : Math.ceil(tokens / (ROWS * SUBGROUP));
-  return {
-    kernel: renderKernel({ name: "bora_mix_subgroup", text: subgroupMixText }, defines),
-    grid: linearGrid(outer * tiles * ranks, 1),
-  };
-}
-
-function mixDispatch(
-  pass: Pass,
-  diagonal: Tensor,
-  tokens: number,
-  device: DeviceTraits,
-  bindings: Dispatch["bindings"],
-): Dispatch[] {
-  const [blocks, , r] = diagonal.shape;
-  const width = r % 4 === 0 ? 4 : 1;
-  const size: MixSize = { tokens, blocks, ranks: r / width };
-  const lanes = sharingLanes(device);
-  const shares = lanes > 0 && blocks % lanes === 0 && width === 4;
-  const launch = shares ? subgroupMix(pass, lanes, size) : plainMix(pass, width, size);
-  return [{ ...launch, params: { ...size }, bindings }];
 }
 
 /**
@@ -184,9 +122,8 @@ const mixOp: Op<MixAttrs> = {
     });
     return [out];
   },
-  dispatches({ inputs: [x, diagonal], outputs: [out], attrs }, _, device) {
-    return mixDispatch(attrs.transpose ? 1 : 0, diagonal, x.shape[0], device, { x, diagonal, out });
-  },
+  dispatches: ({ inputs: [x, diagonal], outputs: [out], attrs }, _, device) =>
+    mixLaunches(attrs.transpose, { x, diagonal, out }, device),
 };
 
 /** dΣ[j, k, c] = Σ_t dV[t, j, c] U[t, k, c]. */
@@ -198,6 +135,6 @@ const mixGradientOp: Op<{ readonly shape: readonly number[] }> = {
     forEachTerm(node, node.outputs[0], (jkc, tjc, tkc) => out[jkc] += dV[tjc] * u[tkc]);
     return [out];
   },
-  dispatches: ({ inputs: [x, y], outputs: [out] }, _, device) =>
-    mixDispatch(2, out, x.shape[0], device, { x, y, out }),
+  dispatches: (node, _, device) => mixGradientLaunches(node, device),
+  scratch: mixGradientScratch,
 };

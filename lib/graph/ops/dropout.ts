@@ -36,9 +36,10 @@ const dropoutOp: Op<Attrs> = {
     const kept = (i: number) => randomBits(seed, step, attrs.stream, i) >= threshold(attrs.rate);
     return [x.map((value, i) => kept(i) ? value / (1 - attrs.rate) : 0)];
   },
-  dispatches({ inputs: [x, seed_and_step], outputs: [out], attrs }) {
+  dispatches({ inputs: [x, seed_and_step], outputs: [out], attrs }, _, { software }) {
+    const WIDTH = !software && sizeOf(x) % 4 === 0 ? 4 : 1;
     return [{
-      kernel: renderKernel({ name: "dropout", text }, { WORKGROUP: workgroup }),
+      kernel: renderKernel({ name: "dropout", text }, { WIDTH, WORKGROUP: workgroup }),
       params: {
         size: sizeOf(x),
         stream: attrs.stream,
@@ -46,7 +47,7 @@ const dropoutOp: Op<Attrs> = {
         keep_scale: 1 / (1 - attrs.rate),
       },
       bindings: { x, seed_and_step, out },
-      grid: linearGrid(sizeOf(x), workgroup),
+      grid: linearGrid(sizeOf(x) / WIDTH, workgroup),
     }];
   },
 };

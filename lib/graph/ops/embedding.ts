@@ -1,7 +1,9 @@
 /** Token embeddings with positions. The table's gradient is gathered, so it needs no atomics. */
 
 import text from "../../../wgsl/embedding.wgsl" with { type: "text" };
-import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import orderText from "../../../wgsl/order_ids.wgsl" with { type: "text" };
+import sumText from "../../../wgsl/sum_by_id.wgsl" with { type: "text" };
+import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
 
 interface GradientAttrs {
@@ -58,6 +60,52 @@ function dispatch(
   };
 }
 
+/** How a GPU cuts the tokens, in order of their ids, into chunks: the longest that leave it 16,384 invocations. */
+function chunksOf({ inputs: [ids, gradient] }: Node<Attrs>) {
+  const tokens = sizeOf(ids);
+  const WIDTH = gradient.shape[1] % 4 === 0 ? 4 : 1;
+  const width = gradient.shape[1] / WIDTH;
+  const CHUNK = [64, 32].find((length) => Math.ceil(tokens / length) * width >= 16384) ?? 16;
+  return { tokens, WIDTH, width, CHUNK, chunks: Math.ceil(tokens / CHUNK) };
+}
+
+/** The tokens in order of their ids, and the sums of the runs that chunks cut, by node. */
+const scratch = new WeakMap<Node, Tensor[]>();
+
+function gradientScratch(node: Node<Attrs>, { software }: DeviceTraits): Tensor[] {
+  if (software) return [];
+  const { tokens, chunks } = chunksOf(node);
+  const tensors = scratch.get(node) ?? [
+    { shape: [tokens, 2], dtype: "u32", node, index: -1 },
+    { shape: [chunks, 2, node.inputs[1].shape[1]], dtype: "f32", node, index: -1 },
+  ];
+  scratch.set(node, tensors);
+  return tensors;
+}
+
+/** A GPU's launches: the ids are sorted, so that what an id's tokens add up to is read once. */
+function sortedLaunches(node: Node<Attrs>, device: DeviceTraits): Dispatch[] {
+  const { inputs: [ids, gradient], outputs: [out], attrs: { scale, vocabulary, firstRow } } = node;
+  const { tokens, WIDTH, width, CHUNK, chunks } = chunksOf(node);
+  const [order, cut] = gradientScratch(node, device);
+  const sum = (PASS: number, read: Dispatch["bindings"]): Dispatch => ({
+    kernel: renderKernel({ name: "sum_by_id", text: sumText }, { PASS, WIDTH, CHUNK }),
+    params: { tokens, width, rows: vocabulary, first_row: firstRow >>> 0, scale },
+    bindings: { ...read, order, cut, out },
+    grid: [Math.ceil(width / 64), chunks, 1],
+  });
+  return [
+    {
+      kernel: renderKernel({ name: "order_ids", text: orderText }),
+      params: { tokens },
+      bindings: { ids, order },
+      grid: [Math.ceil(tokens / 64), 1, 1],
+    },
+    sum(0, { gradient }),
+    ...chunks > 1 ? [sum(1, {})] : [],
+  ];
+}
+
 const embeddingOp: Op<Attrs> = {
   name: "embedding",
   wholeInputs: [0],
@@ -104,12 +152,13 @@ const embeddingGradientOp: Op<Attrs> = {
     });
     return [out];
   },
-  dispatches(node) {
-    const [ids, gradient] = node.inputs;
-    const out = node.outputs[0];
+  dispatches(node, _, device) {
+    const { inputs: [ids, gradient], outputs: [out] } = node;
+    const gather = () => [dispatch(2, node, sizeOf(gradient), out, { ids, gradient })];
     return [
       dispatch(1, node, sizeOf(out), out, {}),
-      dispatch(2, node, sizeOf(gradient), out, { ids, gradient }),
+      ...device.software ? gather() : sortedLaunches(node, device),
     ];
   },
+  scratch: gradientScratch,
 };

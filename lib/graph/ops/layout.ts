@@ -1,7 +1,8 @@
 /** The same values in another shape or order. */
 
 import text from "../../../wgsl/swap_axes.wgsl" with { type: "text" };
-import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import transposeText from "../../../wgsl/transpose.wgsl" with { type: "text" };
+import { type DeviceTraits, linearGrid, maxGroups, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { panelWidth } from "../storages/f32_panels.ts";
 
@@ -58,6 +59,21 @@ function dispatch(x: Tensor, out: Tensor, axes?: Omit<Axes, "shape">): Dispatch 
   };
 }
 
+/** Whether a GPU swaps the axes of an x of `size` values by tiles: matrices of single values that fill half a tile at least. */
+function isTiled({ p, q, width }: Axes, size: number, { software }: DeviceTraits): boolean {
+  return !software && width === 1 && Math.min(p, q) >= 16 && size / p / q <= maxGroups;
+}
+
+/** Turns matrices by tiles in workgroup memory. */
+function tiledTranspose(x: Tensor, out: Tensor, { p, q }: Axes): Dispatch {
+  return {
+    kernel: renderKernel({ name: "transpose", text: transposeText }),
+    params: { p, q },
+    bindings: { x, out },
+    grid: [Math.ceil(q / 32), Math.ceil(p / 32), sizeOf(x) / p / q],
+  };
+}
+
 const reshapeOp: Op<Shaped> = {
   name: "reshape",
   infer: ([x], attrs) => reshaped(x, attrs),
@@ -86,7 +102,9 @@ const swapAxesOp: Op<Axes> = {
       return x[((t * p + i) * q + j) * width + c];
     })];
   },
-  dispatches: ({ inputs: [x], outputs: [out], attrs }) => [dispatch(x, out, attrs)],
+  dispatches: ({ inputs: [x], outputs: [out], attrs }, _, device) => [
+    isTiled(attrs, sizeOf(x), device) ? tiledTranspose(x, out, attrs) : dispatch(x, out, attrs),
+  ],
 };
 
 const rowMajorOp: Op<undefined> = {

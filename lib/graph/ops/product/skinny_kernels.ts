@@ -142,7 +142,7 @@ export function alone(columns: number, across: number): LaneTiled {
 }
 
 /** An epilogue that does nothing. */
-const noEpilogue: Defines = { ...addToOutput, RESIDUAL: 0 };
+export const noEpilogue: Defines = { ...addToOutput, RESIDUAL: 0 };
 
 /**
  * Parts of k for `groups` workgroups of 256 invocations each: as many as give a GPU 49,152 invocations, but 64 values of k
@@ -156,23 +156,18 @@ function partsOf({ k }: Problem, groups: number): number {
   return Math.ceil(k / length);
 }
 
+/** Renders the kernel that adds up parts in order. */
+export function renderSum(TRANS_C: number, epilogue: Defines): Kernel {
+  const parts = { "b.enable": "", "b.bindings": "", "b.load": noLoad };
+  const own = { VEC_A: 0, VEC_B: 1, VEC_C: 0, TRANS_C, ...epilogue, WIDTH: 1 };
+  return renderKernel({ name: "matmul_sum", text: sumText, parts }, own);
+}
+
 /** Adds up `parts` sums of a product. */
 function joined({ m, n, blocks, transposeC }: Problem, parts: number): Joined {
   return {
     parts,
-    kernel: (epilogue) =>
-      renderKernel({
-        name: "matmul_sum",
-        text: sumText,
-        parts: { "b.enable": "", "b.bindings": "", "b.load": noLoad },
-      }, {
-        VEC_A: 0,
-        VEC_B: 1,
-        VEC_C: 0,
-        TRANS_C: Number(transposeC),
-        ...epilogue,
-        WIDTH: 1,
-      }),
+    kernel: (epilogue) => renderSum(Number(transposeC), epilogue),
     grid: [Math.ceil(n * blocks / 64), m, 1],
   };
 }

@@ -3,9 +3,6 @@
  */
 
 import { parseArgs } from "node:util";
-// Imported so that Deno's cache has the packages that the page reads.
-import "../lib/data/wordnet.ts";
-import "../lib/models/use_lite_files.ts";
 import { demo } from "./browser/demo.ts";
 import { serveSite } from "./browser/site.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
@@ -39,7 +36,7 @@ async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
   const port = portOf(values.port);
-  const site = await serveSite({ ...demo, port });
+  const site = await serveSite({ ...await demo(), port });
   console.log(`${site.url}   (Ctrl-C ends it)`);
 }
 

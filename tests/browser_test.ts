@@ -5,10 +5,11 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { taskByName } from "../lib/data/registry.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
-import { ChromiumPage, executablePath } from "../tasks/browser/chromium.ts";
+import { ChromiumPage } from "../tasks/browser/chromium.ts";
 import { demo } from "../tasks/browser/demo.ts";
 import { contestants, makeCourse, trainSideBySide } from "../tasks/browser/side_by_side.ts";
 import { serveSite } from "../tasks/browser/site.ts";
+import { browserTest, pixelsOf, statusOf, widthOnPhone } from "./support/browser.ts";
 import { testGpu } from "./support/ops.ts";
 
 /**
@@ -30,25 +31,8 @@ async function lossesInDeno(): Promise<readonly (readonly number[])[]> {
   return (await trainSideBySide(await testGpu(), course)).map(({ losses }) => losses);
 }
 
-/** How many pixels of the loss curve have exactly each of these colours. */
-function pixelsOf(page: ChromiumPage["page"], colours: readonly (readonly number[])[]): Promise<number[]> {
-  return page.locator("#curve canvas").evaluate((canvas: HTMLCanvasElement, colours) => {
-    const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
-    const pixels = Array.from({ length: data.length / 4 }, (_, i) => data.subarray(4 * i, 4 * i + 3));
-    return colours.map((colour) =>
-      pixels.filter((pixel) => colour.every((value, i) => pixel[i] === value)).length
-    );
-  }, colours);
-}
-
-/** A test that needs Chromium; ignored, and says why, where there is none. */
-function browserTest(name: string, body: () => Promise<void>): void {
-  if (!executablePath) console.log(`ignored: "${name}" needs Chromium (Debian: apt-get install chromium)`);
-  Deno.test({ name, ignore: !executablePath, fn: body });
-}
-
 browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them", async () => {
-  await using chromium = await ChromiumPage.open(demo);
+  await using chromium = await ChromiumPage.open(await demo([]));
   const { page } = chromium;
   page.setDefaultTimeout(300_000);
   const expected = await lossesInDeno();
@@ -56,8 +40,7 @@ browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them
     await page.locator(`[name=${name}]`).fill(`${value}`);
   }
   await page.getByRole("button", { name: "Train" }).click();
-  await page.locator("#status", { hasText: /^Done/ }).or(page.locator("#status.failed")).waitFor();
-  assert.match(await page.locator("#status").innerText(), /^Done: 8 steps each, and 24 held-out examples/);
+  assert.match(await statusOf(page), /^Done: 8 steps each, and 24 held-out examples/);
 
   const finishes = (await chromium.page.evaluate("import('/main.js')") as {
     finishes: { losses: number[]; score: number }[];
@@ -82,9 +65,7 @@ browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them
   assert.notDeepEqual(finishes[0].losses, finishes[1].losses);
   if (typeof screenshot === "string") await page.screenshot({ path: screenshot });
 
-  await page.setViewportSize({ width: 390, height: 844 });
-  const width = await page.evaluate(() => document.documentElement.scrollWidth);
-  assert.equal(width, 390, "on a phone nothing lies beyond the right edge");
+  assert.equal(await widthOnPhone(page), 390, "on a phone nothing lies beyond the right edge");
   assert.deepEqual(chromium.complaints, []);
 });
 

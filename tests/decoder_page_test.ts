@@ -104,8 +104,10 @@ browserTest(
       );
       assert.equal(before, expected.before);
       assert.notEqual(after, before);
-      const files = await download(page, await Deno.makeTempDir({ dir: folder, prefix: "adapter" }));
-      assert.deepEqual(files, ["adapter_config.json", "adapter_model.safetensors"]);
+      const adapter = `${folder}/adapter`;
+      await Deno.mkdir(adapter);
+      assert.deepEqual(await download(page, adapter), ["adapter_config.json", "adapter_model.safetensors"]);
+      assert.equal(after, await writtenWith(adapter, model));
       if (typeof screenshot === "string") await page.screenshot({ path: screenshot });
       assert.equal(await widthOnPhone(page), 390, "on a phone nothing lies beyond the right edge");
       assert.deepEqual(chromium.complaints, []);

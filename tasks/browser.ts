@@ -1,5 +1,6 @@
 /**
- * `deno task browser`: serves a page on this machine that fine-tunes LoRA and BoRA side by side in a browser.
+ * `deno task browser`: serves two pages on this machine that fine-tune in a browser: an encoder with LoRA and BoRA side by side, and
+ * a decoder on a few examples.
  */
 
 import { parseArgs } from "node:util";
@@ -9,8 +10,9 @@ import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task browser [--port N]
 
-Bundles the library and a page that fine-tunes the embedded encoder with LoRA and BoRA, serves them to this machine only, and
-prints the address. The page needs a browser with WebGPU.
+Bundles the library and two pages, serves them to this machine only, and prints the address. At / the embedded encoder is
+fine-tuned with LoRA and BoRA; at /decoder a decoder learns from a few examples and writes before and after: smollm2, if it was
+fetched (deno task models smollm2), or files that you pick there. The pages need a browser with WebGPU.
 
   --port N   default: 8000
   --help     this text

@@ -2,15 +2,22 @@
 /// <reference lib="dom" />
 
 import assert from "node:assert/strict";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { baseMetadata } from "../lib/adapters/base_weights.ts";
 import { taskByName } from "../lib/data/registry.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
+import { parseSafetensors } from "../lib/models/safetensors.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { ChromiumPage } from "../tasks/browser/chromium.ts";
 import { demo } from "../tasks/browser/demo.ts";
 import { contestants, makeCourse, trainSideBySide } from "../tasks/browser/side_by_side.ts";
 import { serveSite } from "../tasks/browser/site.ts";
 import { browserTest, pixelsOf, statusOf, widthOnPhone } from "./support/browser.ts";
+import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
+import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { tinyBert } from "./support/tiny_bert.ts";
 
 /**
  * The values for the page's form: few and short examples, for SwiftShader, and few steps, since the rounding
@@ -96,6 +103,42 @@ browserTest("the library bundles for browsers: a device of the page's own, and n
   );
   assert.deepEqual(chromium.complaints, []);
 });
+
+browserTest(
+  "an encoder's folder and an adapter's are read from memory in a page, and their digests are Deno's",
+  () =>
+    withFolder(async (folder) => {
+      await writeCheckpoint(folder, tinyBert);
+      await using chromium = await ChromiumPage.open({
+        entry: new URL("support/browser_entry.ts", import.meta.url),
+        files: { "/bert/": pathToFileURL(`${folder}/`) },
+      });
+      const file = await chromium.page.evaluate(async (names) => {
+        const { adapterFiles, attach, FilesInMemory, loadAdapter, loadEncoder, lora }:
+          typeof import("./support/browser_entry.ts") = await import(`${location.origin}/main.js`);
+        const bytes = async (name: string) =>
+          new Uint8Array(await (await fetch(`/bert/${name}`)).arrayBuffer());
+        const entries = await Promise.all(names.map(async (name) => [name, await bytes(name)] as const));
+        using files = new FilesInMemory("bert", Object.fromEntries(entries));
+        const model = await loadEncoder(files.path);
+        const adapter = attach(model, lora, { r: 2, target: ["query"] });
+        const weights = new Map(
+          [...adapter.parameters].map(([name, { shape }]) => [
+            name,
+            { shape, data: new Float32Array(shape[0] * shape[1]) },
+          ]),
+        );
+        const made = adapterFiles(model, adapter, weights);
+        using saved = new FilesInMemory("adapter", made);
+        const loaded = await loadAdapter(saved.path, model);
+        if (loaded.weights.size !== weights.size) throw new Error(`${loaded.weights.size} tensors`);
+        return [...made["adapter_model.safetensors"] as Uint8Array];
+      }, [...Deno.readDirSync(folder)].map(({ name }) => name));
+      const inPage = parseSafetensors(Uint8Array.from(file), "the page's").metadata;
+      assert.deepEqual(inPage, { format: "pt", ...baseMetadata(await loadEncoder(folder)) });
+      assert.deepEqual(chromium.complaints, []);
+    }),
+);
 
 Deno.test("a site serves its own files and no others", async () => {
   const include = new URL("../wgsl/include/", import.meta.url);

@@ -8,7 +8,7 @@ import "../../lib/models/use_lite_files.ts";
 import { locateModel } from "../../lib/models/locate_model.ts";
 import { isFetched, packagedModel } from "../../lib/models/packaged_models.ts";
 import { npmFile } from "../../lib/npm_files.ts";
-import type { ServedModel } from "./decoder_page.ts";
+import type { ServedModel } from "./model_choice.ts";
 import type { SiteOptions } from "./site.ts";
 
 /** A decoder that the pages offer: what they call it, and its files on this machine. */

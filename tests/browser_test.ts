@@ -3,17 +3,16 @@
 
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
 import { baseMetadata } from "../lib/adapters/base_weights.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { parseSafetensors } from "../lib/models/safetensors.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { ChromiumPage } from "../tasks/browser/chromium.ts";
-import { demo } from "../tasks/browser/demo.ts";
+import { demo, statusOf } from "../tasks/browser/demo.ts";
 import { contestants, makeCourse, trainSideBySide } from "../tasks/browser/side_by_side.ts";
 import { serveSite } from "../tasks/browser/site.ts";
-import { browserTest, pixelsOf, statusOf, widthOnPhone } from "./support/browser.ts";
+import { browserTest, pixelsOf, widthOnPhone } from "./support/browser.ts";
 import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
@@ -27,9 +26,6 @@ import { tinyBert } from "./support/tiny_bert.ts";
 const sizes = { train: 24, epochs: 1, batchSize: 3 };
 const maxTokens = 8;
 const steps = 8;
-
-/** Where a screenshot is wanted: deno test -A tests/browser_test.ts -- --screenshot FILE */
-const { screenshot } = parseArgs({ options: { screenshot: { type: "string" } }, strict: false }).values;
 
 /** The losses of both methods in Deno, on its own adapter. */
 async function lossesInDeno(): Promise<readonly (readonly number[])[]> {
@@ -70,7 +66,6 @@ browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them
   const pixels = await pixelsOf(page, [[0x00, 0x72, 0xb2], [0xd5, 0x5e, 0x00]]);
   assert.ok(pixels.every((count) => count > 100), `${pixels} pixels of the curves in the methods' colours`);
   assert.notDeepEqual(finishes[0].losses, finishes[1].losses);
-  if (typeof screenshot === "string") await page.screenshot({ path: screenshot });
 
   assert.equal(await widthOnPhone(page), 390, "on a phone nothing lies beyond the right edge");
   assert.deepEqual(chromium.complaints, []);
@@ -80,9 +75,9 @@ browserTest("the library bundles for browsers: a device of the page's own, and n
   await using chromium = await ChromiumPage.open({
     entry: new URL("support/browser_entry.ts", import.meta.url),
   });
-  const { product, advice } = await chromium.page.evaluate(async () => {
-    const { compile, Graph, loadUseLite, matmul, openGpu }: typeof import("./support/browser_entry.ts") =
-      await import(
+  const { product, advice, noFolder } = await chromium.page.evaluate(async () => {
+    const { compile, Graph, loadDecoder, loadUseLite, matmul, openGpu }:
+      typeof import("./support/browser_entry.ts") = await import(
         `${location.origin}/main.js`
       );
     const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
@@ -94,13 +89,15 @@ browserTest("the library bundles for browsers: a device of the page's own, and n
     compiled.run();
     const product = [...await compiled.read(c)];
     const advice = await loadUseLite().then(String, (error: Error) => error.message);
-    return { product, advice };
+    const noFolder = await loadDecoder("./model").then(String, (error: Error) => error.message);
+    return { product, advice, noFolder };
   });
   assert.deepEqual(product, [4, 5, 10, 11]);
   assert.match(
     advice,
     /model\.json is a file of an npm package, and there is no npm cache here: pass \{ packages/,
   );
+  assert.match(noFolder, /^\.\/model cannot be read: a browser has no folders; .* FilesInMemory$/);
   assert.deepEqual(chromium.complaints, []);
 });
 

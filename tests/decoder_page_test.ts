@@ -2,16 +2,15 @@
 /// <reference lib="dom" />
 
 import assert from "node:assert/strict";
-import { parseArgs } from "node:util";
 import { loadAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { ChromiumPage } from "../tasks/browser/chromium.ts";
-import { demo } from "../tasks/browser/demo.ts";
+import { demo, statusOf } from "../tasks/browser/demo.ts";
 import { learn, type Learnt, makeLesson } from "../tasks/browser/lesson.ts";
-import { browserTest, pixelsOf, statusOf, widthOnPhone } from "./support/browser.ts";
+import { browserTest, pixelsOf, widthOnPhone } from "./support/browser.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
@@ -26,9 +25,6 @@ const settings = {
 };
 const steps = 8;
 const [prompt, newTokens] = ["b", 6];
-
-/** Where a screenshot is wanted: deno test -A tests/decoder_page_test.ts -- --screenshot FILE */
-const { screenshot } = parseArgs({ options: { screenshot: { type: "string" } }, strict: false }).values;
 
 /** What Deno learns, on its own adapter, and how it goes on from the prompt without an adapter. */
 async function inDeno(
@@ -108,7 +104,6 @@ browserTest(
       await Deno.mkdir(adapter);
       assert.deepEqual(await download(page, adapter), ["adapter_config.json", "adapter_model.safetensors"]);
       assert.equal(after, await writtenWith(adapter, model));
-      if (typeof screenshot === "string") await page.screenshot({ path: screenshot });
       assert.equal(await widthOnPhone(page), 390, "on a phone nothing lies beyond the right edge");
       assert.deepEqual(chromium.complaints, []);
     }),

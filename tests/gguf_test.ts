@@ -74,7 +74,7 @@ Deno.test("a range of a packed matrix's rows has their words, and the fingerprin
   }
 });
 
-Deno.test("metadata of every type", async () => {
+Deno.test("metadata of every type", () => {
   const { metadata } = readGgufHeader(`${folder}llama.gguf`);
   const tests = [...metadata.values].filter(([key]) => key.startsWith("test."))
     .map(([key, { type, value }]) => [key.slice(5), type, value]);

@@ -1,4 +1,4 @@
-/** The files of the pages that fine-tune in a browser. */
+/** The pages that fine-tune in a browser: their files, and when they are done. */
 
 import { basename } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -8,6 +8,7 @@ import "../../lib/models/use_lite_files.ts";
 import { locateModel } from "../../lib/models/locate_model.ts";
 import { isFetched, packagedModel } from "../../lib/models/packaged_models.ts";
 import { npmFile } from "../../lib/npm_files.ts";
+import type { ChromiumPage } from "./chromium.ts";
 import type { ServedModel } from "./model_choice.ts";
 import type { SiteOptions } from "./site.ts";
 
@@ -57,4 +58,10 @@ function servedDecoders(decoders: readonly OfferedDecoder[]): Record<string, URL
     paths.map((path) => [pathOf(id, path), pathToFileURL(path)])
   );
   return { "/models.json": JSON.stringify(list), ...Object.fromEntries(files) };
+}
+
+/** Waits until one of the pages has done what a button asked for, and returns its line of status. */
+export async function statusOf(page: ChromiumPage["page"]): Promise<string> {
+  await page.locator("#status", { hasText: /^Done/ }).or(page.locator("#status.failed")).waitFor();
+  return await page.locator("#status").innerText();
 }

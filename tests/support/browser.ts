@@ -23,12 +23,6 @@ export function pixelsOf(
   }, colours);
 }
 
-/** Waits until the page has done what a button asked for, and returns its line of status. */
-export async function statusOf(page: ChromiumPage["page"]): Promise<string> {
-  await page.locator("#status", { hasText: /^Done/ }).or(page.locator("#status.failed")).waitFor();
-  return await page.locator("#status").innerText();
-}
-
 /** The width of what the page shows on a phone, whose own is 390. */
 export async function widthOnPhone(page: ChromiumPage["page"]): Promise<number> {
   await page.setViewportSize({ width: 390, height: 844 });

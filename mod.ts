@@ -30,6 +30,7 @@ export { loadUseLite } from "./lib/models/use_lite.ts";
 export { packModel } from "./lib/models/packing.ts";
 export type { HubOptions } from "./lib/models/hub.ts";
 export type { PackageOptions } from "./lib/npm_files.ts";
+export { FilesInMemory } from "./lib/files_in_memory.ts";
 
 export { type Adapter, attach, type AttachOptions } from "./lib/adapters/attach.ts";
 export { methodByName, methods } from "./lib/adapters/registry.ts";
@@ -77,7 +78,7 @@ export { Trainer, type TrainerOptions, type TrainOptions } from "./lib/train/tra
 export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/adamw.ts";
 
 export type { Labels } from "./lib/adapters/labels.ts";
-export { loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft.ts";
+export { adapterFiles, loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft.ts";
 export { saveMerged } from "./lib/train/merge_folder.ts";
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export {

@@ -13,7 +13,7 @@ export interface ThreadBounds {
  * Starts `module` (`new URL("./x_worker.ts", import.meta.url)`) with `request` as its `workerData`, and resolves with the first
  * message it posts. `transfer` moves buffers instead of copying them.
  * @throws Error with `bounds.tooLong` or `bounds.tooLarge`, with the `failure` that the thread posts instead of an answer, or what
- * it ends with.
+ * it ends with; in a browser, always.
  */
 export async function inBoundedThread<Answer extends object>(
   module: URL,
@@ -21,6 +21,9 @@ export async function inBoundedThread<Answer extends object>(
   bounds: ThreadBounds,
   transfer: ArrayBuffer[] = [],
 ): Promise<Answer> {
+  if (!("Deno" in globalThis)) {
+    throw new Error("it runs in a thread with bounds, which a browser does not have: do this in Deno");
+  }
   const { Worker } = await import("node:worker_threads");
   const { promise, resolve, reject } = Promise.withResolvers<Answer | { failure: string }>();
   const thread = new Worker(startable(module), {

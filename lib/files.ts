@@ -4,6 +4,7 @@
  */
 
 import * as v from "npm:valibot@1.5.0";
+import { bytesInMemory, isFolderInMemory, isInMemory, namesInMemory } from "./files_in_memory.ts";
 
 /**
  * Writes `content` to a temporary file beside `path`, then renames it: a crash or a full disk leaves the old
@@ -180,13 +181,80 @@ export async function jsonFiles(folder: string): Promise<string[]> {
   return found.toSorted();
 }
 
-async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
+/** Names of what is in a folder. Throws what reading it throws. */
+export async function namesIn(folder: string): Promise<string[]> {
+  if (isInMemory(folder)) return namesInMemory(folder);
+  return await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
+}
+
+/** What is at a path. */
+type Found = Pick<Deno.FileInfo, "isFile" | "isDirectory" | "size">;
+
+async function statOf(path: string): Promise<Found | undefined> {
+  if (isInMemory(path)) return foundInMemory(path);
+  refuseInBrowser(path);
   try {
     return await Deno.stat(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
     throw error;
   }
+}
+
+function foundInMemory(path: string): Found | undefined {
+  const bytes = bytesInMemory(path);
+  if (bytes) return { isFile: true, isDirectory: false, size: bytes.length };
+  return isFolderInMemory(path) ? { isFile: false, isDirectory: true, size: 0 } : undefined;
+}
+
+/** Throws an Error that names the path where there are no files but those in memory. */
+function refuseInBrowser(path: string): void {
+  if ("Deno" in globalThis) return;
+  throw new Error(
+    `${path} cannot be read: a browser has no folders; fetch the files, and hold them in FilesInMemory`,
+  );
+}
+
+/** A file that is read at any of its places. */
+export interface OpenFile extends Disposable {
+  /** Its bytes when it was opened. */
+  readonly size: number;
+  /** Fills `into` with the bytes from `at` on. Returns false where the file ends before. */
+  readAt(into: Uint8Array, at: number): boolean;
+}
+
+/** Opens a file to read it. Throws what opening it throws. */
+export function openFile(path: string): OpenFile {
+  if (isInMemory(path)) return openInMemory(path);
+  refuseInBrowser(path);
+  const file = Deno.openSync(path);
+  return {
+    size: file.statSync().size,
+    readAt(into, at) {
+      file.seekSync(at, Deno.SeekMode.Start);
+      for (let filled = 0; filled < into.length;) {
+        const read = file.readSync(into.subarray(filled));
+        if (read === null) return false;
+        filled += read;
+      }
+      return true;
+    },
+    [Symbol.dispose]: () => file.close(),
+  };
+}
+
+function openInMemory(path: string): OpenFile {
+  const bytes = bytesInMemory(path);
+  if (!bytes) throw new Error(`there is no file ${path}: keep the FilesInMemory as long as they are read`);
+  return {
+    size: bytes.length,
+    readAt(into, at) {
+      if (at + into.length > bytes.length) return false;
+      into.set(bytes.subarray(at, at + into.length));
+      return true;
+    },
+    [Symbol.dispose]() {},
+  };
 }
 
 /** Limits for JSON files and other descriptions of a model: those of safetensors headers. */
@@ -198,7 +266,7 @@ export const descriptionBounds = { bytes: 100_000_000, levels: 127 };
  */
 export async function readBytes(path: string, most = Infinity): Promise<Uint8Array<ArrayBuffer>> {
   const found = await statOf(path);
-  if (!found) throw new Deno.errors.NotFound(`there is no file ${path}: check its path`);
+  if (!found) throw notFound(path);
   // A device or a pipe has size 0 and may never end.
   if (!found.isFile) throw new Error(`${path} is no file: put one in its place`);
   if (found.size > most) {
@@ -206,7 +274,13 @@ export async function readBytes(path: string, most = Infinity): Promise<Uint8Arr
       `${path} has ${found.size} bytes, and such a file has ${most} at most: look what it holds`,
     );
   }
-  return await Deno.readFile(path);
+  // A copy, as from a disk: what is made of it may be changed.
+  return bytesInMemory(path)?.slice() ?? await Deno.readFile(path);
+}
+
+function notFound(path: string): Error {
+  const message = `there is no file ${path}: check its path`;
+  return isInMemory(path) ? new Error(message) : new Deno.errors.NotFound(message);
 }
 
 /**

@@ -1,19 +1,18 @@
 /**
- * `deno task browser`: serves a page on this machine that fine-tunes LoRA and BoRA side by side in a browser.
+ * `deno task browser`: serves two pages on this machine that fine-tune in a browser: an encoder with LoRA and BoRA side by side, and
+ * a decoder on a few examples.
  */
 
 import { parseArgs } from "node:util";
-// Imported so that Deno's cache has the packages that the page reads.
-import "../lib/data/wordnet.ts";
-import "../lib/models/use_lite_files.ts";
 import { demo } from "./browser/demo.ts";
 import { serveSite } from "./browser/site.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task browser [--port N]
 
-Bundles the library and a page that fine-tunes the embedded encoder with LoRA and BoRA, serves them to this machine only, and
-prints the address. The page needs a browser with WebGPU.
+Bundles the library and two pages, serves them to this machine only, and prints the address. At / the embedded encoder is
+fine-tuned with LoRA and BoRA; at /decoder a decoder learns from a few examples and writes before and after: smollm2, if it was
+fetched (deno task models smollm2), or files that you pick there. The pages need a browser with WebGPU.
 
   --port N   default: 8000
   --help     this text
@@ -39,7 +38,7 @@ async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
   const port = portOf(values.port);
-  const site = await serveSite({ ...demo, port });
+  const site = await serveSite({ ...await demo(), port });
   console.log(`${site.url}   (Ctrl-C ends it)`);
 }
 

@@ -31,7 +31,8 @@ import { sayingWhatIsKept } from "./divergence.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { packingHelp, packingOf } from "./packing.ts";
-import { decoderTarget, defaultTarget } from "./run_cell.ts";
+import { notesText } from "./row_notes.ts";
+import { decoderTarget, defaultTarget } from "./targets.ts";
 import { suiteWarmupRatio } from "./training.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
@@ -221,23 +222,6 @@ async function taskOf(model: Model, values: Arguments): Promise<Task> {
   return await loadLanguageTask({ train, dev, loss, maxTokens: maxTokensOf(model, asked, 256) });
 }
 
-/** What should be known of a set's rows, a line for each kind. */
-function notesText(notes: LanguageNotes, set: string): string[] {
-  const some = (rows: readonly string[]) =>
-    `${rows.slice(0, 3).join(", ")}${rows.length > 3 ? `, and ${rows.length - 3} more` : ""}`;
-  const kinds: [rows: readonly string[], what: string][] = [
-    [notes.dropped, "left out, because nothing of them is learnt within the limit of tokens"],
-    [notes.cut, "cut within what is learnt: their ends are not learnt"],
-    [notes.emptyAnswers, "with an empty answer: only its end is learnt"],
-    [notes.spellSpecial, "that spell a special token, which is text there"],
-    [notes.lastTurnOnly, "whose last turn alone is learnt, because the template rewrites earlier ones"],
-    [notes.lost.map(({ where }) => where), "with characters that the tokenizer has nothing for"],
-  ];
-  return kinds.flatMap(([rows, what]) =>
-    rows.length === 0 ? [] : [`${set}: ${rows.length} rows ${what} (${printable(some(rows))})`]
-  );
-}
-
 /** A prompt of the rows to evaluate on, and how the model goes on from it. */
 async function sampleText(
   gpu: Gpu,
@@ -305,7 +289,8 @@ async function main(): Promise<void> {
     if (prompt.length === 0) return;
     say(await sampleText(gpu, model as Decoder, adapter, frozen, await trained(), prompt));
   };
-  const onRows = (notes: LanguageNotes, set: string) => notesText(notes, set).forEach((line) => say(line));
+  const onRows = (notes: LanguageNotes, set: string) =>
+    notesText(notes, set).forEach((line) => say(printable(line)));
   const checkpointing = { path: checkpoint, every: checkpointEvery, cell: "finetune" };
   const { trained, kept, epochs } = await sayingWhatIsKept(
     () => fineTune({ gpu, model, frozen, adapter, task, split, checkpointing, onScores, onRows, ...options }),

@@ -21,12 +21,11 @@ import {
   type Progress,
 } from "../lib/train/fine_tune.ts";
 import { goldenOf } from "./golden.ts";
+import { defaultTarget } from "./targets.ts";
 import type { Training } from "./protocols/protocol.ts";
 import type { Row } from "./tables/table.ts";
 
 const adapterDropout = 0.05;
-export const defaultTarget = ["query", "value"];
-export const decoderTarget = ["q_proj", "k_proj", "v_proj"];
 
 /** One cell to run. */
 export interface Job {

@@ -2,14 +2,21 @@
 /// <reference lib="dom" />
 
 import assert from "node:assert/strict";
-import { parseArgs } from "node:util";
+import { pathToFileURL } from "node:url";
+import { baseMetadata } from "../lib/adapters/base_weights.ts";
 import { taskByName } from "../lib/data/registry.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
+import { parseSafetensors } from "../lib/models/safetensors.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
-import { ChromiumPage, executablePath } from "../tasks/browser/chromium.ts";
-import { demo } from "../tasks/browser/demo.ts";
+import { ChromiumPage } from "../tasks/browser/chromium.ts";
+import { demo, statusOf } from "../tasks/browser/demo.ts";
 import { contestants, makeCourse, trainSideBySide } from "../tasks/browser/side_by_side.ts";
 import { serveSite } from "../tasks/browser/site.ts";
+import { browserTest, pixelsOf, widthOnPhone } from "./support/browser.ts";
+import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
+import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { tinyBert } from "./support/tiny_bert.ts";
 
 /**
  * The values for the page's form: few and short examples, for SwiftShader, and few steps, since the rounding
@@ -20,9 +27,6 @@ const sizes = { train: 24, epochs: 1, batchSize: 3 };
 const maxTokens = 8;
 const steps = 8;
 
-/** Where a screenshot is wanted: deno test -A tests/browser_test.ts -- --screenshot FILE */
-const { screenshot } = parseArgs({ options: { screenshot: { type: "string" } }, strict: false }).values;
-
 /** The losses of both methods in Deno, on its own adapter. */
 async function lossesInDeno(): Promise<readonly (readonly number[])[]> {
   const task = { ...taskByName("sentiment"), maxTokens };
@@ -30,25 +34,8 @@ async function lossesInDeno(): Promise<readonly (readonly number[])[]> {
   return (await trainSideBySide(await testGpu(), course)).map(({ losses }) => losses);
 }
 
-/** How many pixels of the loss curve have exactly each of these colours. */
-function pixelsOf(page: ChromiumPage["page"], colours: readonly (readonly number[])[]): Promise<number[]> {
-  return page.locator("#curve canvas").evaluate((canvas: HTMLCanvasElement, colours) => {
-    const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
-    const pixels = Array.from({ length: data.length / 4 }, (_, i) => data.subarray(4 * i, 4 * i + 3));
-    return colours.map((colour) =>
-      pixels.filter((pixel) => colour.every((value, i) => pixel[i] === value)).length
-    );
-  }, colours);
-}
-
-/** A test that needs Chromium; ignored, and says why, where there is none. */
-function browserTest(name: string, body: () => Promise<void>): void {
-  if (!executablePath) console.log(`ignored: "${name}" needs Chromium (Debian: apt-get install chromium)`);
-  Deno.test({ name, ignore: !executablePath, fn: body });
-}
-
 browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them", async () => {
-  await using chromium = await ChromiumPage.open(demo);
+  await using chromium = await ChromiumPage.open(await demo([]));
   const { page } = chromium;
   page.setDefaultTimeout(300_000);
   const expected = await lossesInDeno();
@@ -56,8 +43,7 @@ browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them
     await page.locator(`[name=${name}]`).fill(`${value}`);
   }
   await page.getByRole("button", { name: "Train" }).click();
-  await page.locator("#status", { hasText: /^Done/ }).or(page.locator("#status.failed")).waitFor();
-  assert.match(await page.locator("#status").innerText(), /^Done: 8 steps each, and 24 held-out examples/);
+  assert.match(await statusOf(page), /^Done: 8 steps each, and 24 held-out examples/);
 
   const finishes = (await chromium.page.evaluate("import('/main.js')") as {
     finishes: { losses: number[]; score: number }[];
@@ -80,11 +66,8 @@ browserTest("the page trains LoRA and BoRA to the losses of Deno, and shows them
   const pixels = await pixelsOf(page, [[0x00, 0x72, 0xb2], [0xd5, 0x5e, 0x00]]);
   assert.ok(pixels.every((count) => count > 100), `${pixels} pixels of the curves in the methods' colours`);
   assert.notDeepEqual(finishes[0].losses, finishes[1].losses);
-  if (typeof screenshot === "string") await page.screenshot({ path: screenshot });
 
-  await page.setViewportSize({ width: 390, height: 844 });
-  const width = await page.evaluate(() => document.documentElement.scrollWidth);
-  assert.equal(width, 390, "on a phone nothing lies beyond the right edge");
+  assert.equal(await widthOnPhone(page), 390, "on a phone nothing lies beyond the right edge");
   assert.deepEqual(chromium.complaints, []);
 });
 
@@ -92,9 +75,9 @@ browserTest("the library bundles for browsers: a device of the page's own, and n
   await using chromium = await ChromiumPage.open({
     entry: new URL("support/browser_entry.ts", import.meta.url),
   });
-  const { product, advice } = await chromium.page.evaluate(async () => {
-    const { compile, Graph, loadUseLite, matmul, openGpu }: typeof import("./support/browser_entry.ts") =
-      await import(
+  const { product, advice, noFolder } = await chromium.page.evaluate(async () => {
+    const { compile, Graph, loadDecoder, loadUseLite, matmul, openGpu }:
+      typeof import("./support/browser_entry.ts") = await import(
         `${location.origin}/main.js`
       );
     const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
@@ -106,15 +89,53 @@ browserTest("the library bundles for browsers: a device of the page's own, and n
     compiled.run();
     const product = [...await compiled.read(c)];
     const advice = await loadUseLite().then(String, (error: Error) => error.message);
-    return { product, advice };
+    const noFolder = await loadDecoder("./model").then(String, (error: Error) => error.message);
+    return { product, advice, noFolder };
   });
   assert.deepEqual(product, [4, 5, 10, 11]);
   assert.match(
     advice,
     /model\.json is a file of an npm package, and there is no npm cache here: pass \{ packages/,
   );
+  assert.match(noFolder, /^\.\/model cannot be read: a browser has no folders; .* FilesInMemory$/);
   assert.deepEqual(chromium.complaints, []);
 });
+
+browserTest(
+  "an encoder's folder and an adapter's are read from memory in a page, and their digests are Deno's",
+  () =>
+    withFolder(async (folder) => {
+      await writeCheckpoint(folder, tinyBert);
+      await using chromium = await ChromiumPage.open({
+        entry: new URL("support/browser_entry.ts", import.meta.url),
+        files: { "/bert/": pathToFileURL(`${folder}/`) },
+      });
+      const file = await chromium.page.evaluate(async (names) => {
+        const { adapterFiles, attach, FilesInMemory, loadAdapter, loadEncoder, lora }:
+          typeof import("./support/browser_entry.ts") = await import(`${location.origin}/main.js`);
+        const bytes = async (name: string) =>
+          new Uint8Array(await (await fetch(`/bert/${name}`)).arrayBuffer());
+        const entries = await Promise.all(names.map(async (name) => [name, await bytes(name)] as const));
+        using files = new FilesInMemory("bert", Object.fromEntries(entries));
+        const model = await loadEncoder(files.path);
+        const adapter = attach(model, lora, { r: 2, target: ["query"] });
+        const weights = new Map(
+          [...adapter.parameters].map(([name, { shape }]) => [
+            name,
+            { shape, data: new Float32Array(shape[0] * shape[1]) },
+          ]),
+        );
+        const made = adapterFiles(model, adapter, weights);
+        using saved = new FilesInMemory("adapter", made);
+        const loaded = await loadAdapter(saved.path, model);
+        if (loaded.weights.size !== weights.size) throw new Error(`${loaded.weights.size} tensors`);
+        return [...made["adapter_model.safetensors"] as Uint8Array];
+      }, [...Deno.readDirSync(folder)].map(({ name }) => name));
+      const inPage = parseSafetensors(Uint8Array.from(file), "the page's").metadata;
+      assert.deepEqual(inPage, { format: "pt", ...baseMetadata(await loadEncoder(folder)) });
+      assert.deepEqual(chromium.complaints, []);
+    }),
+);
 
 Deno.test("a site serves its own files and no others", async () => {
   const include = new URL("../wgsl/include/", import.meta.url);

@@ -74,8 +74,8 @@ Deno.test("a range of a packed matrix's rows has their words, and the fingerprin
   }
 });
 
-Deno.test("metadata of every type", async () => {
-  const { metadata } = await readGgufHeader(`${folder}llama.gguf`);
+Deno.test("metadata of every type", () => {
+  const { metadata } = readGgufHeader(`${folder}llama.gguf`);
   const tests = [...metadata.values].filter(([key]) => key.startsWith("test."))
     .map(([key, { type, value }]) => [key.slice(5), type, value]);
   assert.deepEqual(tests, [
@@ -237,7 +237,7 @@ Deno.test("a tensor of several pieces, which begin inside rows, is read in its o
   const path = await Deno.makeTempFile();
   const header = ggufOf({ tensors: [["k", 2, BigInt(columns), BigInt(rows), 1, 0n]] });
   await Deno.writeFile(path, joined(header, new Uint8Array(stored.buffer)));
-  const place = inHalves((await readGgufHeader(path)).places.get("k")!, 1);
+  const place = inHalves(readGgufHeader(path).places.get("k")!, 1);
   const fileRow = (row: number) => row < rows / 2 ? 2 * row : 2 * row + 1 - rows;
   const expected = stored.map((_, i) => value(fileRow(Math.floor(i / columns)), i % columns));
   assert.ok(isPackable(place));
@@ -303,7 +303,7 @@ Deno.test("values that are not finite, and files that change while in use, are r
   const infinite = bytesOf(new Uint8Array([0, 0x7c]), new Uint8Array(16));
   const file = ggufOf({ tensors: [["w", 2, 32n, 4n, 2, 0n], ["v", 1, 1n, 0, 96n]], data: 100 });
   await Deno.writeFile(path, file);
-  const { places } = await readGgufHeader(path);
+  const { places } = readGgufHeader(path);
   const [w, v] = ["w", "v"].map((name) => places.get(name)!);
   assert.ok(isPackable(w) && !isPackable(v));
   assert.equal(new StoredPackedWeight(w).words.length, 20);
@@ -448,7 +448,7 @@ Deno.test("a header larger than its window is read from the file as from memory"
       ]],
     }),
   );
-  const { metadata } = await readGgufHeader(path);
+  const { metadata } = readGgufHeader(path);
   assert.deepEqual(metadata.texts("texts"), texts);
   assert.ok(metadata.text("large") === large && metadata.number("last") === 7);
   await Deno.remove(path);

@@ -7,7 +7,7 @@ import { readCells } from "../lib/report/cell_table.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "../tasks/learning_rates.json" with { type: "json" };
 import { isStudy } from "../tasks/report_table.ts";
-import { defaultTarget } from "../tasks/run_cell.ts";
+import { defaultTarget } from "../tasks/targets.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { glueTable } from "../tasks/tables/glue.ts";

@@ -108,6 +108,29 @@ export interface SavedAdapter {
 }
 
 /**
+ * The files of an adapter's folder in PEFT's layout, by name: for a browser, to offer them for download. See `saveAdapter`, which
+ * writes them, and throws what this throws.
+ */
+export function adapterFiles(
+  model: Model,
+  adapter: Adapter,
+  weights: ReadonlyMap<string, Weight>,
+  task?: Pick<Task, "objective" | "labels"> | Labels,
+): Record<string, Uint8Array<ArrayBuffer> | string> {
+  const format = formatOf(adapter.method);
+  const hasHead = checkWeights(model, adapter, weights);
+  const tensors = new Map<string, Weight>();
+  for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
+  const config = configOf(model, adapter, format, hasHead);
+  const labels = task && ("problem_type" in task ? task : labelsOf(task));
+  return {
+    "adapter_model.safetensors": encodeSafetensors(tensors, baseMetadata(model)),
+    "adapter_config.json": `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
+    ...labels ? { [labelsFile]: labelsText(labels) } : {},
+  };
+}
+
+/**
  * Saves `adapter` with its trained `weights` (from `Trainer.weights`, which includes the head's) in `folder`,
  * in PEFT's layout. Each file is written under a temporary name and then renamed, so a crash leaves no
  * partial file. The SHA-256 of each base weight is saved too, so that `loadAdapter` can recognise the base.
@@ -139,20 +162,13 @@ export async function saveAdapter(
   weights: ReadonlyMap<string, Weight>,
   task?: Pick<Task, "objective" | "labels"> | Labels,
 ): Promise<void> {
-  const format = formatOf(adapter.method);
-  const hasHead = checkWeights(model, adapter, weights);
-  const tensors = new Map<string, Weight>();
-  for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
-  const config = configOf(model, adapter, format, hasHead);
-  const labels = task && ("problem_type" in task ? task : labelsOf(task));
+  const files = adapterFiles(model, adapter, weights, task);
   await Deno.mkdir(folder, { recursive: true });
   // Those of another adapter that was saved here before.
-  if (!labels) await removeFile(`${folder}/${labelsFile}`);
-  await writeTogether({
-    [`${folder}/adapter_model.safetensors`]: encodeSafetensors(tensors, baseMetadata(model)),
-    [`${folder}/adapter_config.json`]: `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
-    ...labels ? { [`${folder}/${labelsFile}`]: labelsText(labels) } : {},
-  });
+  if (!(labelsFile in files)) await removeFile(`${folder}/${labelsFile}`);
+  await writeTogether(
+    Object.fromEntries(Object.entries(files).map(([name, content]) => [`${folder}/${name}`, content])),
+  );
 }
 
 /**
@@ -248,7 +264,7 @@ export async function loadAdapter(
   const config = await readJson(configPath, configSchema);
   const method = methodOf(configPath, config, known);
   const path = await weightsOf(folder);
-  const { metadata, places } = await readSafetensorsHeader(path);
+  const { metadata, places } = readSafetensorsHeader(path);
   const keys = keysByName(places.keys());
   const bare = areOfBareTrunk(model, [...keys.keys()]);
   const own = optionsOf(configPath, method, config);

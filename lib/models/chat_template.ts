@@ -5,7 +5,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { inBoundedThread } from "../bounded_thread.ts";
-import { isFile, isFolder, readJson, readText } from "../files.ts";
+import { isFile, isFolder, namesIn, readJson, readText } from "../files.ts";
 import { type ChatInputs, chatInputs, type Conversation } from "./chat_inputs.ts";
 import { readDecoderSettings } from "./decoder_settings.ts";
 import type { DecoderTokenizer } from "./decoder_tokenizer.ts";
@@ -78,7 +78,7 @@ export async function readChatTemplates(folder: string): Promise<ChatTemplates |
 async function additionalTemplates(folder: string): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
   if (!await isFolder(folder)) return found;
-  for await (const { name } of Deno.readDir(folder)) {
+  for (const name of await namesIn(folder)) {
     if (!name.endsWith(".jinja")) continue;
     found[name.replace(/\.jinja$/, "")] = await readText(`${folder}/${name}`, most.template);
   }

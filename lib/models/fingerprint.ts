@@ -3,7 +3,7 @@
 import type { Packing } from "../graph/storages/registry.ts";
 import type { Model, Weight } from "./model.ts";
 import { PieceRoom, StoredWeight, tableOf } from "./stored_weight.ts";
-import { digestOfValues, hasDigests } from "./values_digest.ts";
+import { digestOfValues } from "./values_digest.ts";
 
 /** Identifies the values of a weight and the format that they are stored in. */
 export interface WeightFingerprint {
@@ -16,11 +16,10 @@ export interface WeightFingerprint {
 }
 
 /**
- * The fingerprint of a weight; undefined in a browser, which reads and writes no adapters. For a weight in a
- * file it covers the values as they were first read; values that have not been read yet are read now.
+ * The fingerprint of a weight. For one in a file it covers the values as they were first read; values that
+ * have not been read yet are read now.
  */
-export function fingerprintOf(weight: Weight, room?: PieceRoom): WeightFingerprint | undefined {
-  if (!hasDigests()) return undefined;
+export function fingerprintOf(weight: Weight, room?: PieceRoom): WeightFingerprint {
   return weight instanceof StoredWeight
     ? { sha256: weight.digest(room ?? new PieceRoom()), dtype: weight.dtype }
     : { sha256: digestOfValues(weight.data), dtype: "F32" };
@@ -35,7 +34,7 @@ export function fingerprintsOf({ weights, packed = new Map() }: Model): Map<stri
   const room = new PieceRoom();
   for (const [name, weight] of weights) {
     const own = weight instanceof StoredWeight ? tableOf(name) : name;
-    if (!found.has(own)) found.set(own, fingerprintOf(weight, room)!);
+    if (!found.has(own)) found.set(own, fingerprintOf(weight, room));
   }
   for (const [name, { packing, origin }] of packed) {
     if (!found.has(tableOf(name))) found.set(tableOf(name), { ...origin!, packing });

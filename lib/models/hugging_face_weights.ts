@@ -31,7 +31,7 @@ export async function readIndex(path: string): Promise<Map<string, string[]>> {
  */
 export async function readTensorPlaces(folder: string): Promise<Map<string, TensorPlace>> {
   if (await isFile(`${folder}/${single}`)) {
-    return new Map((await readSafetensorsHeader(`${folder}/${single}`)).places);
+    return new Map(readSafetensorsHeader(`${folder}/${single}`).places);
   }
   const path = `${folder}/${index}`;
   if (!await isFile(path)) {
@@ -45,7 +45,7 @@ export async function readTensorPlaces(folder: string): Promise<Map<string, Tens
     if (!await isFile(shardPath)) {
       throw new Error(`${path} names ${shard}, and there is no such file: download it`);
     }
-    const { places } = await readSafetensorsHeader(shardPath);
+    const { places } = readSafetensorsHeader(shardPath);
     for (const name of names) {
       const place = places.get(name);
       if (!place) {

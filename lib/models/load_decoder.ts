@@ -48,8 +48,8 @@ export interface DecoderOptions {
  * Loads a decoder from the folder or `.gguf` file `source` or, if there is none, by its id: `smollm2`, which `deno task models
  * smollm2` fetches, or an id of the Hugging Face hub. A folder holds `config.json`, `model.safetensors` or its shards (F32, F16,
  * BF16 or F64, read as float32) and `tokenizer.json`, of the model types llama, mistral, qwen2, qwen3 and gemma; a GGUF file, or
- * the first of a set, brings all of it along. Weights go from disk to the GPU in pieces when they are needed: do not change the
- * files while the model is in use.
+ * the first of a set, brings all of it along. Where there are no folders, as in a browser, take the `path` of `FilesInMemory`.
+ * Weights go from the files to the GPU in pieces when they are needed: do not change the files while the model is in use.
  *
  * @throws Error that names the file and the field or tensor that is missing, malformed, not supported, or does not have the shape
  * that the configuration implies.

@@ -1,6 +1,6 @@
 /** Finds the files of a model by what the user calls it. */
 
-import { isFile, isFolder } from "../files.ts";
+import { isFile, isFolder, namesIn } from "../files.ts";
 import type { HubOptions } from "./hub.ts";
 import { fetchedFolder, packagedModel } from "./packaged_models.ts";
 
@@ -42,8 +42,7 @@ function lastPart(path: string): string {
 /** The folder itself, or the GGUF model in it. */
 async function modelIn(folder: string): Promise<string> {
   if (await isFile(`${folder}/config.json`)) return folder;
-  const names = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
-  const models = names.filter((name) => beginning.test(name)).toSorted();
+  const models = (await namesIn(folder)).filter((name) => beginning.test(name)).toSorted();
   if (models.length === 0) return folder;
   if (models.length === 1) return `${folder}/${models[0]}`;
   throw new Error(`${folder} holds several models, ${models.join(", ")}: give the path of one of them`);

@@ -24,7 +24,7 @@ export class PackedOnTheWay extends PackedInPieces {
   }
 
   /** Fingerprint of the dense values; see `fingerprintOf`. */
-  get origin(): WeightFingerprint | undefined {
+  get origin(): WeightFingerprint {
     return fingerprintOf(this.weight);
   }
 

@@ -23,7 +23,7 @@ export interface PackedWeight {
    * have them among the words.
    */
   readonly scales?: Float32Array<ArrayBuffer>;
-  /** Fingerprint of the original weight; undefined in a browser. */
+  /** Fingerprint of the original weight; undefined for one that has no values. */
   readonly origin: WeightFingerprint | undefined;
 }
 

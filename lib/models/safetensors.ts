@@ -10,7 +10,7 @@
  * arrays have the same bytes as the file.
  */
 
-import { descriptionBounds, writeWhole } from "../files.ts";
+import { descriptionBounds, type OpenFile, openFile, readBytes, writeWhole } from "../files.ts";
 import { bf16, toBf16 } from "../graph/storages/bf16.ts";
 import { f16 } from "../graph/storages/f16.ts";
 import { show } from "../show.ts";
@@ -73,8 +73,8 @@ const again = "download or write the file again";
  * readSafetensorsHeader does.
  */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
-  await readSafetensorsHeader(path);
-  return parseSafetensors(await Deno.readFile(path), path);
+  readSafetensorsHeader(path);
+  return parseSafetensors(await readBytes(path), path);
 }
 
 /**
@@ -96,22 +96,18 @@ export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, origin: string)
  * Reads only the header of the file at `path`: which tensors there are, and where. Throws what opening the
  * file throws, and for a malformed file what parseSafetensors throws.
  */
-export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
-  using file = await Deno.open(path);
-  const { size } = await file.stat();
-  const length = headerLength(await readBytes(file, Math.min(8, size)), size, path);
-  return readPlaces(await readBytes(file, length), size, path);
+export function readSafetensorsHeader(path: string): SafetensorsHeader {
+  using file = openFile(path);
+  const { size } = file;
+  const length = headerLength(bytesOf(file, path, 0, Math.min(8, size)), size, path);
+  return readPlaces(bytesOf(file, path, 8, length), size, path);
 }
 
-/** The next `size` bytes, or fewer at the end of the file. */
-async function readBytes(file: Deno.FsFile, size: number): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(size);
-  for (let at = 0; at < size;) {
-    const count = await file.read(bytes.subarray(at));
-    if (count === null) return bytes.subarray(0, at);
-    at += count;
-  }
-  return bytes;
+/** So many bytes of an open file, from `at` on. Throws an Error where it ends before, which it did not when it was opened. */
+function bytesOf(file: OpenFile, path: string, at: number, count: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(count);
+  if (file.readAt(bytes, at)) return bytes;
+  throw new Error(`${path}: was cut short while it was read: ${again}`);
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Where tensors lie in files of any format, and the reading of their bytes and values. */
 
+import type { OpenFile } from "../files.ts";
 import { show } from "../show.ts";
 import { fileBlocks, type GgufDtype } from "./gguf/dtypes.ts";
 import { bytesOfDtype, type SafetensorsDtype, toFloat32 } from "./safetensors.ts";
@@ -67,7 +68,7 @@ function* runsOf({ shape: [, ...row], rowAt }: StoredPlace, first: number, count
  * values. Throws an Error when the file has become shorter.
  */
 export function readBlocks(
-  file: Deno.FsFile,
+  file: OpenFile,
   place: StoredPlace,
   [first, count]: readonly [number, number],
   room: Uint8Array<ArrayBuffer>,
@@ -75,16 +76,13 @@ export function readBlocks(
   const { values, bytes } = blockOf(place.dtype);
   let filled = 0;
   for (const { from, length } of runsOf(place, first, count)) {
-    file.seekSync(place.begin + from / values * bytes, Deno.SeekMode.Start);
-    for (const end = filled + length / values * bytes; filled < end;) {
-      const read = file.readSync(room.subarray(filled, end));
-      if (read === null) {
-        throw new Error(
-          `${place.origin}: ends inside tensor ${show(place.name)}: the file was changed while it was in use`,
-        );
-      }
-      filled += read;
+    const end = filled + length / values * bytes;
+    if (!file.readAt(room.subarray(filled, end), place.begin + from / values * bytes)) {
+      throw new Error(
+        `${place.origin}: ends inside tensor ${show(place.name)}: the file was changed while it was in use`,
+      );
     }
+    filled = end;
   }
   return room.subarray(0, filled);
 }

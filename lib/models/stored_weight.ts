@@ -2,6 +2,7 @@
  * Weights that stay in their file until they are needed, so that a model need not fit into the host's memory.
  */
 
+import { openFile } from "../files.ts";
 import { show } from "../show.ts";
 import type { Weight } from "./model.ts";
 import { readBlocks, sizeOf, type StoredDtype, type StoredPlace, valuesOf } from "./stored_place.ts";
@@ -116,7 +117,7 @@ export class StoredWeight implements WeightInPieces {
 
   *#piecesFrom(first: number, room: PieceRoom): Generator<Float32Array<ArrayBuffer>> {
     const count = this.bytes / 4;
-    using file = Deno.openSync(this.#place.origin);
+    using file = openFile(this.#place.origin);
     for (let at = first; at < count; at += pieceLength) {
       const length = Math.min(pieceLength, count - at);
       const data = readBlocks(file, this.#place, [this.#first + at, length], room.bytes);

@@ -2,12 +2,13 @@
 
 import { type Browser, chromium, type Page } from "npm:playwright-core@1.65.1";
 import { existsSync } from "node:fs";
+import process from "node:process";
 import { serveSite, type Site, type SiteOptions } from "./site.ts";
 
 const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
-/** Chromium's path, if it is installed. */
-export const executablePath = places.find((path) => existsSync(path));
+/** Chromium's path, if it is installed; CHROMIUM names another. */
+export const executablePath = process.env.CHROMIUM ?? places.find((path) => existsSync(path));
 
 /** The software driver is requested by name, so that a machine with a GPU gives the same numbers. */
 const args = [
@@ -44,15 +45,22 @@ export class ChromiumPage implements AsyncDisposable {
     page.on("pageerror", (error) => this.complaints.push(error.stack ?? error.message));
   }
 
-  /** Serves the site and opens it in a window of 1280 × 800. Throws what bundling throws. */
-  static async open(options: SiteOptions): Promise<ChromiumPage> {
+  /**
+   * Serves the site and opens its page at `path` in a window of 1280 × 800; `init` runs there before all other scripts. Throws what
+   * bundling throws.
+   */
+  static async open(
+    options: SiteOptions,
+    { path = "/", init = () => {} }: { readonly path?: string; readonly init?: () => void } = {},
+  ): Promise<ChromiumPage> {
     await using opened = new AsyncDisposableStack();
     const site = opened.use(await serveSite(options));
     const browser = await chromium.launch({ executablePath, args });
     opened.defer(() => browser.close());
     const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     const own = new ChromiumPage(site, browser, page);
-    await page.goto(site.url);
+    await page.addInitScript(init);
+    await page.goto(new URL(path, site.url).href);
     opened.move();
     return own;
   }

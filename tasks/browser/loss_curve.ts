@@ -14,12 +14,15 @@ export class LossCurve {
   readonly #losses: number[][];
   #steps = 1;
 
-  constructor(
-    private readonly place: HTMLElement,
-    key: HTMLElement,
-    labels: readonly string[],
-    colours: readonly string[],
-  ) {
+  readonly #place: HTMLElement;
+
+  /** Fills the empty `section` with a heading, a key and the plot. */
+  constructor(section: HTMLElement, labels: readonly string[], colours: readonly string[]) {
+    section.innerHTML = `
+      <div class="heading"><h2>Training loss</h2><span class="key" id="key"></span></div>
+      <div id="curve"></div>`;
+    const [key, place] = ["#key", "#curve"].map((id) => section.querySelector<HTMLElement>(id)!);
+    this.#place = place;
     document.head.appendChild(document.createElement("style")).textContent = css;
     for (const [i, label] of labels.entries()) {
       const name = key.appendChild(document.createElement("b"));
@@ -46,7 +49,7 @@ export class LossCurve {
   }
 
   #size(): { width: number; height: number } {
-    return { width: this.place.clientWidth, height: this.place.clientHeight };
+    return { width: this.#place.clientWidth, height: this.#place.clientHeight };
   }
 
   #options(labels: readonly string[], colours: readonly string[]): uPlot.Options {

@@ -10,11 +10,12 @@ import type { Gpu } from "../../lib/gpu/device.ts";
 import type { Model } from "../../lib/models/model.ts";
 import type { Encoded, Objective } from "../../lib/objectives/objective.ts";
 import { objectiveOf } from "../../lib/objectives/registry.ts";
-import { makeBatches } from "../../lib/run/batches.ts";
 import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import { encodeExamples } from "../../lib/train/fine_tune.ts";
 import { evaluateMetrics } from "../../lib/train/metrics.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
+import { defaultTarget } from "../targets.ts";
+import { type StepReport, trainSteps } from "./train_steps.ts";
 
 /** Higher than the tables' rate, so that the curves part within a few steps. */
 const learningRate = 1e-2;
@@ -25,8 +26,8 @@ export const contestants = (["LoRA r 8", "BoRA r 8 b 16"] as const).map((label) 
   learningRate,
 }));
 
-/** The adapted layers, as in the tables. */
-export const target = ["query", "value"];
+/** Of the data order, the dropout masks and the initial values. */
+const seed = 0;
 
 /** The model, data and settings that both are trained with. */
 export interface Course {
@@ -40,13 +41,8 @@ export interface Course {
 }
 
 /** A finished step of a contestant. */
-export interface Moment {
+export interface Moment extends StepReport {
   readonly contestant: number;
-  /** Counted from 0. */
-  readonly step: number;
-  readonly loss: number;
-  /** Tokens per second over all its steps so far, from upload to read-back, padding not counted. */
-  readonly tokensPerSecond: number;
 }
 
 /** Callbacks that report progress. */
@@ -90,7 +86,7 @@ export async function makeCourse(
 
 /** The adapter of each contestant. */
 export function adaptersOf({ model }: Course): Adapter[] {
-  return contestants.map(({ system }) => attachSystem(model, system, { target }, 0.05));
+  return contestants.map(({ system }) => attachSystem(model, system, { target: defaultTarget }, 0.05));
 }
 
 /** Trains both. Throws what `Trainer` throws. */
@@ -100,7 +96,7 @@ export async function trainSideBySide(gpu: Gpu, course: Course, watch: Watch = {
   const frozen = owned.use(FrozenWeights.forTraining(gpu, model));
   const trainers = adaptersOf(course).map((adapter, i) => {
     const { learningRate } = contestants[i];
-    const options = { learningRate, epochs, batchSize, warmupRatio: 0.03, seed: 0 };
+    const options = { learningRate, epochs, batchSize, warmupRatio: 0.03, seed };
     return owned.use(new Trainer({ gpu, model, adapter, objective, examples: train, frozen, ...options }));
   });
   for (const [i, trainer] of trainers.entries()) {
@@ -123,38 +119,21 @@ async function run(
   turns: Turns,
   onStep: (moment: Moment) => void,
 ): Promise<Finish> {
-  const losses: number[] = [];
-  let [tokens, seconds, started] = [0, 0, 0];
-  const begin = async () => {
-    await turns.mine(contestant);
-    started = performance.now();
-  };
-  await begin();
-  for (let epoch = 0; epoch < course.epochs; epoch++) {
-    const sizes = tokensOfSteps(course, epoch);
-    await trainer.epoch(async () => {
-      const records = await trainer.records();
-      const { step, loss } = records.at(-1)!;
-      seconds += (performance.now() - started) / 1000;
-      tokens += sizes[records.length - 1];
-      losses.push(loss);
-      onStep({ contestant, step, loss, tokensPerSecond: tokens / seconds });
+  const { train: examples, batchSize, epochs, objective, dev, task: { metrics: [metric] } } = course;
+  await turns.mine(contestant);
+  const losses = await trainSteps(
+    trainer,
+    { examples, batchSize, epochs, seed },
+    (report) => onStep({ contestant, ...report }),
+    async () => {
       turns.pass(contestant);
-      await begin();
-    });
-  }
-  const predictions = (await trainer.predict(course.dev)).map((row) => course.objective.decide(row));
-  const [metric] = course.task.metrics;
-  const scores = evaluateMetrics([metric], predictions, course.dev.map(({ label }) => label));
+      await turns.mine(contestant);
+    },
+  );
+  const predictions = (await trainer.predict(dev)).map((row) => objective.decide(row));
+  const scores = evaluateMetrics([metric], predictions, dev.map(({ label }) => label));
   turns.pass(contestant);
   return { losses, score: scores[metric]! };
-}
-
-/** Tokens in the texts of each step's batch, padding not counted. */
-function tokensOfSteps({ train, batchSize }: Course, epoch: number): number[] {
-  return makeBatches(train, batchSize, 0, epoch).map(({ indices }) =>
-    indices.reduce((sum, index) => sum + train[index].texts.flat().length, 0)
-  );
 }
 
 /** Lets several participants take turns, in a fixed order. */

@@ -4,10 +4,12 @@
 export interface SiteOptions {
   /** The module to bundle; it is served as `/main.js`. */
   readonly entry: URL;
+  /** Further modules to bundle, by the paths that they are served at. */
+  readonly modules?: Readonly<Record<string, URL>>;
   /** The HTML file served as `/`. Default: an empty page. */
   readonly page?: URL;
-  /** Files by their paths, such as `/style.css`, and folders by paths that end with a slash. */
-  readonly files?: Readonly<Record<string, URL>>;
+  /** Files by their paths, such as `/style.css`, or their content, and folders by paths that end with a slash. */
+  readonly files?: Readonly<Record<string, URL | string>>;
   /** Default: a free port. */
   readonly port?: number;
 }
@@ -32,16 +34,24 @@ const types: Readonly<Record<string, string>> = {
  * over HTTPS.
  * @throws Error with the bundler's message, or when the port is taken.
  */
-export async function serveSite({ entry, page, files = {}, port = 0 }: SiteOptions): Promise<Site> {
-  const bundle = await bundleForBrowser(entry);
+export async function serveSite(
+  { entry, modules = {}, page, files = {}, port = 0 }: SiteOptions,
+): Promise<Site> {
+  const bundles = new Map(
+    await Promise.all(
+      Object.entries({ "/main.js": entry, ...modules }).map(async ([path, module]) =>
+        [path, await bundleForBrowser(module)] as const
+      ),
+    ),
+  );
   const server = Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, async (request) => {
     const { pathname } = new URL(request.url);
-    if (pathname === "/main.js") return new Response(bundle, { headers: { "content-type": types.js } });
-    if (pathname === "/" && !page) {
-      return new Response(emptyPage, { headers: { "content-type": types.html } });
-    }
+    const bundle = bundles.get(pathname);
+    if (bundle !== undefined) return contentOf(bundle, "js");
+    if (pathname === "/" && !page) return contentOf(emptyPage, "html");
     const file = pathname === "/" ? page : fileAt(pathname, files);
-    return file ? await respondWith(file) : new Response(`no ${pathname}`, { status: 404 });
+    if (file === undefined) return new Response(`no ${pathname}`, { status: 404 });
+    return typeof file === "string" ? contentOf(file, extensionOf(pathname)) : await respondWith(file);
   });
   return {
     url: `http://127.0.0.1:${server.addr.port}/`,
@@ -66,18 +76,27 @@ async function bundleForBrowser(entry: URL): Promise<string> {
  * The file that `pathname` names: one of `files`, or one in a folder among them. A URL has no `..` left in
  * it, but %2F and %5C would become slashes in a file's path, so they are refused.
  */
-function fileAt(pathname: string, files: Readonly<Record<string, URL>>): URL | undefined {
+function fileAt(pathname: string, files: Readonly<Record<string, URL | string>>): URL | string | undefined {
   if (/%2f|%5c/i.test(pathname)) return undefined;
   if (pathname in files && !pathname.endsWith("/")) return files[pathname];
   const folder = Object.keys(files).find((path) => path.endsWith("/") && pathname.startsWith(path));
   return folder ? new URL(`./${pathname.slice(folder.length)}`, files[folder]) : undefined;
 }
 
+function extensionOf(path: string): string {
+  return path.split(".").at(-1)!;
+}
+
+function contentOf(content: BodyInit, extension: string): Response {
+  return new Response(content, {
+    headers: { "content-type": types[extension] ?? "application/octet-stream" },
+  });
+}
+
 async function respondWith(file: URL): Promise<Response> {
   try {
     const { readable } = await Deno.open(file);
-    const type = types[file.pathname.split(".").at(-1)!] ?? "application/octet-stream";
-    return new Response(readable, { headers: { "content-type": type } });
+    return contentOf(readable, extensionOf(file.pathname));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return new Response(`no ${file}`, { status: 404 });
     throw error;

@@ -17,7 +17,7 @@ import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import { weightBuffers } from "../../lib/run/room.ts";
 import { estimateTraining } from "../../lib/train/estimate.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
-import { decoderTarget } from "../run_cell.ts";
+import { decoderTarget } from "../targets.ts";
 import { type MadePacking, madeWeights } from "./made_weights.ts";
 
 /** What is run. */

@@ -7,6 +7,7 @@
  * data and each tensor begin at multiples of `general.alignment`, which is 32 if absent.
  */
 
+import { openFile } from "../../files.ts";
 import { show } from "../../show.ts";
 import { blockOf, type StoredPlace } from "../stored_place.ts";
 import { ByteCursor } from "./byte_cursor.ts";
@@ -37,17 +38,11 @@ const again = "download or write the file again";
  * Reads the header of the file at `path`. Throws what opening the file throws, and for a malformed file an Error that
  * begins with its path and names the key or tensor.
  */
-export async function readGgufHeader(path: string): Promise<GgufHeader> {
-  using file = await Deno.open(path);
-  const { size } = await file.stat();
+export function readGgufHeader(path: string): GgufHeader {
+  using file = openFile(path);
   return readHeader(
-    new ByteCursor(path, size, (into, at) => {
-      file.seekSync(at, Deno.SeekMode.Start);
-      for (let filled = 0; filled < into.length;) {
-        const read = file.readSync(into.subarray(filled));
-        if (read === null) throw new Error(`${path}: was cut short while it was read: ${again}`);
-        filled += read;
-      }
+    new ByteCursor(path, file.size, (into, at) => {
+      if (!file.readAt(into, at)) throw new Error(`${path}: was cut short while it was read: ${again}`);
     }),
   );
 }

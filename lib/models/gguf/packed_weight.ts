@@ -1,5 +1,6 @@
 /** Packed weights that stay in their GGUF file until they are needed. */
 
+import { openFile } from "../../files.ts";
 import { packedStorage } from "../../graph/storages/registry.ts";
 import { fingerprintOf, type WeightFingerprint } from "../fingerprint.ts";
 import type { StoredValues } from "../../graph/storages/storage.ts";
@@ -44,8 +45,8 @@ export class StoredPackedWeight extends PackedInPieces {
     return this.#values.shape;
   }
 
-  /** Fingerprint of the whole tensor's values, as they were first read for it; undefined in a browser. */
-  get origin(): WeightFingerprint | undefined {
+  /** Fingerprint of the whole tensor's values, as they were first read for it. */
+  get origin(): WeightFingerprint {
     return fingerprintOf(this.#values);
   }
 
@@ -56,7 +57,7 @@ export class StoredPackedWeight extends PackedInPieces {
   *pieces(room: PieceRoom = new PieceRoom()): Generator<StoredValues> {
     const { aligned, isFinite } = fileBlocks(this.place.dtype);
     const size = sizeOf(this);
-    using file = Deno.openSync(this.place.origin);
+    using file = openFile(this.place.origin);
     for (let at = 0; at < size; at += pieceLength) {
       const range = [this.#first + at, Math.min(pieceLength, size - at)] as const;
       const blocks = readBlocks(file, this.place, range, room.bytes);

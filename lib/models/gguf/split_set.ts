@@ -35,7 +35,7 @@ export function filesOfSet(path: string): string[] {
  * does not belong to the set.
  */
 export async function readGguf(path: string): Promise<GgufModel> {
-  const header = await readGgufHeader(path);
+  const header = readGgufHeader(path);
   const count = header.metadata.number("split.count", 1);
   const named = Number(shardName.exec(path)?.[2] ?? 1);
   if (named !== count) {
@@ -52,7 +52,7 @@ export async function readGguf(path: string): Promise<GgufModel> {
     if (!await isFile(own)) {
       throw new Error(`${own}: there is no such file, and the model is in ${count}: put it beside ${path}`);
     }
-    shards.push(await readGgufHeader(own));
+    shards.push(readGgufHeader(own));
     checkShard(shards[index], index, shards[0]);
   }
   return { metadata: shards[0].metadata, places: together(shards) };

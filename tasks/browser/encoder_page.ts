@@ -9,14 +9,15 @@ import { taskByName } from "../../lib/data/registry.ts";
 import { type Gpu, openGpu } from "../../lib/gpu/device.ts";
 import type { Model } from "../../lib/models/model.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
+import { defaultTarget } from "../targets.ts";
 import { LossCurve } from "./loss_curve.ts";
+import { busily, Card, counted, element, fail, say } from "./page_parts.ts";
 import {
   adaptersOf,
   contestants,
   type Course,
   type Finish,
   makeCourse,
-  target,
   trainSideBySide,
 } from "./side_by_side.ts";
 
@@ -26,55 +27,14 @@ const taskNames = ["sentiment", "supersense"];
 /** The most held-out examples to score after training; otherwise as many as are trained on. */
 const mostDev = 200;
 
+const figures = ["trainable", "loss", "tokens/s", "dev accuracy"];
 const colours = ["var(--lora)", "var(--bora)"];
 const packages = new URL("/npm/", location.href);
 
 const form = element<HTMLFormElement>("form");
-const button = form.querySelector("button")!;
 
 /** The result of the last training, for the tests. */
 export let finishes: readonly Finish[] = [];
-
-function element<E extends HTMLElement>(id: string): E {
-  return document.getElementById(id) as E;
-}
-
-function say(text: string, done = 0): void {
-  element("status").textContent = text;
-  element<HTMLProgressElement>("progress").value = done;
-}
-
-function fail(error: unknown): void {
-  say((error as Error).message);
-  element("status").className = "failed";
-}
-
-/** A method's card; `show` sets one of its figures by name. */
-class Card {
-  readonly #figures = new Map<string, HTMLElement>();
-
-  constructor(title: string, colour: string) {
-    const card = element("cards").appendChild(document.createElement("section"));
-    card.className = "card";
-    card.style.setProperty("--own", colour);
-    card.appendChild(document.createElement("h2")).textContent = title;
-    const list = card.appendChild(document.createElement("dl"));
-    for (const name of ["trainable", "loss", "tokens/s", "dev accuracy"]) {
-      const pair = list.appendChild(document.createElement("div"));
-      pair.appendChild(document.createElement("dt")).textContent = name;
-      this.#figures.set(name, pair.appendChild(document.createElement("dd")));
-    }
-    this.clear();
-  }
-
-  show(name: string, value: string): void {
-    this.#figures.get(name)!.textContent = value;
-  }
-
-  clear(): void {
-    for (const name of this.#figures.keys()) this.show(name, "–");
-  }
-}
 
 /** The course that the form describes. */
 async function courseOf(model: Model): Promise<Course> {
@@ -90,7 +50,7 @@ async function train(gpu: Gpu, model: Model, cards: readonly Card[], curve: Loss
   const course = await courseOf(model);
   cards.forEach((card) => card.clear());
   adaptersOf(course).forEach(({ trainableParameters }, i) =>
-    cards[i].show("trainable", trainableParameters.toLocaleString("en-US"))
+    cards[i].show("trainable", counted(trainableParameters))
   );
   const steps = Math.ceil(course.train.length / course.batchSize) * course.epochs;
   curve.clear(steps);
@@ -102,7 +62,7 @@ async function train(gpu: Gpu, model: Model, cards: readonly Card[], curve: Loss
     },
     onStep({ contestant, step, loss, tokensPerSecond }) {
       cards[contestant].show("loss", loss.toFixed(3));
-      cards[contestant].show("tokens/s", Math.round(tokensPerSecond).toLocaleString("en-US"));
+      cards[contestant].show("tokens/s", counted(tokensPerSecond));
       curve.add(contestant, loss);
       say(`Step ${step + 1} of ${steps}.`, (step + 1) / steps);
     },
@@ -127,20 +87,18 @@ function offerTasks(): void {
 async function main(): Promise<void> {
   offerTasks();
   const labels = contestants.map(({ system }) => system.label);
-  const cards = labels.map((label, i) => new Card(label, colours[i]));
-  const curve = new LossCurve(element("curve"), element("key"), labels, colours);
+  const cards = labels.map((label, i) => new Card(label, colours[i], figures));
+  const curve = new LossCurve(element("chart"), labels, colours);
   say("Loading the encoder: 28 MB of weights.");
   const [gpu, model] = await Promise.all([openGpu(), loadUseLite({ packages })]);
   element("footer").textContent = `Adapter: ${gpu.adapter.name}. Encoder: Universal Sentence Encoder Lite (${
-    target.join(" and ")
+    defaultTarget.join(" and ")
   } adapted).`;
   say("Ready.");
-  button.disabled = false;
+  form.querySelector("button")!.disabled = false;
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    button.disabled = true;
-    element("status").className = "";
-    train(gpu, model, cards, curve).catch(fail).finally(() => button.disabled = false);
+    void busily(() => train(gpu, model, cards, curve));
   });
 }
 

@@ -4,7 +4,7 @@ import crossEntropyText from "../../../wgsl/cross_entropy.wgsl" with { type: "te
 import squaredErrorText from "../../../wgsl/mean_squared_error.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
-import { lanesOf } from "./layer_norm.ts";
+import { rowLanes } from "./layer_norm.ts";
 
 const scalar: Spec = { shape: [1], dtype: "f32" };
 const workgroup = 64;
@@ -88,7 +88,13 @@ const crossEntropyOp: Op<undefined> = {
     const [logits, labels, weights] = inputs;
     const rows = { logits, labels, weights, lse, row_loss };
     return [
-      entropyDispatch(0, inputs, rows, linearGrid(sizeOf(labels), 1), lanesOf(device)),
+      entropyDispatch(
+        0,
+        inputs,
+        rows,
+        linearGrid(sizeOf(labels), 1),
+        rowLanes(extents(logits, labels).classes, device),
+      ),
       entropyDispatch(1, inputs, { weights, row_loss, loss, total }, [1, 1, 1]),
     ];
   },

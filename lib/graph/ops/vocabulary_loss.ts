@@ -9,7 +9,7 @@ import text from "../../../wgsl/vocabulary_loss.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import type { Defines } from "../../gpu/render.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
-import { lanesOf } from "./layer_norm.ts";
+import { rowLanes } from "./layer_norm.ts";
 import { matmul, type StoredTensor } from "./product/product.ts";
 
 /** Rows of the head: those of the tokens from `first` on. */
@@ -160,7 +160,13 @@ const statisticsOp: Op<StatisticsAttrs> = {
     const bindings = { logits, labels, out, ...isCopied ? { before } : {} };
     const defines = { PASS: 0, STARTS: Number(attrs.starts), BEFORE: Number(isCopied) };
     return [
-      dispatch(defines, { rows, logits, place: attrs }, bindings, linearGrid(rows, 1), lanesOf(device)),
+      dispatch(
+        defines,
+        { rows, logits, place: attrs },
+        bindings,
+        linearGrid(rows, 1),
+        rowLanes(logits.shape[1], device),
+      ),
     ];
   },
   inPlaceInput: ({ inputs }) => inputs.length === 3 ? 2 : -1,

@@ -18,6 +18,7 @@ import lowRank from "../../wgsl/include/low_rank.wgsl" with { type: "text" };
 import lowRankTiles from "../../wgsl/include/low_rank_tiles.wgsl" with { type: "text" };
 import matmul from "../../wgsl/include/matmul.wgsl" with { type: "text" };
 import randomBits from "../../wgsl/include/random.wgsl" with { type: "text" };
+import softmaxSum from "../../wgsl/include/softmax_sum.wgsl" with { type: "text" };
 import workgroupSum from "../../wgsl/include/workgroup_sum.wgsl" with { type: "text" };
 import { evaluateExpression } from "./expression.ts";
 
@@ -32,6 +33,7 @@ const includes: Readonly<Record<string, string>> = {
   "low_rank_tiles.wgsl": lowRankTiles,
   "matmul.wgsl": matmul,
   "random.wgsl": randomBits,
+  "softmax_sum.wgsl": softmaxSum,
   "workgroup_sum.wgsl": workgroupSum,
 };
 

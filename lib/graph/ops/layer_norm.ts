@@ -48,7 +48,7 @@ export function lanesOf(device: DeviceTraits): number {
 }
 
 /** A GPU's lanes for a row of `cols` floats: those of a wave, or of a full workgroup where they have 16 floats each. */
-function lanesOnGpu(cols: number): number {
+export function lanesOnGpu(cols: number): number {
   return cols <= 128 ? 32 : cols <= 1024 ? 64 : 256;
 }
 

@@ -9,8 +9,8 @@
 // RAGGED 1: rows from lengths[z] on are left out.
 //
 // Tiling: lanes lie along the columns, WIDTH floats a lane (4 if cols is a multiple of 4, else 1; params.cols and all indices
-// count these), 64 lanes a team; 4 teams share the rows of a part, params.part of them. The teams' sums are added by way
-// of workgroup memory, in order of the teams. A second launch adds up the parts in the same way (lib/graph/ops/column_teams.ts).
+// count these), LANES lanes a team; TEAMS teams, 256 lanes in all, share the rows of a part, params.part of them. The teams'
+// sums are added by way of workgroup memory, in order of the teams. A second launch adds up the parts in the same way (lib/graph/ops/column_teams.ts).
 // Grid: x over columns, y over parts, z over texts. The order depends on the shape only: same bits every run.
 
 #if WIDTH == 4
@@ -54,7 +54,7 @@ struct Sums {
 #end
 }
 
-var<workgroup> shared_sums: array<array<array<Value, 64>, 4>, ${SUMS}>;
+var<workgroup> shared_sums: array<array<array<Value, ${LANES}>, ${TEAMS}>, ${SUMS}>;
 
 // `sums` and the terms of a row, whose value of the lane's columns is at `at`.
 fn added(sums: Sums, row: u32, at: u32) -> Sums {
@@ -93,34 +93,34 @@ fn finished(sum: Value, text: u32) -> Value {
 #end
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(${LANES * TEAMS})
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let lane = min(index % 64u, 63u);
-  let team = min(index / 64u, 3u);
+  let lane = min(index % ${LANES}u, ${LANES - 1}u);
+  let team = min(index / ${LANES}u, ${TEAMS - 1}u);
   let cols = params.cols;
-  let col = group.x * 64u + lane;
+  let col = group.x * ${LANES}u + lane;
   let part_end = min((group.y + 1u) * params.part, params.rows);
 #if RAGGED
   let end = min(part_end, lengths[group.z]);
 #else
   let end = part_end;
 #end
-  let step = 4u * cols;
+  let step = ${TEAMS}u * cols;
   var row = group.y * params.part + team;
   var at = (group.z * params.rows + row) * cols + min(col, cols - 1u);
   var sums = Sums();
   // Four loads at a time are under way before the first is waited for.
-  for (; row + 12u < end; row += 16u) {
+  for (; row + ${3 * TEAMS}u < end; row += ${4 * TEAMS}u) {
 #for e in 0..4
-    sums = added(sums, row + ${4 * e}u, at + ${e}u * step);
+    sums = added(sums, row + ${TEAMS * e}u, at + ${e}u * step);
 #end
     at += 4u * step;
   }
-  for (; row < end; row += 4u) {
+  for (; row < end; row += ${TEAMS}u) {
     sums = added(sums, row, at);
     at += step;
   }
@@ -133,7 +133,7 @@ fn main(
 #for s in 0..SUMS
   if (team == ${s}u && col < cols) {
     var sum = shared_sums[${s}][0][lane];
-#for t in 1..4
+#for t in 1..TEAMS
     sum += shared_sums[${s}][${t}][lane];
 #end
 #if s == 0

@@ -28,19 +28,22 @@ export interface ColumnSums {
   readonly lengths?: Tensor;
 }
 
-/** Lanes of a team, and invocations of a workgroup's teams. */
-const team = 64;
+/** Lanes of a workgroup, and how many rows each of its teams wants at least. */
+const [groupLanes, fewestRows] = [256, 8];
 
-/** Workgroups of 256 that keep a GPU busy, and the fewest rows that are worth one. */
-const [enoughGroups, fewestRows] = [256, 32];
+/** Workgroups that keep a GPU busy. */
+const enoughGroups = 256;
 
 /** How the columns lie in lanes and the rows in parts. */
 function tilingOf({ texts, rows, cols }: ColumnSums) {
   const width = cols % 4 === 0 ? 4 : 1;
-  const across = Math.ceil(cols / width / team);
-  const parts = Math.min(Math.ceil(enoughGroups / across / texts), Math.ceil(rows / fewestRows));
+  // Few columns leave a team few lanes, and the rows more teams.
+  const lanes = [16, 32].find((most) => cols <= most * width) ?? 64;
+  const teams = groupLanes / lanes;
+  const across = Math.ceil(cols / width / lanes);
+  const parts = Math.min(Math.ceil(enoughGroups / across / texts), Math.ceil(rows / teams / fewestRows));
   const part = Math.ceil(rows / parts);
-  return { width, across, part, parts: Math.ceil(rows / part) };
+  return { width, lanes, teams, across, part, parts: Math.ceil(rows / part) };
 }
 
 /** The partial sums of the first launch; none where there is one part. */
@@ -51,7 +54,7 @@ export function columnScratch(node: Node, sums: ColumnSums): Tensor[] {
 }
 
 function launch(
-  { width, across, part, parts }: ReturnType<typeof tilingOf>,
+  { width, lanes, teams, across, part, parts }: ReturnType<typeof tilingOf>,
   { term, finish = "sum", reads, outputs: [out, second_out], texts, rows, cols, lengths }: ColumnSums,
   isRagged: boolean,
 ): Dispatch {
@@ -63,6 +66,8 @@ function launch(
       FINISH: finishes[finish],
       RAGGED: Number(isRagged),
       WIDTH: width,
+      LANES: lanes,
+      TEAMS: teams,
     }),
     params: { rows, cols: cols / width, part },
     bindings: {

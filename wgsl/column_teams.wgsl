@@ -10,7 +10,8 @@
 //
 // Tiling: lanes lie along the columns, WIDTH floats a lane (4 if cols is a multiple of 4, else 1; params.cols and all indices
 // count these), LANES lanes a team; TEAMS teams, 256 lanes in all, share the rows of a part, params.part of them. The teams'
-// sums are added by way of workgroup memory, in order of the teams. A second launch adds up the parts in the same way (lib/graph/ops/column_teams.ts).
+// sums are added by way of workgroup memory, in order of the teams. A second launch adds up the parts in the same way
+// (lib/graph/ops/column_teams.ts).
 // Grid: x over columns, y over parts, z over texts. The order depends on the shape only: same bits every run.
 
 #if WIDTH == 4

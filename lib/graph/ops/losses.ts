@@ -3,7 +3,7 @@
 import crossEntropyText from "../../../wgsl/cross_entropy.wgsl" with { type: "text" };
 import squaredErrorText from "../../../wgsl/mean_squared_error.wgsl" with { type: "text" };
 import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { rowLanes } from "./layer_norm.ts";
 import { logitGradientLaunch, type Logits, softmaxPartsLaunch, softmaxScratch } from "./softmax_loss.ts";
 
@@ -65,6 +65,24 @@ function manyLogits([logits, labels]: readonly Spec[], { software }: DeviceTrait
   return software || classes < fewestInParts ? undefined : { rows, classes, there: classes };
 }
 
+/** The launches that compute each row's log-sum-exp and weighted loss. */
+function rowLosses(node: Node, device: DeviceTraits): Dispatch[] {
+  const { inputs, outputs: [, lse, row_loss] } = node;
+  const [logits, labels, weights] = inputs;
+  const bindings = { logits, labels, weights, lse, row_loss };
+  const grid = linearGrid(sizeOf(labels), 1);
+  const many = manyLogits(inputs, device);
+  if (!many) {
+    const lanes = rowLanes(extents(logits, labels).classes, device);
+    return [entropyDispatch(0, inputs, bindings, grid, { lanes })];
+  }
+  const parts = softmaxScratch(node, many);
+  return [
+    softmaxPartsLaunch(node, logits, many),
+    entropyDispatch(3, inputs, { ...bindings, parts }, grid, { parts_of_row: parts.shape[1] }),
+  ];
+}
+
 /** Outputs: loss, and for the backward pass each row's log-sum-exp, weighted loss, and the sum of the weights. */
 const crossEntropyOp: Op<undefined> = {
   name: "crossEntropy",
@@ -99,24 +117,10 @@ const crossEntropyOp: Op<undefined> = {
     return many ? [softmaxScratch(node, many)] : [];
   },
   dispatches(node, _, device) {
-    const { inputs, outputs: [loss, lse, row_loss, total] } = node;
-    const [logits, labels, weights] = inputs;
-    const rows = { logits, labels, weights, lse, row_loss };
-    const grid = linearGrid(sizeOf(labels), 1);
-    const many = manyLogits(inputs, device);
-    const ofRows = () => {
-      if (!many) {
-        const lanes = rowLanes(extents(logits, labels).classes, device);
-        return [entropyDispatch(0, inputs, rows, grid, { lanes })];
-      }
-      const parts = softmaxScratch(node, many);
-      return [
-        softmaxPartsLaunch(node, logits, many),
-        entropyDispatch(3, inputs, { ...rows, parts }, grid, { parts_of_row: parts.shape[1] }),
-      ];
-    };
+    const { inputs, outputs: [loss, , row_loss, total] } = node;
+    const [, , weights] = inputs;
     return [
-      ...ofRows(),
+      ...rowLosses(node, device),
       entropyDispatch(1, inputs, { weights, row_loss, loss, total }, [1, 1, 1]),
     ];
   },

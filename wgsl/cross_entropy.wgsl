@@ -3,20 +3,27 @@
 // PASS 0, one workgroup per row: lse[i] and row_loss[i] = w_i (lse_i − x[i, label_i]).
 // PASS 1, one workgroup: loss and total = Σ w.
 // PASS 2, one invocation per element: dx[i, c] = (exp(x[i, c] − lse_i) − [c = label_i]) w_i / total.
+// PASS 3, one workgroup per row: as PASS 0, from what softmax_parts.wgsl found in `parts_of_row` parts of each row.
 // Padding rows of a last batch have weight 0. Sums are trees: same bits every run.
 
 struct Params {
   rows: u32,
   classes: u32,
+#if PASS == 3
+  parts_of_row: u32,
+#end
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-#if PASS == 0
+#if PASS == 0 || PASS == 3
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(5) var<storage, read_write> row_loss: array<f32>;
+#if PASS == 3
+@group(0) @binding(6) var<storage, read> parts: array<vec2f>;
+#end
 #end
 #if PASS == 1
 @group(0) @binding(1) var<storage, read> weights: array<f32>;
@@ -32,12 +39,18 @@ struct Params {
 @group(0) @binding(5) var<storage, read> total: array<f32>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
 #include "index.wgsl"
-#else
+#end
+#if PASS == 3
+#include "softmax_sum.wgsl"
+#end
+#if PASS <= 1
 #include "workgroup_sum.wgsl"
 #end
 
+#if PASS == 0 || PASS == 3
 #if PASS == 0
 var<workgroup> tops: array<f32, ${WORKGROUP}>;
+#end
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(
@@ -50,6 +63,14 @@ fn main(
     return;
   }
   let base = row * params.classes;
+#if PASS == 3
+  var own = no_values;
+  for (var p = lane; p < params.parts_of_row; p += ${WORKGROUP}u) {
+    own = joined(own, parts[row * params.parts_of_row + p]);
+  }
+  let all = workgroup_joined(own, lane);
+  let row_lse = all.x + log(all.y);
+#else
   var own_top = logits[base];
   for (var c = lane; c < params.classes; c += ${WORKGROUP}u) {
     own_top = max(own_top, logits[base + c]);
@@ -66,6 +87,7 @@ fn main(
     sum += exp(logits[base + c] - top);
   }
   let row_lse = top + log(workgroup_sum(sum, lane));
+#end
   if (lane == 0u) {
     lse[row] = row_lse;
     row_loss[row] = weights[row] * (row_lse - logits[base + labels[row]]);

@@ -5,6 +5,8 @@
 //   what they have, in place, or taken over from `before` if BEFORE is 1.
 // PASS 1, one workgroup: nll[i] = log sum + top − target, total = Σ w, loss = Σ w nll / total.
 // PASS 2, one invocation per logit, in place: dx = (exp(x − top)/sum − [its token is the label]) w / total.
+// PASS 3, one workgroup per row of all: as PASS 0, from what softmax_parts.wgsl found in `parts_of_row` parts of each row of
+//   the piece.
 // Sums are trees: same bits every run.
 
 struct Params {
@@ -14,15 +16,21 @@ struct Params {
   from_row: u32,
   first: u32,
   limit: u32,
+#if PASS == 3
+  parts_of_row: u32,
+#end
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-#if PASS == 0
+#if PASS == 0 || PASS == 3
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 #if BEFORE
 @group(0) @binding(4) var<storage, read> before: array<vec4f>;
+#end
+#if PASS == 3
+@group(0) @binding(5) var<storage, read> parts: array<vec2f>;
 #end
 #end
 #if PASS == 1
@@ -44,12 +52,18 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
 #end
 #include "index.wgsl"
-#else
+#end
+#if PASS == 3
+#include "softmax_sum.wgsl"
+#end
+#if PASS <= 1
 #include "workgroup_sum.wgsl"
 #end
 
+#if PASS == 0 || PASS == 3
 #if PASS == 0
 var<workgroup> tops: array<f32, ${WORKGROUP}>;
+#end
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(
@@ -80,6 +94,15 @@ fn main(
 #end
 #end
   let base = own * params.classes;
+#if PASS == 3
+  var of_lane = no_values;
+  for (var p = lane; p < params.parts_of_row; p += ${WORKGROUP}u) {
+    of_lane = joined(of_lane, parts[own * params.parts_of_row + p]);
+  }
+  let of_piece = workgroup_joined(of_lane, lane);
+  let top = max(known.x, of_piece.x);
+  let all = of_piece.y * exp(of_piece.x - top);
+#else
   let classes = min(params.classes, max(params.limit, params.first) - params.first);
   var own_top = known.x;
   for (var c = lane; c < classes; c += ${WORKGROUP}u) {
@@ -97,6 +120,7 @@ fn main(
     sum += exp(logits[base + c] - top);
   }
   let all = workgroup_sum(sum, lane);
+#end
   if (lane == 0u) {
     var target_logit = known.z;
     let label = labels[row] - params.first;

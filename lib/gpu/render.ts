@@ -21,6 +21,7 @@ import lowRankTiles from "../../wgsl/include/low_rank_tiles.wgsl" with { type: "
 import matmul from "../../wgsl/include/matmul.wgsl" with { type: "text" };
 import randomBits from "../../wgsl/include/random.wgsl" with { type: "text" };
 import run from "../../wgsl/include/run.wgsl" with { type: "text" };
+import softmaxSum from "../../wgsl/include/softmax_sum.wgsl" with { type: "text" };
 import workgroupSum from "../../wgsl/include/workgroup_sum.wgsl" with { type: "text" };
 import { evaluateExpression } from "./expression.ts";
 
@@ -38,6 +39,7 @@ const includes: Readonly<Record<string, string>> = {
   "matmul.wgsl": matmul,
   "random.wgsl": randomBits,
   "run.wgsl": run,
+  "softmax_sum.wgsl": softmaxSum,
   "workgroup_sum.wgsl": workgroupSum,
 };
 

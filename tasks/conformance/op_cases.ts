@@ -239,7 +239,8 @@ const addAndMultiply: OpCase = {
   },
 };
 
-const layerNorms = [[1, 1], [3, 7], [33, 65], [8, 256]].map(([rows, cols]): OpCase => ({
+// The last has more lanes a row on a GPU.
+const layerNorms = [[1, 1], [3, 7], [33, 65], [8, 256], [2, 1028]].map(([rows, cols]): OpCase => ({
   family: "layerNorm",
   name: `layerNorm ${rows}×${cols}`,
   tolerance,
@@ -252,10 +253,15 @@ const layerNorms = [[1, 1], [3, 7], [33, 65], [8, 256]].map(([rows, cols]): OpCa
     ),
 }));
 
-// The last two also pass on their input, whose gradient is added in the kernel.
-const rmsNorms = ([[1, 1, false], [3, 7, false], [33, 65, true], [8, 256, true]] as const).map((
-  [rows, cols, residual],
-): OpCase => ({
+// The last three also pass on their input, whose gradient is added in the kernel.
+const rmsNormSizes: readonly [number, number, boolean][] = [
+  [1, 1, false],
+  [3, 7, false],
+  [33, 65, true],
+  [8, 256, true],
+  [2, 1028, true],
+];
+const rmsNorms = rmsNormSizes.map(([rows, cols, residual]): OpCase => ({
   family: "rmsNorm",
   name: `rmsNorm ${rows}×${cols}${residual ? " beside its input" : ""}`,
   tolerance,
@@ -511,7 +517,8 @@ const lastTokens = [[1, 1, 1], [3, 5, 7], [5, 16, 33]].map(([batch, length, widt
     lastToken(graph.weight("x", [batch * length, width], true), graph.input("lengths", [batch], "u32")),
 }));
 
-const meanPools = [[1, 1, 1], [3, 5, 7], [5, 16, 33]].map(([batch, length, width]): OpCase => ({
+// The last is summed in parts on a GPU.
+const meanPools = [[1, 1, 1], [3, 5, 7], [5, 16, 33], [2, 70, 36]].map(([batch, length, width]): OpCase => ({
   family: "meanPool",
   name: `meanPool ${batch}×${length}×${width}`,
   tolerance,
@@ -527,7 +534,10 @@ const comparisons = [[1, 1, 1], [3, 1, 7], [5, 4, 13]].map(([count, options, wid
   trace: (graph) => compareFeatures(graph.weight("pooled", [count * (1 + options), width], true), options),
 }));
 
-const crossEntropies = [[1, 2], [7, 3], [33, 41], [5, 130]].map(([rows, classes]): OpCase => ({
+// On a GPU the last two are read in one pass, the last in two parts a row.
+const crossEntropies = [[1, 2], [7, 3], [33, 41], [5, 130], [3, 262], [2, 5000]].map((
+  [rows, classes],
+): OpCase => ({
   family: "crossEntropy",
   name: `crossEntropy ${rows}×${classes}`,
   tolerance,
@@ -595,6 +605,7 @@ const mixes = [[1, 1, 1], [7, 3, 5], [33, 4, 8], [65, 16, 4], [17, 24, 8], [3, 3
     boraMix(graph.weight("u", [tokens, b * r], true), graph.weight("diagonal", [b, b, r], true)),
 }));
 
+// On a GPU the sums over 65 rows are made of three parts.
 const columns = [[1, 1], [7, 13], [65, 32]].flatMap(([rows, cols]): OpCase[] => {
   const size = `${rows}×${cols}`;
   const x = (graph: Graph) => graph.weight("x", [rows, cols], true);

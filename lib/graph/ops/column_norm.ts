@@ -2,7 +2,8 @@
 
 import text from "../../../wgsl/inverse_column_norm.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Op, type Tensor } from "../graph.ts";
+import { describe, type Node, type Op, type Tensor } from "../graph.ts";
+import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
 
 /**
  * 1 / ‖x_j‖₂ of every column: [rows, cols] → [cols]. No gradient flows through it, as in DoRA (Liu et al.
@@ -13,6 +14,11 @@ export function detachedInverseColumnNorm(x: Tensor): Tensor {
 }
 
 const workgroup = 32;
+
+function sumsOf({ inputs: [x], outputs }: Node): ColumnSums {
+  const [rows, cols] = x.shape;
+  return { term: "squares", finish: "inverseRoot", reads: { x }, outputs, texts: 1, rows, cols };
+}
 
 const inverseColumnNormOp: Op<undefined> = {
   name: "inverseColumnNorm",
@@ -26,7 +32,10 @@ const inverseColumnNormOp: Op<undefined> = {
     x.forEach((value, i) => squares[i % squares.length] += value * value);
     return [squares.map((square) => 1 / Math.max(Math.sqrt(square), 1e-30))];
   },
-  dispatches({ inputs: [x], outputs: [out] }) {
+  scratch: (node, { software }) => software ? [] : columnScratch(node, sumsOf(node)),
+  dispatches(node, _, { software }) {
+    if (!software) return columnLaunches(node, sumsOf(node));
+    const { inputs: [x], outputs: [out] } = node;
     const [rows, cols] = x.shape;
     return [{
       kernel: renderKernel({ name: "inverse_column_norm", text }, { WORKGROUP: workgroup }),

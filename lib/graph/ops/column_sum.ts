@@ -3,7 +3,8 @@
 import text from "../../../wgsl/column_sum.wgsl" with { type: "text" };
 import repeatText from "../../../wgsl/repeat_rows.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { describe, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
 
 /** Σ_i x[i, j] for every column j of x: [rows, cols] → [cols]. */
 export function columnSum(x: Tensor): Tensor {
@@ -13,6 +14,10 @@ export function columnSum(x: Tensor): Tensor {
 /** A matrix [rows, cols] whose rows are all x [cols]. */
 export function repeatRows(x: Tensor, rows: number): Tensor {
   return x.node.graph.apply(repeatRowsOp, [x], { rows })[0];
+}
+
+function sumsOf({ inputs: [x], outputs }: Node): ColumnSums {
+  return { term: "values", reads: { x }, outputs, texts: 1, rows: x.shape[0], cols: x.shape[1] };
 }
 
 const columnSumOp: Op<undefined> = {
@@ -27,7 +32,10 @@ const columnSumOp: Op<undefined> = {
     x.forEach((value, i) => out[i % out.length] += value);
     return [out];
   },
-  dispatches({ inputs: [x], outputs: [out] }) {
+  scratch: (node, { software }) => software ? [] : columnScratch(node, sumsOf(node)),
+  dispatches(node, _, { software }) {
+    if (!software) return columnLaunches(node, sumsOf(node));
+    const { inputs: [x], outputs: [out] } = node;
     const [rows, cols] = x.shape;
     return [{
       kernel: renderKernel({ name: "column_sum", text }, { WORKGROUP: 32 }),

@@ -2,8 +2,10 @@
 
 import text from "../../../wgsl/layer_norm.wgsl" with { type: "text" };
 import parametersText from "../../../wgsl/layer_norm_parameters.wgsl" with { type: "text" };
+import registersText from "../../../wgsl/layer_norm_registers.wgsl" with { type: "text" };
 import { type DeviceTraits, linearGrid, renderKernel, sharingLanes } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
 
 interface Attrs {
   readonly epsilon: number;
@@ -45,19 +47,70 @@ export function lanesOf(device: DeviceTraits): number {
   return sharingLanes(device) || workgroup;
 }
 
-/** A launch with one workgroup per row. */
+/** A GPU's lanes for a row of `cols` floats: those of a wave, or of a full workgroup where they have 16 floats each. */
+export function lanesOnGpu(cols: number): number {
+  return cols <= 128 ? 32 : cols <= 1024 ? 64 : 256;
+}
+
+/** Lanes per row of `cols` floats. */
+export function rowLanes(cols: number, device: DeviceTraits): number {
+  return device.software ? lanesOf(device) : lanesOnGpu(cols);
+}
+
+/** The longest row that a GPU's lanes keep in registers: 8 vec4s each. */
+const mostInRegisters = 8192;
+
+/** How lanes keep a row in registers. */
+export interface RowRegisters {
+  readonly WORKGROUP: number;
+  /** Vec4s of a lane. */
+  readonly QUADS: number;
+}
+
+/** How a GPU's lanes keep a row of `cols` floats in registers; undefined where they cannot, and on software drivers. */
+export function registersOf(cols: number, { software }: DeviceTraits): RowRegisters | undefined {
+  if (software || cols % 4 !== 0 || cols > mostInRegisters) return undefined;
+  const lanes = lanesOnGpu(cols);
+  return { WORKGROUP: lanes, QUADS: Math.ceil(cols / 4 / lanes) };
+}
+
+/** A launch with one workgroup per row: y, or dx where dy is bound. */
 function rowsDispatch(node: Node<Attrs>, device: DeviceTraits, bindings: Dispatch["bindings"]): Dispatch {
   const [rows, cols] = node.inputs[0].shape;
+  const BACKWARD = Number(bindings.dy !== undefined);
+  const registers = registersOf(cols, device);
+  if (registers) return inRegisters(node, registers, BACKWARD, bindings);
   const WIDTH = cols % 4 === 0 ? 4 : 1;
   const defines = {
-    BACKWARD: Number(bindings.dy !== undefined),
+    BACKWARD,
     RESIDUAL: Number(bindings.residual !== undefined),
     WIDTH,
-    WORKGROUP: lanesOf(device),
+    WORKGROUP: rowLanes(cols, device),
   };
   return {
     kernel: renderKernel({ name: "layer_norm", text }, defines),
     params: { rows, cols: cols / WIDTH, epsilon: node.attrs.epsilon },
+    bindings,
+    grid: linearGrid(rows, 1),
+  };
+}
+
+/** The same with rows in registers. RESULT as in the WGSL. */
+function inRegisters(
+  { inputs: [x], attrs: { epsilon } }: Node<Attrs>,
+  registers: RowRegisters,
+  RESULT: number,
+  bindings: Dispatch["bindings"],
+): Dispatch {
+  const [rows, cols] = x.shape;
+  const RESIDUAL = Number(bindings.residual !== undefined);
+  return {
+    kernel: renderKernel({ name: "layer_norm_registers", text: registersText }, {
+      RESULT,
+      RESIDUAL,
+      ...registers,
+    }),
+    params: { rows, cols: cols / 4, epsilon },
     bindings,
     grid: linearGrid(rows, 1),
   };
@@ -122,6 +175,30 @@ const inputOp: Op<Attrs> = {
   },
 };
 
+/** A launch that writes the rows' statistics. */
+function statisticsDispatch(node: Node<Attrs>, device: DeviceTraits): Dispatch {
+  const { inputs: [x], outputs: [, , statistics] } = node;
+  const registers = registersOf(x.shape[1], device);
+  if (registers) return inRegisters(node, registers, 2, { x, statistics });
+  return {
+    kernel: parametersKernel(1, device.software ? workgroup : rowLanes(x.shape[1], device)),
+    params: params(node),
+    bindings: { x, statistics },
+    grid: linearGrid(x.shape[0], 1),
+  };
+}
+
+function parametersKernel(STATISTICS: number, WORKGROUP: number) {
+  return renderKernel({ name: "layer_norm_parameters", text: parametersText }, { STATISTICS, WORKGROUP });
+}
+
+/** dγ and dβ as sums over rows. */
+function sumsOf({ inputs: [x, , dy], outputs: [dGamma, dBeta, statistics] }: Node<Attrs>): ColumnSums {
+  const [rows, cols] = x.shape;
+  const reads = { x, dy, statistics };
+  return { term: "layerNormParameters", reads, outputs: [dGamma, dBeta], texts: 1, rows, cols };
+}
+
 /** dγ, dβ and, as scratch, the rows' statistics. */
 const parametersOp: Op<Attrs> = {
   name: "layerNormParameterGradients",
@@ -148,22 +225,14 @@ const parametersOp: Op<Attrs> = {
     }
     return [dGamma, dBeta, statistics];
   },
-  dispatches(node) {
+  scratch: (node, { software }) => software ? [] : columnScratch(node, sumsOf(node)),
+  dispatches(node, _, device) {
+    const rows = statisticsDispatch(node, device);
+    if (!device.software) return [rows, ...columnLaunches(node, sumsOf(node))];
     const [x, , dy] = node.inputs;
     const [d_gamma, d_beta, statistics] = node.outputs;
-    const kernel = (STATISTICS: number) =>
-      renderKernel({ name: "layer_norm_parameters", text: parametersText }, {
-        STATISTICS,
-        WORKGROUP: workgroup,
-      });
-    const rows: Dispatch = {
-      kernel: kernel(1),
-      params: params(node),
-      bindings: { x, statistics },
-      grid: linearGrid(x.shape[0], 1),
-    };
     const columns: Dispatch = {
-      kernel: kernel(0),
+      kernel: parametersKernel(0, workgroup),
       params: params(node),
       bindings: { x, dy, statistics, d_gamma, d_beta },
       grid: linearGrid(x.shape[1], 1),

@@ -2,9 +2,10 @@
 
 import crossEntropyText from "../../../wgsl/cross_entropy.wgsl" with { type: "text" };
 import squaredErrorText from "../../../wgsl/mean_squared_error.wgsl" with { type: "text" };
-import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
-import { lanesOf } from "./layer_norm.ts";
+import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
+import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { rowLanes } from "./layer_norm.ts";
+import { logitGradientLaunch, type Logits, softmaxPartsLaunch, softmaxScratch } from "./softmax_loss.ts";
 
 const scalar: Spec = { shape: [1], dtype: "f32" };
 const workgroup = 64;
@@ -32,11 +33,11 @@ function sum(values: Float64Array): number {
 }
 
 function entropyDispatch(
-  pass: 0 | 1 | 2,
+  pass: 0 | 1 | 2 | 3,
   [logits, labels]: readonly Tensor[],
   bindings: Dispatch["bindings"],
   grid: Dispatch["grid"],
-  lanes: number = workgroup,
+  { lanes = workgroup, ...further }: { readonly lanes?: number; readonly parts_of_row?: number } = {},
 ): Dispatch {
   const { rows, classes } = extents(logits, labels);
   return {
@@ -44,7 +45,7 @@ function entropyDispatch(
       PASS: pass,
       WORKGROUP: lanes,
     }),
-    params: { rows, classes },
+    params: { rows, classes, ...further },
     bindings,
     grid,
   };
@@ -53,6 +54,33 @@ function entropyDispatch(
 /** There is one row per label; the classes follow from the size of the logits. */
 function extents(logits: Spec, labels: Spec): { rows: number; classes: number } {
   return { rows: sizeOf(labels), classes: sizeOf(logits) / sizeOf(labels) };
+}
+
+/** The fewest classes whose logits a GPU reads in parts of rows. */
+const fewestInParts = 256;
+
+/** The logits as a GPU's launches for many classes take them; undefined for few, and on software drivers. */
+function manyLogits([logits, labels]: readonly Spec[], { software }: DeviceTraits): Logits | undefined {
+  const { rows, classes } = extents(logits, labels);
+  return software || classes < fewestInParts ? undefined : { rows, classes, there: classes };
+}
+
+/** The launches that compute each row's log-sum-exp and weighted loss. */
+function rowLosses(node: Node, device: DeviceTraits): Dispatch[] {
+  const { inputs, outputs: [, lse, row_loss] } = node;
+  const [logits, labels, weights] = inputs;
+  const bindings = { logits, labels, weights, lse, row_loss };
+  const grid = linearGrid(sizeOf(labels), 1);
+  const many = manyLogits(inputs, device);
+  if (!many) {
+    const lanes = rowLanes(extents(logits, labels).classes, device);
+    return [entropyDispatch(0, inputs, bindings, grid, { lanes })];
+  }
+  const parts = softmaxScratch(node, many);
+  return [
+    softmaxPartsLaunch(node, logits, many),
+    entropyDispatch(3, inputs, { ...bindings, parts }, grid, { parts_of_row: parts.shape[1] }),
+  ];
 }
 
 /** Outputs: loss, and for the backward pass each row's log-sum-exp, weighted loss, and the sum of the weights. */
@@ -84,11 +112,15 @@ const crossEntropyOp: Op<undefined> = {
     const rowLoss = lse.map((value, i) => weights[i] * (value - logits[i * classes + labels[i]]));
     return [Float64Array.of(sum(rowLoss) / sum(weights)), lse, rowLoss, Float64Array.of(sum(weights))];
   },
-  dispatches({ inputs, outputs: [loss, lse, row_loss, total] }, _, device) {
-    const [logits, labels, weights] = inputs;
-    const rows = { logits, labels, weights, lse, row_loss };
+  scratch(node, device) {
+    const many = manyLogits(node.inputs, device);
+    return many ? [softmaxScratch(node, many)] : [];
+  },
+  dispatches(node, _, device) {
+    const { inputs, outputs: [loss, , row_loss, total] } = node;
+    const [, , weights] = inputs;
     return [
-      entropyDispatch(0, inputs, rows, linearGrid(sizeOf(labels), 1), lanesOf(device)),
+      ...rowLosses(node, device),
       entropyDispatch(1, inputs, { weights, row_loss, loss, total }, [1, 1, 1]),
     ];
   },
@@ -105,9 +137,11 @@ const crossEntropyGradientOp: Op<undefined> = {
       return (Math.exp(value - lse[i]) - Number(at % classes === labels[i])) * weights[i] / total[0];
     })];
   },
-  dispatches({ inputs, outputs: [out] }) {
+  dispatches({ inputs, outputs: [out] }, _, device) {
     const [logits, labels, weights, lse, total] = inputs;
     const bindings = { logits, labels, weights, lse, total, out };
+    const many = manyLogits(inputs, device);
+    if (many) return [logitGradientLaunch(many, { from_row: 0, first: 0 }, bindings)];
     return [entropyDispatch(2, inputs, bindings, linearGrid(sizeOf(logits), workgroup))];
   },
 };

@@ -2,7 +2,8 @@
 
 import text from "../../../wgsl/mean_pool.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Dispatch, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
 
 /** Mean over the first `lengths[b]` of each text's tokens: x [batch·length, n], lengths [batch] u32 → [batch, n]. */
 export function meanPool(x: Tensor, lengths: Tensor): Tensor {
@@ -22,6 +23,11 @@ function dispatch(BACKWARD: number, x: Tensor, lengths: Tensor, out: Tensor, att
     bindings: { x, lengths, out },
     grid: linearGrid(sizeOf(out), workgroup),
   }];
+}
+
+function sumsOf({ inputs: [x, lengths], outputs, attrs: { length } }: Node<Attrs>): ColumnSums {
+  const [texts, cols] = outputs[0].shape;
+  return { term: "values", finish: "mean", reads: { x }, outputs, texts, rows: length, cols, lengths };
 }
 
 const meanPoolOp: Op<Attrs> = {
@@ -49,7 +55,12 @@ const meanPoolOp: Op<Attrs> = {
     }
     return [out];
   },
-  dispatches: ({ inputs: [x, lengths], outputs: [out], attrs }) => dispatch(0, x, lengths, out, attrs),
+  scratch: (node, { software }) => software ? [] : columnScratch(node, sumsOf(node)),
+  dispatches(node, _, { software }) {
+    if (!software) return columnLaunches(node, sumsOf(node));
+    const { inputs: [x, lengths], outputs: [out], attrs } = node;
+    return dispatch(0, x, lengths, out, attrs);
+  },
 };
 
 const meanPoolGradientOp: Op<Attrs> = {

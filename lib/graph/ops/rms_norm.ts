@@ -4,10 +4,12 @@
  */
 
 import text from "../../../wgsl/rms_norm.wgsl" with { type: "text" };
+import registersText from "../../../wgsl/rms_norm_registers.wgsl" with { type: "text" };
 import weightText from "../../../wgsl/rms_norm_weight.wgsl" with { type: "text" };
 import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
-import { lanesOf } from "./layer_norm.ts";
+import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
+import { registersOf, rowLanes } from "./layer_norm.ts";
 
 interface Attrs {
   readonly epsilon: number;
@@ -33,14 +35,19 @@ function rowsDispatch(
 ): Dispatch {
   const [rows, cols] = x.shape;
   const WIDTH = cols % 4 === 0 ? 4 : 1;
-  const defines = {
-    BACKWARD: Number(epsilon === undefined),
-    RESIDUAL: Number(bindings.residual !== undefined),
-    WIDTH,
-    WORKGROUP: lanesOf(device),
-  };
+  const BACKWARD = Number(epsilon === undefined);
+  const RESIDUAL = Number(bindings.residual !== undefined);
+  const registers = registersOf(cols, device);
+  const kernel = registers
+    ? renderKernel({ name: "rms_norm_registers", text: registersText }, { BACKWARD, RESIDUAL, ...registers })
+    : renderKernel({ name: "rms_norm", text }, {
+      BACKWARD,
+      RESIDUAL,
+      WIDTH,
+      WORKGROUP: rowLanes(cols, device),
+    });
   return {
-    kernel: renderKernel({ name: "rms_norm", text }, defines),
+    kernel,
     params: { rows, cols: cols / WIDTH, ...(epsilon === undefined ? {} : { epsilon }) },
     bindings,
     grid: linearGrid(rows, 1),
@@ -106,6 +113,11 @@ const inputOp: Op<undefined> = {
 
 const weightWorkgroup = 32;
 
+function weightSums({ inputs: [x, scales, dy], outputs }: Node): ColumnSums {
+  const [rows, cols] = x.shape;
+  return { term: "rmsNormWeight", reads: { x, scales, dy }, outputs, texts: 1, rows, cols };
+}
+
 /** dγ from x, the rows' scales and dy. */
 const weightOp: Op<undefined> = {
   name: "rmsNormWeightGradient",
@@ -116,7 +128,10 @@ const weightOp: Op<undefined> = {
     x.forEach((value, i) => out[i % cols] += dy[i] * value * scales[Math.floor(i / cols)]);
     return [out];
   },
-  dispatches({ inputs: [x, scales, dy], outputs: [d_gamma] }) {
+  scratch: (node, { software }) => software ? [] : columnScratch(node, weightSums(node)),
+  dispatches(node, _, { software }) {
+    if (!software) return columnLaunches(node, weightSums(node));
+    const { inputs: [x, scales, dy], outputs: [d_gamma] } = node;
     const [rows, cols] = x.shape;
     return [{
       kernel: renderKernel({ name: "rms_norm_weight", text: weightText }, { WORKGROUP: weightWorkgroup }),

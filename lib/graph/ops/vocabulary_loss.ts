@@ -11,6 +11,7 @@ import type { Defines } from "../../gpu/render.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { lanesOf } from "./layer_norm.ts";
 import { matmul, type StoredTensor } from "./product/product.ts";
+import { logitGradientLaunch, type Logits, softmaxPartsLaunch, softmaxScratch } from "./softmax_loss.ts";
 
 /** Rows of the head: those of the tokens from `first` on. */
 export interface VocabularyPiece {
@@ -92,14 +93,27 @@ interface StatisticsAttrs {
 
 const workgroup = 64;
 
+/** The logits of a block as a GPU's launches take them. */
+function logitsOf(
+  { shape: [rows, classes] }: Spec,
+  { first, limit }: Pick<StatisticsAttrs, "first" | "limit">,
+): Logits {
+  return { rows, classes, there: Math.min(classes, Math.max(0, limit - first)) };
+}
+
 function dispatch(
   defines: Defines & { readonly PASS: number },
-  params: { readonly rows: number; readonly logits?: Spec; readonly place?: Omit<StatisticsAttrs, "starts"> },
+  params: {
+    readonly rows: number;
+    readonly logits?: Spec;
+    readonly place?: Omit<StatisticsAttrs, "starts">;
+    readonly parts_of_row?: number;
+  },
   bindings: Dispatch["bindings"],
   grid: Dispatch["grid"],
   lanes: number,
 ): Dispatch {
-  const { rows, logits, place } = params;
+  const { rows, logits, place, ...further } = params;
   return {
     kernel: renderKernel({ name: "vocabulary_loss", text }, {
       ...{ STARTS: 0, BEFORE: 0, IN_PLACE: 0 },
@@ -113,6 +127,7 @@ function dispatch(
       from_row: place?.from ?? 0,
       first: place?.first ?? 0,
       limit: place?.limit ?? 0,
+      ...further,
     },
     bindings,
     grid,
@@ -154,13 +169,23 @@ const statisticsOp: Op<StatisticsAttrs> = {
     });
     return [statistics];
   },
-  dispatches({ inputs: [logits, labels, before], outputs: [out], attrs }, inPlace, device) {
+  scratch: (node, { software }) =>
+    software ? [] : [softmaxScratch(node, logitsOf(node.inputs[0], node.attrs))],
+  dispatches(node, inPlace, device) {
+    const { inputs: [logits, labels, before], outputs: [out], attrs } = node;
     const rows = sizeOf(labels);
     const isCopied = before !== undefined && !inPlace;
     const bindings = { logits, labels, out, ...isCopied ? { before } : {} };
-    const defines = { PASS: 0, STARTS: Number(attrs.starts), BEFORE: Number(isCopied) };
+    const defines = { STARTS: Number(attrs.starts), BEFORE: Number(isCopied) };
+    const params = { rows, logits, place: attrs };
+    const grid = linearGrid(rows, 1);
+    if (device.software) return [dispatch({ PASS: 0, ...defines }, params, bindings, grid, lanesOf(device))];
+    const own = logitsOf(logits, attrs);
+    const parts = softmaxScratch(node, own);
+    const joined = { ...params, parts_of_row: parts.shape[1] };
     return [
-      dispatch(defines, { rows, logits, place: attrs }, bindings, linearGrid(rows, 1), lanesOf(device)),
+      softmaxPartsLaunch(node, logits, own),
+      dispatch({ PASS: 3, ...defines }, joined, { ...bindings, parts }, grid, workgroup),
     ];
   },
   overwrites: ({ inputs }) => inputs.length === 3 ? [2] : [],
@@ -248,9 +273,13 @@ const logitGradientOp: Op<Omit<StatisticsAttrs, "starts">> = {
     });
     return [out];
   },
-  dispatches({ inputs, outputs: [out], attrs }, inPlace) {
+  dispatches({ inputs, outputs: [out], attrs }, inPlace, { software }) {
     const [logits, statistics, labels, weights, total] = inputs;
     const bindings = { statistics, labels, weights, total, ...inPlace ? {} : { logits }, out };
+    if (!software) {
+      const place = { from_row: attrs.from, first: attrs.first };
+      return [logitGradientLaunch(logitsOf(logits, attrs), place, bindings)];
+    }
     const defines = { PASS: 2, IN_PLACE: Number(inPlace) };
     const params = { rows: sizeOf(labels), logits, place: attrs };
     return [dispatch(defines, params, bindings, linearGrid(sizeOf(out), workgroup), workgroup)];

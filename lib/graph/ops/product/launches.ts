@@ -2,6 +2,7 @@
 
 import type { DeviceTraits } from "../../../gpu/kernel.ts";
 import type { Dispatch, Tensor, Variants } from "../../graph.ts";
+import { scratchTensors } from "../../scratch.ts";
 import { bucketOf, candidates, chosen, explain, pieceOf } from "./choice.ts";
 import { addToOutput, definesOf, type Epilogue, isLinear, type Operand } from "./epilogue.ts";
 import { few, type Problem, problemOf, transposed } from "./problem.ts";
@@ -37,18 +38,12 @@ export function variantsOf(node: ProductNode, device: DeviceTraits): Variants {
   };
 }
 
-/** The sums of parts of k, by product. */
-const scratch = new WeakMap<ProductNode, Tensor>();
-
 /** The tensor between the two launches of a product whose k is split into parts; none of others. */
 export function scratchOf(node: ProductNode, device: DeviceTraits): Tensor[] {
   const problem = computedProblem(node);
   const { joined } = chosen(problem, device);
   if (!joined) return [];
-  const shape = [joined.parts, problem.m, problem.blocks * problem.n];
-  const tensor = scratch.get(node) ?? { shape, dtype: "f32", node, index: -1 };
-  scratch.set(node, tensor);
-  return [tensor];
+  return scratchTensors(node, [[joined.parts, problem.m, problem.blocks * problem.n]]);
 }
 
 /** The tensors that a product reads besides a and b. */

@@ -13,6 +13,7 @@ import {
   sharingLanes,
 } from "../../gpu/kernel.ts";
 import type { Dispatch, Node, Tensor } from "../graph.ts";
+import { scratchTensors } from "../scratch.ts";
 import { lanesOf } from "./product/skinny_kernels.ts";
 import { sumOfParts } from "./sum_of_parts.ts";
 
@@ -118,17 +119,12 @@ function teamsOf({ tokens, blocks, ranks }: MixSize) {
   return { TILE, LANES, groups, length, parts: Math.ceil(tokens / length) };
 }
 
-/** The parts of dΣ, by node. */
-const scratch = new WeakMap<Node, Tensor>();
-
 /** The tensor between the two launches of dΣ on a GPU, where there are several parts; see `mixGradientLaunches`. */
 export function mixGradientScratch(node: Node, { software }: DeviceTraits): Tensor[] {
   const { inputs: [x], outputs: [out] } = node;
   const { parts } = teamsOf(sizeOfMix(out, x)[0]);
   if (software || parts === 1) return [];
-  const tensor = scratch.get(node) ?? { shape: [parts, ...out.shape], dtype: "f32", node, index: -1 };
-  scratch.set(node, tensor);
-  return [tensor];
+  return scratchTensors(node, [{ shape: [parts, ...out.shape] }]);
 }
 
 /** dΣ of a node that has dV and U as inputs. */

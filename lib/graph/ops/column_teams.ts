@@ -50,7 +50,7 @@ function tilingOf({ texts, rows, cols }: ColumnSums) {
 export function columnScratch(node: Node, sums: ColumnSums): Tensor[] {
   const { parts } = tilingOf(sums);
   if (parts === 1) return [];
-  return scratchTensors(node, sums.outputs.map(() => [sums.texts * parts, sums.cols]));
+  return scratchTensors(node, sums.outputs.map(() => ({ shape: [sums.texts * parts, sums.cols] })));
 }
 
 function launch(

@@ -5,6 +5,7 @@ import orderText from "../../../wgsl/order_ids.wgsl" with { type: "text" };
 import sumText from "../../../wgsl/sum_by_id.wgsl" with { type: "text" };
 import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { scratchTensors } from "../scratch.ts";
 
 interface GradientAttrs {
   readonly scale: number;
@@ -69,18 +70,14 @@ function chunksOf({ inputs: [ids, gradient] }: Node<Attrs>) {
   return { tokens, WIDTH, width, CHUNK, chunks: Math.ceil(tokens / CHUNK) };
 }
 
-/** The tokens in order of their ids, and the sums of the runs that chunks cut, by node. */
-const scratch = new WeakMap<Node, Tensor[]>();
-
+/** The tokens in order of their ids, and the sums of the runs that chunks cut. */
 function gradientScratch(node: Node<Attrs>, { software }: DeviceTraits): Tensor[] {
   if (software) return [];
   const { tokens, chunks } = chunksOf(node);
-  const tensors = scratch.get(node) ?? [
-    { shape: [tokens, 2], dtype: "u32", node, index: -1 },
-    { shape: [chunks, 2, node.inputs[1].shape[1]], dtype: "f32", node, index: -1 },
-  ];
-  scratch.set(node, tensors);
-  return tensors;
+  return scratchTensors(node, [
+    { shape: [tokens, 2], dtype: "u32" },
+    { shape: [chunks, 2, node.inputs[1].shape[1]] },
+  ]);
 }
 
 /** A GPU's launches: the ids are sorted, so that what an id's tokens add up to is read once. */

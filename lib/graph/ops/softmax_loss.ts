@@ -36,7 +36,7 @@ const widthOf = ({ classes }: Logits) => classes % 4 === 0 ? 4 : 1;
 
 /** (top, sum) of every part of every row, [rows, parts, 2], which the node's first launch leaves to its second. */
 export function softmaxScratch(node: Node, logits: Logits): Tensor {
-  return scratchTensors(node, [[logits.rows, tilingOf(logits).parts, 2]])[0];
+  return scratchTensors(node, [{ shape: [logits.rows, tilingOf(logits).parts, 2] }])[0];
 }
 
 /** The launch that fills `softmaxScratch`. */

@@ -43,7 +43,7 @@ export function scratchOf(node: ProductNode, device: DeviceTraits): Tensor[] {
   const problem = computedProblem(node);
   const { joined } = chosen(problem, device);
   if (!joined) return [];
-  return scratchTensors(node, [[joined.parts, problem.m, problem.blocks * problem.n]]);
+  return scratchTensors(node, [{ shape: [joined.parts, problem.m, problem.blocks * problem.n] }]);
 }
 
 /** The tensors that a product reads besides a and b. */

@@ -26,6 +26,7 @@ ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
   --like FILE use the same runs per lap as this bench.json, so that deno task compare can compare the two
   --alone     run this library without its peers
   --autotune  use the fastest of this library's kernels for each matrix product; see deno task reproduce --help
+  --no-autotune  do not: the default on software drivers
   --out DIR   where to write (default: results)
   --help      this text
 
@@ -57,12 +58,13 @@ async function main(): Promise<void> {
   const { values, positionals } = asUsage(() =>
     parseArgs({
       allowPositionals: true,
+      allowNegative: true,
       options: {
         only: { type: "string", default: "" },
         laps: { type: "string" },
         like: { type: "string" },
         alone: { type: "boolean", default: false },
-        autotune: { type: "boolean", default: false },
+        autotune: { type: "boolean" },
         out: { type: "string", default: "results" },
         help: { type: "boolean", default: false },
       },

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Runs `deno task gpu` from a pack (deno task gpu --pack) on a Linux x86_64 machine with a GPU's driver. It needs no network, and
+# nothing but a shell, tar and gzip. Options go to the command; paths in them must be absolute. Results go to ./gpus.
+set -eu
+here="$(cd "$(dirname "$0")" && pwd)"
+place="$here/unpacked"
+out="$PWD/gpus"
+
+if [ ! -e "$place/whole" ]; then
+  rm -rf "$place"
+  mkdir -p "$place"
+  tar -xzf "$here/rest.tar.gz" -C "$place"
+  gzip -dc "$here/deno.gz" > "$place/deno"
+  chmod +x "$place/deno"
+  : > "$place/whole"
+fi
+
+export DENO_DIR="$place/cache" XDG_CACHE_HOME="$place/user-cache" HOME="${HOME:-$place}"
+export DENO_NO_UPDATE_CHECK=1 NO_COLOR=1 PATH="$place:$PATH"
+# The machine's own libraries come first: the pack's are for one that has none.
+export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/lib/x86_64-linux-gnu:/usr/lib64:$place/libraries"
+# Containers often have NVIDIA's driver where the loader does not look.
+nvidia=/usr/local/nvidia
+if [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] && [ -e "$nvidia/share/vulkan/icd.d/nvidia_icd.json" ]; then
+  export VK_DRIVER_FILES="$nvidia/share/vulkan/icd.d/nvidia_icd.json" LD_LIBRARY_PATH="$nvidia/lib64:$LD_LIBRARY_PATH"
+fi
+
+cd "$place/source"
+exec "$place/deno" task --quiet gpu --out "$out" "$@"

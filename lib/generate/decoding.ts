@@ -4,24 +4,16 @@
  */
 
 import type { Adapter } from "../adapters/attach.ts";
-import { tracer } from "../adapters/trace.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
 import { Graph, type Tensor } from "../graph/graph.ts";
-import { attention } from "../graph/ops/attention.ts";
-import { cachedAttention } from "../graph/ops/cached_attention.ts";
-import { lastToken } from "../graph/ops/last_token.ts";
-import { matmul } from "../graph/ops/product/product.ts";
 import { takeRows } from "../graph/ops/take_rows.ts";
-import { vocabularyLoss } from "../graph/ops/vocabulary_loss.ts";
-import { writeRows } from "../graph/ops/write_rows.ts";
-import type { Cache, Decoder, Tokens, Tracer } from "../models/model.ts";
-import { partsOfRows } from "../objectives/language.ts";
+import type { Decoder } from "../models/model.ts";
 import { bucketOfLength } from "../run/batches.ts";
 import { Kept } from "../run/kept.ts";
 import { States } from "../run/states.ts";
-import { tokenInputs } from "../run/step.ts";
 import { type WeightPlace, WeightStore } from "../run/weight_store.ts";
+import { keysOf, type ReadingKind, traceReading, valuesOf } from "./reading.ts";
 
 /** What writes. */
 export interface DecodingParts {
@@ -41,9 +33,6 @@ export interface DecodingSize {
 
 /** Programs kept: one for a token more, and some for prompts of several lengths. */
 const mostPrograms = 16;
-
-/** Whole prompts, a token more of each text, or tokens whose probabilities are asked for. */
-type Kind = "start" | "next" | "judge";
 
 /** A program that reads `length` tokens more of each text. */
 interface Program extends Disposable {
@@ -192,24 +181,14 @@ export class Decoding implements Disposable {
     return this.#compiled(`reorder ${state}`, [after]);
   }
 
-  #use<T>(kind: Kind, length: number, body: (program: Program) => T | Promise<T>): Promise<T> {
+  #use<T>(kind: ReadingKind, length: number, body: (program: Program) => T | Promise<T>): Promise<T> {
     return this.#programs.use([kind, length], () => this.#program(kind, length), body);
   }
 
-  #program(kind: Kind, length: number): Promise<Program> {
+  #program(kind: ReadingKind, length: number): Promise<Program> {
     const { model, adapter } = this.own;
-    const graph = new Graph();
-    const tokens: Tokens = {
-      ...tokenInputs(graph, this.size.texts, length),
-      cache: this.#cache(graph, kind, length),
-    };
-    const own = tracer(graph, model, adapter, {
-      lengths: tokens.lengths,
-      storage: (name) => this.#weights.storage(name),
-    });
-    const hidden = model.trace(own, tokens);
-    const last = () => length === 1 ? hidden : lastToken(hidden, tokens.lengths);
-    const outputs = kind === "judge" ? [nllOf(model, own, hidden)] : logitsOf(model, own, last());
+    const reading = { kind, length, ...this.size };
+    const outputs = traceReading(model, adapter, reading, (name) => this.#weights.storage(name));
     return this.#compiled(`${kind} ${length}`, outputs);
   }
 
@@ -222,29 +201,6 @@ export class Decoding implements Disposable {
     return { compiled, outputs, [Symbol.dispose]: () => compiled[Symbol.dispose]() };
   }
 
-  /** The cache as a graph sees it. What is judged is not kept. */
-  #cache(graph: Graph, kind: Kind, length: number): Cache {
-    const { texts, capacity } = this.size;
-    const at = graph.input("at", [texts], "u32");
-    const places = graph.input("places", [texts, length], "u32");
-    const lengths = graph.input("lengths", [texts], "u32");
-    const { width } = this.own.model.language.cached;
-    return {
-      attend(path, q, k, v, options) {
-        const [keys, values] = [[keysOf(path), k] as const, [valuesOf(path), v] as const].map(
-          ([name, rows]) => {
-            const before = graph.state(name, [texts * capacity, width]);
-            const after = writeRows(before, rows, at);
-            graph.update(before, after);
-            return after;
-          },
-        );
-        if (kind === "start") return attention(q, k, v, lengths, { ...options, causal: true });
-        return cachedAttention(q, keys, values, places, { texts, ...options });
-      },
-    };
-  }
-
   [Symbol.dispose](): void {
     this.#reorderings[Symbol.dispose]();
     this.#programs[Symbol.dispose]();
@@ -253,9 +209,6 @@ export class Decoding implements Disposable {
     this.own.gpu.destroyBuffer(this.#staging);
   }
 }
-
-const keysOf = (path: string) => `keys of ${path}`;
-const valuesOf = (path: string) => `values of ${path}`;
 
 /** The inputs of `Tokens` for rows of ids, padded to `length`; `first` is the place of a row's first token. */
 function tokensOf(
@@ -272,25 +225,4 @@ function tokensOf(
     places: Uint32Array.from(ids, (_, i) => (first(Math.floor(i / length)) ?? 0) + i % length),
     types: new Uint32Array(ids.length),
   };
-}
-
-/** The logits of the tokens after these rows, in pieces of the vocabulary. */
-function logitsOf({ language: { output } }: Decoder, own: Tracer, rows: Tensor): Tensor[] {
-  return own.graph.scope(
-    output,
-    () => own.table(output).map(({ weight }) => matmul(rows, weight, { transposeB: true })),
-  );
-}
-
-/** −log p of a label for each row. */
-function nllOf({ language: { output, tokenizer } }: Decoder, own: Tracer, hidden: Tensor): Tensor {
-  const { graph } = own;
-  const [rows] = hidden.shape;
-  const all = graph.input("all rows", [rows], "u32");
-  return graph.scope(output, () =>
-    vocabularyLoss(partsOfRows(hidden, all, all), own.table(output), {
-      labels: graph.input("labels", [rows], "u32"),
-      weights: graph.input("weights", [rows]),
-      limit: tokenizer.size,
-    }).nll);
 }

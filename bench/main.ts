@@ -69,6 +69,9 @@ function askedPeers(alone: boolean, names: readonly string[] = peerNames): reado
   return alone ? [] : names as readonly PeerName[];
 }
 
+/** Milliseconds of a group's works after which they are written, so that an interrupted run keeps what it has. */
+const keepEvery = 10_000;
+
 function lapsOf(text: string): number {
   const laps = Number(text);
   if (Number.isInteger(laps) && laps >= 2 && laps <= 100) return laps;
@@ -105,7 +108,11 @@ async function main(): Promise<void> {
   const leftOut = (library: Library) => library !== own && !here.includes(library);
   const on = gpu.adapter.software ? "software" : "hardware";
   const rows: Row[] = [];
-  let page = "";
+  let [page, written] = ["", performance.now()];
+  const keep = async () => {
+    page = await benchPage.write(out, { schemaVersion: 1, environment, about, rows });
+    written = performance.now();
+  };
   const raced = worksHolding(
     await Promise.all(chosen.map(async (group) => ({ group, works: await group.works(gpu) }))),
     values.only,
@@ -126,11 +133,9 @@ async function main(): Promise<void> {
         `${library} ${cannot ?? `${Math.min(...milliseconds).toPrecision(3)} ms`}`
       );
       console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
+      if (performance.now() - written > keepEvery) await keep();
     }
-    // Written after every group, so that an interrupted run keeps what it has.
-    if (rows.length > 0) {
-      page = await benchPage.write(out, { schemaVersion: 1, environment, about, rows });
-    }
+    if (rows.length > 0) await keep();
   }
   console.log(page);
 }

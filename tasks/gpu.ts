@@ -13,20 +13,21 @@ import { type Part, parts, type Place } from "./gpu/parts.ts";
 import { folderNameOf, runPart } from "./gpu/run_parts.ts";
 import { newFolder, outputFolder } from "./output.ts";
 import { gpuPage, type GpuRecord, gpuSchema, type PartRecord } from "./pages/gpu.ts";
-import { asUsage, runCommand, UsageError } from "./usage.ts";
+import { asUsage, numberIn, runCommand, UsageError } from "./usage.ts";
 
-/** For all parts together. */
-const minutes = 8;
+/** For all parts together, unless asked otherwise. */
+const usualMinutes = 8;
 
 const help = `deno task gpu [options]
 
-Finds out what this library does on the GPU at hand, in ${minutes} minutes at most: ${
+Finds out what this library does on the GPU at hand, in ${usualMinutes} minutes at most: ${
   parts.map(({ name }) => name).join(", ")
 }. Each is a command of its
 own with a time limit. One that fails or runs out of time is noted with the end of what it printed, what it had written is kept,
 and the rest goes on. PyTorch runs on the same GPU where python3 has it with CUDA. Exits with 1 unless all are done.
 
   --part NAME   only this part, keeping the others' figures of an earlier run (repeatable)
+  --minutes N   for all parts together, each of which gets its share (default: ${usualMinutes})
   --out DIR     the folder in which there is one for each GPU, by its name (default: results/gpus)
   --pack DIR    make a folder that runs this command on a bare Linux x86_64 machine that has a GPU's driver and no network: copy it
                 there and run sh DIR/run.sh. 80 MB, in two archives of about half, so that each fits where 64 MiB may be carried at
@@ -63,7 +64,7 @@ const inOrder = (records: readonly PartRecord[]) =>
   parts.flatMap(({ name }) => records.filter((record) => record.name === name));
 
 /** Runs the parts, and writes the page after each. */
-async function runParts(chosen: readonly Part[], out: string): Promise<void> {
+async function runParts(chosen: readonly Part[], out: string, minutes: number): Promise<void> {
   const deadline = performance.now() + 60_000 * minutes;
   const gpu = await openGpu({ autotune: false });
   const found = await describe(gpu);
@@ -76,7 +77,7 @@ async function runParts(chosen: readonly Part[], out: string): Promise<void> {
   for (const part of chosen) {
     const left = (deadline - performance.now()) / 1000;
     console.log(`${part.title} …`);
-    const record = await runPart(part, place, Math.min(part.seconds, left));
+    const record = await runPart(part, place, Math.min(part.seconds * minutes / usualMinutes, left));
     console.log(`${part.title}: ${record.outcome}, ${record.seconds.toFixed(0)} s`);
     records = inOrder([...records, record]);
     await gpuPage.write(folder, { ...found, parts: records });
@@ -99,6 +100,7 @@ async function main(): Promise<void> {
     parseArgs({
       options: {
         part: { type: "string", multiple: true },
+        minutes: { type: "string", default: `${usualMinutes}` },
         out: { type: "string", default: "results/gpus" },
         pack: { type: "string" },
         help: { type: "boolean", default: false },
@@ -107,7 +109,11 @@ async function main(): Promise<void> {
   );
   if (values.help) return console.log(help);
   const chosen = chosenParts(values.part);
-  if (values.pack === undefined) return await runParts(chosen, values.out);
+  const minutes = numberIn("minutes", values.minutes);
+  if (!(minutes > 0 && minutes <= 1000)) {
+    throw new UsageError(`--minutes wants a number above 0 and up to 1000, not "${values.minutes}"`);
+  }
+  if (values.pack === undefined) return await runParts(chosen, values.out, minutes);
   await pack(await newFolder(values.pack));
 }
 

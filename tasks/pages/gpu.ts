@@ -65,9 +65,8 @@ function section({ title, command, outcome, figures, note, output }: PartRecord,
     ...note === undefined ? [] : [note],
   ];
   // As it was printed: a code block needs no escapes.
-  const troubles = output === undefined
-    ? []
-    : [`It ${ended[outcome]}. The end of what it printed:`, indented(own.output!)];
+  const printed = own.output === undefined || own.output === "" ? "    (nothing)" : indented(own.output);
+  const troubles = output === undefined ? [] : [`It ${ended[outcome]}. The end of what it printed:`, printed];
   return [`## ${title}`, `\`${command}\``, ...shown, ...troubles].join("\n\n");
 }
 

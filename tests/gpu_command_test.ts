@@ -257,9 +257,9 @@ Deno.test("what is packed runs without a network, and knows its commit", async (
       "eval",
       "--cached-only",
       `
-      import { describeMachine } from "./lib/report/environment.ts";
-      import { loadUseLite } from "./lib/models/use_lite.ts";
-      import { taskByName } from "./lib/data/registry.ts";
+      import { describeMachine } from './lib/report/environment.ts';
+      import { loadUseLite } from './lib/models/use_lite.ts';
+      import { taskByName } from './lib/data/registry.ts';
       const { train } = await taskByName("supersense").load();
       console.log((await describeMachine()).commit, (await loadUseLite()).name, train.length > 1000);
     `,

@@ -303,6 +303,12 @@ Deno.test("the page: launches that spill by program, the worst kernel first, ref
   const spilling = renderKernels(withResult({ spilled: 1, waves: 32 }));
   assert.ok(spilling.indexOf("| 1 matmul: matmul") < spilling.indexOf("| 2 gelu: gelu"), "spills first");
   assert.match(page, /^- bbb: too \\\| odd$/m);
+  assert.match(page, /on 8 texts of 128 tokens; a token's has the\nlinear layers of one alone/);
+  const decoders = "the others are one layer";
+  assert.match(
+    renderKernels({ ...record, decoders }),
+    /on 8 texts of 128 tokens; the others are one layer\. A kernel/,
+  );
 });
 
 Deno.test("a record with a field that is wrong is refused by its name", async () => {

@@ -18,12 +18,17 @@ fi
 
 export DENO_DIR="$place/cache" XDG_CACHE_HOME="$place/user-cache" HOME="${HOME:-$place}"
 export DENO_NO_UPDATE_CHECK=1 NO_COLOR=1 PATH="$place:$PATH"
-# The machine's own libraries come first: the pack's are for one that has none.
-export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/lib/x86_64-linux-gnu:/usr/lib64:$place/libraries"
+# Of the pack's libraries, those that the machine has not.
+mkdir -p "$place/lacking"
+for library in "$place"/libraries/*; do
+  name="$(basename "$library")"
+  /sbin/ldconfig -p 2> /dev/null | grep -q "[[:space:]]$name " || ln -sf "$library" "$place/lacking/$name"
+done
+export LD_LIBRARY_PATH="$place/lacking${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 # Containers often have NVIDIA's driver where the loader does not look.
 nvidia=/usr/local/nvidia
 if [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] && [ -e "$nvidia/share/vulkan/icd.d/nvidia_icd.json" ]; then
-  export VK_DRIVER_FILES="$nvidia/share/vulkan/icd.d/nvidia_icd.json" LD_LIBRARY_PATH="$nvidia/lib64:$LD_LIBRARY_PATH"
+  export VK_DRIVER_FILES="$nvidia/share/vulkan/icd.d/nvidia_icd.json" LD_LIBRARY_PATH="$LD_LIBRARY_PATH:$nvidia/lib64"
 fi
 
 cd "$place/source"

@@ -41,8 +41,8 @@ const [length, capacity] = [256, 512];
 
 /** What the programs are, for the page. */
 export const decodersText =
-  `the others are\none layer of a decoder with its tables, packed as the name says: a step has ${length} tokens and BoRA on query, key and value, ` +
-  `a prefill\nreads ${length} tokens, and a token comes after them`;
+  `the others are one layer of a decoder with its tables, packed as the name says: a step has ${length} tokens and BoRA on query, ` +
+  `key and value, a prefill reads ${length} tokens, and a token comes after them`;
 
 /** What a program computes, and what of it is trained. */
 export interface Traced {

@@ -1,6 +1,7 @@
 /** `deno task gpu`: its parts and their time limits, what is kept of them, the page, and a pack that needs no network. */
 
 import assert from "node:assert/strict";
+import { peerNames } from "../bench/peers.ts";
 import configuration from "../deno.json" with { type: "json" };
 import { writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
@@ -17,6 +18,7 @@ import { measurePeaks, readPeaks } from "../tasks/gpu/peaks.ts";
 import { folderNameOf, runPart } from "../tasks/gpu/run_parts.ts";
 import { runTimed } from "../tasks/gpu/timed_process.ts";
 import { type GpuRecord, renderGpu } from "../tasks/pages/gpu.ts";
+import { benchGroups } from "./support/bench_groups.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 
@@ -115,7 +117,12 @@ Deno.test("the parts: eight minutes in all, by programs that are there", async (
       assert.ok((await Deno.stat(new URL(`../${module}`, import.meta.url))).isFile, module);
       assert.equal(command[0], "run");
     }
-    const [, conformance] = commands;
+    const [, conformance, , bench] = commands;
+    const words = bench.slice(bench.indexOf("bench/main.ts") + 1);
+    const groups = words.slice(0, words.findIndex((word) => word.startsWith("--")));
+    assert.ok(groups.length >= 2);
+    for (const group of groups) assert.ok(benchGroups().includes(group), `no group "${group}"`);
+    assert.ok((peerNames as readonly string[]).includes(bench[bench.indexOf("--peer") + 1]));
     assert.equal(conformance[conformance.indexOf("--driver") + 1], isSoftware ? "llvmpipe" : "gpu");
   }
 });

@@ -24,6 +24,20 @@ function commandText(args: readonly string[]): string {
   return ["deno", ...args].map((word) => /[\s"'()]/.test(word) ? `"${word}"` : word).join(" ");
 }
 
+/** Seconds in which a slow network fetches the bench's libraries. */
+const fetchSeconds = 1200;
+
+/**
+ * Fetches what a part imports and set-up does not fetch, which is what has a lock of its own: that is not to take of
+ * the part's time.
+ */
+export async function fetchImports(part: Part, place: Place): Promise<void> {
+  const args = part.command(place);
+  if (!args.some((word) => word.startsWith("--lock="))) return;
+  const module = args.findIndex((word) => word.endsWith(".ts"));
+  await runTimed([...args.slice(0, module + 1), "--help"], fetchSeconds, root);
+}
+
 /** Runs a part that has `seconds` at most, and keeps how it ended and what it wrote. */
 export async function runPart(part: Part, place: Place, seconds: number): Promise<PartRecord> {
   const { name, title, record, hasPage, printsRecord } = part;

@@ -225,6 +225,19 @@ Deno.test("a kernel that is wrong in one bit, writes nothing or does not compile
   assert.match(reports[2], /"broken" is not used: Kernel "writer" does not compile/);
 });
 
+Deno.test("a kernel that is refused in many places is reported once", async () => {
+  const gpu = await testGpu();
+  const reports: string[] = [];
+  const cache = `${await Deno.makeTempDir()}/kernels.json`;
+  const tuner = new Autotuner({ cache, report: (line) => reports.push(line) });
+  const contests = ["one", "other"].map((bucket) =>
+    contestOf(gpu, { fast, wrong: writer("2.0") }, bucket).contest
+  );
+  await tuner.tune(gpu, contests);
+  assert.deepEqual([...tuner.choices.values()], ["fast", "fast"]);
+  assert.equal(reports.length, 1);
+});
+
 Deno.test("a kernel that is right in its first output and wrong in its second is refused", async () => {
   const gpu = await testGpu();
   const reports: string[] = [];

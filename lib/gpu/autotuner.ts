@@ -23,8 +23,8 @@ export interface AutotuneOptions {
    */
   readonly cache?: string;
   /**
-   * Called with a line for each rejected kernel, for a cache that cannot be used, and once when the time is
-   * over; `console.warn` by default.
+   * Called with a line for each kernel when it is first rejected, for a cache that cannot be used, and once when
+   * the time is over; `console.warn` by default.
    */
   readonly report?: (line: string) => void;
 }
@@ -57,6 +57,8 @@ export class Autotuner {
   readonly #budget: number;
   #left: number;
   #saidOver = false;
+  /** Kernels whose rejection was reported. */
+  readonly #rejected = new Set<string>();
 
   /** Prefer `openGpu({ autotune })`. */
   constructor({ seconds = 10, cache = userCachePath(), report = console.warn }: AutotuneOptions) {
@@ -96,8 +98,11 @@ export class Autotuner {
       gpu,
       field,
       start + this.#left,
-      (name, reason) =>
-        this.#report(`${contest.bucket} on ${gpu.adapter.name}: "${name}" is not used: ${reason}`),
+      (name, reason) => {
+        if (this.#rejected.has(name)) return;
+        this.#rejected.add(name);
+        this.#report(`${contest.bucket} on ${gpu.adapter.name}: "${name}" is not used: ${reason}`);
+      },
     );
     this.#left -= performance.now() - start;
     return complete || (hadAll && tried > 1) ? name : undefined;

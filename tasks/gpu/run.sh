@@ -18,6 +18,8 @@ fi
 
 export DENO_DIR="$place/cache" XDG_CACHE_HOME="$place/user-cache" HOME="${HOME:-$place}"
 export DENO_NO_UPDATE_CHECK=1 NO_COLOR=1 PATH="$place:$PATH"
+# Deno also finds OpenGL's drivers, and would take one in silence where Vulkan's is missing.
+export DENO_WEBGPU_BACKEND="${DENO_WEBGPU_BACKEND:-vulkan}"
 # Of the pack's libraries, those that the machine has not.
 mkdir -p "$place/lacking"
 for library in "$place"/libraries/*; do

@@ -1,6 +1,7 @@
 /** `deno task gpu`: its parts and their time limits, what is kept of them, the page, and a pack that needs no network. */
 
 import assert from "node:assert/strict";
+import { msText } from "../bench/page.ts";
 import { peerNames } from "../bench/peers.ts";
 import configuration from "../deno.json" with { type: "json" };
 import { writeWhole } from "../lib/files.ts";
@@ -79,6 +80,7 @@ Deno.test("of a part that fails, what it wrote before is shown, with the end of 
     assert.equal(record.outcome, "failed");
     assert.deepEqual(record.figures?.rows, [["7"]]);
     assert.equal(record.page, "made.md");
+    assert.equal(record.command, "deno run -A DIR/part.ts DIR/made.json");
     assert.ok(record.output!.length <= 3001);
     assert.match(record.output!, /^…x+[^]*no \| room/);
   });
@@ -152,7 +154,7 @@ Deno.test("the main figures of the records that the commands write", async () =>
     const share = 100 * Math.max(flops / 1e12, bytes / 1e11) / (middle / 1000);
     assert.deepEqual(bench.figures!.rows[0].slice(0, 4), [
       `${group}: ${name}`,
-      middle.toPrecision(3),
+      msText(middle),
       (flops / middle / 1e6).toPrecision(3),
       `${share.toFixed(0)} %`,
     ]);

@@ -2,7 +2,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { readCosts } from "../../bench/costs_page.ts";
-import { ratioTo } from "../../bench/page.ts";
+import { msText, ratioTo } from "../../bench/page.ts";
 import { own } from "../../bench/work.ts";
 import { isFile, readJson } from "../../lib/files.ts";
 import { readBench } from "../../lib/report/bench_schema.ts";
@@ -86,7 +86,7 @@ export async function benchFigures(path: string, peaksPath: string): Promise<Fig
     const milliseconds = median(ours!.milliseconds);
     return [
       `${row.group}: ${row.name}`,
-      milliseconds.toPrecision(3),
+      msText(milliseconds),
       (row.flops / milliseconds / 1e6).toPrecision(3),
       peaks ? shareOf(row.flops, row.bytes, milliseconds, peaks) : "–",
       peer && peer.milliseconds.length > 0 ? ratioTo(row, peer).toFixed(2) : peer?.cannot ?? "–",

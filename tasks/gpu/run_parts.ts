@@ -19,9 +19,10 @@ export function folderNameOf(adapter: string): string {
   return adapter.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").replaceAll(/^-|-$/g, "") || "unnamed";
 }
 
-/** The command as one would type it. */
-function commandText(args: readonly string[]): string {
-  return ["deno", ...args].map((word) => /[\s"'()]/.test(word) ? `"${word}"` : word).join(" ");
+/** The command as one would type it, which writes to DIR. */
+function commandText(args: readonly string[], { folder }: Place): string {
+  const words = ["deno", ...args].map((word) => word.replace(folder, "DIR"));
+  return words.map((word) => /[\s"'()]/.test(word) ? `"${word}"` : word).join(" ");
 }
 
 /** Seconds in which a slow network fetches the bench's libraries. */
@@ -43,7 +44,7 @@ export async function runPart(part: Part, place: Place, seconds: number): Promis
   const { name, title, record, hasPage, printsRecord } = part;
   const path = `${place.folder}/${record}.json`;
   const args = part.command(place);
-  const known = { name, title, command: commandText(args), limit: seconds };
+  const known = { name, title, command: commandText(args, place), limit: seconds };
   // What an earlier run wrote must not pass for what this one did.
   for (const end of ["json", "md", "svg"]) await removeFile(`${place.folder}/${record}.${end}`);
   if (seconds < tooFew) {

@@ -48,7 +48,7 @@ export async function runPart(part: Part, place: Place, seconds: number): Promis
   // What an earlier run wrote must not pass for what this one did.
   for (const end of ["json", "md", "svg"]) await removeFile(`${place.folder}/${record}.${end}`);
   if (seconds < tooFew) {
-    return { ...known, limit: part.seconds, outcome: "not run", seconds: 0, output: "The time was over." };
+    return { ...known, limit: part.seconds, outcome: "not run", seconds: 0 };
   }
   const { outcome, seconds: taken, stdout, stderr } = await runTimed(args, seconds, root);
   if (printsRecord && outcome === "done") await writeWhole(path, stdout);

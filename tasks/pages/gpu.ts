@@ -27,7 +27,7 @@ const partSchema = v.object({
   note: v.optional(v.string()),
   /** Its own page in the same folder. */
   page: v.optional(v.string()),
-  /** The end of what it printed, unless it is done. */
+  /** The end of what it printed, if it failed or ran out of time. */
   output: v.optional(v.string()),
 });
 
@@ -66,16 +66,12 @@ function section({ title, command, outcome, figures, note, output }: PartRecord,
   ];
   // As it was printed: a code block needs no escapes.
   const printed = own.output === undefined || own.output === "" ? "    (nothing)" : indented(own.output);
-  const troubles = output === undefined ? [] : [`It ${ended[outcome]}. The end of what it printed:`, printed];
-  return [`## ${title}`, `\`${command}\``, ...shown, ...troubles].join("\n\n");
+  const troubles = output === undefined
+    ? []
+    : [`It ${outcome === "failed" ? "failed" : "ran out of time"}. The end of what it printed:`, printed];
+  const unrun = outcome === "not run" ? ["Not run: too little time was left."] : [];
+  return [`## ${title}`, `\`${command}\``, ...shown, ...troubles, ...unrun].join("\n\n");
 }
-
-const ended: Readonly<Record<PartRecord["outcome"], string>> = {
-  "done": "is done",
-  "failed": "failed",
-  "timed out": "ran out of time",
-  "not run": "was not run",
-};
 
 const isBytes = (limit: string) => /Size$/.test(limit) && !/Workgroup/.test(limit);
 

@@ -226,7 +226,7 @@ Deno.test("the page: how each part ended, its figures, and what those that did n
   assert.doesNotMatch(page, /software driver/);
   const [doctor] = record.parts;
   const unrun = renderGpu({ ...record, parts: [{ ...doctor, outcome: "not run", figures: undefined }] });
-  assert.match(unrun, /`deno run tasks\/doctor\.ts`\n\nNot run: too little time was left\.$/m);
+  assert.match(unrun, /^ {4}deno run tasks\/doctor\.ts\n\nNot run: too little time was left\.$/m);
   const soft = { ...record, environment: { ...record.environment, software: true } };
   assert.match(renderGpu(soft), /no figure here is a GPU's/);
 });

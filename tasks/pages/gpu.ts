@@ -59,18 +59,19 @@ function summary(parts: readonly PartRecord[]): string {
 
 const indented = (text: string) => text.split("\n").map((line) => `    ${line}`.trimEnd()).join("\n");
 
-function section({ title, command, outcome, figures, note, output }: PartRecord, own: PartRecord): string {
+function section({ title, outcome, figures, note, output }: PartRecord, own: PartRecord): string {
   const shown = [
     ...figures && figures.rows.length > 0 ? [table(figures.header, figures.rows)] : [],
     ...note === undefined ? [] : [note],
   ];
-  // As it was printed: a code block needs no escapes.
+  // As they were: code blocks need no escapes.
+  const command = indented(own.command);
   const printed = own.output === undefined || own.output === "" ? "    (nothing)" : indented(own.output);
   const troubles = output === undefined
     ? []
     : [`It ${outcome === "failed" ? "failed" : "ran out of time"}. The end of what it printed:`, printed];
   const unrun = outcome === "not run" ? ["Not run: too little time was left."] : [];
-  return [`## ${title}`, `\`${command}\``, ...shown, ...troubles, ...unrun].join("\n\n");
+  return [`## ${title}`, command, ...shown, ...troubles, ...unrun].join("\n\n");
 }
 
 const isBytes = (limit: string) => /Size$/.test(limit) && !/Workgroup/.test(limit);

@@ -88,6 +88,6 @@ export {
   type WriterOptions,
   type Written,
 } from "./lib/generate/writer.ts";
-export type { CacheStorage } from "./lib/generate/decoding.ts";
+export type { CacheStorage } from "./lib/generate/reading.ts";
 export type { SamplingOptions } from "./lib/generate/sampling.ts";
 export type { BeamOptions } from "./lib/generate/beams.ts";

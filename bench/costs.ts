@@ -174,11 +174,14 @@ async function main(): Promise<void> {
   const gpu = await openGpu();
   const environment = await describeEnvironment(gpu);
   const measured: Measured[] = [];
+  let page = "";
   for (const entry of measuresOf(gpu)) {
     measured.push(await measure(entry));
     console.error(`${entry.name}: ${median(measured.at(-1)!.values).toFixed(3)}`);
+    // Written after every measure, so that an interrupted run keeps what it has.
+    page = await costsPage.write(folder, { schemaVersion: 1, environment, measured });
   }
-  console.log(await costsPage.write(folder, { schemaVersion: 1, environment, measured }));
+  console.log(page);
 }
 
 await runCommand(main);

@@ -2,6 +2,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { originText, table } from "../lib/report/markdown.ts";
+import { readJson } from "../lib/files.ts";
 import { definePage } from "../lib/report/page.ts";
 import { environmentSchema } from "../lib/report/schema.ts";
 import { median } from "../lib/report/statistics.ts";
@@ -26,6 +27,11 @@ const costsSchema = v.object({
   environment: environmentSchema,
   measured: v.pipe(v.array(measuredSchema), v.minLength(1)),
 });
+
+/** Reads a costs.json. Throws an Error that names the file and the field that is wrong. */
+export async function readCosts(path: string): Promise<readonly Measured[]> {
+  return (await readJson(path, costsSchema)).measured;
+}
 
 function markdownOf({ measured, environment }: v.InferOutput<typeof costsSchema>): string {
   const rows = measured.map(({ name, goal, values }) => [

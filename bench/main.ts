@@ -10,7 +10,7 @@ import { groupsOf, worksHolding } from "./choice.ts";
 import { groups } from "./groups.ts";
 import { benchPage } from "./page.ts";
 import { torchVersion } from "./libraries/pytorch.ts";
-import { type Peer, peers } from "./peers.ts";
+import { type Peer, type PeerName, peerNames, peers } from "./peers.ts";
 import { race, type Row, tooLong } from "./race.ts";
 import { checkPeers } from "./self_check.ts";
 import { type Library, own } from "./work.ts";
@@ -24,28 +24,53 @@ ${groups.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join("\n")}
   --only TEXT only works whose names contain TEXT, such as 512×768×768
   --laps N    laps per work, 2 to 100 (default: 5, or 3 for slow works); use more for deno task compare
   --like FILE use the same runs per lap as this bench.json, so that deno task compare can compare the two
+  --peer NAME race only against this peer (repeatable): ${peerNames.join(", ")}
   --alone     run this library without its peers
   --autotune  use the fastest of this library's kernels for each matrix product; see deno task reproduce --help
+  --no-autotune  do not: the default on software drivers
   --out DIR   where to write (default: results)
   --help      this text
 
 The first run downloads the other libraries (190 MB).
 `;
 
-/** Finds out which peers are available, and writes the page's sentence on all of them. */
-async function peersHere(): Promise<{ absent: readonly Library[]; about: string }> {
-  const torch = await torchVersion();
-  const on = (place: Peer["place"]) =>
-    Object.entries(peers).filter(([name, peer]) => peer.place === place && (torch || name !== "PyTorch"))
-      .map(([name, { about }]) => `${name} ${name === "PyTorch" ? `${torch!.version}, ` : ""}${about}`);
-  const without = torch ? "" : " No PyTorch: `python3 -c 'import torch'` fails here.";
+/** The peers among `asked` that are available, and the page's sentence on all of them. */
+async function peersHere(
+  asked: readonly PeerName[],
+): Promise<{ here: readonly PeerName[]; about: string }> {
+  if (asked.length === 0) return { here: [], about: "Without its peers." };
+  const torch = new Map<PeerName, Awaited<ReturnType<typeof torchVersion>>>();
+  for (const [name, device] of [["PyTorch", "cpu"], ["PyTorch CUDA", "cuda"]] as const) {
+    if (asked.includes(name)) torch.set(name, await torchVersion(device));
+  }
+  const here = asked.filter((name) => !torch.has(name) || torch.get(name));
+  const on = (place: Peer["place"], called: string) => {
+    const names = here.filter((name) => peers[name].place === place).map((name) => {
+      const version = torch.get(name);
+      return `${name} ${version ? `${version.version} (${version.place}), ` : ""}${peers[name].about}`;
+    });
+    return names.length > 0 ? [`${called}: ${names.join("; ")}.`] : [];
+  };
   return {
-    absent: torch ? [] : ["PyTorch"],
-    about: `Peers on the same adapter: ${on("WebGPU").join("; ")}. On the CPU: ${
-      on("CPU").join("; ")
-    }.${without}`,
+    here,
+    about: [
+      ...on("WebGPU", "Peers on the same adapter"),
+      ...on("CPU", "On the CPU"),
+      ...on("CUDA", "On CUDA"),
+      ...asked.filter((name) => !here.includes(name)).map((name) => `No ${name}: python3 has none here.`),
+    ].join(" "),
   };
 }
+
+/** The peers that the command line asks for. */
+function askedPeers(alone: boolean, names: readonly string[] = peerNames): readonly PeerName[] {
+  const unknown = names.find((name) => !(peerNames as readonly string[]).includes(name));
+  if (unknown !== undefined) throw new UsageError(`no peer "${unknown}"; have ${peerNames.join(", ")}`);
+  return alone ? [] : names as readonly PeerName[];
+}
+
+/** Milliseconds of a group's works after which they are written, so that an interrupted run keeps what it has. */
+const keepEvery = 10_000;
 
 function lapsOf(text: string): number {
   const laps = Number(text);
@@ -57,12 +82,14 @@ async function main(): Promise<void> {
   const { values, positionals } = asUsage(() =>
     parseArgs({
       allowPositionals: true,
+      allowNegative: true,
       options: {
         only: { type: "string", default: "" },
         laps: { type: "string" },
         like: { type: "string" },
+        peer: { type: "string", multiple: true },
         alone: { type: "boolean", default: false },
-        autotune: { type: "boolean", default: false },
+        autotune: { type: "boolean" },
         out: { type: "string", default: "results" },
         help: { type: "boolean", default: false },
       },
@@ -72,20 +99,26 @@ async function main(): Promise<void> {
   const chosen = groupsOf(groups, positionals);
   const laps = values.laps === undefined ? undefined : lapsOf(values.laps);
   const like = values.like === undefined ? [] : (await readBench(values.like)).rows;
+  const asked = askedPeers(values.alone, values.peer);
   const out = await outputFolder(values.out);
   const gpu = await openGpu({ autotune: values.autotune });
   const environment = await describeEnvironment(gpu);
   const yardstick = await yardstickRunner(gpu);
-  const { absent, about } = values.alone ? { absent: [], about: "Without its peers." } : await peersHere();
-  const leftOut = (library: Library) => library !== own && (values.alone || absent.includes(library));
+  const { here, about } = await peersHere(asked);
+  const leftOut = (library: Library) => library !== own && !here.includes(library);
+  const on = gpu.adapter.software ? "software" : "hardware";
   const rows: Row[] = [];
-  let page = "";
-  const asked = worksHolding(
+  let [page, written] = ["", performance.now()];
+  const keep = async () => {
+    page = await benchPage.write(out, { schemaVersion: 1, environment, about, rows });
+    written = performance.now();
+  };
+  const raced = worksHolding(
     await Promise.all(chosen.map(async (group) => ({ group, works: await group.works(gpu) }))),
     values.only,
   );
-  if (!values.alone) await checkPeers();
-  for (const { group, works } of asked) {
+  await checkPeers(here);
+  for (const { group, works } of raced) {
     for (const work of works) {
       const slow = tooLong(rows.filter((row) => row.group === group.name), work);
       const entered = {
@@ -94,17 +127,15 @@ async function main(): Promise<void> {
         cannot: without({ ...work.cannot, ...Object.fromEntries(slow) }, leftOut),
       };
       const runs = like.find((row) => row.group === group.name && row.name === work.name)?.runs;
-      const row = await race(group, entered, yardstick, { laps, runs });
+      const row = await race(group, entered, yardstick, { laps, runs, on });
       rows.push(row);
       const times = row.measured.map(({ library, milliseconds, cannot }) =>
         `${library} ${cannot ?? `${Math.min(...milliseconds).toPrecision(3)} ms`}`
       );
       console.error(`${group.name}, ${work.name}: ${times.join(", ")}`);
+      if (performance.now() - written > keepEvery) await keep();
     }
-    // Written after every group, so that an interrupted run keeps what it has.
-    if (rows.length > 0) {
-      page = await benchPage.write(out, { schemaVersion: 1, environment, about, rows });
-    }
+    if (rows.length > 0) await keep();
   }
   console.log(page);
 }

@@ -54,7 +54,7 @@ function ratioText(ratio: number | undefined): string {
 }
 
 /** Three significant digits, or all digits of a larger whole number. */
-const msText = (milliseconds: number) =>
+export const msText = (milliseconds: number) =>
   milliseconds < 1000 ? milliseconds.toPrecision(3) : milliseconds.toFixed(0);
 
 /** A peer's median and ratio, or the reason why there is none. */

@@ -1,20 +1,24 @@
 /** Races the libraries on one work: compares their results first, then times laps in alternation. */
 
-import { onWebGpu } from "./peers.ts";
+import { placeOf } from "./peers.ts";
 import { type Group, type Library, own, type Runner, type Work } from "./work.ts";
 
 /** Laps of every library; fewer if a run of this library takes a tenth of a second or more. */
 const [fastLaps, slowLaps] = [5, 3];
-/** The target milliseconds of this library's lap; they set the number of runs per lap. */
-const lapMilliseconds = 60;
+/**
+ * The target milliseconds of this library's lap; they set the number of runs per lap. A GPU's runs are short against
+ * the ten milliseconds that waiting for the last one takes.
+ */
+const lapMilliseconds = { software: 60, hardware: 300 };
+/** The most runs per lap, however short they are. */
+const mostRuns = 3000;
 /**
  * A peer whose lap would take longer has fewer runs per lap. Its laps are still long enough that the ten
  * milliseconds of waiting are less than a fiftieth.
  */
 const peerLapMilliseconds = 500;
 /**
- * A peer that takes longer per run is not timed, unless it is the fastest on WebGPU or the fastest on the
- * CPU.
+ * A peer that takes longer per run is not timed, unless it is the fastest in its place (WebGPU, the CPU or CUDA).
  */
 const patience = 2000;
 /**
@@ -27,6 +31,8 @@ const longestTry = 10_000;
 export interface Plan {
   readonly laps?: number;
   readonly runs?: number;
+  /** What the race is run on; software if undefined. */
+  readonly on?: "software" | "hardware";
 }
 
 /** One library's laps on one work. */
@@ -111,12 +117,12 @@ function refusal(peer: Ready | Error, expected: readonly Float32Array[]): string
   if (error > 1e-3) return `its result is off by ${error.toPrecision(2)}`;
 }
 
-/** The times above `limit` of libraries that are not the fastest in their place (WebGPU or the CPU). */
+/** The times above `limit` of libraries that are not the fastest in their place. */
 function beyond(limit: number, times: ReadonlyMap<Library, number>): Map<Library, number> {
-  const quickest = Map.groupBy(times, ([library]) => onWebGpu(library));
+  const quickest = Map.groupBy(times, ([library]) => placeOf(library));
   return new Map(
     [...times].filter(([library, time]) =>
-      time > limit && quickest.get(onWebGpu(library))!.some(([, other]) => other < time)
+      time > limit && quickest.get(placeOf(library))!.some(([, other]) => other < time)
     ),
   );
 }
@@ -199,19 +205,25 @@ export async function race(
 
 /** The runs per lap of a peer, if this library's laps have `runs`. */
 async function peerRuns(runner: Runner, runs: number): Promise<number> {
-  const one = await milliseconds(runner, 1);
-  // A run as short as a wait for the GPU does not show how many would fit.
-  return one < 50 ? runs : Math.min(runs, Math.ceil(peerLapMilliseconds / one));
+  const first = await milliseconds(runner, 1);
+  if (first * runs <= peerLapMilliseconds) return runs;
+  return Math.min(runs, Math.ceil(peerLapMilliseconds / await withoutWait(runner, first)));
+}
+
+/** Milliseconds of a run without the wait for the last one, which a single run's `first` includes. */
+async function withoutWait(runner: Runner, first: number): Promise<number> {
+  // A wait is ten milliseconds or more: that of a longer run matters little.
+  if (first >= 50) return first;
+  const more = 20;
+  return Math.max(1e-3, (await milliseconds(runner, 1 + more) * (1 + more) - first) / more);
 }
 
 /** Fills in what `plan` leaves undefined, from the time of one run of this library. */
-async function planned({ laps, runs }: Plan, runner: Runner): Promise<Required<Plan>> {
+async function planned({ laps, runs, on = "software" }: Plan, runner: Runner) {
   const first = await milliseconds(runner, 1);
-  // Waiting for the last run costs ten milliseconds or more by itself, so several runs are needed to time
-  // one.
-  const one = first < lapMilliseconds ? await milliseconds(runner, 20) : first;
+  const one = await withoutWait(runner, first);
   return {
     laps: laps ?? (first < 100 ? fastLaps : slowLaps),
-    runs: runs ?? Math.min(100, Math.max(1, Math.round(lapMilliseconds / one))),
+    runs: runs ?? Math.min(mostRuns, Math.max(1, Math.round(lapMilliseconds[on] / one))),
   };
 }

@@ -8,8 +8,9 @@
 import assert from "node:assert/strict";
 import proto from "npm:onnx-proto@8.0.1";
 import { OnnxGraph } from "./libraries/onnx.ts";
-import { torchRunner, torchVersion } from "./libraries/pytorch.ts";
+import { type TorchDevice, torchRunner, torchVersion } from "./libraries/pytorch.ts";
 import { tf, tfjsRunner } from "./libraries/tfjs.ts";
+import { type PeerName, peerNames } from "./peers.ts";
 
 /** Checks that tfjs computes in the runner's own backend, whichever was used last. */
 async function checkTfjs(): Promise<void> {
@@ -55,29 +56,36 @@ function checkOnnx(): void {
 }
 
 /** Checks that PyTorch answers one work after another, with its own times. */
-async function checkTorch(): Promise<void> {
+async function checkTorch(device: TorchDevice): Promise<void> {
   const a = { shape: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) };
   const b = { shape: [2, 3], data: Float32Array.of(1, 0, 0, 0, 1, 1) };
-  const product = await torchRunner("product", { a, b }, { transposeA: false, transposeB: true });
+  const product = await torchRunner(device, "product", { a, b }, { transposeA: false, transposeB: true });
   assert.deepEqual(await product.results(), [Float32Array.of(1, 5, 4, 11)]);
   assert.ok(await product.lap(3) as number > 0);
-  const sum = await torchRunner("sum_of_arrays", { a, b }, {}, 2);
+  const sum = await torchRunner(device, "sum_of_arrays", { a, b }, {}, 2);
   const once = [2, 2, 3, 4, 6, 7];
   assert.deepEqual(await sum.results(), [Float32Array.from([...once, ...once])]);
 }
 
-/**
- * Throws an AssertionError if a peer's adapter does not do what it should. PyTorch is checked only if it is
- * installed.
- */
-export async function checkPeers(): Promise<void> {
-  checkOnnx();
-  await checkTfjs();
-  if (await torchVersion()) await checkTorch();
+const checks: readonly (readonly [of: readonly PeerName[], check: () => void | Promise<void>])[] = [
+  [["onnxruntime-node"], checkOnnx],
+  [["tfjs-webgpu", "tfjs-wasm"], checkTfjs],
+  [["PyTorch"], () => checkTorch("cpu")],
+  [["PyTorch CUDA"], () => checkTorch("cuda")],
+];
+
+/** Throws an AssertionError if the adapter of one of `peers`, which are all here, does not do what it should. */
+export async function checkPeers(peers: readonly PeerName[]): Promise<void> {
+  for (const [of, check] of checks) {
+    if (of.some((peer) => peers.includes(peer))) await check();
+  }
 }
 
 if (import.meta.main) {
-  await checkPeers();
+  const absent: PeerName[] = [];
+  if (!await torchVersion("cpu")) absent.push("PyTorch");
+  if (!await torchVersion("cuda")) absent.push("PyTorch CUDA");
+  await checkPeers(peerNames.filter((peer) => !absent.includes(peer)));
   console.log("The peers' adapters do what they should.");
   // The peers keep their devices and processes open, and with them the event loop.
   Deno.exit(0);

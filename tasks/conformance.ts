@@ -23,15 +23,13 @@ const help = `deno task conformance [options]
 `;
 
 /** Runs one driver, in a process with the environment variables it needs, and returns its record. */
-async function recordOf({ id, name, compiler, toGet, find }: Driver): Promise<DriverRecord> {
+async function recordOf({ id, name, compiler, toGet, isLocked, find }: Driver): Promise<DriverRecord> {
   const env = await find();
   if (!env) return { name, compiler, missing: toGet };
   const path = await Deno.makeTempFile();
   const module = new URL("conformance/one_driver.ts", import.meta.url).href;
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    // Dawn is not in the lock file: Deno downloads everything in it as soon as it downloads anything, and
-    // Dawn is 130 MB.
-    args: ["run", "--allow-all", "--no-lock", module, id, path],
+    args: ["run", "--allow-all", isLocked ? "--cached-only" : "--no-lock", module, id, path],
     env: { NO_COLOR: "1", ...env },
   }).output();
   const text = await Deno.readTextFile(path);

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { loadAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { readText } from "../lib/files.ts";
-import type { CacheStorage } from "../lib/generate/decoding.ts";
+import type { CacheStorage } from "../lib/generate/reading.ts";
 import type { SamplingOptions } from "../lib/generate/sampling.ts";
 import { type WriteOptions, Writer } from "../lib/generate/writer.ts";
 import { openGpu } from "../lib/gpu/device.ts";

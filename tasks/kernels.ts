@@ -14,8 +14,9 @@ const names = targets.map(({ name }) => name).join(", ");
 
 const help = `deno task kernels [options]
 
-Compiles every kernel of a BoRA and a LoRA training step, of one layer each of RoBERTa-base, USE-lite and LLaMA-3-8B, and
-of a token's products by packed weights, for GPUs that are not there, and writes what the makers' compilers tell: registers, spills, waves in flight, the mix of the hot loop.
+Compiles every kernel of a BoRA and a LoRA training step, of one layer each of RoBERTa-base, USE-lite and LLaMA-3-8B, and of a step,
+a prefill and a token of one packed layer of LLaMA-3-8B and SmolLM2, for GPUs that are not there, and writes what the makers' compilers
+tell: registers, spills, waves in flight, the mix of the hot loop.
 Nothing is run, so there are no times. Takes about eight minutes on two cores. deno task compare BASE HEAD compares two records.
 
 It wants a C compiler, Mesa's Vulkan drivers and the headers of Vulkan and libdrm, which it installs as root on Debian and

@@ -225,6 +225,19 @@ Deno.test("a kernel that is wrong in one bit, writes nothing or does not compile
   assert.match(reports[2], /"broken" is not used: Kernel "writer" does not compile/);
 });
 
+Deno.test("a kernel that is refused in many places is reported once", async () => {
+  const gpu = await testGpu();
+  const reports: string[] = [];
+  const cache = `${await Deno.makeTempDir()}/kernels.json`;
+  const tuner = new Autotuner({ cache, report: (line) => reports.push(line) });
+  const contests = ["one", "other"].map((bucket) =>
+    contestOf(gpu, { fast, wrong: writer("2.0") }, bucket).contest
+  );
+  await tuner.tune(gpu, contests);
+  assert.deepEqual([...tuner.choices.values()], ["fast", "fast"]);
+  assert.equal(reports.length, 1);
+});
+
 Deno.test("a kernel that is right in its first output and wrong in its second is refused", async () => {
   const gpu = await testGpu();
   const reports: string[] = [];
@@ -294,7 +307,7 @@ Deno.test("the budget: choices that it does not reach keep their default and are
   assert.equal((await tuned({ slow, fast }, { cache })).choice, "fast");
 
   const gpu = await testGpu();
-  const tuner = new Autotuner({ seconds: 0.1, cache });
+  const tuner = new Autotuner({ seconds: 0.1, cache, report: () => {} });
   const many = Array.from({ length: 50 }, (_, i) => contestOf(gpu, { slow, fast }, `bucket ${i}`));
   using clock = new FakeClock();
   const field = (contest: Contest) => () => {
@@ -304,6 +317,23 @@ Deno.test("the budget: choices that it does not reach keep their default and are
   await tuner.tune(gpu, many.map(({ contest }) => ({ ...contest, field: field(contest) })));
   assert.equal(tuner.choices.size, 50);
   assert.equal(many.filter(({ made }) => made.fields > 0).length, 4, "100 ms are over in the fourth of 30");
+});
+
+Deno.test("that its time is over is said once, whatever is left", async () => {
+  const gpu = await testGpu();
+  const reports: string[] = [];
+  const cache = `${await Deno.makeTempDir()}/kernels.json`;
+  const tuner = new Autotuner({ seconds: 0.01, cache, report: (line) => reports.push(line) });
+  using clock = new FakeClock();
+  const contests = (from: number) =>
+    Array.from({ length: 3 }, (_, i) => contestOf(gpu, { slow, fast }, `bucket ${from + i}`).contest)
+      .map((contest) => ({ ...contest, field: () => (clock.pass(20), contest.field()) }));
+  await tuner.tune(gpu, contests(0));
+  await tuner.tune(gpu, contests(3));
+  assert.equal(tuner.choices.size, 6);
+  assert.deepEqual(reports, [
+    "Autotuner: its 0.01 s are over: other products keep their usual kernels here, and the next run goes on with them",
+  ]);
 });
 
 Deno.test("contests with more work come first", async () => {
@@ -458,10 +488,62 @@ Deno.test("training with a tuner that its budget cuts short gives the same bits"
     return { epochs, trained };
   };
   const cache = `${await Deno.makeTempDir()}/kernels.json`;
-  using gpu = await openGpu({ autotune: { seconds: 2, cache, report: assert.fail } });
+  const report = (line: string) => assert.match(line, / s are over: /);
+  using gpu = await openGpu({ autotune: { seconds: 2, cache, report } });
   assert.deepEqual(await run(gpu), await run(await testGpu()));
   assert.ok(gpu.tuner!.choices.size > 5, "it had choices to make");
 });
+
+/** `device` as an adapter of that kind has it. */
+function posingAs(device: GPUDevice, info: Partial<GPUAdapterInfo>): GPUDevice {
+  const adapterInfo = { description: "posing", vendor: "0", ...info };
+  return new Proxy(device, {
+    get(own, key) {
+      if (key === "adapterInfo") return adapterInfo;
+      const value = Reflect.get(own, key, own);
+      return typeof value === "function" ? value.bind(own) : value;
+    },
+  });
+}
+
+/** What `body` gives where the user's cache folder is in `folder`, which is empty. */
+async function withUserCache<T>(body: (folder: string) => Promise<T>): Promise<T> {
+  const before = Deno.env.get("XDG_CACHE_HOME");
+  const folder = await Deno.makeTempDir();
+  Deno.env.set("XDG_CACHE_HOME", folder);
+  try {
+    return await body(folder);
+  } finally {
+    if (before === undefined) Deno.env.delete("XDG_CACHE_HOME");
+    else Deno.env.set("XDG_CACHE_HOME", before);
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("a GPU's kernels are timed without being asked for, and kept; a software driver's are not", () =>
+  withUserCache(async (folder) => {
+    const { device } = await testGpu();
+    const software = posingAs(device, { isFallbackAdapter: true });
+    const hardware = posingAs(device, { isFallbackAdapter: false });
+    assert.equal((await openGpu({ device: software })).tuner, undefined);
+    assert.equal((await openGpu({ device: hardware, autotune: false })).tuner, undefined);
+    assert.ok((await openGpu({ device: software, autotune: true })).tuner);
+
+    const graph = new Graph();
+    const y = matmul(graph.weight("x", [64, 32], false), graph.weight("w", [64, 32], false), {
+      transposeB: true,
+    });
+    const values: Values = new Map();
+    fillSources(graph, values);
+    const [tuned, usual] = [
+      await openGpu({ device: hardware }),
+      await openGpu({ device: hardware, autotune: false }),
+    ];
+    assert.deepEqual(await runOnGpu(tuned, [y], values), await runOnGpu(usual, [y], values));
+    assert.equal(tuned.tuner!.choices.size, 1);
+    const kept = JSON.parse(await Deno.readTextFile(`${folder}/bora-webgpu/kernels.json`));
+    assert.deepEqual(Object.values(kept.choices), [...tuned.tuner!.choices.values()]);
+  }));
 
 function bufferOf(gpu: Gpu, values: Values, name: string) {
   const bytes = 4 * values.get(name)!.length;

@@ -75,6 +75,29 @@ Deno.test("a plan's laps and runs are kept, however long a run takes", async () 
   assert.deepEqual([row.runs, row.yardstick.length, row.measured[0].milliseconds.length], [7, 4, 4]);
 });
 
+Deno.test("a GPU's laps are long against the wait for the last run, which counts in no run", async () => {
+  using clock = new FakeClock();
+  const asked: Record<string, number[]> = { own: [], peer: [] };
+  const waiting = (name: string, milliseconds: number): Runner => ({
+    results: () => Promise.resolve([]),
+    lap(times) {
+      asked[name].push(times);
+      clock.pass(10 + times * milliseconds);
+      return Promise.resolve();
+    },
+    dispose() {},
+  });
+  const ways: Work["ways"] = {
+    "this library": () => Promise.resolve(waiting("own", 0.5)),
+    "PyTorch CUDA": () => Promise.resolve(waiting("peer", 5)),
+  };
+  const work = { name: "work", flops: 1, bytes: 1, ways };
+  for (const [on, runs] of [["hardware", 600], ["software", 120]] as const) {
+    const row = await race({ name: "group", title: "Group" }, work, runner(clock, [], 1), { on });
+    assert.deepEqual([row.runs, asked.own.at(-1), asked.peer.at(-1)], [runs, runs, 100]);
+  }
+});
+
 Deno.test("results of another size, or not finite, are other results", async () => {
   using clock = new FakeClock();
   for (const values of [[1], [1, NaN]]) {

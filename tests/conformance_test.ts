@@ -152,5 +152,5 @@ Deno.test("a driver that is run again takes the place of its record, and the oth
 Deno.test("an unknown driver is a mistake on the command line, which names the known ones", async () => {
   const { code, stderr } = await runTask("conformance", ["--driver", "metal"]);
   assert.equal(code, 2);
-  assert.match(stderr, /no driver "metal"; have llvmpipe, swiftshader, dawn, chromium/);
+  assert.match(stderr, /no driver "metal"; have gpu, llvmpipe, swiftshader, dawn, chromium/);
 });

@@ -182,12 +182,29 @@ Deno.test("the programs: BoRA and LoRA of each model, every role once, with kern
   assert.deepEqual(programs, [
     ...["RoBERTa-base LoRA", "RoBERTa-base BoRA", "USE-lite LoRA", "USE-lite BoRA"],
     ...["LLaMA-3-8B LoRA", "LLaMA-3-8B BoRA"],
-    ...["f16", "int8", "int4", "q8_0", "q4_0", "q4_k"].map((packing) => `LLaMA-3-8B token, ${packing}`),
+    ...["LLaMA-3-8B step, int4", "LLaMA-3-8B prefill, int4"],
+    ...["int4", "f16", "int8", "q8_0", "q4_0", "q4_k"].map((packing) => `LLaMA-3-8B token, ${packing}`),
+    ...["step", "prefill", "token"].map((kind) => `SmolLM2 ${kind}, q4_1`),
   ]);
+  const labelsOf = (own: string) =>
+    launches.filter(({ program }) => program === own).map(({ kernel }) => kernel.label);
+  const each = ["rms_norm ", "rotary ", "gated_unit ", "lookup "];
   for (const own of programs.slice(6)) {
-    const labels = launches.filter(({ program }) => program === own).map(({ kernel }) => kernel.label);
-    assert.equal(labels.length, 7, own);
-    assert.ok(labels.every((label) => label.startsWith(`matmul_lanes of ${own.split(", ")[1]} `)), own);
+    const labels = labelsOf(own);
+    const [, kind, packing] = own.match(/ (\w+), (.+)$/)!;
+    const ofKind = {
+      step: ["attention PASS=0", "attention PASS=3", "vocabulary_loss ", "bora_mix", "adamw PASS=2"],
+      prefill: ["attention PASS=0", "write_rows "],
+      token: ["cached_attention ", "write_rows "],
+    }[kind]!;
+    for (const start of [...each, ...ofKind]) {
+      assert.ok(labels.some((label) => label.startsWith(start)), `${own}: ${start}`);
+    }
+    const layers = labels.filter((label) => label.includes(` of ${packing} `) && label.startsWith("matmul"));
+    // Those of the tables are in other packings, but f16 and int8.
+    if (kind === "token") {
+      assert.ok(layers.length >= 7 && layers.every((l) => l.startsWith("matmul_lanes ")), own);
+    }
   }
   for (const own of programs.slice(0, 6)) {
     const ofProgram = launches.filter(({ program }) => program === own);
@@ -286,6 +303,12 @@ Deno.test("the page: launches that spill by program, the worst kernel first, ref
   const spilling = renderKernels(withResult({ spilled: 1, waves: 32 }));
   assert.ok(spilling.indexOf("| 1 matmul: matmul") < spilling.indexOf("| 2 gelu: gelu"), "spills first");
   assert.match(page, /^- bbb: too \\\| odd$/m);
+  assert.match(page, /on 8 texts of 128 tokens; a token's has the\nlinear layers of one alone/);
+  const decoders = "the others are one layer";
+  assert.match(
+    renderKernels({ ...record, decoders }),
+    /on 8 texts of 128 tokens; the others are one layer\. A kernel/,
+  );
 });
 
 Deno.test("a record with a field that is wrong is refused by its name", async () => {

@@ -92,3 +92,28 @@ Deno.test("a parquet file's thread starts from a URL, with permission to import 
   await server.shutdown();
   await Deno.remove(folder, { recursive: true });
 });
+
+Deno.test("a program that may not use the user's cache is not asked for it, and its kernels are not timed by default", async () => {
+  const server = serveRepository();
+  const host = `127.0.0.1:${server.addr.port}`;
+  const folder = await Deno.makeTempDir();
+  await linkPackages(`${folder}/cache`);
+  await Deno.writeTextFile(
+    `${folder}/ask.ts`,
+    `import { mayUseUserCache } from "http://${host}/lib/user_cache.ts"; console.log(mayUseUserCache());`,
+  );
+  const env = "--allow-env=HOME,XDG_CACHE_HOME,LOCALAPPDATA";
+  for (
+    const [permissions, may] of [
+      [[], false],
+      [[env, "--allow-read"], false],
+      [["--allow-read", "--allow-write"], false],
+      [[env, "--allow-read", "--allow-write"], true],
+    ] as const
+  ) {
+    const { out, error } = await runScript(folder, "ask.ts", [`--allow-import=${host}`, ...permissions]);
+    assert.equal(out, `${may}\n`, error);
+  }
+  await server.shutdown();
+  await Deno.remove(folder, { recursive: true });
+});

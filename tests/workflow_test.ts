@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { parse } from "npm:yaml@2.9.1";
 import config from "../deno.json" with { type: "json" };
+import { benchGroups } from "./support/bench_groups.ts";
 import { runTask } from "./support/command.ts";
 
 interface Job {
@@ -31,13 +32,6 @@ Deno.test("every task and script that the workflow, or a script of its, runs is 
   ]);
   for (const task of tasks) assert.ok(task in config.tasks, `deno.json has no task "${task}"`);
 });
-
-/** The names of the bench's groups, which are read: importing them imports all that they are raced against. */
-function benchGroups(): string[] {
-  const files = [...Deno.readDirSync(new URL("bench/works/", root))];
-  const texts = files.map(({ name }) => Deno.readTextFileSync(new URL(`bench/works/${name}`, root)));
-  return texts.flatMap((text) => [...text.matchAll(/: Group = \{\n +name: "(.+)"/g)].map(([, name]) => name));
-}
 
 Deno.test("the bench groups that it compares are there", () => {
   const lines = [...everything.matchAll(/compare_with\.sh "\S+" "\S+"\s+([a-z -]+?) -- /g)].map(([, names]) =>

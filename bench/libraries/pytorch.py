@@ -1,4 +1,4 @@
-"""The works of the bench in PyTorch on the CPU, for `pytorch.ts`.
+"""The works of the bench in PyTorch, for `pytorch.ts`; its argument is the device, cpu or cuda.
 
 A request is a line of JSON on stdin; after "open" come the f32 bytes of its inputs. An answer is a line of JSON on
 stdout; after the answer to "results" come the f32 bytes of the results. One work is open at a time. Times are measured here.
@@ -11,6 +11,8 @@ import time
 
 import torch
 import torch.nn.functional as F
+
+DEVICE = torch.device(sys.argv[1])
 
 
 def product(inputs, transposeA, transposeB):
@@ -37,7 +39,7 @@ def attend_causally(q, k, v, table, texts, heads, kvHeads):
     if hasattr(F, "scaled_dot_product_attention"):
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     else:
-        ahead = torch.full((q.shape[2], q.shape[2]), -math.inf).triu(1)
+        ahead = torch.full((q.shape[2], q.shape[2]), -math.inf, device=DEVICE).triu(1)
         mixed = torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[3]) + ahead, -1) @ v
     return mixed.transpose(1, 2).reshape(tokens, width)
 
@@ -72,7 +74,7 @@ def layer_norm(inputs, epsilon):
 
 
 def cross_entropy(inputs, labels):
-    logits, labels = inputs["logits"].requires_grad_(), torch.tensor(labels)
+    logits, labels = inputs["logits"].requires_grad_(), torch.tensor(labels, device=DEVICE)
 
     def once():
         loss = F.cross_entropy(logits, labels)
@@ -165,7 +167,7 @@ def decode(w, ids, texts, layers, heads, kvHeads, epsilon, scale):
 
 
 def encoder(inputs, ids, shape):
-    ids = torch.tensor(ids)
+    ids = torch.tensor(ids, device=DEVICE)
 
     def once():
         with torch.no_grad():
@@ -175,7 +177,7 @@ def encoder(inputs, ids, shape):
 
 
 def lora_step(inputs, ids, labels, scores, shape, trainable, rate, steps, beta1, beta2, epsilon):
-    ids, labels = torch.tensor(ids), torch.tensor(labels)
+    ids, labels = torch.tensor(ids, device=DEVICE), torch.tensor(labels, device=DEVICE)
     scores = {own.__name__: own for own in (encode, encode_use_lite, decode)}[scores]
     own = [inputs[name].requires_grad_() for name in trainable]
     optimizer = torch.optim.AdamW(own, rate, (beta1, beta2), epsilon, weight_decay=0)
@@ -207,26 +209,35 @@ WORKS = (
 
 def receive(shape):
     data = bytearray(sys.stdin.buffer.read(4 * math.prod(shape)))
-    return torch.frombuffer(data, dtype=torch.float32).view(shape)
+    return torch.frombuffer(data, dtype=torch.float32).view(shape).to(DEVICE)
 
 
 def results(work, times):
     """The results of `times` consecutive runs."""
     runs = [[value.detach().clone() for value in work()] for _ in range(times)]
-    return [torch.stack(values).numpy() for values in zip(*runs)]
+    return [torch.stack(values).cpu().numpy() for values in zip(*runs)]
+
+
+def wait():
+    """Until the device has done what it was asked to."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def timed(work, times):
+    wait()
     start = time.perf_counter()
     for _ in range(times):
         work()
+    wait()
     return 1000 * (time.perf_counter() - start)
 
 
 def main():
     works = {work.__name__: work for work in WORKS}
     work = None
-    answer({"version": torch.__version__, "threads": torch.get_num_threads()})
+    place = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"{torch.get_num_threads()} threads"
+    answer({"version": torch.__version__, "place": place})
     for line in iter(sys.stdin.buffer.readline, b""):
         request = json.loads(line)
         times = request.get("times", 1)

@@ -1,11 +1,11 @@
 /**
- * PyTorch on the CPU. The script `pytorch.py` runs in its own process, answers requests one at a time and
- * measures its own times.
+ * PyTorch on the CPU and, where it has CUDA, on the GPU. The script `pytorch.py` runs in a process of its own for
+ * each, answers requests one at a time and measures its own times.
  */
 
 import { fileURLToPath } from "node:url";
 import { lazily } from "../work.ts";
-import type { Input, Runner } from "../work.ts";
+import type { Input, Runner, Ways } from "../work.ts";
 
 /** A function of `pytorch.py`. */
 type TorchWork =
@@ -24,10 +24,14 @@ interface Answer {
   readonly bytes?: readonly number[];
 }
 
-/** The versions that the script prints when it starts. */
+/** Where PyTorch computes. */
+export type TorchDevice = "cpu" | "cuda";
+
+/** What the script prints when it starts. */
 export interface TorchVersion {
   readonly version: string;
-  readonly threads: number;
+  /** The GPU's name, or how many threads of the CPU. */
+  readonly place: string;
 }
 
 /** The running script. It ends with this process, because its input ends then. */
@@ -38,9 +42,10 @@ class Torch {
   /** Bytes received but not read yet. */
   #received: Uint8Array<ArrayBuffer> = new Uint8Array();
 
-  constructor() {
+  constructor(device: TorchDevice) {
     const script = fileURLToPath(new URL("./pytorch.py", import.meta.url));
-    this.#process = new Deno.Command("python3", { args: [script], stdin: "piped", stdout: "piped" }).spawn();
+    this.#process = new Deno.Command("python3", { args: [script, device], stdin: "piped", stdout: "piped" })
+      .spawn();
     this.#input = this.#process.stdin.getWriter();
     this.#output = this.#process.stdout.getReader();
   }
@@ -83,33 +88,44 @@ class Torch {
   }
 }
 
-const opened = lazily(async () => {
-  const torch = new Torch();
+async function open(device: TorchDevice) {
+  const torch = new Torch(device);
   return { torch, about: await torch.line<TorchVersion>() };
-});
+}
 
-/** The script's versions; undefined without PyTorch, when `python3 -c 'import torch'` fails. */
-export async function torchVersion(): Promise<TorchVersion | undefined> {
+const opened = { cpu: lazily(() => open("cpu")), cuda: lazily(() => open("cuda")) };
+
+/** Fails where PyTorch is not here, or has no such device. */
+const probes = { cpu: "import torch", cuda: "import torch; torch.zeros(1, device='cuda')" };
+
+/** What the script says of itself; undefined without PyTorch on `device`, when python3 fails at its probe. */
+export async function torchVersion(device: TorchDevice): Promise<TorchVersion | undefined> {
   try {
     const { success } = await new Deno.Command("python3", {
-      args: ["-c", "import torch"],
+      args: ["-c", probes[device]],
       stderr: "null",
     }).output();
-    return success ? (await opened()).about : undefined;
+    return success ? (await opened[device]()).about : undefined;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
 }
 
+/** One runner per device. */
+export function torchWays(runner: (device: TorchDevice) => Promise<Runner>): Ways {
+  return { "PyTorch": () => runner("cpu"), "PyTorch CUDA": () => runner("cuda") };
+}
+
 /** A runner of a work of `pytorch.py`; its results come from `resultRuns` consecutive runs. */
 export async function torchRunner(
+  device: TorchDevice,
   work: TorchWork,
   inputs: Readonly<Record<string, Input>>,
   options: object = {},
   resultRuns = 1,
 ): Promise<Runner> {
-  const { torch } = await opened();
+  const { torch } = await opened[device]();
   const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
   await torch.ask({ do: "open", work, inputs: shapes, options }, Object.values(inputs));
   return {

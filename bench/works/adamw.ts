@@ -9,7 +9,7 @@ import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
 import { TrainableWeights } from "../../lib/run/trainable_weights.ts";
 import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
-import { torchRunner } from "../libraries/pytorch.ts";
+import { torchRunner, torchWays } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { forwardOnly } from "../peers.ts";
 import { type Group, type Input, randomInput, type Runner, type Work } from "../work.ts";
@@ -83,7 +83,9 @@ function step(gpu: Gpu, size: number): Work {
           return [w, m, v];
         });
       },
-      "PyTorch": () => torchRunner("adamw", { w, g }, { rate, beta1, beta2, epsilon, maxNorm }),
+      ...torchWays((device) =>
+        torchRunner(device, "adamw", { w, g }, { rate, beta1, beta2, epsilon, maxNorm })
+      ),
     },
     cannot: { "onnxruntime-node": forwardOnly },
   };

@@ -11,7 +11,7 @@ import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, type JaxArray, jaxRunner } from "../libraries/jax.ts";
 import { type OnnxGraph, onnxRunner } from "../libraries/onnx.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { torchRunner } from "../libraries/pytorch.ts";
+import { torchRunner, torchWays } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { forwardOnly } from "../peers.ts";
 import { type Group, type Input, randomInput, type Work } from "../work.ts";
@@ -161,7 +161,9 @@ function attend(gpu: Gpu, texts: number, length: number, training: boolean): Wor
             (graph) => [onnxAttention(graph, names, [texts, length, width], heads)],
           ),
       }),
-      "PyTorch": () => torchRunner(training ? "attention_gradient" : "attention", inputs, { texts, heads }),
+      ...torchWays((device) =>
+        torchRunner(device, training ? "attention_gradient" : "attention", inputs, { texts, heads })
+      ),
     },
     ...(training ? { cannot: { "onnxruntime-node": forwardOnly } } : {}),
   };

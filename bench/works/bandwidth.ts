@@ -5,7 +5,7 @@ import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { onnxRunner } from "../libraries/onnx.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { torchRunner } from "../libraries/pytorch.ts";
+import { torchRunner, torchWays } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { type Group, randomInput } from "../work.ts";
 
@@ -27,7 +27,7 @@ export const bandwidth: Group = {
         "doppler-gpu": () =>
           dopplerRunner(inputs, async ({ a, b }, doppler) => [await doppler.runResidualAdd(a, b, size)]),
         "onnxruntime-node": () => onnxRunner(inputs, (graph) => [graph.add("Add", ["a", "b"])]),
-        "PyTorch": () => torchRunner("sum_of_arrays", inputs),
+        ...torchWays((device) => torchRunner(device, "sum_of_arrays", inputs)),
       },
     }];
   },

@@ -5,7 +5,7 @@ import { crossEntropy as ourCrossEntropy } from "../../lib/graph/ops/losses.ts";
 import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { torchRunner } from "../libraries/pytorch.ts";
+import { torchRunner, torchWays } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { forwardOnly } from "../peers.ts";
 import { type Group, type Input, randomInput, type Runner } from "../work.ts";
@@ -85,7 +85,7 @@ export const crossEntropy: Group = {
               return [value, gradient];
             }),
           "doppler-gpu": () => dopplerWay(logits, labels),
-          "PyTorch": () => torchRunner("cross_entropy", { logits }, { labels }),
+          ...torchWays((device) => torchRunner(device, "cross_entropy", { logits }, { labels })),
         },
         cannot: { "onnxruntime-node": forwardOnly },
       };

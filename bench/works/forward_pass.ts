@@ -17,7 +17,7 @@ import { traceStep } from "../../lib/run/step.ts";
 import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { onnxRunner } from "../libraries/onnx.ts";
-import { torchRunner } from "../libraries/pytorch.ts";
+import { torchRunner, torchWays } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import type { Group, Runner, Ways, Work } from "../work.ts";
 import { examples, ids as tokenIds, length, objective, texts, vocabulary } from "./batch.ts";
@@ -89,11 +89,12 @@ function peerWays(model: ShapedEncoder): Ways {
         return [jaxScores(model, { ...arrays, ids }, shape)];
       }),
     "onnxruntime-node": () => onnxRunner({}, (graph) => [onnxScores(graph, model, weights, tokenIds, shape)]),
-    "PyTorch": () =>
-      torchRunner("encoder", inputs, {
+    ...torchWays((device) =>
+      torchRunner(device, "encoder", inputs, {
         ids: tokenIds,
         shape: { texts, layers: model.layers, heads: model.heads, epsilon, scale },
-      }),
+      })
+    ),
   };
 }
 

@@ -5,7 +5,7 @@ import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, type JaxArray, jaxRunner } from "../libraries/jax.ts";
 import { type OnnxGraph, onnxRunner } from "../libraries/onnx.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { torchRunner } from "../libraries/pytorch.ts";
+import { torchRunner, torchWays } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { type Group, randomInput } from "../work.ts";
 import { epsilon } from "./shaped_encoder.ts";
@@ -60,7 +60,7 @@ export const layerNorm: Group = {
             ]),
           "onnxruntime-node": () =>
             onnxRunner(inputs, (graph) => [onnxLayerNorm(graph, "x", "gamma", "beta")]),
-          "PyTorch": () => torchRunner("layer_norm", inputs, { epsilon }),
+          ...torchWays((device) => torchRunner(device, "layer_norm", inputs, { epsilon })),
         },
       };
     }),

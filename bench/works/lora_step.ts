@@ -14,7 +14,7 @@ import type { Weight } from "../../lib/models/model.ts";
 import { adamWDefaults } from "../../lib/train/adamw.ts";
 import { Trainer } from "../../lib/train/trainer.ts";
 import { jax, type JaxArray, jaxArray, openJax } from "../libraries/jax.ts";
-import { torchRunner } from "../libraries/pytorch.ts";
+import { type TorchDevice, torchRunner, torchWays } from "../libraries/pytorch.ts";
 import { tf, type TfjsBackend, tfjsWays, useTfjs } from "../libraries/tfjs.ts";
 import { forwardOnly, peers } from "../peers.ts";
 import type { Group, Runner, Ways, Work } from "../work.ts";
@@ -194,10 +194,11 @@ function jaxStep(trainee: Trainee): () => Promise<Runner> {
   };
 }
 
-function torchStep(trainee: Trainee): Promise<Runner> {
+function torchStep(trainee: Trainee, device: TorchDevice): Promise<Runner> {
   const { model } = trainee;
   const trainable = trainableOf(trainee);
   return torchRunner(
+    device,
     "lora_step",
     Object.fromEntries([...model.weights, ...model.constants, ...trainable]),
     {
@@ -215,7 +216,7 @@ function torchStep(trainee: Trainee): Promise<Runner> {
 const peerSteps = (trainee: Trainee): Ways => ({
   ...tfjsWays((backend) => tfjsStep(trainee, backend)()),
   "jax-js": jaxStep(trainee),
-  "PyTorch": () => torchStep(trainee),
+  ...torchWays((device) => torchStep(trainee, device)),
 });
 
 const loraCannot = {

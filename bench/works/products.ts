@@ -9,7 +9,7 @@ import { dopplerRunner } from "../libraries/doppler.ts";
 import { jax, jaxRunner } from "../libraries/jax.ts";
 import { onnxRunner } from "../libraries/onnx.ts";
 import { ourRunner } from "../libraries/ours.ts";
-import { torchRunner } from "../libraries/pytorch.ts";
+import { torchRunner, torchWays } from "../libraries/pytorch.ts";
 import { tf, tfjsRunner, tfjsWays } from "../libraries/tfjs.ts";
 import { type Group, lazily, randomInput, type Work } from "../work.ts";
 
@@ -52,7 +52,7 @@ export function product(gpu: Gpu, layout: Layout, m: number, n: number, k: numbe
         onnxRunner(inputs(), (graph) => [
           graph.add("Gemm", ["a", "b"], { transA: { int: +transposeA }, transB: { int: +transposeB } }),
         ]),
-      "PyTorch": () => torchRunner("product", inputs(), { transposeA, transposeB }),
+      ...torchWays((device) => torchRunner(device, "product", inputs(), { transposeA, transposeB })),
     },
   };
 }

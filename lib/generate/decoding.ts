@@ -4,24 +4,15 @@
  */
 
 import type { Adapter } from "../adapters/attach.ts";
-import { tracer } from "../adapters/trace.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
-import { bytesOf, Graph, type Tensor } from "../graph/graph.ts";
-import { attention } from "../graph/ops/attention.ts";
-import { cachedAttention } from "../graph/ops/cached_attention.ts";
-import { lastToken } from "../graph/ops/last_token.ts";
-import { matmul } from "../graph/ops/product/product.ts";
-import { isRotatable, rotary } from "../graph/ops/rotary.ts";
-import { vocabularyLoss } from "../graph/ops/vocabulary_loss.ts";
-import { writeTokens } from "../graph/ops/write_tokens.ts";
-import type { Cache, Decoder, Tokens, Tracer } from "../models/model.ts";
-import { partsOfRows } from "../objectives/language.ts";
+import { bytesOf, type Tensor } from "../graph/graph.ts";
+import type { Decoder } from "../models/model.ts";
 import { bucketOfLength } from "../run/batches.ts";
 import { Kept } from "../run/kept.ts";
 import { States } from "../run/states.ts";
-import { tokenInputs } from "../run/step.ts";
 import { type WeightPlace, WeightStore } from "../run/weight_store.ts";
+import { type CacheStorage, keysOf, type ReadingKind, traceReading, valuesOf } from "./reading.ts";
 
 /** What writes. */
 export interface DecodingParts {
@@ -40,14 +31,8 @@ export interface DecodingSize {
   readonly capacity: number;
 }
 
-/** How the cache's keys and values are stored. */
-export type CacheStorage = "f32" | "f16";
-
 /** Programs kept: one for a token more, and some for prompts of several lengths. */
 const mostPrograms = 16;
-
-/** Whole prompts, a token more of each text, or tokens whose probabilities are asked for. */
-type Kind = "start" | "next" | "judge";
 
 /** A program that reads `length` tokens more of each text. */
 interface Program extends Disposable {
@@ -201,24 +186,14 @@ export class Decoding implements Disposable {
     });
   }
 
-  #use<T>(kind: Kind, length: number, body: (program: Program) => T | Promise<T>): Promise<T> {
+  #use<T>(kind: ReadingKind, length: number, body: (program: Program) => T | Promise<T>): Promise<T> {
     return this.#programs.use([kind, length], () => this.#program(kind, length), body);
   }
 
-  #program(kind: Kind, length: number): Promise<Program> {
-    const { model, adapter } = this.own;
-    const graph = new Graph();
-    const tokens: Tokens = {
-      ...tokenInputs(graph, this.size.texts, length),
-      cache: this.#cache(graph, kind),
-    };
-    const own = tracer(graph, model, adapter, {
-      lengths: tokens.lengths,
-      storage: (name) => this.#weights.storage(name),
-    });
-    const hidden = model.trace(own, tokens);
-    const last = () => length === 1 ? hidden : lastToken(hidden, tokens.lengths);
-    const outputs = kind === "judge" ? [nllOf(model, own, hidden)] : logitsOf(model, own, last());
+  #program(kind: ReadingKind, length: number): Promise<Program> {
+    const { model, adapter, cache } = this.own;
+    const reading = { kind, length, cache, ...this.size };
+    const outputs = traceReading(model, adapter, reading, (name) => this.#weights.storage(name));
     return this.#compiled(`${kind} ${length}`, outputs);
   }
 
@@ -231,33 +206,6 @@ export class Decoding implements Disposable {
     return { compiled, outputs, [Symbol.dispose]: () => compiled[Symbol.dispose]() };
   }
 
-  /** The cache as a graph sees it. What is judged is not kept. */
-  #cache(graph: Graph, kind: Kind): Cache {
-    const { texts, capacity } = this.size;
-    const at = graph.input("at", [texts], "u32");
-    const lengths = graph.input("lengths", [texts], "u32");
-    const { width } = this.own.model.language.cached;
-    const state = (name: string) => graph.state(name, [texts * capacity, width], this.own.cache);
-    return {
-      attend(path, q, tokens, { rotation, ...options }) {
-        const { table, places } = rotation;
-        const turned = (rows: Tensor) => rotary(rows, table, places);
-        // One launch rotates and keeps the keys; prompts' attention reads rotated rows, and so do heads that vec4 do not fit.
-        const isOnTheWay = kind !== "start" && isRotatable(q, rotation);
-        const [queries, keys] = isOnTheWay ? [q, tokens.keys] : [turned(q), turned(tokens.keys)];
-        const before = { keys: state(keysOf(path)), values: state(valuesOf(path)) };
-        const after = writeTokens(before, { ...tokens, keys }, at, isOnTheWay ? rotation : undefined);
-        graph.update(before.keys, after.keys);
-        graph.update(before.values, after.values);
-        if (kind === "start") {
-          return attention(queries, keys, tokens.values, lengths, { ...options, causal: true });
-        }
-        const own = isOnTheWay ? { ...options, rotation: table } : options;
-        return cachedAttention(queries, after, places, { texts, ...own });
-      },
-    };
-  }
-
   [Symbol.dispose](): void {
     this.#programs[Symbol.dispose]();
     this.#arena[Symbol.dispose]();
@@ -266,9 +214,6 @@ export class Decoding implements Disposable {
     this.own.gpu.destroyBuffer(this.#aside);
   }
 }
-
-const keysOf = (path: string) => `keys of ${path}`;
-const valuesOf = (path: string) => `values of ${path}`;
 
 /** The inputs of `Tokens` for rows of ids, padded to `length`; `first` is the place of a row's first token. */
 function tokensOf(
@@ -285,25 +230,4 @@ function tokensOf(
     places: Uint32Array.from(ids, (_, i) => (first(Math.floor(i / length)) ?? 0) + i % length),
     types: new Uint32Array(ids.length),
   };
-}
-
-/** The logits of the tokens after these rows, in pieces of the vocabulary. */
-function logitsOf({ language: { output } }: Decoder, own: Tracer, rows: Tensor): Tensor[] {
-  return own.graph.scope(
-    output,
-    () => own.table(output).map(({ weight }) => matmul(rows, weight, { transposeB: true })),
-  );
-}
-
-/** −log p of a label for each row. */
-function nllOf({ language: { output, tokenizer } }: Decoder, own: Tracer, hidden: Tensor): Tensor {
-  const { graph } = own;
-  const [rows] = hidden.shape;
-  const all = graph.input("all rows", [rows], "u32");
-  return graph.scope(output, () =>
-    vocabularyLoss(partsOfRows(hidden, all, all), own.table(output), {
-      labels: graph.input("labels", [rows], "u32"),
-      weights: graph.input("weights", [rows]),
-      limit: tokenizer.size,
-    }).nll);
 }

@@ -9,7 +9,8 @@ import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
 import { type BeamOptions, BeamSearch, logProbabilitiesOf } from "./beams.ts";
-import { type CacheStorage, Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
+import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
+import type { CacheStorage } from "./reading.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
 
 /** What a `Writer` writes with. */

@@ -14,7 +14,7 @@ import { TuningCache, userCachePath } from "./tuning_cache.ts";
 export interface AutotuneOptions {
   /**
    * Seconds that it may take in all, 10 by default. A kernel that is running at the end still finishes;
-   * choices that have not been made by then keep their default.
+   * choices that have not been made by then keep their default, until another process makes them.
    */
   readonly seconds?: number;
   /**
@@ -23,8 +23,8 @@ export interface AutotuneOptions {
    */
   readonly cache?: string;
   /**
-   * Called with a line for each rejected kernel and for a cache that cannot be used; `console.warn` by
-   * default.
+   * Called with a line for each kernel when it is first rejected, for a cache that cannot be used, and once when
+   * the time is over; `console.warn` by default.
    */
   readonly report?: (line: string) => void;
 }
@@ -56,6 +56,9 @@ export class Autotuner {
   readonly #cache: TuningCache | undefined;
   readonly #budget: number;
   #left: number;
+  #saidOver = false;
+  /** Kernels whose rejection was reported. */
+  readonly #rejected = new Set<string>();
 
   /** Prefer `openGpu({ autotune })`. */
   constructor({ seconds = 10, cache = userCachePath(), report = console.warn }: AutotuneOptions) {
@@ -84,7 +87,10 @@ export class Autotuner {
    * better one.
    */
   async #decide(gpu: Gpu, contest: Contest): Promise<string | undefined> {
-    if (this.#left <= 0) return undefined;
+    if (this.#left <= 0) {
+      this.#sayOver();
+      return undefined;
+    }
     const hadAll = this.#left === this.#budget;
     const start = performance.now();
     using field = contest.field();
@@ -92,11 +98,23 @@ export class Autotuner {
       gpu,
       field,
       start + this.#left,
-      (name, reason) =>
-        this.#report(`${contest.bucket} on ${gpu.adapter.name}: "${name}" is not used: ${reason}`),
+      (name, reason) => {
+        if (this.#rejected.has(name)) return;
+        this.#rejected.add(name);
+        this.#report(`${contest.bucket} on ${gpu.adapter.name}: "${name}" is not used: ${reason}`);
+      },
     );
     this.#left -= performance.now() - start;
     return complete || (hadAll && tried > 1) ? name : undefined;
+  }
+
+  /** Says once that what is left to choose keeps its default. */
+  #sayOver(): void {
+    if (this.#saidOver) return;
+    this.#saidOver = true;
+    const seconds = (this.#budget / 1000).toLocaleString("en-US");
+    const next = this.#cache ? "the next run goes on with them" : "they are right, if slower";
+    this.#report(`its ${seconds} s are over: other products keep their usual kernels here, and ${next}`);
   }
 }
 

@@ -3,6 +3,7 @@
  * count and no silent errors.
  */
 
+import { mayUseUserCache } from "../user_cache.ts";
 import { type AutotuneOptions, Autotuner } from "./autotuner.ts";
 import { type DeviceTraits, plainDevice } from "./kernel.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -31,9 +32,10 @@ export interface OpenGpuOptions {
    */
   readonly device?: GPUDevice;
   /**
-   * Times the kernels of each program that is compiled and uses the fastest; false by default. It changes no
-   * bit of a result. The cache needs Deno's permission to read HOME and XDG_CACHE_HOME (on Windows
-   * LOCALAPPDATA) and to read and write the user's cache folder.
+   * Times the kernels of each program that is compiled and uses the fastest. It changes no bit of a result.
+   * The cache needs Deno's permission to read HOME and XDG_CACHE_HOME (on Windows LOCALAPPDATA) and to read
+   * and write the user's cache folder. By default true on a GPU where the program has these permissions, so
+   * that the next process need not time them again; false on software drivers, and in a browser.
    */
   readonly autotune?: boolean | AutotuneOptions;
 }
@@ -70,10 +72,8 @@ export class NoAdapterError extends Error {}
  * ```
  */
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
-  const tuner = options.autotune
-    ? new Autotuner(options.autotune === true ? {} : options.autotune)
-    : undefined;
-  if (options.device) return wrap(options.device, options.device.adapterInfo, tuner);
+  const { autotune } = options;
+  if (options.device) return wrap(options.device, options.device.adapterInfo, autotune);
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new NoAdapterError(noAdapter);
   const device = await adapter.requestDevice({
@@ -81,10 +81,27 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
     requiredFeatures: featuresOf(adapter),
     requiredLimits: adapterLimits(adapter),
   });
-  return wrap(device, adapter.info, tuner);
+  return wrap(device, adapter.info, autotune);
 }
 
-async function wrap(device: GPUDevice, info: GPUAdapterInfo, tuner?: Autotuner): Promise<Gpu> {
+/**
+ * The tuner of a device; undefined if kernels are not to be timed. Without a place to keep the choices, every
+ * process would have to wait for them.
+ */
+function tunerFor(
+  { isFallbackAdapter }: GPUAdapterInfo,
+  asked: OpenGpuOptions["autotune"],
+): Autotuner | undefined {
+  const options = asked ?? (isFallbackAdapter === false && mayUseUserCache());
+  return options === false ? undefined : new Autotuner(options === true ? {} : options);
+}
+
+async function wrap(
+  device: GPUDevice,
+  info: GPUAdapterInfo,
+  autotune: OpenGpuOptions["autotune"],
+): Promise<Gpu> {
+  const tuner = tunerFor(info, autotune);
   const header = await subgroupHeader(device);
   const traits = {
     subgroupSize: header === undefined ? 0 : fixedSubgroupSize(info),
@@ -168,7 +185,7 @@ export class Gpu implements Disposable {
     /** @internal The properties that kernels are chosen by. */
     readonly traits: DeviceTraits = plainDevice,
     header = "",
-    /** @internal Chooses kernels; undefined unless autotuning was asked for. */
+    /** @internal Chooses kernels; undefined without autotuning. */
     readonly tuner?: Autotuner,
   ) {
     this.adapter = {

@@ -1,8 +1,11 @@
 /** Describes where a run takes place: adapter, runtime, machine and commit. */
 
+import { fileURLToPath } from "node:url";
+import * as v from "npm:valibot@1.5.0";
+import { isFile, readJson } from "../files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readDriver } from "../gpu/driver.ts";
-import type { Environment } from "./schema.ts";
+import { type Environment, environmentSchema } from "./schema.ts";
 
 /** Reads the machine's description and, if git is available, the commit. */
 export async function describeEnvironment(
@@ -30,8 +33,14 @@ export async function describeMachine(): Promise<Omit<Environment, "adapter" | "
   };
 }
 
+/** What a packed copy says of its commit (`deno task gpu --pack`): it has no history of its own. */
+const packedCommit = new URL("../../commit.json", import.meta.url);
+
 /** Reads the commit, or says why it is unknown. Running from a tarball or without git is fine. */
 async function readCommit(): Promise<Pick<Environment, "commit" | "dirty">> {
+  if (packedCommit.protocol === "file:" && await isFile(fileURLToPath(packedCommit))) {
+    return await readJson(fileURLToPath(packedCommit), v.pick(environmentSchema, ["commit", "dirty"]));
+  }
   try {
     const head = await git(["rev-parse", "HEAD"]);
     if (head === undefined) return { commit: "unknown (git finds none here)", dirty: false };

@@ -154,9 +154,12 @@ export function renderKernels(own: KernelsRecord): string {
   return `# Kernels on GPUs that are not there
 
 \`deno task kernels\`: the kernels of a training step, as the default policies choose them for a GPU, compiled by the makers' own
-compilers. Nothing was run, so there are no times. Every program but a token's is one layer (USE-lite's two) with adapters of
-rank 8 on all its linear layers (BoRA: b = 16), forward, backward and AdamW, on ${record.batch}; a token's has the
-linear layers of one alone, on packed weights. A kernel that spills keeps values in memory that did not fit in registers;
+compilers. Nothing was run, so there are no times. ${
+    record.decoders === undefined ? "Every program but a token's" : "A program named LoRA or BoRA"
+  } is one layer (USE-lite's two) with adapters of
+rank 8 on all its linear layers (BoRA: b = 16), forward, backward and AdamW, on ${record.batch}; ${
+    record.decoders ?? "a token's has the\nlinear layers of one alone, on packed weights"
+  }. A kernel that spills keeps values in memory that did not fit in registers;
 few waves in flight, or few invocations in all, leave memory's latency in the open.
 
 Compiled with ${record.environment.runtime} (naga) on ${record.environment.system}. Commit ${

@@ -66,8 +66,10 @@ export const kernelsSchema = v.object({
   schemaVersion: v.literal(1),
   /** `adapter` says that there was none, and `driver` names the compilers. */
   environment: environmentSchema,
-  /** The size of every program's step. */
+  /** The size of every classifier's step. */
   batch: v.string(),
+  /** What the decoders' programs are. Older records lack it: theirs have the linear layers of a token alone. */
+  decoders: v.optional(v.string()),
   programs: v.array(v.string()),
   kernels: v.pipe(v.array(kernelSchema), v.minLength(1)),
   targets: v.pipe(v.array(targetSchema), v.minLength(1)),

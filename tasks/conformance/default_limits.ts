@@ -11,9 +11,13 @@ export const defaultLimits = {
   maxStorageBuffersPerShaderStage: 8,
 } as const;
 
-/** Opens a device of `adapter` with WebGPU's default limits and the features that `openGpu` requests. */
+/**
+ * Opens a device of `adapter` with WebGPU's default limits and the features that `openGpu` requests. Its kernels
+ * are the usual ones, whatever is the fastest.
+ */
 export async function openAtDefaultLimits(adapter: GPUAdapter): Promise<Gpu> {
-  return await openGpu({ device: await adapter.requestDevice({ requiredFeatures: featuresOf(adapter) }) });
+  const device = await adapter.requestDevice({ requiredFeatures: featuresOf(adapter) });
+  return await openGpu({ device, autotune: false });
 }
 
 /** The device's values of the limits above. */

@@ -25,6 +25,11 @@ export interface Driver {
   readonly compiler: "naga" | "Tint";
   /** What to install if it is missing. */
   readonly toGet: string;
+  /**
+   * Whether all that it imports is in the lock file. Dawn is not, because Deno downloads everything in it as soon as
+   * it downloads anything, and Dawn is 130 MB.
+   */
+  readonly isLocked: boolean;
   /** The environment variables that its process needs; undefined if the driver is not installed. */
   find(): Promise<Record<string, string> | undefined>;
   /** Runs everything, in a process with those variables. */
@@ -59,8 +64,14 @@ const swiftShader = () =>
 const chromiumToGet =
   "Debian: apt-get install chromium, which brings SwiftShader; Ubuntu: Google Chrome's own package";
 
+/** The adapter of a GPU, if that is what Deno finds. */
+async function hardware(): Promise<Record<string, string> | undefined> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  return adapter && !adapter.info.isFallbackAdapter ? {} : undefined;
+}
+
 async function onAdapter(gpu: GPU, runtime: string): Promise<Conformed> {
-  const adapter = await gpu.requestAdapter();
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("its driver is here, but gives no adapter");
   const opened = await openAtDefaultLimits(adapter);
   return { adapter: opened.adapter, runtime, run: await runConformance(opened) };
@@ -93,10 +104,20 @@ async function inChromium(): Promise<Conformed> {
 /** Every driver, in the order of the page's columns. */
 export const drivers: readonly Driver[] = [
   {
+    id: "gpu",
+    name: "GPU, Deno",
+    compiler: "naga",
+    toGet: "a machine with a GPU, its Vulkan driver and the loader (Debian: apt-get install libvulkan1)",
+    isLocked: true,
+    find: hardware,
+    run: () => onAdapter(navigator.gpu, deno),
+  },
+  {
     id: "llvmpipe",
     name: "llvmpipe, Deno",
     compiler: "naga",
     toGet: "Debian: apt-get install mesa-vulkan-drivers",
+    isLocked: true,
     find: llvmpipe,
     run: () => onAdapter(navigator.gpu, deno),
   },
@@ -105,6 +126,7 @@ export const drivers: readonly Driver[] = [
     name: "SwiftShader, Deno",
     compiler: "naga",
     toGet: chromiumToGet,
+    isLocked: true,
     find: swiftShader,
     run: () => onAdapter(navigator.gpu, deno),
   },
@@ -113,6 +135,7 @@ export const drivers: readonly Driver[] = [
     name: "SwiftShader, Dawn",
     compiler: "Tint",
     toGet: chromiumToGet,
+    isLocked: false,
     find: swiftShader,
     run: inDawn,
   },
@@ -121,6 +144,7 @@ export const drivers: readonly Driver[] = [
     name: "SwiftShader, Chromium",
     compiler: "Tint",
     toGet: chromiumToGet,
+    isLocked: true,
     find: () => Promise.resolve(executablePath ? {} : undefined),
     run: inChromium,
   },

@@ -1,6 +1,6 @@
 /**
  * The programs whose kernels are compiled: a training step with BoRA and one with LoRA, of one layer of each
- * shape of model, and the products of a token by packed weights. To add one, add it here.
+ * shape of model, and a decoder's (`decoder_programs.ts`). To add one, add it here or there.
  */
 
 import { attach } from "../../lib/adapters/attach.ts";
@@ -8,7 +8,7 @@ import { methodByName } from "../../lib/adapters/registry.ts";
 import { dryRun } from "../../lib/gpu/dry_run.ts";
 import type { DeviceTraits, Kernel } from "../../lib/gpu/kernel.ts";
 import { grad } from "../../lib/graph/grad.ts";
-import { sizeOf, type Tensor } from "../../lib/graph/graph.ts";
+import { graphOf, sizeOf, type Tensor } from "../../lib/graph/graph.ts";
 import { plan } from "../../lib/graph/plan.ts";
 import type { Model } from "../../lib/models/model.ts";
 import { publishedEncoder } from "../../lib/models/published_configs.ts";
@@ -19,8 +19,8 @@ import { classification } from "../../lib/objectives/classification.ts";
 import { traceStep } from "../../lib/run/step.ts";
 import { TrainableWeights } from "../../lib/run/trainable_weights.ts";
 import { AdamW, adamWDefaults } from "../../lib/train/adamw.ts";
+import { decoderPrograms, type Traced } from "./decoder_programs.ts";
 import { llamaLayer } from "./llama_layer.ts";
-import { tokenPackings, tokenProducts } from "./token_products.ts";
 
 /**
  * The hardware GPU that kernels are chosen for. 32 lanes are a subgroup's on NVIDIA and RDNA, and Intel's
@@ -63,16 +63,15 @@ async function models(): Promise<readonly { readonly name: string; readonly mode
 /** Every kernel launch of every program, with the kernels that `traits` get by default. */
 export async function launchesOfPrograms(traits: DeviceTraits): Promise<ProgramLaunch[]> {
   const steps = (await models()).flatMap(({ name, model }) =>
-    systems.flatMap(({ method, options }) => {
+    systems.map(({ method, options }): Traced => {
       const target = [...new Set(model.linears.map((linear) => linear.target))];
       const adapter = attach(model, methodByName(method), { ...options, target });
-      return launchesOf(`${name} ${method}`, model, adapter, traits);
+      return { program: `${name} ${method}`, ...tracedStep(model, adapter) };
     })
   );
-  const tokens = tokenPackings.flatMap((packing) =>
-    withRoles(`LLaMA-3-8B token, ${packing}`, placed(tokenProducts(llamaLayer(1), packing), traits))
+  return [...steps, ...decoderPrograms()].flatMap(({ program, outputs, trained }) =>
+    withRoles(program, [...placed(program, outputs, traits), ...optimizerLaunches(trained)])
   );
-  return [...steps, ...tokens];
 }
 
 /** A launch before those of one role are told apart. */
@@ -83,23 +82,18 @@ interface PlacedLaunch {
   readonly grid: readonly number[];
 }
 
-/** Forward, backward and the optimizer. */
-function launchesOf(
-  program: string,
-  model: Model,
-  adapter: ReturnType<typeof attach>,
-  traits: DeviceTraits,
-): ProgramLaunch[] {
+/** Forward and backward of a classifier's step. */
+function tracedStep(model: Model, adapter: ReturnType<typeof attach>): Omit<Traced, "program"> {
   const objective = classification.of(model, { texts: 1, classes: 2 });
   const { graph, losses, loss } = traceStep(model, adapter, objective, batch, true);
-  const targets = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
-  const ofGraph = placed([loss, ...grad(losses, targets)], traits);
-  return withRoles(program, [...ofGraph, ...optimizerLaunches(targets)]);
+  const trained = graph.nodes.filter((node) => node.source === "trainable").map((node) => node.outputs[0]);
+  return { outputs: [loss, ...grad(losses, trained)], trained };
 }
 
-/** The launches that compute `outputs`. */
-function placed(outputs: readonly Tensor[], traits: DeviceTraits): PlacedLaunch[] {
-  const { nodes, inPlace } = plan(outputs);
+/** The launches that compute `outputs`, and what the graph's states become. */
+function placed(program: string, outputs: readonly Tensor[], traits: DeviceTraits): PlacedLaunch[] {
+  const { updates } = graphOf(program, outputs);
+  const { nodes, inPlace } = plan([...outputs, ...updates.values()], { updates });
   return nodes.flatMap((node) =>
     node.op!.dispatches(node, inPlace.has(node), traits)
       .map((dispatch) => ({ place: `${node.op!.name} ${node.name}`.trim(), ...dispatch }))
@@ -122,6 +116,7 @@ function withRoles(program: string, launches: readonly PlacedLaunch[]): ProgramL
 
 /** AdamW's kernels are no ops of the graph. */
 function optimizerLaunches(trainable: readonly Tensor[]): PlacedLaunch[] {
+  if (trainable.length === 0) return [];
   const size = trainable.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
   using run = dryRun();
   const { gpu } = run;

@@ -11,6 +11,7 @@ import type {
 } from "../../lib/report/kernels_schema.ts";
 import { compileC } from "./c_program.ts";
 import { compilerOfC, mesaDriver, MissingTarget, provide, vulkanHeaders } from "./debian.ts";
+import { decodersText } from "./decoder_programs.ts";
 import { batchText, hardware, launchesOfPrograms, type ProgramLaunch } from "./programs.ts";
 import { compileToSpirv } from "./spirv.ts";
 import type { Target, TargetCompiler } from "./targets.ts";
@@ -62,6 +63,7 @@ export async function compileKernels(
     schemaVersion: 1,
     environment: { ...environmentOf(records), ...machine },
     batch: batchText,
+    decoders: decodersText,
     programs: [...new Set(launches.map(({ program }) => program))],
     kernels: sources.map(({ launched }) => launched),
     targets: records,

@@ -19,6 +19,7 @@ import { dataPage } from "./data.ts";
 import { decodersPage } from "./decoders.ts";
 import { faultsPage } from "./faults.ts";
 import { flopsPage } from "./flops.ts";
+import { gpuPage } from "./gpu.ts";
 import { robertaPage } from "./roberta_base.ts";
 
 export const pages: readonly Page[] = [
@@ -34,6 +35,7 @@ export const pages: readonly Page[] = [
   soakPage,
   conformancePage,
   kernelsPage,
+  gpuPage,
   faultsPage,
   bareImagePage,
   ...choicesPages,

@@ -31,7 +31,8 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --resume         keep the finished cells in DIR/cells, resume the one that was stopped, and run the rest
   --checkpoint-every N  steps between checkpoints of the running cell, the most that a stop can lose (default: 50)
   --autotune       time the kernels of the matrix products for at most 10 seconds and use the fastest; the choice is stored in
-                   the user's cache folder and does not change any bit of the results
+                   the user's cache folder and does not change any bit of the results. On a GPU this is the default
+  --no-autotune    do not
   --recompute      gradient checkpointing: keep only each layer's input and compute the rest again: less memory, the same bits
   --tune           try a grid of learning rates on a held-out part of train, and print the best
   --list           print the cells and stop
@@ -56,7 +57,7 @@ const options = {
   out: { type: "string" },
   resume: { type: "boolean", default: false },
   "checkpoint-every": { type: "string", default: "50" },
-  autotune: { type: "boolean", default: false },
+  autotune: { type: "boolean" },
   recompute: { type: "boolean", default: false },
   tune: { type: "boolean", default: false },
   list: { type: "boolean", default: false },
@@ -67,7 +68,7 @@ const options = {
   help: { type: "boolean", default: false },
 } as const;
 
-const parse = (args: string[]) => parseArgs({ args, allowPositionals: true, options });
+const parse = (args: string[]) => parseArgs({ args, allowPositionals: true, allowNegative: true, options });
 type Values = ReturnType<typeof parse>["values"];
 
 /** The parsed command line: the options by name, and the tables, each once. */

@@ -9,9 +9,9 @@ import { opErrors, traceCase, type Values } from "../../tasks/conformance/op_err
 
 let shared: Promise<Gpu> | undefined;
 
-/** One device per test process: opening one costs more than most tests. */
+/** One device per test process: opening one costs more than most tests. Tests are of the usual kernels, on a GPU too. */
 export function testGpu(): Promise<Gpu> {
-  return shared ??= openGpu();
+  return shared ??= openGpu({ autotune: false });
 }
 
 let hardware: Promise<Gpu> | undefined;

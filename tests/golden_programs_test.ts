@@ -22,9 +22,10 @@ interface Recorded {
   bits?: Record<string, string>;
 }
 
-/** The device classes. The last cannot be forced on a software driver, so it has no bits. */
+/** The device classes: those of llvmpipe and SwiftShader, and GPUs. The last cannot be forced on a software driver, so it has no bits. */
 const classes: Readonly<Record<string, DeviceTraits>> = {
   software: { subgroupSize: 8, software: true },
+  "software of four lanes": { subgroupSize: 4, software: true },
   hardware: { subgroupSize: 0, software: false },
   "hardware with subgroups of 32 and f16": { subgroupSize: 32, software: false, f16: true },
 };

@@ -291,6 +291,16 @@ const decoderAttentions = ([
   [2, 37, 2, 1, 32, true],
   [1, 67, 2, 2, 64, true],
   [2, 35, 2, 2, 32, false],
+  // Full and partial tiles of the GPUs' kernels for each width of head, chunks that a head does not fill, and a head
+  // that is wider than any tile.
+  [1, 17, 6, 2, 20, true],
+  [2, 33, 6, 2, 64, true],
+  [2, 40, 2, 1, 64, false],
+  [1, 65, 4, 2, 128, true],
+  [1, 33, 2, 1, 96, false],
+  [2, 35, 2, 1, 256, true],
+  [1, 34, 1, 1, 200, false],
+  [1, 5, 2, 1, 260, true],
 ] as const).map(([batch, length, heads, kvHeads, width, causal]): OpCase => ({
   family: "attention",
   name: `${causal ? "causal " : ""}attention ${batch}×${length}, ${heads} heads on ${kvHeads} of ${width}`,
@@ -310,6 +320,10 @@ const windowedAttentions = ([
   [2, 19, 4, 2, 16, 5],
   [2, 37, 2, 1, 32, 9],
   [1, 150, 2, 2, 64, 40],
+  // Windows that begin and end within the tiles of the GPUs' kernels.
+  [2, 70, 6, 2, 32, 20],
+  [1, 75, 2, 1, 128, 33],
+  [2, 67, 1, 1, 256, 17],
 ] as const).map(([batch, length, heads, kvHeads, width, window]): OpCase => ({
   family: "attention",
   name: `attention ${batch}×${length} over the last ${window}, ${heads} heads on ${kvHeads} of ${width}`,

@@ -193,7 +193,7 @@ Deno.test("the programs: BoRA and LoRA of each model, every role once, with kern
     const ofProgram = launches.filter(({ program }) => program === own);
     assert.equal(new Set(ofProgram.map(({ role }) => role)).size, ofProgram.length, own);
     const labels = ofProgram.map(({ kernel }) => kernel.label);
-    for (const label of [/^attention .*PASS=0/, /^attention .*PASS=3/, /^adamw PASS=2/]) {
+    for (const label of [/^attention_tiles .*PASS=0/, /^attention_tiles .*PASS=3/, /^adamw PASS=2/]) {
       assert.ok(labels.some((name) => label.test(name)), `${own}: ${label}`);
     }
     assert.equal(labels.some((name) => name.startsWith("bora_mix ")), own.endsWith("BoRA"));

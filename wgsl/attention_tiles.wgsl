@@ -7,19 +7,19 @@
 // Tiling: a workgroup of DOWN×ACROSS invocations owns DOWN·PER_OWN rows and walks the others ACROSS·PER_OTHER at a time. An
 // invocation has PER_OWN own rows, DOWN apart, and PER_OTHER others that are neighbours.
 // First the products over the head's width: it is staged in chunks of CHUNK vec4 as they lie, of the own rows and of the
-// others, and each invocation adds to its PER_OWN×PER_OTHER products s (own q with k), and t (do with v) going backward.
+// others, and each invocation adds to its PER_OWN×PER_OTHER products s0 (query with key) and, backward, s1 (do with v).
 // Others are staged ACROSS apart, so that neighbours read neighbouring words.
-// Then the sums: the weights made of the products go to workgroup memory, the others come in runs of RUN whole rows, and
-// each invocation adds to PER_OWN×COLUMNS vec4 of its rows, ACROSS apart. A run has room for WIDE = COLUMNS·ACROSS vec4 a row
-// and lies FOLD rows in a row of the tile.
+// Then the sums: the weights made of the products go to workgroup memory, the others come in RUNS runs of RUN whole rows, and
+// each invocation adds to PER_OWN×COLUMNS vec4 of its rows, ACROSS apart. A run lies in the tile of the others: FOLD of its
+// rows where a chunk has one vec4 of all.
 // The softmax is the online one (Milakov & Gimelshein 2018): only the maximum of a row crosses lanes at each step, and each
 // invocation keeps its own part of the row's total to the end.
-// Own rows past the edge are clamped and not stored, others past the end are clamped and have weight 0; so do padding
-// keys, which are not read. Any HEAD_DIM: chunks past QUADS = HEAD_DIM/4 are 0, columns past it are clamped and not stored.
+// Own rows past the edge are clamped and not stored, others past the end are clamped and have weight 0. Padding keys are not
+// read. Chunks past QUADS = HEAD_DIM/4 are 0, columns past it are clamped and not stored.
 // Grid: x over own rows, of causal queries the last first since they have the most keys, y over query heads (PASS 3: key
 // heads), z over the batch. Sums run in an order that depends on the shape only: same bits every run.
-// Indices that are constants come first, and places are clamped before the loops: that is the check of an index that naga
-// would make at each use.
+// Arrays have several dimensions, indices that are constants come first, and places are clamped to their arrays' ends once:
+// that is the check which naga would else make at each use.
 
 #include "attention.wgsl"
 
@@ -30,16 +30,16 @@ var<workgroup> weights: array<array<array<array<vec${PER_OTHER}f, ${DOWN + 1}>, 
 var<workgroup> of_lanes: array<array<array<vec4f, ${ACROSS / 4}>, ${DOWN}>, ${PER_OWN}>;
 #end
 
-// The operands: own0 with other0 makes s, own1 with other1 makes t; summed0 is added up to x, summed1 to y.
+// The operands: own0 with other0 makes s0, own1 with other1 makes s1; summed0 is added up to x0, summed1 to x1.
 #if PASS == 3
-fn own0(i: u32) -> vec4f { return k[i]; }
+fn own0(i: u32) -> vec4f { return k[i] * params.scale; }
 fn other0(i: u32) -> vec4f { return q[i]; }
 fn own1(i: u32) -> vec4f { return v[i]; }
 fn other1(i: u32) -> vec4f { return d_o[i]; }
 fn summed0(i: u32) -> vec4f { return d_o[i]; }
 fn summed1(i: u32) -> vec4f { return q[i]; }
 #else
-fn own0(i: u32) -> vec4f { return q[i]; }
+fn own0(i: u32) -> vec4f { return q[i] * params.scale; }
 fn other0(i: u32) -> vec4f { return k[i]; }
 #if PASS == 0
 fn summed0(i: u32) -> vec4f { return v[i]; }
@@ -96,7 +96,6 @@ fn main(
   let across = min(lane % ${ACROSS}u, ${ACROSS}u);
   let batch = group.z;
   let length = params.length;
-  let scale = params.scale;
   let tokens = lengths[batch];
 #if CAUSAL && PASS != 3
   let block = (groups.x - 1u - group.x) * ${DOWN * PER_OWN}u;
@@ -109,7 +108,6 @@ fn main(
   let own_last = tokens - 1u;
   let other_step = params.heads * ${QUADS}u;
   let shared_by = params.heads / params.kv_heads;
-  let first = first_of(block, tokens);
   let end = select(0u, end_of(min(block + ${DOWN * PER_OWN}u, tokens) - 1u, tokens), block < tokens);
 #else
   let own_base = at(batch, params.heads, group.y, 0u);
@@ -118,11 +116,13 @@ fn main(
   let other_base = at(batch, params.kv_heads, group.y * params.kv_heads / params.heads, 0u);
   let other_step = params.kv_heads * ${QUADS}u;
   let stats_at = (batch * params.heads + group.y) * length;
-  let first = first_of(block, tokens);
   let end = end_of(block + ${DOWN * PER_OWN - 1}u, tokens);
 #end
-
-  // The loops below end at QUADS and at ACROSS·PER_OTHER, but not by a constant: compilers unroll, and then run out of registers.
+  let first = first_of(block, tokens);
+  // All own rows have weights with these.
+  let all_first = first_of(block + ${DOWN * PER_OWN - 1}u, tokens);
+  let all_end = min(end_of(block, tokens), end_of(block + ${DOWN * PER_OWN - 1}u, tokens));
+  // QUADS, but no constant: compilers would unroll the loop over the head's width, and run out of registers.
   let quads = min(tokens * ${QUADS}u, ${QUADS}u);
 
   // What this invocation stages of a chunk: vec4 `part` of one row of each.
@@ -130,13 +130,10 @@ fn main(
   let row = lane / ${CHUNK}u;
   let own_row = min(across / ${CHUNK}u, ${PER_OWN - 1}u);
   let own_at = own_base + min(block + own_row * ${DOWN}u + down, own_last) * own_step + part;
-  let other_row = min(row % ${PER_OTHER}u, ${DEEP - 1}u);
-  let other_across = min(row / ${PER_OTHER}u, ${ACROSS}u);
 #for i in 0..PER_OWN
 #for c in 0..COLUMNS
-  var x${i}_${c} = vec4f(0.0);
-#if PASS == 3
-  var y${i}_${c} = vec4f(0.0);
+#for SIDE in 0..SUMS
+  var x${SIDE}_${i}_${c} = vec4f(0.0);
 #end
 #end
 #if PASS == 0
@@ -156,9 +153,8 @@ fn main(
   for (var start = first; start < end; start += ${ACROSS * PER_OTHER}u) {
 #for i in 0..PER_OWN
 #for j in 0..PER_OTHER
-    var s${i}_${j} = 0.0;
-#if PASS > 0
-    var t${i}_${j} = 0.0;
+#for o in 0..PRODUCTS
+    var s${o}_${i}_${j} = 0.0;
 #end
 #end
 #end
@@ -189,6 +185,8 @@ fn main(
 #else
       {
 #end
+        let other_row = min(row % ${PER_OTHER}u, ${DEEP - 1}u);
+        let other_across = min(row / ${PER_OTHER}u, ${ACROSS}u);
 #for o in 0..PRODUCTS
         other_tile[${o}][part][other_row][other_across] = other${o}(other_at + quad);
 #end
@@ -205,11 +203,7 @@ fn main(
 #for e in 0..4
 #for i in 0..PER_OWN
 #for j in 0..PER_OTHER
-#if o
-      t${i}_${j} = fma(a1_${d}_${i}[${e}], b1_${d}_${j}[${e}], t${i}_${j});
-#else
-      s${i}_${j} = fma(a0_${d}_${i}[${e}], b0_${d}_${j}[${e}], s${i}_${j});
-#end
+      s${o}_${i}_${j} = fma(a${o}_${d}_${i}[${e}], b${o}_${d}_${j}[${e}], s${o}_${i}_${j});
 #end
 #end
 #end
@@ -217,40 +211,43 @@ fn main(
 #end
     }
 
-    // From here on, s is a weight and t a slope.
     let other = start + across * ${PER_OTHER}u;
+    if (start < all_first || start + ${ACROSS * PER_OTHER}u > all_end) {
+#for i in 0..PER_OWN
+      let row${i} = block + down + ${i * DOWN}u;
+      let first${i} = first_of(row${i}, tokens);
+      let end${i} = end_of(row${i}, tokens);
+#for j in 0..PER_OTHER
+      s0_${i}_${j} = select(-3.0e38, s0_${i}_${j}, other + ${j}u >= first${i} && other + ${j}u < end${i});
+#end
+#end
+    }
+    // From here on, s0 is a weight and s1 a slope.
+#if PASS == 0
+#for i in 0..PER_OWN
+    var top_of_lane${i} = s0_${i}_0;
+#for j in 1..PER_OTHER
+    top_of_lane${i} = max(top_of_lane${i}, s0_${i}_${j});
+#end
+    of_lanes[${i}][down][across / 4u][across % 4u] = top_of_lane${i};
+#end
+#end
+#if PASS == 2
+#for i in 0..PER_OWN
+    let stat${i} = rows[stats_at + min(block + down + ${i * DOWN}u, own_last)];
+#for j in 0..PER_OTHER
+    s0_${i}_${j} = exp(s0_${i}_${j} - stat${i}.x);
+    s1_${i}_${j} = s0_${i}_${j} * (s1_${i}_${j} - stat${i}.y);
+#end
+#end
+#end
 #if PASS == 3
 #for j in 0..PER_OTHER
     let stat${j} = rows[stats_at + min(other + ${j}u, length - 1u)];
-#end
-#end
 #for i in 0..PER_OWN
-    let row${i} = block + down + ${i * DOWN}u;
-    let first${i} = first_of(row${i}, tokens);
-    let end${i} = end_of(row${i}, tokens);
-#if PASS == 2
-    let stat${i} = rows[stats_at + min(row${i}, own_last)];
+    s0_${i}_${j} = exp(s0_${i}_${j} - stat${j}.x);
+    s1_${i}_${j} = s0_${i}_${j} * (s1_${i}_${j} - stat${j}.y);
 #end
-#for j in 0..PER_OTHER
-    let is_seen${i}_${j} = other + ${j}u >= first${i} && other + ${j}u < end${i};
-#if PASS == 0
-    s${i}_${j} = select(-3.0e38, s${i}_${j} * scale, is_seen${i}_${j});
-#end
-#if PASS == 2
-    s${i}_${j} = select(0.0, exp(fma(s${i}_${j}, scale, -stat${i}.x)), is_seen${i}_${j});
-    t${i}_${j} = s${i}_${j} * (t${i}_${j} - stat${i}.y) * scale;
-#end
-#if PASS == 3
-    s${i}_${j} = select(0.0, exp(fma(s${i}_${j}, scale, -stat${j}.x)), is_seen${i}_${j});
-    t${i}_${j} = s${i}_${j} * (t${i}_${j} - stat${j}.y) * scale;
-#end
-#end
-#if PASS == 0
-    var top_of_lane${i} = s${i}_0;
-#for j in 1..PER_OTHER
-    top_of_lane${i} = max(top_of_lane${i}, s${i}_${j});
-#end
-    of_lanes[${i}][down][across / 4u][across % 4u] = top_of_lane${i};
 #end
 #end
 #if PASS == 0
@@ -265,11 +262,11 @@ fn main(
     top${i} = new_top${i};
     total${i} *= shrink${i};
 #for j in 0..PER_OTHER
-    s${i}_${j} = exp(s${i}_${j} - new_top${i});
-    total${i} += s${i}_${j};
+    s0_${i}_${j} = exp(s0_${i}_${j} - new_top${i});
+    total${i} += s0_${i}_${j};
 #end
 #for c in 0..COLUMNS
-    x${i}_${c} *= shrink${i};
+    x0_${i}_${c} *= shrink${i};
 #end
 #end
 #end
@@ -277,24 +274,17 @@ fn main(
     let weight_lane = min(across % ${RUN / PER_OTHER}u, ${RUN / PER_OTHER - 1}u);
     let weight_run = min(across / ${RUN / PER_OTHER}u, ${RUNS - 1}u);
     let runs = (min(end - start, ${ACROSS * PER_OTHER}u) + ${RUN - 1}u) / ${RUN}u;
-    // x += weights · v, slopes · k, or weights · do; then y += slopes · q.
-#for SIDE in 0..1 + (PASS == 3)
+    // x0 += weights · v, slopes · k, or weights · do; then x1 += slopes · q.
+#for SIDE in 0..SUMS
 #if SIDE
     workgroupBarrier();
 #end
 #for i in 0..PER_OWN
-#if PASS == 2 || SIDE
 #if PER_OTHER == 2
-    weights[${i}][weight_lane][weight_run][down] = vec2f(t${i}_0, t${i}_1);
+    weights[${i}][weight_lane][weight_run][down] = vec2f(s${(PASS == 2) + SIDE}_${i}_0, s${(PASS == 2) + SIDE}_${i}_1);
 #else
-    weights[${i}][weight_lane][weight_run][down] = vec4f(t${i}_0, t${i}_1, t${i}_2, t${i}_3);
-#end
-#else
-#if PER_OTHER == 2
-    weights[${i}][weight_lane][weight_run][down] = vec2f(s${i}_0, s${i}_1);
-#else
-    weights[${i}][weight_lane][weight_run][down] = vec4f(s${i}_0, s${i}_1, s${i}_2, s${i}_3);
-#end
+    weights[${i}][weight_lane][weight_run][down] =
+      vec4f(s${(PASS == 2) + SIDE}_${i}_0, s${(PASS == 2) + SIDE}_${i}_1, s${(PASS == 2) + SIDE}_${i}_2, s${(PASS == 2) + SIDE}_${i}_3);
 #end
 #end
     for (var r = 0u; r < runs; r++) {
@@ -331,11 +321,7 @@ fn main(
 #for c in 0..COLUMNS
       let z${h}_${c} = other_tile[${h / FOLD / CHUNK}][${h / FOLD % CHUNK}][${h % FOLD * COLUMNS + c}][across];
 #for i in 0..PER_OWN
-#if SIDE
-      y${i}_${c} = fma(vec4f(w${l}_${i}[${h % PER_OTHER}]), z${h}_${c}, y${i}_${c});
-#else
-      x${i}_${c} = fma(vec4f(w${l}_${i}[${h % PER_OTHER}]), z${h}_${c}, x${i}_${c});
-#end
+      x${SIDE}_${i}_${c} = fma(vec4f(w${l}_${i}[${h % PER_OTHER}]), z${h}_${c}, x${SIDE}_${i}_${c});
 #end
 #end
 #end
@@ -372,14 +358,14 @@ fn main(
     {
 #end
 #if PASS == 0
-      o[to + ${c * ACROSS}u] = x${i}_${c} / sum${i};
+      o[to + ${c * ACROSS}u] = x0_${i}_${c} / sum${i};
 #end
 #if PASS == 2
-      d_q[to + ${c * ACROSS}u] = x${i}_${c};
+      d_q[to + ${c * ACROSS}u] = x0_${i}_${c} * params.scale;
 #end
 #if PASS == 3
-      d_k[to + ${c * ACROSS}u] = y${i}_${c};
-      d_v[to + ${c * ACROSS}u] = x${i}_${c};
+      d_k[to + ${c * ACROSS}u] = x1_${i}_${c} * params.scale;
+      d_v[to + ${c * ACROSS}u] = x0_${i}_${c};
 #end
     }
 #end

@@ -1,0 +1,82 @@
+/** What attention promises beyond its values: padding is not read, bits are the same every run, and GPUs are filled. */
+
+import assert from "node:assert/strict";
+import { needsOf } from "../lib/gpu/kernel.ts";
+import { grad } from "../lib/graph/grad.ts";
+import { Graph } from "../lib/graph/graph.ts";
+import { attention } from "../lib/graph/ops/attention.ts";
+import { plan } from "../lib/graph/plan.ts";
+import {
+  fillSources,
+  randomValues,
+  runOnGpu,
+  scalarOf,
+  type Values,
+} from "../tasks/conformance/op_errors.ts";
+import { hardwareGpu, testGpu } from "./support/ops.ts";
+
+const gpus = [["this device's kernels", testGpu], ["a GPU's", hardwareGpu]] as const;
+
+/** Attention of texts of one length, and its gradients. */
+function traced(
+  batch: number,
+  length: number,
+  heads: number,
+  kvHeads: number,
+  width: number,
+  window: number,
+) {
+  const graph = new Graph();
+  const q = graph.weight("q", [batch * length, heads * width], true);
+  const [k, v] = ["k", "v"].map((name) => graph.weight(name, [batch * length, kvHeads * width], true));
+  const lengths = graph.input("lengths", [batch], "u32");
+  const out = attention(q, k, v, lengths, { heads, kvHeads, causal: true, window, scale: width ** -0.5 });
+  return { graph, outputs: [out, ...grad([scalarOf(graph, out)], [q, k, v])] };
+}
+
+for (const [whose, open] of gpus) {
+  Deno.test(`attention reads no key past a text's last token: what lies there, NaN even, changes no bit of the real rows, ${whose}`, async () => {
+    const [length, tokens, width] = [6, 4, 32];
+    const graph = new Graph();
+    const [q, k, v] = ["q", "k", "v"].map((name) => graph.input(name, [length, width]));
+    const out = attention(q, k, v, graph.input("lengths", [1], "u32"), { heads: 1, scale: 0.5 });
+    const real = async (padding: number) => {
+      const values: Values = new Map(
+        ["q", "k", "v"].map((name) => [name, randomValues(name, length * width)]),
+      );
+      values.set("lengths", Float64Array.of(tokens));
+      for (const name of ["k", "v"]) values.get(name)!.fill(padding, tokens * width);
+      return (await runOnGpu(await open(), [out], values))[0].subarray(0, tokens * width);
+    };
+    const clean = await real(0);
+    assert.ok(clean.every(Number.isFinite) && clean.some((value) => value !== 0));
+    assert.deepEqual(await real(NaN), clean);
+  });
+
+  Deno.test(`attention and its gradients have the same bits in every run, ${whose}`, async () => {
+    const { graph, outputs } = traced(2, 70, 6, 2, 32, 20);
+    const values: Values = new Map([["lengths", Float64Array.of(70, 41)]]);
+    fillSources(graph, values);
+    const run = async () => await runOnGpu(await open(), outputs, values);
+    assert.deepEqual(await run(), await run());
+  });
+}
+
+Deno.test("a GPU's attention has 8,192 invocations in every launch of a layer's step, and fits WebGPU's least workgroup", () => {
+  for (const [heads, width] of [[24, 32], [12, 64], [12, 128], [8, 256]]) {
+    const { nodes, inPlace } = plan(traced(8, 128, heads, heads, width, Infinity).outputs);
+    const launches = nodes
+      .flatMap((node) => node.op!.dispatches(node, inPlace.has(node), { subgroupSize: 32, software: false }))
+      .filter(({ kernel }) => kernel.label.startsWith("attention"));
+    assert.deepEqual(launches.map(({ kernel }) => kernel.label.match(/PASS=(\d)/)![1]), ["0", "1", "2", "3"]);
+    for (const { kernel, grid } of launches) {
+      const needs = needsOf(kernel);
+      const threads = grid.reduce((product, extent) => product * extent) *
+        needs.maxComputeInvocationsPerWorkgroup;
+      assert.ok(threads >= 8192, `${kernel.label}: ${threads}`);
+      assert.ok(needs.maxComputeInvocationsPerWorkgroup <= 256, kernel.label);
+      assert.ok(needs.maxComputeWorkgroupStorageSize <= 16384, kernel.label);
+      assert.ok(needs.maxStorageBuffersPerShaderStage <= 8, kernel.label);
+    }
+  }
+});

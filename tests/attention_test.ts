@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { needsOf } from "../lib/gpu/kernel.ts";
 import { grad } from "../lib/graph/grad.ts";
-import { Graph } from "../lib/graph/graph.ts";
+import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { attention } from "../lib/graph/ops/attention.ts";
+import { cachedAttention } from "../lib/graph/ops/cached_attention.ts";
 import { plan } from "../lib/graph/plan.ts";
 import {
   fillSources,
@@ -62,21 +63,59 @@ for (const [whose, open] of gpus) {
   });
 }
 
+/** The launches on a GPU, with their invocations; none needs more of a workgroup than WebGPU grants everywhere. */
+function launchesOnGpus(outputs: readonly Tensor[]) {
+  const { nodes, inPlace } = plan(outputs);
+  const launches = nodes
+    .flatMap((node) => node.op!.dispatches(node, inPlace.has(node), { subgroupSize: 32, software: false }))
+    .filter(({ kernel }) => /^(cached_)?attention/.test(kernel.label));
+  return launches.map(({ kernel, grid }) => {
+    const needs = needsOf(kernel);
+    assert.ok(needs.maxComputeInvocationsPerWorkgroup <= 256, kernel.label);
+    assert.ok(needs.maxComputeWorkgroupStorageSize <= 16384, kernel.label);
+    assert.ok(needs.maxStorageBuffersPerShaderStage <= 8, kernel.label);
+    const threads = grid.reduce(
+      (product, extent) => product * extent,
+      needs.maxComputeInvocationsPerWorkgroup,
+    );
+    return { label: kernel.label, threads };
+  });
+}
+
 Deno.test("a GPU's attention has 8,192 invocations in every launch of a layer's step, and fits WebGPU's least workgroup", () => {
   for (const [heads, width] of [[24, 32], [12, 64], [12, 128], [8, 256]]) {
-    const { nodes, inPlace } = plan(traced(8, 128, heads, heads, width, Infinity).outputs);
-    const launches = nodes
-      .flatMap((node) => node.op!.dispatches(node, inPlace.has(node), { subgroupSize: 32, software: false }))
-      .filter(({ kernel }) => kernel.label.startsWith("attention"));
-    assert.deepEqual(launches.map(({ kernel }) => kernel.label.match(/PASS=(\d)/)![1]), ["0", "1", "2", "3"]);
-    for (const { kernel, grid } of launches) {
-      const needs = needsOf(kernel);
-      const threads = grid.reduce((product, extent) => product * extent) *
-        needs.maxComputeInvocationsPerWorkgroup;
-      assert.ok(threads >= 8192, `${kernel.label}: ${threads}`);
-      assert.ok(needs.maxComputeInvocationsPerWorkgroup <= 256, kernel.label);
-      assert.ok(needs.maxComputeWorkgroupStorageSize <= 16384, kernel.label);
-      assert.ok(needs.maxStorageBuffersPerShaderStage <= 8, kernel.label);
-    }
+    const launches = launchesOnGpus(traced(8, 128, heads, heads, width, Infinity).outputs);
+    assert.deepEqual(launches.map(({ label }) => label.match(/PASS=(\d)/)![1]), ["0", "1", "2", "3"]);
+    for (const { label, threads } of launches) assert.ok(threads >= 8192, `${label}: ${threads}`);
   }
+});
+
+/** Attention of one token over a cache. */
+function decoded(heads: number, kvHeads: number, width: number, capacity: number) {
+  const graph = new Graph();
+  const q = graph.input("q", [1, heads * width]);
+  const [k, v] = ["k", "v"].map((name) => graph.input(name, [capacity, kvHeads * width]));
+  const options = { texts: 1, heads, kvHeads, scale: width ** -0.5 };
+  return { graph, output: cachedAttention(q, k, v, graph.input("places", [1], "u32"), options) };
+}
+
+Deno.test("a GPU's attention of one token over 8,192 keys has 8,192 invocations in both launches", () => {
+  for (
+    const [heads, kvHeads, width] of [[32, 8, 128], [32, 32, 128], [32, 32, 64], [32, 8, 20], [32, 4, 256]]
+  ) {
+    const launches = launchesOnGpus([decoded(heads, kvHeads, width, 8192).output]);
+    assert.equal(launches.length, 2);
+    for (const { label, threads } of launches) assert.ok(threads >= 8192, `${label}: ${threads}`);
+  }
+});
+
+Deno.test("attention over a cache has the same bits in every run, and reads no key past a token's place, a GPU's", async () => {
+  const { graph, output } = decoded(6, 2, 64, 400);
+  const values: Values = new Map([["places", Float64Array.of(270)]]);
+  fillSources(graph, values);
+  const run = async () => (await runOnGpu(await hardwareGpu(), [output], values))[0];
+  const clean = await run();
+  for (const name of ["k", "v"]) values.get(name)!.fill(NaN, 271 * 2 * 64);
+  assert.deepEqual(await run(), clean);
+  assert.ok(clean.every(Number.isFinite));
 });

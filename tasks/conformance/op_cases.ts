@@ -423,12 +423,21 @@ const cachedAttentions = ([
   [2, 1, 40, 6, 2, 16, Infinity],
   [2, 3, 70, 4, 1, 64, 9],
   [1, 2, 33, 2, 2, 128, Infinity],
+  // Caches that GPUs take in parts, of which the last are empty, and in one; groups of 1 to 4 heads, of narrow and wide heads.
+  [2, 1, 520, 8, 2, 128, Infinity],
+  [1, 2, 300, 6, 2, 20, 130],
+  [1, 1, 260, 4, 2, 256, Infinity],
+  [1, 3, 200, 3, 3, 32, Infinity],
+  [2, 70, 130, 8, 2, 64, 40],
+  [1, 1, 70, 1, 1, 516, Infinity],
 ] as const).map(([texts, length, capacity, heads, kvHeads, width, window]): OpCase => ({
   family: "cachedAttention",
   name:
     `cachedAttention of ${texts}×${length} over ${capacity}, ${heads} heads on ${kvHeads} of ${width}, window ${window}`,
   tolerance,
-  values: { places: range(texts * length, (i) => (i * 17 + 3) % capacity) },
+  values: {
+    places: range(texts * length, (i) => i === texts * length - 1 ? capacity - 1 : (i * 17 + 3) % capacity),
+  },
   trace: (graph) => {
     const q = graph.weight("q", [texts * length, heads * width], false);
     const [k, v] = ["k", "v"].map((name) => graph.weight(name, [texts * capacity, kvHeads * width], false));

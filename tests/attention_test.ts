@@ -4,12 +4,14 @@ import assert from "node:assert/strict";
 import { needsOf } from "../lib/gpu/kernel.ts";
 import { grad } from "../lib/graph/grad.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
+import { interpret } from "../lib/graph/interpret.ts";
 import { attention } from "../lib/graph/ops/attention.ts";
 import { cachedAttention } from "../lib/graph/ops/cached_attention.ts";
 import { plan } from "../lib/graph/plan.ts";
 import {
   fillSources,
   randomValues,
+  relativeError,
   runOnGpu,
   scalarOf,
   type Values,
@@ -18,7 +20,7 @@ import { hardwareGpu, testGpu } from "./support/ops.ts";
 
 const gpus = [["this device's kernels", testGpu], ["a GPU's", hardwareGpu]] as const;
 
-/** Attention of texts of one length, and its gradients. */
+/** Attention of texts of one length, and its gradients; causal unless `window` is 0. */
 function traced(
   batch: number,
   length: number,
@@ -31,7 +33,13 @@ function traced(
   const q = graph.weight("q", [batch * length, heads * width], true);
   const [k, v] = ["k", "v"].map((name) => graph.weight(name, [batch * length, kvHeads * width], true));
   const lengths = graph.input("lengths", [batch], "u32");
-  const out = attention(q, k, v, lengths, { heads, kvHeads, causal: true, window, scale: width ** -0.5 });
+  const out = attention(q, k, v, lengths, {
+    heads,
+    kvHeads,
+    causal: window > 0,
+    window: window || Infinity,
+    scale: width ** -0.5,
+  });
   return { graph, outputs: [out, ...grad([scalarOf(graph, out)], [q, k, v])] };
 }
 
@@ -60,6 +68,25 @@ for (const [whose, open] of gpus) {
     fillSources(graph, values);
     const run = async () => await runOnGpu(await open(), outputs, values);
     assert.deepEqual(await run(), await run());
+  });
+}
+
+for (
+  const [length, heads, kvHeads, width, window] of [
+    [33, 2, 1, 96, 0],
+    [75, 2, 1, 128, 33],
+    [34, 1, 1, 200, 0],
+    [35, 2, 1, 256, Infinity],
+    [67, 1, 1, 256, 17],
+  ]
+) {
+  Deno.test(`wide heads on a GPU: ${length} tokens, ${heads} heads on ${kvHeads} of ${width}, window ${window}`, async () => {
+    const { graph, outputs } = traced(2, length, heads, kvHeads, width, window);
+    const values: Values = new Map([["lengths", Float64Array.of(length, length - 20)]]);
+    fillSources(graph, values);
+    const expected = interpret(outputs, values);
+    const actual = await runOnGpu(await hardwareGpu(), outputs, values);
+    actual.forEach((own, i) => assert.ok(relativeError(own, expected[i]) < 2e-5, `output ${i}`));
   });
 }
 
@@ -118,4 +145,12 @@ Deno.test("attention over a cache has the same bits in every run, and reads no k
   for (const name of ["k", "v"]) values.get(name)!.fill(NaN, 271 * 2 * 64);
   assert.deepEqual(await run(), clean);
   assert.ok(clean.every(Number.isFinite));
+});
+
+Deno.test("heads wider than any tile have software's kernels on GPUs too", () => {
+  const names = (outputs: readonly Tensor[]) =>
+    launchesOnGpus(outputs).map(({ label }) => label.split(" ")[0]);
+  const own = names(traced(1, 5, 2, 1, 260, Infinity).outputs);
+  assert.deepEqual(own, ["attention", "attention_delta", "attention", "attention"]);
+  assert.deepEqual(names([decoded(1, 1, 516, 70).output]), ["cached_attention"]);
 });

@@ -291,16 +291,12 @@ const decoderAttentions = ([
   [2, 37, 2, 1, 32, true],
   [1, 67, 2, 2, 64, true],
   [2, 35, 2, 2, 32, false],
-  // Full and partial tiles of the GPUs' kernels for each width of head, chunks that a head does not fill, and a head
-  // that is wider than any tile.
+  // Full and partial tiles of the GPUs' kernels, and chunks that a head does not fill. Wider heads are in
+  // tests/attention_test.ts: software drivers would compile their own kernels for long.
   [1, 17, 6, 2, 20, true],
   [2, 33, 6, 2, 64, true],
   [2, 40, 2, 1, 64, false],
   [1, 65, 4, 2, 128, true],
-  [1, 33, 2, 1, 96, false],
-  [2, 35, 2, 1, 256, true],
-  [1, 34, 1, 1, 200, false],
-  [1, 5, 2, 1, 260, true],
 ] as const).map(([batch, length, heads, kvHeads, width, causal]): OpCase => ({
   family: "attention",
   name: `${causal ? "causal " : ""}attention ${batch}×${length}, ${heads} heads on ${kvHeads} of ${width}`,
@@ -320,10 +316,8 @@ const windowedAttentions = ([
   [2, 19, 4, 2, 16, 5],
   [2, 37, 2, 1, 32, 9],
   [1, 150, 2, 2, 64, 40],
-  // Windows that begin and end within the tiles of the GPUs' kernels.
+  // A window that begins and ends within the tiles of the GPUs' kernels.
   [2, 70, 6, 2, 32, 20],
-  [1, 75, 2, 1, 128, 33],
-  [2, 67, 1, 1, 256, 17],
 ] as const).map(([batch, length, heads, kvHeads, width, window]): OpCase => ({
   family: "attention",
   name: `attention ${batch}×${length} over the last ${window}, ${heads} heads on ${kvHeads} of ${width}`,
@@ -429,7 +423,6 @@ const cachedAttentions = ([
   [1, 1, 260, 4, 2, 256, Infinity],
   [1, 3, 200, 3, 3, 32, Infinity],
   [2, 70, 130, 8, 2, 64, 40],
-  [1, 1, 70, 1, 1, 516, Infinity],
 ] as const).map(([texts, length, capacity, heads, kvHeads, width, window]): OpCase => ({
   family: "cachedAttention",
   name:

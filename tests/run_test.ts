@@ -25,7 +25,7 @@ import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { allStartingWeights } from "../lib/train/trained_tensors.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
-import { testGpu } from "./support/ops.ts";
+import { hardwareGpu, testGpu } from "./support/ops.ts";
 
 /** What one turn of a program with states gives: its outputs, and what the states become. */
 interface Turn {
@@ -121,10 +121,15 @@ for (const [name, trace] of Object.entries(stateful)) {
 }
 
 for (const cache of ["f32", "f16"] as const) {
-  for (const noReuse of [false, true]) {
-    const how = noReuse ? "beside the cache" : "in place";
+  for (
+    const [how, noReuse, isHardware] of [["in place", false, false], ["beside the cache", true, false], [
+      "by a GPU",
+      false,
+      true,
+    ]] as const
+  ) {
     Deno.test(`a cache of ${cache} has the keys and values of three runs, written ${how}, as in float64`, async () => {
-      const gpu = await testGpu();
+      const gpu = isHardware ? await hardwareGpu() : await testGpu();
       const graph = new Graph();
       const [texts, capacity, width] = [2, 5, 16];
       const rows = (name: string) => graph.input(name, [texts, width]);

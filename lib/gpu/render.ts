@@ -12,6 +12,7 @@
  */
 
 import attention from "../../wgsl/include/attention.wgsl" with { type: "text" };
+import cache from "../../wgsl/include/cache.wgsl" with { type: "text" };
 import gated from "../../wgsl/include/gated.wgsl" with { type: "text" };
 import gelu from "../../wgsl/include/gelu.wgsl" with { type: "text" };
 import linearIndex from "../../wgsl/include/index.wgsl" with { type: "text" };
@@ -30,6 +31,7 @@ export type Defines = Readonly<Record<string, number>>;
 
 const includes: Readonly<Record<string, string>> = {
   "attention.wgsl": attention,
+  "cache.wgsl": cache,
   "gated.wgsl": gated,
   "gelu.wgsl": gelu,
   "index.wgsl": linearIndex,

@@ -297,6 +297,12 @@ const decoderAttentions = ([
   [2, 37, 2, 1, 32, true],
   [1, 67, 2, 2, 64, true],
   [2, 35, 2, 2, 32, false],
+  // Full and partial tiles of the GPUs' kernels, and chunks that a head does not fill. Wider heads are in
+  // tests/attention_test.ts: software drivers would compile their own kernels for long.
+  [1, 17, 6, 2, 20, true],
+  [2, 33, 6, 2, 64, true],
+  [2, 40, 2, 1, 64, false],
+  [1, 65, 4, 2, 128, true],
 ] as const).map(([batch, length, heads, kvHeads, width, causal]): OpCase => ({
   family: "attention",
   name: `${causal ? "causal " : ""}attention ${batch}×${length}, ${heads} heads on ${kvHeads} of ${width}`,
@@ -316,6 +322,8 @@ const windowedAttentions = ([
   [2, 19, 4, 2, 16, 5],
   [2, 37, 2, 1, 32, 9],
   [1, 150, 2, 2, 64, 40],
+  // A window that begins and ends within the tiles of the GPUs' kernels.
+  [2, 70, 6, 2, 32, 20],
 ] as const).map(([batch, length, heads, kvHeads, width, window]): OpCase => ({
   family: "attention",
   name: `attention ${batch}×${length} over the last ${window}, ${heads} heads on ${kvHeads} of ${width}`,
@@ -417,12 +425,20 @@ const cachedAttentions = ([
   [2, 3, 70, 4, 1, 64, 9, "as they are"],
   [1, 2, 33, 2, 2, 128, Infinity, "rotated"],
   [2, 3, 70, 6, 2, 24, 9, "rotated"],
+  // Caches that GPUs take in parts, of which the last are empty, and in one; groups of 1 to 4 heads, of narrow and wide heads.
+  [2, 1, 520, 8, 2, 128, Infinity, "rotated"],
+  [1, 2, 300, 6, 2, 20, 130, "as they are"],
+  [1, 1, 260, 4, 2, 256, Infinity, "as they are"],
+  [1, 3, 200, 3, 3, 32, Infinity, "rotated"],
+  [2, 70, 130, 8, 2, 64, 40, "as they are"],
 ] as const).map(([texts, length, capacity, heads, kvHeads, width, window, queries]): OpCase => ({
   family: "cachedAttention",
   name:
     `cachedAttention of ${texts}×${length} over ${capacity}, ${heads} heads on ${kvHeads} of ${width} ${queries}, window ${window}`,
   tolerance,
-  values: { places: range(texts * length, (i) => (i * 17 + 3) % capacity) },
+  values: {
+    places: range(texts * length, (i) => i === texts * length - 1 ? capacity - 1 : (i * 17 + 3) % capacity),
+  },
   trace: (graph) => {
     const q = graph.weight("q", [texts * length, heads * width], false);
     const [keys, values] = ["k", "v"].map((name) =>

@@ -5,8 +5,9 @@
 
 import text from "../../../wgsl/attention.wgsl" with { type: "text" };
 import subgroupText from "../../../wgsl/attention_subgroup.wgsl" with { type: "text" };
-import { type DeviceTraits, type Grid, type Kernel, renderKernel, sharingLanes } from "../../gpu/kernel.ts";
+import { type DeviceTraits, type Grid, renderKernel, sharingLanes } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { type PassKernel, tiledKernel } from "./attention_tiles.ts";
 
 interface Attrs {
   readonly batch: number;
@@ -149,20 +150,16 @@ function isWindowed({ window, length }: Attrs): boolean {
 /** A pass of wgsl/attention.wgsl. */
 type Pass = 0 | 1 | 2 | 3;
 
-/** A pass's kernel and the number of rows per workgroup. */
-interface PassKernel {
-  readonly kernel: Kernel;
-  readonly rows: number;
-}
-
 /**
- * The kernel whose lanes share their loads, if the device has small subgroups that divide the head's width;
- * else the kernel with one row per invocation.
+ * On a GPU tiles, but for the widest heads. On software drivers the kernel whose lanes share their loads, if the device has
+ * small subgroups that divide the head's width. Else the kernel with one row per invocation.
  */
 function kernelOf(pass: Pass, { attrs, inputs }: Node<Attrs>, device: DeviceTraits): PassKernel {
-  const lanes = sharingLanes(device);
   const width = headDim(inputs[0], attrs);
   const defines = { PASS: pass, HEAD_DIM: width, CAUSAL: isWindowed(attrs) ? 2 : Number(attrs.causal) };
+  const tiled = device.software ? undefined : tiledKernel(pass, width, defines.CAUSAL);
+  if (tiled) return tiled;
+  const lanes = sharingLanes(device);
   const VECS = width / 4 / lanes;
   if (pass === 1 || lanes === 0 || !Number.isInteger(VECS) || VECS > 4) {
     const kernel = renderKernel({ name: "attention", text }, { ...defines, WORKGROUP: workgroup });

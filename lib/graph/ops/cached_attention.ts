@@ -1,8 +1,9 @@
 /** Attention of new tokens over the keys and values of all tokens so far, which a cache holds. */
 
 import text from "../../../wgsl/cached_attention.wgsl" with { type: "text" };
-import { renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { type DeviceTraits, renderKernel } from "../../gpu/kernel.ts";
+import { describe, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { type CacheExtents, hasParts, launchesOfParts, scratchOfParts } from "./cached_attention_parts.ts";
 import { lanesOf } from "./layer_norm.ts";
 import { isRotatable, rotatedBy } from "./rotary.ts";
 import type { KeysAndValues } from "./write_tokens.ts";
@@ -42,6 +43,14 @@ type Attrs = Required<Omit<CachedAttentionOptions, "rotation">>;
 
 function extents([q, k]: readonly Spec[], { texts, heads }: Attrs) {
   return { headDim: q.shape[1] / heads, length: q.shape[0] / texts, capacity: k.shape[0] / texts };
+}
+
+/** The extents for kernels that take the keys in parts: those of GPUs, but for the widest heads. Else undefined. */
+function inParts({ inputs, attrs }: Node<Attrs>, device: DeviceTraits): CacheExtents | undefined {
+  const { headDim, capacity } = extents(inputs, attrs);
+  const { heads, kvHeads } = attrs;
+  const own = { rows: inputs[0].shape[0], heads, kvHeads, headDim, capacity };
+  return !device.software && hasParts(own) ? own : undefined;
 }
 
 const cachedAttentionOp: Op<Attrs> = {
@@ -96,22 +105,30 @@ const cachedAttentionOp: Op<Attrs> = {
     }
     return [values];
   },
-  dispatches({ inputs, outputs: [o], attrs }, _, device) {
+  scratch(node, device) {
+    const parts = inParts(node, device);
+    return parts ? scratchOfParts(node, parts) : [];
+  },
+  dispatches(node, _, device) {
+    const { inputs, outputs: [o], attrs } = node;
     const [q, k, v, places, table] = inputs;
     const { heads, kvHeads, scale, window } = attrs;
     const { headDim, length, capacity } = extents(inputs, attrs);
     const lanes = lanesOf(device);
     const isWindowed = window < capacity;
+    const params = { length, capacity, heads, kv_heads: kvHeads, scale, ...isWindowed ? { window } : {} };
+    const parts = inParts(node, device);
+    if (parts) return launchesOfParts(node, parts, params);
     return [{
       kernel: renderKernel({ name: "cached_attention", text }, {
-        HEAD_DIM: headDim,
+        QUADS: headDim / 4,
         DIMS: Math.ceil(headDim / 4 / lanes),
         WINDOW: Number(isWindowed),
         F16: Number(k.dtype === "f16"),
         ROTATE: Number(table !== undefined),
         WORKGROUP: lanes,
       }),
-      params: { length, capacity, heads, kv_heads: kvHeads, scale, ...isWindowed ? { window } : {} },
+      params,
       bindings: { q, k, v, places, o, ...table ? { table } : {} },
       grid: [q.shape[0], heads, 1],
     }];

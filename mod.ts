@@ -65,8 +65,8 @@ export {
   type FineTuned,
   type FineTuneOptions,
   type Progress,
-  type Scores,
 } from "./lib/train/fine_tune.ts";
+export type { Predictions, Scores } from "./lib/train/evaluate.ts";
 export type { Checkpointing } from "./lib/train/cell_checkpoint.ts";
 export type { LanguageNotes } from "./lib/models/language_examples.ts";
 export type { Notes } from "./lib/train/checkpoint.ts";

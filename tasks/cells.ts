@@ -33,6 +33,7 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
     ["methods"],
     ["headline", ...miniLm, "--seeds", "5"],
     ["scaling"],
+    ["decoders"],
     ...data === undefined ? [] : [
       ["glue", ...miniLm, "--data", `${data}/glue`],
       ["commonsense", ...miniLm, "--data", `${data}/llm-adapters`],
@@ -52,8 +53,9 @@ async function progressOf({ tables: [table], ...values }: Arguments): Promise<st
 }
 
 /** The packaged model that the table needs and that was not fetched, with the command that fetches it. */
-async function lackingModel({ model }: Arguments): Promise<string | undefined> {
-  const packaged = packagedModel(model ?? "");
+async function lackingModel({ tables: [table], ...values }: Arguments): Promise<string | undefined> {
+  const { source } = planOf(table, { ...values, tables: [table] });
+  const packaged = packagedModel(source ?? "");
   if (!packaged || await isFetched(packaged)) return undefined;
   return `${packaged.id}: deno task models ${packaged.id}`;
 }

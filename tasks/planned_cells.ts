@@ -74,7 +74,7 @@ export function jobsOf(
 ): PlannedJob[] {
   const { seeds, moreSeeds = {} } = profile;
   const rows = rowsOf(table, profile);
-  const seedsOf = ({ label }: Row) => Math.max(seeds, moreSeeds[label] ?? 0);
+  const seedsOf = ({ label, untrained }: Row) => untrained ? 1 : Math.max(seeds, moreSeeds[label] ?? 0);
   return Array.from(
     { length: Math.max(...rows.map(seedsOf)) },
     (_, seed) =>

@@ -82,12 +82,12 @@ Deno.test("reproduce --tune: a cell a rate, in the store of --out; with --resume
       /--tune --profile smoke: supersense, 64 examples, 1 seed\(s\), 32 held out of train/,
     );
     const scores: number[] = first.heldOutScores["Head only"];
-    assert.equal(scores.length, learningRates.grid.length);
+    assert.equal(scores.length, learningRates.grids.encoders.length);
     assert.ok(scores.every((score) => score > 0 && score < 1), `${scores}`);
-    assert.equal(first.rates["Head only"], learningRates.grid[scores.indexOf(Math.max(...scores))]);
+    assert.equal(first.rates["Head only"], learningRates.grids.encoders[scores.indexOf(Math.max(...scores))]);
 
     const files = await jsonFiles(out);
-    assert.equal((await cellFiles(out, "head-only")).length, learningRates.grid.length);
+    assert.equal((await cellFiles(out, "head-only")).length, learningRates.grids.encoders.length);
     assert.ok(!existsSync(`${out}/first-table.json`), "tuning is no table");
     const kept = [...files, `${out}/first-table-tuning.log.jsonl`];
     const bytesOf = () => Promise.all(kept.map((path) => Deno.readFile(path)));

@@ -55,6 +55,11 @@ export interface Task {
   readonly maxTokens: number;
   /** Of a language task: whether only answers are learnt (the default), or prompts too. */
   readonly loss?: "completion" | "all";
+  /**
+   * Of a language task whose answers are few: a text for each label, with which prompts may go on. Dev is then scored by which
+   * of them is the likeliest after an example's first text, and labels are their indices.
+   */
+  readonly continuations?: readonly string[];
   /** Reads the source files and returns the split, which is identical on every machine. */
   load(options?: PackageOptions): Promise<Split>;
 }

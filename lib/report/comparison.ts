@@ -20,11 +20,18 @@ export function rowDifference(
   const tasks = [...Map.groupBy(cells, ({ task }) => task).values()].map((all) => ({
     own: all.filter((cell) => cell.label === label),
     other: all.filter((cell) => cell.label === reference),
-  }));
+  })).map(({ own, other }) => ({ own: forSeedsOf(other, own), other: forSeedsOf(own, other) }));
   const isCommon = ({ own, other }: typeof tasks[number]) =>
     own.some(({ seed }) => other.some((cell) => cell.seed === seed));
   if (tasks.length === 0 || !tasks.every(isCommon)) return undefined;
   return averagePaired(tasks.map(({ own, other }) => taskDifference(own, other)));
+}
+
+/** The cells of a row; of one that is not trained, its only one for every seed of the other row. */
+function forSeedsOf(other: readonly Cell[], own: readonly Cell[]): readonly Cell[] {
+  return own.some(({ steps }) => steps > 0)
+    ? own
+    : own.slice(0, 1).flatMap((cell) => other.map(({ seed }) => ({ ...cell, seed })));
 }
 
 /** The difference of two rows on one task. */

@@ -161,7 +161,7 @@ function costs(cells: readonly Cell[], reference: string): string {
       seconds(own).toFixed(1),
       base ? (seconds(own) / seconds(base)).toFixed(2) : "–",
       (Math.max(...own.map((c) => c.peakBufferBytes)) / 2 ** 20).toFixed(0),
-      String(cell.training.learningRate),
+      cell.steps === 0 ? "–" : String(cell.training.learningRate),
     ];
   });
   return table([
@@ -179,16 +179,21 @@ function costs(cells: readonly Cell[], reference: string): string {
 const correlations = new Set(["matthews", "pearson", "spearman"]);
 
 function taskTable(cells: readonly Cell[]): string {
-  const rows = [...groupBy(cells, (cell) => cell.task)].map(([task, [cell]]) => [
-    task,
-    thousands(cell.trainExamples),
-    thousands(cell.devExamples),
-    String(cell.epochs.length),
-    String(cell.training.batchSize),
-    cell.headline,
-    // A constant prediction has no correlation, whatever the majority label's share.
-    percent(correlations.has(cell.headline) ? 0 : cell.majorityBaseline),
-  ]);
+  const longest = (own: readonly Cell[]) => own.reduce((a, b) => b.epochs.length > a.epochs.length ? b : a);
+  const rows = [...groupBy(cells, (cell) => cell.task)].map(([task, own]) => [task, longest(own)] as const)
+    .map(([
+      task,
+      cell,
+    ]) => [
+      task,
+      thousands(cell.trainExamples),
+      thousands(cell.devExamples),
+      String(cell.epochs.length),
+      String(cell.training.batchSize),
+      cell.headline,
+      // A constant prediction has no correlation, whatever the majority label's share.
+      percent(correlations.has(cell.headline) ? 0 : cell.majorityBaseline),
+    ]);
   return table(["task", "train", "dev", "epochs", "batch", "headline metric", "majority baseline"], rows);
 }
 
@@ -199,7 +204,7 @@ function everyMetric(cells: readonly Cell[]): string {
     String(cell.seed),
     Object.entries(cell.last).map(([name, value]) => `${name} ${percent(value)}`).join(", "),
     Object.entries(cell.best).map(([name, value]) => `${name} ${percent(value)}`).join(", "),
-    cell.epochs.at(-1)!.trainLoss.toFixed(3),
+    cell.epochs.at(-1)?.trainLoss.toFixed(3) ?? "–",
   ]);
   return table(["method", "task", "seed", "last epoch", "best epoch", "train loss"], rows);
 }

@@ -2,6 +2,7 @@
 
 import type { Split } from "../../lib/data/task.ts";
 import { isFile } from "../../lib/files.ts";
+import { languageOf } from "../../lib/objectives/language.ts";
 import { CellStore } from "../../lib/report/cell_store.ts";
 import { type CellTable, readCellTable, writeCellTable } from "../../lib/report/cell_table.ts";
 import { type PlannedJob, sample } from "../planned_cells.ts";
@@ -26,6 +27,7 @@ async function storedJobs(
   profile: Profile,
   planned: readonly PlannedJob[],
 ): Promise<StoredJob[]> {
+  if (planned.some(({ task }) => task.objective === "language")) languageOf(run.model);
   for (const row of new Set(planned.map(({ row }) => row))) adapterOf(run.model, row);
   const splits = new Map<string, Split>();
   for (const task of new Set(planned.map(({ task }) => task))) {

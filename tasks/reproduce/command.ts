@@ -3,7 +3,7 @@
 import { digestOf } from "../../lib/digest.ts";
 import { openGpu } from "../../lib/gpu/device.ts";
 import { fingerprintsOf } from "../../lib/models/fingerprint.ts";
-import { loadEncoder } from "../../lib/models/load_encoder.ts";
+import { loadModel } from "../../lib/models/load_model.ts";
 import { loadUseLite } from "../../lib/models/use_lite.ts";
 import { describeEnvironment } from "../../lib/report/environment.ts";
 import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
@@ -16,7 +16,8 @@ import { planOf } from "./plan.ts";
 
 /** Opens the device and the model. Disposing of `resources` frees both. */
 async function openRun(
-  { profile: profileName, model: source, autotune, recompute }: Arguments,
+  { profile: profileName, autotune, recompute }: Arguments,
+  source: string | undefined,
   resources: DisposableStack,
 ): Promise<Run> {
   const gpu = resources.use(await openGpu({ autotune }));
@@ -24,7 +25,8 @@ async function openRun(
   console.log(
     `${environment.adapter}, ${environment.cpus} CPUs, ${environment.runtime}; profile ${profileName}`,
   );
-  const model = source === undefined ? await loadUseLite() : await loadEncoder(source);
+  // Unpacked, since some methods compute with the values of the base, and all rows are to have the same.
+  const model = source === undefined ? await loadUseLite() : await loadModel(source, { unpack: true });
   const modelDigest = await digestOf([...fingerprintsOf(model)]);
   const frozen = resources.use(FrozenWeights.forTraining(gpu, model));
   return { gpu, model, modelDigest, frozen, environment, profileName, recompute };
@@ -41,7 +43,9 @@ export async function reproduce(given: Arguments): Promise<void> {
   using locks = new DisposableStack();
   for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));
   for (const plan of plans) await plan.prepare();
-  using resources = new DisposableStack();
-  const run = await openRun(values, resources);
-  for (const plan of plans) await plan.run(run);
+  for (const [source, own] of Map.groupBy(plans, ({ source }) => source)) {
+    using resources = new DisposableStack();
+    const run = await openRun(values, source, resources);
+    for (const plan of own) await plan.run(run);
+  }
 }

@@ -15,6 +15,8 @@ import { earlierTable, runCells } from "./cells_run.ts";
 
 /** A table as the command line asks for it. */
 export interface Plan {
+  /** The model that it is run on; undefined for the embedded encoder. */
+  readonly source: string | undefined;
   list(): void;
   /** What to estimate. Throws a UsageError if it is not made of cells. */
   asked(): AskedTable;
@@ -39,6 +41,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   const jobs = jobsOf(table, profile, tasks, shard);
   let earlier: CellTable | undefined;
   return {
+    source: sourceOf(table, values),
     list() {
       for (const { task, row, seed } of jobs) {
         console.log(`${table.name} / ${task.name} / ${row.label} / seed ${seed}`);
@@ -64,7 +67,12 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   };
 }
 
-function planOfStudy(study: Study, { profile, tune, shard, r, b, out }: Arguments): Plan {
+/** The model that a table is run on: the one asked for, or its own. */
+export function sourceOf({ model }: Table, asked: Pick<Arguments, "model">): string | undefined {
+  return asked.model ?? model;
+}
+
+function planOfStudy(study: Study, { profile, tune, shard, r, b, out, model }: Arguments): Plan {
   if (!study.profiles.includes(profile)) {
     throw new UsageError(`${study.name} has no profile "${profile}"; it has ${study.profiles.join(", ")}`);
   }
@@ -72,6 +80,7 @@ function planOfStudy(study: Study, { profile, tune, shard, r, b, out }: Argument
   if (r || b) throw new UsageError(`${study.name} has its own ranks and blocks; leave --r and --b out`);
   if (shard !== "1/1") throw new UsageError(`${study.name} is not made of cells; leave --shard out`);
   return {
+    source: model,
     list: () => console.log(`${study.name} / ${study.title}`),
     asked() {
       throw new UsageError(`${study.name} is not made of cells; leave --estimate out`);

@@ -3,6 +3,7 @@
 import { ablationTable } from "./ablation.ts";
 import { approximationStudy } from "./approximation.ts";
 import { commonsenseTable } from "./commonsense.ts";
+import { decodersTable } from "./decoders.ts";
 import { firstTable } from "./first.ts";
 import { glueTable } from "./glue.ts";
 import { granularityTable } from "./granularity.ts";
@@ -21,6 +22,7 @@ export const tables: readonly (Table | Study)[] = [
   granularityTable,
   rankTable,
   approximationStudy,
+  decodersTable,
   glueTable,
   commonsenseTable,
 ];

@@ -6,7 +6,7 @@
 import type { System } from "../../lib/adapters/systems.ts";
 import type { Page } from "../../lib/report/page.ts";
 import type { Cell } from "../../lib/report/schema.ts";
-import type { Protocol } from "../protocols/protocol.ts";
+import type { Protocol, TunedTraining } from "../protocols/protocol.ts";
 import type { Run } from "../run_cell.ts";
 
 /**
@@ -16,6 +16,8 @@ import type { Run } from "../run_cell.ts";
 export interface Row extends System {
   readonly target?: readonly string[];
   readonly tunedAs?: string;
+  /** Evaluated as it is: nothing is trained, so one seed says all. */
+  readonly untrained?: true;
 }
 
 /** How a profile trains: which tasks, how much of them, and for how long. */
@@ -24,10 +26,10 @@ export interface Profile {
   readonly train: number;
   readonly dev: number;
   /**
-   * The number of epochs for every task, with the embedded suite's batch size and tuned learning rates; or a
+   * With tuned learning rates: the number of epochs for every task, with the embedded suite's batch size, or both; or a
    * published protocol, which sets all of these.
    */
-  readonly training: number | Protocol;
+  readonly training: number | TunedTraining | Protocol;
   readonly seeds: number;
   /** Rows, by label, that are run with more seeds than the others. */
   readonly moreSeeds?: Readonly<Record<string, number>>;
@@ -47,6 +49,8 @@ export interface Table {
   /** Its name on the command line and in file names. */
   readonly name: string;
   readonly title: string;
+  /** The model that it is run on unless another is named, as `loadModel` takes it. Default: the embedded encoder. */
+  readonly model?: string;
   readonly rows: readonly Row[];
   /** The row that the others are tested against, seed by seed. */
   readonly reference: string;

@@ -15,15 +15,17 @@ import type { Choices } from "./llm_adapters_choices.ts";
 export interface Candidate {
   /** Index among the question's options. */
   readonly option: number;
-  /** What comes before. */
+  /** What comes before, without spaces at its end. */
   readonly context: string;
-  /** What is scored, without the space before it. */
-  readonly choice: string;
+  /** What is scored: the spaces that the context ended with, one more, and the choice. */
+  readonly continuation: string;
+  /** Characters (code points) of the choice. */
+  readonly characters: number;
 }
 
 /** How a data set's questions are asked. */
 export interface ClozeForm {
-  /** The options in the harness' order: of equal scores the first counts. Throws an Error when a question has not its form. */
+  /** The options in the harness' order: of equal scores the first counts. Throws an Error that names a record without this form. */
   candidates(choices: Choices): Candidate[];
   /** What the harness reports of it. */
   readonly metrics: readonly ("acc" | "acc_norm")[];
@@ -31,19 +33,21 @@ export interface ClozeForm {
 
 /** "Question: …\nAnswer:" (ARC, PIQA). */
 export const questionAnswer: ClozeForm = {
-  candidates: (choices) => afterOne(`Question: ${choices.question}\nAnswer:`, choices),
+  candidates: ({ question, options }) =>
+    options.map(({ text }, option) => candidate(option, `Question: ${question}\nAnswer:`, text)),
   metrics: ["acc", "acc_norm"],
 };
 
 /** The bare question (OpenBookQA). */
 export const bareQuestion: ClozeForm = {
-  candidates: (choices) => afterOne(choices.question, choices),
+  candidates: ({ question, options }) => options.map(({ text }, option) => candidate(option, question, text)),
   metrics: ["acc", "acc_norm"],
 };
 
 /** "Q: …\nA:" (Social IQa). */
 export const shortQuestionAnswer: ClozeForm = {
-  candidates: (choices) => afterOne(`Q: ${choices.question}\nA:`, choices),
+  candidates: ({ question, options }) =>
+    options.map(({ text }, option) => candidate(option, `Q: ${question}\nA:`, text)),
   metrics: ["acc"],
 };
 
@@ -51,11 +55,9 @@ export const shortQuestionAnswer: ClozeForm = {
 export const yesNo: ClozeForm = {
   candidates({ question, options }) {
     const context = `Question: ${question.replace(/\?$/, "")}?\nAnswer:`;
-    return [["no", "false"], ["yes", "true"]].map(([choice, name]) => ({
-      option: options.findIndex((own) => own.name === name),
-      context,
-      choice,
-    }));
+    return [["no", "false"], ["yes", "true"]].map(([choice, name]) =>
+      candidate(options.findIndex((own) => own.name === name), context, choice)
+    );
   },
   metrics: ["acc"],
 };
@@ -63,11 +65,7 @@ export const yesNo: ClozeForm = {
 /** The beginning of a text, and its ends (HellaSwag), both without WikiHow's marks. */
 export const ending: ClozeForm = {
   candidates: ({ question, options }) =>
-    options.map(({ text }, option) => ({
-      option,
-      context: withoutMarks(question),
-      choice: withoutMarks(text),
-    })),
+    options.map(({ text }, option) => candidate(option, withoutMarks(question), withoutMarks(text))),
   metrics: ["acc", "acc_norm"],
 };
 
@@ -77,18 +75,19 @@ function withoutMarks(text: string): string {
 
 /** The sentence up to its blank, filled with each option; what comes after the blank is scored (WinoGrande). */
 export const filledBlank: ClozeForm = {
-  candidates({ question, options }) {
+  candidates({ where, question, options }) {
     const blank = question.indexOf("_");
     const rest = question.slice(blank + 1).trim();
     if (blank < 0 || rest === "") {
-      throw new Error(`${JSON.stringify(question)} has no blank "_" with text after it: mend the record`);
+      throw new Error(`${where}: the sentence has no blank "_" with text after it: mend the record`);
     }
-    const before = question.slice(0, blank);
-    return options.map(({ text }, option) => ({ option, context: before + text, choice: rest }));
+    return options.map(({ text }, option) => candidate(option, question.slice(0, blank) + text, rest));
   },
   metrics: ["acc"],
 };
 
-function afterOne(context: string, { options }: Choices): Candidate[] {
-  return options.map(({ text }, option) => ({ option, context, choice: text }));
+function candidate(option: number, before: string, choice: string): Candidate {
+  const context = before.trimEnd();
+  const continuation = `${before.slice(context.length)} ${choice}`;
+  return { option, context, continuation, characters: [...choice].length };
 }

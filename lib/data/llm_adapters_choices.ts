@@ -26,6 +26,8 @@ export interface Option {
 
 /** A question with its options. */
 export interface Choices {
+  /** File and record, for error messages. */
+  readonly where: string;
   /** Without the lead. */
   readonly question: string;
   /** In their order, at least two. */
@@ -34,35 +36,65 @@ export interface Choices {
   readonly label: number;
 }
 
+/** The names of the answers that a question lists. */
+export interface ListedAnswers {
+  /** In their order, at least two. */
+  readonly names: readonly string[];
+  /** Index of the correct one. */
+  readonly label: number;
+}
+
+/**
+ * The names of a question's answers.
+ * @throws Error that names the record when its instruction is another data set's or cut, or when its answer is none of the names.
+ */
+export function listedAnswers(frame: ChoiceFrame, record: InstructionRecord): ListedAnswers {
+  const { names, label } = framed(frame, record);
+  return { names, label };
+}
+
 /**
  * The question of a record and its options.
- * @throws Error that names the record when its instruction is another data set's or cut, when an option's marker is not there
- * exactly once and in its place, when the question or an option is empty, or when its answer is none of the options.
+ * @throws Error as `listedAnswers` does, when an option's marker is not there exactly once and in its place, and when the question
+ * or an option is empty.
  */
-export function choicesOf({ name: dataSet, lead }: ChoiceFrame, record: InstructionRecord): Choices {
-  const { where, instruction } = record;
+export function choicesOf(frame: ChoiceFrame, record: InstructionRecord): Choices {
+  const { where } = record;
+  const { names, label, body } = framed(frame, record);
+  const [question, ...texts] = names[0] === "true" ? [body, ...names] : splitAtMarkers(body, names, where);
+  const parts = [question, ...texts].map((text) => text.trim());
+  if (parts.includes("")) {
+    throw new Error(`${where}: the question or one of its options is empty or missing: mend the record`);
+  }
+  return {
+    where,
+    question: parts[0],
+    options: names.map((name, i) => ({ name, text: parts[i + 1] })),
+    label,
+  };
+}
+
+/** The listed answers, and what is between the lead and their names. */
+function framed(
+  { name: dataSet, lead }: ChoiceFrame,
+  { where, instruction, answer: right }: InstructionRecord,
+) {
   const format = /\sAnswer format: (\S+)\s*$/.exec(instruction);
-  if (!instruction.startsWith(lead) || !format) {
+  const names = format?.[1].split("/") ?? [];
+  if (!instruction.startsWith(lead) || !format || names.length < 2) {
     throw new Error(
       `${where}: the instruction is not ${dataSet}'s "${lead.trim()} … Answer format: …": ` +
         `give the folder of another data set its own name, or mend the record`,
     );
   }
-  const names = format[1].split("/");
-  const body = instruction.slice(lead.length, format.index);
-  const [question, ...texts] = names[0] === "true" ? [body, ...names] : splitAtMarkers(body, names, where);
-  const parts = [question, ...texts].map((text) => text.trim());
-  if (parts.length < 3 || parts.includes("")) {
-    throw new Error(`${where}: the question or one of its options is empty or missing: mend the record`);
-  }
-  const answer = needed(where, "answer", record.answer);
+  const answer = needed(where, "answer", right);
   const label = names.indexOf(answer);
   if (label < 0) {
     throw new Error(
       `${where} has answer ${JSON.stringify(answer)}, its options are ${names.join(", ")}: mend the record`,
     );
   }
-  return { question: parts[0], options: names.map((name, i) => ({ name, text: parts[i + 1] })), label };
+  return { names, label, body: instruction.slice(lead.length, format.index) };
 }
 
 /**

@@ -7,6 +7,8 @@
 export interface InstructionRecord {
   /** File and record, from 0, for error messages. */
   readonly where: string;
+  /** Its place in the file, from 0. */
+  readonly index: number;
   /** What is asked. */
   readonly instruction: string;
   /** Undefined where the file has "", null or no such field. */
@@ -27,7 +29,7 @@ export async function readInstructionRecords(path: string): Promise<InstructionR
   if (!Array.isArray(records) || records.length === 0) {
     throw new Error(`${path} is not a list of records: download it again`);
   }
-  return records.map((record: unknown, i) => recordOf(record, `${path} record ${i}`));
+  return records.map((record: unknown, i) => recordOf(record, i, `${path} record ${i}`));
 }
 
 function parseJson(bytes: Uint8Array, path: string): unknown {
@@ -39,7 +41,7 @@ function parseJson(bytes: Uint8Array, path: string): unknown {
   }
 }
 
-function recordOf(record: unknown, where: string): InstructionRecord {
+function recordOf(record: unknown, index: number, where: string): InstructionRecord {
   const fields = (record ?? {}) as Record<string, unknown>;
   const text = (name: string) => {
     const value = fields[name] ?? undefined;
@@ -49,6 +51,7 @@ function recordOf(record: unknown, where: string): InstructionRecord {
   const { answer } = fields;
   return {
     where,
+    index,
     instruction: needed(where, "instruction", text("instruction")),
     input: text("input") || undefined,
     output: text("output"),

@@ -14,6 +14,8 @@ export interface CompletionRow {
   readonly prompt: string;
   /** What is learnt. */
   readonly completion: string;
+  /** Encodes both as one text, as some protocols train, instead of apart, as generation has them. */
+  readonly encodes?: "together";
 }
 
 /** An instruction, perhaps with an input, and the output that is learnt. */

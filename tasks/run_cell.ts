@@ -57,10 +57,7 @@ export async function settingsFor(run: Run, job: Omit<Job, "seed">, split: Split
     task: task.name,
     model: run.model.name,
     modelDigest: run.modelDigest,
-    dataDigest: await digestOf([
-      ...[split.train, devSetsOf(split)].map(contentOf),
-      ...task.continuations ? [task.continuations] : [],
-    ]),
+    dataDigest: await dataDigestOf(task, split),
     method: method.name,
     options: { ...options } as Settings["options"],
     target: [...row.target ?? defaultTarget],
@@ -69,6 +66,12 @@ export async function settingsFor(run: Run, job: Omit<Job, "seed">, split: Split
     devExamples: split.dev.length,
     golden: await goldenOf(run, job, split),
   };
+}
+
+/** Digest of the examples of a task that are trained and evaluated on, and of how answers are chosen if the task says so. */
+export async function dataDigestOf({ continuations }: Task, split: Split): Promise<string> {
+  const sets = [split.train, devSetsOf(split)].map(contentOf);
+  return await digestOf(continuations ? [...sets, continuations] : sets);
 }
 
 /** Texts or rows, and labels, without the examples' names. */

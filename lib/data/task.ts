@@ -57,7 +57,7 @@ export interface Task {
   readonly loss?: "completion" | "all";
   /**
    * Of a language task whose answers are few: a text for each label, with which prompts may go on. Dev is then scored by which
-   * of them is the likeliest after an example's first text, and labels are their indices.
+   * of them is the likeliest after an example's first text, and labels are their indices; end marks are not learnt.
    */
   readonly continuations?: readonly string[];
   /** Reads the source files and returns the split, which is identical on every machine. */

@@ -49,7 +49,7 @@ export interface LanguageNotes {
 
 /**
  * Encodes rows, in their order. Prompt and answer are encoded apart, as generation will see them, unless the row says otherwise, and
- * the answer ends with one end mark, whether the row spells it or not. Rows of `messages` need `templates`.
+ * the answer ends with one end mark, whether the row spells it or not, unless the row wants none. Rows of `messages` need `templates`.
  * @throws Error that names the file and line of a row that the template refuses or writes so that no answer can be found in it, or
  * when no row has anything to learn.
  */
@@ -78,7 +78,7 @@ function encoderOf(tokenizer: DecoderTokenizer, specialInText: "text" | "parsed"
 
 function pairOf(
   tokenizer: DecoderTokenizer,
-  { where, prompt, completion, encodes }: Omit<CompletionRow, "kind">,
+  { where, prompt, completion, encodes, ends = true }: Omit<CompletionRow, "kind">,
 ): EncodedRow {
   const answer = withoutEnd(tokenizer, completion);
   const plain = { specialAsText: true };
@@ -86,12 +86,12 @@ function pairOf(
   const after = tokenizer.encode(answer, { ...plain, continues: prompt !== "" });
   const apart = [...before, ...after];
   const together = tokenizer.encode(prompt + answer, { ...plain, addMarks: true });
-  const ids = [...encodes === "together" ? together : apart, tokenizer.endMark];
+  const ids = [...encodes === "together" ? together : apart, ...ends ? [tokenizer.endMark] : []];
   return {
     where,
     ids,
     // Together, as many ids are not learnt as the prompt alone has: the answer's first may be another than generation's.
-    labelled: ids.map((_, place) => place >= before.length || place === ids.length - 1),
+    labelled: ids.map((_, place) => place >= before.length || (ends && place === ids.length - 1)),
     texts: [prompt, answer],
     isEmptyAnswer: answer === "",
     joinDiffers: !isSame(apart, together),

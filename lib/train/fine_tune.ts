@@ -126,13 +126,15 @@ function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }
  */
 export async function encodeRows(
   model: Model,
-  { maxTokens, loss = "completion" }: Task,
+  { maxTokens, loss = "completion", continuations }: Task,
   examples: readonly Example[],
   report: (notes: LanguageNotes) => void = () => {},
 ): Promise<Encoded[]> {
   const { tokenizer, templates } = languageOf(model);
+  // Of continuations only what is scored is learnt: a model that does not expect the end of a text there would learn little else.
+  const ends = continuations ? { ends: false } : {};
   const rows = examples.map(({ id, texts: [prompt, completion], row }): LanguageRow =>
-    row ?? { kind: "completion", where: id, prompt, completion }
+    row ?? { kind: "completion", where: id, prompt, completion, ...ends }
   );
   const most = Math.min(maxTokens, model.maxTokens ?? Infinity);
   const encoded = await languageExamples(rows, tokenizer, templates, { loss, maxTokens: most });

@@ -53,7 +53,7 @@ export const decodersTable: Table = {
   },
   sections: (cells) => [
     `An answer is the kind whose name the model finds the likeliest after “Definition: GLOSS ⏎ Kind:”; the row ${base} was not ` +
-    "trained. The loss in training is that of the right name and of the mark that ends it.",
+    "trained. In training the loss is that of the right name.",
     `## Compared with LoRA r 8\n\n${compareTo("LoRA r 8", cells)}`,
     `## Compared with ${bora}\n\n${compareTo(bora, cells)}`,
   ],

@@ -129,6 +129,18 @@ export class Writer implements Disposable {
     return this.#model.language.tokenizer.encode(prompt, { addMarks: true, specialAsText: true });
   }
 
+  /** The ids of a text that goes on after a prompt, without marks. */
+  continuationIds(continuation: Prompt): readonly number[] {
+    if (typeof continuation !== "string") return continuation;
+    const { tokenizer } = this.#model.language;
+    return tokenizer.encode(continuation, { continues: true, specialAsText: true });
+  }
+
+  /** The most tokens that prompt and continuation can have in all. */
+  get maxTokens(): number {
+    return this.#model.maxTokens!;
+  }
+
   /**
    * The continuation of one prompt, piece by piece, as it comes: never a part of a character, nor of a stop string. The pieces
    * together are what `write` gives.
@@ -251,7 +263,7 @@ export class Writer implements Disposable {
   ): Promise<number[][]> {
     const { tokenizer } = this.#model.language;
     const all = prompts.map((prompt) => this.idsOf(prompt));
-    const ends = continuations.map((own) => own.map((end) => this.#continuationIds(end)));
+    const ends = continuations.map((own) => own.map((end) => this.continuationIds(end)));
     checkContinuations(all.length, ends);
     const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
     using lease = this.#leaseFor(all, { maxTokens }, all.length);
@@ -266,12 +278,6 @@ export class Writer implements Disposable {
       });
     }
     return scores;
-  }
-
-  #continuationIds(continuation: Prompt): readonly number[] {
-    if (typeof continuation !== "string") return continuation;
-    const { tokenizer } = this.#model.language;
-    return tokenizer.encode(continuation, { continues: true, specialAsText: true });
   }
 
   /** Room for these prompts and their continuations. */

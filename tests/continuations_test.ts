@@ -214,7 +214,7 @@ Deno.test("reproduce decoders: base once and trained rows, from the store when i
       return stdout;
     };
     await run();
-    const cells = await readCells(`${folder}/out/decoders.json`);
+    const cells = await readCells(`${folder}/out/decoders-tiny.json`);
     assert.deepEqual(
       cells.map(({ label, seed }) => `${label} ${seed}`),
       ["base 0", ...rows.slice(1).flatMap((label) => [`${label} 0`, `${label} 1`])],
@@ -226,10 +226,10 @@ Deno.test("reproduce decoders: base once and trained rows, from the store when i
       assert.deepEqual([cell.epochs.length, cell.steps], isTrained ? [1, 2] : [0, 0]);
       assert.equal(cell.training.batchSize, 16);
     }
-    const page = await Deno.readTextFile(`${folder}/out/decoders.md`);
+    const page = await Deno.readTextFile(`${folder}/out/decoders-tiny.md`);
     assert.match(page, /\| base +\| +0 \| +1 \|/);
     await run("--resume");
-    assert.deepEqual(await readCells(`${folder}/out/decoders.json`), cells, "kept, times and all");
+    assert.deepEqual(await readCells(`${folder}/out/decoders-tiny.json`), cells, "kept, times and all");
   }));
 
 Deno.test("reproduce decoders: an encoder is refused before anything is trained", () =>

@@ -148,7 +148,9 @@ Deno.test("deno task report: a cell that is lacking is told with its row before 
 
 Deno.test("deno task cells: the list has every table of cells but the first, with what is done and what there will be", async () => {
   const printed = await run("cells", "--list", "--data", "anywhere");
-  const listed = [...printed.matchAll(/^results\/(?:minilm\/)?([a-z]+): (\d+) of (\d+) cells$/gm)];
+  const listed = [
+    ...printed.matchAll(/^results\/(?:minilm\/)?([a-z]+)(?:-smollm2)?: (\d+) of (\d+) cells$/gm),
+  ];
   assert.equal(listed.length, printed.trim().split("\n").length, printed);
   const made = tables.filter((table) => !isStudy(table) && table.name !== "first-table").map(({ name }) =>
     name

@@ -23,7 +23,8 @@ export async function recordsIn(folder: string): Promise<FoundRecord[]> {
   }
   const found = (await jsonFiles(root)).flatMap((path) => {
     const place = path.slice(root.length + 1, -".json".length);
-    const page = pages.find(({ name }) => name === place.replace(/^.*\//, ""));
+    const own = place.replace(/^.*\//, "");
+    const page = pages.find(({ name }) => name.endsWith("-") ? own.startsWith(name) : name === own);
     return page ? [{ page, place, path }] : [];
   });
   return found;

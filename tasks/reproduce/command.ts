@@ -41,7 +41,7 @@ export async function reproduce(given: Arguments): Promise<void> {
   await outputFolder(values.out);
   // Locked before reading files that another run may be about to change.
   using locks = new DisposableStack();
-  for (const { name } of values.tables) locks.use(await lockFor(`${values.out}/${name}`));
+  for (const { name } of plans) locks.use(await lockFor(`${values.out}/${name}`));
   for (const plan of plans) await plan.prepare();
   for (const [source, own] of Map.groupBy(plans, ({ source }) => source)) {
     using resources = new DisposableStack();

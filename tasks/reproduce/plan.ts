@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import type { CellTable } from "../../lib/report/cell_table.ts";
 import { jobsOf, profileOf, shardOf, tasksOf } from "../planned_cells.ts";
 import type { AskedTable } from "../estimate.ts";
-import { isStudy } from "../report_table.ts";
+import { isStudy, pageNameOf } from "../report_table.ts";
 import type { Run } from "../run_cell.ts";
 import { atSizes } from "../sizes.ts";
 import type { Study, Table } from "../tables/table.ts";
@@ -17,6 +17,8 @@ import { earlierTable, runCells } from "./cells_run.ts";
 export interface Plan {
   /** The model that it is run on; undefined for the embedded encoder. */
   readonly source: string | undefined;
+  /** The start of its files' names. */
+  readonly name: string;
   list(): void;
   /** What to estimate. Throws a UsageError if it is not made of cells. */
   asked(): AskedTable;
@@ -39,9 +41,12 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   const tasks = asUsage(() => tasksOf(table, profile, data));
   const shard = shardOf(values);
   const jobs = jobsOf(table, profile, tasks, shard);
+  const source = values.model ?? table.decoder;
+  const name = fileNameOf(table, source);
   let earlier: CellTable | undefined;
   return {
-    source: sourceOf(table, values),
+    source,
+    name,
     list() {
       for (const { task, row, seed } of jobs) {
         console.log(`${table.name} / ${task.name} / ${row.label} / seed ${seed}`);
@@ -49,7 +54,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
     },
     asked: () => ({ table, profile, jobs }),
     async prepare() {
-      const path = `${values.out}/${table.name}.json`;
+      const path = `${values.out}/${name}.json`;
       if (values.resume) earlier = await earlierTable(path);
       else if (shard[1] > 1 && !values.tune && existsSync(path)) {
         throw new UsageError(
@@ -59,7 +64,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
     },
     run(run) {
       const { out, resume, "checkpoint-every": every } = values;
-      const files = { out, resume, every: Number(every) };
+      const files = { out, name, resume, every: Number(every) };
       return values.tune
         ? tune(run, table, profile, tasks, files)
         : runCells(run, table, profile, jobs, earlier, files);
@@ -67,9 +72,11 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   };
 }
 
-/** The model that a table is run on: the one asked for, or its own. */
-export function sourceOf({ model }: Table, asked: Pick<Arguments, "model">): string | undefined {
-  return asked.model ?? model;
+/** The start of the names of a table's files. A decoder is called by the last part of its id or path. */
+function fileNameOf(table: Table, source: string | undefined): string {
+  if (table.decoder === undefined) return table.name;
+  const model = source!.split(/[/\\]/).findLast((part) => part !== "")!.replace(/\.gguf$/i, "");
+  return pageNameOf(table) + model.toLowerCase().replaceAll(/[^\p{L}\p{N}.]+/gu, "-");
 }
 
 function planOfStudy(study: Study, { profile, tune, shard, r, b, out, model }: Arguments): Plan {
@@ -81,6 +88,7 @@ function planOfStudy(study: Study, { profile, tune, shard, r, b, out, model }: A
   if (shard !== "1/1") throw new UsageError(`${study.name} is not made of cells; leave --shard out`);
   return {
     source: model,
+    name: study.name,
     list: () => console.log(`${study.name} / ${study.title}`),
     asked() {
       throw new UsageError(`${study.name} is not made of cells; leave --estimate out`);

@@ -17,6 +17,8 @@ import { Ticker } from "../ticker.ts";
 export interface RunFiles {
   /** The output folder. */
   readonly out: string;
+  /** The start of the names of the table's files. */
+  readonly name: string;
   /** Whether to keep the store's cells, and to continue from an earlier run's checkpoint and log. */
   readonly resume: boolean;
   /** Steps between checkpoints. */
@@ -62,8 +64,7 @@ export async function storedRow(
 export async function runStored(
   run: Run,
   jobs: readonly StoredJob[],
-  name: string,
-  { out, resume, every }: RunFiles,
+  { out, name, resume, every }: RunFiles,
   { finished, diverged }: AfterCell = {},
 ): Promise<void> {
   const store = await CellStore.open(out);

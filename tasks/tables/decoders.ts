@@ -28,7 +28,7 @@ const others = ["LoRA r 8", "LoRA r 32", "MELoRA r 8 b 16", "without Exp", "with
 export const decodersTable: Table = {
   name: "decoders",
   title: "A decoder: the kinds of glosses, in words",
-  model: "smollm2",
+  decoder: "smollm2",
   rows: rows.map((row) => ({ ...row, target: decoderTarget })),
   reference: "LoRA r 8",
   profiles: {

@@ -46,11 +46,13 @@ export interface Chart {
 
 /** A table of fine-tuned cells. */
 export interface Table {
-  /** Its name on the command line and in file names. */
+  /** Its name on the command line and in file names. A table for encoders and one for decoders may share it. */
   readonly name: string;
   readonly title: string;
-  /** The model that it is run on unless another is named, as `loadModel` takes it. Default: the embedded encoder. */
-  readonly model?: string;
+  /**
+   * Set if it is for decoders: the one that it is run on unless another is named. Its files have the model's name after its own.
+   */
+  readonly decoder?: string;
   readonly rows: readonly Row[];
   /** The row that the others are tested against, seed by seed. */
   readonly reference: string;

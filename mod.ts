@@ -86,6 +86,7 @@ export {
   Writer,
   type WriterOptions,
   type Written,
+  type WrittenBeam,
 } from "./lib/generate/writer.ts";
 export type { SamplingOptions } from "./lib/generate/sampling.ts";
 export type { BeamOptions } from "./lib/generate/beams.ts";

@@ -128,6 +128,7 @@ Deno.test("numbers: the reference takes the last, without commas; the strict rea
     // Separators and signs.
     ["1,234", 1234, 1234],
     ["He has $1,234,567.50.", 1234567.5, 1234567.5],
+    ["1,2345", 12345, 2345],
     ["3, 4", 4, 4],
     ["3,4", 34, 4],
     ["-5", -5, -5],

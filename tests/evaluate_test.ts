@@ -163,6 +163,14 @@ Deno.test("of listed answers the likeliest counts, and of equal ones the first",
   }]);
   const prompt = `\u2402${promptOf(llmAdaptersPrompts.evaluation, records[0])}the correct answer is answer`;
   assert.deepEqual(calls[0].prompts, [prompt, prompt]);
+  const tens = {
+    ...records[0],
+    instruction: records[0].instruction.replace("/answer2/answer3", "/answer10"),
+  };
+  const ends = (prompt: string, end: string) => prompt.endsWith("is answer") && end === "10" ? -1 : -2;
+  const { writer } = standIn({ score: ends });
+  const ten = await evaluate(writer, testSetByName("ARC-Easy"), [tens], { ...greedy, scoring: "likelihood" });
+  assert.equal(ten.items[0].read["likelihood accuracy"], "answer10");
   const tied = await run(() => -7);
   assert.deepEqual(tied.items.map(({ read }) => read["likelihood accuracy"]), ["answer1", "answer1"]);
   await assert.rejects(run(() => NaN), /^Error: ARC-Easy record 0: its scores are NaN, NaN, NaN/);

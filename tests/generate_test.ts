@@ -95,10 +95,11 @@ Deno.test("a continuation's score is the sum of its tokens' logarithms of probab
 Deno.test("continuations of each prompt's own, of several lengths and numbers, have the scores that they have alone", () =>
   withDecoder(llama, async (model) => {
     using writer = new Writer({ gpu: await testGpu(), model });
-    const prompts = [[1, 20, 33], [1, 7], Array.from({ length: 50 }, (_, i) => i + 4)];
-    const continuations = [[[5]], [[6, 7, 8, 9, 10, 11, 12], [9], [5, 6]], [[20, 21, 22, 23, 24, 25], [
-      4,
+    // The first fills its room but for less than what lengths are rounded up to.
+    const prompts = [Array.from({ length: 58 }, (_, i) => i + 4), [1, 20, 33], [1, 7]];
+    const continuations = [[[20, 21, 22, 23, 24, 25], [4, 5]], [[5, 6, 7], [8]], [[6, 7, 8, 9, 10, 11], [9], [
       5,
+      6,
     ]]];
     const together = await writer.scoreEach(prompts, continuations);
     for (const [i, prompt] of prompts.entries()) {

@@ -225,6 +225,23 @@ for (const set of commonsenseSets) {
   });
 }
 
+Deno.test("spaces that a context ends with go before its continuation", () => {
+  const set = commonsenseSets.find(({ name }) => name === "hellaswag")!;
+  const { instruction, ...rest } = recordOf("hellaswag");
+  const record = {
+    ...asked,
+    ...rest,
+    input: undefined,
+    instruction: instruction.replace("He\n", "He [step]\n"),
+  };
+  const [, , { context, continuation, characters }] = set.cloze.candidates(choicesOf(set, record));
+  assert.deepEqual([context, continuation, characters], [
+    "Baking: How to bake. Knead dough.  He",
+    "  swims",
+    5,
+  ]);
+});
+
 Deno.test("a sentence without a blank is refused with its record", () => {
   const set = commonsenseSets.find(({ name }) => name === "winogrande")!;
   for (const [from, to] of [["_", "shelf"], ["_ was too low.", "_"]]) {

@@ -171,6 +171,11 @@ const refused: readonly (readonly [string, string | Uint8Array | readonly unknow
     /the instruction is not/,
   ],
   [
+    "one answer",
+    [changed("answer1/answer2/answer3/answer4", "answer3")],
+    /the instruction is not openbookqa's/,
+  ],
+  [
     "another data set's file",
     [recordOf(samples["piqa"])],
     /record 0: the instruction is not openbookqa's "Please/,

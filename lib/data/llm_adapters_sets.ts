@@ -15,7 +15,7 @@ import {
 } from "./cloze.ts";
 
 /** What all data sets have. */
-interface AnySet {
+export interface AnySet {
   /** The name of its folder, and in tables. */
   readonly name: string;
   /** One phrase for tables. */

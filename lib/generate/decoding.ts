@@ -132,11 +132,11 @@ export class Decoding implements Disposable {
    * continuation can be asked about. They may be of several lengths.
    */
   async judge(continuations: readonly (readonly number[])[]): Promise<number[][]> {
-    const { texts, capacity } = this.size;
+    const { texts } = this.size;
     const longest = Math.max(...continuations.map((own) => own.length)) - 1;
     if (longest === 0) return continuations.map(() => []);
-    const room = capacity - Math.max(...this.#lengths);
-    const length = Math.min(longest <= mostExact ? longest : bucketOfLength(longest), room);
+    // What fills up a row may lie beyond the capacity: nothing reads its results, and the cache leaves it out.
+    const length = longest <= mostExact ? longest : bucketOfLength(longest);
     const labels = new Uint32Array(texts * length);
     continuations.forEach((own, i) => labels.set(own.slice(1), i * length));
     const all = await this.#use("judge", length, async ({ compiled, outputs }) => {

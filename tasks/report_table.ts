@@ -3,6 +3,7 @@
 import { basename } from "node:path";
 import { writeTogether } from "../lib/files.ts";
 import { type CellRow, type CellTable, readCells } from "../lib/report/cell_table.ts";
+import { cellsBySet } from "../lib/report/cells_by_set.ts";
 import { compareTo } from "../lib/report/comparison.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import { named, type Page, type PageFiles } from "../lib/report/page.ts";
@@ -87,13 +88,14 @@ export async function writeReport(table: Table, path: string): Promise<void> {
 
 /** The page's files; `file` is the start of their names. */
 async function filesOf(table: Table, cells: readonly Cell[], file: string): Promise<PageFiles> {
-  const charts = table.charts(cells);
+  const charts = table.charts(cellsBySet(cells));
   const shown = escapedRecord(cells);
+  const bySet = cellsBySet(shown);
   const images = charts.map(({ name, caption }) => `![${caption}](${file}${name}.svg)`);
   const sections = [
-    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, shown)}`] : []),
-    ...(await table.sections?.(shown) ??
-      [`## Compared with ${table.reference}\n\n${compareTo(table.reference, shown)}`]),
+    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, bySet)}`] : []),
+    ...(await table.sections?.(bySet) ??
+      [`## Compared with ${table.reference}\n\n${compareTo(table.reference, bySet)}`]),
     ...images,
   ];
   const markdown = renderMarkdown(table.title, shown, table.reference, sections, table.data?.setting);

@@ -5,7 +5,7 @@ import { constantWeights } from "../lib/adapters/starting_weights.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
 import { spectrumOf } from "../lib/analysis/spectrum.ts";
 import { interpretedUpdates } from "../lib/analysis/updates.ts";
-import type { Example, Split, Task } from "../lib/data/task.ts";
+import type { Example, Split, Task, Tests } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
 import type { Model, Weight } from "../lib/models/model.ts";
@@ -13,7 +13,7 @@ import { packNumbers } from "../lib/report/packed_numbers.ts";
 import type { Environment, Settings, StoredCell } from "../lib/report/schema.ts";
 import type { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
-import { devSetsOf, evaluate } from "../lib/train/evaluate.ts";
+import { devSetsOf, evaluateAsIs } from "../lib/train/evaluate.ts";
 import { fineTune, type FineTuned, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
 import { goldenOf } from "./golden.ts";
 import type { Training } from "./protocols/protocol.ts";
@@ -69,9 +69,9 @@ export async function settingsFor(run: Run, job: Omit<Job, "seed">, split: Split
 }
 
 /** Digest of the examples of a task that are trained and evaluated on, and of how answers are chosen if the task says so. */
-export async function dataDigestOf({ continuations }: Task, split: Split): Promise<string> {
+export async function dataDigestOf({ continuations, tests }: Task, split: Split): Promise<string> {
   const sets = [split.train, devSetsOf(split)].map(contentOf);
-  return await digestOf(continuations ? [...sets, continuations] : sets);
+  return await digestOf([...sets, ...continuations ? [continuations] : [], ...tests ? [tests] : []]);
 }
 
 /** Texts or rows, and labels, without the examples' names. */
@@ -131,7 +131,7 @@ async function evaluated(
   { task, split, training: { batchSize } }: ReadyJob,
   adapter: Adapter,
 ): Promise<Result> {
-  const { scores, predictions } = await evaluate({ gpu, model, adapter, frozen, task, split, batchSize });
+  const { scores, predictions } = await evaluateAsIs({ gpu, model, adapter, frozen, task, split, batchSize });
   return {
     epochs: [],
     best: scores,
@@ -144,6 +144,10 @@ async function evaluated(
     peakBufferBytes: gpu.memory.peakBytes,
     trained: new Map(),
   };
+}
+
+function testsOf({ sets, prompts, scoring }: Tests): StoredCell["tests"] {
+  return { sets: [...sets], prompts: prompts.name, scoring };
 }
 
 /** The record of a result. */
@@ -167,6 +171,7 @@ function cellOf(
     baseMultiplyAddsPerToken: model.multiplyAddsPerToken,
     adapterMultiplyAddsPerToken: adapter.multiplyAddsPerToken,
     majorityBaseline: majorityBaseline(task, split.dev),
+    ...task.tests ? { tests: testsOf(task.tests) } : {},
     steps: result.steps,
     predictions: Object.fromEntries(
       Object.entries(result.predictions).map(([name, values]) => [name, packNumbers(values)]),

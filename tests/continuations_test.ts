@@ -13,7 +13,7 @@ import type { Decoder } from "../lib/models/model.ts";
 import { rowDifference } from "../lib/report/comparison.ts";
 import { readCells } from "../lib/report/cell_table.ts";
 import { packNumbers } from "../lib/report/packed_numbers.ts";
-import { choose, decoderOf, evaluate } from "../lib/train/evaluate.ts";
+import { ask, decoderOf, evaluateAsIs } from "../lib/train/evaluate.ts";
 import { encodeRows, fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
@@ -93,7 +93,7 @@ Deno.test("fineTune learns which continuation is right; its predictions are a Wr
     using frozen = FrozenWeights.forTraining(gpu, model);
     const asIs = { gpu, model, frozen, task: words, split, batchSize: 8 };
     const bare = attach(model, headOnly, { target: "all-linear" });
-    const before = await evaluate({ ...asIs, adapter: bare });
+    const before = await evaluateAsIs({ ...asIs, adapter: bare });
     const { last, predictions, trained, epochs } = await fineTune({
       ...{ gpu, model, adapter, task: words, split, ...training },
     });
@@ -106,7 +106,7 @@ Deno.test("fineTune learns which continuation is right; its predictions are a Wr
       `${before.scores.accuracy} ${last.accuracy}`,
     );
     const parts = { gpu, model: decoderOf(model), adapter, weights: trained, frozen };
-    assert.deepEqual(await choose(words, split, parts, 5), predictions);
+    assert.deepEqual((await ask(words, split, parts, 5)).predictions, predictions);
     const right = split.dev.filter(({ label }, i) => predictions.dev[i] === label).length;
     assert.equal(last.accuracy, right / split.dev.length);
   }));
@@ -125,8 +125,8 @@ Deno.test("labels that are no continuation, encoders, and tasks without continua
     using frozen = FrozenWeights.forTraining(gpu, model);
     const task = { ...words, continuations: undefined };
     await assert.rejects(
-      () => evaluate({ gpu, model, adapter, frozen, task, split: { train, dev }, batchSize: 4 }),
-      /words has to be trained: it has no continuations/,
+      () => evaluateAsIs({ gpu, model, adapter, frozen, task, split: { train, dev }, batchSize: 4 }),
+      /words has to be trained: a model as it is has no answers to it/,
     );
   }));
 

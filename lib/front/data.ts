@@ -9,7 +9,7 @@
  * @module
  */
 
-export type { Example, MetricName, Split, Task, TaskFamily } from "../data/task.ts";
+export type { Example, MetricName, Scoring, Split, Task, TaskFamily, Tests } from "../data/task.ts";
 export { families, taskByName, taskFrom, tasks } from "../data/registry.ts";
 export {
   type CompletionRow,
@@ -24,6 +24,7 @@ export { loadOwnTask, type OwnTaskOptions } from "../data/own_task.ts";
 export { type GlueTask, glueTask, type GlueTestSet } from "../data/glue.ts";
 export { glueSubmission, saveGlueSubmission } from "../data/glue_submission.ts";
 export { llmAdaptersTask } from "../data/llm_adapters.ts";
+export { type LlmAdaptersTestedOptions, llmAdaptersTestedTask } from "../data/llm_adapters_tested.ts";
 export {
   type LlmAdaptersLanguageOptions,
   llmAdaptersLanguageTask,
@@ -61,7 +62,6 @@ export {
   type Evaluation,
   type EvaluationMetric,
   type ItemPrediction,
-  type Scoring,
 } from "../generate/evaluate.ts";
 export { hashOf, inHashOrder, isDevKey, type Keyed, splitByKeys } from "../data/split.ts";
 export { type PartOfSpeech, readSynsets, type Relation, type Synset } from "../data/wordnet.ts";

@@ -17,10 +17,8 @@ import { goldOf } from "../data/llm_adapters_language.ts";
 import { answerPart, promptOf, type PromptVariant, responseMarker } from "../data/llm_adapters_prompts.ts";
 import type { InstructionRecord } from "../data/llm_adapters_records.ts";
 import type { ChoiceSet, TestSet } from "../data/llm_adapters_sets.ts";
+import type { Scoring } from "../data/task.ts";
 import type { Writer } from "./writer.ts";
-
-/** How a model is evaluated. */
-export type Scoring = "generation" | "likelihood" | "cloze";
 
 /** What is reported. Shares of records, from 0 to 1. */
 export type EvaluationMetric =

@@ -1,6 +1,7 @@
 /** Renders results as markdown, from the records alone. */
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
+import { cellsBySet } from "./cells_by_set.ts";
 import { meanScore } from "./scores.ts";
 import { intervalOf, scoreText } from "./statistics.ts";
 import type { Cell, Environment } from "./schema.ts";
@@ -74,7 +75,8 @@ export function renderMarkdown(
   setting = embeddedSuite,
 ): string {
   const [first] = cells;
-  const tasks = [...groupBy(cells, (cell) => cell.task).keys()];
+  const bySet = cellsBySet(cells);
+  const tasks = [...groupBy(bySet, (cell) => cell.task).keys()];
   const { environment } = first;
   const seeds = new Set(cells.map((cell) => cell.seed)).size;
   return `# ${title}
@@ -87,7 +89,7 @@ brackets, in percent; ± is a 95 % interval over seeds alone (Student's t), from
 
 Machine: ${machineText(environment)}. ${commits(cells)} ${wholeTime(cells)}
 
-${scores(cells, tasks)}
+${scores(bySet, tasks)}
 
 ${sections.map((section) => `${section}\n\n`).join("")}## Cost
 
@@ -98,7 +100,7 @@ does other things too: compare rows, not with other machines.
 
 ## Tasks
 
-${taskTable(cells)}
+${taskTable(bySet)}
 
 ## Every metric
 

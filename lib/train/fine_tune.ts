@@ -15,7 +15,16 @@ import type { StepRecord } from "./adamw.ts";
 import { CellCheckpoint, checkCheckpointing, type Checkpointing } from "./cell_checkpoint.ts";
 import { checkTrainOptions } from "./check_options.ts";
 import { checkParts } from "./check_parts.ts";
-import { choose, decoderOf, devSetsOf, type Predictions, type Scores, scoresOf } from "./evaluate.ts";
+import {
+  type Answers,
+  ask,
+  decoderOf,
+  devSetsOf,
+  isAsked,
+  type Predictions,
+  type Scores,
+  scoresOf,
+} from "./evaluate.ts";
 import { isLowerBetter, metricNames } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
@@ -192,30 +201,30 @@ export async function fineTune(
   const dev: DevSet[] = [];
   for (const [name, examples] of Object.entries(devSetsOf(split))) {
     dev.push(
-      task.continuations
-        ? askedSet(name, examples, task.continuations.length)
+      isAsked(task)
+        ? askedSet(name, examples, task.continuations?.length)
         : encodedSet(objective, name, await encode(name, examples)),
     );
   }
   using uploaded = new DisposableStack();
-  // The trainer and those that choose share the model's weights.
-  const base = frozen ?? (task.continuations && uploaded.use(FrozenWeights.forTraining(gpu, model)));
+  // The trainer and a Writer share the model's weights.
+  const base = frozen ?? (isAsked(task) ? uploaded.use(FrozenWeights.forTraining(gpu, model)) : undefined);
   using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen: base, ...options });
   const checkpoint = checkpointing &&
     await CellCheckpoint.open(trainer, checkpointing, examplesOf(dev), keep);
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
-  const predict = task.continuations
+  const answers = isAsked(task)
     ? async () => {
       const parts = { gpu, model: decoderOf(model), adapter, weights: await trainer.weights(), frozen: base };
-      return await choose(task, split, parts, options.batchSize);
+      return await ask(task, split, parts, options.batchSize);
     }
-    : () => predictionsOn(trainer, objective, dev);
+    : async () => ({ predictions: await predictionsOn(trainer, objective, dev), further: {} });
   const labels = Object.fromEntries(dev.map(({ name, labels }) => [name, labels]));
   const evaluation: Evaluation = {
-    predict,
-    scores: (predictions) => scoresOf(task, labels, predictions),
+    answers,
+    scores: ({ predictions, further }) => ({ ...scoresOf(task, labels, predictions), ...further }),
   };
   const plan = { epochs: options.epochs, keep };
   const { epochs, trainSeconds, predictions } = await runEpochs(
@@ -263,8 +272,8 @@ interface DevSet {
   readonly labels: readonly number[];
   /** What the trainer predicts. */
   readonly examples: readonly Encoded[];
-  /** What a `Writer` goes on from. */
-  readonly prompts?: readonly string[];
+  /** What a `Writer` is asked. */
+  readonly asked?: readonly (readonly string[])[];
 }
 
 /** A set that the trainer predicts. Throws an Error that names the first example whose label the objective cannot have. */
@@ -276,8 +285,8 @@ function encodedSet(objective: Objective, name: string, examples: readonly Encod
   return { name, examples, labels: examples.map(({ label }) => label) };
 }
 
-/** A set of prompts with `count` continuations. Throws an Error that names the first example whose label is none of them. */
-function askedSet(name: string, examples: readonly Example[], count: number): DevSet {
+/** A set that is asked, with `count` answers. Throws an Error that names the first example whose label is none of them. */
+function askedSet(name: string, examples: readonly Example[], count = Infinity): DevSet {
   for (const [i, { label }] of examples.entries()) {
     const fault = faultOfClass(label, count);
     if (fault) throw new Error(`${name}, example ${i}: ${fault}`);
@@ -286,32 +295,32 @@ function askedSet(name: string, examples: readonly Example[], count: number): De
     name,
     labels: examples.map(({ label }) => label),
     examples: [],
-    prompts: examples.map(({ texts: [prompt] }) => prompt),
+    asked: examples.map(({ texts }) => texts),
   };
 }
 
 /** What is predicted, for checkpoints. */
 function examplesOf(dev: readonly DevSet[]): unknown {
-  return dev.map(({ name, examples, prompts }) => ({ name, examples, prompts }));
+  return dev.map(({ name, examples, asked }) => ({ name, examples, asked }));
 }
 
 /** How a run is evaluated after its epochs. */
 interface Evaluation {
   /** Predicts the dev sets with the current weights. */
-  predict(): Promise<Predictions>;
-  scores(predictions: Predictions): Scores;
+  answers(): Promise<Answers>;
+  scores(answers: Answers): Scores;
 }
 
 /** Trains and evaluates the epochs that the checkpoint lacks, and returns the results of all epochs. */
 async function runEpochs(
   trainer: Trainer,
   task: Task,
-  { predict, scores }: Evaluation,
+  { answers, scores }: Evaluation,
   { epochs: planned, keep }: Pick<FineTuneOptions, "epochs" | "keep">,
   progress: Progress,
   checkpoint: CellCheckpoint | undefined,
 ): Promise<Pick<FineTuned, "epochs" | "trainSeconds" | "predictions">> {
-  let predictions: Predictions | undefined;
+  let found: Answers | undefined;
   const epochs: EpochScores[] = [...checkpoint?.saved?.epochs ?? []];
   let trainSeconds = checkpoint?.saved?.trainSeconds ?? 0;
   for (let epoch = epochs.length; epoch < planned; epoch++) {
@@ -326,15 +335,15 @@ async function runEpochs(
     trainSeconds = secondsNow();
     progress.onEpoch?.(records);
     const trainLoss = records.reduce((sum, { loss }) => sum + loss, 0) / records.length;
-    predictions = await predict();
-    epochs.push({ epoch, trainLoss, metrics: scores(predictions) });
+    found = await answers();
+    epochs.push({ epoch, trainLoss, metrics: scores(found) });
     if (keep === "best" && bestOf(task, epochs) === epochs.at(-1)) await trainer.keep();
     await progress.onScores?.(epochs.at(-1)!, () => trainer.weights());
     await checkpoint?.save({ epochs, trainSeconds });
   }
   // A run that was stopped after its last epoch has the scores in its checkpoint, but no predictions.
-  predictions ??= await predict();
-  return { epochs, trainSeconds, predictions };
+  found ??= await answers();
+  return { epochs, trainSeconds, predictions: found.predictions };
 }
 
 /** The predictions on every dev set, with the current weights. */

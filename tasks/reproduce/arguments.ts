@@ -7,6 +7,7 @@ import { isStudy } from "../report_table.ts";
 import { tableByName, tables } from "../tables/registry.ts";
 import type { Study, Table } from "../tables/table.ts";
 import { UsageError } from "../usage.ts";
+import { isDecoderSource } from "./model_kind.ts";
 
 /** What `--help` prints. */
 export const help = `deno task reproduce [table…] [options]
@@ -77,7 +78,8 @@ export type Arguments = Values & { readonly out: string; readonly tables: readon
 export function readArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parse([...args]);
   const names = positionals.length > 0 ? new Set(positionals) : [tables[0].name];
-  const chosen = [...names].map(tableByName);
+  const forDecoder = values.model !== undefined && isDecoderSource(values.model);
+  const chosen = [...names].map((name) => tableByName(name, forDecoder));
   checkNumbers(values);
   checkModes(values);
   checkMethods(values, chosen);

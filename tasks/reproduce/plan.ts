@@ -49,7 +49,8 @@ function planOfTable(asked: Table, values: Arguments): Plan {
     name,
     list() {
       for (const { task, row, seed } of jobs) {
-        console.log(`${table.name} / ${task.name} / ${row.label} / seed ${seed}`);
+        const tests = task.tests ? `, tested on ${task.tests.sets.join(", ")}` : "";
+        console.log(`${table.name} / ${task.name}${tests} / ${row.label} / seed ${seed}`);
       }
     },
     asked: () => ({ table, profile, jobs }),

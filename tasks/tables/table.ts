@@ -3,6 +3,7 @@
  * line in `registry.ts`.
  */
 
+import type { Scoring, Task } from "../../lib/data/task.ts";
 import type { System } from "../../lib/adapters/systems.ts";
 import type { Page } from "../../lib/report/page.ts";
 import type { Cell } from "../../lib/report/schema.ts";
@@ -35,6 +36,15 @@ export interface Profile {
   readonly moreSeeds?: Readonly<Record<string, number>>;
   /** Labels of the rows to run. Default: all. */
   readonly rows?: readonly string[];
+  /** Of a table whose every training is tested on several data sets: how. */
+  readonly tests?: ProfileTests;
+}
+
+/** How trainings are tested: see `llmAdaptersTestedTask`. */
+export interface ProfileTests {
+  readonly sets: readonly string[];
+  readonly prompts: string;
+  readonly scoring: Scoring;
 }
 
 /** A chart: the end of its file name, and a Vega-Lite specification. */
@@ -61,7 +71,12 @@ export interface Table {
    * Set if its tasks are the user's (`--data`) and not the embedded suite's: the folder that is needed, and a
    * description.
    */
-  readonly data?: { readonly folder: string; readonly setting: string };
+  readonly data?: {
+    readonly folder: string;
+    readonly setting: string;
+    /** The task of a name, if it is none of the families of tasks. */
+    task?(name: string, folder: string, tests: ProfileTests): Task;
+  };
   /** The paper's finding, and what these cells say about it. */
   readonly finding?: { readonly paper: string; here(cells: readonly Cell[]): string };
   /** Sections between the scores and the costs. Default: every row compared with the reference. */

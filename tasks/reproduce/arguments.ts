@@ -2,6 +2,8 @@
 
 import { parseArgs } from "node:util";
 import { families, tasks } from "../../lib/data/registry.ts";
+import type { WritablePacking } from "../../lib/graph/storages/registry.ts";
+import { packingHelp, packingOf } from "../packing.ts";
 import { isNamed } from "../planned_cells.ts";
 import { isStudy } from "../report_table.ts";
 import { tableByName, tables } from "../tables/registry.ts";
@@ -33,6 +35,7 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --checkpoint-every N  steps between checkpoints of the running cell, the most that a stop can lose (default: 50)
   --autotune       time the kernels of the matrix products for at most 10 seconds and use the fastest; the choice is stored in
                    the user's cache folder and does not change any bit of the results
+${packingHelp(19).replace(/\n.*$/, "")}
   --recompute      gradient checkpointing: keep only each layer's input and compute the rest again: less memory, the same bits
   --tune           try a grid of learning rates on a held-out part of train, and print the best
   --list           print the cells and stop
@@ -58,6 +61,7 @@ const options = {
   resume: { type: "boolean", default: false },
   "checkpoint-every": { type: "string", default: "50" },
   autotune: { type: "boolean", default: false },
+  packing: { type: "string" },
   recompute: { type: "boolean", default: false },
   tune: { type: "boolean", default: false },
   list: { type: "boolean", default: false },
@@ -72,7 +76,11 @@ const parse = (args: string[]) => parseArgs({ args, allowPositionals: true, opti
 type Values = ReturnType<typeof parse>["values"];
 
 /** The parsed command line: the options by name, and the tables, each once. */
-export type Arguments = Values & { readonly out: string; readonly tables: readonly (Table | Study)[] };
+export type Arguments = Omit<Values, "packing"> & {
+  readonly out: string;
+  readonly packing: WritablePacking | undefined;
+  readonly tables: readonly (Table | Study)[];
+};
 
 /** Parses the command line. Throws an Error that names the mistake and what is allowed. */
 export function readArguments(args: readonly string[]): Arguments {
@@ -83,7 +91,8 @@ export function readArguments(args: readonly string[]): Arguments {
   checkNumbers(values);
   checkModes(values);
   checkMethods(values, chosen);
-  return { ...values, out: values.out ?? folderOf(values.profile), tables: chosen };
+  const { packing, out = folderOf(values.profile) } = values;
+  return { ...values, packing: packingOf(packing), out, tables: chosen };
 }
 
 function checkNumbers(values: Values): void {

@@ -53,7 +53,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
         console.log(`${table.name} / ${task.name}${tests} / ${row.label} / seed ${seed}`);
       }
     },
-    asked: () => ({ table, profile, jobs }),
+    asked: () => ({ source, table, profile, jobs }),
     async prepare() {
       const path = `${values.out}/${name}.json`;
       if (values.resume) earlier = await earlierTable(path);
@@ -63,7 +63,8 @@ function planOfTable(asked: Table, values: Arguments): Plan {
         );
       }
     },
-    run(run) {
+    run(given) {
+      const run = { ...given, recompute: given.recompute || profile.recompute === true };
       const { out, resume, "checkpoint-every": every } = values;
       const files = { out, name, resume, every: Number(every) };
       return values.tune

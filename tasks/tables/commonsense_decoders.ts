@@ -33,6 +33,7 @@ export const commonsenseDecodersTable = writtenTable({
       dev: Infinity,
       training: decoderProtocol,
       seeds: decoderProtocol.seeds,
+      recompute: true,
       tests: commonsenseTests,
     },
   },

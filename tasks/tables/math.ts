@@ -54,6 +54,7 @@ export const mathTable = writtenTable({
       dev: Infinity,
       training: decoderProtocol,
       seeds: decoderProtocol.seeds,
+      recompute: true,
       tests: mathTests,
     },
   },

@@ -36,6 +36,8 @@ export interface Profile {
   readonly moreSeeds?: Readonly<Record<string, number>>;
   /** Labels of the rows to run. Default: all. */
   readonly rows?: readonly string[];
+  /** Trains as with --recompute, since its models are too large otherwise. */
+  readonly recompute?: true;
   /** Of a table whose every training is tested on several data sets: how. */
   readonly tests?: ProfileTests;
 }

@@ -84,6 +84,7 @@ Deno.test("names: the reference takes the first anywhere; the strict reading who
     ["True.", none, "true"],
     ["The correct answer is FALSE", none, "false"],
     ["true or false", "true", none],
+    ["True, true, TRUE", "true", "true"],
     ["the answer is: **true**, never false", "true", "true"],
   ]);
 });
@@ -102,6 +103,8 @@ Deno.test("letters: the reference takes the first capital from A to E of any wor
     ["A is right", "A", "A"],
     ["A.", "A", "A"],
     ["B or C", "B", none],
+    ["A or B", "A", none],
+    ["Not C: the answer is option B", "C", "B"],
     ["Because of E's price", "B", none],
     ["the answer is b", none, none],
     ["F", none, none],
@@ -144,6 +147,7 @@ Deno.test("numbers: the reference takes the last, without commas; the strict rea
     ["1/0", 0, none],
     [".5", 5, 0.5],
     ["1.5e3", 3, 1500],
+    ["1.5e-3", -3, 0.0015],
     ["2e", 2, 2],
     ["12cm", 12, 12],
     ["H2O", 2, none],
@@ -156,6 +160,16 @@ Deno.test("numbers: the reference takes the last, without commas; the strict rea
     ["First the answer is 3, then the answer is 5, of 8", 8, 5],
     ["The answer is 4.\n\n### Instruction:\nAdd 2 and 9.", 9, 4],
     ["The answer is not 4", 4, 4],
+    ["The answer is 40 - 29 = 11 holes. They dug 2 a day.", 2, 11],
+    ["The answer is 58 + 94 = 152 inches", 152, 152],
+    ["The answer is 18 dollars for 3 shirts.", 3, 18],
+    ["The answer is 2.5 kilograms of the 10.", 10, 2.5],
+    ["The answer is 37 sweets and 14 cakes.", 14, none],
+    ["The answer is 2 or 3.", 3, none],
+    ["The answer is 6 pieces, or 6 * 2.5 = 15 ounces.", 15, 15],
+    ["The answer is 7.\nThe answer is clear.\n8 more", 8, 7],
+    ["The answer is Ada's 7", 7, 7],
+    ["The answer is 5\n= 6", 6, 5],
   ]);
   const { gold, isRight } = numberAnswers;
   assert.deepEqual(["576.0", "4", "-9.5", ".5", "1e-05", "3."].map(gold), [576, 4, -9.5, 0.5, 1e-5, 3]);

@@ -1,13 +1,24 @@
 /** Models that write, evaluated on LLM-Adapters' data sets: by what they write, and by what they hold likely. */
 
 import assert from "node:assert/strict";
+import { attach } from "../lib/adapters/attach.ts";
+import { lora } from "../lib/adapters/lora.ts";
+import type { CompletionRow } from "../lib/data/language_rows.ts";
 import { choicesOf } from "../lib/data/llm_adapters_choices.ts";
-import { llmAdaptersPrompts, promptOf, promptVariantByName } from "../lib/data/llm_adapters_prompts.ts";
+import { llmAdaptersLanguageTask } from "../lib/data/llm_adapters_language.ts";
+import {
+  llmAdaptersPrompts,
+  promptOf,
+  promptVariantByName,
+  trainingRow,
+} from "../lib/data/llm_adapters_prompts.ts";
 import type { InstructionRecord } from "../lib/data/llm_adapters_records.ts";
 import { type ChoiceSet, testSetByName } from "../lib/data/llm_adapters_sets.ts";
 import { type Answering, evaluate, type EvaluateOptions } from "../lib/generate/evaluate.ts";
-import { type Prompt, type WriteOptions, Writer } from "../lib/generate/writer.ts";
+import { type Prompt, type WriteOptions, Writer, type WriterOptions } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
+import type { Decoder } from "../lib/models/model.ts";
+import { fineTune } from "../lib/train/fine_tune.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
@@ -275,20 +286,55 @@ Deno.test("what cannot be evaluated is refused before anything is written", asyn
   await refused("ARC-Easy", [good], { signal }, /^Error: enough$/);
 });
 
-/** A tiny decoder that reads long prompts with line ends, and writes with what `body` does. */
-function withWriter(body: (writer: Writer) => Promise<void>): Promise<void> {
+/** What `body` does with a tiny decoder that reads long prompts with line ends, and its folder. */
+function withModel(body: (model: Decoder, folder: string) => Promise<void>): Promise<void> {
   return withFolder(async (folder) => {
     const llama = cases["LLaMA 2"];
     await writeDecoder(folder, { ...llama, config: { ...llama.config, max_position_embeddings: 1024 } });
     const path = `${folder}/tokenizer.json`;
     await Deno.writeTextFile(path, (await Deno.readTextFile(path)).replace('"|":', '"Ċ":'));
-    using writer = new Writer({ gpu: await testGpu(), model: await loadDecoder(folder) });
-    await body(writer);
+    await body(await loadDecoder(folder), folder);
   });
 }
 
+Deno.test("a decoder trained on the task's rows holds their answers likelier, learnt with their prompts or without", () =>
+  withModel(async (model, folder) => {
+    const gpu = await testGpu();
+    const records = Array.from({ length: 9 }, (_, i) => {
+      const { instruction, answer } = recordOf("boolq", i, "true");
+      return { instruction, input: "", output: `the correct answer is ${answer}`, answer };
+    });
+    await Deno.writeTextFile(`${folder}/commonsense_170k.json`, JSON.stringify(records));
+    const record = recordOf("boolq", 0, "true");
+    const row = trainingRow(llmAdaptersPrompts, { ...record, output: records[0].output }) as CompletionRow;
+    const scoreBy = async (adapted: Omit<WriterOptions, "gpu" | "model">) => {
+      using writer = new Writer({ gpu, model, ...adapted });
+      return (await writer.score([row.prompt], [row.completion]))[0][0];
+    };
+    const before = await scoreBy({});
+    for (const loss of ["completion", "all"] as const) {
+      const task = llmAdaptersLanguageTask({
+        ...{
+          folder,
+          train: "commonsense_170k",
+          prompts: llmAdaptersPrompts,
+          loss,
+          maxTokens: 512,
+          heldOut: 1,
+        },
+      });
+      const adapter = attach(model, lora, { r: 4, target: "all-linear" });
+      const { trained } = await fineTune({
+        ...{ gpu, model, adapter, task, learningRate: 1e-2, epochs: 2, batchSize: 4, seed: 0 },
+      });
+      const after = await scoreBy({ adapter, weights: trained });
+      assert.ok(after > before + 5, `${loss}: ${before} → ${after}`);
+    }
+  }));
+
 Deno.test("a decoder's answers and choices are those of each record alone", () =>
-  withWriter(async (writer) => {
+  withModel(async (model) => {
+    using writer = new Writer({ gpu: await testGpu(), model });
     const set = testSetByName("ARC-Easy") as ChoiceSet;
     const records = [0, 1, 2].map((i) => {
       const { instruction, ...record } = recordOf("ARC-Easy", i, "answer2");

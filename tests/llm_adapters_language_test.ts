@@ -389,6 +389,10 @@ Deno.test("records whose texts are missing or no texts are refused with their pl
   assert.equal((await read({ ...sum, input: " " }))[1].input, " ");
   await assert.rejects(read({ ...sum, instruction: null }), /a\.json record 1 lacks a text "instruction"/);
   await assert.rejects(read({ ...sum, input: 7 }), /a\.json record 1: "input" is 7, which is no text/);
+  await assert.rejects(
+    readInstructionRecords("/nowhere/a.json"),
+    /there is no file \/nowhere\/a\.json: check its path/,
+  );
   await assert.rejects(read({ ...sum, output: {} }), /a\.json record 1: "output" is \{\}, which is no text/);
   await assert.rejects(
     read({ ...sum, output: "\ud800" }),

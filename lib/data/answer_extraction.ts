@@ -5,8 +5,10 @@
  * takes the first name or letter that is anywhere, or the last number, and so misreads some texts: "Answer: B" is A, "untrue" is
  * true, "$1/2" is 2.
  *
- * `strict`: what a reader would say is answered, within the first answer of the text: whole words and whole numbers only; those that
- * follow "answer is" or "Answer:" count before others; of different names or letters none is read.
+ * `strict`: what a reader would say is answered, up to where the text goes on with a task of its own. Whole words and whole numbers
+ * only. A name or letter right after "answer is" or "answer:" counts before others, and of different ones none is read. Of numbers,
+ * the first of the last sentence from "answer is" or "answer:" on, after its last "="; none if it is joined to another by "and" or
+ * "or"; without such a sentence the last of the text.
  *
  * Where Python's `\d` takes every script's digits, `reference` takes 0 to 9.
  */
@@ -32,19 +34,20 @@ export function namedAnswers(names: readonly string[]): AnswerReading {
   const words = new RegExp(String.raw`(?<![\p{L}\d])(?:${names.join("|")})(?![\p{L}\d])`, "giu");
   return {
     reference: (text) => text.match(anywhere)?.[0],
-    strict: (text) => onlyOf(mentionsIn(text, words, ([word]) => word.toLowerCase())),
+    strict: (text) => onlyOne(text, words, (word) => word.toLowerCase()),
     gold: (answer) => names.includes(answer) ? answer : undefined,
     isRight: isSame,
   };
 }
 
-/** A capital letter that is a word of its own; "A" before a word in small letters is an article, but before "is". */
-const letterWords = /(?<![\p{L}\d'’])(?:A(?!\s(?!is\b)\p{Ll})|[B-E])(?![\p{L}\d'’])/gu;
+/** A capital letter that is a word of its own. "A" is an article before a word in small letters, unless that joins or explains. */
+const letterWords =
+  /(?<![\p{L}\d'’])(?:A(?!\s(?!(?:is|or|and|because|since)\b)\p{Ll})|[B-E])(?![\p{L}\d'’])/gu;
 
 /** Answers by a letter from A to E (AQuA). */
 export const letterAnswers: AnswerReading = {
   reference: (text) => text.match(/[A-E]/)?.[0],
-  strict: (text) => onlyOf(mentionsIn(text, letterWords, ([letter]) => letter)),
+  strict: (text) => onlyOne(text, letterWords, (letter) => letter),
   gold: (answer) => /^[A-E]$/.test(answer) ? answer : undefined,
   isRight: isSame,
 };
@@ -68,54 +71,53 @@ export const numberAnswers: AnswerReading = {
     return last && Number(last[0]);
   },
   strict(text) {
-    const { announced, all } = mentionsIn(text, wholeNumbers, valueOf);
-    return announced.at(-1) ?? all.at(-1);
+    const own = firstSection(text);
+    const answers = own.split(announcement).slice(1).map((rest) => rest.split(sentenceEnd, 1)[0]);
+    const answer = answers.findLast((sentence) => valuesIn(sentence).length > 0);
+    if (answer === undefined) return valuesIn(own).at(-1);
+    const result = answer.slice(answer.lastIndexOf("=") + 1);
+    return joined.test(result) ? undefined : valuesIn(result).at(0);
   },
   gold: (answer) => /^-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?$/i.test(answer) ? Number(answer) : undefined,
   isRight: (read, gold) => Math.abs(Number(read) - Number(gold)) <= tolerance,
 };
 
-function valueOf({ groups }: RegExpExecArray): number | undefined {
-  const { sign, top, power = "", bottom = "1" } = groups as Record<string, string | undefined>;
+/** Where a sentence ends; a decimal point is followed by a digit. */
+const sentenceEnd = /[.!?](?!\d)|\n/;
+/** A number that is one of several. */
+const joined = /\b(?:and|or)\s+[-−]?[$€£]?\.?\d/i;
+
+/** The values of a text's whole numbers. */
+function valuesIn(text: string): number[] {
   const amount = (written: string) => Number(written.replaceAll(",", ""));
-  const value = (sign ? -1 : 1) * amount(`${top}${power}`) / amount(bottom);
-  return Number.isFinite(value) ? value : undefined;
+  return [...text.matchAll(wholeNumbers)].flatMap(({ groups }) => {
+    const { sign, top, power = "", bottom = "1" } = groups as Record<string, string | undefined>;
+    const value = (sign ? -1 : 1) * amount(`${top}${power}`) / amount(bottom);
+    return Number.isFinite(value) ? [value] : [];
+  });
 }
 
 function isSame(read: Answer, gold: Answer): boolean {
   return read !== undefined && read === gold;
 }
 
-/** What is mentioned in a text. */
-interface Mentions<T> {
-  /** Right after "answer is" or "answer:". */
-  readonly announced: readonly T[];
-  readonly all: readonly T[];
-}
-
 /** Where models go on with a task of their own. */
 const nextSection = /^\s*###\s*(?:Instruction|Input|Response)\b/im;
-const announcement = /\banswer(?: is:?|:)[\s("'*$]*(?:option\s+)?$/i;
 
-/** The values of a pattern's matches in the text's first section. */
-function mentionsIn<T>(
-  text: string,
-  pattern: RegExp,
-  value: (match: RegExpExecArray) => T | undefined,
-): Mentions<T> {
-  const own = text.split(nextSection, 1)[0];
-  const all = [...own.matchAll(pattern)].flatMap((match) => {
-    const found = value(match);
-    return found === undefined ? [] : [{ found, isAnnounced: announcement.test(own.slice(0, match.index)) }];
-  });
-  return {
-    announced: all.filter(({ isAnnounced }) => isAnnounced).map(({ found }) => found),
-    all: all.map(({ found }) => found),
-  };
+function firstSection(text: string): string {
+  return text.split(nextSection, 1)[0];
 }
 
-/** The one that is announced, or else mentioned, if there is one only. */
-function onlyOf<T>({ announced, all }: Mentions<T>): T | undefined {
-  const [first, ...others] = new Set(announced.length > 0 ? announced : all);
+/** What an answer follows. */
+const announcement = /\banswer(?: is:?|:)/i;
+/** An announcement with nothing but marks after it. */
+const announcedHere = new RegExp(String.raw`${announcement.source}[\s("'*]*(?:option\s+)?$`, "i");
+
+/** What the announced match says, or else the one that is there; none if there are different ones. */
+function onlyOne(text: string, pattern: RegExp, said: (match: string) => string): string | undefined {
+  const own = firstSection(text);
+  const all = [...own.matchAll(pattern)];
+  const announced = all.filter(({ index }) => announcedHere.test(own.slice(0, index)));
+  const [first, ...others] = new Set((announced.length > 0 ? announced : all).map(([match]) => said(match)));
   return others.length === 0 ? first : undefined;
 }

@@ -12,11 +12,14 @@ import { commonsenseSets, mathSets, type TestSet } from "./llm_adapters_sets.ts"
 import { inHashOrder } from "./split.ts";
 import type { Example, Task } from "./task.ts";
 
-/** Names of what is trained on, and the data sets whose training parts it is made of. */
-const trainingSets = { "commonsense_170k": commonsenseSets, "math_10k": mathSets } as const;
-
 /** What is trained on: a file of the name, or else the training parts that the folder has. */
-export type TrainingSetName = keyof typeof trainingSets;
+export type TrainingSetName = "commonsense_170k" | "math_10k";
+
+/** The data sets whose training parts it is made of. */
+const trainingSets: Readonly<Record<TrainingSetName, readonly TestSet[]>> = {
+  "commonsense_170k": commonsenseSets,
+  "math_10k": mathSets,
+};
 
 /** Names of what is trained on. */
 export const trainingSetNames = Object.keys(trainingSets) as readonly TrainingSetName[];

@@ -96,10 +96,11 @@ export function promptVariantByName(name: string): PromptVariant {
   throw new Error(`no prompts "${name}"; have ${promptVariants.map((own) => own.name).join(", ")}`);
 }
 
-type Asked = Pick<InstructionRecord, "where" | "instruction" | "input">;
-
 /** The text before the answer. Throws an Error that names a record with an input where the layout has no prompt for one. */
-export function promptOf(layout: PromptLayout, { where, instruction, input }: Asked): string {
+export function promptOf(
+  layout: PromptLayout,
+  { where, instruction, input }: Pick<InstructionRecord, "where" | "instruction" | "input">,
+): string {
   const { endAlone, endWithInput, indent, between } = layout;
   const spaces = (count: number) => " ".repeat(count);
   const section = (name: string, text: string) => `${spaces(indent)}### ${name}:\n${spaces(indent)}${text}`;

@@ -3,6 +3,8 @@
  * `ft-training_set/`): a list of {instruction, input, output, answer}.
  */
 
+import { readBytes } from "../files.ts";
+
 /** A record. */
 export interface InstructionRecord {
   /** File and record, from 0, for error messages. */
@@ -21,11 +23,11 @@ export interface InstructionRecord {
 
 /**
  * Reads a file of records.
- * @throws Error that names the file, and the record if there is one, when it is no JSON in UTF-8, no list, empty, or has a record
+ * @throws Error that names the file, and the record if there is one, when it is not there, no JSON in UTF-8, no list, empty, or has a record
  * without a text as instruction, or with something else than a text as input or output.
  */
 export async function readInstructionRecords(path: string): Promise<InstructionRecord[]> {
-  const records = parseJson(await Deno.readFile(path), path);
+  const records = parseJson(await readBytes(path), path);
   if (!Array.isArray(records) || records.length === 0) {
     throw new Error(`${path} is not a list of records: download it again`);
   }

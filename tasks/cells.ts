@@ -24,7 +24,10 @@ time: every finished cell is kept, and the next start goes on with the one that 
   --help       this text
 `;
 
-/** Every committed table, in the order of its worth, as command lines of `deno task reproduce`. */
+/**
+ * Every committed table, in the order of its worth, as command lines of `deno task reproduce`. Math is for machines with a GPU: its
+ * answers are long.
+ */
 function lines(data: string | undefined): readonly (readonly string[])[] {
   const miniLm = ["--model", "minilm", "--out", "results/minilm"];
   return [
@@ -37,6 +40,7 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
     ...data === undefined ? [] : [
       ["glue", ...miniLm, "--data", `${data}/glue`],
       ["commonsense", ...miniLm, "--data", `${data}/llm-adapters`],
+      ["commonsense", "--model", "smollm2", "--data", `${data}/llm-adapters`],
     ],
     ["granularity"],
     ["rank"],

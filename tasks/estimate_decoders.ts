@@ -159,7 +159,7 @@ async function estimateRow(
   });
 }
 
-/** The peaks with the weights in other storages: what else is on the GPU does not depend on it. */
+/** The peaks with the weights in other storages: what else is on the GPU hardly depends on it. */
 function peaksOf(model: Decoder, row: Row, peakBytes: number): EstimatedRow["peaks"] {
   const bytesIn = (packing?: WritablePacking) =>
     weightBuffers(model, packing).reduce((sum, [, bytes]) => sum + bytes, 0);

@@ -3,7 +3,7 @@
 import type { Task } from "../lib/data/task.ts";
 import type { Model } from "../lib/models/model.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
-import type { Protocol, Training, TunedTraining } from "./protocols/protocol.ts";
+import type { Protocol, Training } from "./protocols/protocol.ts";
 import type { Profile, Row } from "./tables/table.ts";
 
 /** Examples per step, unless a protocol sets them. */

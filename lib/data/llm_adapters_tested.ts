@@ -17,6 +17,7 @@ export interface LlmAdaptersTestedOptions
   readonly sets: readonly string[];
   /** The name of the prompts, in training and in tests. With the scoring `cloze`, training has its questions. */
   readonly prompts: string;
+  /** How answers to the tests are found. */
   readonly scoring: Scoring;
 }
 

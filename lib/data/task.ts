@@ -31,6 +31,7 @@ export interface Tests {
   readonly sets: readonly string[];
   /** How they are asked. */
   readonly prompts: PromptVariant;
+  /** How their answers are found. */
   readonly scoring: Scoring;
 }
 

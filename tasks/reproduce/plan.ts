@@ -39,6 +39,11 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   // An estimate does not need the files.
   const data = values.data ?? (values.estimate ? "" : undefined);
   const tasks = asUsage(() => tasksOf(table, profile, data));
+  if (values.tune && profile.tests) {
+    throw new UsageError(
+      `${table.name} has the rates of the table decoders, or its protocol's; leave --tune out`,
+    );
+  }
   const shard = shardOf(values);
   const jobs = jobsOf(table, profile, tasks, shard);
   const source = values.model ?? table.decoder;

@@ -4,8 +4,10 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { lora } from "../lib/adapters/lora.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { llmAdaptersTestedTask } from "../lib/data/llm_adapters_tested.ts";
+import { promptOf } from "../lib/data/llm_adapters_prompts.ts";
 import { commonsenseSets, mathSets } from "../lib/data/llm_adapters_sets.ts";
 import { writtenSize } from "../lib/data/published_sizes.ts";
 import { testedOn } from "../lib/generate/tested.ts";
@@ -19,8 +21,10 @@ import { readCells } from "../lib/report/cell_table.ts";
 import { rowDifference } from "../lib/report/comparison.ts";
 import { packNumbers, unpackNumbers } from "../lib/report/packed_numbers.ts";
 import { averagePaired, compareOverSets, comparePaired } from "../lib/report/paired.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { weightBuffers } from "../lib/run/room.ts";
-import { estimateTraining } from "../lib/train/estimate.ts";
+import { estimateTraining, sampled } from "../lib/train/estimate.ts";
+import { encodeRows, fineTune } from "../lib/train/fine_tune.ts";
 import { tableByName } from "../tasks/tables/registry.ts";
 import { madeUpCell } from "./support/cells.ts";
 import { noAdapter, runTask } from "./support/command.ts";
@@ -217,6 +221,47 @@ Deno.test("the peak of a step with packed weights is that with dense ones but fo
     assert.ok(Math.abs(own - expected) < 1e-3 * own, `${packing}: ${own}, ${expected}`);
   }
 });
+
+Deno.test("an estimate has the steps of a run with its tests, and its bytes, but for what writes a token more", () =>
+  withFolder(async (folder) => {
+    await writeTinyDecoder(`${folder}/tiny`);
+    await writeLlmAdaptersFiles(`${folder}/data`);
+    const [gpu, model] = [await testGpu(), await loadDecoder(`${folder}/tiny`)];
+    const adapter = attach(model, lora, { r: 8, target: ["q_proj"] });
+    using frozen = FrozenWeights.forTraining(gpu, model);
+    const options = { learningRate: 1e-3, epochs: 1, batchSize: 4, seed: 0 };
+    const objective = language.of(model, { texts: 1, classes: 0 });
+    for (const [scoring, newTokens, share] of [["likelihood", 8, 1], ["generation", 256, 0.995]] as const) {
+      const task = llmAdaptersTestedTask({
+        ...{ folder: `${folder}/data`, train: "commonsense_170k", sets: ["ARC-Challenge", "openbookqa"] },
+        ...{ prompts: "toplora", scoring, maxTokens: 256 },
+      });
+      const split = await task.load();
+      const checkpointing = { path: `${folder}/${scoring}`, every: 2, cell: scoring };
+      gpu.resetPeak();
+      const run = await fineTune({ gpu, model, frozen, adapter, task, split, ...options, checkpointing });
+      const { evaluation } = task.tests!.prompts;
+      const lengths = [...split.dev, ...split.furtherDev!.openbookqa].map(({ record }) =>
+        model.language.tokenizer.encode(promptOf(evaluation, record!), { addMarks: true }).length
+      );
+      const tokens = lengths.reduce((sum, length) => sum + length);
+      const asking = { prompts: lengths.length, tokens, longest: Math.max(...lengths), newTokens };
+      const train = await encodeRows(model, task, split.train);
+      const parts = { model, adapter, objective, dev: [], asking, traits: gpu.traits };
+      const { steps, flops, peakBytes } = await estimateTraining({ ...parts, train, ...options });
+      assert.equal(steps, run.steps);
+      assert.ok(
+        peakBytes <= run.peakBufferBytes && peakBytes >= share * run.peakBufferBytes,
+        `${scoring}: ${peakBytes} of ${run.peakBufferBytes}`,
+      );
+      const fewer = await estimateTraining({
+        ...{ ...parts, train: sampled(objective, train, options.batchSize), ...options },
+      });
+      assert.deepEqual([fewer.steps, fewer.flops], [steps, flops]);
+      // It has rates and losses of fewer steps.
+      assert.ok(peakBytes - fewer.peakBytes <= 16 * steps, `${fewer.peakBytes} of ${peakBytes}`);
+    }
+  }));
 
 Deno.test("methods that compute with the base's weights say so: on a packed decoder no others fail", async () => {
   const config = { ...publishedDecoder("smollm2")!, layers: 1 };

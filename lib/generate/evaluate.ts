@@ -287,10 +287,12 @@ async function inBatches<T extends Asked, R>(
   }
   const order = asked.map((_, i) => i).toSorted((a, b) => asked[a].tokens - asked[b].tokens);
   const results = new Array<R>(asked.length);
-  for (let done = 0; done < order.length; done += batchSize) {
+  const size = Math.min(batchSize, order.length);
+  for (let done = 0; done < order.length; done += size) {
     signal?.throwIfAborted();
-    const indices = order.slice(done, done + batchSize);
-    const found = await use(indices.map((i) => asked[i]));
+    const indices = order.slice(done, done + size);
+    // A batch that is not full repeats its last: another number of texts would have other programs, and room of its own.
+    const found = await use(Array.from({ length: size }, (_, j) => asked[indices[j] ?? indices.at(-1)!]));
     indices.forEach((i, j) => results[i] = found[j]);
     onBatch?.({ done: done + indices.length, all: asked.length });
   }

@@ -146,17 +146,22 @@ function withoutStartingValues(adapter: Adapter): Adapter {
   return { ...adapter, parameters: emptied(adapter.parameters), constants: emptied(adapter.constants) };
 }
 
-/** Has a `Writer` read a batch of the longest prompts, with room for their answers. On a dry run the first token ends them. */
+/**
+ * Has a `Writer` read a batch of prompts of the mean length and one of the longest, with room for their answers, which it keeps. On a
+ * dry run the first token ends them.
+ */
 async function ask(
   { model, ...parts }: Omit<WriterOptions, "model"> & { readonly model: Model },
-  { longest, newTokens }: Asking,
+  { prompts, tokens, longest, newTokens }: Asking,
   batchSize: number,
 ): Promise<void> {
   const language = languageOf(model);
   const tokenizer = { ...language.tokenizer, eos: [0] };
   using writer = new Writer({ ...parts, model: { ...model, language: { ...language, tokenizer } } });
-  const prompts = Array.from({ length: batchSize }, () => Array<number>(longest).fill(0));
-  await writer.write(prompts, { maxTokens: newTokens });
+  for (const length of [Math.ceil(tokens / prompts), longest]) {
+    const batch = Array.from({ length: batchSize }, () => Array<number>(length).fill(0));
+    await writer.write(batch, { maxTokens: newTokens });
+  }
 }
 
 /** FLOPs of reading prompts and of writing as many tokens as may be. */

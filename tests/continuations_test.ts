@@ -5,6 +5,7 @@ import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import type { Example, Task } from "../lib/data/task.ts";
+import { digestOf } from "../lib/digest.ts";
 import { lexicographerFiles, readSynsets } from "../lib/data/wordnet.ts";
 import { likeliest } from "../lib/generate/likeliest.ts";
 import { Writer } from "../lib/generate/writer.ts";
@@ -18,10 +19,12 @@ import { encodeRows, fineTune } from "../lib/train/fine_tune.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { headOnly } from "../lib/adapters/base_only.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { goldenOf } from "../tasks/golden.ts";
 import { sample } from "../tasks/planned_cells.ts";
 import { dataDigestOf } from "../tasks/run_cell.ts";
 import { decodersTable } from "../tasks/tables/decoders.ts";
 import { analysisProfiles } from "../tasks/tables/profiles.ts";
+import { trainingOf } from "../tasks/training.ts";
 import { madeUpCell } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
@@ -189,6 +192,23 @@ Deno.test("a row that was not trained is compared on every seed of the other, wi
     assert.ok(Math.abs(found.mean - sign * 100 * (19 / 24 - 2 / 8)) < 1e-9, `${found.mean}`);
   }
 });
+
+Deno.test("the golden steps of a row that is not trained are its predictions alone", () =>
+  withTiny(async (model) => {
+    const gpu = await testGpu();
+    using frozen = FrozenWeights.forTraining(gpu, model);
+    const { environment } = madeUpCell();
+    const run = { gpu, model, frozen, environment, modelDigest: "", profileName: "", recompute: false };
+    const [row] = decodersTable.rows;
+    const { train, dev } = await words.load();
+    const training = trainingOf(decodersTable.profiles.smoke, row, words, model);
+    assert.deepEqual([training.epochs, training.learningRate], [0, 0]);
+    const golden = await goldenOf(run, { task: words, row, training }, { train, dev });
+    const adapter = attach(model, headOnly, { target });
+    const asked = { gpu, model, adapter, frozen, task: words, batchSize: 4 };
+    const { predictions } = await evaluateAsIs({ ...asked, split: { train, dev: dev.slice(0, 8) } });
+    assert.equal(golden, await digestOf(predictions));
+  }));
 
 Deno.test("reproduce decoders: base once and trained rows, from the store when it is run again", () =>
   withFolder(async (folder) => {

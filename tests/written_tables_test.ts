@@ -193,6 +193,21 @@ Deno.test("a cell that is tested on sets is a cell of each: its scores, examples
     testedCell("LoRA r 8", seed, [3, 3]),
   ]));
   const found = rowDifference("BoRA", "LoRA r 8", cells)!;
+  const setOf = (task: string) => {
+    const runsOf = (label: string) =>
+      cells.filter((cell) => cell.task === task && cell.label === label).map(({ seed, predictions }) => ({
+        seed,
+        predictions: unpackNumbers(predictions.dev),
+      }));
+    const { labels } = cells.find((cell) => cell.task === task)!;
+    return {
+      metric: "accuracy" as const,
+      labels: labels.dev,
+      reference: runsOf("LoRA r 8"),
+      own: runsOf("BoRA"),
+    };
+  };
+  assert.deepEqual(found, compareOverSets(["first", "second"].map(setOf)));
   assert.ok(Math.abs(found.mean - 12.5) < 1e-9);
   assert.deepEqual([found.seeds, found.examples], [2, 9]);
 });

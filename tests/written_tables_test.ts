@@ -136,6 +136,33 @@ Deno.test("an answer's number is its label if it is right, another's if it is th
     assert.deepEqual(Object.keys(further), ["strict accuracy"]);
   }));
 
+Deno.test("cloze: trained on questions without their answers' list, scored by acc_norm, with acc beside it", () =>
+  withFolder(async (folder) => {
+    await writeTinyDecoder(`${folder}/tiny`);
+    await writeLlmAdaptersFiles(`${folder}/data`);
+    const [gpu, model] = [await testGpu(), await loadDecoder(`${folder}/tiny`)];
+    const task = llmAdaptersTestedTask({
+      ...{ folder: `${folder}/data`, train: "commonsense_170k", sets: ["ARC-Challenge", "openbookqa"] },
+      ...{ prompts: "toplora", scoring: "cloze", maxTokens: 256 },
+    });
+    const split = await task.load();
+    assert.match(JSON.stringify(split.train[0].row), /"prompt":"(Question: )?(ab)+\?(\\nAnswer:)?"/);
+    const adapter = attach(model, lora, { r: 8, target });
+    const training = { learningRate: 0.01, epochs: 1, batchSize: 4, seed: 0 };
+    const { last, predictions } = await fineTune({ gpu, model, adapter, task, split, ...training });
+    assert.deepEqual(Object.keys(last).toSorted(), [
+      "acc",
+      "acc openbookqa",
+      "accuracy",
+      "accuracy openbookqa",
+    ]);
+    const items = { dev: split.dev, ...split.furtherDev };
+    for (const [name, examples] of Object.entries(items)) {
+      const right = examples.filter(({ label }, i) => predictions[name][i] === label).length;
+      assert.equal(last[name === "dev" ? "accuracy" : `accuracy ${name}`], right / examples.length);
+    }
+  }));
+
 Deno.test("the model decides which of two tables of a name is meant", () => {
   const isForDecoders = (forDecoder: boolean) => "decoder" in tableByName("commonsense", forDecoder);
   assert.deepEqual([isForDecoders(true), isForDecoders(false)], [true, false]);

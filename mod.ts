@@ -66,8 +66,8 @@ export {
   type FineTuned,
   type FineTuneOptions,
   type Progress,
-  type Scores,
 } from "./lib/train/fine_tune.ts";
+export type { Predictions, Scores } from "./lib/train/evaluate.ts";
 export type { Checkpointing } from "./lib/train/cell_checkpoint.ts";
 export type { LanguageNotes } from "./lib/models/language_examples.ts";
 export type { Notes } from "./lib/train/checkpoint.ts";
@@ -87,6 +87,7 @@ export {
   Writer,
   type WriterOptions,
   type Written,
+  type WrittenBeam,
 } from "./lib/generate/writer.ts";
 export type { CacheStorage } from "./lib/generate/reading.ts";
 export type { SamplingOptions } from "./lib/generate/sampling.ts";

@@ -24,7 +24,10 @@ time: every finished cell is kept, and the next start goes on with the one that 
   --help       this text
 `;
 
-/** Every committed table, in the order of its worth, as command lines of `deno task reproduce`. */
+/**
+ * Every committed table, in the order of its worth, as command lines of `deno task reproduce`. Math is for machines with a GPU: its
+ * answers are long.
+ */
 function lines(data: string | undefined): readonly (readonly string[])[] {
   const miniLm = ["--model", "minilm", "--out", "results/minilm"];
   return [
@@ -33,9 +36,11 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
     ["methods"],
     ["headline", ...miniLm, "--seeds", "5"],
     ["scaling"],
+    ["decoders"],
     ...data === undefined ? [] : [
       ["glue", ...miniLm, "--data", `${data}/glue`],
       ["commonsense", ...miniLm, "--data", `${data}/llm-adapters`],
+      ["commonsense", "--model", "smollm2", "--data", `${data}/llm-adapters`],
     ],
     ["granularity"],
     ["rank"],
@@ -44,16 +49,18 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
 
 /** Cells of the table that its record names, and those that there will be. */
 async function progressOf({ tables: [table], ...values }: Arguments): Promise<string> {
-  const path = `${values.out}/${table.name}.json`;
+  const plan = planOf(table, { ...values, tables: [table] });
+  const path = `${values.out}/${plan.name}.json`;
   const rows = await isFile(path) ? (await readCellTable(path)).rows : [];
   const done = rows.reduce((sum, { seeds }) => sum + seeds.length, 0);
-  const { jobs } = planOf(table, { ...values, tables: [table] }).asked();
-  return `${values.out}/${table.name}: ${done} of ${jobs.length} cells`;
+  const { jobs } = plan.asked();
+  return `${values.out}/${plan.name}: ${done} of ${jobs.length} cells`;
 }
 
 /** The packaged model that the table needs and that was not fetched, with the command that fetches it. */
-async function lackingModel({ model }: Arguments): Promise<string | undefined> {
-  const packaged = packagedModel(model ?? "");
+async function lackingModel({ tables: [table], ...values }: Arguments): Promise<string | undefined> {
+  const { source } = planOf(table, { ...values, tables: [table] });
+  const packaged = packagedModel(source ?? "");
   if (!packaged || await isFetched(packaged)) return undefined;
   return `${packaged.id}: deno task models ${packaged.id}`;
 }

@@ -25,6 +25,8 @@ import {
 
 /** The selected cells of a table. */
 export interface AskedTable {
+  /** The model that they are of; undefined for the embedded encoder. */
+  readonly source: string | undefined;
   readonly table: Table;
   readonly profile: Profile;
   readonly jobs: readonly PlannedJob[];
@@ -109,7 +111,7 @@ function rowsByTask(jobs: readonly PlannedJob[]): Map<string, PlannedJob> {
 /** Estimates each row on each task. */
 async function estimatesOf(
   { model }: KnownEncoder,
-  { table, profile, jobs }: AskedTable,
+  { table, profile, jobs }: Omit<AskedTable, "source">,
   options: EstimateOptions,
   traits: DeviceTraits | undefined,
   ticker: Ticker,
@@ -123,11 +125,9 @@ async function estimatesOf(
     const workload = workloads.get(task) ?? await read(model, { ...task, maxTokens }, profile);
     workloads.set(task, workload);
     const { objective, train, dev } = workload;
-    const all = { ...training, seed: 0, recompute: options.recompute };
-    estimates.set(
-      key,
-      await estimateTraining(model, adapterOf(model, row), objective, train, dev, all, traits),
-    );
+    const recompute = options.recompute || profile.recompute;
+    const all = { objective, train, dev, traits, ...training, seed: 0, recompute };
+    estimates.set(key, await estimateTraining({ model, adapter: adapterOf(model, row), ...all }));
     ticker.step(estimates.size, key);
   }
   return estimates;

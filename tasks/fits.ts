@@ -80,7 +80,15 @@ export async function fitsOf(
     };
     const estimate = (batchSize: number) => {
       const options = { learningRate: 1e-4, epochs: 1, batchSize, warmupRatio: 0, seed: 0, recompute };
-      return estimateTraining(model, adapter, objective, [example], [[example]], options, traits);
+      return estimateTraining({
+        model,
+        adapter,
+        objective,
+        train: [example],
+        dev: [[example]],
+        traits,
+        ...options,
+      });
     };
     fits.push({ length, ...await largestThatFits(estimate, room) });
   }

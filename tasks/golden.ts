@@ -4,22 +4,44 @@
  * stay the same, a finished cell is what the code would compute again.
  */
 
-import type { Split } from "../lib/data/task.ts";
+import type { Split, Task } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
 import { digestOfValues } from "../lib/models/values_digest.ts";
+import { evaluateAsIs } from "../lib/train/evaluate.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import type { Training } from "./protocols/protocol.ts";
 import { adapterOf, type Job, type Run } from "./run_cell.ts";
 
 const [steps, devExamples] = [2, 8];
 
-/** SHA-256 of every trained value after the golden steps, of the steps' mean loss and of the predictions. */
+/** The task, with tests of the main set alone, and few new tokens: bits show in the first. */
+function briefly(task: Task): Task {
+  if (!task.tests) return task;
+  const { sets: [first], prompts, ...tests } = task.tests;
+  return {
+    ...task,
+    tests: { ...tests, sets: [first], prompts: { ...prompts, newTokens: { commonsense: 4, math: 4 } } },
+  };
+}
+
+/**
+ * SHA-256 of every trained value after the golden steps, of the steps' mean loss and of the predictions; of a row that is not
+ * trained, of the predictions.
+ */
 export async function goldenOf(
   { gpu, model, frozen, recompute }: Run,
-  { task, row, training }: Omit<Job, "seed">,
+  { task: whole, row, training }: Omit<Job, "seed">,
   { train, dev }: Split,
 ): Promise<string> {
   const { maxTokens, ...options }: Training = training;
+  const task = briefly(whole);
+  if (row.untrained) {
+    const [adapter, split] = [adapterOf(model, row), { train: [], dev: dev.slice(0, devExamples) }];
+    const { batchSize } = options;
+    return await digestOf(
+      (await evaluateAsIs({ gpu, model, adapter, frozen, task, split, batchSize })).predictions,
+    );
+  }
   const { epochs, predictions, trained } = await fineTune({
     gpu,
     model,

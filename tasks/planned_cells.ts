@@ -53,10 +53,11 @@ export function rowsOf({ rows }: Table, profile: Profile): Row[] {
 }
 
 /** The profile's tasks, from the embedded suite or from `--data`. */
-export function tasksOf(table: Table, { tasks }: Profile, data: string | undefined): Task[] {
+export function tasksOf(table: Table, { tasks, tests }: Profile, data: string | undefined): Task[] {
   if (!table.data) return tasks.map(taskByName);
   if (data === undefined) throw new UsageError(`${table.name} wants --data DIR: ${table.data.folder}`);
-  return tasks.map((name) => taskFrom(name, data));
+  const { task } = table.data;
+  return tasks.map((name) => task ? task(name, data, tests!) : taskFrom(name, data));
 }
 
 /** A cell whose training settings are not known yet. */
@@ -74,7 +75,7 @@ export function jobsOf(
 ): PlannedJob[] {
   const { seeds, moreSeeds = {} } = profile;
   const rows = rowsOf(table, profile);
-  const seedsOf = ({ label }: Row) => Math.max(seeds, moreSeeds[label] ?? 0);
+  const seedsOf = ({ label, untrained }: Row) => untrained ? 1 : Math.max(seeds, moreSeeds[label] ?? 0);
   return Array.from(
     { length: Math.max(...rows.map(seedsOf)) },
     (_, seed) =>

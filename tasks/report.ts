@@ -17,7 +17,7 @@ import {
 import { type DevLabels, metricsOnly, type StoredCell } from "../lib/report/schema.ts";
 import { outputFolder } from "./output.ts";
 import { recordsIn } from "./pages/records.ts";
-import { isStudy, settingsText, withRow, writeReport } from "./report_table.ts";
+import { isStudy, pageNameOf, settingsText, withRow, writeReport } from "./report_table.ts";
 import { tables } from "./tables/registry.ts";
 import type { Table } from "./tables/table.ts";
 import { asUsage, runCommand } from "./usage.ts";
@@ -144,8 +144,8 @@ async function main(): Promise<void> {
   for (const [place, own] of Map.groupBy(records, ({ place }) => place)) {
     const [{ page }] = own;
     const paths = own.map(({ path }) => path);
-    const table = tables.find(({ name }) => name === page.name);
-    if (table && !isStudy(table)) await writeTable(table, paths, `${folder}/${place}`);
+    const table = tables.find((table): table is Table => !isStudy(table) && pageNameOf(table) === page.name);
+    if (table) await writeTable(table, paths, `${folder}/${place}`);
     else await writePage(page, paths, `${folder}/${place}`);
   }
 }

@@ -1,7 +1,9 @@
 /** Writes a table's files from finished cells. */
 
+import { basename } from "node:path";
 import { writeTogether } from "../lib/files.ts";
 import { type CellRow, type CellTable, readCells } from "../lib/report/cell_table.ts";
+import { cellsBySet } from "../lib/report/cells_by_set.ts";
 import { compareTo } from "../lib/report/comparison.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import { named, type Page, type PageFiles } from "../lib/report/page.ts";
@@ -60,14 +62,19 @@ function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
   return missing > 0 ? `${missing} of ${rows.length} rows were not run.` : finding!.here(cells);
 }
 
+/** The name of a table's page: see `Page`. */
+export function pageNameOf({ name, decoder }: Table): string {
+  return decoder === undefined ? name : `${name}-`;
+}
+
 /** The page of a table, made from its record and the cells in the store beside it. */
 export function tablePage(table: Table): Page {
   return {
-    name: table.name,
+    name: pageNameOf(table),
     async rendered(path) {
       const cells = await readCells(path);
       if (cells.length === 0) throw new Error(`${path} names no cell: run ${table.name} again`);
-      return await filesOf(table, cells);
+      return await filesOf(table, cells, basename(path, ".json"));
     },
   };
 }
@@ -79,14 +86,16 @@ export async function writeReport(table: Table, path: string): Promise<void> {
   console.log(`\n${files[".md"]}\nWrote ${path}.md, .json and .svg`);
 }
 
-async function filesOf(table: Table, cells: readonly Cell[]): Promise<PageFiles> {
-  const charts = table.charts(cells);
+/** The page's files; `file` is the start of their names. */
+async function filesOf(table: Table, cells: readonly Cell[], file: string): Promise<PageFiles> {
+  const charts = table.charts(cellsBySet(cells));
   const shown = escapedRecord(cells);
-  const images = charts.map(({ name, caption }) => `![${caption}](${table.name}${name}.svg)`);
+  const bySet = cellsBySet(shown);
+  const images = charts.map(({ name, caption }) => `![${caption}](${file}${name}.svg)`);
   const sections = [
-    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, shown)}`] : []),
-    ...(await table.sections?.(shown) ??
-      [`## Compared with ${table.reference}\n\n${compareTo(table.reference, shown)}`]),
+    ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, bySet)}`] : []),
+    ...(await table.sections?.(bySet) ??
+      [`## Compared with ${table.reference}\n\n${compareTo(table.reference, bySet)}`]),
     ...images,
   ];
   const markdown = renderMarkdown(table.title, shown, table.reference, sections, table.data?.setting);

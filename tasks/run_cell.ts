@@ -5,21 +5,16 @@ import { constantWeights } from "../lib/adapters/starting_weights.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
 import { spectrumOf } from "../lib/analysis/spectrum.ts";
 import { interpretedUpdates } from "../lib/analysis/updates.ts";
-import type { Example, Split, Task } from "../lib/data/task.ts";
+import type { Example, Split, Task, Tests } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
 import type { Model, Weight } from "../lib/models/model.ts";
 import { packNumbers } from "../lib/report/packed_numbers.ts";
-import type { DevLabels, Environment, Settings, StoredCell } from "../lib/report/schema.ts";
+import type { Environment, Settings, StoredCell } from "../lib/report/schema.ts";
 import type { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
-import {
-  devSetsOf,
-  fineTune,
-  type FineTuned,
-  majorityBaseline,
-  type Progress,
-} from "../lib/train/fine_tune.ts";
+import { devSetsOf, evaluateAsIs } from "../lib/train/evaluate.ts";
+import { fineTune, type FineTuned, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
 import { goldenOf } from "./golden.ts";
 import { defaultTarget } from "./targets.ts";
 import type { Training } from "./protocols/protocol.ts";
@@ -61,7 +56,7 @@ export async function settingsFor(run: Run, job: Omit<Job, "seed">, split: Split
     task: task.name,
     model: run.model.name,
     modelDigest: run.modelDigest,
-    dataDigest: await digestOf([split.train, devSetsOf(split)].map(contentOf)),
+    dataDigest: await dataDigestOf(task, split),
     method: method.name,
     options: { ...options } as Settings["options"],
     target: [...row.target ?? defaultTarget],
@@ -72,17 +67,18 @@ export async function settingsFor(run: Run, job: Omit<Job, "seed">, split: Split
   };
 }
 
-/** Texts and labels, without the examples' names. */
-function contentOf(sets: readonly Example[] | Record<string, readonly Example[]>): unknown {
-  if (Array.isArray(sets)) return sets.map(({ texts, label }) => [texts, label]);
-  return Object.entries(sets).map(([name, examples]) => [name, contentOf(examples)]);
+/** Digest of the examples of a task that are trained and evaluated on, and of how answers are chosen if the task says so. */
+export async function dataDigestOf({ continuations, tests }: Task, split: Split): Promise<string> {
+  const sets = [split.train, devSetsOf(split)].map(contentOf);
+  return await digestOf([...sets, ...continuations ? [continuations] : [], ...tests ? [tests] : []]);
 }
 
-/** The labels of the split's dev sets. */
-export function devLabelsOf(split: Split): DevLabels {
-  return Object.fromEntries(
-    Object.entries(devSetsOf(split)).map(([name, examples]) => [name, examples.map(({ label }) => label)]),
-  );
+/** Texts or rows, and labels, without the examples' names. */
+function contentOf(sets: readonly Example[] | Record<string, readonly Example[]>): unknown {
+  if (Array.isArray(sets)) {
+    return sets.map(({ texts, label, row }) => [texts, label, ...row ? [{ ...row, where: undefined }] : []]);
+  }
+  return Object.entries(sets).map(([name, examples]) => [name, contentOf(examples)]);
 }
 
 /** A cell that is ready to run: its job, its data and what decides its bits. */
@@ -105,6 +101,10 @@ export async function runCell(
   const adapter = adapterOf(model, job.row);
   gpu.resetPeak();
   const start = performance.now();
+  if (job.row.untrained) {
+    const result = await evaluated(run, job, adapter);
+    return cellOf(run, job, adapter, result, (performance.now() - start) / 1000);
+  }
   const result = await fineTune({
     gpu,
     model,
@@ -121,12 +121,40 @@ export async function runCell(
   return cellOf(run, job, adapter, result, (performance.now() - start) / 1000);
 }
 
-/** The record of a training result. */
+/** What a cell's record is made of. */
+type Result = Omit<FineTuned, "kept">;
+
+/** The result of a row that is not trained. */
+async function evaluated(
+  { gpu, model, frozen }: Run,
+  { task, split, training: { batchSize } }: ReadyJob,
+  adapter: Adapter,
+): Promise<Result> {
+  const { scores, predictions } = await evaluateAsIs({ gpu, model, adapter, frozen, task, split, batchSize });
+  return {
+    epochs: [],
+    best: scores,
+    last: scores,
+    predictions,
+    headParameters: 0,
+    steps: 0,
+    compileSeconds: 0,
+    trainSeconds: 0,
+    peakBufferBytes: gpu.memory.peakBytes,
+    trained: new Map(),
+  };
+}
+
+function testsOf({ sets, prompts, scoring }: Tests): StoredCell["tests"] {
+  return { sets: [...sets], prompts: prompts.name, scoring };
+}
+
+/** The record of a result. */
 function cellOf(
   { model, environment }: Run,
   { task, seed, split, settings, spectra }: ReadyJob,
   adapter: Adapter,
-  result: FineTuned,
+  result: Result,
   wallSeconds: number,
 ): StoredCell {
   return {
@@ -142,6 +170,7 @@ function cellOf(
     baseMultiplyAddsPerToken: model.multiplyAddsPerToken,
     adapterMultiplyAddsPerToken: adapter.multiplyAddsPerToken,
     majorityBaseline: majorityBaseline(task, split.dev),
+    ...task.tests ? { tests: testsOf(task.tests) } : {},
     steps: result.steps,
     predictions: Object.fromEntries(
       Object.entries(result.predictions).map(([name, values]) => [name, packNumbers(values)]),

@@ -19,10 +19,12 @@ const largeWidth = 1024;
  * The training settings of a row on a task. Throws an Error if there is no tuned rate, or the protocol lacks
  * the task.
  */
-export function trainingOf({ training }: Profile, row: Row, task: Task, model: Model): Training {
-  return typeof training === "number"
-    ? suiteTraining(training, tunedRate(row, model), task)
-    : protocolTraining(training, task, model);
+export function trainingOf(profile: Profile, row: Row, task: Task, model: Model): Training {
+  if (row.untrained) return { ...trainingAt(profile, 0, task, model), epochs: 0 };
+  const { training } = profile;
+  return isPublished(training)
+    ? protocolTraining(training, task, model)
+    : trainingAt(profile, tunedRate(row, model), task, model);
 }
 
 /** The training settings on a task with the given rate. Throws an Error if the protocol lacks the task. */
@@ -32,13 +34,15 @@ export function trainingAt(
   task: Task,
   model: Model,
 ): Training {
-  return typeof training === "number"
-    ? suiteTraining(training, learningRate, task)
-    : { ...protocolTraining(training, task, model), learningRate };
+  if (isPublished(training)) return { ...protocolTraining(training, task, model), learningRate };
+  const { epochs, batchSize } = typeof training === "number"
+    ? { epochs: training, batchSize: suiteBatchSize }
+    : training;
+  return { epochs, batchSize, maxTokens: task.maxTokens, learningRate, warmupRatio: suiteWarmupRatio };
 }
 
-function suiteTraining(epochs: number, learningRate: number, { maxTokens }: Task): Training {
-  return { epochs, batchSize: suiteBatchSize, maxTokens, learningRate, warmupRatio: suiteWarmupRatio };
+function isPublished(training: Profile["training"]): training is Protocol {
+  return typeof training === "object" && "averaged" in training;
 }
 
 function protocolTraining({ training }: Protocol, { name }: Task, { width }: Model): Training {
@@ -54,13 +58,19 @@ interface ModelRates {
   readonly rates: Readonly<Record<string, number>>;
 }
 
+/** The learning rates that --tune tries on a model. */
+export function gridFor({ language }: Model): readonly number[] {
+  return language ? learningRates.grids.decoders : learningRates.grids.encoders;
+}
+
 /**
  * The learning rate chosen by --tune for the model, or, where the model has none of its own, for the embedded
- * one.
+ * encoder, or SmolLM2.
  */
-function tunedRate({ label, tunedAs = label }: Row, { name }: Model): number {
+function tunedRate({ label, tunedAs = label }: Row, { name, language }: Model): number {
   const models: Readonly<Record<string, ModelRates>> = learningRates.models;
-  const rate = models[name]?.rates[tunedAs] ?? learningRates.models["USE-lite"].rates[tunedAs as "LoRA r 8"];
+  const usual = models[language ? "smollm2" : "USE-lite"];
+  const rate = models[name]?.rates[tunedAs] ?? usual.rates[tunedAs];
   if (rate === undefined) {
     throw new Error(
       `no learning rate for "${tunedAs}": run --tune and add its choice to tasks/learning_rates.json`,

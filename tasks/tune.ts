@@ -3,7 +3,6 @@
 import type { Split, Task } from "../lib/data/task.ts";
 import { commitText } from "../lib/report/markdown.ts";
 import { rowsOf } from "./planned_cells.ts";
-import learningRates from "./learning_rates.json" with { type: "json" };
 import {
   type RunFiles,
   runStored,
@@ -14,7 +13,7 @@ import {
 import { DivergedError } from "../lib/train/adamw.ts";
 import type { Job, Run } from "./run_cell.ts";
 import type { Profile, Table } from "./tables/table.ts";
-import { trainingAt } from "./training.ts";
+import { gridFor, trainingAt } from "./training.ts";
 
 /** The share of train that is held out at most. */
 const heldOutShare = 0.2;
@@ -43,10 +42,11 @@ export async function tune(
   files: RunFiles,
 ): Promise<void> {
   const split = await tuningSplit(task, profile);
-  const rows = rowsOf(table, profile).filter(({ tunedAs }) => tunedAs === undefined);
+  const rows = rowsOf(table, profile).filter(({ tunedAs, untrained }) => tunedAs === undefined && !untrained);
+  const grid = gridFor(run.model);
   const jobs: StoredJob[] = [];
   for (const row of rows) {
-    for (const learningRate of learningRates.grid) {
+    for (const learningRate of grid) {
       const training = trainingAt(profile, learningRate, task, run.model);
       const stored = await tunedRow(run, { task, row, training }, split);
       if (!stored) continue;
@@ -56,7 +56,7 @@ export async function tune(
     }
   }
   const found = new Map<StoredJob, number>();
-  await runStored(run, jobs, `${table.name}-tuning`, files, {
+  await runStored(run, jobs, { ...files, name: `${files.name}-tuning` }, {
     finished: (job, { last, headline }) => Promise.resolve(void found.set(job, last[headline])),
     diverged: ({ name }, { message }) => console.error(`${name}: ${message}`),
   });
@@ -70,10 +70,10 @@ export async function tune(
       : scores.reduce((sum: number, score) => sum + score!, 0) / own.length;
   };
   const scores = Object.fromEntries(
-    rows.map(({ label }) => [label, learningRates.grid.map((rate) => scoreOf(label, rate))]),
+    rows.map(({ label }) => [label, grid.map((rate) => scoreOf(label, rate))]),
   );
   const rates = Object.fromEntries(
-    Object.entries(scores).map(([label, own]) => [label, learningRates.grid[own.indexOf(Math.max(...own))]]),
+    Object.entries(scores).map(([label, own]) => [label, grid[own.indexOf(Math.max(...own))]]),
   );
   const { environment, profileName, model } = run;
   const chosenBy = `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ` +

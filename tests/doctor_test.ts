@@ -100,7 +100,8 @@ Deno.test("deno task doctor: this adapter with its limits and rates, and batches
     const peakOf = async (batchSize: number) => {
       const options = { learningRate: 1e-4, epochs: 1, batchSize, warmupRatio: 0, seed: 0 };
       const objective = classification.of(model, { texts: 1, classes: 2 });
-      return (await estimateTraining(model, adapter, objective, [example], [], options)).peakBytes;
+      const parts = { model, adapter, objective, train: [example], dev: [] };
+      return (await estimateTraining({ ...parts, ...options })).peakBytes;
     };
     assert.ok(batch !== undefined && await peakOf(batch) <= 2 ** 30 && await peakOf(2 * batch) > 2 ** 30);
   }

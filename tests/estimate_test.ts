@@ -40,12 +40,12 @@ async function assertEstimated(model: Model, adapter: Adapter, task: Task, split
     { gpu, model, frozen, adapter, task, split, ...options, checkpointing },
   );
   const encode = (examples: Split["dev"]) => encodeExamples(model, task, examples);
-  const estimate = await estimateTraining(
-    ...[model, adapter, objectiveOf(model, task, split.train[0]), encode(split.train)] as const,
-    [split.dev, ...Object.values(split.furtherDev ?? {})].map(encode),
-    options,
-    gpu.traits,
-  );
+  const estimate = await estimateTraining({
+    ...{ model, adapter, objective: objectiveOf(model, task, split.train[0]), train: encode(split.train) },
+    dev: [split.dev, ...Object.values(split.furtherDev ?? {})].map(encode),
+    traits: gpu.traits,
+    ...options,
+  });
   const name = `${task.name}, ${adapter.method.name}`;
   assert.deepEqual([estimate.steps, estimate.peakBytes], [steps, peakBufferBytes], name);
 }
@@ -100,7 +100,7 @@ Deno.test("texts of thousands of tokens take no memory that grows with their squ
   const of = async (length: number) => {
     const example = { texts: [Array<number>(length).fill(0)], label: 0 };
     const one = { ...options, batchSize: 1 };
-    return await estimateTraining(model, adapter, objective, [example], [[example]], one);
+    return await estimateTraining({ model, adapter, objective, train: [example], dev: [[example]], ...one });
   };
   const [half, whole] = [await of(2048), await of(4096)];
   // The feed-forward layer's, in float32; the attention scores alone would be 12 · 4096² values.

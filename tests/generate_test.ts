@@ -62,6 +62,10 @@ for (const [name, expected] of Object.entries(cases)) {
         const error = relativeError(own.map(({ score }) => score), found.map(({ score }) => score));
         assert.ok(error < 1e-5, `scores: relative error ${error}`);
       }
+      const prompts = expected.generation.beams!.map(({ prompt }) => prompt);
+      const together = await writer.search(prompts, { maxTokens: newTokens, beams: numBeams });
+      const ids = expected.generation.beams!.map(({ found }) => found.map(({ ids }) => ids));
+      assert.deepEqual(together.map((beams) => beams.map(({ ids }) => ids)), ids);
     }));
 }
 
@@ -114,6 +118,32 @@ Deno.test("a cache of halves takes half the room, and scores a thousandth off", 
       assert.ok(Math.abs(score - expected) < 1e-3 * Math.abs(expected), `${score}, ${expected}`);
     });
     assert.deepEqual(half.beams, whole.beams);
+  }));
+
+Deno.test("continuations of each prompt's own, of several lengths and numbers, have the scores that they have alone", () =>
+  withDecoder(llama, async (model) => {
+    using writer = new Writer({ gpu: await testGpu(), model });
+    // The first fills its room but for less than what lengths are rounded up to.
+    const prompts = [Array.from({ length: 58 }, (_, i) => i + 4), [1, 20, 33], [1, 7]];
+    const continuations = [[[20, 21, 22, 23, 24, 25], [4, 5]], [[5, 6, 7], [8]], [[6, 7, 8, 9, 10, 11], [9], [
+      5,
+      6,
+    ]]];
+    const together = await writer.scoreEach(prompts, continuations);
+    for (const [i, prompt] of prompts.entries()) {
+      const alone = await Promise.all(
+        continuations[i].map(async (own) => (await writer.score([prompt], [own]))[0][0]),
+      );
+      assert.equal(together[i].length, alone.length);
+      assert.ok(
+        alone.every((score, j) => Math.abs(score - together[i][j]) < 1e-4),
+        `${together[i]}, ${alone}`,
+      );
+    }
+    await assert.rejects(() => writer.scoreEach(prompts, [[[5]]]), /1 lists of continuations for 3 prompts/);
+    await assert.rejects(() => writer.scoreEach([[1]], [[]]), /prompt 0 has no continuations/);
+    await assert.rejects(() => writer.score([[1]], [[5], []]), /continuation 1 of prompt 0 is empty/);
+    await assert.rejects(() => writer.score([], [[5]]), /there are no prompts/);
   }));
 
 Deno.test("an adapter writes what its logits say, and pieces of a stream are the text", () =>

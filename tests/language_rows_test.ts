@@ -89,6 +89,29 @@ Deno.test("prompt and answer are encoded apart, and rows where together they hav
   assert.deepEqual(lines(notes.joinsDiffer), [1]);
 });
 
+Deno.test("a row that is encoded as one text leaves out as many ids as its prompt alone has", async () => {
+  const llama3 = await publishedTokenizer("llama3");
+  const row = {
+    kind: "completion",
+    where: "a",
+    prompt: "12",
+    completion: "345",
+    encodes: "together",
+  } as const;
+  const encode = async (loss: "completion" | "all", completion: string = row.completion) => {
+    const { examples: [example] } = await languageExamples([{ ...row, completion }], llama3, undefined, {
+      ...{ loss, maxTokens: 512 },
+    });
+    return [example.ids.map((id) => llama3.decode([id])), learnt(example, llama3)];
+  };
+  const tokens = ["<|begin_of_text|>", "123", "45", "<|end_of_text|>"];
+  assert.deepEqual(await encode("completion"), [tokens, ["45<|end_of_text|>"]]);
+  assert.deepEqual(await encode("all"), [tokens, ["12345<|end_of_text|>"]]);
+  assert.deepEqual(await encode("completion", ""), [["<|begin_of_text|>", "12", "<|end_of_text|>"], [
+    "<|end_of_text|>",
+  ]]);
+});
+
 Deno.test("an answer goes on after its prompt: no space is put before it", async () => {
   const llama2 = await publishedTokenizer("llama2");
   const objects = [{ prompt: "Hi", completion: "test" }, { prompt: "Hi", completion: " test" }];

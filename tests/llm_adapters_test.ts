@@ -152,8 +152,8 @@ const refused: readonly (readonly [string, string | Uint8Array | readonly unknow
   ],
   ["an answer in words", [{ ...good, answer: "a cork" }], /record 0 has answer "a cork"/],
   ["an empty answer", [{ ...good, answer: "" }], /record 0 has answer ""/],
-  ["no answer", [{ instruction: good.instruction }], /record 0 lacks a text "instruction" or "answer"/],
-  ["no instruction", [{ ...good, instruction: 7 }], /record 0 lacks a text/],
+  ["no answer", [{ instruction: good.instruction }], /record 0 lacks a text "answer"/],
+  ["no instruction", [{ ...good, instruction: 7 }], /record 0: "instruction" is 7, which is no text/],
   ["a record that is null", [good, null], /record 1 lacks a text/],
   ["a missing option", [changed("Answer3: ice, when fresh. ", "")], /record 0: "Answer3:" is not there once/],
   ["an option twice", [changed("Answer3: ice", "Answer2: ice")], /record 0: "Answer2:" is not there once/],
@@ -169,6 +169,11 @@ const refused: readonly (readonly [string, string | Uint8Array | readonly unknow
     "a cut instruction",
     [changed("\n\nAnswer format: answer1/answer2/answer3/answer4", "")],
     /the instruction is not/,
+  ],
+  [
+    "one answer",
+    [changed("answer1/answer2/answer3/answer4", "answer3")],
+    /the instruction is not openbookqa's/,
   ],
   [
     "another data set's file",

@@ -63,9 +63,8 @@ for (const { name } of saved) {
       const { trainable } = countMethod(shapeOf(model), adapter.method, {}, { target: every }, 512);
       assert.equal(adapter.trainableParameters, trainable);
       const one = attachOwn(model, name, ["query", "value"]);
-      const { steps, largestBuffer } = await estimateTraining(
-        ...[model, one, objective(model), examples, [], options] as const,
-      );
+      const parts = { model, adapter: one, objective: objective(model), train: examples, dev: [] };
+      const { steps, largestBuffer } = await estimateTraining({ ...parts, ...options });
       assert.equal(steps, 1);
       assert.ok(largestBuffer.bytes < 128 * 2 ** 20, `${model.name}: ${largestBuffer.label}`);
     }

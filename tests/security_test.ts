@@ -173,7 +173,7 @@ Deno.test("tasks and tables are those of the registries, whatever path a name is
     await Deno.mkdir(`${folder}/RTE`);
     for (const name of ["../RTE", "./RTE", "RTE/../RTE", "/etc", ".."]) {
       assert.throws(() => taskFrom(name, `${folder}/RTE`), /is read from a folder; those are CoLA/, name);
-      assert.throws(() => tableByName(name), /no table/, name);
+      assert.throws(() => tableByName(name, false), /no table/, name);
     }
   }));
 

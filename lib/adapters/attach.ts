@@ -48,7 +48,7 @@ export interface Adapter {
 /**
  * Attaches `method` to the layers of `model` that the options select. This allocates nothing on the GPU.
  * @throws Error when a name in `target` or a pattern matches no layer, the method has no such option, an
- * option does not fit a layer, or the method changes the base weights of a packed model.
+ * option does not fit a layer, or the method changes the base weights of a packed model or computes with them.
  *
  * @example
  * ```ts
@@ -81,6 +81,7 @@ export function attach<O extends AdapterOptions>(
     );
   }
   const modules = adaptedModules(model, method as Method, resolved, targeting);
+  if (method.readsBase) refusePacked(model, method.name, modules);
   const specs = modules.flatMap((adapted) => specsOf(method as Method, adapted, modules));
   const trainedBase = trainedNames(model, method as Method, targeting);
   const parameters = new Map(specs.filter(([, spec]) => !spec.frozen));
@@ -102,6 +103,18 @@ export function attach<O extends AdapterOptions>(
       0,
     ),
   };
+}
+
+/** Throws an Error that names the first of the layers whose weight is packed. */
+function refusePacked({ packed }: Model, method: string, modules: readonly AdaptedModule[]): void {
+  for (const { module: { path } } of modules) {
+    const own = packed?.get(`${path}.weight`);
+    if (!own) continue;
+    throw new Error(
+      `${method} computes with the base's weights, and "${path}.weight" is packed as ${own.packing}: use the model that is not ` +
+        "packed, or another method",
+    );
+  }
 }
 
 /** The adapter's tensors for one layer, by full name. */

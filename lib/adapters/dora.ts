@@ -45,6 +45,7 @@ export function decomposed<O extends AdapterOptions>(
     name,
     summary,
     trainsBase: false,
+    readsBase: true,
     defaults: inner.defaults,
     auto: inner.auto,
     parameters: (module, options, all) => ({

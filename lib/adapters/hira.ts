@@ -27,6 +27,7 @@ export const hira: Method<HiraOptions> = {
   name: "HiRA",
   summary: "y = (W ⊙ (1 + BA)) x (Huang et al. 2025)",
   trainsBase: false,
+  readsBase: true,
   defaults: { r: 8, dropout: 0 },
   parameters(module, { r }) {
     checkRank(module, r);

@@ -128,6 +128,8 @@ export interface Method<O extends AdapterOptions = AdapterOptions> {
   readonly summary: string;
   /** True when all weights of the base model are trained. */
   readonly trainsBase: boolean;
+  /** True when it computes with the values of the weights that it adapts, which must then not be packed. */
+  readonly readsBase?: true;
   /** All hyperparameters with their default values. */
   readonly defaults: O;
   /** Names of the hyperparameters that accept "auto" as well as a number. */

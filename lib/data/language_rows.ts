@@ -14,6 +14,10 @@ export interface CompletionRow {
   readonly prompt: string;
   /** What is learnt. */
   readonly completion: string;
+  /** Encodes both as one text, as some protocols train, instead of apart, as generation has them. */
+  readonly encodes?: "together";
+  /** Whether the end mark follows the completion and is learnt; by default it is. */
+  readonly ends?: boolean;
 }
 
 /** An instruction, perhaps with an input, and the output that is learnt. */

@@ -48,6 +48,54 @@ const sizes: Readonly<Record<string, PublishedSize>> = {
   "openbookqa": choice(4_957, 500, 4, 75),
 };
 
+/** How much a decoder reads of LLM-Adapters' data. */
+export interface WrittenSize {
+  /** Rows. */
+  readonly rows: number;
+  /** Mean number of characters of a row: the prompt, with the answer in training. */
+  readonly characters: number;
+  /** How many of them are learnt in training; of tests 0. */
+  readonly learnt: number;
+}
+
+/** Characters that a prompt has beside the instruction, runs of spaces as one: they are one token. */
+const template = 120;
+
+function tested(rows: number, instruction: number): WrittenSize {
+  return { rows, characters: template + instruction, learnt: 0 };
+}
+
+function trained(rows: number, instruction: number, learnt: number): WrittenSize {
+  return { rows, characters: template + instruction + learnt, learnt };
+}
+
+/** What decoders are trained and tested on. Rows are LLM-Adapters' (Hu et al. 2023, Table 1); characters as above. */
+const written: Readonly<Record<string, WrittenSize>> = {
+  "commonsense_170k": trained(170_420, 400, 30),
+  "math_10k": trained(9_919, 220, 350),
+  "boolq": tested(3_270, 140),
+  "piqa": tested(1_838, 350),
+  "social_i_qa": tested(1_954, 330),
+  "hellaswag": tested(10_042, 800),
+  "winogrande": tested(1_267, 260),
+  "ARC-Easy": tested(2_376, 340),
+  "ARC-Challenge": tested(1_172, 390),
+  "openbookqa": tested(500, 260),
+  "AddSub": tested(395, 150),
+  "MultiArith": tested(600, 180),
+  "SingleEq": tested(508, 140),
+  "SVAMP": tested(1_000, 160),
+  "gsm8k": tested(1_319, 240),
+  "AQuA": tested(254, 240),
+  "mawps": tested(238, 150),
+};
+
+/** The published size of what a decoder is trained or tested on. Throws an Error that lists the known names. */
+export function writtenSize(name: string): WrittenSize {
+  if (Object.hasOwn(written, name)) return written[name];
+  throw new Error(`no published size of ${name}; have ${Object.keys(written).join(", ")}`);
+}
+
 /** The published size of a task that is read from a folder. Throws an Error that lists the known tasks. */
 export function publishedSize(task: string): PublishedSize {
   if (Object.hasOwn(sizes, task)) return sizes[task];

@@ -6,6 +6,7 @@
 import { commonsense } from "./commonsense.ts";
 import { glue } from "./glue.ts";
 import { hypernym } from "./hypernym.ts";
+import { kinds } from "./kinds.ts";
 import { llmAdapters } from "./llm_adapters.ts";
 import { sentiment } from "./sentiment.ts";
 import { spam } from "./spam.ts";
@@ -17,6 +18,9 @@ import { wic } from "./wic.ts";
 /** All tasks of the embedded suite, which need no files of your own. */
 export const tasks: readonly Task[] = [supersense, hypernym, wic, valence, sentiment, spam, commonsense];
 
+/** Tasks for decoders, which need no files of your own either: their answers are texts. */
+export const decoderTasks: readonly Task[] = [kinds];
+
 /**
  * All families of tasks that are read from a folder of your own files: GLUE and LLM-Adapters' commonsense
  * tasks.
@@ -24,12 +28,13 @@ export const tasks: readonly Task[] = [supersense, hypernym, wic, valence, senti
 export const families: readonly TaskFamily[] = [glue, llmAdapters];
 
 /**
- * The embedded suite's task `name`, such as "sentiment".
+ * The embedded suite's task `name`, such as "sentiment", or a decoder's, such as "kinds".
  * @throws Error that lists the names when there is no such task.
  */
 export function taskByName(name: string): Task {
-  const found = tasks.find((task) => task.name === name);
-  if (!found) throw new Error(`no task "${name}"; have ${tasks.map((task) => task.name).join(", ")}`);
+  const all = [...tasks, ...decoderTasks];
+  const found = all.find((task) => task.name === name);
+  if (!found) throw new Error(`no task "${name}"; have ${all.map((task) => task.name).join(", ")}`);
   return found;
 }
 

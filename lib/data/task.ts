@@ -1,6 +1,8 @@
 /** The interface of a task, used by everything that trains or reports on data sets. */
 
 import type { LanguageRow } from "./language_rows.ts";
+import type { PromptVariant } from "./llm_adapters_prompts.ts";
+import type { InstructionRecord } from "./llm_adapters_records.ts";
 import type { PackageOptions } from "../npm_files.ts";
 
 /** One labelled example. */
@@ -13,6 +15,24 @@ export interface Example {
   readonly label: number;
   /** What a language task's example is, in place of texts. Without it, its texts are a prompt and the answer. */
   readonly row?: LanguageRow;
+  /** Of a task that is tested on data sets of LLM-Adapters (`Task.tests`): the record that is asked. */
+  readonly record?: InstructionRecord;
+}
+
+/**
+ * How a model that writes is tested: by what it writes, by which of the listed answers is the likeliest, or by which option is
+ * after lm-evaluation-harness' context. See `lib/generate/evaluate.ts`.
+ */
+export type Scoring = "generation" | "likelihood" | "cloze";
+
+/** Tests on data sets of LLM-Adapters. */
+export interface Tests {
+  /** The data sets: `dev` is of the first, the further dev sets are of the others and have their names. */
+  readonly sets: readonly string[];
+  /** How they are asked. */
+  readonly prompts: PromptVariant;
+  /** How their answers are found. */
+  readonly scoring: Scoring;
 }
 
 /** Train and dev examples of one task. In the embedded suite, the two share no lemma or source text. */
@@ -55,6 +75,13 @@ export interface Task {
   readonly maxTokens: number;
   /** Of a language task: whether only answers are learnt (the default), or prompts too. */
   readonly loss?: "completion" | "all";
+  /**
+   * Of a language task whose answers are few: a text for each label, with which prompts may go on. Dev is then scored by which
+   * of them is the likeliest after an example's first text, and labels are their indices; end marks are not learnt.
+   */
+  readonly continuations?: readonly string[];
+  /** Of a language task whose answers are read from what is written or likely: the tests. Labels are answers of a set, by number. */
+  readonly tests?: Tests;
   /** Reads the source files and returns the split, which is identical on every machine. */
   load(options?: PackageOptions): Promise<Split>;
 }

@@ -34,6 +34,9 @@ export interface DecodingSize {
 /** Programs kept: one for a token more, and some for prompts of several lengths. */
 const mostPrograms = 16;
 
+/** Continuations up to this length are not padded: each length needs a program, and most are short. */
+const mostExact = 4;
+
 /** A program that reads `length` tokens more of each text. */
 interface Program extends Disposable {
   readonly compiled: CompiledGraph;
@@ -125,12 +128,14 @@ export class Decoding implements Disposable {
 
   /**
    * −log p of each token of a continuation of each text but the first, whose logits came before. The texts stay as they are: another
-   * continuation can be asked about.
+   * continuation can be asked about. They may be of several lengths.
    */
   async judge(continuations: readonly (readonly number[])[]): Promise<number[][]> {
     const { texts } = this.size;
-    const length = Math.max(...continuations.map((own) => own.length)) - 1;
-    if (length === 0) return continuations.map(() => []);
+    const longest = Math.max(...continuations.map((own) => own.length)) - 1;
+    if (longest === 0) return continuations.map(() => []);
+    // What fills up a row may lie beyond the capacity: nothing reads its results, and the cache leaves it out.
+    const length = longest <= mostExact ? longest : bucketOfLength(longest);
     const labels = new Uint32Array(texts * length);
     continuations.forEach((own, i) => labels.set(own.slice(1), i * length));
     const all = await this.#use("judge", length, async ({ compiled, outputs }) => {
@@ -226,7 +231,7 @@ function tokensOf(
   rows.forEach((row, i) => ids.set(row, i * length));
   return {
     ids,
-    lengths: Uint32Array.from({ length: texts }, (_, i) => rows[i]?.length ?? 1),
+    lengths: Uint32Array.from({ length: texts }, (_, i) => Math.max(rows[i]?.length ?? 1, 1)),
     places: Uint32Array.from(ids, (_, i) => (first(Math.floor(i / length)) ?? 0) + i % length),
     types: new Uint32Array(ids.length),
   };

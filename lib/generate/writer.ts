@@ -8,7 +8,7 @@ import type { Decoder, Weight } from "../models/model.ts";
 import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
-import { type BeamOptions, BeamSearch, logProbabilitiesOf } from "./beams.ts";
+import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
 import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
 import type { CacheStorage } from "./reading.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
@@ -50,6 +50,12 @@ export interface Written {
   readonly ids: readonly number[];
   /** Whether the model or a stop string ended it, or it is as long as it may be. */
   readonly ended: "stop" | "length";
+}
+
+/** A continuation that a beam search has found. */
+export interface WrittenBeam extends Written {
+  /** Σ log p / (new tokens)^lengthPenalty. */
+  readonly score: number;
 }
 
 /** Texts that stay on the GPU for the next call. */
@@ -126,6 +132,18 @@ export class Writer implements Disposable {
     return this.#model.language.tokenizer.encode(prompt, { addMarks: true, specialAsText: true });
   }
 
+  /** The ids of a text that goes on after a prompt, without marks. */
+  continuationIds(continuation: Prompt): readonly number[] {
+    if (typeof continuation !== "string") return continuation;
+    const { tokenizer } = this.#model.language;
+    return tokenizer.encode(continuation, { continues: true, specialAsText: true });
+  }
+
+  /** The most tokens that prompt and continuation can have in all. */
+  get maxTokens(): number {
+    return this.#model.maxTokens!;
+  }
+
   /**
    * The continuation of one prompt, piece by piece, as it comes: never a part of a character, nor of a stop string. The pieces
    * together are what `write` gives.
@@ -170,39 +188,63 @@ export class Writer implements Disposable {
    * The best continuations of a prompt that a beam search finds, best first, without stop strings.
    * @throws Error as `stream` does.
    */
-  async beams(
-    prompt: Prompt,
+  async beams(prompt: Prompt, options: WriteOptions & BeamOptions): Promise<WrittenBeam[]> {
+    return (await this.search([prompt], options))[0];
+  }
+
+  /**
+   * The best continuations of each of several prompts, searched together, as `beams` finds them.
+   * @throws Error as `stream` does.
+   */
+  async search(
+    prompts: readonly Prompt[],
     { beams, lengthPenalty, ...options }: WriteOptions & BeamOptions,
-  ): Promise<(Written & { readonly score: number })[]> {
+  ): Promise<WrittenBeam[][]> {
     if (!(Number.isSafeInteger(beams) && beams >= 1)) {
       throw new Error(`beams is ${beams}: use a whole number from 1`);
     }
-    const ids = this.idsOf(prompt);
-    using lease = this.#leaseFor([ids], options, beams);
+    const all = prompts.map((prompt) => this.idsOf(prompt));
+    using lease = this.#leaseFor(all, options, all.length * beams);
     const { decoding } = lease;
-    const { tokenizer } = this.#model.language;
-    const ends = new Set(tokenizer.eos);
-    const search = new BeamSearch({ beams, lengthPenalty }, ends, options.maxTokens);
-    const { repetitionPenalty = 1 } = options;
-    let logits = await decoding.start(Array.from({ length: beams }, () => ids));
+    const ends = new Set(this.#model.language.tokenizer.eos);
+    const searches = all.map(() => new BeamSearch({ beams, lengthPenalty }, ends, options.maxTokens));
+    let logits = await decoding.start(all.flatMap((ids) => Array.from({ length: beams }, () => ids)));
     while (true) {
       options.signal?.throwIfAborted();
-      const next = search.step(logits.map((own, i) => {
-        const all = logProbabilitiesOf(own, tokenizer.size);
-        if (repetitionPenalty === 1) return all;
-        const values = Float32Array.from(all);
-        penalize(values, [...ids, ...search.running[i]], repetitionPenalty);
-        return Float64Array.from(values);
-      }));
-      if (search.done) break;
+      const next = searches.flatMap((search, i) => {
+        const rows = i * beams;
+        // A search that has ended keeps its rows as they are.
+        if (search.done) return Array.from({ length: beams }, (_, j) => ({ from: rows + j, token: -1 }));
+        const own = this.#beamLogProbabilities(search, all[i], logits.slice(rows, rows + beams), options);
+        return search.step(own).map(({ from, token }) => ({ from: rows + from, token }));
+      });
+      if (searches.every(({ done }) => done)) break;
       decoding.reorder(next.map(({ from }) => from));
       logits = await decoding.next(next.map(({ token }) => token));
     }
-    return search.found.map(({ ids, score }) => {
-      const ended = ends.has(ids.at(-1)!);
-      const text = tokenizer.decode(ended ? ids.slice(0, -1) : ids, { continues: true });
-      return { ids, score, text, ended: ended ? "stop" : "length" };
+    return searches.map(({ found }) => found.map((own) => this.#writtenBeam(own)));
+  }
+
+  #beamLogProbabilities(
+    { running }: BeamSearch,
+    prompt: readonly number[],
+    logits: readonly Float32Array[],
+    { repetitionPenalty = 1 }: WriteOptions,
+  ): Float64Array[] {
+    return logits.map((own, i) => {
+      const all = logProbabilitiesOf(own, this.#model.language.tokenizer.size);
+      if (repetitionPenalty === 1) return all;
+      const values = Float32Array.from(all);
+      penalize(values, [...prompt, ...running[i]], repetitionPenalty);
+      return Float64Array.from(values);
     });
+  }
+
+  #writtenBeam({ ids, score }: Found): WrittenBeam {
+    const { tokenizer } = this.#model.language;
+    const ended = tokenizer.eos.includes(ids.at(-1)!);
+    const text = tokenizer.decode(ended ? ids.slice(0, -1) : ids, { continues: true });
+    return { ids, score, text, ended: ended ? "stop" : "length" };
   }
 
   /**
@@ -210,22 +252,33 @@ export class Writer implements Disposable {
    * prompts are read once. Continuations are texts that go on, such as " animal", or ids.
    * @throws Error as `stream` does, and when a continuation is empty.
    */
-  async score(prompts: readonly Prompt[], continuations: readonly Prompt[]): Promise<number[][]> {
+  score(prompts: readonly Prompt[], continuations: readonly Prompt[]): Promise<number[][]> {
+    return this.scoreEach(prompts, prompts.map(() => continuations));
+  }
+
+  /**
+   * As `score`, where each prompt has continuations of its own: [prompt][continuation].
+   * @throws Error as `score` does, and when the prompts and the lists of continuations are not as many.
+   */
+  async scoreEach(
+    prompts: readonly Prompt[],
+    continuations: readonly (readonly Prompt[])[],
+  ): Promise<number[][]> {
     const { tokenizer } = this.#model.language;
     const all = prompts.map((prompt) => this.idsOf(prompt));
-    const ends = continuations.map((own) =>
-      typeof own === "string" ? tokenizer.encode(own, { continues: true, specialAsText: true }) : own
-    );
-    const empty = ends.findIndex(({ length }) => length === 0);
-    if (empty >= 0) throw new Error(`continuation ${empty} is empty: there is nothing to score`);
-    const maxTokens = Math.max(...ends.map(({ length }) => length));
+    const ends = continuations.map((own) => own.map((end) => this.continuationIds(end)));
+    checkContinuations(all.length, ends);
+    const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
     using lease = this.#leaseFor(all, { maxTokens }, all.length);
     const { decoding } = lease;
     const first = (await decoding.start(all)).map((logits) => logProbabilitiesOf(logits, tokenizer.size));
-    const scores = first.map((own) => ends.map(([token]) => own[token]));
-    for (const [j, own] of ends.entries()) {
-      const rest = await decoding.judge(all.map(() => own));
-      rest.forEach((values, i) => scores[i][j] -= values.reduce((sum, value) => sum + value, 0));
+    const scores = first.map((own, i) => ends[i].map(([token]) => own[token]));
+    for (let j = 0; j < Math.max(...ends.map(({ length }) => length)); j++) {
+      // A prompt without a continuation j repeats its first.
+      const rest = await decoding.judge(ends.map((own) => own[j] ?? own[0]));
+      rest.forEach((values, i) => {
+        if (j < ends[i].length) scores[i][j] -= values.reduce((sum, value) => sum + value, 0);
+      });
     }
     return scores;
   }
@@ -239,10 +292,10 @@ export class Writer implements Disposable {
     checkSampling(options);
     const { name, maxTokens: most, vocabulary } = this.#model;
     const { maxTokens } = options;
+    if (prompts.length === 0) throw new Error("there are no prompts");
     if (!(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
       throw new Error(`maxTokens is ${maxTokens}: use a whole number from 1`);
     }
-    if (prompts.length === 0) throw new Error("there are no prompts");
     for (const [i, prompt] of prompts.entries()) {
       if (prompt.length === 0) throw new Error(`prompt ${i} is empty: there is nothing to go on from`);
       const wrong = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
@@ -264,6 +317,17 @@ export class Writer implements Disposable {
   /** Frees the weights that it uploaded, and the texts. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
+  }
+}
+
+/** Throws an Error when not each prompt has continuations, or one of them is empty. */
+function checkContinuations(prompts: number, all: readonly (readonly (readonly number[])[])[]): void {
+  if (prompts !== all.length) throw new Error(`${all.length} lists of continuations for ${prompts} prompts`);
+  for (const [i, own] of all.entries()) {
+    if (own.length === 0) throw new Error(`prompt ${i} has no continuations: there is nothing to score`);
+    const empty = own.findIndex(({ length }) => length === 0);
+    if (empty < 0) continue;
+    throw new Error(`continuation ${empty} of prompt ${i} is empty: there is nothing to score`);
   }
 }
 

@@ -48,8 +48,8 @@ export interface LanguageNotes {
 }
 
 /**
- * Encodes rows, in their order. Prompt and answer are encoded apart, as generation will see them, and the answer ends with one end
- * mark, whether the row spells it or not. Rows of `messages` need `templates`.
+ * Encodes rows, in their order. Prompt and answer are encoded apart, as generation will see them, unless the row says otherwise, and
+ * the answer ends with one end mark, whether the row spells it or not, unless the row wants none. Rows of `messages` need `templates`.
  * @throws Error that names the file and line of a row that the template refuses or writes so that no answer can be found in it, or
  * when no row has anything to learn.
  */
@@ -68,23 +68,30 @@ export async function languageExamples(
 
 function encoderOf(tokenizer: DecoderTokenizer, specialInText: "text" | "parsed") {
   return (row: CompletionRow | InstructionRow | TextRow): EncodedRow => {
-    if (row.kind === "completion") return pairOf(tokenizer, row.where, row.prompt, row.completion);
-    if (row.kind === "instruction") return pairOf(tokenizer, row.where, instructionPrompt(row), row.output);
+    if (row.kind === "completion") return pairOf(tokenizer, row);
+    if (row.kind === "instruction") {
+      return pairOf(tokenizer, { where: row.where, prompt: instructionPrompt(row), completion: row.output });
+    }
     return wholeOf(tokenizer, row, specialInText);
   };
 }
 
-function pairOf(tokenizer: DecoderTokenizer, where: string, prompt: string, completion: string): EncodedRow {
+function pairOf(
+  tokenizer: DecoderTokenizer,
+  { where, prompt, completion, encodes, ends = true }: Omit<CompletionRow, "kind">,
+): EncodedRow {
   const answer = withoutEnd(tokenizer, completion);
   const plain = { specialAsText: true };
   const before = tokenizer.encode(prompt, { ...plain, addMarks: true });
   const after = tokenizer.encode(answer, { ...plain, continues: prompt !== "" });
   const apart = [...before, ...after];
   const together = tokenizer.encode(prompt + answer, { ...plain, addMarks: true });
+  const ids = [...encodes === "together" ? together : apart, ...ends ? [tokenizer.endMark] : []];
   return {
     where,
-    ids: [...apart, tokenizer.endMark],
-    labelled: [...before.map(() => false), ...after.map(() => true), true],
+    ids,
+    // Together, as many ids are not learnt as the prompt alone has: the answer's first may be another than generation's.
+    labelled: ids.map((_, place) => place >= before.length || (ends && place === ids.length - 1)),
     texts: [prompt, answer],
     isEmptyAnswer: answer === "",
     joinDiffers: !isSame(apart, together),

@@ -3,6 +3,7 @@
 import { isFile, isFolder, namesIn } from "../files.ts";
 import type { HubOptions } from "./hub.ts";
 import { fetchedFolder, packagedModel } from "./packaged_models.ts";
+import { hubIdOf } from "./published_configs.ts";
 
 /** A model's files. */
 export interface LocatedModel {
@@ -15,8 +16,8 @@ export interface LocatedModel {
 const beginning = /^(?!.*-\d{5}-of-\d{5}\.gguf$).*\.gguf$|-00001-of-\d{5}\.gguf$/;
 
 /**
- * The folder or `.gguf` file of the model `source`: the path of one, the id of a packaged model, or an id of the hub, or
- * OWNER/NAME/FILE.gguf for a file of it, from which it is downloaded if necessary. A folder without `config.json` that holds one GGUF model stands for that.
+ * The folder or `.gguf` file of the model `source`: the path of one, the id of a packaged model, an id of the hub or its short
+ * name (`hubIdOf`), or OWNER/NAME/FILE.gguf for a file of it, from which it is downloaded if necessary. A folder without `config.json` that holds one GGUF model stands for that.
  * @throws what `downloadModel` throws, and Error when `source` is a packaged model that was not fetched, a folder with several GGUF
  * models, or neither a path nor a valid hub id.
  */
@@ -29,10 +30,11 @@ export async function locateModel(source: string, hub: HubOptions = {}): Promise
   if (packaged) return { path: await modelIn(await fetchedFolder(packaged)), name: source };
   const { downloadGguf, downloadModel, isHubGguf, isHubId } = await import("./hub.ts");
   if (isHubGguf(source)) return { path: await downloadGguf(source, hub), name: source };
-  if (!isHubId(source)) {
+  const id = hubIdOf(source);
+  if (!isHubId(id)) {
     throw new Error(`there is no folder ${source}, and no model of the hub can have this name`);
   }
-  return { path: await downloadModel(source, hub), name: source };
+  return { path: await downloadModel(id, hub), name: source };
 }
 
 function lastPart(path: string): string {

@@ -179,6 +179,18 @@ const meanPooled = ["sentence-transformers/all-MiniLM-L6-v2", "minilm"];
 
 const isDecoder = (id: string) => isDecoderType(published[id].model_type);
 
+/** The BoRA paper's decoders by short names, which stand for these ids of the hub. */
+const shortNames: Readonly<Record<string, string>> = {
+  "llama-3-8b": "meta-llama/Meta-Llama-3-8B",
+  "gemma-7b": "google/gemma-7b",
+  "qwen2.5-14b": "Qwen/Qwen2.5-14B",
+};
+
+/** The hub's id of a model that has a short name here; any other id as it is. */
+export function hubIdOf(id: string): string {
+  return Object.hasOwn(shortNames, id) ? shortNames[id] : id;
+}
+
 /** The ids that `publishedEncoder` knows. */
 export const publishedEncoders: readonly string[] = Object.keys(published).filter((id) => !isDecoder(id));
 
@@ -191,7 +203,8 @@ export function publishedEncoder(id: string): EncoderConfig | undefined {
   return withPooling(encoderConfigOf(id, published[id]), meanPooled.includes(id) ? "mean" : undefined);
 }
 
-/** The configuration of the decoder `id`; undefined if it is not in `publishedDecoders`. */
-export function publishedDecoder(id: string): DecoderConfig | undefined {
+/** The configuration of the decoder `id`; undefined if neither it nor the id that it is short for is in `publishedDecoders`. */
+export function publishedDecoder(name: string): DecoderConfig | undefined {
+  const id = hubIdOf(name);
   return publishedDecoders.includes(id) ? decoderConfigOf(id, published[id]) : undefined;
 }

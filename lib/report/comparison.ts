@@ -2,7 +2,15 @@
 
 import type { MetricName } from "../data/task.ts";
 import { table } from "./markdown.ts";
-import { averagePaired, comparePaired, detectableText, margin, type PairedComparison } from "./paired.ts";
+import {
+  averagePaired,
+  compareOverSets,
+  comparePaired,
+  detectableText,
+  margin,
+  type PairedComparison,
+  type PairedRuns,
+} from "./paired.ts";
 import { unpackNumbers } from "./packed_numbers.ts";
 import type { Cell } from "./schema.ts";
 import { scoresBySeed } from "./scores.ts";
@@ -20,26 +28,42 @@ export function rowDifference(
   const tasks = [...Map.groupBy(cells, ({ task }) => task).values()].map((all) => ({
     own: all.filter((cell) => cell.label === label),
     other: all.filter((cell) => cell.label === reference),
-  }));
+  })).map(({ own, other }) => ({ own: forSeedsOf(other, own), other: forSeedsOf(own, other) }));
   const isCommon = ({ own, other }: typeof tasks[number]) =>
     own.some(({ seed }) => other.some((cell) => cell.seed === seed));
   if (tasks.length === 0 || !tasks.every(isCommon)) return undefined;
-  return averagePaired(tasks.map(({ own, other }) => taskDifference(own, other)));
+  const trainings = Map.groupBy(tasks, ({ own: [{ task, trainedOn = task }] }) => trainedOn);
+  return averagePaired([...trainings.values()].map(trainingDifference));
 }
 
-/** The difference of two rows on one task. */
-function taskDifference(own: readonly Cell[], reference: readonly Cell[]): PairedComparison {
+/** The difference of two rows on the task, or the test sets, of one training. */
+function trainingDifference(
+  tasks: readonly { own: readonly Cell[]; other: readonly Cell[] }[],
+): PairedComparison {
+  const [first, ...others] = tasks.map(({ own, other }) => pairedRuns(own, other));
+  return others.length === 0 ? comparePaired(first) : compareOverSets([first, ...others]);
+}
+
+/** The cells of a row; of one that is not trained, its only one for every seed of the other row. */
+function forSeedsOf(other: readonly Cell[], own: readonly Cell[]): readonly Cell[] {
+  return own.some(({ steps }) => steps > 0)
+    ? own
+    : own.slice(0, 1).flatMap((cell) => other.map(({ seed }) => ({ ...cell, seed })));
+}
+
+/** The runs of two rows on one task. */
+function pairedRuns(own: readonly Cell[], reference: readonly Cell[]): PairedRuns {
   const [{ headline, labels, dataDigest, task }] = own;
   const foreign = [...own, ...reference].find((cell) => cell.dataDigest !== dataDigest);
   if (foreign) throw new Error(`${foreign.label} was evaluated on other examples of ${task}: run it again`);
   const runsOf = (cells: readonly Cell[]) =>
     cells.map(({ seed, predictions }) => ({ seed, predictions: unpackNumbers(predictions.dev) }));
-  return comparePaired({
+  return {
     metric: headline as MetricName,
     labels: labels.dev,
     reference: runsOf(reference),
     own: runsOf(own),
-  });
+  };
 }
 
 const signed = (value: number) =>

@@ -1,6 +1,7 @@
 /** Renders results as markdown, from the records alone. */
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
+import { cellsBySet } from "./cells_by_set.ts";
 import { meanScore } from "./scores.ts";
 import { intervalOf, scoreText } from "./statistics.ts";
 import type { Cell, Environment } from "./schema.ts";
@@ -74,7 +75,8 @@ export function renderMarkdown(
   setting = embeddedSuite,
 ): string {
   const [first] = cells;
-  const tasks = [...groupBy(cells, (cell) => cell.task).keys()];
+  const bySet = cellsBySet(cells);
+  const tasks = [...groupBy(bySet, (cell) => cell.task).keys()];
   const { environment } = first;
   const seeds = new Set(cells.map((cell) => cell.seed)).size;
   return `# ${title}
@@ -87,7 +89,7 @@ brackets, in percent; ± is a 95 % interval over seeds alone (Student's t), from
 
 Machine: ${machineText(environment)}. ${commits(cells)} ${wholeTime(cells)}
 
-${scores(cells, tasks)}
+${scores(bySet, tasks)}
 
 ${sections.map((section) => `${section}\n\n`).join("")}## Cost
 
@@ -98,7 +100,7 @@ does other things too: compare rows, not with other machines.
 
 ## Tasks
 
-${taskTable(cells)}
+${taskTable(bySet)}
 
 ## Every metric
 
@@ -161,7 +163,7 @@ function costs(cells: readonly Cell[], reference: string): string {
       seconds(own).toFixed(1),
       base ? (seconds(own) / seconds(base)).toFixed(2) : "–",
       (Math.max(...own.map((c) => c.peakBufferBytes)) / 2 ** 20).toFixed(0),
-      String(cell.training.learningRate),
+      cell.steps === 0 ? "–" : String(cell.training.learningRate),
     ];
   });
   return table([
@@ -179,16 +181,21 @@ function costs(cells: readonly Cell[], reference: string): string {
 const correlations = new Set(["matthews", "pearson", "spearman"]);
 
 function taskTable(cells: readonly Cell[]): string {
-  const rows = [...groupBy(cells, (cell) => cell.task)].map(([task, [cell]]) => [
-    task,
-    thousands(cell.trainExamples),
-    thousands(cell.devExamples),
-    String(cell.epochs.length),
-    String(cell.training.batchSize),
-    cell.headline,
-    // A constant prediction has no correlation, whatever the majority label's share.
-    percent(correlations.has(cell.headline) ? 0 : cell.majorityBaseline),
-  ]);
+  const longest = (own: readonly Cell[]) => own.reduce((a, b) => b.epochs.length > a.epochs.length ? b : a);
+  const rows = [...groupBy(cells, (cell) => cell.task)].map(([task, own]) => [task, longest(own)] as const)
+    .map(([
+      task,
+      cell,
+    ]) => [
+      task,
+      thousands(cell.trainExamples),
+      thousands(cell.devExamples),
+      String(cell.epochs.length),
+      String(cell.training.batchSize),
+      cell.headline,
+      // A constant prediction has no correlation, whatever the majority label's share.
+      percent(correlations.has(cell.headline) ? 0 : cell.majorityBaseline),
+    ]);
   return table(["task", "train", "dev", "epochs", "batch", "headline metric", "majority baseline"], rows);
 }
 
@@ -199,7 +206,7 @@ function everyMetric(cells: readonly Cell[]): string {
     String(cell.seed),
     Object.entries(cell.last).map(([name, value]) => `${name} ${percent(value)}`).join(", "),
     Object.entries(cell.best).map(([name, value]) => `${name} ${percent(value)}`).join(", "),
-    cell.epochs.at(-1)!.trainLoss.toFixed(3),
+    cell.epochs.at(-1)?.trainLoss.toFixed(3) ?? "–",
   ]);
   return table(["method", "task", "seed", "last epoch", "best epoch", "train loss"], rows);
 }

@@ -11,7 +11,10 @@ export type PageFiles = Readonly<Record<`${string}.${"md" | "svg"}`, string>>;
 
 /** A kind of page. */
 export interface Page {
-  /** The start of its files' names: `bench` for bench.json, bench.md and bench.svg. */
+  /**
+   * The start of its files' names: `bench` for bench.json, bench.md and bench.svg. One that ends with a dash goes on with a model's
+   * name.
+   */
   readonly name: string;
   /** Renders the record at `path`. Throws an Error that names the file and the wrong field. */
   rendered(path: string): Promise<PageFiles>;

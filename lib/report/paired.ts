@@ -54,7 +54,37 @@ export interface PairedComparison extends CrossedEstimate {
  * @throws Error for fewer than two examples, no common seed, a seed that one side has twice, and predictions
  * that do not fit the labels or are not finite.
  */
-export function comparePaired({ metric, labels, reference, own }: PairedRuns): PairedComparison {
+export function comparePaired(runs: PairedRuns): PairedComparison {
+  const differences = differencesOf(runs);
+  // Where hardly any prediction differs, one example's is the least that another dev set could change.
+  return judged(crossedEstimate([...differences.values()], 100 / runs.labels.length));
+}
+
+/**
+ * Compares two systems whose every run predicts several sets: the mean of the sets' differences. An example counts by its share of
+ * the mean, so that a run's effect on all sets is the seed's. How the sets' differences differ counts as if examples did, which makes
+ * the error a little too large.
+ * @throws Error as `comparePaired` does, and when the sets are not of the same seeds.
+ */
+export function compareOverSets(sets: readonly PairedRuns[]): PairedComparison {
+  const all = sets.map(differencesOf);
+  const examples = sets.reduce((sum, { labels }) => sum + labels.length, 0);
+  const seeds = [...all[0].keys()];
+  const foreign = all.find((own) => own.size !== seeds.length || !seeds.every((seed) => own.has(seed)));
+  if (foreign) {
+    throw new Error(`sets of the seeds ${seeds} and ${[...foreign.keys()]}: run all with the same`);
+  }
+  const differences = seeds.map((seed) =>
+    all.flatMap((own, i) => {
+      const weight = examples / (sets.length * sets[i].labels.length);
+      return own.get(seed)!.map((difference) => weight * difference);
+    })
+  );
+  return judged(crossedEstimate(differences, 100 / examples));
+}
+
+/** For every seed that both were run with, the differences of the examples' values, in points. */
+function differencesOf({ metric, labels, reference, own }: PairedRuns): Map<number, number[]> {
   const [others, owns] = [bySeed(reference), bySeed(own)];
   const seeds = [...owns.keys()].filter((seed) => others.has(seed));
   if (seeds.length === 0) {
@@ -63,12 +93,10 @@ export function comparePaired({ metric, labels, reference, own }: PairedRuns): P
     );
   }
   const values = (predictions: readonly number[]) => exampleValues(metric, predictions, labels);
-  const differences = seeds.map((seed) => {
+  return new Map(seeds.map((seed) => {
     const base = values(others.get(seed)!);
-    return values(owns.get(seed)!).map((value, i) => value - base[i]);
-  });
-  // Where hardly any prediction differs, one example's is the least that another dev set could change.
-  return judged(crossedEstimate(differences, 100 / labels.length));
+    return [seed, values(owns.get(seed)!).map((value, i) => value - base[i])];
+  }));
 }
 
 /**

@@ -52,6 +52,10 @@ export const storedCellSchema = v.object({
   training: trainingSchema,
   trainExamples: count,
   devExamples: count,
+  /**
+   * How one training is tested on several data sets, of which the first is `dev` and the further dev sets have the others' names.
+   */
+  tests: v.optional(v.object({ sets: v.array(v.string()), prompts: v.string(), scoring: v.string() })),
   /** Digest of the bits of this row's golden steps: what code and driver compute. */
   golden: sha256,
   seed: count,
@@ -89,6 +93,8 @@ export interface Cell extends StoredCell {
   readonly profile: string;
   /** The row's name, such as `LoRA r 8`. */
   readonly label: string;
+  /** Of a cell of one of several test sets: the task that it was trained on. */
+  readonly trainedOn?: string;
   /** What the predictions on each dev set should have been. */
   readonly labels: DevLabels;
 }

@@ -9,17 +9,25 @@ import type { Model, Weight } from "../models/model.ts";
 import { languageOf } from "../objectives/language.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
 import { objectiveOf } from "../objectives/registry.ts";
-import type { FrozenWeights } from "../run/frozen_weights.ts";
+import { faultOfClass } from "../objectives/text_head.ts";
+import { FrozenWeights } from "../run/frozen_weights.ts";
 import type { StepRecord } from "./adamw.ts";
 import { CellCheckpoint, checkCheckpointing, type Checkpointing } from "./cell_checkpoint.ts";
 import { checkTrainOptions } from "./check_options.ts";
 import { checkParts } from "./check_parts.ts";
-import { evaluateMetrics, isLowerBetter, metricNames } from "./metrics.ts";
+import {
+  type Answers,
+  ask,
+  decoderOf,
+  devSetsOf,
+  isAsked,
+  type Predictions,
+  type Scores,
+  scoresOf,
+} from "./evaluate.ts";
+import { isLowerBetter, metricNames } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
-
-/** Scores by metric name. */
-export type Scores = Record<string, number>;
 
 /** What `fineTune` trains, on what, and how. */
 export interface FineTuneOptions extends TrainOptions, Progress {
@@ -62,8 +70,8 @@ export interface FineTuned {
   readonly best: Scores;
   /** Metrics of the last epoch. */
   readonly last: Scores;
-  /** Predictions after the last epoch on every dev set: class indices, options or values. `dev` is the main set. */
-  readonly predictions: Readonly<Record<string, readonly number[]>>;
+  /** Predictions after the last epoch. */
+  readonly predictions: Predictions;
   /** Trainable parameters of the head. */
   readonly headParameters: number;
   /** Optimizer steps taken. */
@@ -127,13 +135,15 @@ function encodeExample({ pairing }: Model, { maxTokens }: Task, { texts, label }
  */
 export async function encodeRows(
   model: Model,
-  { maxTokens, loss = "completion" }: Task,
+  { maxTokens, loss = "completion", continuations }: Task,
   examples: readonly Example[],
   report: (notes: LanguageNotes) => void = () => {},
 ): Promise<Encoded[]> {
   const { tokenizer, templates } = languageOf(model);
+  // Of continuations only what is scored is learnt: a model that does not expect the end of a text there would learn little else.
+  const ends = continuations ? { ends: false } : {};
   const rows = examples.map(({ id, texts: [prompt, completion], row }): LanguageRow =>
-    row ?? { kind: "completion", where: id, prompt, completion }
+    row ?? { kind: "completion", where: id, prompt, completion, ...ends }
   );
   const most = Math.min(maxTokens, model.maxTokens ?? Infinity);
   const encoded = await languageExamples(rows, tokenizer, templates, { loss, maxTokens: most });
@@ -190,20 +200,37 @@ export async function fineTune(
   const train = await encode("train", split.train);
   const dev: DevSet[] = [];
   for (const [name, examples] of Object.entries(devSetsOf(split))) {
-    dev.push({ name, examples: await encode(name, examples) });
+    dev.push(
+      isAsked(task)
+        ? askedSet(name, examples, task.continuations?.length)
+        : encodedSet(objective, name, await encode(name, examples)),
+    );
   }
-  for (const set of dev) checkLabels(objective, set);
-  using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen, ...options });
-  const checkpoint = checkpointing && await CellCheckpoint.open(trainer, checkpointing, dev, keep);
+  using uploaded = new DisposableStack();
+  // The trainer and a Writer share the model's weights.
+  const base = frozen ?? (isAsked(task) ? uploaded.use(FrozenWeights.forTraining(gpu, model)) : undefined);
+  using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen: base, ...options });
+  const checkpoint = checkpointing &&
+    await CellCheckpoint.open(trainer, checkpointing, examplesOf(dev), keep);
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
+  const answers = isAsked(task)
+    ? async () => {
+      const parts = { gpu, model: decoderOf(model), adapter, weights: await trainer.weights(), frozen: base };
+      return await ask(task, split, parts, options.batchSize);
+    }
+    : async () => ({ predictions: await predictionsOn(trainer, objective, dev), further: {} });
+  const labels = Object.fromEntries(dev.map(({ name, labels }) => [name, labels]));
+  const evaluation: Evaluation = {
+    answers,
+    scores: ({ predictions, further }) => ({ ...scoresOf(task, labels, predictions), ...further }),
+  };
   const plan = { epochs: options.epochs, keep };
   const { epochs, trainSeconds, predictions } = await runEpochs(
     trainer,
-    objective,
     task,
-    dev,
+    evaluation,
     plan,
     { onStep, onEpoch, onScores },
     checkpoint,
@@ -239,25 +266,61 @@ function checkTask({ name, metrics }: Task): void {
   }
 }
 
-/** Throws an Error that names the first example to evaluate on whose label the objective cannot have. */
-function checkLabels(objective: Objective, { name, examples }: DevSet): void {
+/** A dev set. */
+interface DevSet {
+  readonly name: string;
+  readonly labels: readonly number[];
+  /** What the trainer predicts. */
+  readonly examples: readonly Encoded[];
+  /** What a `Writer` is asked. */
+  readonly asked?: readonly (readonly string[])[];
+}
+
+/** A set that the trainer predicts. Throws an Error that names the first example whose label the objective cannot have. */
+function encodedSet(objective: Objective, name: string, examples: readonly Encoded[]): DevSet {
   for (const [i, example] of examples.entries()) {
     const fault = objective.faultOf(example);
     if (fault) throw new Error(`${name}, example ${i}: ${fault}`);
   }
+  return { name, examples, labels: examples.map(({ label }) => label) };
+}
+
+/** A set that is asked, with `count` answers. Throws an Error that names the first example whose label is none of them. */
+function askedSet(name: string, examples: readonly Example[], count = Infinity): DevSet {
+  for (const [i, { label }] of examples.entries()) {
+    const fault = faultOfClass(label, count);
+    if (fault) throw new Error(`${name}, example ${i}: ${fault}`);
+  }
+  return {
+    name,
+    labels: examples.map(({ label }) => label),
+    examples: [],
+    asked: examples.map(({ texts }) => texts),
+  };
+}
+
+/** What is predicted, for checkpoints. */
+function examplesOf(dev: readonly DevSet[]): unknown {
+  return dev.map(({ name, examples, asked }) => ({ name, examples, asked }));
+}
+
+/** How a run is evaluated after its epochs. */
+interface Evaluation {
+  /** Predicts the dev sets with the current weights. */
+  answers(): Promise<Answers>;
+  scores(answers: Answers): Scores;
 }
 
 /** Trains and evaluates the epochs that the checkpoint lacks, and returns the results of all epochs. */
 async function runEpochs(
   trainer: Trainer,
-  objective: Objective,
   task: Task,
-  dev: readonly DevSet[],
+  { answers, scores }: Evaluation,
   { epochs: planned, keep }: Pick<FineTuneOptions, "epochs" | "keep">,
   progress: Progress,
   checkpoint: CellCheckpoint | undefined,
 ): Promise<Pick<FineTuned, "epochs" | "trainSeconds" | "predictions">> {
-  let predictions: FineTuned["predictions"] | undefined;
+  let found: Answers | undefined;
   const epochs: EpochScores[] = [...checkpoint?.saved?.epochs ?? []];
   let trainSeconds = checkpoint?.saved?.trainSeconds ?? 0;
   for (let epoch = epochs.length; epoch < planned; epoch++) {
@@ -272,26 +335,15 @@ async function runEpochs(
     trainSeconds = secondsNow();
     progress.onEpoch?.(records);
     const trainLoss = records.reduce((sum, { loss }) => sum + loss, 0) / records.length;
-    predictions = await predictionsOn(trainer, objective, dev);
-    epochs.push({ epoch, trainLoss, metrics: scoresOf(task, dev, predictions) });
+    found = await answers();
+    epochs.push({ epoch, trainLoss, metrics: scores(found) });
     if (keep === "best" && bestOf(task, epochs) === epochs.at(-1)) await trainer.keep();
     await progress.onScores?.(epochs.at(-1)!, () => trainer.weights());
     await checkpoint?.save({ epochs, trainSeconds });
   }
   // A run that was stopped after its last epoch has the scores in its checkpoint, but no predictions.
-  predictions ??= await predictionsOn(trainer, objective, dev);
-  return { epochs, trainSeconds, predictions };
-}
-
-/** The dev sets by name: `dev`, and the further ones. */
-export function devSetsOf({ dev, furtherDev }: Split): Record<string, readonly Example[]> {
-  return { dev, ...furtherDev };
-}
-
-/** A dev set. The metrics of a further one end with its name. */
-interface DevSet {
-  readonly name: string;
-  readonly examples: readonly Encoded[];
+  found ??= await answers();
+  return { epochs, trainSeconds, predictions: found.predictions };
 }
 
 /** The predictions on every dev set, with the current weights. */
@@ -299,27 +351,12 @@ async function predictionsOn(
   trainer: Trainer,
   objective: Objective,
   dev: readonly DevSet[],
-): Promise<FineTuned["predictions"]> {
+): Promise<Predictions> {
   const predictions: Record<string, number[]> = {};
   for (const { name, examples } of dev) {
     predictions[name] = (await trainer.predict(examples)).map((row) => objective.decide(row));
   }
   return predictions;
-}
-
-/** The task's metrics on every dev set. */
-function scoresOf(
-  { metrics }: Task,
-  dev: readonly DevSet[],
-  predictions: FineTuned["predictions"],
-): Scores {
-  const scores: Scores = {};
-  for (const { name, examples } of dev) {
-    const own = evaluateMetrics(metrics, predictions[name], examples.map(({ label }) => label)) as Scores;
-    const suffix = name === "dev" ? "" : ` ${name}`;
-    for (const [metric, score] of Object.entries(own)) scores[metric + suffix] = score;
-  }
-  return scores;
 }
 
 /** The epoch with the best headline metric; the first of several. */

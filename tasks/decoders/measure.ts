@@ -174,15 +174,8 @@ export async function estimateDecoder(
   const model = unloadedDecoder(name, config, { maxTokens, packing });
   const objective = language.of(model, { texts: 1, classes: 0 });
   const example = exampleOf(model, tokens);
-  const { peakBytes } = await estimateTraining(
-    model,
-    adapterOf(model),
-    objective,
-    [example],
-    [],
-    training,
-    traits,
-  );
+  const parts = { model, adapter: adapterOf(model), objective, train: [example], dev: [], traits };
+  const { peakBytes } = await estimateTraining({ ...parts, ...training });
   return {
     parameters: shapeOf(model).parameters,
     weightBytes: sumOf(weightBuffers(model)),

@@ -21,9 +21,12 @@ export async function recordsIn(folder: string): Promise<FoundRecord[]> {
   if (!await isFolder(root)) {
     throw new Error(`${root} is no folder: give one that --out of another command named`);
   }
-  const found = (await jsonFiles(root)).flatMap((path) => {
+  // The store's files are no records of pages.
+  const paths = (await jsonFiles(root)).filter((path) => !path.slice(root.length).includes("/cells/"));
+  const found = paths.flatMap((path) => {
     const place = path.slice(root.length + 1, -".json".length);
-    const page = pages.find(({ name }) => name === place.replace(/^.*\//, ""));
+    const own = place.replace(/^.*\//, "");
+    const page = pages.find(({ name }) => name.endsWith("-") ? own.startsWith(name) : name === own);
     return page ? [{ page, place, path }] : [];
   });
   return found;

@@ -15,6 +15,13 @@ export interface Training extends WarmUp {
   readonly learningRate: number;
 }
 
+/** A way to train in which `--tune` chooses each row's learning rate. */
+export interface TunedTraining {
+  readonly epochs: number;
+  /** Examples per step. */
+  readonly batchSize: number;
+}
+
 /** A published way to train a family of tasks. */
 export interface Protocol {
   /** Target modules of the adapters. */

@@ -2,11 +2,14 @@
 
 import { parseArgs } from "node:util";
 import { families, tasks } from "../../lib/data/registry.ts";
+import { packings, type WritablePacking } from "../../lib/graph/storages/registry.ts";
+import { packingOf } from "../packing.ts";
 import { isNamed } from "../planned_cells.ts";
 import { isStudy } from "../report_table.ts";
 import { tableByName, tables } from "../tables/registry.ts";
 import type { Study, Table } from "../tables/table.ts";
 import { UsageError } from "../usage.ts";
+import { isDecoderSource } from "./model_kind.ts";
 
 /** What `--help` prints. */
 export const help = `deno task reproduce [table…] [options]
@@ -15,10 +18,11 @@ Tables (default: ${tables[0].name}):
 ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 
   --profile NAME   how much to run: smoke (seconds) or default (first-table: ≤ 10 minutes on 2 cores; the others: hours);
-                   glue and commonsense also have full, and paper: the published protocol on all data
-  --model SOURCE   use this encoder instead of the embedded one: a folder, minilm (deno task models fetches it), or an id of
-                   the Hugging Face hub
-  --data DIR       folder with the data sets for glue and commonsense
+                   glue, commonsense and math also have paper: the published protocol on all data
+  --model SOURCE   use this model instead of the embedded encoder, or of smollm2 in tables for decoders: a folder, a .gguf file,
+                   minilm or smollm2 (deno task models fetches them), or an id of the Hugging Face hub. Of commonsense there is
+                   a table for encoders and one for decoders: the model decides
+  --data DIR       folder with the data sets for glue, commonsense and math
   --task NAME      run only this task (repeatable): ${tasks.map(({ name }) => name).join(", ")}
                    with --data: ${families.flatMap(({ tasks }) => tasks).join(", ")}
   --method NAME    run only the rows with this label or method (repeatable); --list prints the labels
@@ -33,13 +37,18 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   --autotune       time the kernels of the matrix products for at most 10 seconds and use the fastest; the choice is stored in
                    the user's cache folder and does not change any bit of the results. On a GPU this is the default
   --no-autotune    do not
+  --packing NAME   packs the model's matrices on their way to the GPU, which rounds their values: ${
+  packings.join(", ")
+}
   --recompute      gradient checkpointing: keep only each layer's input and compute the rest again: less memory, the same bits
   --tune           try a grid of learning rates on a held-out part of train, and print the best
   --list           print the cells and stop
   --estimate       print each cell's steps, FLOPs, memory and hours, and what does not fit, and stop. Needs neither weights
-                   nor data: --model may be an id such as roberta-base, and --data may be left out
-  --rate TFLOPS    the GPU's speed for --estimate's hours (default: measured here with a matrix product)
-  --memory GIB     the GPU's memory for --estimate (default: for a software driver the host's free memory)
+                   nor data: --model may be an id such as roberta-base or llama-3-8b, and --data may be left out
+  --rate TFLOPS    the GPU's speed for --estimate's hours (default: measured here with a matrix product; of decoders on a
+                   software driver an assumption, which is printed)
+  --memory GIB     the GPU's memory for --estimate (default: for a software driver the host's free memory; of decoders 24, 48
+                   and 80)
   --json           print the estimates as JSON
   --help           this text
 `;
@@ -58,6 +67,7 @@ const options = {
   resume: { type: "boolean", default: false },
   "checkpoint-every": { type: "string", default: "50" },
   autotune: { type: "boolean" },
+  packing: { type: "string" },
   recompute: { type: "boolean", default: false },
   tune: { type: "boolean", default: false },
   list: { type: "boolean", default: false },
@@ -72,17 +82,23 @@ const parse = (args: string[]) => parseArgs({ args, allowPositionals: true, allo
 type Values = ReturnType<typeof parse>["values"];
 
 /** The parsed command line: the options by name, and the tables, each once. */
-export type Arguments = Values & { readonly out: string; readonly tables: readonly (Table | Study)[] };
+export type Arguments = Omit<Values, "packing"> & {
+  readonly out: string;
+  readonly packing: WritablePacking | undefined;
+  readonly tables: readonly (Table | Study)[];
+};
 
 /** Parses the command line. Throws an Error that names the mistake and what is allowed. */
 export function readArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parse([...args]);
   const names = positionals.length > 0 ? new Set(positionals) : [tables[0].name];
-  const chosen = [...names].map(tableByName);
+  const forDecoder = values.model !== undefined && isDecoderSource(values.model);
+  const chosen = [...names].map((name) => tableByName(name, forDecoder));
   checkNumbers(values);
   checkModes(values);
   checkMethods(values, chosen);
-  return { ...values, out: values.out ?? folderOf(values.profile), tables: chosen };
+  const { packing, out = folderOf(values.profile) } = values;
+  return { ...values, packing: packingOf(packing), out, tables: chosen };
 }
 
 function checkNumbers(values: Values): void {

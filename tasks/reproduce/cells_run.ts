@@ -2,6 +2,7 @@
 
 import type { Split } from "../../lib/data/task.ts";
 import { isFile } from "../../lib/files.ts";
+import { languageOf } from "../../lib/objectives/language.ts";
 import { CellStore } from "../../lib/report/cell_store.ts";
 import { type CellTable, readCellTable, writeCellTable } from "../../lib/report/cell_table.ts";
 import { type PlannedJob, sample } from "../planned_cells.ts";
@@ -26,6 +27,7 @@ async function storedJobs(
   profile: Profile,
   planned: readonly PlannedJob[],
 ): Promise<StoredJob[]> {
+  if (planned.some(({ task }) => task.objective === "language")) languageOf(run.model);
   for (const row of new Set(planned.map(({ row }) => row))) adapterOf(run.model, row);
   const splits = new Map<string, Split>();
   for (const task of new Set(planned.map(({ task }) => task))) {
@@ -51,6 +53,7 @@ async function storedJobs(
 
 /** Throws if an earlier run made a row with other settings: its cells are not of the same experiment. */
 async function refuseForeign(
+  file: string,
   earlier: CellTable,
   store: CellStore,
   jobs: readonly StoredJob[],
@@ -63,7 +66,7 @@ async function refuseForeign(
       ? `with ${settingsText(theirs)}, this run has ${settingsText(job.settings)}`
       : "made otherwise than this run would";
     throw new Error(
-      `${earlier.table}.json holds "${label}" ${differ}: move the file away, or use another --out`,
+      `${file}.json holds "${label}" ${differ}: move the file away, or use another --out`,
     );
   }
 }
@@ -80,11 +83,11 @@ export async function runCells(
   earlier: CellTable | undefined,
   files: RunFiles,
 ): Promise<void> {
-  const path = `${files.out}/${table.name}`;
+  const path = `${files.out}/${files.name}`;
   const jobs = await storedJobs(run, table, profile, planned);
-  if (earlier) await refuseForeign(earlier, await CellStore.open(files.out), jobs);
+  if (earlier) await refuseForeign(files.name, earlier, await CellStore.open(files.out), jobs);
   let record = earlier ?? { schemaVersion: 2, table: table.name, profile: run.profileName, rows: [] };
-  await runStored(run, jobs, table.name, files, {
+  await runStored(run, jobs, files, {
     async finished({ row: { label }, task, digest: settings, seed }) {
       record = withRow(record, { label, task: task.name, settings, seeds: [seed] }, table);
       await writeCellTable(`${path}.json`, record);

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import type { CellTable } from "../../lib/report/cell_table.ts";
 import { jobsOf, profileOf, shardOf, tasksOf } from "../planned_cells.ts";
 import type { AskedTable } from "../estimate.ts";
-import { isStudy } from "../report_table.ts";
+import { isStudy, pageNameOf } from "../report_table.ts";
 import type { Run } from "../run_cell.ts";
 import { atSizes } from "../sizes.ts";
 import type { Study, Table } from "../tables/table.ts";
@@ -15,6 +15,10 @@ import { earlierTable, runCells } from "./cells_run.ts";
 
 /** A table as the command line asks for it. */
 export interface Plan {
+  /** The model that it is run on; undefined for the embedded encoder. */
+  readonly source: string | undefined;
+  /** The start of its files' names. */
+  readonly name: string;
   list(): void;
   /** What to estimate. Throws a UsageError if it is not made of cells. */
   asked(): AskedTable;
@@ -35,18 +39,28 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   // An estimate does not need the files.
   const data = values.data ?? (values.estimate ? "" : undefined);
   const tasks = asUsage(() => tasksOf(table, profile, data));
+  if (values.tune && profile.tests) {
+    throw new UsageError(
+      `${table.name} has the rates of the table decoders, or its protocol's; leave --tune out`,
+    );
+  }
   const shard = shardOf(values);
   const jobs = jobsOf(table, profile, tasks, shard);
+  const source = values.model ?? table.decoder;
+  const name = fileNameOf(table, source);
   let earlier: CellTable | undefined;
   return {
+    source,
+    name,
     list() {
       for (const { task, row, seed } of jobs) {
-        console.log(`${table.name} / ${task.name} / ${row.label} / seed ${seed}`);
+        const tests = task.tests ? `, tested on ${task.tests.sets.join(", ")}` : "";
+        console.log(`${table.name} / ${task.name}${tests} / ${row.label} / seed ${seed}`);
       }
     },
-    asked: () => ({ table, profile, jobs }),
+    asked: () => ({ source, table, profile, jobs }),
     async prepare() {
-      const path = `${values.out}/${table.name}.json`;
+      const path = `${values.out}/${name}.json`;
       if (values.resume) earlier = await earlierTable(path);
       else if (shard[1] > 1 && !values.tune && existsSync(path)) {
         throw new UsageError(
@@ -54,9 +68,10 @@ function planOfTable(asked: Table, values: Arguments): Plan {
         );
       }
     },
-    run(run) {
+    run(given) {
+      const run = { ...given, recompute: given.recompute || profile.recompute === true };
       const { out, resume, "checkpoint-every": every } = values;
-      const files = { out, resume, every: Number(every) };
+      const files = { out, name, resume, every: Number(every) };
       return values.tune
         ? tune(run, table, profile, tasks, files)
         : runCells(run, table, profile, jobs, earlier, files);
@@ -64,7 +79,14 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   };
 }
 
-function planOfStudy(study: Study, { profile, tune, shard, r, b, out }: Arguments): Plan {
+/** The start of the names of a table's files. A decoder is called by the last part of its id or path. */
+function fileNameOf(table: Table, source: string | undefined): string {
+  if (table.decoder === undefined) return table.name;
+  const model = source!.split(/[/\\]/).findLast((part) => part !== "")!.replace(/\.gguf$/i, "");
+  return pageNameOf(table) + model.toLowerCase().replaceAll(/[^\p{L}\p{N}.]+/gu, "-");
+}
+
+function planOfStudy(study: Study, { profile, tune, shard, r, b, out, model }: Arguments): Plan {
   if (!study.profiles.includes(profile)) {
     throw new UsageError(`${study.name} has no profile "${profile}"; it has ${study.profiles.join(", ")}`);
   }
@@ -72,6 +94,8 @@ function planOfStudy(study: Study, { profile, tune, shard, r, b, out }: Argument
   if (r || b) throw new UsageError(`${study.name} has its own ranks and blocks; leave --r and --b out`);
   if (shard !== "1/1") throw new UsageError(`${study.name} is not made of cells; leave --shard out`);
   return {
+    source: model,
+    name: study.name,
     list: () => console.log(`${study.name} / ${study.title}`),
     asked() {
       throw new UsageError(`${study.name} is not made of cells; leave --estimate out`);

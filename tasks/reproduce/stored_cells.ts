@@ -8,7 +8,8 @@ import { CellStore } from "../../lib/report/cell_store.ts";
 import { cellName, settingsDigest, type StoredCell } from "../../lib/report/schema.ts";
 import { DivergedError, type StepRecord } from "../../lib/train/adamw.ts";
 import { checkpointedCell } from "../../lib/train/cell_checkpoint.ts";
-import { devLabelsOf, type Job, type ReadyJob, type Run, runCell, settingsFor } from "../run_cell.ts";
+import { labelsOf } from "../../lib/train/evaluate.ts";
+import { type Job, type ReadyJob, type Run, runCell, settingsFor } from "../run_cell.ts";
 import { appendLog } from "../step_log.ts";
 import { Ticker } from "../ticker.ts";
 
@@ -16,6 +17,8 @@ import { Ticker } from "../ticker.ts";
 export interface RunFiles {
   /** The output folder. */
   readonly out: string;
+  /** The start of the names of the table's files. */
+  readonly name: string;
   /** Whether to keep the store's cells, and to continue from an earlier run's checkpoint and log. */
   readonly resume: boolean;
   /** Steps between checkpoints. */
@@ -61,13 +64,12 @@ export async function storedRow(
 export async function runStored(
   run: Run,
   jobs: readonly StoredJob[],
-  name: string,
-  { out, resume, every }: RunFiles,
+  { out, name, resume, every }: RunFiles,
   { finished, diverged }: AfterCell = {},
 ): Promise<void> {
   const store = await CellStore.open(out);
   const known = resume ? await knownCells(store, jobs) : new Map<StoredJob, StoredCell>();
-  for (const [{ settings, split }] of known) await store.writeLabels(settings, devLabelsOf(split));
+  for (const [{ settings, split }] of known) await store.writeLabels(settings, labelsOf(split));
   const [log, checkpoint] = [`${out}/${name}.log.jsonl`, `${out}/${name}.checkpoint`];
   await removeSpent(checkpoint, resume, [...known.keys()].map(cellOfJob));
   if (!resume) await writeWhole(log, "");
@@ -92,11 +94,11 @@ export async function runStored(
         diverged(job, error);
         continue;
       }
-      await store.write(cell, devLabelsOf(job.split));
+      await store.write(cell, labelsOf(job.split));
     }
     await finished?.(job, cell);
     // Removed only after the cell is written. If the run stops in between, `removeSpent` removes it.
-    if (!known.has(job)) await Deno.remove(checkpoint);
+    if (!known.has(job) && !job.row.untrained) await Deno.remove(checkpoint);
     ticker.step(i + 1, job.name);
     ticker.cell(job.name, resultText(cell));
   }

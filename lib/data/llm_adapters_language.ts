@@ -1,0 +1,156 @@
+/**
+ * LLM-Adapters' data for models that write their answers: what they are trained on as a task of the language, and what they are
+ * tested on. A folder holds `commonsense_170k.json` and `math_10k.json`, or parts of the former as NAME/train.json, and NAME/test.json.
+ */
+
+import { isFile } from "../files.ts";
+import type { LanguageRow } from "./language_rows.ts";
+import { choicesOf } from "./llm_adapters_choices.ts";
+import { type PromptVariant, trainingRow } from "./llm_adapters_prompts.ts";
+import { type InstructionRecord, needed, readInstructionRecords } from "./llm_adapters_records.ts";
+import { commonsenseSets, mathSets, type TestSet } from "./llm_adapters_sets.ts";
+import { inHashOrder } from "./split.ts";
+import type { Example, Task } from "./task.ts";
+
+/** What is trained on: a file of the name, or else the training parts that the folder has. */
+export type TrainingSetName = "commonsense_170k" | "math_10k";
+
+/** The data sets whose training parts it is made of. */
+const trainingSets: Readonly<Record<TrainingSetName, readonly TestSet[]>> = {
+  "commonsense_170k": commonsenseSets,
+  "math_10k": mathSets,
+};
+
+/** Names of what is trained on. */
+export const trainingSetNames = Object.keys(trainingSets) as readonly TrainingSetName[];
+
+/** Options of `llmAdaptersLanguageTask`. */
+export interface LlmAdaptersLanguageOptions {
+  /** The folder with the files. */
+  readonly folder: string;
+  /** What is trained on. */
+  readonly train: TrainingSetName;
+  /**
+   * How it is asked. With `cloze` the correct option goes on after lm-evaluation-harness' context; this needs the parts' own files,
+   * whose data sets are known, and questions that list their answers.
+   */
+  readonly prompts: PromptVariant | "cloze";
+  /** By default the prompts' own; answers only with `cloze`. */
+  readonly loss?: "completion" | "all";
+  /** Longer rows are cut at their ends. */
+  readonly maxTokens: number;
+  /** Rows that are held out, for the perplexity after each epoch; from 1. */
+  readonly heldOut: number;
+}
+
+/**
+ * Records to train on as a task whose objective is the language. Its rows are in hash order, so that a prefix is a random sample.
+ * `load` reads the files.
+ * @throws Error when `heldOut` is no whole number from 1. `load` throws an Error that names the files that were looked for and are
+ * not there, or the file and record that is malformed, and when nothing is left to train on.
+ */
+export function llmAdaptersLanguageTask(options: LlmAdaptersLanguageOptions): Task {
+  const { folder, train: name, prompts, maxTokens, heldOut } = options;
+  if (!(Number.isSafeInteger(heldOut) && heldOut >= 1)) {
+    throw new Error(`heldOut is ${heldOut}: use a whole number from 1`);
+  }
+  return {
+    name,
+    description: "instruction → its answer, written",
+    source: `LLM-Adapters (Hu et al. 2023), ${name}`,
+    objective: "language",
+    labels: [],
+    metrics: ["perplexity"],
+    maxTokens,
+    loss: options.loss ?? (prompts === "cloze" ? "completion" : prompts.loss),
+    async load() {
+      const parts = await trainingParts(folder, name, prompts === "cloze");
+      const examples = (await Promise.all(parts.map((part) => examplesOf(part, prompts)))).flat();
+      if (examples.length <= heldOut) {
+        throw new Error(
+          `${folder} has ${examples.length} records of ${name}, and ${heldOut} are to be held out: add some`,
+        );
+      }
+      const ordered = inHashOrder(examples, ({ id }) => id);
+      return { train: ordered.slice(heldOut), dev: ordered.slice(0, heldOut) };
+    },
+  };
+}
+
+/** A file to train on. */
+export interface TrainingPart {
+  /** Where it is. */
+  readonly path: string;
+  /** Names of its records, with their places. */
+  readonly name: string;
+  /** The data set that all records are of, if it is one's. */
+  readonly set?: TestSet;
+}
+
+/**
+ * The files that `name` is read from: the one of this name, unless only parts will do, or else those of its parts that are there.
+ * @throws Error that names what was looked for when there is none.
+ */
+export async function trainingParts(
+  folder: string,
+  name: TrainingSetName,
+  partsOnly = false,
+): Promise<TrainingPart[]> {
+  const whole = { path: `${folder}/${name}.json`, name };
+  if (!partsOnly && await isFile(whole.path)) return [whole];
+  const parts: TrainingPart[] = [];
+  for (const set of trainingSets[name]) {
+    const path = `${folder}/${set.name}/train.json`;
+    if (await isFile(path)) parts.push({ path, name: `${set.name}/train`, set });
+  }
+  if (parts.length > 0) return parts;
+  const names = trainingSets[name].map((set) => `${set.name}/train.json`).join(", ");
+  throw new Error(
+    `${folder} has ${
+      partsOnly ? "" : `neither ${name}.json nor `
+    }none of ${names}: name the folder that has, or download them`,
+  );
+}
+
+async function examplesOf({ path, name, set }: TrainingPart, prompts: PromptVariant | "cloze") {
+  const records = await readInstructionRecords(path);
+  return records.map((record): Example => {
+    const row = prompts === "cloze" ? clozeRow(set, record) : trainingRow(prompts, record);
+    return { id: `${name} ${record.index}`, texts: [], label: 0, row };
+  });
+}
+
+/** The correct option after its context. */
+function clozeRow(set: TestSet | undefined, record: InstructionRecord): LanguageRow {
+  const { where } = record;
+  if (set?.group !== "commonsense") throw new Error(`${where} lists no answers: train on it with prompts`);
+  const choices = choicesOf(set, record);
+  const { context, continuation } = set.cloze.candidates(choices).find(({ option }) =>
+    option === choices.label
+  )!;
+  return { kind: "completion", where, prompt: context, completion: continuation };
+}
+
+/**
+ * The test records of a data set, or `most` of them, a random sample that is the same everywhere.
+ * @throws Error that names the file and record that is malformed, or whose answer is none of the data set's kind.
+ */
+export async function readTestRecords(
+  folder: string,
+  set: TestSet,
+  most = Infinity,
+): Promise<InstructionRecord[]> {
+  const records = await readInstructionRecords(`${folder}/${set.name}/test.json`);
+  for (const record of records) goldOf(set, record);
+  return inHashOrder(records, ({ index }) => `${set.name}/test ${index}`).slice(0, most);
+}
+
+/** The right answer of a record. Throws an Error that names the record when it has none of the data set's kind. */
+export function goldOf({ name, reading }: TestSet, { where, answer }: InstructionRecord): string | number {
+  const written = needed(where, "answer", answer);
+  const gold = reading.gold(written);
+  if (gold !== undefined) return gold;
+  throw new Error(
+    `${where} has answer ${JSON.stringify(written)}, which is none of ${name}'s kind: mend the record`,
+  );
+}

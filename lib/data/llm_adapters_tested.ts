@@ -1,0 +1,58 @@
+/** LLM-Adapters' protocol as one task: trained on all of a group's training data together, tested on each of its data sets. */
+
+import {
+  goldOf,
+  type LlmAdaptersLanguageOptions,
+  llmAdaptersLanguageTask,
+  readTestRecords,
+} from "./llm_adapters_language.ts";
+import { promptVariantByName } from "./llm_adapters_prompts.ts";
+import { testSetByName } from "./llm_adapters_sets.ts";
+import type { Example, Scoring, Task } from "./task.ts";
+
+/** Options of `llmAdaptersTestedTask`. */
+export interface LlmAdaptersTestedOptions
+  extends Pick<LlmAdaptersLanguageOptions, "folder" | "train" | "maxTokens"> {
+  /** The data sets that it is tested on, in the order of tables. */
+  readonly sets: readonly string[];
+  /** The name of the prompts, in training and in tests. With the scoring `cloze`, training has its questions. */
+  readonly prompts: string;
+  /** How answers to the tests are found. */
+  readonly scoring: Scoring;
+}
+
+/**
+ * The task that is trained on `train` and tested on `sets`. `load` reads the files; its examples are in hash order, so that
+ * prefixes are random samples.
+ * @throws Error for names that there are not. `load` throws as `llmAdaptersLanguageTask` and `readTestRecords` do.
+ */
+export function llmAdaptersTestedTask(options: LlmAdaptersTestedOptions): Task {
+  const { folder, train: name, sets, scoring, maxTokens } = options;
+  const prompts = promptVariantByName(options.prompts);
+  const found = sets.map(testSetByName);
+  const asked = scoring === "cloze" ? scoring : prompts;
+  const trained = llmAdaptersLanguageTask({ folder, train: name, prompts: asked, maxTokens, heldOut: 1 });
+  return {
+    ...trained,
+    metrics: ["accuracy"],
+    tests: { sets, prompts, scoring },
+    async load() {
+      // Nothing is held out: the tests' data sets are others.
+      const { train, dev: [held] } = await trained.load();
+      const tested = await Promise.all(found.map(async (set): Promise<[string, Example[]]> => {
+        const records = await readTestRecords(folder, set);
+        const golds = records.map((record) => goldOf(set, record));
+        const answers = [...new Set(golds)].toSorted((a, b) => a < b ? -1 : 1);
+        const examples = records.map((record, i): Example => ({
+          id: record.where,
+          texts: [record.instruction, record.input ?? "", record.answer!],
+          label: answers.indexOf(golds[i]),
+          record,
+        }));
+        return [set.name, examples];
+      }));
+      const [[, dev], ...further] = tested;
+      return { train: [held, ...train], dev, furtherDev: Object.fromEntries(further) };
+    },
+  };
+}

@@ -1,0 +1,53 @@
+/** Tests a causal model on data sets of LLM-Adapters, its answers as numbers that fit the examples' labels. */
+
+import type { Answer } from "../data/answer_extraction.ts";
+import { testSetByName } from "../data/llm_adapters_sets.ts";
+import type { Example, Tests } from "../data/task.ts";
+import { evaluate, type EvaluationMetric } from "./evaluate.ts";
+import type { Writer } from "./writer.ts";
+
+/** What a model answers on one data set. */
+export interface Tested {
+  /** By the headline metric, the label of each answer; of an answer that is none of the examples', one above all labels. */
+  readonly predictions: readonly number[];
+  /** Shares that are right by the other metrics, by their names. */
+  readonly further: Readonly<Partial<Record<EvaluationMetric, number>>>;
+}
+
+/** The metrics that stand for a scoring, the first that a data set has. */
+const headlines: Readonly<Record<Tests["scoring"], readonly EvaluationMetric[]>> = {
+  generation: ["accuracy"],
+  likelihood: ["likelihood accuracy"],
+  cloze: ["acc_norm", "acc"],
+};
+
+/** Tests on the data set `name`. Throws as `evaluate` does. */
+export async function testedOn(
+  writer: Writer,
+  name: string,
+  examples: readonly Example[],
+  { prompts, scoring }: Tests,
+  batchSize: number,
+): Promise<Tested> {
+  const records = examples.map(({ record }) => record!);
+  const { items, scores } = await evaluate(writer, testSetByName(name), records, {
+    prompts,
+    scoring,
+    batchSize,
+  });
+  const headline = headlines[scoring].find((metric) => metric in scores)!;
+  const labels = new Map<Answer, number>(items.map(({ gold }, i) => [gold, examples[i].label]));
+  const none = 1 + Math.max(...labels.values());
+  const { [headline]: _, ...further } = scores;
+  return {
+    predictions: items.map(({ right, read }, i) =>
+      right[headline] ? examples[i].label : otherThan(examples[i].label, labels.get(read[headline]), none)
+    ),
+    further,
+  };
+}
+
+/** The label of a wrong answer. */
+function otherThan(label: number, read: number | undefined, none: number): number {
+  return read === undefined || read === label ? none : read;
+}

@@ -82,7 +82,7 @@ for (
 ) {
   Deno.test(`wide heads on a GPU: ${length} tokens, ${heads} heads on ${kvHeads} of ${width}, window ${window}`, async () => {
     const { graph, outputs } = traced(2, length, heads, kvHeads, width, window);
-    const values: Values = new Map([["lengths", Float64Array.of(length, length - 20)]]);
+    const values: Values = new Map([["lengths", Float64Array.of(length, Math.max(1, length - 36))]]);
     fillSources(graph, values);
     const expected = interpret(outputs, values);
     const actual = await runOnGpu(await hardwareGpu(), outputs, values);
@@ -110,7 +110,7 @@ function launchesOnGpus(outputs: readonly Tensor[]) {
 }
 
 Deno.test("a GPU's attention has 8,192 invocations in every launch of a layer's step, and fits WebGPU's least workgroup", () => {
-  for (const [heads, width] of [[24, 32], [12, 64], [12, 128], [8, 256]]) {
+  for (const [heads, width] of [[24, 32], [12, 64], [4, 64], [4, 128], [4, 256]]) {
     const launches = launchesOnGpus(traced(8, 128, heads, heads, width, Infinity).outputs);
     assert.deepEqual(launches.map(({ label }) => label.match(/PASS=(\d)/)![1]), ["0", "1", "2", "3"]);
     for (const { label, threads } of launches) assert.ok(threads >= 8192, `${label}: ${threads}`);

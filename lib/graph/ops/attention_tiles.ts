@@ -19,8 +19,8 @@ type Tiles = readonly { readonly widest: number; readonly tile: Tile }[];
 
 /**
  * The sums take perOwn·headDim/across registers (twice for dk and dv) and the products perOwn·perOther (twice backward),
- * beside some 40. Compilers for AMD's, Intel's and NVIDIA's GPUs keep all of these in registers (`deno task kernels`), and
- * workgroup memory is within WebGPU's 16 KiB.
+ * beside some 40: few enough for compilers for AMD's, Intel's and NVIDIA's GPUs to keep them in registers (`deno task
+ * kernels`). Workgroup memory is within WebGPU's 16 KiB.
  */
 const forward: Tiles = [
   { widest: 32, tile: { down: 16, across: 8, perOwn: 2, perOther: 4, chunk: 4, run: 16 } },

@@ -11,6 +11,7 @@
 // the latter is a constant then, and a quad of padding spreads these stores over the banks. An invocation owns PER_M×PER_N of C, in quads TILE_M / PER_M and TILE_N / PER_N quads apart,
 // so that neighbours read neighbouring words. Steps that k does not fill run in a loop of their own.
 // Any m, n and k: rows and columns past the edge are clamped on load and not stored.
+// The part "tiles" says what the tiles hold: Scalar and Quad, four of them, of f32 or f16. Sums are in f32.
 // VEC_A, VEC_B, VEC_C: whether the operand is read or written as vec4; else float by float.
 // Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k, then of the low-rank
 // term's rank: the bits of matmul.wgsl.
@@ -18,19 +19,21 @@
 
 #include "matmul.wgsl"
 
+#include "tiles"
+
 #if TRANS_A
-var<workgroup> a_tile: array<array<vec4f, ${TILE_M / 4 + 1}>, ${TILE_K}>;
-fn a_from_tile(k: u32, quad: u32) -> vec4f { return a_tile[k][quad]; }
+var<workgroup> a_tile: array<array<Quad, ${TILE_M / 4 + 1}>, ${TILE_K}>;
+fn a_from_tile(k: u32, quad: u32) -> vec4f { return vec4f(a_tile[k][quad]); }
 #else
-var<workgroup> a_tile: array<array<array<vec4f, ${TILE_M / 4 + 1}>, 4>, ${TILE_K / 4}>;
-fn a_from_tile(k: u32, quad: u32) -> vec4f { return a_tile[k / 4u][k % 4u][quad]; }
+var<workgroup> a_tile: array<array<array<Quad, ${TILE_M / 4 + 1}>, 4>, ${TILE_K / 4}>;
+fn a_from_tile(k: u32, quad: u32) -> vec4f { return vec4f(a_tile[k / 4u][k % 4u][quad]); }
 #end
 #if TRANS_B
-var<workgroup> b_tile: array<array<array<vec4f, ${TILE_N / 4 + 1}>, 4>, ${TILE_K / 4}>;
-fn b_from_tile(k: u32, quad: u32) -> vec4f { return b_tile[k / 4u][k % 4u][quad]; }
+var<workgroup> b_tile: array<array<array<Quad, ${TILE_N / 4 + 1}>, 4>, ${TILE_K / 4}>;
+fn b_from_tile(k: u32, quad: u32) -> vec4f { return vec4f(b_tile[k / 4u][k % 4u][quad]); }
 #else
-var<workgroup> b_tile: array<array<vec4f, ${TILE_N / 4 + 1}>, ${TILE_K}>;
-fn b_from_tile(k: u32, quad: u32) -> vec4f { return b_tile[k][quad]; }
+var<workgroup> b_tile: array<array<Quad, ${TILE_N / 4 + 1}>, ${TILE_K}>;
+fn b_from_tile(k: u32, quad: u32) -> vec4f { return vec4f(b_tile[k][quad]); }
 #end
 
 #if !VEC_A
@@ -165,20 +168,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #end
 #for p in 0..TILE_M * TILE_K / (4 * THREADS)
 #if TRANS_A
-    a_tile[a_k${p}][a_quad] = a_new${p};
+    a_tile[a_k${p}][a_quad] = Quad(a_new${p});
 #else
 #for e in 0..4
-    a_tile[a_to][${e}][a_quad${p}][a_part] = a_new${p}[${e}];
+    a_tile[a_to][${e}][a_quad${p}][a_part] = Scalar(a_new${p}[${e}]);
 #end
 #end
 #end
 #for p in 0..TILE_N * TILE_K / (4 * THREADS)
 #if TRANS_B
 #for e in 0..4
-    b_tile[b_to][${e}][b_quad${p}][b_part] = b_new${p}[${e}];
+    b_tile[b_to][${e}][b_quad${p}][b_part] = Scalar(b_new${p}[${e}]);
 #end
 #else
-    b_tile[b_k${p}][b_quad] = b_new${p};
+    b_tile[b_k${p}][b_quad] = Quad(b_new${p});
 #end
 #end
     workgroupBarrier();
@@ -200,16 +203,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #for k in 0..TILE_K
 #for p in 0..PER_M / 4
 #if TRANS_A
-    let a${k}_${p} = a_tile[${k}][row_quad + ${p * (TILE_M / PER_M)}u];
+    let a${k}_${p} = vec4f(a_tile[${k}][row_quad + ${p * (TILE_M / PER_M)}u]);
 #else
-    let a${k}_${p} = a_tile[${k / 4}][${k % 4}][row_quad + ${p * (TILE_M / PER_M)}u];
+    let a${k}_${p} = vec4f(a_tile[${k / 4}][${k % 4}][row_quad + ${p * (TILE_M / PER_M)}u]);
 #end
 #end
 #for q in 0..PER_N / 4
 #if TRANS_B
-    let b${k}_${q} = b_tile[${k / 4}][${k % 4}][col_quad + ${q * (TILE_N / PER_N)}u];
+    let b${k}_${q} = vec4f(b_tile[${k / 4}][${k % 4}][col_quad + ${q * (TILE_N / PER_N)}u]);
 #else
-    let b${k}_${q} = b_tile[${k}][col_quad + ${q * (TILE_N / PER_N)}u];
+    let b${k}_${q} = vec4f(b_tile[${k}][col_quad + ${q * (TILE_N / PER_N)}u]);
 #end
 #end
 #for i in 0..PER_M

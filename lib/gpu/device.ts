@@ -38,6 +38,11 @@ export interface OpenGpuOptions {
    * that the next process need not time them again; false on software drivers, and in a browser.
    */
   readonly autotune?: boolean | AutotuneOptions;
+  /**
+   * How large products on a GPU hold the numbers that they multiply: as f32 (default), or rounded to f16, with sums in f32, which
+   * halves their traffic within the GPU. Values beyond 65504 overflow then. Software drivers compute in f32 in any case.
+   */
+  readonly operands?: "f32" | "f16";
 }
 
 /** Bytes in GPU buffers made through `Gpu`. */
@@ -72,8 +77,7 @@ export class NoAdapterError extends Error {}
  * ```
  */
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
-  const { autotune } = options;
-  if (options.device) return wrap(options.device, options.device.adapterInfo, autotune);
+  if (options.device) return wrap(options.device, options.device.adapterInfo, options);
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new NoAdapterError(noAdapter);
   const device = await adapter.requestDevice({
@@ -81,7 +85,7 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
     requiredFeatures: featuresOf(adapter),
     requiredLimits: adapterLimits(adapter),
   });
-  return wrap(device, adapter.info, autotune);
+  return wrap(device, adapter.info, options);
 }
 
 /**
@@ -99,14 +103,21 @@ function tunerFor(
 async function wrap(
   device: GPUDevice,
   info: GPUAdapterInfo,
-  autotune: OpenGpuOptions["autotune"],
+  { autotune, operands = "f32" }: OpenGpuOptions,
 ): Promise<Gpu> {
+  const f16 = device.features.has("shader-f16");
+  if (operands === "f16" && !f16) {
+    throw new Error(
+      `${info.description} has no shader-f16, which operands in f16 want: leave out \`operands\``,
+    );
+  }
   const tuner = tunerFor(info, autotune);
   const header = await subgroupHeader(device);
   const traits = {
     subgroupSize: header === undefined ? 0 : fixedSubgroupSize(info),
     software: info.isFallbackAdapter,
-    f16: device.features.has("shader-f16"),
+    f16,
+    halfOperands: operands === "f16",
     choices: tuner?.choices,
   };
   return new Gpu(device, info, traits, header, tuner);

@@ -48,6 +48,8 @@ export interface DeviceTraits {
   readonly software?: boolean;
   /** Whether kernels may use `enable f16`. */
   readonly f16?: boolean;
+  /** Whether the tiles of dense products on GPUs hold their operands as f16; see `OpenGpuOptions.operands`. */
+  readonly halfOperands?: boolean;
   /** Names of the chosen kernels by bucket; a bucket without an entry uses the default. */
   readonly choices?: ReadonlyMap<string, string>;
 }
@@ -137,7 +139,7 @@ export function needsOf({ code, bindings }: Kernel): KernelNeeds {
   };
 }
 
-const bytesOfElement: Readonly<Record<string, number>> = { f32: 4, u32: 4, vec2f: 8, vec4f: 16 };
+const bytesOfElement: Readonly<Record<string, number>> = { f32: 4, u32: 4, vec2f: 8, vec4f: 16, vec4h: 8 };
 
 /** Bytes of a WGSL type: an element, an alias, or arrays of them; NaN for others. */
 function bytesOfType(type: string, aliases: ReadonlyMap<string, string>): number {

@@ -14,7 +14,7 @@
 #for p in 0..TILE_M * TILE_K / (4 * THREADS)
       let v_new${p} = v[(min(row0 + a_row + ${p * THREADS / TILE_K * 4}u, params.m - 1u) * params.ld_v + of_v * params.rank + u0) / 4u + min(a_to, last_u / 4u)] * params.low_rank_scale;
 #for e in 0..4
-      a_tile[a_to][${e}][a_quad${p}][a_part] = v_new${p}[${e}];
+      a_tile[a_to][${e}][a_quad${p}][a_part] = Scalar(v_new${p}[${e}]);
 #end
 #end
       // A block of L, four columns by four of the rank, each.
@@ -34,9 +34,9 @@
         let l_new${e} = vec4f(l_along0[${e}], l_along1[${e}], l_along2[${e}], l_along3[${e}]);
 #end
 #if TRANS_B
-        b_tile[l_u / 4u][${e}][lane % ${TILE_N / 4}u] = l_new${e};
+        b_tile[l_u / 4u][${e}][lane % ${TILE_N / 4}u] = Quad(l_new${e});
 #else
-        b_tile[l_u + ${e}u][lane % ${TILE_N / 4}u] = l_new${e};
+        b_tile[l_u + ${e}u][lane % ${TILE_N / 4}u] = Quad(l_new${e});
 #end
 #end
       }

@@ -38,7 +38,7 @@ export function candidates(problem: Problem, device: DeviceTraits): Listed[] {
   const also = alternative?.needs && device[alternative.needs] ? [{ ...problem, reading: alternative }] : [];
   const all = [problem, ...also].flatMap((own) =>
     rulesFor(own, device).map(({ of, use }): Listed => {
-      const candidate = use.on(own, device.subgroupSize);
+      const candidate = use.on(own, device);
       const suffix = own === problem ? "" : `, ${own.reading.needs}`;
       return { ...candidate, name: candidate.name + suffix, of };
     })
@@ -57,7 +57,7 @@ function choiceOf(problem: Problem, device: DeviceTraits) {
 /** The kernel that the device takes for products like this one. */
 export function chosen(problem: Problem, device: DeviceTraits): Candidate {
   if (device.choices?.has(bucketOf(problem))) return choiceOf(problem, device).taken;
-  return defaultRule(problem, device).use.on(problem, device.subgroupSize);
+  return defaultRule(problem, device).use.on(problem, device);
 }
 
 /** Whether the device's default for the product gives bits of its own, so that no other kernel may take its place. */

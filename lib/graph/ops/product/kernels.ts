@@ -3,7 +3,7 @@
 import matmulText from "../../../../wgsl/matmul.wgsl" with { type: "text" };
 import subgroupText from "../../../../wgsl/matmul_subgroup.wgsl" with { type: "text" };
 import workgroupText from "../../../../wgsl/matmul_workgroup.wgsl" with { type: "text" };
-import { type Grid, type Kernel, renderKernel } from "../../../gpu/kernel.ts";
+import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../../gpu/kernel.ts";
 import type { Defines } from "../../../gpu/render.ts";
 import { type Problem, stepOf } from "./problem.ts";
 
@@ -31,8 +31,8 @@ export interface Tiled {
   readonly kernel: "plain" | "subgroup" | "workgroup" | "lanes" | "alone" | "teams";
   /** Whether it sums in another order than that of k, and so gives bits of its own. */
   readonly reorders?: true;
-  /** The kernel for a problem, on a device with `lanes` per subgroup. */
-  on(problem: Problem, lanes: number): Candidate;
+  /** The kernel for a problem on a device. */
+  on(problem: Problem, device: DeviceTraits): Candidate;
 }
 
 /** The WGSL by which the kernels read B; see `wgsl/include/matmul.wgsl`. */
@@ -122,7 +122,7 @@ function stripOf({ LOW_RANK }: Defines): number {
  * of C per lane.
  */
 export function subgroup(rows: number, columns: number): Tiled {
-  const on = (problem: Problem, lanes: number): Candidate => {
+  const on = (problem: Problem, { subgroupSize: lanes }: DeviceTraits): Candidate => {
     const { m, n, blocks, transposeA, transposeB, vectors, transposeC, reading } = problem;
     const LANES_A = transposeA ? Math.min(lanes, rows / 4) : lanes;
     return {
@@ -152,29 +152,40 @@ export function subgroup(rows: number, columns: number): Tiled {
   return { kernel: "subgroup", on };
 }
 
+/** What tiles in workgroup memory hold. */
+const tilesOf = {
+  f32: "alias Scalar = f32;\nalias Quad = vec4f;",
+  f16: "alias Scalar = f16;\nalias Quad = vec4h;",
+} as const;
+
 /**
  * The kernel with tiles in workgroup memory: `rows`×`columns` of C per workgroup, `depth` steps of k at a time, and
  * `down`×`across` of C per invocation.
  */
 export function workgroup(rows: number, columns: number, depth: number, down: number, across: number): Tiled {
-  const on = (problem: Problem): Candidate => ({
-    name: `workgroup ${rows}×${columns} by ${down}×${across}`,
-    kernel: (epilogue) =>
-      renderProduct("matmul_workgroup", workgroupText, problem, {
-        VEC_A: Number(problem.vectors.a),
-        VEC_B: Number(problem.vectors.b),
-        VEC_C: Number(problem.vectors.c),
-        TRANS_C: Number(problem.transposeC),
-        ...epilogue,
-        WIDTH: 4,
-        TILE_M: rows,
-        TILE_N: columns,
-        TILE_K: depth,
-        PER_M: down,
-        PER_N: across,
-        THREADS: rows / down * (columns / across),
-      }),
-    grid: [Math.ceil(problem.n / columns), Math.ceil(problem.m / rows), problem.blocks],
-  });
+  const on = (problem: Problem, { halfOperands = false }: DeviceTraits): Candidate => {
+    const scalar = halfOperands ? "f16" : "f32";
+    const parts = { tiles: tilesOf[scalar], ...halfOperands ? { "b.enable": "enable f16;" } : {} };
+    const suffix = halfOperands ? ", f16 operands" : "";
+    return {
+      name: `workgroup ${rows}×${columns} by ${down}×${across}${suffix}`,
+      kernel: (epilogue) =>
+        renderProduct(`matmul_workgroup${halfOperands ? " in halves" : ""}`, workgroupText, problem, {
+          VEC_A: Number(problem.vectors.a),
+          VEC_B: Number(problem.vectors.b),
+          VEC_C: Number(problem.vectors.c),
+          TRANS_C: Number(problem.transposeC),
+          ...epilogue,
+          WIDTH: 4,
+          TILE_M: rows,
+          TILE_N: columns,
+          TILE_K: depth,
+          PER_M: down,
+          PER_N: across,
+          THREADS: rows / down * (columns / across),
+        }, parts),
+      grid: [Math.ceil(problem.n / columns), Math.ceil(problem.m / rows), problem.blocks],
+    };
+  };
   return { kernel: "workgroup", on };
 }

@@ -20,7 +20,7 @@ import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_
 import { modulesFile, poolingFile } from "../models/sentence_pooling.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { mergedConfig } from "./merge_config.ts";
-import { mergedWeight } from "./merge_weight.ts";
+import { mergedLayer } from "./merge_weight.ts";
 
 /** The tokenizer's files in transformers' folders, what decoders have beside them, and what sentence-transformers keeps there. */
 const describingFiles = [
@@ -182,14 +182,10 @@ function changesOf(
     name,
     () => Promise.resolve(weights.get(name)!.data),
   ]);
-  const merged = adapter.modules.map((adapted): [string, NewValues] => {
-    const name = `${adapted.module.path}.weight`;
-    return [name, async () => {
-      // A method that merges during training stores the merged weight itself.
-      using base = new FrozenWeights(gpu, own.view(name) ? [] : [[name, encoder.weights.get(name)!]]);
-      return await mergedWeight(gpu, adapter, adapted, (weight) => own.view(weight) ?? base.view(weight)!);
-    }];
-  });
+  const merged = adapter.modules.map((adapted): [string, NewValues] => [
+    `${adapted.module.path}.weight`,
+    () => mergedLayer(gpu, encoder, adapter, adapted, own),
+  ]);
   return new Map([...trained, ...merged]);
 }
 

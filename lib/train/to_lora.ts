@@ -110,10 +110,8 @@ export async function toLora(options: ToLoraOptions): Promise<LoraExport> {
   };
 }
 
-/**
- * Throws an Error unless `toLora` takes such an adapter with this rank.
- */
-export function checkExportable({ method, modules, parameters }: Adapter, rank?: number): void {
+/** Throws an Error unless `toLora` takes such an adapter with this rank. */
+function checkExportable({ method, modules, parameters }: Adapter, rank?: number): void {
   const { name, mergeable, halves, trainsBase } = method;
   if (!mergeable) {
     throw new Error(
@@ -128,7 +126,8 @@ export function checkExportable({ method, modules, parameters }: Adapter, rank?:
       `${name}'s update is no LoRA: give a rank, such as 16, and the nearest LoRA of that rank is taken`,
     );
   }
-  if (rank !== undefined) { for (const { module } of modules) checkRank(module, rank); }
+  if (rank === undefined) return;
+  for (const { module } of modules) checkRank(module, rank);
 }
 
 async function exactFactors(

@@ -32,6 +32,11 @@ export function dtypeName(type: number): string {
   return names[type] ?? `type ${type}, which ggml does not have`;
 }
 
+/** The number of a type. */
+export function dtypeNumber(dtype: GgufDtype): number {
+  return names.indexOf(dtype);
+}
+
 /** True for the types that are read. */
 export function isGgufDtype(name: string): name is GgufDtype {
   return ggufDtypes.some((dtype) => dtype === name);

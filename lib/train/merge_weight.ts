@@ -1,6 +1,7 @@
-/** Merges one adapted layer on the GPU. */
+/** Merges adapted layers on the GPU. */
 
 import type { Adapter } from "../adapters/attach.ts";
+import type { SavedAdapter } from "../adapters/peft.ts";
 import type { AdaptedModule } from "../adapters/targeting.ts";
 import { identityValues } from "../adapters/identity.ts";
 import { tracedMerge } from "../adapters/merge.ts";
@@ -35,6 +36,30 @@ export async function compileMerge(
   const compiled = await compile(gpu, [merged], { label: `merge ${path}`, weights });
   compiled.upload({ identity: identityValues(n) });
   return { compiled, merged };
+}
+
+/** Computes a tensor's values. */
+export type NewValues = () => Promise<Float32Array<ArrayBuffer>>;
+
+/**
+ * New values for the base weights that the adapter changes, by name; `own` are the adapter's tensors and constants. Each is computed
+ * only when it is asked for.
+ */
+export function changesOf(
+  gpu: Gpu,
+  model: Model,
+  { adapter, weights }: SavedAdapter,
+  own: FrozenWeights,
+): Map<string, NewValues> {
+  const trained = [...adapter.trainedBase].map((name): [string, NewValues] => [
+    name,
+    () => Promise.resolve(weights.get(name)!.data),
+  ]);
+  const merged = adapter.modules.map((adapted): [string, NewValues] => [
+    `${adapted.module.path}.weight`,
+    () => mergedLayer(gpu, model, adapter, adapted, own),
+  ]);
+  return new Map([...trained, ...merged]);
 }
 
 /**

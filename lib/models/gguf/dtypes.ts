@@ -1,6 +1,7 @@
 /** ggml's types of tensors (ggml-org/ggml: include/ggml.h, `enum ggml_type`), by the number that a GGUF file gives. */
 
 import { packedStorage, type Packing } from "../../graph/storages/registry.ts";
+import { show } from "../../show.ts";
 import type { FileBlocks } from "../../graph/storages/storage.ts";
 
 /** The packings that GGUF files have. */
@@ -50,4 +51,24 @@ export function packingOf(dtype: Exclude<GgufDtype, "F32">): FilePacking {
 /** How files hold this type. */
 export function fileBlocks(dtype: Exclude<GgufDtype, "F32">): FileBlocks {
   return packedStorage(packingOf(dtype)).inFile!;
+}
+
+/** The types that are written. */
+export type WrittenDtype = "F32" | "F16" | "Q8_0";
+
+/** The bytes of finite values in this type. Throws an Error that names the tensor for values that the type does not have. */
+export function encodedAs(
+  dtype: WrittenDtype,
+  name: string,
+  values: Float32Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  try {
+    return fileBlocks(dtype).encode!(values);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`tensor ${show(name)} ${message}: look at what the adapter makes of it`, {
+      cause: error,
+    });
+  }
 }

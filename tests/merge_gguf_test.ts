@@ -136,6 +136,27 @@ Deno.test("a set of files becomes one file, and a LoRA in GGUF is the same for a
     "set-00001-of-00002.gguf",
   ));
 
+Deno.test("an adapter that was trained on packed blocks is merged and exported without a doubt about its base", () =>
+  withModels(cases["SmolLM2"], async ({ file, adapter, out }) => {
+    const gpu = await testGpu();
+    await saveMergedGguf({ gpu, model: file, adapter, out, type: "f16" });
+    const packed = await loadDecoder(out);
+    assert.ok(packed.packed!.size > 0);
+    const own = attach(packed, methodByName("BoRA"), { r: 2, blocks: 4, target } as AttachOptions);
+    await saveAdapter(`${out}-adapter`, packed, own, startingWeights(packed, own, 0));
+    const doubts: string[] = [];
+    const report = (line: string) => void doubts.push(line);
+    const from = { gpu, model: out, adapter: `${out}-adapter`, report };
+    await saveMergedGguf({ ...from, out: `${out}-again`, type: "f16" });
+    await exportAdapter({ ...from, format: "peft", rank: 4, out: `${out}-lora` });
+    assert.deepEqual(doubts, []);
+    // The adapter changes nothing yet.
+    const [before, after] = await Promise.all(
+      [out, `${out}-again`].map((at) => Deno.readFile(`${at}/model.gguf`)),
+    );
+    assert.deepEqual(after, before);
+  }));
+
 Deno.test("the command merges a GGUF file into one, and refuses a folder, a type and a method that cannot be merged", () =>
   withModels(cases["SmolLM2"], async ({ folder, file, adapter, out }) => {
     const merge = (model: string, ...args: string[]) =>

@@ -58,7 +58,7 @@ export async function saveMergedGguf(options: MergeGgufOptions): Promise<void> {
         `that with llama.cpp's convert_hf_to_gguf.py`,
     );
   }
-  const base = await loadDecoder(path, { unpack: true });
+  const base = await loadDecoder(source, { unpack: true });
   const saved = await loadAdapter(folder, base, methods, report);
   checkMergeable(saved.adapter.method);
   using own = new FrozenWeights(gpu, new Map([...constantWeights(base, saved.adapter), ...saved.weights]));

@@ -8,17 +8,22 @@ import { loadModel } from "../models/load_model.ts";
 import { checkGgufLora, saveLoraGguf } from "./lora_gguf.ts";
 import { type LoraExport, toLora } from "./to_lora.ts";
 
-/** The forms of exported adapters: a folder that PEFT, transformers and vLLM load, or one with llama.cpp's `adapter.gguf`. */
-export const exportFormats = ["peft", "gguf"] as const;
+/** The form of an exported adapter: a folder that PEFT, transformers and vLLM load, or one with llama.cpp's `adapter.gguf`. */
+export type ExportFormat = "peft" | "gguf";
+
+/** All forms. */
+export const exportFormats: readonly ExportFormat[] = ["peft", "gguf"];
 
 /** What to export, and where. */
 export interface ExportOptions {
+  /** Computes the factors. */
   readonly gpu: Gpu;
   /** The base: a folder, a GGUF file or a model's id. */
   readonly model: string;
   /** The adapter's folder. */
   readonly adapter: string;
-  readonly format: typeof exportFormats[number];
+  /** The form that is written. */
+  readonly format: ExportFormat;
   /** A folder that does not exist yet. */
   readonly out: string;
   /** Takes the nearest LoRA of this rank: see `toLora`. */
@@ -31,6 +36,7 @@ export interface ExportOptions {
 
 /** What was exported. */
 export interface Exported {
+  /** The LoRA as it was written. */
   readonly lora: LoraExport;
   /** The name of the method that it was made from. */
   readonly method: string;

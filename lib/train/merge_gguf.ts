@@ -20,11 +20,15 @@ import { PassingDigest } from "../models/values_digest.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { changesOf, type NewValues } from "./merge_weight.ts";
 
-/** The types that matrices of a merged GGUF file can have: 16 bits a value, or 8.5 in blocks of 32. */
-export const ggufTypes = ["f16", "q8_0"] as const;
+/** A type that matrices of a merged GGUF file can have: 16 bits a value, or 8.5 in blocks of 32. */
+export type GgufType = "f16" | "q8_0";
+
+/** All of them. */
+export const ggufTypes: readonly GgufType[] = ["f16", "q8_0"];
 
 /** What to merge, and where. */
 export interface MergeGgufOptions {
+  /** Computes the merged weights. */
   readonly gpu: Gpu;
   /** The base: a GGUF file, the first of a set, or the id of one. */
   readonly model: string;
@@ -32,7 +36,8 @@ export interface MergeGgufOptions {
   readonly adapter: string;
   /** A folder that does not exist yet: it gets `model.gguf`. */
   readonly out: string;
-  readonly type: typeof ggufTypes[number];
+  /** The type of the matrices. */
+  readonly type: GgufType;
   /** Receives `loadAdapter`'s messages about the base. */
   readonly report?: (line: string) => void;
 }
@@ -72,7 +77,7 @@ export async function saveMergedGguf(options: MergeGgufOptions): Promise<void> {
 }
 
 /** The base's metadata, without what is said of its own files and quantisation. */
-function metadataOf(metadata: GgufMetadata, type: typeof ggufTypes[number]): Map<string, GgufValue> {
+function metadataOf(metadata: GgufMetadata, type: GgufType): Map<string, GgufValue> {
   const kept = [...metadata.values].filter(([key]) => !/^(split|quantize)\./.test(key));
   return new Map<string, GgufValue>([
     ...kept,
@@ -93,7 +98,7 @@ interface Merged {
 function tensorsOf(
   model: GgufModel,
   changes: ReadonlyMap<string, NewValues>,
-  type: typeof ggufTypes[number],
+  type: GgufType,
 ): Merged[] {
   const layout = layoutOf(model.metadata);
   return [...huggingFacePlaces(model)].map(([name, { rowAt: _, ...place }]) => {
@@ -106,7 +111,7 @@ function tensorsOf(
   });
 }
 
-function dtypeFor({ shape }: GgufPlace, type: typeof ggufTypes[number]): WrittenDtype {
+function dtypeFor({ shape }: GgufPlace, type: GgufType): WrittenDtype {
   if (shape.length < 2) return "F32";
   return type === "q8_0" && shape.at(-1)! % blockOf("Q8_0").values === 0 ? "Q8_0" : "F16";
 }

@@ -10,6 +10,9 @@ import { pack, unpack } from "../lib/models/packing.ts";
 import { readSafetensors, toFloat32 } from "../lib/models/safetensors.ts";
 import { huggingFacePlaces } from "../lib/models/gguf/hugging_face_places.ts";
 import { readGguf } from "../lib/models/gguf/split_set.ts";
+import { tokenizerMetadata } from "../lib/models/gguf/tokenizer_metadata.ts";
+import { ggufTokenizer } from "../lib/models/gguf_tokenizer.ts";
+import { readDecoderTokenizer } from "../lib/models/decoder_tokenizer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Model, Weight } from "../lib/models/model.ts";
 import { StoredWeight } from "../lib/models/stored_weight.ts";
@@ -20,7 +23,8 @@ import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { runTask } from "./support/command.ts";
 import { logitsOf } from "./support/decoder_logits.ts";
 import { cases, type DecoderCase, rows, writeDecoder } from "./support/decoder_reference.ts";
-import { withFolder } from "./support/files.ts";
+import { publishedEncoders, publishedFiles } from "./support/decoder_vocabularies.ts";
+import { withFiles, withFolder } from "./support/files.ts";
 import { writeGgufDecoder } from "./support/gguf_decoder.ts";
 import { testGpu } from "./support/ops.ts";
 
@@ -167,7 +171,7 @@ Deno.test("the command merges a GGUF file into one, and refuses a folder, a type
       assert.match(found.stderr, message);
       await assert.rejects(Deno.stat(out));
     };
-    await refused(1, /folder is a folder of transformers, .* convert_hf_to_gguf/, folder, "--format", "gguf");
+    await refused(1, /tokenizer\.ggml: merges: Invalid length/, folder, "--format", "gguf");
     await refused(2, /--type is "q4_0": use one of f16, q8_0/, file, "--format", "gguf", "--type", "q4_0");
     await refused(2, /give --format gguf as well/, file, "--type", "f16");
     await refused(1, /is a GGUF file, and a folder of transformers is made of one/, file);
@@ -175,3 +179,99 @@ Deno.test("the command merges a GGUF file into one, and refuses a folder, a type
     assert.equal(made.code, 0, made.stderr);
     assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name), ["model.gguf"]);
   }));
+
+/** A pair of letters that is a token: a list of merges that is not empty. */
+async function addMerge(folder: string): Promise<void> {
+  const path = `${folder}/tokenizer.json`;
+  const json = JSON.parse(await Deno.readTextFile(path));
+  const [last, id] = Object.entries(json.model.vocab).at(-1)!;
+  delete json.model.vocab[last];
+  json.model.vocab["!!"] = id;
+  json.model.merges = [["!", "!"]];
+  await Deno.writeTextFile(path, JSON.stringify(json));
+}
+
+for (const name of ["SmolLM2", "LLaMA 3.1", "LLaMA 3.2", "LLaMA with biases", "Qwen2", "Qwen3"]) {
+  Deno.test(`${name} in a folder is merged into GGUF: the settings, the tokenizer and the logits are the folder's`, () =>
+    withModels(cases[name], async ({ folder, adapter, out }) => {
+      const gpu = await testGpu();
+      await addMerge(folder);
+      await Deno.writeTextFile(`${folder}/chat_template.jinja`, "{{ messages[0].content }}");
+      await saveMerged(gpu, folder, adapter, `${out}-folder`);
+      await saveMergedGguf({ gpu, model: folder, adapter, out, type: "f16" });
+      const [own, theirs] = await Promise.all([out, `${out}-folder`].map((at) => loadDecoder(at)));
+      const { tokenizer, templates } = own.language;
+      assert.equal(templates!.byName.default, "{{ messages[0].content }}");
+      for (const text of ["a!!b", "x y!!!", "<s>a</s>"]) {
+        const options = { addMarks: true };
+        assert.deepEqual(tokenizer.encode(text, options), theirs.language.tokenizer.encode(text, options));
+      }
+      assert.equal(tokenizer.endMark, theirs.language.tokenizer.endMark);
+      assert.equal(own.maxTokens, theirs.maxTokens);
+      const [logits, exact] = await Promise.all(
+        [own, theirs].map(async (model) => (await logitsOf(gpu, model, ids)).flatMap((row) => [...row])),
+      );
+      const error = relativeError(logits, exact);
+      assert.ok(error < 0.02, `relative error ${error}`);
+    }));
+}
+
+for (
+  const [name, lost] of [["Mistral", "window"], ["Gemma", "normOffset"], ["Qwen2 with a window", "window"]]
+) {
+  Deno.test(`${name} in a folder is not merged into GGUF, because of its ${lost}`, () =>
+    withModels(cases[name], async ({ folder, adapter, out }) => {
+      await addMerge(folder);
+      await assert.rejects(
+        async () => saveMergedGguf({ gpu: await testGpu(), model: folder, adapter, out, type: "f16" }),
+        (error: Error) =>
+          error.message.startsWith(
+            `${folder}: its config.json sets what GGUF's metadata do not carry (${lost})`,
+          ),
+      );
+    }));
+}
+
+for (const [name, pre] of [["llama3", "llama-bpe"], ["qwen2_5", "qwen2"]] as const) {
+  Deno.test(`the published tokenizer ${name} as GGUF's metadata has its ids, marks and templates`, () =>
+    withFiles(publishedFiles(name), async (folder) => {
+      const theirs = await readDecoderTokenizer(folder);
+      const metadata = await tokenizerMetadata(folder, theirs.size + 3);
+      assert.equal(metadata.get("tokenizer.ggml.pre")!.value, pre);
+      const own = ggufTokenizer("x.gguf", new Map([...metadata].map(([key, { value }]) => [key, value])));
+      for (const [text, ids] of Object.entries(publishedEncoders[name])) {
+        assert.deepEqual(own.encode(text, { specialAsText: true }), ids, text);
+        assert.deepEqual(own.encode(text, { addMarks: true }), theirs.encode(text, { addMarks: true }));
+      }
+      assert.deepEqual([own.bos, own.endMark], [theirs.bos, theirs.endMark]);
+      for (const special of theirs.specialTokens) {
+        assert.deepEqual(own.encode(special), theirs.encode(special), special);
+      }
+      // Rows that no token has.
+      assert.equal(own.size, theirs.size + 3);
+    }));
+}
+
+Deno.test("tokenizers that GGUF's metadata cannot say for certain are refused by their file", async () => {
+  for (const name of ["gemma", "llama2"] as const) {
+    await withFiles(publishedFiles(name), async (folder) => {
+      await assert.rejects(tokenizerMetadata(folder, 300_000), {
+        message:
+          `${folder}/tokenizer.json is no byte-level tokenizer, and of others it lacks what GGUF has of them`,
+      });
+    });
+  }
+  const { "tokenizer.json": text } = publishedFiles("qwen2_5");
+  const changed = async (change: object, message: RegExp) => {
+    const files = publishedFiles("qwen2_5", { "tokenizer.json": { ...JSON.parse(text), ...change } });
+    await withFiles(files, (folder) => assert.rejects(tokenizerMetadata(folder, 152_000), { message }));
+  };
+  await changed(
+    { normalizer: null },
+    /cuts texts in a way that has no name here; known are gpt-2, llama-bpe/,
+  );
+  await changed(
+    { added_tokens: [{ id: 151_643, content: "<|endoftext|>", special: true, lstrip: true }] },
+    /the token "<\|endoftext\|>" takes the space beside it along/,
+  );
+});

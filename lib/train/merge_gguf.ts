@@ -1,4 +1,4 @@
-/** Writes a decoder that came as GGUF with an adapter merged in, as a GGUF file that llama.cpp loads. */
+/** Writes a decoder with an adapter merged in as a GGUF file that llama.cpp loads. */
 
 import { checkMergeable } from "../adapters/merge.ts";
 import { loadAdapter } from "../adapters/peft.ts";
@@ -6,15 +6,25 @@ import { methods } from "../adapters/registry.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import { isFile, refuseExisting, writeFolder } from "../files.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { encodedAs, type WrittenDtype } from "../models/gguf/dtypes.ts";
-import { type GgufPlace, readGgufHeader } from "../models/gguf/header.ts";
-import { huggingFacePlaces, inFileOrder, layoutOf } from "../models/gguf/hugging_face_places.ts";
-import type { GgufMetadata, GgufValue } from "../models/gguf/metadata.ts";
-import { type GgufModel, readGguf } from "../models/gguf/split_set.ts";
+import { decodedFrom, encodedAs, type WrittenDtype } from "../models/gguf/dtypes.ts";
+import { folderMetadata } from "../models/gguf/folder_metadata.ts";
+import { readGgufHeader } from "../models/gguf/header.ts";
+import {
+  type GgufLayout,
+  ggufName,
+  huggingFacePlaces,
+  inFileOrder,
+  layoutOf,
+  movedHeads,
+  ropeDivisors,
+} from "../models/gguf/hugging_face_places.ts";
+import type { GgufValue } from "../models/gguf/metadata.ts";
+import { readGguf } from "../models/gguf/split_set.ts";
 import { type GgufTensor, writeGguf } from "../models/gguf/writer.ts";
+import { readTensorPlaces } from "../models/hugging_face_weights.ts";
 import { loadDecoder } from "../models/load_decoder.ts";
 import { locateModel } from "../models/locate_model.ts";
-import { blockOf, sizeOf, valuesOf } from "../models/stored_place.ts";
+import { blockOf, sizeOf, type StoredPlace } from "../models/stored_place.ts";
 import { PieceRoom, StoredWeight } from "../models/stored_weight.ts";
 import { PassingDigest } from "../models/values_digest.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
@@ -30,7 +40,7 @@ export const ggufTypes: readonly GgufType[] = ["f16", "q8_0"];
 export interface MergeGgufOptions {
   /** Computes the merged weights. */
   readonly gpu: Gpu;
-  /** The base: a GGUF file, the first of a set, or the id of one. */
+  /** The base: a GGUF file, the first of a set, a folder of transformers, or the id of one. */
   readonly model: string;
   /** The adapter's folder. */
   readonly adapter: string;
@@ -46,39 +56,55 @@ export interface MergeGgufOptions {
 const fileTypes = { f16: 1, q8_0: 7 };
 
 /**
- * Merges an adapter into a GGUF model and writes `model.gguf` in the folder `out`, with the base's metadata and tokenizer. All
- * matrices are written in `type`, those that the adapter leaves alone as well, and as F16 where a row is no whole number of blocks;
+ * Merges an adapter into a decoder and writes `model.gguf` in the folder `out`, with the metadata of the base's own GGUF file, or with
+ * those that its folder says for certain (see `folderMetadata`). All matrices are written in `type`, those that the adapter leaves alone as well, and as F16 where a row is no whole number of blocks;
  * vectors stay F32. Only one tensor at a time is in memory. The file is read back before `out` appears: every tensor's values must
  * be those that were written. Of a set of files one is made.
- * @throws Error when `out` exists, the base is a folder of transformers, or the method cannot be merged, and what `loadDecoder` and
- * `loadAdapter` throw. No `out` is left then.
+ * @throws Error when `out` exists, or the method cannot be merged, and what `loadDecoder`, `loadAdapter` and `folderMetadata` throw.
+ * No `out` is left then.
  */
 export async function saveMergedGguf(options: MergeGgufOptions): Promise<void> {
   const { gpu, model: source, adapter: folder, out, type, report } = options;
   await refuseExisting(out);
   const { path } = await locateModel(source);
-  if (!await isFile(path)) {
-    throw new Error(
-      `${path} is a folder of transformers, whose tokenizer has no certain form in GGUF: merge it into a folder, and convert ` +
-        `that with llama.cpp's convert_hf_to_gguf.py`,
-    );
-  }
   const base = await loadDecoder(source, { unpack: true });
+  const parts = await isFile(path) ? await partsOfFile(path) : await partsOfFolder(path);
   const saved = await loadAdapter(folder, base, methods, report);
   checkMergeable(saved.adapter.method);
   using own = new FrozenWeights(gpu, new Map([...constantWeights(base, saved.adapter), ...saved.weights]));
-  const model = await readGguf(path);
-  const tensors = tensorsOf(model, changesOf(gpu, base, saved, own), type);
+  const tensors = tensorsOf(parts, changesOf(gpu, base, saved, own), type);
   await writeFolder(out, async (part) => {
     const written = `${part}/model.gguf`;
-    await writeGguf(written, metadataOf(model.metadata, type), tensors.map(({ tensor }) => tensor));
+    await writeGguf(written, metadataOf(parts, type), tensors.map(({ tensor }) => tensor));
     await checkWritten(written, tensors);
   });
 }
 
+/** What the base's files hold. */
+interface Parts {
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly layout: GgufLayout;
+  /** The tensors by their names in Hugging Face's models, with their rows in those models' order. */
+  readonly places: ReadonlyMap<string, StoredPlace>;
+  /** See `FolderMetadata`. */
+  readonly divisors?: Float32Array<ArrayBuffer>;
+}
+
+async function partsOfFile(path: string): Promise<Parts> {
+  const model = await readGguf(path);
+  const { metadata } = model;
+  return { metadata: metadata.values, layout: layoutOf(metadata), places: huggingFacePlaces(model) };
+}
+
+async function partsOfFolder(folder: string): Promise<Parts> {
+  const { names, ...parts } = await folderMetadata(folder);
+  const all = await readTensorPlaces(folder);
+  return { ...parts, places: new Map([...names].map((name) => [name, all.get(name)!])) };
+}
+
 /** The base's metadata, without what is said of its own files and quantisation. */
-function metadataOf(metadata: GgufMetadata, type: GgufType): Map<string, GgufValue> {
-  const kept = [...metadata.values].filter(([key]) => !/^(split|quantize)\./.test(key));
+function metadataOf({ metadata }: Parts, type: GgufType): Map<string, GgufValue> {
+  const kept = [...metadata].filter(([key]) => !/^(split|quantize)\./.test(key));
   return new Map<string, GgufValue>([
     ...kept,
     ["general.file_type", { type: "uint32", value: fileTypes[type] }],
@@ -94,35 +120,45 @@ interface Merged {
   readonly digest: PassingDigest;
 }
 
-/** The model's tensors, in the order of their data. */
+/** The model's tensors, in the order of the base's. */
 function tensorsOf(
-  model: GgufModel,
+  { layout, places, divisors }: Parts,
   changes: ReadonlyMap<string, NewValues>,
   type: GgufType,
 ): Merged[] {
-  const layout = layoutOf(model.metadata);
-  return [...huggingFacePlaces(model)].map(([name, { rowAt: _, ...place }]) => {
-    const change = changes.get(name);
-    const dtype = dtypeFor(place, type);
-    return merged(place, dtype, async function* () {
-      if (change) yield inFileOrder(layout, place.name, await change(), place.shape[0]);
-      else yield* new StoredWeight(place).pieces();
-    });
-  });
+  const scaled = divisors
+    ? [merged(ropeDivisors, [divisors.length], "F32", async function* () {
+      yield await Promise.resolve(divisors);
+    })]
+    : [];
+  return [
+    ...scaled,
+    ...[...places].map(([name, place]) => {
+      const gguf = ggufName(name)!;
+      const whole = changes.get(name) ??
+        (movedHeads(layout, gguf) === undefined
+          ? undefined
+          : () => Promise.resolve(new StoredWeight(place).data));
+      return merged(gguf, place.shape, dtypeFor(place, type), async function* () {
+        if (whole) yield inFileOrder(layout, gguf, await whole(), place.shape[0]);
+        else yield* new StoredWeight(place).pieces();
+      });
+    }),
+  ];
 }
 
-function dtypeFor({ shape }: GgufPlace, type: GgufType): WrittenDtype {
+function dtypeFor({ shape }: StoredPlace, type: GgufType): WrittenDtype {
   if (shape.length < 2) return "F32";
   return type === "q8_0" && shape.at(-1)! % blockOf("Q8_0").values === 0 ? "Q8_0" : "F16";
 }
 
 function merged(
-  place: GgufPlace,
+  name: string,
+  shape: readonly number[],
   dtype: WrittenDtype,
   values: () => AsyncIterable<Float32Array<ArrayBuffer>>,
 ): Merged {
-  const { name, shape } = place;
-  const digest = new PassingDigest(sizeOf(place));
+  const digest = new PassingDigest(sizeOf({ shape }));
   return {
     digest,
     tensor: {
@@ -132,8 +168,7 @@ function merged(
       async *pieces() {
         for await (const piece of values()) {
           const bytes = encodedAs(dtype, name, piece);
-          const rounded = valuesOf({ ...place, dtype }, bytes, new Float32Array(piece.length));
-          digest.take(digest.taken, rounded);
+          digest.take(digest.taken, decodedFrom(dtype, bytes, piece.length));
           yield bytes;
         }
       },

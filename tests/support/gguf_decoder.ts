@@ -6,8 +6,13 @@ import { type GgufTensor, writeGguf } from "../../lib/models/gguf/writer.ts";
 import type { DecoderCase } from "./decoder_reference.ts";
 import { seededDecoder } from "./seeded_checkpoint.ts";
 
+function architectureOf(modelType: string): string {
+  return modelType === "mistral" ? "llama" : modelType;
+}
+
 function metadataOf({ config }: DecoderCase): Map<string, GgufValue> {
-  const { model_type: type, vocab_size: size } = config;
+  const { vocab_size: size } = config;
+  const type = architectureOf(config.model_type);
   const number = (key: string, kind = "uint32") => ({ type: kind, value: config[key] as number });
   // Where transformers 5 saves it.
   const { rope_theta: theta } = (config.rope_parameters ?? config) as { readonly rope_theta: number };
@@ -43,7 +48,7 @@ function metadataOf({ config }: DecoderCase): Map<string, GgufValue> {
 export async function writeGgufDecoder(path: string, expected: DecoderCase): Promise<void> {
   const { config } = expected;
   const layout = {
-    architecture: config.model_type,
+    architecture: architectureOf(config.model_type),
     heads: config.num_attention_heads as number,
     kvHeads: config.num_key_value_heads as number,
   };

@@ -72,3 +72,14 @@ export function encodedAs(
     });
   }
 }
+
+/** The `count` values that such bytes stand for. */
+export function decodedFrom(
+  dtype: WrittenDtype,
+  bytes: Uint8Array<ArrayBuffer>,
+  count: number,
+): Float32Array<ArrayBuffer> {
+  return dtype === "F32"
+    ? new Float32Array(bytes.buffer, bytes.byteOffset, count)
+    : fileBlocks(dtype).decode(bytes, new Float32Array(count));
+}

@@ -71,7 +71,7 @@ export function layoutFor({ type, heads, kvHeads }: DecoderConfig): GgufLayout {
 }
 
 /** The heads whose rows a tensor of this name in GGUF has moved; undefined where rows keep their places. */
-function movedHeads({ architecture, heads, kvHeads }: GgufLayout, gguf: string): number | undefined {
+export function movedHeads({ architecture, heads, kvHeads }: GgufLayout, gguf: string): number | undefined {
   const [, side] = /^blk\.\d+\.attn_([qk])\./.exec(gguf) ?? [];
   if (side === undefined || !architectures[architecture].movesRows) return undefined;
   return side === "q" ? heads : kvHeads;
@@ -97,6 +97,7 @@ export function inFileOrder(
 
 /** The name in GGUF of a tensor of a decoder, by its name in Hugging Face's model; undefined if none is known. */
 export function ggufName(name: string): string | undefined {
+  if (name === ropeDivisors) return name;
   const [, layer, path, kind] = /^(?:model\.layers\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? [];
   const [names, prefix] = layer === undefined ? [outside, ""] : [inBlock, `blk.${layer}.`];
   const [gguf] = Object.entries(names).find(([, own]) => own === path) ?? [];

@@ -25,7 +25,7 @@ import { logitsOf } from "./support/decoder_logits.ts";
 import { cases, type DecoderCase, rows, writeDecoder } from "./support/decoder_reference.ts";
 import { publishedEncoders, publishedFiles } from "./support/decoder_vocabularies.ts";
 import { withFiles, withFolder } from "./support/files.ts";
-import { writeGgufDecoder } from "./support/gguf_decoder.ts";
+import { addMerge, writeGgufDecoder } from "./support/gguf_decoder.ts";
 import { testGpu } from "./support/ops.ts";
 
 const ids = rows.map(({ ids }) => [...ids]);
@@ -179,17 +179,6 @@ Deno.test("the command merges a GGUF file into one, and refuses a folder, a type
     assert.equal(made.code, 0, made.stderr);
     assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name), ["model.gguf"]);
   }));
-
-/** A pair of letters that is a token: a list of merges that is not empty. */
-async function addMerge(folder: string): Promise<void> {
-  const path = `${folder}/tokenizer.json`;
-  const json = JSON.parse(await Deno.readTextFile(path));
-  const [last, id] = Object.entries(json.model.vocab).at(-1)!;
-  delete json.model.vocab[last];
-  json.model.vocab["!!"] = id;
-  json.model.merges = [["!", "!"]];
-  await Deno.writeTextFile(path, JSON.stringify(json));
-}
 
 for (const name of ["SmolLM2", "LLaMA 3.1", "LLaMA 3.2", "LLaMA with biases", "Qwen2", "Qwen3"]) {
   Deno.test(`${name} in a folder is merged into GGUF: the settings, the tokenizer and the logits are the folder's`, () =>

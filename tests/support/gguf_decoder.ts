@@ -70,3 +70,14 @@ export async function writeGgufDecoder(path: string, expected: DecoderCase): Pro
     await writeGguf(path.replace("00001-of", `0000${part + 1}-of`), split, own);
   }
 }
+
+/** Gives the tokenizer of a folder of `writeDecoder` a pair of letters that is a token: GGUF wants a list of merges. */
+export async function addMerge(folder: string): Promise<void> {
+  const path = `${folder}/tokenizer.json`;
+  const json = JSON.parse(await Deno.readTextFile(path));
+  const [last, id] = Object.entries(json.model.vocab).at(-1)!;
+  delete json.model.vocab[last];
+  json.model.vocab["!!"] = id;
+  json.model.merges = [["!", "!"]];
+  await Deno.writeTextFile(path, JSON.stringify(json));
+}

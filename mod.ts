@@ -79,7 +79,15 @@ export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/a
 
 export type { Labels } from "./lib/adapters/labels.ts";
 export { adapterFiles, loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft.ts";
+export { type LoraErrors, type LoraExport, toLora, type ToLoraOptions } from "./lib/train/to_lora.ts";
+export {
+  exportAdapter,
+  type Exported,
+  type ExportFormat,
+  type ExportOptions,
+} from "./lib/train/export_folder.ts";
 export { saveMerged } from "./lib/train/merge_folder.ts";
+export { type GgufType, type MergeGgufOptions, saveMergedGguf } from "./lib/train/merge_gguf.ts";
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export {
   type Prompt,

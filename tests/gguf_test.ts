@@ -8,13 +8,17 @@ import {
   parseGgufHeader,
   readGgufHeader,
 } from "../lib/models/gguf/header.ts";
-import { huggingFacePlaces } from "../lib/models/gguf/hugging_face_places.ts";
+import { ggufName, huggingFacePlaces } from "../lib/models/gguf/hugging_face_places.ts";
+import { GgufMetadata } from "../lib/models/gguf/metadata.ts";
 import { isPackable, StoredPackedWeight } from "../lib/models/gguf/packed_weight.ts";
 import { inHalves } from "../lib/models/gguf/row_order.ts";
 import { type GgufModel, readGguf } from "../lib/models/gguf/split_set.ts";
+import { writeGguf } from "../lib/models/gguf/writer.ts";
 import { unpack } from "../lib/models/packing.ts";
 import { StoredWeight } from "../lib/models/stored_weight.ts";
 import { digestOfValues } from "../lib/models/values_digest.ts";
+import { cases } from "./support/decoder_reference.ts";
+import { withFolder } from "./support/files.ts";
 import { bytesOf, ggufOf, type GgufParts, type Part } from "./support/gguf_bytes.ts";
 import { joined } from "./support/mutants.ts";
 
@@ -452,4 +456,53 @@ Deno.test("a header larger than its window is read from the file as from memory"
   assert.deepEqual(metadata.texts("texts"), texts);
   assert.ok(metadata.text("large") === large && metadata.number("last") === 7);
   await Deno.remove(path);
+});
+
+Deno.test("what is read of a file and written again is the same, byte by byte, with blocks and metadata of every type", async () => {
+  const { metadata, places } = await readGgufHeader(`${folder}llama.gguf`);
+  const bytes = await Deno.readFile(`${folder}llama.gguf`);
+  const tensors = [...places.values()].map(({ name, dtype, shape, begin, end }) => ({
+    ...{ name, dtype, shape },
+    // In two pieces.
+    pieces: () => [bytes.slice(begin, begin + 3), bytes.slice(begin + 3, end)],
+  }));
+  await withFolder(async (own) => {
+    const path = `${own}/again.gguf`;
+    await writeGguf(path, metadata.values, tensors);
+    assert.deepEqual(await Deno.readFile(path), bytes);
+
+    const wider = new Map([...metadata.values, ["general.alignment", { type: "uint32", value: 128 }]]);
+    await writeGguf(path, wider, tensors);
+    const again = await readGgufHeader(path);
+    assert.deepEqual(again.metadata.values, wider);
+    for (const { name, begin } of again.places.values()) assert.equal(begin % 128, 0, name);
+    for (const [name, place] of again.places) {
+      assert.deepEqual(new StoredWeight(place).data, new StoredWeight(places.get(name)!).data, name);
+    }
+
+    const short = { name: "a", dtype: "F32", shape: [2, 3], pieces: () => [new Uint8Array(20)] } as const;
+    await assert.rejects(writeGguf(path, new Map(), [short]), {
+      message: `${path}: tensor "a" takes 24 bytes, and there are 20`,
+    });
+    await assert.rejects(writeGguf(path, new Map(), [{ ...short, dtype: "Q8_0" }]), {
+      message: `${path}: tensor "a" is [2,3], and Q8_0 wants rows of 32 values at a time`,
+    });
+  });
+});
+
+Deno.test("names in GGUF are those that are read: of every tensor of a decoder and back", () => {
+  for (const { tensors } of Object.values(cases)) {
+    const names = Object.keys(tensors);
+    const places = new Map(names.map((name) => {
+      const gguf = ggufName(name)!;
+      return [gguf, { name: gguf, origin: "x", dtype: "F32", shape: [48, 48], begin: 0, end: 0 } as const];
+    }));
+    const values = new Map([
+      ["general.architecture", { type: "string", value: "qwen2" }],
+      ["qwen2.attention.head_count", { type: "uint32", value: 6 }],
+    ]);
+    const metadata = new GgufMetadata("x", values);
+    assert.deepEqual([...huggingFacePlaces({ metadata, places }).keys()], names);
+  }
+  assert.equal(ggufName("model.layers.0.self_attn.rotary_emb.inv_freq"), undefined);
 });

@@ -112,7 +112,12 @@ function areOtherValues(before: WeightFingerprint | undefined, now: WeightFinger
 }
 
 function isOtherForm(before: WeightFingerprint, now: WeightFingerprint): boolean {
-  return before.sha256 !== now.sha256 || before.packing !== now.packing;
+  return before.sha256 !== now.sha256 || roundedBy(before) !== roundedBy(now);
+}
+
+/** The packing that has rounded the file's values; undefined for the file's own, whose values are the same unpacked. */
+function roundedBy({ dtype, packing }: WeightFingerprint): Packing | undefined {
+  return packing?.toUpperCase() === dtype ? undefined : packing;
 }
 
 function formOf({ dtype, packing }: WeightFingerprint): string {

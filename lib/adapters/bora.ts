@@ -23,11 +23,13 @@ import {
   blockDefaults,
   type BlockOptions,
   checkRank,
+  type Halves,
   lowRankFactors,
   type Method,
   type PeftFormat,
   productCost,
   scaleOf,
+  throughHalves,
 } from "./method.ts";
 
 /** Hyperparameters of BoRA. */
@@ -54,6 +56,10 @@ export function mixedProjection(x: Tensor, A: Tensor, sigma: Tensor, map: SigmaM
   return boraMix(project(x, A, sigma.shape[0]), boraSigma(sigma, map));
 }
 
+/** s·B_j V_j, with as many blocks as σ has. */
+export const expandBlocks: Halves<BoraOptions>["up"] = ({ parameters: { B, sigma }, options }, v, base) =>
+  expand(v, B, sigma.shape[0], scaleOf(options), base?.());
+
 /** Names of BoRA's tensors and options in a saved adapter folder. */
 export const boraPeft: PeftFormat = {
   type: "BORA",
@@ -78,11 +84,10 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOp
       checkRank(module, options.r);
       return { ...lowRankFactors(module, options.r), sigma: sigmaSpec(module, options) };
     },
-    forward({ dropped, parameters: { A, B, sigma }, options, base }) {
-      const v = mixedProjection(dropped, A, sigma, map);
-      return expand(v, B, sigma.shape[0], scaleOf(options), base());
-    },
-    mergeable: true,
+    ...throughHalves<BoraOptions>({
+      down: ({ dropped, parameters: { A, sigma } }) => mixedProjection(dropped, A, sigma, map),
+      up: expandBlocks,
+    }),
     cost(module, options) {
       const b = resolveBlocks(module, options.blocks);
       return productCost((module.m + module.n + b * b) * options.r);

@@ -12,10 +12,18 @@ import { add } from "../graph/ops/binary.ts";
 import { boraMix } from "../graph/ops/bora.ts";
 import { matmul } from "../graph/ops/product/product.ts";
 import { type ParameterSpec, zeros } from "../models/parameter.ts";
-import { expand, project } from "./block_products.ts";
+import { project } from "./block_products.ts";
 import { resolveBlocks } from "./blocks.ts";
-import { bora, boraDefaults, type BoraOptions, boraPeft, mixedProjection, paperSigma } from "./bora.ts";
-import { type Method, productCost, scaleOf } from "./method.ts";
+import {
+  bora,
+  boraDefaults,
+  type BoraOptions,
+  boraPeft,
+  expandBlocks,
+  mixedProjection,
+  paperSigma,
+} from "./bora.ts";
+import { type Method, productCost, throughHalves } from "./method.ts";
 
 /** P_δ: r×r. */
 function rotationSpec(r: number, shift: number): ParameterSpec {
@@ -45,14 +53,14 @@ export const boraBanded: Method<BoraOptions> = {
     const rotations = { up: rotationSpec(options.r, 1), down: rotationSpec(options.r, -1) };
     return { ...own, tau_up: band, tau_down: band, ...rotations };
   },
-  forward({ dropped, parameters: { A, B, sigma, tau_up, tau_down, up, down }, options, base }) {
-    const b = sigma.shape[0];
-    const rotated = ([P, tau]: typeof A[]) => boraMix(project(dropped, matmul(P, A), b), tau);
-    const v = [[up, tau_up], [down, tau_down]].map(rotated)
-      .reduce(add, mixedProjection(dropped, A, sigma, paperSigma));
-    return expand(v, B, b, scaleOf(options), base());
-  },
-  mergeable: true,
+  ...throughHalves<BoraOptions>({
+    down({ dropped, parameters: { A, sigma, tau_up, tau_down, up, down } }) {
+      const rotated = ([P, tau]: typeof A[]) => boraMix(project(dropped, matmul(P, A), sigma.shape[0]), tau);
+      return [[up, tau_up], [down, tau_down]].map(rotated)
+        .reduce(add, mixedProjection(dropped, A, sigma, paperSigma));
+    },
+    up: expandBlocks,
+  }),
   cost(module, options) {
     const b = resolveBlocks(module, options.blocks);
     const [{ m, n }, { r }] = [module, options];

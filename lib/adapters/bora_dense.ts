@@ -11,10 +11,10 @@ import { add } from "../graph/ops/binary.ts";
 import { boraMix, boraSigma } from "../graph/ops/bora.ts";
 import { linear } from "../graph/ops/product/product.ts";
 import { zeros } from "../models/parameter.ts";
-import { expand, project } from "./block_products.ts";
+import { project } from "./block_products.ts";
 import { resolveBlocks } from "./blocks.ts";
-import { bora, boraDefaults, type BoraOptions, boraPeft, paperSigma } from "./bora.ts";
-import { type Method, productCost, scaleOf } from "./method.ts";
+import { bora, boraDefaults, type BoraOptions, boraPeft, expandBlocks, paperSigma } from "./bora.ts";
+import { type Method, productCost, throughHalves } from "./method.ts";
 
 /**
  * BoRA with a dense r×r matrix Σ_jk in place of a diagonal, an extension beyond the paper. Adds b²r²
@@ -30,13 +30,13 @@ export const boraDense: Method<BoraOptions> = {
     const width = resolveBlocks(module, options.blocks) * options.r;
     return { ...bora.parameters(module, options, all), T: { shape: [width, width], init: zeros } };
   },
-  forward({ dropped, parameters: { A, B, sigma, T }, options, base }) {
-    const b = sigma.shape[0];
-    const u = project(dropped, A, b);
-    const v = add(boraMix(u, boraSigma(sigma, paperSigma)), linear(u, T));
-    return expand(v, B, b, scaleOf(options), base());
-  },
-  mergeable: true,
+  ...throughHalves<BoraOptions>({
+    down({ dropped, parameters: { A, sigma, T } }) {
+      const u = project(dropped, A, sigma.shape[0]);
+      return add(boraMix(u, boraSigma(sigma, paperSigma)), linear(u, T));
+    },
+    up: expandBlocks,
+  }),
   cost(module, options) {
     const b = resolveBlocks(module, options.blocks);
     const { r } = options;

@@ -81,6 +81,7 @@ export interface DoraOptions extends LowRankOptions {
 /** LoRA's update with either scale. */
 const eitherLora: Method<DoraOptions> = {
   ...lora,
+  halves: undefined,
   defaults: { ...lora.defaults, useRslora: false },
   forward: (site) => (site.options.useRslora ? rsLora : lora).forward(site),
 };

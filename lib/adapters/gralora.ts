@@ -21,6 +21,7 @@ import {
   type Method,
   productCost,
   scaleOf,
+  throughHalves,
 } from "./method.ts";
 
 /** Every product here is block-wise. */
@@ -45,18 +46,18 @@ export const graLora: Method<BlockOptions> = {
       B: { shape: [b, r, m / b], init: zeros },
     };
   },
-  forward({ dropped, parameters: { A, B }, options, base }) {
-    const [b, segment, r] = A.shape;
-    const u = matmul(dropped, reshape(A, [b * segment, r]), { blocks: b, splits });
-    const v = swapAxes(u, { p: b, q: b, width: r / b }, u.shape);
-    return matmul(v, reshape(B, [b * r, B.shape[2]]), {
-      blocks: b,
-      splits,
-      scale: scaleOf(options),
-      residual: base(),
-    });
-  },
-  mergeable: true,
+  ...throughHalves<BlockOptions>({
+    down({ dropped, parameters: { A } }) {
+      const [b, segment, r] = A.shape;
+      const u = matmul(dropped, reshape(A, [b * segment, r]), { blocks: b, splits });
+      return swapAxes(u, { p: b, q: b, width: r / b }, u.shape);
+    },
+    up({ parameters: { B }, options }, v, base) {
+      const [b, r, rows] = B.shape;
+      const scale = scaleOf(options);
+      return matmul(v, reshape(B, [b * r, rows]), { blocks: b, splits, scale, residual: base?.() });
+    },
+  }),
   cost: ({ m, n }, { r }) => productCost((m + n) * r),
   peft: {
     type: "GRALORA",

@@ -5,8 +5,17 @@
 
 import type { ParameterSpec } from "../models/parameter.ts";
 
+/** I: n×n, row-major. */
+export function identityValues(n: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0));
+}
+
 /** I: n×n, shared by all layers with n inputs. */
 export function identitySpec(n: number): ParameterSpec {
-  const values = () => Float32Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0));
-  return { shape: [n, n], init: { kind: "given", values }, frozen: true, shared: "identity" };
+  return {
+    shape: [n, n],
+    init: { kind: "given", values: () => identityValues(n) },
+    frozen: true,
+    shared: "identity",
+  };
 }

@@ -17,6 +17,7 @@ import {
   type Method,
   productCost,
   scaleOf,
+  throughHalves,
 } from "./method.ts";
 
 function loraMethod(
@@ -34,10 +35,11 @@ function loraMethod(
       checkRank(module, r);
       return lowRankFactors(module, r);
     },
-    mergeable: true,
-    forward({ dropped, parameters: { A, B }, options, base }) {
-      return linear(linear(dropped, A), B, { scale: scale(options), residual: base() });
-    },
+    ...throughHalves<LowRankOptions>({
+      down: ({ dropped, parameters: { A } }) => linear(dropped, A),
+      up: ({ parameters: { B }, options }, v, base) =>
+        linear(v, B, { scale: scale(options), residual: base?.() }),
+    }),
     cost: ({ m, n }, { r }) => productCost((m + n) * r),
     peft: {
       type: "LORA",

@@ -12,7 +12,15 @@ import type { LinearModule } from "../models/model.ts";
 import { zeros } from "../models/parameter.ts";
 import { expand, project } from "./block_products.ts";
 import { resolveBlocks } from "./blocks.ts";
-import { blockDefaults, type BlockOptions, checkRank, type Method, productCost, scaleOf } from "./method.ts";
+import {
+  blockDefaults,
+  type BlockOptions,
+  checkRank,
+  type Method,
+  productCost,
+  scaleOf,
+  throughHalves,
+} from "./method.ts";
 
 /** b; "auto" chooses it so that each mini-LoRA's dimensions are at least its rank. */
 function blocksOf(module: LinearModule, { r, blocks }: BlockOptions): number {
@@ -37,11 +45,11 @@ export const melora: Method<BlockOptions> = {
       B: { shape: [module.m, r], init: zeros },
     };
   },
-  forward({ dropped, parameters: { A, B }, module, options, base }) {
-    const b = blocksOf(module, options);
-    return expand(project(dropped, A, b), B, b, scaleOf(options), base());
-  },
-  mergeable: true,
+  ...throughHalves<BlockOptions>({
+    down: ({ dropped, parameters: { A }, module, options }) => project(dropped, A, blocksOf(module, options)),
+    up: ({ parameters: { B }, module, options }, v, base) =>
+      expand(v, B, blocksOf(module, options), scaleOf(options), base?.()),
+  }),
   cost: ({ m, n }, { r }) => productCost((m + n) * r),
   peft: {
     type: "MELORA",

@@ -29,7 +29,7 @@ export function tracedMerge(
   checkMergeable(method);
   const { path, m, n } = adapted.module;
   const weight = graph.weight(`${path}.weight`, [m, n], adapter.trainedBase.has(`${path}.weight`));
-  const transposed = graph.scope(path, () =>
+  const columns = graph.scope(path, () =>
     method.forward({
       ...adapted,
       x: identity,
@@ -41,5 +41,11 @@ export function tracedMerge(
       product: () => linear(identity, weight),
       addLoss: () => {},
     }));
-  return swapAxes(transposed, { p: n, q: m, width: 1 }, [m, n]);
+  return transposed(columns);
+}
+
+/** [p, q] → [q, p]. */
+export function transposed(matrix: Tensor): Tensor {
+  const [p, q] = matrix.shape;
+  return swapAxes(matrix, { p, q, width: 1 }, [q, p]);
 }

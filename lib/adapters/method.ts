@@ -117,6 +117,26 @@ export interface Restarts<O extends AdapterOptions> {
   prune(options: O): number;
 }
 
+/** What the second half of an update reads of its site: nothing that depends on the input. */
+export type UpSite<O extends AdapterOptions = AdapterOptions> = Pick<
+  Site<O>,
+  "module" | "options" | "parameters"
+>;
+
+/** What the first half reads: the adapter's input as well. */
+export type DownSite<O extends AdapterOptions = AdapterOptions> = UpSite<O> & Pick<Site<O>, "dropped">;
+
+/**
+ * The two linear halves of an update that factors, ΔW x = up(down(x)): a LoRA of rank R, the width between
+ * them, with A′ = down(I)ᵀ [R, n] and B′ = up(I)ᵀ [m, R].
+ */
+export interface Halves<O extends AdapterOptions = AdapterOptions> {
+  /** The adapter's input [tokens, n] → [tokens, R]. */
+  down(site: DownSite<O>): Tensor;
+  /** v [tokens, R] → [tokens, m], with the tensor that `base` makes added, if it is given. */
+  up(site: UpSite<O>, v: Tensor, base?: () => Tensor): Tensor;
+}
+
 /**
  * A fine-tuning method with hyperparameters O. Pass one to `attach`; implement this interface to add your
  * own.
@@ -141,6 +161,8 @@ export interface Method<O extends AdapterOptions = AdapterOptions> {
   parameters(module: LinearModule, options: O, all: readonly LinearModule[]): ParameterSpecs;
   /** The layer's output with the adapter, [tokens, m]. */
   forward(site: Site<O>): Tensor;
+  /** Present when the update factors exactly: `forward` is then their composition (see `throughHalves`). */
+  readonly halves?: Halves<O>;
   /**
    * True when the layer with its adapter is linear in x, so that the adapter can be merged into the weight.
    */
@@ -151,6 +173,17 @@ export interface Method<O extends AdapterOptions = AdapterOptions> {
   readonly restarts?: Restarts<O>;
   /** How adapters are saved; absent for methods without an adapter. */
   readonly peft?: PeftFormat;
+}
+
+/** The members of a method whose update factors: y = up(down(dropped)) + W x + bias + residual. */
+export function throughHalves<O extends AdapterOptions>(
+  halves: Halves<O>,
+): Pick<Method<O>, "forward" | "halves" | "mergeable"> {
+  return {
+    halves,
+    forward: (site) => halves.up(site, halves.down(site), site.base),
+    mergeable: true,
+  };
 }
 
 /** LoRA's scale s = α / r. */

@@ -66,6 +66,14 @@ export function savedModules(model: Model, { modulesToSave = [] }: Targeting): s
 }
 
 /**
+ * A key of `rank_pattern` that matches only the layer at `path`. Not by RegExp.escape: it writes a path's first
+ * letter as a character code, which is unreadable.
+ */
+export function patternFor(path: string): string {
+  return `^${path.replaceAll(/\W/g, "\\$&")}`;
+}
+
+/**
  * The values of an option in layers where it differs from the adapter's, by a pattern that matches only that
  * layer.
  */
@@ -75,10 +83,11 @@ export function differing(
   option: "r" | "alpha",
 ): Record<string, number> {
   const value = (of: object) => (of as Readonly<Record<string, number>>)[option];
-  // Not RegExp.escape: it writes a path's first letter as a character code, which is unreadable.
-  const key = ({ module: { path } }: AdaptedModule) => `^${path.replaceAll(/\W/g, "\\$&")}`;
   const others = modules.filter((adapted) => value(adapted.options) !== value(options));
-  return Object.fromEntries(others.map((adapted) => [key(adapted), value(adapted.options)]));
+  return Object.fromEntries(others.map((adapted) => [
+    patternFor(adapted.module.path),
+    value(adapted.options),
+  ]));
 }
 
 /**

@@ -33,6 +33,8 @@ export interface ReLoraOptions extends LowRankOptions {
 export const reLora: Method<ReLoraOptions> = {
   ...lora,
   name: "ReLoRA",
+  // They are the last cycle's, and not those of the whole update.
+  halves: undefined,
   summary: "LoRA, merged and restarted every k steps (Lialin et al. 2023)",
   defaults: { ...lowRankDefaults, every: 1000, restartWarmup: 50, prune: 0.9 },
   parameters(module, options, all) {

@@ -13,7 +13,7 @@
 import { linear } from "../graph/ops/product/product.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
 import { zeros } from "../models/parameter.ts";
-import type { AdapterOptions, Method } from "./method.ts";
+import { type AdapterOptions, type Method, throughHalves } from "./method.ts";
 
 /** Hyperparameters of VeRA. There is no α, and r may exceed the layer's dimensions. */
 export interface VeraOptions extends AdapterOptions {
@@ -45,11 +45,11 @@ export const vera: Method<VeraOptions> = {
       B: { shape: [m, r], init: corner(r), frozen: true, shared: "vera_B" },
     };
   },
-  forward({ dropped, parameters: { A, B, lambda_d, lambda_b }, base }) {
-    const v = linear(scaleColumns(linear(dropped, A), lambda_d), B);
-    return scaleColumns(v, lambda_b, { residual: base() });
-  },
-  mergeable: true,
+  ...throughHalves<VeraOptions>({
+    down: ({ dropped, parameters: { A, lambda_d } }) => scaleColumns(linear(dropped, A), lambda_d),
+    up: ({ parameters: { B, lambda_b } }, v, base) =>
+      scaleColumns(linear(v, B), lambda_b, { residual: base?.() }),
+  }),
   // The frozen A and B need no gradients; only the vectors do.
   cost: ({ m, n }, { r }) => ({ forward: (m + n) * r + m + r, backward: (m + n) * r + 2 * (m + r), step: 0 }),
   peft: {

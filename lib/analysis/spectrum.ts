@@ -1,4 +1,4 @@
-/** The spectrum of a weight update: singular values, ranks, and the best possible low-rank approximation. */
+/** The spectrum of a weight update: singular values and vectors, ranks, and the best possible low-rank approximation. */
 
 import { Matrix, SVD } from "npm:ml-matrix@6.15.1";
 
@@ -37,6 +37,31 @@ export function singularValues(matrix: Float64Array, rows: number, cols: number)
   });
   values.set(diagonal);
   return values.map((value) => value * largest);
+}
+
+/**
+ * The first singular vectors of the row-major rows×cols `matrix` along its shorter side, by descending singular
+ * value: `count` of them, or fewer where the other values are only rounding. Left vectors (`rows` entries) if
+ * rows ≤ cols, otherwise right ones.
+ * @throws Error as `singularValues` does.
+ */
+export function leadingDirections(
+  matrix: Float64Array,
+  rows: number,
+  cols: number,
+  count: number,
+): Float64Array[] {
+  checkMatrix(matrix, rows, cols);
+  const largest = matrix.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (largest === 0) return [];
+  const factor = triangularFactor(shortSide(matrix, rows, cols, largest));
+  const { rightSingularVectors } = new SVD(new Matrix(factor), {
+    computeLeftSingularVectors: false,
+    computeRightSingularVectors: true,
+    autoTranspose: true,
+  });
+  const found = Math.min(count, factor.length);
+  return Array.from({ length: found }, (_, l) => Float64Array.from(rightSingularVectors.getColumn(l)));
 }
 
 /**

@@ -1,6 +1,7 @@
 /** An adapter's learned updates ΔW, computed in float64 on the CPU. */
 
 import type { Adapter } from "../adapters/attach.ts";
+import { identityValues } from "../adapters/identity.ts";
 import { tracedMerge } from "../adapters/merge.ts";
 import { Graph } from "../graph/graph.ts";
 import { interpret } from "../graph/interpret.ts";
@@ -30,10 +31,7 @@ export function interpretedUpdates(
     const { path, m, n } = adapted.module;
     const graph = new Graph();
     const merged = tracedMerge(graph, adapter, adapted, graph.input("identity", [n, n]));
-    const sources = new Map([[
-      "identity",
-      Float64Array.from({ length: n * n }, (_, i) => Number(i % (n + 1) === 0)),
-    ]]);
+    const sources = new Map([["identity", Float64Array.from(identityValues(n))]]);
     for (const { source, name } of graph.nodes) {
       if (!source || sources.has(name)) continue;
       const own = weights.get(name) ?? model.weights.get(name);

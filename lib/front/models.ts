@@ -53,6 +53,8 @@ export {
   blockDefaults,
   type BlockOptions,
   type Cost,
+  type DownSite,
+  type Halves,
   lowRankDefaults,
   lowRankFactors,
   type LowRankOptions,
@@ -63,6 +65,8 @@ export {
   type Restarts,
   scaleOf,
   type Site,
+  throughHalves,
+  type UpSite,
 } from "../adapters/method.ts";
 export type { Adapter } from "../adapters/attach.ts";
 export type { AdaptedModule, Targeting } from "../adapters/targeting.ts";

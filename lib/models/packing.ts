@@ -51,7 +51,7 @@ export function packValues(
   try {
     return writableStorage(packing).pack(values);
   } catch (error) {
-    throw new Error(`"${name}" ${(error as Error).message}`, { cause: error });
+    throw new Error(`"${name}" ${(error as Error).message}: pack it as int8`, { cause: error });
   }
 }
 

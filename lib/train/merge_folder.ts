@@ -20,7 +20,7 @@ import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_
 import { modulesFile, poolingFile } from "../models/sentence_pooling.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { mergedConfig } from "./merge_config.ts";
-import { mergedWeight } from "./merge_weight.ts";
+import { changesOf, type NewValues } from "./merge_weight.ts";
 
 /** The tokenizer's files in transformers' folders, what decoders have beside them, and what sentence-transformers keeps there. */
 const describingFiles = [
@@ -67,7 +67,7 @@ export async function saveMerged(
   const { path: folder } = await locateModel(model);
   if (await isFile(folder)) {
     throw new Error(
-      `${folder} is a GGUF file, and merging wants a folder of transformers: take the model's own folder`,
+      `${folder} is a GGUF file, and a folder of transformers is made of one: merge into a GGUF file, or take the model's own folder`,
     );
   }
   const base = await loadModel(model, {}, report);
@@ -163,34 +163,6 @@ async function writeWeights(
     valuesAs({ name, dtype, shape }, () => Promise.resolve(data))
   );
   await writeTensors(path, [...ofBase, ...ofHead]);
-}
-
-/** Computes a tensor's values. */
-type NewValues = () => Promise<Float32Array<ArrayBuffer>>;
-
-/**
- * New values for the base weights that the adapter changes, by name. Each is computed only when it is asked
- * for.
- */
-function changesOf(
-  gpu: Gpu,
-  encoder: Model,
-  { adapter, weights }: SavedAdapter,
-  own: FrozenWeights,
-): Map<string, NewValues> {
-  const trained = [...adapter.trainedBase].map((name): [string, NewValues] => [
-    name,
-    () => Promise.resolve(weights.get(name)!.data),
-  ]);
-  const merged = adapter.modules.map((adapted): [string, NewValues] => {
-    const name = `${adapted.module.path}.weight`;
-    return [name, async () => {
-      // A method that merges during training stores the merged weight itself.
-      using base = new FrozenWeights(gpu, own.view(name) ? [] : [[name, encoder.weights.get(name)!]]);
-      return await mergedWeight(gpu, adapter, adapted, (weight) => own.view(weight) ?? base.view(weight)!);
-    }];
-  });
-  return new Map([...trained, ...merged]);
 }
 
 /** A tensor to write, with computed values. */

@@ -1,6 +1,8 @@
-/** Logits of a decoder at every place of some rows, in one padded batch. */
+/** Logits of a decoder, with an adapter or without, at every place of some rows, in one padded batch. */
 
 import { attach } from "../../lib/adapters/attach.ts";
+import type { SavedAdapter } from "../../lib/adapters/peft.ts";
+import { constantWeights } from "../../lib/adapters/starting_weights.ts";
 import { headOnly } from "../../lib/adapters/base_only.ts";
 import { tracer } from "../../lib/adapters/trace.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
@@ -17,16 +19,24 @@ export async function logitsOf(
   model: Decoder,
   rows: readonly (readonly number[])[],
   length = Math.max(...rows.map((row) => row.length)),
+  { adapter, weights }: SavedAdapter = {
+    adapter: attach(model, headOnly, { target: "all-linear" }),
+    weights: new Map(),
+  },
 ): Promise<Float32Array[]> {
   const graph = new Graph();
   const tokens = tokenInputs(graph, rows.length, length);
-  const own = tracer(graph, model, attach(model, headOnly, { target: "all-linear" }), tokens);
+  const own = tracer(graph, model, adapter, tokens);
   const hidden = model.trace(own, tokens);
   const pieces = own.table(model.language.output).map(({ weight }) =>
     matmul(hidden, weight, { transposeB: true })
   );
   using frozen = FrozenWeights.of(gpu, model);
-  using compiled = await compile(gpu, pieces, { label: "logits", weights: (name) => frozen.view(name)! });
+  using ofAdapter = new FrozenWeights(gpu, new Map([...constantWeights(model, adapter), ...weights]));
+  using compiled = await compile(gpu, pieces, {
+    label: "logits",
+    weights: (name) => ofAdapter.view(name) ?? frozen.view(name)!,
+  });
   const padded = rows.flatMap((row) => Array.from({ length }, (_, t) => row[t] ?? 0));
   compiled.upload({
     ids: Uint32Array.from(padded),

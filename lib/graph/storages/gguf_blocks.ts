@@ -36,11 +36,11 @@ export interface WritableFormat extends BlockFormat {
   encode(values: Float32Array, blocks: BlockBytes, header: number, body: number): void;
 }
 
-/** Writes a scale at byte `at`. Throws an Error that ends a sentence about the matrix for one beyond f16. */
+/** Writes a scale at byte `at`. Throws an Error that continues a sentence about the matrix for one beyond f16. */
 export function writeScale({ halves }: BlockBytes, at: number, scale: number): void {
   halves[at / 2] = scale;
   if (Number.isFinite(halves[at / 2])) return;
-  throw new Error("holds values whose scale is beyond f16's 65504: pack it as int8");
+  throw new Error("holds values whose scale is beyond f16's 65504");
 }
 
 /** WGSL for a vec4u of the words from `at` on. */
@@ -136,15 +136,21 @@ export function blocksOf(format: BlockFormat): FileStorage {
 /** The storage of a kind of block that values can be packed into. */
 export function writableBlocksOf(format: WritableFormat): WritableStorage & FileStorage {
   const { values: size, header, body } = format;
-  const bytes = inWords(header) + inWords(body);
-  const pack = (values: Float32Array): StoredValues => {
-    const words = new Uint32Array(values.length / size * bytes / 4);
-    const blocks = blockBytes(words);
+  const encodeAll = (values: Float32Array, toBody: number, toNext: number): Uint8Array<ArrayBuffer> => {
+    const bytes = new Uint8Array(values.length / size * toNext);
+    const blocks = blockBytes(bytes);
     for (let block = 0; block < values.length / size; block++) {
-      const own = values.subarray(block * size, (block + 1) * size);
-      format.encode(own, blocks, block * bytes, block * bytes + inWords(header));
+      const at = block * toNext;
+      format.encode(values.subarray(block * size, (block + 1) * size), blocks, at, at + toBody);
     }
-    return { words };
+    return bytes;
   };
-  return { ...blocksOf(format), pack };
+  const storage = blocksOf(format);
+  return {
+    ...storage,
+    pack: (values): StoredValues => ({
+      words: new Uint32Array(encodeAll(values, inWords(header), inWords(header) + inWords(body)).buffer),
+    }),
+    inFile: { ...storage.inFile, encode: (values) => encodeAll(values, header, header + body) },
+  };
 }

@@ -67,7 +67,7 @@ export interface Storage {
   readonly reading: Reading;
   /** A reading with the same values for devices that have what it needs; the autotuner tries both. */
   readonly alternative?: Reading;
-  /** Stores a matrix of finite values. Throws an Error that ends a sentence about it, for values beyond the storage's range. */
+  /** Stores a matrix of finite values. Throws an Error that continues a sentence about it, for values beyond the storage's range. */
   pack?(values: Float32Array): StoredValues;
   /** The values that stored words stand for, row-major: those with which the float64 interpreter computes. */
   unpack?(stored: StoredValues): Float32Array<ArrayBuffer>;
@@ -87,6 +87,8 @@ export interface FileBlocks {
   decode(file: Uint8Array<ArrayBuffer>, out: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer>;
   /** Whether all values of the blocks are finite. */
   isFinite(file: Uint8Array<ArrayBuffer>): boolean;
+  /** The blocks of finite values; absent where files alone have them. Throws as `pack` does. */
+  encode?(values: Float32Array<ArrayBuffer>): Uint8Array<ArrayBuffer>;
 }
 
 /** A storage that frozen weights can have. */

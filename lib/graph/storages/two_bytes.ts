@@ -21,6 +21,11 @@ interface TwoBytes {
 export function twoBytes(kind: TwoBytes): WritableStorage & FileStorage {
   const { name, largest, exponent, load, alternative, encode, decode } = kind;
   const areFinite = (halves: Uint16Array) => halves.every((half) => (half & exponent) !== exponent);
+  const finite = (values: Float32Array): Uint16Array<ArrayBuffer> => {
+    const halves = encode(Float32Array.from(values));
+    if (areFinite(halves)) return halves;
+    throw new Error(`holds values beyond ${name}'s ${largest}`);
+  };
   const halvesOf = (file: Uint8Array<ArrayBuffer>) => {
     const { buffer, byteOffset, byteLength } = file.byteOffset % 2 === 0 ? file : file.slice();
     return new Uint16Array(buffer, byteOffset, byteLength / 2);
@@ -35,11 +40,7 @@ export function twoBytes(kind: TwoBytes): WritableStorage & FileStorage {
       load,
     },
     alternative,
-    pack(values) {
-      const halves = encode(Float32Array.from(values));
-      if (areFinite(halves)) return { words: new Uint32Array(halves.buffer) };
-      throw new Error(`holds values beyond ${name}'s ${largest}: pack it as int8`);
-    },
+    pack: (values) => ({ words: new Uint32Array(finite(values).buffer) }),
     unpack: ({ words: { buffer, byteOffset, length } }) =>
       decode(new Uint16Array(buffer, byteOffset, 2 * length), new Float32Array(2 * length)),
     inFile: {
@@ -47,6 +48,7 @@ export function twoBytes(kind: TwoBytes): WritableStorage & FileStorage {
       bytes: 2,
       aligned: (file) => new Uint32Array(file.slice().buffer),
       decode: (file, out) => decode(halvesOf(file), out),
+      encode: (values) => new Uint8Array(finite(values).buffer),
       isFinite: (file) => areFinite(halvesOf(file)),
     },
   };

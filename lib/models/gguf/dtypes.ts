@@ -1,6 +1,7 @@
 /** ggml's types of tensors (ggml-org/ggml: include/ggml.h, `enum ggml_type`), by the number that a GGUF file gives. */
 
 import { packedStorage, type Packing } from "../../graph/storages/registry.ts";
+import { show } from "../../show.ts";
 import type { FileBlocks } from "../../graph/storages/storage.ts";
 
 /** The packings that GGUF files have. */
@@ -32,6 +33,11 @@ export function dtypeName(type: number): string {
   return names[type] ?? `type ${type}, which ggml does not have`;
 }
 
+/** The number of a type. */
+export function dtypeNumber(dtype: GgufDtype): number {
+  return names.indexOf(dtype);
+}
+
 /** True for the types that are read. */
 export function isGgufDtype(name: string): name is GgufDtype {
   return ggufDtypes.some((dtype) => dtype === name);
@@ -45,4 +51,35 @@ export function packingOf(dtype: Exclude<GgufDtype, "F32">): FilePacking {
 /** How files hold this type. */
 export function fileBlocks(dtype: Exclude<GgufDtype, "F32">): FileBlocks {
   return packedStorage(packingOf(dtype)).inFile!;
+}
+
+/** The types that are written. */
+export type WrittenDtype = "F32" | "F16" | "Q8_0";
+
+/** The bytes of finite values in this type. Throws an Error that names the tensor for values that the type does not have. */
+export function encodedAs(
+  dtype: WrittenDtype,
+  name: string,
+  values: Float32Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  try {
+    return fileBlocks(dtype).encode!(values);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`tensor ${show(name)} ${message}: look at what the adapter makes of it`, {
+      cause: error,
+    });
+  }
+}
+
+/** The `count` values that such bytes stand for. */
+export function decodedFrom(
+  dtype: WrittenDtype,
+  bytes: Uint8Array<ArrayBuffer>,
+  count: number,
+): Float32Array<ArrayBuffer> {
+  return dtype === "F32"
+    ? new Float32Array(bytes.buffer, bytes.byteOffset, count)
+    : fileBlocks(dtype).decode(bytes, new Float32Array(count));
 }

@@ -79,6 +79,11 @@ const types: readonly ValueType[] = [
   numbers("float64", 8, (buffer) => new Float64Array(buffer)),
 ];
 
+/** The number of the type with this name. */
+export function typeNumber(name: string): number {
+  return types.findIndex((type) => type.name === name);
+}
+
 function readType(cursor: ByteCursor, what: string): ValueType {
   const number = cursor.uint32(`the type of ${what}`);
   if (number < types.length) return types[number];

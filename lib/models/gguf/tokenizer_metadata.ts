@@ -1,0 +1,162 @@
+/** A byte-level tokenizer of a transformers folder as `tokenizer.ggml.*` of a GGUF file: what `gguf_tokenizer.ts` reads. */
+
+import * as v from "npm:valibot@1.5.0";
+import { readJson } from "../../files.ts";
+import { recordOf } from "../../record_schema.ts";
+import { addedTokenSchema } from "../added_tokens.ts";
+import { readChatTemplates } from "../chat_template.ts";
+import { readDecoderTokenizer } from "../decoder_tokenizer.ts";
+import { preTokenizers } from "../gguf_pre_tokenizers.ts";
+import { ggufTokenizer } from "../gguf_tokenizer.ts";
+import type { GgufValue } from "./metadata.ts";
+
+const stepSchema = v.looseObject({ type: v.string() });
+type Step = v.InferOutput<typeof stepSchema>;
+
+const tokenizerSchema = v.looseObject({
+  model: v.looseObject({
+    type: v.nullish(v.string()),
+    byte_fallback: v.nullish(v.boolean()),
+    ignore_merges: v.nullish(v.boolean()),
+    vocab: v.optional(v.unknown()),
+    merges: v.optional(v.unknown()),
+  }),
+  normalizer: v.nullish(stepSchema),
+  pre_tokenizer: v.nullish(stepSchema),
+  added_tokens: v.optional(v.array(addedTokenSchema), []),
+});
+
+const pairsSchema = v.looseObject({
+  model: v.looseObject({
+    vocab: recordOf(v.pipe(v.number(), v.integer(), v.minValue(0))),
+    merges: v.array(v.union([v.string(), v.tuple([v.string(), v.string()])])),
+  }),
+});
+
+/** Values of `token_type` (gguf-py: `TokenType`). */
+const types = { normal: 1, control: 3, userDefined: 4, unused: 5 };
+
+/**
+ * The metadata of the tokenizer in `folder`, for a model with `vocabulary` rows: rows without a token get a name of their own and
+ * are unused. llama.cpp knows ways of cutting texts by name alone, and the one here must be one of these, step by step.
+ * @throws Error that names the file, for SentencePiece, whose scores no file here has, for a way of cutting texts without a name,
+ * and for tokens and marks that the metadata have no place for; and what `readDecoderTokenizer` throws.
+ */
+export async function tokenizerMetadata(
+  folder: string,
+  vocabulary: number,
+): Promise<Map<string, GgufValue>> {
+  const path = `${folder}/tokenizer.json`;
+  const described = await readJson(path, tokenizerSchema);
+  const { model, added_tokens: added } = described;
+  if (model.type !== "BPE" || model.byte_fallback) {
+    throw new Error(`${path} is no byte-level tokenizer, and of others it lacks what GGUF has of them`);
+  }
+  const odd = added.find(({ lstrip, rstrip, single_word }) => lstrip || rstrip || single_word);
+  if (odd) {
+    throw new Error(
+      `${path}: the token ${
+        JSON.stringify(odd.content)
+      } takes the space beside it along or stands alone, which GGUF cannot say`,
+    );
+  }
+  const { vocab, merges } = (await readJson(path, pairsSchema)).model;
+  const tokens = Array.from({ length: vocabulary }, (_, id) => `[PAD${id}]`);
+  const kinds = new Int32Array(vocabulary).fill(types.unused);
+  for (const [token, id] of Object.entries(vocab)) [tokens[id], kinds[id]] = [token, types.normal];
+  for (const { content, id, special } of added) {
+    [tokens[id], kinds[id]] = [content, special ? types.control : types.userDefined];
+  }
+  const found = new Map<string, GgufValue>([
+    ["tokenizer.ggml.model", { type: "string", value: "gpt2" }],
+    ["tokenizer.ggml.pre", { type: "string", value: preTokenizerOf(path, described) }],
+    ["tokenizer.ggml.tokens", { type: "array", value: tokens }],
+    ["tokenizer.ggml.token_type", { type: "array", value: kinds }],
+    ["tokenizer.ggml.merges", {
+      ...{ type: "array", value: merges.map((pair) => typeof pair === "string" ? pair : pair.join(" ")) },
+    }],
+    ...await marksOf(folder, tokens),
+    ...await templatesOf(folder),
+  ]);
+  return await checked(folder, found);
+}
+
+/** The name of the way in which texts are cut. */
+function preTokenizerOf(
+  path: string,
+  { model, normalizer, pre_tokenizer }: v.InferOutput<typeof tokenizerSchema>,
+): string {
+  const own = JSON.stringify([
+    normalizer ?? null,
+    stepsOf(pre_tokenizer).map(plain),
+    model.ignore_merges ?? false,
+  ]);
+  const known = Object.entries(preTokenizers).find(([, { normalizer, patterns, ignoreMerges }]) =>
+    JSON.stringify([normalizer ?? null, (patterns as readonly Step[]).map(plain), ignoreMerges]) === own
+  );
+  if (known) return known[0];
+  throw new Error(
+    `${path} cuts texts in a way that has no name here; known are ${
+      Object.keys(preTokenizers).join(", ")
+    } (lib/models/gguf_pre_tokenizers.ts)`,
+  );
+}
+
+function stepsOf(step: Step | null | undefined): Step[] {
+  if (!step) return [];
+  return step.type === "Sequence" ? (step.pretokenizers as Step[]).flatMap(stepsOf) : [step];
+}
+
+/** A step with its defaults, and without what does not change ids. */
+function plain(step: Step): unknown {
+  const { type, add_prefix_space = true, use_regex = true, individual_digits = false } = step;
+  if (type === "ByteLevel") return { type, add_prefix_space, use_regex };
+  if (type === "Digits") return { type, individual_digits };
+  const { pattern, behavior, invert = false } = step;
+  return type === "Split" ? { type, pattern, behavior, invert } : step;
+}
+
+/** Marks by their ids, and whether texts begin with one. */
+async function marksOf(folder: string, tokens: readonly string[]): Promise<[string, GgufValue][]> {
+  const { bos, eos, namedTokens, encode } = await readDecoderTokenizer(folder);
+  const idOf = (token: string | undefined) => token === undefined ? undefined : tokens.indexOf(token);
+  const end = idOf(namedTokens.eos_token) ?? eos[0];
+  const ids = {
+    bos_token_id: bos,
+    eos_token_id: end,
+    // One that ends turns beside the one that ends texts.
+    eot_token_id: eos.find((id) => id !== end),
+    unknown_token_id: idOf(namedTokens.unk_token),
+    padding_token_id: idOf(namedTokens.pad_token),
+  };
+  const [letter] = tokens.filter((token) => /^[A-Za-z]$/.test(token));
+  const addsBos = encode(letter, { addMarks: true })[0] === bos;
+  return [
+    ...Object.entries(ids).flatMap(([name, id]): [string, GgufValue][] =>
+      id === undefined ? [] : [[`tokenizer.ggml.${name}`, { type: "uint32", value: id }]]
+    ),
+    ["tokenizer.ggml.add_bos_token", { type: "bool", value: addsBos }],
+  ];
+}
+
+async function templatesOf(folder: string): Promise<[string, GgufValue][]> {
+  const { byName = {} } = await readChatTemplates(folder) ?? {};
+  const key = "tokenizer.chat_template";
+  return Object.entries(byName).map(([name, value]) => [
+    name === "default" ? key : `${key}.${name}`,
+    { type: "string", value },
+  ]);
+}
+
+/** The metadata, if all that ends a text in the folder ends it by them as well; llama.cpp knows more ends by their names. */
+async function checked(folder: string, metadata: Map<string, GgufValue>): Promise<Map<string, GgufValue>> {
+  const values = new Map([...metadata].map(([key, { value }]) => [key, value]));
+  const { eos } = ggufTokenizer(folder, values);
+  const missing = (await readDecoderTokenizer(folder)).eos.filter((id) => !eos.includes(id));
+  if (missing.length === 0) return metadata;
+  throw new Error(
+    `${folder}: texts end with the ids ${
+      missing.join(", ")
+    } as well, which GGUF has no place for: merge it into a folder`,
+  );
+}

@@ -97,7 +97,7 @@ async function main(): Promise<void> {
   using gpu = await openGpu();
   using models = new ServedModels({ gpu, model, adapters, cache });
   const end = interrupted();
-  await using server = serveTexts({ models, ...limits });
+  await using server = await serveTexts({ models, ...limits });
   console.log(`${server.url}   ${printable(models.names.join(", "))}   (Ctrl-C ends it)`);
   await end;
 }

@@ -572,7 +572,7 @@ Deno.test("the command serves a folder's adapter by its name, ends at Ctrl-C, an
       if (line.includes("\n")) break;
     }
     const [, baseURL] = line.match(
-      /^(http:\/\/127\.0\.0\.1:\d+\/v1)   tiny, mine, yours   \(Ctrl-C ends it\)$/m,
+      /^(http:\/\/127\.0\.0\.1:\d+\/v1) {3}tiny, mine, yours {3}\(Ctrl-C ends it\)$/m,
     )!;
     await shown.cancel();
     const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });

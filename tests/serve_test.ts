@@ -10,6 +10,7 @@ import { type WriteOptions, Writer, type Written } from "../lib/generate/writer.
 import { encodeChat } from "../lib/models/chat_template.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
+import { askedChat } from "../tasks/serve/requests.ts";
 import { ServedModels } from "../tasks/serve/served_models.ts";
 import { type ServerOptions, serveTexts } from "../tasks/serve/server.ts";
 import { Turns } from "../tasks/serve/turns.ts";
@@ -192,6 +193,10 @@ Deno.test("a chat is written on as the template has it, whole and streamed; no c
     });
     const own = await write(ids);
     const asked = { ...greedy, messages: messages as unknown as OpenAI.ChatCompletionMessageParam[] };
+    // The tiny vocabulary has no line feed, so that its ids do not tell.
+    const { input } = askedChat(new TextEncoder().encode(JSON.stringify(asked)));
+    assert.ok("messages" in input);
+    assert.equal(input.messages[1].content, "a\nb");
     const whole = await client.chat.completions.create(asked);
     assert.deepEqual(whole.choices, [{
       index: 0,

@@ -403,6 +403,8 @@ Deno.test("a body that is no JSON, one that is too long, and another path are re
     assert.match(await errorOf(""), /^400 the body is no JSON text in UTF-8: /);
     assert.match(await errorOf("null"), /^400 the body: Invalid type: Expected Object/);
     assert.match(await errorOf("[]"), /^400 model: it is missing/);
+    const deep = "[".repeat(2 ** 19) + "]".repeat(2 ** 19);
+    assert.match(await errorOf(deep), /^400 /);
     const long = new Uint8Array(2 ** 20 + 1).fill(32);
     assert.equal(await errorOf(long), "413 the body is longer than 1048576 bytes");
     // Without a length that is told before, the rest is not waited for: the connection is closed.
@@ -418,6 +420,7 @@ Deno.test("a body that is no JSON, one that is too long, and another path are re
 Deno.test("web pages are refused: by the Origin that they send, and by the name that leads them here", () =>
   withServer(async ({ url }) => {
     const { port } = new URL(url);
+    await assert.rejects(Deno.connect({ hostname: "127.0.0.2", port: Number(port) }), "another address");
     /** The status line of a request with these headers, and the answer's headers. */
     const ask = async (headers: string, method = "GET") => {
       using connection = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
@@ -588,6 +591,10 @@ Deno.test("the command serves a folder's adapter by its name, ends at Ctrl-C, an
     });
     using writer = new Writer({ gpu: await testGpu(), model, ...adaptersOf(model).get("first")! });
     assert.equal(text, (await writer.write([going], { maxTokens: 12 }))[0].text);
+    const { port } = new URL(baseURL);
+    const second = await outputOf(serve("--port", port));
+    assert.match(second.stderr, /address already in use 127\.0\.0\.1:\d+: name another port/);
+    assert.equal(second.code, 1);
     child.kill("SIGINT");
     const [{ code }, printed] = await Promise.all([child.status, new Response(child.stderr).text()]);
     assert.deepEqual([code, printed], [0, ""]);

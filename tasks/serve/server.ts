@@ -46,7 +46,7 @@ export async function serveTexts(options: ServerOptions): Promise<TextServer> {
   const app = appOf({ ...options, turns, ending: ending.signal });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", ({ message }) => reject(new Error(`${message}: name another port (--port)`)));
     server.listen(options.port, "127.0.0.1", resolve);
   });
   const { port } = server.address() as AddressInfo;

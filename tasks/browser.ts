@@ -6,7 +6,7 @@
 import { parseArgs } from "node:util";
 import { demo } from "./browser/demo.ts";
 import { serveSite } from "./browser/site.ts";
-import { asUsage, runCommand, UsageError } from "./usage.ts";
+import { asUsage, portOf, runCommand } from "./usage.ts";
 
 const help = `deno task browser [--port N]
 
@@ -26,12 +26,6 @@ function readArguments() {
     },
   });
   return values;
-}
-
-function portOf(text: string): number {
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port <= 65535) return port;
-  throw new UsageError(`--port wants a number up to 65535, not "${text}"`);
 }
 
 async function main(): Promise<void> {

@@ -34,7 +34,7 @@ import { packingHelp, packingOf } from "./packing.ts";
 import { notesText } from "./row_notes.ts";
 import { decoderTarget, defaultTarget } from "./targets.ts";
 import { suiteWarmupRatio } from "./training.ts";
-import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
+import { asUsage, countIn, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task finetune --model SOURCE --train FILE --out DIR [options]
 deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
@@ -134,9 +134,7 @@ function numberOf(values: Arguments, name: keyof Arguments): number {
 }
 
 function countOf(values: Arguments, name: keyof Arguments, least: number): number {
-  const value = numberOf(values, name);
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw new UsageError(`--${name} wants a whole number from ${least}, not ${value}`);
+  return countIn(name, values[name] as string, least);
 }
 
 /**

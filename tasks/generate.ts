@@ -6,14 +6,13 @@ import { parseArgs } from "node:util";
 import { loadAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { readText } from "../lib/files.ts";
-import type { CacheStorage } from "../lib/generate/reading.ts";
 import type { SamplingOptions } from "../lib/generate/sampling.ts";
 import { type WriteOptions, Writer } from "../lib/generate/writer.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { encodeChat } from "../lib/models/chat_template.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
-import { packingHelp, packingOf } from "./packing.ts";
+import { cacheOf, packingHelp, packingOf } from "./packing.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task generate --model SOURCE --prompt TEXT [options]
@@ -71,11 +70,6 @@ type Arguments = ReturnType<typeof readArguments>;
 function numberOf(values: Arguments, name: keyof Arguments): number | undefined {
   const text = values[name] as string | undefined;
   return text === undefined ? undefined : numberIn(name, text);
-}
-
-function cacheOf(text: string): CacheStorage {
-  if (text === "f32" || text === "f16") return text;
-  throw new UsageError(`--cache wants f32 or f16, not "${text}"`);
 }
 
 function optionsOf(values: Arguments): WriteOptions {

@@ -1,5 +1,6 @@
-/** `--packing` of the commands that load a model. */
+/** `--packing` of the commands that load a model, and `--cache` of those that write with it. */
 
+import type { CacheStorage } from "../lib/generate/reading.ts";
 import { packings, type WritablePacking } from "../lib/graph/storages/registry.ts";
 import { UsageError } from "./usage.ts";
 
@@ -18,4 +19,10 @@ export function packingOf(text: string | undefined): WritablePacking | undefined
   const packing = packings.find((name) => name === text);
   if (text === undefined || packing) return packing;
   throw new UsageError(`--packing wants one of ${packings.join(", ")}, not "${text}"`);
+}
+
+/** How keys and values are to be stored. Throws a UsageError for another name. */
+export function cacheOf(text: string): CacheStorage {
+  if (text === "f32" || text === "f16") return text;
+  throw new UsageError(`--cache wants f32 or f16, not "${text}"`);
 }

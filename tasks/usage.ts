@@ -29,6 +29,20 @@ export function numberIn(name: string, text: string): number {
   throw new UsageError(`--${name} wants a number, not "${text}"`);
 }
 
+/** The whole number from `least` that an option's text is. Throws a UsageError for another text. */
+export function countIn(name: string, text: string, least: number): number {
+  const value = numberIn(name, text);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new UsageError(`--${name} wants a whole number from ${least}, not ${value}`);
+}
+
+/** The port that `--port` names; 0 is a free one. Throws a UsageError for another text. */
+export function portOf(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65535) return port;
+  throw new UsageError(`--port wants a number up to 65535, not "${text}"`);
+}
+
 /**
  * `text` without control characters other than line feeds and tabs. A terminal would execute them, and the
  * text may quote a stranger's file.

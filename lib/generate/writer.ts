@@ -146,10 +146,10 @@ export class Writer implements Disposable {
 
   /**
    * The continuation of one prompt, piece by piece, as it comes: never a part of a character, nor of a stop string. The pieces
-   * together are what `write` gives.
+   * together are the text of what it returns at the end, and of what `write` gives.
    * @throws Error when an option is not allowed, the prompt is empty, or prompt and new tokens are too long for the model.
    */
-  async *stream(prompt: Prompt, options: WriteOptions): AsyncGenerator<string> {
+  async *stream(prompt: Prompt, options: WriteOptions): AsyncGenerator<string, Written> {
     const ids = this.idsOf(prompt);
     using lease = this.#leaseFor([ids], options, 1);
     const { decoding } = lease;
@@ -159,7 +159,7 @@ export class Writer implements Disposable {
       options.signal?.throwIfAborted();
       const piece = text.take(logits);
       if (piece !== "") yield piece;
-      if (text.ended) return;
+      if (text.ended) return text.written;
       logits = (await decoding.next([text.last]))[0];
     }
   }

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { renderKernel } from "../lib/gpu/kernel.ts";
+import { needsOf, renderKernel } from "../lib/gpu/kernel.ts";
 import { compareKernels } from "../lib/report/compare_kernels.ts";
 import { comparePage } from "../lib/report/compare_page.ts";
 import { kernelsPage, renderKernels } from "../lib/report/kernels_page.ts";
@@ -222,6 +222,16 @@ Deno.test("the programs: BoRA and LoRA of each model, every role once, with kern
     }
     assert.equal(labels.some((name) => name.startsWith("bora_mix_strided ")), own.endsWith("BoRA"));
   }
+});
+
+Deno.test("a layer's step of 8 texts of 128 tokens: what reads or writes a MiB has 8,192 invocations", async () => {
+  const steps = /^(RoBERTa-base|USE-lite|LLaMA-3-8B) (LoRA|BoRA)$/;
+  const few = (await launchesOfPrograms(hardware)).filter(({ program, kernel, workgroups, bytes }) =>
+    steps.test(program) && bytes >= 2 ** 20 &&
+    workgroups * needsOf(kernel).maxComputeInvocationsPerWorkgroup < 8192
+  );
+  // It reads a row a text of what it binds.
+  assert.deepEqual(few.map(({ role }) => role), ["firstToken roberta", "firstToken roberta"]);
 });
 
 const numbers: KernelNumbers = {

@@ -8,7 +8,7 @@ import { methodByName } from "../../lib/adapters/registry.ts";
 import { dryRun } from "../../lib/gpu/dry_run.ts";
 import type { DeviceTraits, Kernel } from "../../lib/gpu/kernel.ts";
 import { grad } from "../../lib/graph/grad.ts";
-import { graphOf, sizeOf, type Tensor } from "../../lib/graph/graph.ts";
+import { bytesOf, graphOf, sizeOf, type Tensor } from "../../lib/graph/graph.ts";
 import { plan } from "../../lib/graph/plan.ts";
 import type { Model } from "../../lib/models/model.ts";
 import { publishedEncoder } from "../../lib/models/published_configs.ts";
@@ -42,6 +42,8 @@ export interface ProgramLaunch {
   readonly role: string;
   readonly kernel: Kernel;
   readonly workgroups: number;
+  /** Bytes of the tensors that it reads and writes. */
+  readonly bytes: number;
 }
 
 /** Adapters on every linear layer, so that the adapters' products of every shape are there. */
@@ -80,6 +82,7 @@ interface PlacedLaunch {
   readonly place: string;
   readonly kernel: Kernel;
   readonly grid: readonly number[];
+  readonly bytes: number;
 }
 
 /** Forward and backward of a classifier's step. */
@@ -96,13 +99,18 @@ function placed(program: string, outputs: readonly Tensor[], traits: DeviceTrait
   const { nodes, inPlace } = plan([...outputs, ...updates.values()], { updates });
   return nodes.flatMap((node) =>
     node.op!.dispatches(node, inPlace.has(node), traits)
-      .map((dispatch) => ({ place: `${node.op!.name} ${node.name}`.trim(), ...dispatch }))
+      .map(({ kernel, grid, bindings }) => ({
+        place: `${node.op!.name} ${node.name}`.trim(),
+        kernel,
+        grid,
+        bytes: Object.values(bindings).reduce((sum, tensor) => sum + bytesOf(tensor), 0),
+      }))
   );
 }
 
 function withRoles(program: string, launches: readonly PlacedLaunch[]): ProgramLaunch[] {
   const times = new Map<string, number>();
-  return launches.map(({ place, kernel, grid }) => {
+  return launches.map(({ place, kernel, grid, bytes }) => {
     const time = (times.get(place) ?? 0) + 1;
     times.set(place, time);
     return {
@@ -110,6 +118,7 @@ function withRoles(program: string, launches: readonly PlacedLaunch[]): ProgramL
       role: time === 1 ? place : `${place} ${time}`,
       kernel,
       workgroups: grid.reduce((product, extent) => product * extent),
+      bytes,
     };
   });
 }
@@ -131,5 +140,10 @@ function optimizerLaunches(trainable: readonly Tensor[]): PlacedLaunch[] {
     bytes,
   });
   return optimizer.calls(view("loss", 4), view("clock", 8))
-    .map(({ label, kernel, grid }) => ({ place: label, kernel, grid }));
+    .map(({ label, kernel, grid, views }) => ({
+      place: label,
+      kernel,
+      grid,
+      bytes: Object.values(views).reduce((sum, { bytes }) => sum + bytes, 0),
+    }));
 }

@@ -21,7 +21,7 @@ export async function inBoundedThread<Answer extends object>(
   bounds: ThreadBounds,
   transfer: ArrayBuffer[] = [],
 ): Promise<Answer> {
-  if (!("Deno" in globalThis)) {
+  if (typeof Deno === "undefined") {
     throw new Error("it runs in a thread with bounds, which a browser does not have: do this in Deno");
   }
   const { Worker } = await import("node:worker_threads");

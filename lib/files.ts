@@ -209,7 +209,7 @@ function foundInMemory(path: string): Found | undefined {
 
 /** Throws an Error that names the path where there are no files but those in memory. */
 function refuseInBrowser(path: string): void {
-  if ("Deno" in globalThis) return;
+  if (typeof Deno !== "undefined") return;
   throw new Error(
     `${path} cannot be read: a browser has no folders; fetch the files, and hold them in FilesInMemory`,
   );

@@ -2,7 +2,7 @@
 
 /** `bora-webgpu` in the user's cache folder; undefined where there is none, as in a browser. */
 export function userCacheFolder(): string | undefined {
-  if (!("Deno" in globalThis)) return undefined;
+  if (typeof Deno === "undefined") return undefined;
   const under = (variable: string, folder: string) => {
     const home = Deno.env.get(variable);
     return home ? `${home}${folder}/bora-webgpu` : undefined;

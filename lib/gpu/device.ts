@@ -27,9 +27,14 @@ const lostWithin = 100;
 export interface OpenGpuOptions {
   /**
    * The caller's own device. It may be Dawn's, from npm `webgpu`; keep the instance that `create()` returns
-   * as long as the device. Default: a device of the adapter that Deno or the browser finds.
+   * as long as the device. Default: a device of the adapter that `gpu` finds.
    */
   readonly device?: GPUDevice;
+  /**
+   * The WebGPU that finds the adapter, if `device` is not given: in Node, what npm `webgpu`'s `create([])` returns (its `globals`
+   * must be assigned to `globalThis`). Default: `navigator.gpu`, which Deno and browsers have.
+   */
+  readonly gpu?: GPU;
   /**
    * Times the kernels of each program that is compiled and uses the fastest; false by default. It changes no
    * bit of a result. The cache needs Deno's permission to read HOME and XDG_CACHE_HOME (on Windows
@@ -52,6 +57,7 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
   - On a machine with a GPU: install its Vulkan driver and the loader (Debian: apt-get install libvulkan1).
   - Without one: a software driver will do (Debian: apt-get install mesa-vulkan-drivers); \`sh tasks/setup.sh\` does this.
   - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.
+  - In Node, which has no WebGPU of its own: openGpu({ gpu: create([]) }) with npm's webgpu.
   - In a browser: WebGPU wants a page from https:// or 127.0.0.1; chrome://gpu says whether the browser has it.`;
 
 /** Thrown when there is no WebGPU adapter. The message says what to install. */
@@ -74,17 +80,23 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
     ? new Autotuner(options.autotune === true ? {} : options.autotune)
     : undefined;
   if (options.device) return wrap(options.device, options.device.adapterInfo, tuner);
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const { gpu = globalThis.navigator?.gpu } = options;
+  const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new NoAdapterError(noAdapter);
   const device = await adapter.requestDevice({
     label: "bora",
     requiredFeatures: featuresOf(adapter),
     requiredLimits: adapterLimits(adapter),
   });
-  return wrap(device, adapter.info, tuner);
+  return wrap(device, adapter.info, tuner, gpu);
 }
 
-async function wrap(device: GPUDevice, info: GPUAdapterInfo, tuner?: Autotuner): Promise<Gpu> {
+async function wrap(
+  device: GPUDevice,
+  info: GPUAdapterInfo,
+  tuner?: Autotuner,
+  source?: GPU,
+): Promise<Gpu> {
   const header = await subgroupHeader(device);
   const traits = {
     subgroupSize: header === undefined ? 0 : fixedSubgroupSize(info),
@@ -92,7 +104,7 @@ async function wrap(device: GPUDevice, info: GPUAdapterInfo, tuner?: Autotuner):
     f16: device.features.has("shader-f16"),
     choices: tuner?.choices,
   };
-  return new Gpu(device, info, traits, header, tuner);
+  return new Gpu(device, info, traits, header, tuner, source);
 }
 
 /**
@@ -170,6 +182,8 @@ export class Gpu implements Disposable {
     header = "",
     /** @internal Chooses kernels; undefined unless autotuning was asked for. */
     readonly tuner?: Autotuner,
+    /** @internal What the device comes from, held because Dawn frees its devices when nothing holds it. */
+    readonly source?: GPU,
   ) {
     this.adapter = {
       // Browsers report only vendor and architecture.

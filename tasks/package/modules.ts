@@ -12,12 +12,8 @@ const esbuild = "npm:esbuild@0.28.2";
 
 /** What this file needs of esbuild. */
 interface Esbuild {
-  build(options: object): Promise<{ readonly metafile: { readonly outputs: Record<string, Output> } }>;
+  build(options: object): Promise<unknown>;
   stop(): Promise<void>;
-}
-
-interface Output {
-  readonly imports: readonly { readonly path: string; readonly external?: boolean }[];
 }
 
 /** Esbuild's calls to a plugin. */
@@ -32,14 +28,14 @@ interface Hooks {
   ): void;
 }
 
-/** `name@version` of the `npm:` specifiers that were met, which are imported by bare names. */
+/** Adds `npm:name@version` of the packages that are imported to `met`; the bundle imports them by bare names. */
 function barePackages(met: Set<string>) {
   return {
     name: "bare names of npm packages",
     setup(hooks: Hooks) {
       hooks.onResolve({ filter: /^npm:/ }, ({ path }) => {
         const { name, version, file } = partsOf(path);
-        met.add(`${name}@${version}`);
+        met.add(`npm:${name}@${version}`);
         return { path: name + file, external: true };
       });
       hooks.onResolve({ filter: /^#runtime$/ }, ({ path }) => ({ path, external: true }));
@@ -89,13 +85,12 @@ const common = {
   target: "es2022",
   supported: { "import-attributes": true },
   charset: "utf8",
-  metafile: true,
   logLevel: "silent",
 };
 
 /**
  * Writes the modules of `entries` (names by paths from the repository's root) and of the worker threads into `folder`. Returns the
- * npm packages that they import, as `name@version`.
+ * npm packages that they import, as `npm:name@version`.
  * @throws Error with the bundler's message.
  */
 export async function writeModules(

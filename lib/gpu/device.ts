@@ -181,9 +181,9 @@ export class Gpu implements Disposable {
     readonly traits: DeviceTraits = plainDevice,
     header = "",
     /** @internal Chooses kernels; undefined unless autotuning was asked for. */
-    readonly tuner?: Autotuner,
+    readonly tuner?: Autotuner | undefined,
     /** @internal What the device comes from, held because Dawn frees its devices when nothing holds it. */
-    readonly source?: GPU,
+    readonly source?: GPU | undefined,
   ) {
     this.adapter = {
       // Browsers report only vendor and architecture.

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const root = new URL("../../", import.meta.url);
 
 /** Imported under a computed name, so that only who makes the package downloads it. */
-const esbuild = "npm:esbuild@0.28.2";
+export const esbuild: string = "npm:esbuild@0.28.2";
 
 /** What this file needs of esbuild. */
 interface Esbuild {

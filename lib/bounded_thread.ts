@@ -22,7 +22,9 @@ export async function inBoundedThread<Answer extends object>(
   transfer: ArrayBuffer[] = [],
 ): Promise<Answer> {
   if (typeof Deno === "undefined") {
-    throw new Error("it runs in a thread with bounds, which a browser does not have: do this in Deno or Node");
+    throw new Error(
+      "it runs in a thread with bounds, which a browser does not have: do this in Deno or Node",
+    );
   }
   const { Worker } = await import("node:worker_threads");
   const { promise, resolve, reject } = Promise.withResolvers<Answer | { failure: string }>();

@@ -65,17 +65,24 @@ const workersOfPackage = {
   },
 };
 
-/** The files of npm packages that are bundled, from Deno's cache. */
-const cachedPackages = {
-  name: "npm packages in Deno's cache",
-  setup(hooks: Hooks) {
-    hooks.onResolve({ filter: /^npm:/ }, async ({ path }) => {
-      // Importing it puts the package into the cache.
-      await import(path);
-      return { path: fileURLToPath(import.meta.resolve(path)) };
-    });
-  },
-};
+/** Bundles npm packages from Deno's cache, and adds their licences to `licences`, by name and version. */
+function cachedPackages(licences: Map<string, string>) {
+  return {
+    name: "npm packages in Deno's cache",
+    setup(hooks: Hooks) {
+      hooks.onResolve({ filter: /^npm:/ }, async ({ path }) => {
+        // Importing it puts the package into the cache.
+        await import(path);
+        const module = import.meta.resolve(path);
+        const { name, version } = partsOf(path);
+        const folder = `/${name}/${version}/`;
+        const licence = new URL(module.slice(0, module.indexOf(folder)) + folder + "LICENSE");
+        licences.set(`${name} ${version}`, await Deno.readTextFile(licence));
+        return { path: fileURLToPath(module) };
+      });
+    },
+  };
+}
 
 /** For the oldest Node that the package runs in; import attributes are in its later minor versions. */
 const common = {
@@ -100,6 +107,7 @@ export async function writeModules(
 ): Promise<string[]> {
   const { build, stop }: Esbuild = await import(esbuild);
   const met = new Set<string>();
+  const licences = new Map<string, string>();
   try {
     const ofWorkers = Object.fromEntries(workers.map((path) => [path.match(/(\w+)\.ts$/)![1], path]));
     await build({
@@ -117,9 +125,13 @@ export async function writeModules(
       ...common,
       entryPoints: ["tasks/package/runtime/native.js", "tasks/package/runtime/node.js"],
       outdir: `${folder}/runtime`,
+      // Else comments would tell where each file lay on this machine.
+      minifyWhitespace: true,
       external: ["node:*"],
-      plugins: [cachedPackages],
+      plugins: [cachedPackages(licences)],
     });
+    const texts = [...licences].map(([name, text]) => `node.js contains parts of ${name}:\n\n${text}`);
+    await Deno.writeTextFile(`${folder}/runtime/LICENSES`, texts.toSorted().join("\n"));
   } finally {
     await stop();
   }

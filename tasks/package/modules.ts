@@ -125,8 +125,8 @@ export async function writeModules(
       ...common,
       entryPoints: ["tasks/package/runtime/native.js", "tasks/package/runtime/node.js"],
       outdir: `${folder}/runtime`,
-      // Else comments would tell where each file lay on this machine.
-      minifyWhitespace: true,
+      // Else it would tell where each file lay on this machine.
+      minify: true,
       external: ["node:*"],
       plugins: [cachedPackages(licences)],
     });

@@ -18,10 +18,7 @@ export interface PackageOptions {
  */
 export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
   if (packages !== undefined) return new URL(path, new URL(`${packages}`.replace(/\/?$/, "/")));
-  // Not called as import.meta.resolve(…): `deno publish` would warn about a computed module name, because an
-  // import map might apply. None does to npm: specifiers.
-  const { resolve } = import.meta;
-  const resolved = new URL(resolve(inNode ? withoutVersion(path) : `npm:${path}`));
+  const resolved = installedUrl(path);
   if (resolved.protocol !== "npm:") return resolved;
   throw new Error(
     `${path} is a file of an npm package, and there is no npm cache here: pass { packages: "https://…/" }, ` +
@@ -29,8 +26,25 @@ export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
   );
 }
 
-/** True in Node, which knows no `npm:` specifiers; Deno has a `process` as well. */
-const inNode = !("Deno" in globalThis) && "process" in globalThis;
+/** True in Node, which knows no `npm:` specifiers. Deno has a `process` as well, and some bundlers put one into pages. */
+const inNode = !("Deno" in globalThis) && globalThis.process?.versions?.node !== undefined;
+
+/**
+ * The URL of the package's file. Where there are no packages it is one of `npm:`. Deno knows that scheme in modules of its own; in a
+ * module of an npm package, this library's, it knows what was installed with it, as Node does.
+ */
+function installedUrl(path: string): URL {
+  // Not called as import.meta.resolve(…): `deno publish` would warn about a computed module name, because an
+  // import map might apply. None does to npm: specifiers.
+  const { resolve } = import.meta;
+  if (inNode) return new URL(resolve(withoutVersion(path)));
+  try {
+    return new URL(resolve(`npm:${path}`));
+  } catch (error) {
+    if (!(error as Error).message.includes("ERR_UNSUPPORTED_ESM_URL_SCHEME")) throw error;
+    return new URL(resolve(withoutVersion(path)));
+  }
+}
 
 /** `name/file` of `name@version/file`: the package of this version that was installed with the library. */
 function withoutVersion(path: string): string {

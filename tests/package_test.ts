@@ -135,6 +135,14 @@ packageTest(
   },
 );
 
+packageTest("in Deno the package finds the packages installed with it", [], async (folder) => {
+  const code = `import { loadUseLite } from "@bora/webgpu";
+    console.log((await loadUseLite()).weights.size);`;
+  await Deno.writeTextFile(`${folder}/in_deno_too.js`, code);
+  const flags = ["run", "--allow-all", "--no-lock", "in_deno_too.js"];
+  assert.equal(await output(Deno.execPath(), flags, { cwd: folder }), "37\n");
+});
+
 /** A program that TypeScript must accept: the marked lines are wrong, and it is wrong if they are not. */
 const consumer = `
 import { attach, bora, fineTune, loadEncoder, openGpu, saveAdapter, taskByName } from "@bora/webgpu";

@@ -21,8 +21,10 @@ export async function inBoundedThread<Answer extends object>(
   bounds: ThreadBounds,
   transfer: ArrayBuffer[] = [],
 ): Promise<Answer> {
-  if (!("Deno" in globalThis)) {
-    throw new Error("it runs in a thread with bounds, which a browser does not have: do this in Deno");
+  if (typeof Deno === "undefined") {
+    throw new Error(
+      "it runs in a thread with bounds, which a browser does not have: do this in Deno or Node",
+    );
   }
   const { Worker } = await import("node:worker_threads");
   const { promise, resolve, reject } = Promise.withResolvers<Answer | { failure: string }>();

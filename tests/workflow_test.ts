@@ -28,7 +28,18 @@ Deno.test("every task and script that the workflow, or a script of its, runs is 
   ) => [...text.matchAll(/^[^#\n]*\bdeno task (?:--quiet )?([a-z]+(?::[a-z]+)?)/gm)]);
   const tasks = [...new Set(named.map(([, task]) => task))].toSorted();
   assert.deepEqual(tasks, [
-    ...["bench", "check", "compare", "doctor", "kernels", "models", "reproduce", "test", "test:swiftshader"],
+    ...[
+      "bench",
+      "check",
+      "compare",
+      "doctor",
+      "kernels",
+      "models",
+      "package",
+      "reproduce",
+      "test",
+      "test:swiftshader",
+    ],
   ]);
   for (const task of tasks) assert.ok(task in config.tasks, `deno.json has no task "${task}"`);
 });

@@ -79,7 +79,8 @@ export function checkBase(
   }
   const before = new Map(Object.entries(fitting(`${path}: ${key}`, keptSchema, metadata[key])));
   const now = fingerprintsOf(model);
-  const names = new Set([...before.keys(), ...now.keys()]).difference(new Set([...replaced].map(tableOf)));
+  const known = new Set([...replaced].map(tableOf));
+  const names = new Set([...before.keys(), ...now.keys()].filter((name) => !known.has(name)));
   const others = [...names].filter((name) => areOtherValues(before.get(name), now.get(name)));
   if (others.length > 0) {
     const differ = `${others.length} of ${names.size} weights differ, such as "${others[0]}"`;

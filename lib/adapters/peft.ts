@@ -16,6 +16,7 @@ import {
   toFloat32,
 } from "../models/safetensors.ts";
 import { recordOf } from "../record_schema.ts";
+import { version } from "../version.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { baseMetadata, checkBase } from "./base_weights.ts";
 import { checkHead, headNames } from "./head_tensors.ts";
@@ -26,6 +27,9 @@ import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts"
 import { differing, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
 import { methods } from "./registry.ts";
 import { isEndOfPath } from "./targeting.ts";
+
+/** In the `__metadata__` of `adapter_model.safetensors`: the version of this library that wrote it. */
+const versionKey = "bora_webgpu_version";
 
 /** The other fields of peft 0.21.0's LoraConfig, with their defaults. */
 const loraConfigDefaults = {
@@ -124,7 +128,10 @@ export function adapterFiles(
   const config = configOf(model, adapter, format, hasHead);
   const labels = task && ("problem_type" in task ? task : labelsOf(task));
   return {
-    "adapter_model.safetensors": encodeSafetensors(tensors, baseMetadata(model)),
+    "adapter_model.safetensors": encodeSafetensors(tensors, {
+      ...baseMetadata(model),
+      [versionKey]: version,
+    }),
     "adapter_config.json": `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
     ...labels ? { [labelsFile]: labelsText(labels) } : {},
   };

@@ -138,7 +138,7 @@ function clozeRow(set: TestSet | undefined, record: InstructionRecord): Language
 export async function readTestRecords(
   folder: string,
   set: TestSet,
-  most = Infinity,
+  most: number = Infinity,
 ): Promise<InstructionRecord[]> {
   const records = await readInstructionRecords(`${folder}/${set.name}/test.json`);
   for (const record of records) goldOf(set, record);

@@ -125,7 +125,7 @@ export class Autotuner {
  */
 async function keyOf({ adapter, device }: Gpu, { bucket, kernels }: Contest): Promise<string> {
   const { vendor, architecture, device: model, description } = device.adapterInfo;
-  const identity = [adapter.name, vendor, architecture, model, description, navigator.userAgent];
+  const identity = [adapter.name, vendor, architecture, model, description, globalThis.navigator?.userAgent];
   return [...new Set(identity.filter(Boolean)), bucket, (await digestOf(kernels)).slice(0, 16)].join(" | ");
 }
 

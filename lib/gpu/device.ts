@@ -28,9 +28,14 @@ const lostWithin = 100;
 export interface OpenGpuOptions {
   /**
    * The caller's own device. It may be Dawn's, from npm `webgpu`; keep the instance that `create()` returns
-   * as long as the device. Default: a device of the adapter that Deno or the browser finds.
+   * as long as the device. Default: a device of the adapter that `gpu` finds.
    */
   readonly device?: GPUDevice;
+  /**
+   * The WebGPU that finds the adapter, if `device` is not given: in Node, what npm `webgpu`'s `create([])` returns (its `globals`
+   * must be assigned to `globalThis`). Default: `navigator.gpu`, which Deno and browsers have.
+   */
+  readonly gpu?: GPU;
   /**
    * Times the kernels of each program that is compiled and uses the fastest. It changes no bit of a result.
    * The cache needs Deno's permission to read HOME and XDG_CACHE_HOME (on Windows LOCALAPPDATA) and to read
@@ -59,6 +64,7 @@ const noAdapter = `No WebGPU adapter: navigator.gpu.requestAdapter() found no dr
   - On a machine with a GPU: install its Vulkan driver and the loader (Debian: apt-get install libvulkan1).
   - Without one: a software driver will do (Debian: apt-get install mesa-vulkan-drivers); \`sh tasks/setup.sh\` does this.
   - Several drivers: VK_DRIVER_FILES=/path/to/icd.json picks one.
+  - In Node, which has no WebGPU of its own: openGpu({ gpu: create([]) }) with npm's webgpu.
   - In a browser: WebGPU wants a page from https:// or 127.0.0.1; chrome://gpu says whether the browser has it.`;
 
 /** Thrown when there is no WebGPU adapter. The message says what to install. */
@@ -78,14 +84,15 @@ export class NoAdapterError extends Error {}
  */
 export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
   if (options.device) return wrap(options.device, options.device.adapterInfo, options);
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const { gpu = globalThis.navigator?.gpu } = options;
+  const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new NoAdapterError(noAdapter);
   const device = await adapter.requestDevice({
     label: "bora",
     requiredFeatures: featuresOf(adapter),
     requiredLimits: adapterLimits(adapter),
   });
-  return wrap(device, adapter.info, options);
+  return wrap(device, adapter.info, options, gpu);
 }
 
 /**
@@ -104,6 +111,7 @@ async function wrap(
   device: GPUDevice,
   info: GPUAdapterInfo,
   { autotune, operands = "f32" }: OpenGpuOptions,
+  source?: GPU,
 ): Promise<Gpu> {
   const f16 = device.features.has("shader-f16");
   if (operands === "f16" && !f16) {
@@ -120,7 +128,7 @@ async function wrap(
     halfOperands: operands === "f16",
     choices: tuner?.choices,
   };
-  return new Gpu(device, info, traits, header, tuner);
+  return new Gpu(device, info, traits, header, tuner, source);
 }
 
 /**
@@ -197,7 +205,9 @@ export class Gpu implements Disposable {
     readonly traits: DeviceTraits = plainDevice,
     header = "",
     /** @internal Chooses kernels; undefined without autotuning. */
-    readonly tuner?: Autotuner,
+    readonly tuner?: Autotuner | undefined,
+    /** @internal What the device comes from, held because Dawn frees its devices when nothing holds it. */
+    readonly source?: GPU | undefined,
   ) {
     this.adapter = {
       // Browsers report only vendor and architecture.

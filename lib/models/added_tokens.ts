@@ -2,8 +2,19 @@
 
 import * as v from "npm:valibot@1.5.0";
 
+/** A token that is added, and how it is found. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly single_word: boolean;
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
+  readonly normalized: boolean;
+  readonly special: boolean;
+}
+
 /** One of the `added_tokens` of a `tokenizer.json`. */
-export const addedTokenSchema = v.looseObject({
+export const addedTokenSchema: v.GenericSchema<unknown, AddedToken> = v.looseObject({
   id: v.pipe(v.number(), v.integer(), v.minValue(0)),
   content: v.string(),
   single_word: v.optional(v.boolean(), false),
@@ -12,9 +23,6 @@ export const addedTokenSchema = v.looseObject({
   normalized: v.optional(v.boolean(), true),
   special: v.optional(v.boolean(), false),
 });
-
-/** A token that is added, and how it is found. */
-export type AddedToken = v.InferOutput<typeof addedTokenSchema>;
 
 /** A token's id, or text between tokens, and where in the text it begins. */
 export type Section = { readonly id: number } | { readonly text: string; readonly begin: number };

@@ -110,7 +110,7 @@ export async function renderChats(
   templates: ChatTemplates,
   tokenizer: DecoderTokenizer,
   conversations: readonly Conversation[],
-  seconds = secondsFor(conversations.length),
+  seconds: number = secondsFor(conversations.length),
 ): Promise<RenderedChat[]> {
   const inputs = conversations.map((conversation) => chatInputs(conversation, tokenizer.specialTokens));
   const texts = new Array<RenderedChat>(conversations.length);

@@ -7,7 +7,7 @@
  * @throws Error when the table is cut short.
  */
 export function precompiledNormalizer(charsmap: string): (text: string) => string {
-  const bytes = Uint8Array.fromBase64(charsmap);
+  const bytes = Uint8Array.from(atob(charsmap), (byte) => byte.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   const size = bytes.length < 4 ? Infinity : view.getUint32(0, true);
   if (4 + size > bytes.length || size % 4 !== 0) throw new Error("the precompiled_charsmap is cut short");

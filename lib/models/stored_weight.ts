@@ -9,7 +9,7 @@ import { readBlocks, sizeOf, type StoredDtype, type StoredPlace, valuesOf } from
 import { PassingDigest } from "./values_digest.ts";
 
 /** Number of values that are read and converted at a time; whole blocks of every type. */
-export const pieceLength = 2 ** 20;
+export const pieceLength: number = 2 ** 20;
 
 /** Largest storage-buffer binding in bytes that every WebGPU device supports. */
 const largestBinding = 128 * 2 ** 20;
@@ -39,7 +39,7 @@ export class PieceRoom {
   readonly values: Float32Array<ArrayBuffer>;
 
   /** For pieces of up to `length` values, each at most 8 bytes in its file. */
-  constructor(length = pieceLength) {
+  constructor(length: number = pieceLength) {
     this.bytes = new Uint8Array(8 * length);
     this.values = new Float32Array(length);
   }

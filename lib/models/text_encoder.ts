@@ -13,17 +13,30 @@ import { unigram, unigramSchema } from "./unigram.ts";
 
 const part = v.optional(v.nullable(v.looseObject({ type: v.string() })), null);
 
+/** A section of a `tokenizer.json`, such as its normalizer. */
+interface Part {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+/** A `tokenizer.json`. */
+export interface TokenizerDescription {
+  readonly model: Readonly<Record<string, unknown>>;
+  readonly normalizer: Part | null;
+  readonly pre_tokenizer: Part | null;
+  readonly post_processor: Part | null;
+  readonly added_tokens: readonly AddedToken[];
+  readonly [field: string]: unknown;
+}
+
 /** What of a `tokenizer.json` is read here. */
-export const tokenizerSchema = v.looseObject({
+export const tokenizerSchema: v.GenericSchema<unknown, TokenizerDescription> = v.looseObject({
   model: v.looseObject({}),
   normalizer: part,
   pre_tokenizer: part,
   post_processor: part,
   added_tokens: v.optional(v.array(addedTokenSchema), []),
 });
-
-/** A `tokenizer.json`. */
-export type TokenizerDescription = v.InferOutput<typeof tokenizerSchema>;
 
 /** How a text is read that is not a whole text of its own, or not to be trusted. */
 export interface Reading {

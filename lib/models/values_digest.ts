@@ -1,6 +1,7 @@
 /** Digests of weight values, which identify a model regardless of its files. */
 
 import { sha256 } from "npm:@noble/hashes@2.4.0/sha2.js";
+import { bytesToHex } from "npm:@noble/hashes@2.4.0/utils.js";
 
 /** A digest of what comes piece by piece. */
 interface Hash {
@@ -22,7 +23,7 @@ function bytesOf({ buffer, byteOffset, byteLength }: Float32Array<ArrayBuffer>):
 export function digestOfValues(values: Float32Array<ArrayBuffer>): string {
   const hash = newHash();
   hash.update(bytesOf(values));
-  return hash.digest().toHex();
+  return bytesToHex(hash.digest());
 }
 
 /**
@@ -47,7 +48,7 @@ export class PassingDigest {
     this.#hash.update(bytesOf(values));
     this.#taken += values.length;
     if (this.#taken < this.size) return;
-    this.#digest = this.#hash.digest().toHex();
+    this.#digest = bytesToHex(this.#hash.digest());
     this.#hash = undefined;
   }
 

@@ -26,7 +26,7 @@ export function roomOn({ device: { limits }, adapter }: Gpu): Room {
 
 /** The machine's free memory; undefined in a browser, and for a program that may not know it. */
 function freeMemory(): number | undefined {
-  if (!("Deno" in globalThis)) return undefined;
+  if (typeof Deno === "undefined") return undefined;
   const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
   return state === "granted" ? Deno.systemMemoryInfo().available : undefined;
 }

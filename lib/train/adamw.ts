@@ -99,7 +99,7 @@ export class AdamW implements Disposable {
   }
 
   /** The dispatches of one step, to run once `gradients` are computed; `clock` is [2] u32: seed and step. */
-  calls(loss: BufferView, clock: BufferView, gradients = this.weights.gradients): Call[] {
+  calls(loss: BufferView, clock: BufferView, gradients: GPUBuffer = this.weights.gradients): Call[] {
     const { beta1, beta2, epsilon, maxNorm } = this.options;
     const { size, values, moment1, moment2 } = this.weights;
     const whole = (buffer: GPUBuffer): BufferView => ({ buffer, offset: 0, bytes: buffer.size });

@@ -59,6 +59,9 @@ function asWritten(json: string): Record<string, unknown> {
     text: string,
     reviver: (key: string, value: unknown, context: { readonly source: string }) => unknown,
   ) => Record<string, unknown>;
-  const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
+  const { rawJSON } = JSON as unknown as { rawJSON?(text: string): unknown };
+  if (!rawJSON) {
+    throw new Error("merging needs JSON.rawJSON, which this runtime lacks: take Node 22 or newer");
+  }
   return parse(json, (_, value, { source }) => typeof value === "number" ? rawJSON(source) : value);
 }

@@ -200,6 +200,12 @@ async function taskOf(model: Model, values: Arguments): Promise<Task> {
   const train = required(values, "train");
   const asked = values["max-tokens"] === undefined ? undefined : countOf(values, "max-tokens", 3);
   if (isTable(values)) {
+    if (model.language) {
+      throw new UsageError(
+        `${model.name} is a decoder, and a decoder's adapter has no head: give rows of {prompt, completion} without --text and ` +
+          "--label, or an encoder",
+      );
+    }
     const [text, label] = (["text", "label"] as const).map((name) => required(values, name));
     return await loadOwnTask({
       train,

@@ -27,7 +27,7 @@ ${packingHelp(26)}
   --cache f32|f16         how keys and values of earlier tokens are stored (default: f32)
   --adapter DIR           a folder that deno task finetune, saveAdapter or PEFT wrote
   --prompt TEXT           what is gone on from
-  --prompts FILE          a prompt a line: a continuation a line, as JSON texts
+  --prompts FILE          a prompt a line, but for empty lines: a continuation a line, each written as a JSON text
   --chat                  the prompts are messages of a user, written as the model's chat template wants them
   --max-tokens N          new tokens at most (default: 128)
   --temperature T         0: the likeliest token (default); above: drawn
@@ -72,7 +72,21 @@ function numberOf(values: Arguments, name: keyof Arguments): number | undefined 
   return text === undefined ? undefined : numberIn(name, text);
 }
 
+/** Throws a UsageError for options of which one would do nothing beside the other. */
+function checkTogether(values: Arguments): void {
+  const drawing = (["top-k", "top-p", "seed"] as const).find((name) => values[name] !== undefined);
+  if (drawing && !(numberOf(values, "temperature")! > 0)) {
+    throw new UsageError(`--${drawing} is for tokens that are drawn: give a --temperature above 0 with it`);
+  }
+  if (values.beams !== undefined && numberOf(values, "temperature")) {
+    throw new UsageError(
+      "--beams searches for the likeliest text, and draws nothing: leave --temperature out",
+    );
+  }
+}
+
 function optionsOf(values: Arguments): WriteOptions {
+  checkTogether(values);
   const sampling: SamplingOptions = {
     temperature: numberOf(values, "temperature"),
     topK: numberOf(values, "top-k"),

@@ -24,12 +24,19 @@ export function isNamed({ label, method }: Row, name: string): boolean {
 
 /** A table's profile, with the command line's changes. */
 export function profileOf(
-  { name: table, profiles, rows }: Table,
+  { name: table, profiles, rows, decoder }: Table,
   { profile: name, task, method, seeds }: Choice,
 ): Profile {
   const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined;
   if (!profile) {
     throw new UsageError(`${table} has no profile "${name}"; it has ${Object.keys(profiles).join(", ")}`);
+  }
+  const own = new Set(Object.values(profiles).flatMap(({ tasks }) => tasks));
+  const foreign = decoder ? task?.find((name) => !own.has(name)) : undefined;
+  if (foreign) {
+    throw new UsageError(
+      `the table ${table} for decoders has no task "${foreign}"; it has ${[...own].join(", ")}`,
+    );
   }
   return {
     ...profile,

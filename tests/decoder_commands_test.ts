@@ -107,6 +107,30 @@ Deno.test("finetune on texts that is killed goes on with --resume to the same bi
     assert.deepEqual(left.toSorted(), ["killed", "whole"]);
   }));
 
+Deno.test("finetune refuses a table's classes for a decoder, whose adapters have no head", () =>
+  withModel(async (folder, model) => {
+    const table = `${folder}/table.jsonl`;
+    await Deno.writeTextFile(table, '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n');
+    const options = [
+      "--model",
+      model,
+      "--train",
+      table,
+      "--text",
+      "text",
+      "--label",
+      "label",
+      "--out",
+      `${folder}/out`,
+    ];
+    const { code, stderr } = await runTask("finetune", options);
+    assert.match(
+      stderr,
+      /is a decoder, and a decoder's adapter has no head: give rows of \{prompt, completion\}/,
+    );
+    assert.equal(code, 2);
+  }));
+
 Deno.test("generate: a message by the chat template, a conversation on the terminal, and what it refuses", () =>
   withModel(async (folder, model) => {
     const generate = async (args: string[], env?: Record<string, string>) =>
@@ -127,6 +151,12 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
     };
     await refused(["--prompt", "a", "--prompts", "b"], 2, /give --prompt or --prompts, not both/);
     await refused(["--prompt", "a", "--temperature", "hot"], 2, /--temperature wants a number, not "hot"/);
+    await refused(
+      ["--prompt", "a", "--top-k", "3"],
+      2,
+      /--top-k is for tokens that are drawn: give a --temperature/,
+    );
+    await refused(["--prompt", "a", "--beams", "2", "--temperature", "1"], 2, /leave --temperature out/);
     await refused(["--prompt", "a", "--temperature=-1"], 1, /temperature is -1: use a number from 0/);
     await refused(
       ["--prompt", "a", "--max-tokens", "99"],

@@ -111,8 +111,8 @@ function refusePacked({ packed }: Model, method: string, modules: readonly Adapt
     const own = packed?.get(`${path}.weight`);
     if (!own) continue;
     throw new Error(
-      `${method} computes with the base's weights, and "${path}.weight" is packed as ${own.packing}: use the model that is not ` +
-        "packed, or another method",
+      `${method} computes with the base's weights, and "${path}.weight" is packed as ${own.packing}: load the model unpacked ` +
+        "(loadDecoder's `unpack`, --unpack), or use another method",
     );
   }
 }

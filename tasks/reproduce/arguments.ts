@@ -104,8 +104,8 @@ export function readArguments(args: readonly string[]): Arguments {
 function checkNumbers(values: Values): void {
   for (const name of ["seeds", "checkpoint-every"] as const) {
     const value = values[name];
-    if (value !== undefined && !/^[1-9]\d*$/.test(value)) {
-      throw new UsageError(`--${name} wants a whole number from 1, not "${value}"`);
+    if (value !== undefined && !/^[1-9]\d{0,5}$/.test(value)) {
+      throw new UsageError(`--${name} wants a whole number from 1 to 999999, not "${value}"`);
     }
   }
 }

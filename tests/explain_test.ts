@@ -26,13 +26,13 @@ Deno.test("explain: alike products together, each with its kernel, its rule and 
   );
   assert.match(
     after(gpu, key),
-    /NT 64×768×768 of f32 by workgroup 32×32 by 4×4: .*GPUs.*; not .*workgroup 64×64 by 4×4/,
+    /NT 64×768×768 of f32 by workgroup 32×32 by 4×4, k in 6 parts: .*few tiles.*GPUs.*; not another/,
   );
   const { stdout } = await runTask("explain", [...small, "--device", "gpu", "--json"]);
   const { traits, products } = JSON.parse(stdout);
   assert.deepEqual(traits, { subgroupSize: 32, software: false });
   const found = products.find(({ module }: { module: string }) => key.endsWith(module));
-  assert.deepEqual([found.count, found.kernel], [12, "workgroup 32×32 by 4×4"]);
+  assert.deepEqual([found.count, found.kernel], [12, "workgroup 32×32 by 4×4, k in 6 parts"]);
 });
 
 Deno.test("explain: the kernels that a trainer's programs have on this device", async () => {

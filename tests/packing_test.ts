@@ -337,7 +337,7 @@ Deno.test("training on a packed base is training on the values that it stands fo
     assert.deepEqual(flat(await adapted.predict(objective(model), examples)), flat(a.predictions));
     await assert.rejects(
       () => adapted.merge(),
-      /"query\.weight" is packed as .*load the model unpacked/,
+      /"query\.weight" is packed as .*use the model that is not packed/,
     );
   }
 });

@@ -2,10 +2,11 @@
 
 import assert from "node:assert/strict";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
-import reference from "./fixtures/peft_reference.json" with { type: "json" };
 import { relativeError } from "../tasks/conformance/op_errors.ts";
-import { probed, referenceAdapters } from "./support/peft_reference.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import reference from "./fixtures/peft_reference.json" with { type: "json" };
+import { digestOfAdapterFile } from "./support/peft_digest.ts";
+import { probed, referenceAdapters } from "./support/peft_reference.ts";
 
 const model = tinyEncoder();
 const adapters = referenceAdapters(model);
@@ -28,8 +29,7 @@ for (const [name, { digests, probes }] of Object.entries(reference.read)) {
     const { adapter, weights } = adapters.get(name)!;
     await saveAdapter(folder, model, adapter, weights);
     for (const [file, digest] of Object.entries(digests)) {
-      const bytes = await Deno.readFile(`${folder}/${file}`);
-      const own = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+      const own = await digestOfAdapterFile(`${folder}/${file}`);
       assert.equal(
         own,
         digest,

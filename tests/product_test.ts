@@ -277,3 +277,36 @@ Deno.test("gradients that are added: in the kernel of a product of f32, and by a
     assert.equal(gradient.node.op!.name, dtype === "f32" ? "product" : "add");
   }
 });
+
+for (const [m, n, k] of [[40, 80, 600], [33, 131, 1004], [64, 36, 257]]) {
+  Deno.test(`on GPUs a dense product of few tiles is summed in parts of k: ${m}×${n}×${k}, every layout and epilogue`, async () => {
+    const gpu = await hardwareGpu();
+    const graph = new Graph();
+    const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, false);
+    const [bias, residual] = [weight("bias", n), weight("residual", m, n)];
+    const outputs = [
+      matmul(weight("a", m, k), weight("b", n, k), { transposeB: true, bias, activation: "tanh", residual }),
+      matmul(weight("a", m, k), weight("c", k, n), { scale: 0.3, residual: add(residual, residual) }),
+      matmul(weight("d", k, m), weight("c", k, n), { transposeA: true }),
+    ];
+    // A low-rank term, and a GELU beside its input, which `fuse` merges where there are columns for them.
+    const base = matmul(weight("a", m, k), weight("b", n, k), { transposeB: true, bias });
+    const term = matmul(weight("v", m, 8), weight("low", n, 8), {
+      transposeB: true,
+      scale: 0.5,
+      residual: base,
+    });
+    const z = matmul(weight("a", m, k), weight("e", n, k), { transposeB: true, bias });
+    outputs.push(term, activate("gelu", z), z);
+    const values: Values = new Map();
+    fillSources(graph, values);
+    const expected = interpret(outputs, values);
+    const labels = plan(outputs).nodes.flatMap((node) =>
+      node.op!.dispatches(node, false, gpu.traits).map(({ kernel }) => kernel.label)
+    );
+    assert.ok(labels.filter((label) => label.includes("PARTS=1")).length >= 4, labels.join("\\n"));
+    const actual = await runOnGpu(gpu, outputs, values);
+    actual.forEach((own, i) => assert.ok(relativeError(own, expected[i]) < 1e-5, `output ${i}`));
+    assert.deepEqual(await runOnGpu(gpu, outputs, values), actual);
+  });
+}

@@ -13,8 +13,10 @@
 // Any m, n and k: rows and columns past the edge are clamped on load and not stored.
 // The part "tiles" says what the tiles hold: Scalar and Quad, four of them, of f32 or f16. Sums are in f32.
 // VEC_A, VEC_B, VEC_C: whether the operand is read or written as vec4; else float by float.
-// Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k, then of the low-rank
+// PARTS 0. Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k, then of the low-rank
 // term's rank: the bits of matmul.wgsl.
+// PARTS 1, for one block with too few tiles for a GPU: z over parts of k, each a multiple of TILE_K long. Their sums, the first with
+// the low-rank term, go to c, which holds parts × m × n; matmul_sum.wgsl adds them up.
 // include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and load_b.
 
 #include "matmul.wgsl"
@@ -48,14 +50,44 @@ fn four_of_b(start: u32, at: u32, last: u32) -> vec4f {
 }
 #end
 
+#if PARTS
+fn store_part(sum: vec4f, part: u32, row: u32, col: u32) {
+  if (row >= params.m || col >= params.n) {
+    return;
+  }
+  let at = (part * params.m + row) * params.n + col;
+#if VEC_C
+  c[at / 4u] = sum;
+#else
+#for e in 0..4
+  if (col + ${e}u < params.n) {
+    c[at + ${e}u] = sum[${e}];
+  }
+#end
+#end
+}
+#end
+
 @compute @workgroup_size(${THREADS}, 1, 1)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let row0 = group.y * ${TILE_M}u;
   let col0 = group.x * ${TILE_N}u;
+#if PARTS
+  let block = 0u;
+  let part = ((params.k + groups.z - 1u) / groups.z + ${TILE_K - 1}u) / ${TILE_K}u * ${TILE_K}u;
+  let k_start = group.z * part;
+  let k_end = min(k_start + part, params.k);
+#else
   let block = group.z;
+  let k_start = 0u;
+  let k_end = params.k;
+#end
   let a0 = params.start_a + block * params.stride_a;
   let b0 = params.start_b + block * params.stride_b;
-  let k_end = params.k;
   // Places in the tiles are clamped to their arrays' ends here, which is the check that naga would make at each use.
   let row_quad = min(lane / ${TILE_N / PER_N}u, ${TILE_M / 4}u);
   let col_quad = min(lane % ${TILE_N / PER_N}u, ${TILE_N / 4}u);
@@ -113,7 +145,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #end
 
   // Full steps, then the rest of k, whose loads are clamped to the last k.
-  var k0 = 0u;
+  var k0 = k_start;
 #for REST in 0..2
 #if REST
   if (k0 < k_end) {
@@ -232,16 +264,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 #for q in 0..PER_N / 4
   let col_of${q} = col0 + (${q * (TILE_N / PER_N)}u + col_quad) * 4u;
 #end
-#if LOW_RANK
+#if LOW_RANK && PARTS
+  if (group.z == 0u) {
+#include "low_rank_tiles.wgsl"
+  }
+#end
+#if LOW_RANK && !PARTS
 #include "low_rank_tiles.wgsl"
 #end
 
+#if PARTS
+#for i in 0..PER_M
+#for q in 0..PER_N / 4
+  store_part(c${i}_${q}, group.z, row_of${i}, col_of${q});
+#end
+#end
+#else
 #for q in 0..PER_N / 4
   let bias${q} = bias_of(col_of${q}, block);
 #end
 #for i in 0..PER_M
 #for q in 0..PER_N / 4
   store(c${i}_${q}, bias${q}, row_of${i}, col_of${q}, block);
+#end
 #end
 #end
 }

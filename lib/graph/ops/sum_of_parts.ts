@@ -1,7 +1,8 @@
 /** The second stage of a sum whose first stage leaves parts. */
 
 import { type Dispatch, sizeOf, type Tensor } from "../graph.ts";
-import { noEpilogue, renderSum } from "./product/skinny_kernels.ts";
+import { noEpilogue } from "./product/epilogue.ts";
+import { renderSum } from "./product/skinny_kernels.ts";
 
 /** out = Σ parts[p], in order of p: parts [count, …], each of out's size. */
 export function sumOfParts(parts: Tensor, out: Tensor): Dispatch {

@@ -114,3 +114,6 @@ export function definesOf(
 
 /** A launch that adds its part of k to what the launch before it stored. */
 export const addToOutput: Defines = { SLOPE: 0, GELU: 0, LOW_RANK: 0, BIAS: 0, RESIDUAL: 2, ACTIVATION: 0 };
+
+/** An epilogue that does nothing. */
+export const noEpilogue: Defines = { ...addToOutput, RESIDUAL: 0 };

@@ -5,6 +5,7 @@ import subgroupText from "../../../../wgsl/matmul_subgroup.wgsl" with { type: "t
 import workgroupText from "../../../../wgsl/matmul_workgroup.wgsl" with { type: "text" };
 import { type DeviceTraits, type Grid, type Kernel, renderKernel } from "../../../gpu/kernel.ts";
 import type { Defines } from "../../../gpu/render.ts";
+import { noEpilogue } from "./epilogue.ts";
 import { type Problem, stepOf } from "./problem.ts";
 
 /** A kernel that computes a product, and its grid. */
@@ -158,34 +159,53 @@ const tilesOf = {
   f16: "alias Scalar = f16;\nalias Quad = vec4h;",
 } as const;
 
-/**
- * The kernel with tiles in workgroup memory: `rows`×`columns` of C per workgroup, `depth` steps of k at a time, and
- * `down`×`across` of C per invocation.
- */
-export function workgroup(rows: number, columns: number, depth: number, down: number, across: number): Tiled {
-  const on = (problem: Problem, { halfOperands = false }: DeviceTraits): Candidate => {
-    const scalar = halfOperands ? "f16" : "f32";
-    const parts = { tiles: tilesOf[scalar], ...halfOperands ? { "b.enable": "enable f16;" } : {} };
-    const suffix = halfOperands ? ", f16 operands" : "";
-    return {
-      name: `workgroup ${rows}×${columns} by ${down}×${across}${suffix}`,
-      kernel: (epilogue) =>
-        renderProduct(`matmul_workgroup${halfOperands ? " in halves" : ""}`, workgroupText, problem, {
-          VEC_A: Number(problem.vectors.a),
-          VEC_B: Number(problem.vectors.b),
-          VEC_C: Number(problem.vectors.c),
-          TRANS_C: Number(problem.transposeC),
-          ...epilogue,
-          WIDTH: 4,
-          TILE_M: rows,
-          TILE_N: columns,
-          TILE_K: depth,
-          PER_M: down,
-          PER_N: across,
-          THREADS: rows / down * (columns / across),
-        }, parts),
-      grid: [Math.ceil(problem.n / columns), Math.ceil(problem.m / rows), problem.blocks],
-    };
+/** A tile of C in workgroup memory. */
+export interface WorkgroupTile {
+  /** Of C, per workgroup. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Steps of k at a time. */
+  readonly depth: number;
+  /** Rows and columns of C per invocation. */
+  readonly down: number;
+  readonly across: number;
+}
+
+/** The kernel with tiles in workgroup memory; with `parts` only the sums of that many parts of k. */
+export function workgroupCandidate(
+  { rows, columns, depth, down, across }: WorkgroupTile,
+  problem: Problem,
+  { halfOperands = false }: DeviceTraits,
+  parts = 1,
+): Candidate {
+  const { m, n, blocks, vectors, transposeC } = problem;
+  const scalar = halfOperands ? "f16" : "f32";
+  const texts = { tiles: tilesOf[scalar], ...halfOperands ? { "b.enable": "enable f16;" } : {} };
+  const suffix = `${parts > 1 ? `, k in ${parts} parts` : ""}${halfOperands ? ", f16 operands" : ""}`;
+  return {
+    name: `workgroup ${rows}×${columns} by ${down}×${across}${suffix}`,
+    kernel: (epilogue) =>
+      renderProduct(`matmul_workgroup${halfOperands ? " in halves" : ""}`, workgroupText, problem, {
+        VEC_A: Number(vectors.a),
+        VEC_B: Number(vectors.b),
+        VEC_C: Number(parts > 1 ? n % 4 === 0 : vectors.c),
+        TRANS_C: Number(transposeC),
+        ...parts > 1 ? { ...noEpilogue, LOW_RANK: epilogue.LOW_RANK } : epilogue,
+        WIDTH: 4,
+        TILE_M: rows,
+        TILE_N: columns,
+        TILE_K: depth,
+        PER_M: down,
+        PER_N: across,
+        THREADS: rows / down * (columns / across),
+        PARTS: Number(parts > 1),
+      }, texts),
+    grid: [Math.ceil(n / columns), Math.ceil(m / rows), parts > 1 ? parts : blocks],
   };
-  return { kernel: "workgroup", on };
+}
+
+/** The kernel with tiles in workgroup memory. */
+export function workgroup(rows: number, columns: number, depth: number, down: number, across: number): Tiled {
+  const tile = { rows, columns, depth, down, across };
+  return { kernel: "workgroup", on: (problem, device) => workgroupCandidate(tile, problem, device) };
 }

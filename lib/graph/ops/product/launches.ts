@@ -66,11 +66,17 @@ export function launchesOf(
   const finish = epilogueBindings(epilogue, operands, outputs, inPlace);
   const defines = definesOf(epilogue, inPlace);
   if (joined) {
+    // The first launch adds the low-rank term, the second does all else.
     const [parts] = scratchOf(node, device);
-    const sum = { kernel: joined.kernel(defines), params: { ...own, k: joined.parts }, grid: joined.grid };
+    const { v, low, ...others } = finish;
     return [
-      { kernel: kernel(defines), params, bindings: { ...read, c: parts }, grid },
-      { ...sum, bindings: { a: parts, c: outputs[0], ...finish } },
+      { kernel: kernel(defines), params: own, bindings: { ...read, c: parts, ...v ? { v, low } : {} }, grid },
+      {
+        kernel: joined.kernel({ ...defines, LOW_RANK: 0 }),
+        params: { ...params, k: joined.parts },
+        bindings: { a: parts, c: outputs[0], ...others },
+        grid: joined.grid,
+      },
     ];
   }
   const piece = pieceOf(epilogue, problem, device);

@@ -6,6 +6,7 @@
 
 import { type DeviceTraits, sharingLanes } from "../../../gpu/kernel.ts";
 import { plain, subgroup, type Tiled, workgroup } from "./kernels.ts";
+import { workgroupInParts } from "./parts_kernel.ts";
 import { few, type Problem, readsAlong } from "./problem.ts";
 import { alone, lanes, teams } from "./skinny_kernels.ts";
 
@@ -186,6 +187,7 @@ const occupies = (rows: number, columns: number) => ({ m, n, blocks }: Facts) =>
 const large = workgroup(128, 64, 16, 8, 4);
 const middle = workgroup(64, 64, 16, 4, 4);
 const small = workgroup(32, 32, 16, 4, 4);
+const smallInParts = workgroupInParts({ rows: 32, columns: 32, depth: 16, down: 4, across: 4 }, enoughGroups);
 
 /**
  * GPUs. Tiles in workgroup memory, the largest of which there are enough; 8×4 outputs an invocation are the most that
@@ -207,6 +209,11 @@ const hardware: readonly Rule[] = [
   { of: dA, use: plain(4, 4, 2, 32), m: [9, few] },
   { of: "a large dense layer", use: large, when: occupies(128, 64) },
   { of: "a middling dense layer", use: middle, when: occupies(64, 64) },
+  {
+    of: "a dense layer of few tiles",
+    use: smallInParts,
+    when: (facts) => facts.blocks === 1 && facts.k >= 256 && !occupies(32, 32)(facts),
+  },
   { of: dense, use: small },
   // From here on for the autotuner.
   { of: dense, use: middle, m: [33, most], n: [33, most] },

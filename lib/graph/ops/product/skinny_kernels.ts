@@ -6,7 +6,7 @@ import teamsText from "../../../../wgsl/matmul_teams.wgsl" with { type: "text" }
 import { type Kernel, renderKernel } from "../../../gpu/kernel.ts";
 import type { Defines } from "../../../gpu/render.ts";
 import { storageNamed } from "../../storages/registry.ts";
-import { addToOutput } from "./epilogue.ts";
+import { noEpilogue } from "./epilogue.ts";
 import { type Candidate, type Joined, renderProduct, type Tiled } from "./kernels.ts";
 import { few, type Problem } from "./problem.ts";
 
@@ -141,9 +141,6 @@ export function alone(columns: number, across: number): LaneTiled {
   };
 }
 
-/** An epilogue that does nothing. */
-export const noEpilogue: Defines = { ...addToOutput, RESIDUAL: 0 };
-
 /**
  * Parts of k for `groups` workgroups of 256 invocations each: as many as give a GPU 49,152 invocations, but 64 values of k
  * a part, or 32 where there would be fewer than 10,240. What the second stage reads is small then beside B.
@@ -164,7 +161,7 @@ export function renderSum(TRANS_C: number, epilogue: Defines): Kernel {
 }
 
 /** Adds up `parts` sums of a product. */
-function joined({ m, n, blocks, transposeC }: Problem, parts: number): Joined {
+export function joined({ m, n, blocks, transposeC }: Problem, parts: number): Joined {
   return {
     parts,
     kernel: (epilogue) => renderSum(Number(transposeC), epilogue),

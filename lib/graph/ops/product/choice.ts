@@ -43,6 +43,8 @@ export function candidates(problem: Problem, device: DeviceTraits): Listed[] {
       return { ...candidate, name: candidate.name + suffix, of };
     })
   );
+  // The autotuner has no place for what the launches of two stages leave to each other.
+  if (all[0].joined) return [all[0]];
   // A kernel that several rows name counts where it stands first.
   return all.filter(({ name }, i) => all.findIndex((other) => other.name === name) === i);
 }

@@ -158,7 +158,8 @@ function apart(node: Node<Attrs>, device: DeviceTraits): Dispatch[] {
 
 const fewTogetherOp: Op<Attrs> = {
   name: "fewTogether",
-  infer: (_, { products }) => products.flatMap(({ outputs }) => outputs),
+  // The unit's output is shaped like either product's.
+  infer: (_, { products, gated }) => gated ? products[0].outputs : products.flatMap(({ outputs }) => outputs),
   evaluate(inputs, node) {
     const values = new Map(node.inputs.map((tensor, i) => [tensor, inputs[i]]));
     const each = node.attrs.products.flatMap((product) => [

@@ -71,7 +71,8 @@ function devicesByFamily(gpu: Gpu, { node }: Tensor): [family: string, device: G
 
 for (
   const [transposeB, shape] of [
-    [true, [70, 132, 256]],
+    // GPUs split a k from 256 on into parts where C is as small.
+    [true, [70, 132, 192]],
     [false, [70, 132, 256]],
     // k is summed in two parts, or in three if B is row-major.
     [false, [70, 1100, 128]],

@@ -315,7 +315,7 @@ Deno.test("methods that compute with the base's weights say so: on a packed deco
     if (method.readsBase) {
       assert.throws(
         () => attach(model, method, { target }),
-        /computes with the base's weights, and "model\.layers\.0\.self_attn\.q_proj\.weight" is packed as int8: use/,
+        /computes with the base's weights, and "model\.layers\.0\.self_attn\.q_proj\.weight" is packed as int8: load it unpacked/,
       );
       continue;
     }

@@ -111,7 +111,7 @@ function refusePacked({ packed }: Model, method: string, modules: readonly Adapt
     const own = packed?.get(`${path}.weight`);
     if (!own) continue;
     throw new Error(
-      `${method} computes with the base's weights, and "${path}.weight" is packed as ${own.packing}: load the model unpacked ` +
+      `${method} computes with the base's weights, and "${path}.weight" is packed as ${own.packing}: load it unpacked ` +
         "(loadDecoder's `unpack`, --unpack), or use another method",
     );
   }

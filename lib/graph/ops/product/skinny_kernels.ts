@@ -87,6 +87,11 @@ export interface LaneTiled extends Tiled {
   tileOf(problem: Problem): LaneTile;
 }
 
+/** Whether a kernel is one of those. */
+export function hasLanes(use: Tiled): use is LaneTiled {
+  return "tileOf" in use;
+}
+
 /** Renders the kernel whose lanes share k. */
 function renderLanes(problem: Problem, epilogue: Defines, tile: LaneTile): Kernel {
   refuseLowRank(epilogue);

@@ -10,12 +10,11 @@ import type { Dispatch, Node, Op, Tensor } from "../../graph.ts";
 import { storageNamed } from "../../storages/registry.ts";
 import { type GateActivation, gatedUnitOp } from "../gated_unit.ts";
 import { extents } from "./blocks.ts";
-import { chosen } from "./choice.ts";
 import { isPlain } from "./epilogue.ts";
 import { defaultRule } from "./policy.ts";
 import { few, type Problem, problemOf } from "./problem.ts";
 import { type ProductNode, productOp } from "./product.ts";
-import { laneReading, type LaneTile, type LaneTiled } from "./skinny_kernels.ts";
+import { hasLanes, laneReading, type LaneTile } from "./skinny_kernels.ts";
 
 /** Storage buffers that every device can bind in a kernel. */
 const mostBuffers = 8;
@@ -80,11 +79,8 @@ function problemsOf({ products }: Attrs): { each: Problem[]; all: Problem } {
 /** The tile of the launch, where the device computes each of the products by lanes. */
 function tileOn(attrs: Attrs, device: DeviceTraits): LaneTile | undefined {
   const { each, all } = problemsOf(attrs);
-  const areOfLanes = each.every((problem) => {
-    const { kernel } = defaultRule(problem, device).use;
-    return (kernel === "lanes" || kernel === "alone") && chosen(problem, device).name.startsWith(kernel);
-  });
-  return areOfLanes ? (defaultRule(each[0], device).use as LaneTiled).tileOf(all) : undefined;
+  const uses = each.map((problem) => defaultRule(problem, device).use);
+  return uses.every(hasLanes) ? uses[0].tileOf(all) : undefined;
 }
 
 function together(

@@ -95,6 +95,11 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<Gpu> {
   return wrap(device, adapter.info, options, gpu);
 }
 
+/** An adapter's name for people. Browsers report only vendor and architecture. */
+function nameOf(info: GPUAdapterInfo): string {
+  return info.description || info.device || `${info.vendor} ${info.architecture}`.trim() || "unnamed adapter";
+}
+
 /**
  * The tuner of a device; undefined if kernels are not to be timed. Without a place to keep the choices, every
  * process would have to wait for them.
@@ -116,7 +121,7 @@ async function wrap(
   const f16 = device.features.has("shader-f16");
   if (operands === "f16" && !f16) {
     throw new Error(
-      `${info.description} has no shader-f16, which operands in f16 want: leave out \`operands\``,
+      `${nameOf(info)} has no shader-f16, which operands in f16 want: leave out \`operands\``,
     );
   }
   const tuner = tunerFor(info, autotune);
@@ -210,9 +215,7 @@ export class Gpu implements Disposable {
     readonly source?: GPU | undefined,
   ) {
     this.adapter = {
-      // Browsers report only vendor and architecture.
-      name: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() ||
-        "unnamed adapter",
+      name: nameOf(info),
       vendor: info.vendor,
       software: info.isFallbackAdapter ?? false,
     };

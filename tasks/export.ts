@@ -6,6 +6,7 @@ import { exportAdapter, type Exported, exportFormats } from "../lib/train/export
 import type { LoraErrors } from "../lib/train/to_lora.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
+import { leavingNothingOf } from "./stopping.ts";
 import { Ticker } from "./ticker.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
@@ -83,7 +84,8 @@ async function main(): Promise<void> {
     throw new UsageError("--model, --adapter and --out are all needed; see --help");
   }
   const out = await newFolder(wanted);
-  using _ = await lockFor(out);
+  using lock = await lockFor(out);
+  using _ = leavingNothingOf(out, lock);
   using gpu = await openGpu();
   let ticker: Ticker | undefined;
   const exported = await exportAdapter({

@@ -3,6 +3,8 @@
  * PEFT's folder layout. `--help` lists the options.
  */
 
+import { existsSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Adapter } from "../lib/adapters/attach.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
@@ -32,6 +34,7 @@ import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { packingHelp, packingOf } from "./packing.ts";
 import { notesText } from "./row_notes.ts";
+import { leavingNothingOf } from "./stopping.ts";
 import { decoderTarget, defaultTarget } from "./targets.ts";
 import { suiteWarmupRatio } from "./training.ts";
 import { asUsage, countIn, numberIn, printable, runCommand, UsageError } from "./usage.ts";
@@ -264,6 +267,14 @@ async function checkpointFor(out: string, resume: boolean): Promise<string> {
   );
 }
 
+/** Where a run was stopped, and how it goes on. `at` says how many steps of how many it has taken, once it takes some. */
+function lastWords(checkpoint: string, resume: boolean, at: string | undefined): string {
+  const where = at === undefined ? "Stopped before its first step" : `Stopped after step ${at}`;
+  if (!existsSync(checkpoint)) return `${where}. No checkpoint is there yet: the same command starts anew.`;
+  const again = resume ? "The same command" : "The same command with --resume";
+  return `${where}. ${again} goes on from the last checkpoint, ${checkpoint}.`;
+}
+
 async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
@@ -273,8 +284,10 @@ async function main(): Promise<void> {
   asUsage(() => methodByName(values.method));
   const packing = packingOf(values.packing);
   const out = await newFolder(required(values, "out"));
-  using _ = await lockFor(out);
+  using lock = await lockFor(out);
   const checkpoint = await checkpointFor(out, values.resume);
+  let at: string | undefined;
+  using _ = leavingNothingOf(out, lock, () => lastWords(checkpoint, values.resume, at));
   const model = await loadModel(required(values, "model"), { unpack: values.unpack, packing });
   const adapter = asUsage(() => adapterOf(model, values));
   const task = await taskOf(model, values);
@@ -295,9 +308,15 @@ async function main(): Promise<void> {
   };
   const onRows = (notes: LanguageNotes, set: string) =>
     notesText(notes, set).forEach((line) => say(printable(line)));
+  const onStep = (step: number, steps: number) => {
+    at = `${step} of ${steps}`;
+    // Deno takes signals only while it waits for something.
+    return pause(0);
+  };
   const checkpointing = { path: checkpoint, every: checkpointEvery, cell: "finetune" };
+  const watch = { onStep, onScores, onRows };
   const { trained, kept, epochs } = await sayingWhatIsKept(
-    () => fineTune({ gpu, model, frozen, adapter, task, split, checkpointing, onScores, onRows, ...options }),
+    () => fineTune({ gpu, model, frozen, adapter, task, split, checkpointing, ...watch, ...options }),
     () => `Nothing is written to ${out}.`,
   );
   await writeFolder(out, async (folder) => {

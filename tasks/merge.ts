@@ -9,6 +9,7 @@ import { ggufTypes, saveMergedGguf } from "../lib/train/merge_gguf.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
+import { leavingNothingOf } from "./stopping.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task merge --model SOURCE --adapter DIR --out DIR [--format gguf --type f16|q8_0]
@@ -58,7 +59,8 @@ async function main(): Promise<void> {
     throw new UsageError("--model, --adapter and --out are all needed; see --help");
   }
   const out = await newFolder(wanted);
-  using _ = await lockFor(out);
+  using lock = await lockFor(out);
+  using _ = leavingNothingOf(out, lock);
   using gpu = await openGpu();
   const report = (line: string) => console.error(printable(line));
   if (format === "gguf") await saveMergedGguf({ gpu, model, adapter, out, type, report });

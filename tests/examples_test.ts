@@ -2,9 +2,20 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import { loadAdapter } from "../lib/adapters/peft.ts";
+import { methods } from "../lib/adapters/registry.ts";
+import { Writer } from "../lib/generate/writer.ts";
+import { loadDecoder } from "../lib/models/load_decoder.ts";
 import { isFetched, packagedModel } from "../lib/models/packaged_models.ts";
+import { relativeError } from "../tasks/conformance/op_errors.ts";
+import fromBrowser from "./fixtures/from_browser.json" with { type: "json" };
+import { browserTest } from "./support/browser.ts";
 import { outputOf } from "./support/command.ts";
+import { logitsOf } from "./support/decoder_logits.ts";
+import { newTokens, prompt, trainLora } from "./support/decoder_page.ts";
+import { cases, rows, writeDecoder } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
+import { testGpu } from "./support/ops.ts";
 import { writeTinyDecoder } from "./support/tiny_decoder.ts";
 
 /** The lines that an example prints. It writes its adapters to `folder`. */
@@ -107,3 +118,49 @@ Deno.test({
       assert.match(lines.at(-1)!, /^after: Do you take dogs\? → Dogs are welcome at the Quince Inn/);
     }),
 });
+
+/** What an adapter of the tiny decoder in `base` makes of the rows, and how it goes on from the page's prompt. */
+async function madeBy(adapter: string, base: string) {
+  const gpu = await testGpu();
+  const model = await loadDecoder(base);
+  const saved = await loadAdapter(adapter, model, methods, assert.fail);
+  const logits = await logitsOf(gpu, model, rows.map(({ ids }) => ids), undefined, saved);
+  using writer = new Writer({ gpu, model, ...saved });
+  const [{ text }] = await writer.write([prompt], { maxTokens: newTokens });
+  return { logits: logits.flatMap((row) => [...row]), text };
+}
+
+Deno.test("from_browser.py: of an adapter that a page gave, PEFT in Python and this library make the same", () =>
+  withFolder(async (folder) => {
+    const { config, weights, logits, after } = fromBrowser;
+    await writeDecoder(`${folder}/base`, cases["LLaMA 2"]);
+    await Deno.mkdir(`${folder}/adapter`);
+    await Deno.writeTextFile(`${folder}/adapter/adapter_config.json`, config);
+    await Deno.writeFile(`${folder}/adapter/adapter_model.safetensors`, Uint8Array.fromBase64(weights));
+    const own = await madeBy(`${folder}/adapter`, `${folder}/base`);
+    const error = relativeError(own.logits, logits.flat());
+    assert.ok(error < 1e-5, `relative error ${error}`);
+    assert.equal(own.text, after);
+    const bare = relativeError(cases["LLaMA 2"].logits.flat(), logits.flat());
+    assert.ok(bare > 0.1, "an adapter that changes nothing shows nothing");
+  }));
+
+browserTest(
+  "the page gives the adapter that PEFT has loaded for from_browser.py, as it trains it now",
+  () =>
+    withFolder(async (folder) => {
+      const base = `${folder}/base`;
+      await writeDecoder(base, cases["LLaMA 2"]);
+      assert.equal(await trainLora(base, `${folder}/adapter`), fromBrowser.after);
+      const config = await Deno.readTextFile(`${folder}/adapter/adapter_config.json`);
+      assert.equal(
+        config,
+        fromBrowser.config,
+        "not what PEFT loaded: run tests/fixtures/from_browser.py again",
+      );
+      const own = await madeBy(`${folder}/adapter`, base);
+      const error = relativeError(own.logits, fromBrowser.logits.flat());
+      assert.ok(error < 1e-4, `relative error ${error}`);
+      assert.equal(own.text, fromBrowser.after);
+    }),
+);

@@ -5,8 +5,10 @@
 3. pip install peft==0.21.2 transformers==5.24.0 torch==2.13.0 gguf==0.19.0
    python examples/from_browser.py MODEL ADAPTER [PROMPT]
 
-MODEL is what the page has trained on: a folder of transformers, or a .gguf file (of smollm2, deno task models says where it is). Where the
-page was BoRA's, make the LoRA of it that it is equal to: deno task export --model MODEL --adapter ADAPTER --format peft --out LORA
+MODEL is what the page has trained on: a folder of transformers, or a .gguf file (deno task models says where smollm2's is).
+PEFT has no BoRA, but every BoRA is a LoRA, which this command makes of it:
+
+   deno task export --model MODEL --adapter ADAPTER --format peft --out LORA
 """
 
 import pathlib

@@ -1,9 +1,9 @@
 /**
- * Your own chats on a decoder: SmolLM2 learns what an inn answers its guests, from a dozen conversations, and is asked something that is not
- * among them, before and after.
+ * Your own chats on a decoder: SmolLM2 learns what an inn answers its guests, from a dozen conversations. Before and
+ * after, it is asked something that is not among them.
  *
  *     deno task models smollm2
- *     deno run --allow-all examples/own_chats.ts [MODEL]     # a folder, a .gguf file or an id of the hub; by default smollm2
+ *     deno run --allow-all examples/own_chats.ts            # or with another model: a folder, a .gguf file, an id of the hub
  */
 
 import {
@@ -35,7 +35,7 @@ const questions = ["When does the place open?", "Do you take dogs?"];
   for (const question of questions) console.log(`before: ${question} → ${await answerOf(writer, question)}`);
 }
 
-// Rows of {"messages": […]}; of each conversation what the assistant says is learnt. Without a `dev` file a tenth is held out.
+// Rows of {"messages": […]}, of which what the assistant says is learnt. Without a `dev` file a tenth is held out.
 const task = await loadLanguageTask({ train: `${import.meta.dirname}/chats.jsonl`, maxTokens: 128 });
 const target = ["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"];
 const adapter = attach(model, bora, { r: 8, blocks: 16, target });
@@ -50,7 +50,8 @@ const { trained } = await fineTune({
     ),
 });
 
-// A folder in PEFT's layout. `deno task export` makes a plain LoRA of it, for PEFT or llama.cpp; `deno task generate` talks with it.
+// A folder in PEFT's layout. `deno task generate` talks with it; `deno task export` makes a plain LoRA of it, for PEFT or
+// llama.cpp.
 await saveAdapter("inn-adapter", model, adapter, trained);
 
 // From here on as another program would, later.

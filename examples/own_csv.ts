@@ -1,6 +1,6 @@
 /**
- * Your own CSV on an encoder: learns which team a customer's message is for, scores itself on messages that it has not seen, saves the
- * adapter, loads it again and sorts a new message.
+ * Your own CSV on an encoder: learns which team a customer's message is for, is scored on messages that it has not seen,
+ * saves the adapter, loads it again and sorts a new message.
  *
  *     deno run --allow-all examples/own_csv.ts
  */
@@ -19,7 +19,7 @@ import {
 } from "../mod.ts";
 
 using gpu = await openGpu();
-// Small, and it comes with the library. A better one of your own: await loadEncoder("./roberta-base"), or a Hugging Face model's id.
+// Small, and it comes with the library. For another: await loadEncoder("./roberta-base"), or a Hugging Face model's id.
 const model = await loadUseLite();
 
 // A .tsv or .jsonl does as well. Without a `dev` file a tenth of the rows is held out, the same ones every time.
@@ -32,7 +32,7 @@ const task = await loadOwnTask({
 const split = await task.load();
 console.log(`${split.train.length} rows to learn, ${split.dev.length} held out: ${task.labels.join(", ")}`);
 
-// The layers by the names that transformers gives them. The head, a linear layer from the text's vector to the classes, comes by itself.
+// The layers by the names that transformers gives them. The head, from the text's vector to the classes, comes by itself.
 const adapter = attach(model, bora, { r: 4, blocks: 8, target: ["query", "value"], dropout: 0.05 });
 const { trained, last } = await fineTune({
   ...{ gpu, model, adapter, task, split },

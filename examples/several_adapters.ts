@@ -1,6 +1,6 @@
 /**
- * Several adapters on one model: one says which team a message is for, the other how urgent it is. The model's weights are on the GPU once,
- * and an adapter adds a few thousandths to them.
+ * Several adapters on one model: one says which team a message is for, the other how urgent it is. The model's weights
+ * are on the GPU once, and an adapter adds a few thousandths to them.
  *
  *     deno run --allow-all examples/several_adapters.ts
  */

@@ -85,8 +85,8 @@ export async function refuseExisting(out: string): Promise<void> {
 }
 
 /**
- * Removes what a stopped `writeFolder` left of `out`: only for one who knows that no other writes it, as by a lock. It does not wait, so
- * that a process which is about to end can call it while it writes.
+ * Removes what a stopped `writeFolder` left of `out`: only for one who knows that no other writes it, as by a lock. It does not
+ * wait, so that a process which is about to end can call it while it writes.
  */
 export function removeLeftover(out: string): void {
   try {

@@ -6,8 +6,8 @@ import { removeLeftover } from "../lib/files.ts";
 const codes = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
- * Until it is disposed of, a signal ends the process, with what `lastWords` returns on standard error. Deno takes signals only while
- * the process waits for something.
+ * Until it is disposed of, a signal ends the process, with what `lastWords` returns on standard error. Deno takes signals only
+ * while the process waits for something.
  */
 export function endingOnSignal(lastWords: () => string): Disposable {
   const listeners = new DisposableStack();
@@ -24,8 +24,8 @@ export function endingOnSignal(lastWords: () => string): Disposable {
 }
 
 /**
- * The same for a command that makes the folder `out` in one go: what it has begun of it is removed, and then the lock on it, so that
- * nothing is left in a parent folder that was made for it.
+ * The same for a command that makes the folder `out` in one go: what it has begun of it is removed, and then the lock on it, so
+ * that nothing is left in a parent folder that was made for it.
  */
 export function leavingNothingOf(
   out: string,

@@ -3,7 +3,8 @@
 //
 // The product of matmul.wgsl without Aᵀ for GPUs: a token or a few through a layer (few rows), an adapter's U = x Aᵀ and
 // dV = G B (few columns). So small an output has too few places for the lanes of a GPU, and neighbouring lanes that read
-// neighbouring words of a long row make whole cache lines. With LANES 1, a token through packed weights on software drivers.
+// neighbouring words of a long row make whole cache lines. With LANES 1, a token through packed weights on software drivers,
+// which spend their time in loads: the SHARE lanes of a subgroup load a run of A together and broadcast it.
 //
 // Tiling: a team of LANES invocations owns TILE_M×TILE_N of C; each lane sums the runs of QUADS·4 values of k that are
 // LANES runs apart, and the lanes' sums are added by way of workgroup memory, in order of the lanes. A workgroup has
@@ -34,11 +35,21 @@ fn load_b0(i: u32) -> vec4f {
 }
 #end
 
+#if LANES > 1
 var<workgroup> sums: array<array<array<f32, ${LANES + 1}>, ${TILE_M * TILE_N}>, ${TEAMS_M * TEAMS_N}>;
+#end
 
 @compute @workgroup_size(${LANES * TEAMS_M * TEAMS_N}, 1, 1)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) index: u32,
+#if SHARE
+  @builtin(subgroup_invocation_id) lane: u32,
+#end
+) {
+#if !SHARE
   let lane = min(index % ${LANES}u, ${LANES}u);
+#end
   let team = min(index / ${LANES}u, ${TEAMS_M * TEAMS_N - 1}u);
   let row0 = (group.y * ${TEAMS_M}u + team / ${TEAMS_N}u) * ${TILE_M}u;
   let col0 = (group.x * ${TEAMS_N}u + team % ${TEAMS_N}u) * ${TILE_N}u;
@@ -53,6 +64,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
 #include "lane_sums.wgsl"
 #end
 
+#if LANES == 1
+#for j in 0..TILE_N
+  let bias${j} = bias_of(col0 + ${j}u, block);
+#for i in 0..TILE_M
+  store(vec4f(s${i}_${j}), bias${j}, row0 + ${i}u, col0 + ${j}u, block);
+#end
+#end
+#else
 #for i in 0..TILE_M
 #for j in 0..TILE_N
   sums[team][${i * TILE_N + j}][lane] = s${i}_${j};
@@ -68,4 +87,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
     let col = col0 + own % ${TILE_N}u;
     store(vec4f(sum), bias_of(col, block), row0 + own / ${TILE_N}u, col, block);
   }
+#end
 }

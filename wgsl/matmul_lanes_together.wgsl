@@ -3,7 +3,7 @@
 // GATED 1: there are two products, the gate and what goes through it, and C_0 = a(A · B_0ᵀ + bias_0) ⊙ (A · B_1ᵀ + bias_1)
 // alone is stored; a: see include/gated.wgsl.
 //
-// Tiling: as in matmul_lanes.wgsl, whose bits these are. A team of LANES invocations owns TILE_M×TILE_N of a C; a workgroup has
+// Tiling and SHARE: as in matmul_lanes.wgsl, whose bits these are. A team of LANES invocations owns TILE_M×TILE_N of a C; a workgroup has
 // TEAMS teams along the columns. Those from first_p on have product p; with GATED, all have both.
 // Grid: x over the columns of all products, y over rows.
 // The storage supplies the parts bp.bindings, and bp.load or bp.run and bp.integers.
@@ -57,7 +57,11 @@ fn load_b${P}(i: u32) -> vec4f {
 #end
 #end
 
+#if LANES == 1
+var<private> sums: array<f32, ${TILE_M * TILE_N * (1 + GATED)}>;
+#else
 var<workgroup> sums: array<array<array<f32, ${LANES + 1}>, ${TILE_M * TILE_N * (1 + GATED)}>, ${TEAMS}>;
+#end
 
 #for P in 0..PRODUCTS
 fn sum${P}(row0: u32, col0: u32, team: u32, lane: u32) {
@@ -71,14 +75,22 @@ fn sum${P}(row0: u32, col0: u32, team: u32, lane: u32) {
 
 #for i in 0..TILE_M
 #for j in 0..TILE_N
+#if LANES == 1
+  sums[${GATED * P * TILE_M * TILE_N + i * TILE_N + j}] = s${i}_${j};
+#else
   sums[team][${GATED * P * TILE_M * TILE_N + i * TILE_N + j}][lane] = s${i}_${j};
+#end
 #end
 #end
 }
 
 fn total${P}(team: u32, place: u32, col: u32) -> f32 {
   let own = min(place, ${TILE_M * TILE_N - 1}u) + ${GATED * P * TILE_M * TILE_N}u;
+#if LANES == 1
+  var sum = sums[own];
+#else
   var sum = sums[team][own][0];
+#end
 #for l in 1..LANES
   sum += sums[team][own][${l}];
 #end
@@ -89,23 +101,52 @@ fn total${P}(team: u32, place: u32, col: u32) -> f32 {
 }
 #end
 
+// Stores one of a team's places in C_P.
+#for P in 0..PRODUCTS - GATED
+fn store${P}(row0: u32, col0: u32, team: u32, place: u32) {
+  let row = row0 + place / ${TILE_N}u;
+  let col = col0 + place % ${TILE_N}u;
+  if (row < params.m && col < params.columns${P}) {
+#if GATED
+    c0[row * params.columns0 + col] = activated(total0(team, place, col)).value * total1(team, place, col);
+#else
+    c${P}[row * params.columns${P} + col] = total${P}(team, place, col);
+#end
+  }
+}
+
+fn store_all${P}(row0: u32, col0: u32, team: u32, lane: u32) {
+#if LANES == 1
+#for place in 0..TILE_M * TILE_N
+  store${P}(row0, col0, team, ${place}u);
+#end
+#else
+  workgroupBarrier();
+  for (var place = lane; place < ${TILE_M * TILE_N}u; place += ${LANES}u) {
+    store${P}(row0, col0, team, place);
+  }
+#end
+}
+#end
+
 @compute @workgroup_size(${LANES * TEAMS}, 1, 1)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) index: u32,
+#if SHARE
+  @builtin(subgroup_invocation_id) lane: u32,
+#end
+) {
+#if !SHARE
   let lane = min(index % ${LANES}u, ${LANES}u);
+#end
   let team = min(index / ${LANES}u, ${TEAMS - 1}u);
   let row0 = group.y * ${TILE_M}u;
 #if GATED
   let col0 = (group.x * ${TEAMS}u + team) * ${TILE_N}u;
   sum0(row0, col0, team, lane);
   sum1(row0, col0, team, lane);
-  workgroupBarrier();
-  for (var place = lane; place < ${TILE_M * TILE_N}u; place += ${LANES}u) {
-    let row = row0 + place / ${TILE_N}u;
-    let col = col0 + place % ${TILE_N}u;
-    if (row < params.m && col < params.columns0) {
-      c0[row * params.columns0 + col] = activated(total0(team, place, col)).value * total1(team, place, col);
-    }
-  }
+  store_all0(row0, col0, team, lane);
 #else
 #for P in 0..PRODUCTS
 #if P == PRODUCTS - 1
@@ -115,14 +156,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
 #end
     let col0 = ((group.x - params.first${P}) * ${TEAMS}u + team) * ${TILE_N}u;
     sum${P}(row0, col0, team, lane);
-    workgroupBarrier();
-    for (var place = lane; place < ${TILE_M * TILE_N}u; place += ${LANES}u) {
-      let row = row0 + place / ${TILE_N}u;
-      let col = col0 + place % ${TILE_N}u;
-      if (row < params.m && col < params.columns${P}) {
-        c${P}[row * params.columns${P} + col] = total${P}(team, place, col);
-      }
-    }
+    store_all${P}(row0, col0, team, lane);
   }
 #end
 #end

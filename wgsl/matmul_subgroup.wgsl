@@ -16,12 +16,24 @@
 // of a band, then on to the next columns. Successive workgroups thus read the same columns of B, and a band's
 // rows of A stay in cache.
 // Accumulation is in f32, in order of k: same bits every run, and the bits of matmul.wgsl over the same k.
-// WALK: B's storage supplies the parts b.start and b.hop (lib/graph/storages/storage.ts): places in b itself, and
-// how a step along k leaves their neighbourhood.
+// WALK 1: B's storage supplies the parts b.start and b.hop (lib/graph/storages/storage.ts): places in b itself, and
+// how a step along k leaves their neighbourhood. WALK 4 or 16, without TRANS_B: it supplies the part b.pair, by which a
+// lane reads its eight columns at once, two quads that begin so many columns apart.
 // include/matmul.wgsl defines the bindings and RESIDUAL, BIAS, ACTIVATION, GELU, SLOPE, LOW_RANK and load_b.
 
 #include "matmul.wgsl"
 
+#if WALK > 1
+struct Pair {
+  first: vec4f,
+  second: vec4f,
+}
+
+fn load_pair(i: u32) -> Pair {
+#include "b.pair"
+}
+
+#end
 @compute @workgroup_size(${SUBGROUP}, 1, 1)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -33,7 +45,12 @@ fn main(
   let band0 = place / in_band * ${BAND}u;
   let height = min(${BAND}u, groups.x - band0);
   let row0 = (band0 + place % in_band % height) * ${TILE_M}u;
+#if WALK > 1
+  let tile = place % in_band / height * ${SUBGROUP}u + lane;
+  let col0 = tile / ${WALK / 4}u * ${2 * WALK}u + tile % ${WALK / 4}u * 4u;
+#else
   let col0 = (place % in_band / height * ${SUBGROUP}u + lane) * ${TILE_N}u;
+#end
   let block = group.z;
   let a0 = params.start_a + block * params.stride_a;
   let b0 = params.start_b + block * params.stride_b;
@@ -44,6 +61,10 @@ fn main(
   var a_at${p} = (a0 + min(row0 + ${p * SUBGROUP}u + lane, params.m - 1u) * params.ld_a) / 4u;
 #end
 #end
+#if WALK > 1
+  var b_at = b0 / 8u + min(tile, params.n / 8u - 1u);
+  let b_step = params.ld_b / 8u;
+#else
 #if WALK
 #include "b.start"
 #else
@@ -56,6 +77,7 @@ fn main(
   var b_at${q} = (b0 + min(col0 + ${4 * q}u, params.n - ${WIDTH}u)) / ${WIDTH}u;
 #end
   let b_step = params.ld_b / ${WIDTH}u;
+#end
 #end
 #end
 #if TRANS_A
@@ -95,6 +117,12 @@ fn main(
 #end
 #else
 #for e in 0..K_STEP
+#if WALK > 1
+    let pair${e} = load_pair(b_at);
+    let b${e}_0 = pair${e}.first;
+    let b${e}_1 = pair${e}.second;
+    b_at += b_step;
+#else
 #for q in 0..TILE_N / WIDTH
 #if WIDTH == 4 && !WALK
     let b${e}_${q} = load_b(b_at${q});
@@ -102,6 +130,7 @@ fn main(
     let b${e}_${q} = b[b_at${q}];
 #end
     b_at${q} += b_step;
+#end
 #end
 #end
 #end
@@ -131,7 +160,7 @@ fn main(
   }
 
 #for q in 0..TILE_N / WIDTH
-  let bias${q} = bias_of(col0 + ${4 * q}u, block);
+  let bias${q} = bias_of(col0 + ${4 * q + (WALK > 1) * (WALK - 4) * q}u, block);
 #end
   let end = min(row0 + ${TILE_M}u, params.m);
   for (var row = row0; row < end; row += ${STRIP}u) {
@@ -146,7 +175,7 @@ fn main(
 #end
 #for i in 0..STRIP
 #for q in 0..TILE_N / WIDTH
-    store(vec4f(c${i}_${q}), bias${q}, row + ${i}u, col0 + ${4 * q}u, block);
+    store(vec4f(c${i}_${q}), bias${q}, row + ${i}u, col0 + ${4 * q + (WALK > 1) * (WALK - 4) * q}u, block);
 #end
 #end
 #for i in 0..TILE_M - STRIP

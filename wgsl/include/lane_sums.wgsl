@@ -1,4 +1,4 @@
-// A lane's sums s0_0, s0_1, … for TILE_M×TILE_N of C = A · op(B) of product P, over the runs of k that are its own. Around it are
+// A lane's sums s0_0, s0_1, … for TILE_M×TILE_N of C = A · op(B) of product P, over the runs of k that are its own (all with SHARE). Around it are
 // declared: the lane and the number of `runs`; the places a0, b0, row0 and col0; the leading dimensions `lead` and `b_lead`; the
 // `columns`; and load_runP and integers_ofP (RUN 1 and 2), or load_bP (RUN 0). See matmul_lanes.wgsl.
 #for i in 0..TILE_M
@@ -20,7 +20,16 @@
 #end
 #end
 
+#if SHARE
+  for (var run = 0u; run < runs; run++) {
+#for i in 0..TILE_M
+#for l in 0..(QUADS + SHARE - 1) / SHARE
+    let own${l}_${i} = a[(a_row${i} + run) * ${QUADS}u + min(${l * SHARE}u + lane, ${QUADS - 1}u)];
+#end
+#end
+#else
   for (var run = lane; run < runs; run += ${LANES}u) {
+#end
 #if RUN == 2
 #for i in 0..TILE_M
     var a_sum${i} = 0.0;
@@ -36,7 +45,11 @@
 #end
 #for p in 0..QUADS
 #for i in 0..TILE_M
+#if SHARE
+    let a${p}_${i} = subgroupBroadcast(own${p / SHARE}_${i}, ${p % SHARE}u);
+#else
     let a${p}_${i} = a[(a_row${i} + run) * ${QUADS}u + ${p}u];
+#end
 #if RUN == 2
     a_sum${i} += (a${p}_${i}.x + a${p}_${i}.y) + (a${p}_${i}.z + a${p}_${i}.w);
 #end

@@ -4,7 +4,14 @@
  * file packs blocks byte to byte; on the GPU header and body begin at whole words.
  */
 
-import type { FileStorage, RunReading, StoredAt, StoredValues, WritableStorage } from "./storage.ts";
+import type {
+  FileStorage,
+  PairReading,
+  RunReading,
+  StoredAt,
+  StoredValues,
+  WritableStorage,
+} from "./storage.ts";
 
 /** Blocks as bytes and as f16. */
 export interface BlockBytes {
@@ -26,6 +33,8 @@ export interface BlockFormat {
   load(name: string, words: number): string;
   /** `RunReading` without its bindings, for blocks of so many words. */
   readonly run?: Omit<RunReading, "bindings" | "load"> & { load(name: string, words: number): string };
+  /** `PairReading`, for blocks of so many words. */
+  readonly pair?: { readonly apart: PairReading["apart"]; load(name: string, words: number): string };
   /** Writes the values of the block with its header and body at these places to `out`, from index `to` on. */
   decode(blocks: BlockBytes, header: number, body: number, out: Float32Array<ArrayBuffer>, to: number): void;
 }
@@ -102,7 +111,7 @@ export function blocksOf(format: BlockFormat): FileStorage {
   const words = (inWords(header) + inWords(body)) / 4;
   const bindings = ({ name, binding }: StoredAt) =>
     `@group(0) @binding(${binding}) var<storage, read> ${name}: array<u32>;`;
-  const { run } = format;
+  const { run, pair } = format;
   return {
     name,
     bits: words * 32 / values,
@@ -112,6 +121,7 @@ export function blocksOf(format: BlockFormat): FileStorage {
       bindings,
       load: (name) => format.load(name, words),
       run: run && { ...run, bindings, load: (name) => run.load(name, words) },
+      pair: pair && { ...pair, load: (name) => pair.load(name, words) },
     },
     unpack(stored) {
       const out = new Float32Array(stored.words.length / words * values);

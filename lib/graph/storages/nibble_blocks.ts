@@ -54,6 +54,20 @@ const loadFifth = (name: string) =>
   `  let fifth = (vec4u(${name}[block + 1u] >> (i % 8u * 4u)) >> vec4u(0u, 1u, 2u, 3u)) & vec4u(1u);
   let integers = vec4f(low | (fifth << vec4u(4u)));`;
 
+/** A word has the low four bits of two quads, 16 columns apart. */
+function loadPair(name: string, words: number, bits: 4 | 5, value: string): string {
+  const fifth = (shift: string) =>
+    `((vec4u(${name}[block + 1u] >> (${shift})) >> vec4u(0u, 1u, 2u, 3u)) & vec4u(1u)) << vec4u(4u)`;
+  const quad = (low: string, shift: string) =>
+    `vec4f(unpack4xU8(${low} & 0x0f0f0f0fu)${bits === 5 ? ` | (${fifth(shift)})` : ""})`;
+  return `  let block = i / 4u * ${words}u;
+  let word = ${name}[block + ${words - 4}u + i % 4u];
+  let scales = unpack2x16float(${name}[block]);
+  let low = ${quad("word", "i % 4u * 4u")};
+  let high = ${quad("(word >> 4u)", "i % 4u * 4u + 16u")};
+  return Pair(${value.replaceAll("integers", "low")}, ${value.replaceAll("integers", "high")});`;
+}
+
 /**
  * Q4_0: an integer minus 8 is the integer with its highest bit turned, in two's complement, and times 16 a byte without
  * the bits below.
@@ -93,6 +107,7 @@ function unsignedRun(bits: 4 | 5, hasMinimum: boolean): WritableFormat["run"] {
 function nibbleBlocks(name: string, bits: 4 | 5, hasMinimum: boolean) {
   const [most, zero] = [2 ** bits - 1, 2 ** (bits - 1)];
   const lowAt = bits === 5 ? 4 : 0;
+  const value = hasMinimum ? "integers * scales.x + scales.y" : `(integers - ${zero}.0) * scales.x`;
   const fifthOf = ({ bytes }: BlockBytes, body: number, j: number) =>
     bits === 5 ? (bytes[body + (j >> 3)] >> (j & 7) & 1) << 4 : 0;
   return writableBlocksOf({
@@ -105,7 +120,8 @@ function nibbleBlocks(name: string, bits: 4 | 5, hasMinimum: boolean) {
       `${loadLow(name, words)}
 ${bits === 5 ? loadFifth(name) : "  let integers = vec4f(low);"}
   let scales = unpack2x16float(${name}[block]);
-  return ${hasMinimum ? "integers * scales.x + scales.y" : `(integers - ${zero}.0) * scales.x`};`,
+  return ${value};`,
+    pair: { apart: 16, load: (name, words) => loadPair(name, words, bits, value) },
     run: bits === 4 && !hasMinimum ? signedRun : unsignedRun(bits, hasMinimum),
     decode(blocks, header, body, out, to) {
       const scale = blocks.halves[header / 2];

@@ -30,6 +30,14 @@ export const q8_0 = writableBlocksOf({
   return Run(${fourWords(name, "at")}, vec4u(), unpack2x16float(${name}[block]).x, 0.0);`,
     integers: "  return vec4f(unpack4xI8(run.words[p]));",
   },
+  pair: {
+    apart: 4,
+    load: (name, words) =>
+      `  let block = i / 4u * ${words}u;
+  let at = block + 1u + i % 4u * 2u;
+  let scale = unpack2x16float(${name}[block]).x;
+  return Pair(vec4f(unpack4xI8(${name}[at])) * scale, vec4f(unpack4xI8(${name}[at + 1u])) * scale);`,
+  },
   decode({ bytes, halves }, header, body, out, to) {
     const scale = halves[header / 2];
     for (let i = 0; i < 32; i++) out[to + i] = scale * (bytes[body + i] << 24 >> 24);

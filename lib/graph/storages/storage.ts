@@ -34,6 +34,17 @@ export interface RunReading {
   readonly integers: string;
 }
 
+/** How WGSL reads eight values of a row at once, two quads, for lanes that read along the columns. */
+export interface PairReading {
+  /**
+   * Columns from a pair's first quad to its second: 4, or 16 where one word has both. The i-th pair of a row begins at column 8 · i,
+   * or in its i/4-th 32 columns at the i%4-th quad.
+   */
+  readonly apart: 4 | 16;
+  /** The body of a function of `i: u32` that returns the i-th pair in row-major order, a `Pair`. */
+  load(name: string): string;
+}
+
 /** How WGSL reads a stored matrix. The texts are templates (see `gpu/render.ts`). */
 export interface Reading {
   /** The device feature without which it cannot be used. */
@@ -48,6 +59,8 @@ export interface Reading {
   readonly walk?: { readonly start: string; readonly hop: string };
   /** A faster way for whole runs; absent where four values at a time are as good. */
   readonly run?: RunReading;
+  /** A faster way for eight values; absent where four at a time are as good. */
+  readonly pair?: PairReading;
   /** Further names in the texts. */
   readonly defines?: Readonly<Record<string, number>>;
 }

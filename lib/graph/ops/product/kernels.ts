@@ -126,6 +126,7 @@ export function subgroup(rows: number, columns: number): Tiled {
   const on = (problem: Problem, { subgroupSize: lanes }: DeviceTraits): Candidate => {
     const { m, n, blocks, transposeA, transposeB, vectors, transposeC, reading } = problem;
     const LANES_A = transposeA ? Math.min(lanes, rows / 4) : lanes;
+    const pair = transposeB || blocks > 1 || columns !== 8 ? undefined : reading.pair;
     return {
       name: `subgroup ${rows}×${columns}`,
       kernel: (epilogue) =>
@@ -137,7 +138,7 @@ export function subgroup(rows: number, columns: number): Tiled {
           VEC_A: 1,
           VEC_B: Number(columns > 1 || transposeB),
           WIDTH: Math.min(4, columns),
-          WALK: Number(reading.walk !== undefined),
+          WALK: pair?.apart ?? Number(reading.walk !== undefined),
           TILE_M: rows,
           TILE_N: columns,
           STRIP: stripOf(epilogue),
@@ -146,7 +147,7 @@ export function subgroup(rows: number, columns: number): Tiled {
           LANES_A,
           PER_LANE: rows / (transposeA ? 4 * LANES_A : lanes),
           BAND: bandOf(problem),
-        }),
+        }, pair && { "b.pair": pair.load("b") }),
       grid: [Math.ceil(m / rows), Math.ceil(n / columns / lanes), blocks],
     };
   };

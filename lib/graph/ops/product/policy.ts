@@ -126,7 +126,7 @@ const decoding = "few rows, as in decoding";
 const software: readonly Rule[] = [
   {
     of: decoding,
-    use: alone(8, 8),
+    use: alone(4, 16),
     m: [1, 2],
     n: [few + 1, most],
     when: (facts) => sharesK(facts) && facts.transposeB && hasRuns(facts),

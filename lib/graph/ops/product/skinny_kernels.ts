@@ -3,7 +3,7 @@
 import lanesText from "../../../../wgsl/matmul_lanes.wgsl" with { type: "text" };
 import sumText from "../../../../wgsl/matmul_sum.wgsl" with { type: "text" };
 import teamsText from "../../../../wgsl/matmul_teams.wgsl" with { type: "text" };
-import { type Kernel, renderKernel } from "../../../gpu/kernel.ts";
+import { type DeviceTraits, type Kernel, renderKernel, sharingLanes } from "../../../gpu/kernel.ts";
 import type { Defines } from "../../../gpu/render.ts";
 import { storageNamed } from "../../storages/registry.ts";
 import { noEpilogue } from "./epilogue.ts";
@@ -80,11 +80,13 @@ export interface LaneTile {
   readonly LANES: number;
   readonly TEAMS_M: number;
   readonly TEAMS_N: number;
+  /** Lanes of a subgroup that load A together; 0 where each loads what it needs. */
+  readonly SHARE: number;
 }
 
 /** A kernel whose lanes share k, or are each alone with it. */
 export interface LaneTiled extends Tiled {
-  tileOf(problem: Problem): LaneTile;
+  tileOf(problem: Problem, device: DeviceTraits): LaneTile;
 }
 
 /** Whether a kernel is one of those. */
@@ -116,7 +118,7 @@ function sharedTile(problem: Problem): LaneTile {
   const [TILE_M, TILE_N] = tileOfTeam(problem, LANES);
   const teams = (TILE_M * TILE_N > 16 ? 64 : 128) / LANES;
   const [TEAMS_M, TEAMS_N] = problem.n <= few ? [teams, 1] : [1, teams];
-  return { TILE_M, TILE_N, LANES, TEAMS_M, TEAMS_N };
+  return { TILE_M, TILE_N, LANES, TEAMS_M, TEAMS_N, SHARE: 0 };
 }
 
 /** The kernel whose lanes share k, for few rows or few columns of C, A as it lies, and vec4 loads of A and B. */
@@ -132,17 +134,18 @@ export const lanes: LaneTiled = {
 
 /**
  * The same kernel for software drivers, where lanes that share k only cost: each sums all of it, for `columns` of C. A
- * packed row is unpacked run by run, once for all rows of A.
+ * packed row is unpacked run by run, once for all rows of A, and A's runs are loaded by a subgroup's lanes together.
  */
 export function alone(columns: number, across: number): LaneTiled {
-  const tileOf = ({ m }: Problem): LaneTile => (
-    { TILE_M: m, TILE_N: columns, LANES: 1, TEAMS_M: 1, TEAMS_N: across }
+  const tileOf = ({ m }: Problem, device: DeviceTraits): LaneTile => (
+    { TILE_M: m, TILE_N: columns, LANES: 1, TEAMS_M: 1, TEAMS_N: across, SHARE: sharingLanes(device) }
   );
   return {
     kernel: "alone",
     reorders: true,
     tileOf,
-    on: (problem) => laneCandidate(`alone ${problem.m}×${columns} in 1×${across}`, problem, tileOf(problem)),
+    on: (problem, device) =>
+      laneCandidate(`alone ${problem.m}×${columns} in 1×${across}`, problem, tileOf(problem, device)),
   };
 }
 

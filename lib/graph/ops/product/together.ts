@@ -80,12 +80,12 @@ function problemsOf({ products }: Attrs): { each: Problem[]; all: Problem } {
 function tileOn(attrs: Attrs, device: DeviceTraits): LaneTile | undefined {
   const { each, all } = problemsOf(attrs);
   const uses = each.map((problem) => defaultRule(problem, device).use);
-  return uses.every(hasLanes) ? uses[0].tileOf(all) : undefined;
+  return uses.every(hasLanes) ? uses[0].tileOf(all, device) : undefined;
 }
 
 function together(
   { outputs, attrs }: Node<Attrs>,
-  { TILE_M, TILE_N, LANES, TEAMS_M, TEAMS_N }: LaneTile,
+  { TILE_M, TILE_N, LANES, TEAMS_M, TEAMS_N, SHARE }: LaneTile,
 ): Dispatch {
   const { products, gated } = attrs;
   const { each } = problemsOf(attrs);
@@ -121,6 +121,7 @@ function together(
       TILE_N,
       LANES,
       TEAMS,
+      SHARE,
       ...reading.defines,
     }),
     params: Object.fromEntries<number>([

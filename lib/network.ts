@@ -120,7 +120,9 @@ function unreached(host: string, error: Error): string {
   // URLs are removed: they may contain any word.
   const bare = own.replaceAll(/\S*:\/\/\S*/g, "");
   const obstacle = obstacles.find(([signs]) => signs.test(bare));
-  return obstacle ? `${obstacle[1](host)} (${own})` : own;
+  // Deno's words begin with the whole URL.
+  const cause = own.replace(/^error sending request for url \(\S*\): (client error \(\w+\): )?/, "");
+  return obstacle ? `${obstacle[1](host)} (${cause})` : own;
 }
 
 /** The message of the error's root cause. */

@@ -10,6 +10,7 @@ import { isFile, makeParents, readText, writeWhole } from "../files.ts";
 import { RefusedRequest, request, steadily } from "../network.ts";
 import { filesOfSet } from "./gguf/split_set.ts";
 import { readIndex } from "./hugging_face_weights.ts";
+import { packagedModels } from "./packaged_models.ts";
 import { modulesFile, poolingFile } from "./sentence_pooling.ts";
 
 /** Where models are downloaded from and where they are cached. */
@@ -79,6 +80,12 @@ export async function downloadGguf(id: string, options: HubOptions = {}): Promis
   return `${await download(`${owner}/${name}`, ggufFiles(file), options)}/${file}`;
 }
 
+/** The ids that stand for models without the hub. */
+const known = packagedModels.map(({ id }) => id).join(" or ");
+
+/** The error when the hub does not say which files a model has: there is no such model, or no way to the hub. */
+class NotGiven extends Error {}
+
 /** Which files of a model are wanted. */
 interface Wanted {
   /** The first file that a snapshot's folder lacks. */
@@ -105,11 +112,18 @@ async function download(
   try {
     return await fetchSnapshot(id, wanted, hubUrl, storage);
   } catch (error) {
-    if (!cached) throw error;
     const { message } = error as Error;
-    throw new Error(`${cached.folder} lacks ${cached.lacks}, and the hub does not give it: ${message}`, {
-      cause: error,
-    });
+    if (cached) {
+      throw new Error(`${cached.folder} lacks ${cached.lacks}, and the hub does not give it: ${message}`, {
+        cause: error,
+      });
+    }
+    if (!(error instanceof NotGiven)) throw error;
+    throw new Error(
+      `there is no model "${id}" here: no folder, no .gguf file, and not ${known} (deno task models)\n` +
+        `${hubUrl} does not give it either: ${message}`,
+      { cause: error },
+    );
   }
 }
 
@@ -246,9 +260,7 @@ async function listing(
       const message = error instanceof SyntaxError
         ? `it answers with something else than a hub does, such as a page of a proxy's or one to log in on: open it in a browser`
         : (error as Error).message;
-      throw new Error(`"${repo}" is no folder here, and ${hubUrl} does not give it: ${message}`, {
-        cause: error,
-      });
+      throw new NotGiven(message, { cause: error });
     }
   };
   const { sha: commit } = await asked(() => modelInfo({ ...remote, name: repo, additionalFields: ["sha"] }));

@@ -32,7 +32,7 @@ export async function locateModel(source: string, hub: HubOptions = {}): Promise
   if (isHubGguf(source)) return { path: await downloadGguf(source, hub), name: source };
   const id = hubIdOf(source);
   if (!isHubId(id)) {
-    throw new Error(`there is no folder ${source}, and no model of the hub can have this name`);
+    throw new Error(`there is no folder or GGUF file ${source}, and no model of the hub can have this name`);
   }
   return { path: await downloadModel(id, hub), name: source };
 }

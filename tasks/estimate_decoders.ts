@@ -30,7 +30,6 @@ import { sample } from "./planned_cells.ts";
 import { adapterOf } from "./run_cell.ts";
 import type { Profile, Row } from "./tables/table.ts";
 import { trainingOf } from "./training.ts";
-import { UsageError } from "./usage.ts";
 
 /** GPUs by their memory in GiB. */
 const gpus = [24, 48, 80];

@@ -3,6 +3,7 @@
  * PEFT's folder layout. `--help` lists the options.
  */
 
+import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import type { Adapter } from "../lib/adapters/attach.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
@@ -264,6 +265,12 @@ async function checkpointFor(out: string, resume: boolean): Promise<string> {
   );
 }
 
+/** What the adapter's card says of the data: names of files, and not where they lie. */
+function dataOf({ name, loss }: Task, { dev }: Arguments) {
+  const held = "a tenth of the data, held out by a hash of the texts";
+  return { data: name, dev: dev === undefined ? held : basename(dev), loss };
+}
+
 async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
@@ -301,7 +308,9 @@ async function main(): Promise<void> {
     () => `Nothing is written to ${out}.`,
   );
   await writeFolder(out, async (folder) => {
-    await saveAdapter(folder, model, adapter, trained, task);
+    const examples = { train: split.train.length, dev: split.dev.length };
+    const training = { ...dataOf(task, values), examples, options, kept, keep: options.keep };
+    await saveAdapter(folder, model, adapter, trained, task, { training });
   });
   await Deno.remove(checkpoint);
   if (options.keep === "best") {

@@ -14,5 +14,5 @@ export function escapeMarkdown(text: string): string {
 
 /** `text` as code in markdown, which shows it literally, on one line. */
 export function codeMarkdown(text: string): string {
-  return `\`${text.replaceAll(/\s+/g, " ").replaceAll(unseen, "").replaceAll("`", "'")}\``;
+  return `\`${text.trim().replaceAll(/\s+/g, " ").replaceAll(unseen, "").replaceAll("`", "'")}\``;
 }

@@ -267,8 +267,7 @@ async function checkpointFor(out: string, resume: boolean): Promise<string> {
 
 /** What the adapter's card says of the data: names of files, and not where they lie. */
 function dataOf({ name, loss }: Task, { dev }: Arguments) {
-  const held = "a tenth of the data, held out by a hash of the texts";
-  return { data: name, dev: dev === undefined ? held : basename(dev), loss };
+  return { data: name, dev: dev === undefined ? `the held-out tenth of ${name}` : basename(dev), loss };
 }
 
 async function main(): Promise<void> {

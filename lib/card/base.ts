@@ -11,13 +11,19 @@ export function baseName({ hubId, name }: Model): string {
 /** The model's name, with a link to it where it is on the hub. */
 export function baseText({ hubId, name }: Model): string {
   return hubId === undefined
-    ? `a model that was read from a folder or file called ${codeMarkdown(name)}`
+    ? `a model called ${codeMarkdown(name)}, whose id on the hub is not known`
     : `[${hubId}](https://huggingface.co/${hubId})`;
 }
 
 /** The fields `base_model` and `base_model_relation` of the front matter. */
 export function baseFields({ hubId }: Model, relation: "adapter" | "finetune") {
   return { base_model: hubId, base_model_relation: hubId && relation };
+}
+
+/** What the names in a card's code stand for. */
+export function placesText({ hubId }: Model): string {
+  const base = hubId === undefined ? ", and `BASE` for the base's, or the base's id" : "";
+  return `Below, \`DIR\` stands for this folder's path${base}.`;
 }
 
 /** How the model's matrices were packed, if they were: others that load the adapter may round otherwise. */

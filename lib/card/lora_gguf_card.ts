@@ -1,9 +1,11 @@
 /** The card of a folder with a LoRA for llama.cpp. */
 
+import { escapeMarkdown } from "../escape_markdown.ts";
 import type { Model } from "../models/model.ts";
 import { version } from "../version.ts";
 import { baseFields, baseName, baseText } from "./base.ts";
 import type { Card } from "./card.ts";
+import { untrainedParts } from "./training.ts";
 
 /** The card of `adapter.gguf`; `origin` says in sentences of markdown what it was made from. */
 export function loraGgufCard(model: Model, origin: string): Card {
@@ -15,7 +17,7 @@ export function loraGgufCard(model: Model, origin: string): Card {
       tags: ["lora", "gguf", "bora-webgpu"],
     },
     parts: [
-      `# LoRA of ${baseName(model)} in GGUF`,
+      `# LoRA of ${escapeMarkdown(baseName(model))} in GGUF`,
       `An adapter for ${
         baseText(model)
       }, written by @bora/webgpu ${version} for llama.cpp. It holds what was trained and not the base's ` +
@@ -23,8 +25,7 @@ export function loraGgufCard(model: Model, origin: string): Card {
       "## Use with llama.cpp",
       "```sh\nllama-cli -m BASE.gguf --lora DIR/adapter.gguf\n```",
       "The base may be in any of GGUF's types; results differ by its rounding.",
-      "## Training and results",
-      "How it was trained is in the card of the adapter that it was made from. Nothing was measured when it was written.",
+      ...untrainedParts(true),
     ],
   };
 }

@@ -1,6 +1,7 @@
 /** The card of a model with an adapter merged in. */
 
 import type { SavedAdapter } from "../adapters/peft.ts";
+import { escapeMarkdown } from "../escape_markdown.ts";
 import type { Model } from "../models/model.ts";
 import { version } from "../version.ts";
 import { baseFields, baseName, baseText } from "./base.ts";
@@ -22,11 +23,11 @@ export function mergedCard(model: Model, saved: SavedAdapter, form: MergedForm):
       tags: [...form === "gguf" ? ["gguf"] : [], "bora-webgpu"],
     },
     parts: [
-      `# ${baseName(model)} with a ${name} adapter merged in`,
-      `${
+      `# ${escapeMarkdown(baseName(model))} with a ${name} adapter merged in`,
+      `This is ${
         baseText(model)
-      }, with the weights of an adapter added to its own by @bora/webgpu ${version}. It is a whole model and needs no PEFT.`
-        .replace(/^./, (first) => first.toUpperCase()),
+      }, with an adapter's update added to its weights by @bora/webgpu ${version}. It is a whole model and needs no PEFT. Below, \`DIR\` ` +
+      "stands for this folder's path.",
       methodList(subject),
       "## Use",
       form === "gguf"

@@ -36,7 +36,7 @@ export function methodList(subject: CardSubject): string {
   const items = [
     `Method: ${escapeMarkdown(method.name)}, ${codeMarkdown(method.summary)}`,
     `Options: ${settings.join(", ")}`,
-    `Target modules: ${[...targets].join(", ")} (${modules.length} layers)`,
+    `Target modules: ${[...targets].join(", ")} (${modules.length} layer${modules.length === 1 ? "" : "s"})`,
     `Trainable parameters: ${trainableParameters.toLocaleString("en-US")}${headText(subject)}`,
     ...whole.size > 0 && !method.trainsBase ? [`Trained whole: ${[...whole].join(", ")}`] : [],
   ];

@@ -37,7 +37,7 @@ function scoresOf({ kept: { metrics } }: CardTraining): [string, number][] {
 
 /** The fields `datasets`, `metrics` and `model-index` of the front matter; `task` is the hub's task, `name` the model's. */
 export function trainingFields(training: CardTraining, name: string, task: string | undefined) {
-  const { data, dataset, dev } = training;
+  const { dataset, dev } = training;
   const metrics = scoresOf(training).map(([score, value]) => ({
     ...hubMetric(score),
     value: rounded(value),
@@ -45,7 +45,7 @@ export function trainingFields(training: CardTraining, name: string, task: strin
   // The hub refuses results that are of no task.
   const results = task && [{
     task: { type: task },
-    dataset: { name: `${data}: ${dev}`, type: dataset ?? "custom" },
+    dataset: { name: dev, type: dataset ?? "custom" },
     metrics: metrics.map(({ type, name, value, args }) => ({ type, name, value, args })),
   }];
   return {
@@ -94,8 +94,10 @@ function warmUpText({ warmupSteps, warmupRatio = 0 }: TrainOptions): string {
     : `a warm-up over ${Number((100 * warmupRatio).toFixed(2))} % of the steps`;
 }
 
-/** The sections of an adapter of whose training nothing is known. */
-export const unknownTraining: readonly string[] = [
-  "## Training and results",
-  "This folder does not say how the adapter was trained, and nothing was measured when it was written.",
-];
+/** The section of an adapter of whose training nothing is known, or which was made from another one. */
+export function untrainedParts(wasMade: boolean): string[] {
+  const where = wasMade
+    ? "How it was trained is in the card of the adapter that it was made from."
+    : "This folder does not say how the adapter was trained.";
+  return ["## Training and results", `${where} Nothing was measured when it was written.`];
+}

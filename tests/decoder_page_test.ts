@@ -102,7 +102,10 @@ browserTest(
       assert.notEqual(after, before);
       const adapter = `${folder}/adapter`;
       await Deno.mkdir(adapter);
-      assert.deepEqual(await download(page, adapter), ["adapter_config.json", "adapter_model.safetensors"]);
+      assert.deepEqual(
+        await download(page, adapter),
+        ["README.md", "adapter_config.json", "adapter_model.safetensors"],
+      );
       assert.equal(after, await writtenWith(adapter, model));
       assert.equal(await widthOnPhone(page), 390, "on a phone nothing lies beyond the right edge");
       assert.deepEqual(chromium.complaints, []);

@@ -48,7 +48,7 @@ for (const shards of [1, 2]) {
     withHub(shards, async (hub, load, cache) => {
       const encoder = await load();
       assertLoaded(encoder);
-      assert.equal(encoder.name, model);
+      assert.deepEqual([encoder.name, encoder.hubId], [model, model]);
       const wanted = [...hub.files.keys()].filter((name) => name !== "pytorch_model.bin");
       assert.deepEqual(hub.requests.toSorted(), wanted.map((name) => `${name} whole`).toSorted());
       assert.equal(await Deno.readTextFile(`${cache}/${storage}/refs/main`), commit);
@@ -285,8 +285,8 @@ Deno.test("a GGUF file of a model is chosen by its name, a set by its first file
     }
     const located = (file: string) =>
       locateModel(`${model}/${file}`, { hubUrl: hub.url, cacheFolder: cache });
-    const { path, name } = await located("llama.gguf");
-    assert.equal(name, `${model}/llama.gguf`);
+    const { path, name, hubId } = await located("llama.gguf");
+    assert.deepEqual([name, hubId], [`${model}/llama.gguf`, model]);
     assert.deepEqual(await Deno.readFile(path), await Deno.readFile(new URL("llama.gguf", files)));
     assert.deepEqual(hub.requests, ["llama.gguf whole"]);
     const inParts = await located(`parts/${set[0]}`);

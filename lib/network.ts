@@ -21,7 +21,7 @@ export class RefusedRequest extends Error {
 const patience = 60;
 
 /**
- * `fetch` with a timeout and clear errors, for http(s) and file URLs.
+ * `fetch` with a timeout and clear errors, for http(s) and file URLs. A signal of `init` ends it as well.
  * @throws RefusedRequest for an unsuccessful status, and Error when there is no response within `seconds`.
  * Both messages say what to do.
  */
@@ -33,7 +33,8 @@ export async function request(
   const { host, protocol } = new URL(url instanceof Request ? url.url : url);
   const giveUp = new AbortController();
   const timer = setTimeout(() => giveUp.abort(silence(seconds)), 1000 * seconds);
-  const response = await fetch(url, { ...init, signal: giveUp.signal }).catch((error) => {
+  const signal = init.signal ? AbortSignal.any([giveUp.signal, init.signal]) : giveUp.signal;
+  const response = await fetch(url, { ...init, signal }).catch((error) => {
     throw new Error(protocol === "file:" ? ofFile(error) : unreached(host, error), { cause: error });
   }).finally(() => clearTimeout(timer));
   if (response.ok) return response;

@@ -32,6 +32,8 @@ import { sayingWhatIsKept } from "./divergence.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { packingHelp, packingOf } from "./packing.ts";
+import { pushHelp, pushOf } from "./push/option.ts";
+import { pushFolder } from "./push/push_folder.ts";
 import { notesText } from "./row_notes.ts";
 import { decoderTarget, defaultTarget } from "./targets.ts";
 import { suiteWarmupRatio } from "./training.ts";
@@ -78,6 +80,7 @@ ${packingHelp(23)}
   --max-tokens N       truncate longer texts; at most the model's positions (default: 128, of texts 256, or all if fewer)
   --seed N             default: 0
   --out DIR            a folder that does not exist yet
+${pushHelp(23)}
   --resume             goes on with a run of the same options that was stopped (Ctrl-C, kill -9, a time limit), to the same bits; it
                        is kept in DIR.checkpoint until the adapter is written
   --json               prints the scores of all epochs as JSON at the end; progress goes to standard error
@@ -113,6 +116,7 @@ function readArguments() {
       "max-tokens": { type: "string" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
+      push: { type: "string" },
       resume: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -278,6 +282,7 @@ async function main(): Promise<void> {
   const options = optionsOf(values);
   asUsage(() => methodByName(values.method));
   const packing = packingOf(values.packing);
+  const destination = await pushOf(values.push, "adapter");
   const out = await newFolder(required(values, "out"));
   using _ = await lockFor(out);
   const checkpoint = await checkpointFor(out, values.resume);
@@ -317,11 +322,15 @@ async function main(): Promise<void> {
   }
   const head = task.objective === "language" ? "" : ", and its head";
   say(`${adapter.method.name} with ${adapter.trainableParameters} parameters${head}: ${out}`);
-  if (!values.json) return;
-  const examples = { train: split.train.length, dev: split.dev.length };
-  const { method, options: methodOptions, trainableParameters } = adapter;
-  const made = { out, model: model.name, method: method.name, options: methodOptions, trainableParameters };
-  console.log(JSON.stringify({ ...made, labels: task.labels, examples, epochs, kept: kept.epoch }, null, 1));
+  if (values.json) {
+    const examples = { train: split.train.length, dev: split.dev.length };
+    const { method, options: methodOptions, trainableParameters } = adapter;
+    const made = { out, model: model.name, method: method.name, options: methodOptions, trainableParameters };
+    console.log(
+      JSON.stringify({ ...made, labels: task.labels, examples, epochs, kept: kept.epoch }, null, 1),
+    );
+  }
+  if (destination) await pushFolder(out, destination, say);
 }
 
 await runCommand(main);

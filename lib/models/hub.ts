@@ -15,7 +15,7 @@ import { modulesFile, poolingFile } from "./sentence_pooling.ts";
 
 /** Where models are downloaded from and where they are cached. */
 export interface HubOptions {
-  /** URL of the hub. Default: the public hub. */
+  /** URL of the hub. Default: `HF_ENDPOINT` of the environment, or the public hub. */
   readonly hubUrl?: string;
   /**
    * Folder of the cache. Default: that of Hugging Face's Python library (`HF_HUB_CACHE`, `HF_HOME/hub` or
@@ -46,6 +46,11 @@ const poolingFolder = /^\d+_Pooling$/;
 const weights = "model.safetensors";
 const index = `${weights}.index.json`;
 const shards = /^model(-\d+-of-\d+\.safetensors|\.safetensors\.index\.json)$/;
+
+/** The hub's URL, without a slash at its end: `HF_ENDPOINT` of the environment, or the public hub's. */
+export function hubAddress(): string {
+  return (Deno.env.get("HF_ENDPOINT") || HUB_URL).replace(/\/+$/, "");
+}
 
 /** True for model ids such as `roberta-base` or `FacebookAI/roberta-base`. */
 export function isHubId(text: string): boolean {
@@ -98,7 +103,7 @@ interface Wanted {
 async function download(
   id: string,
   wanted: Wanted,
-  { hubUrl = HUB_URL, cacheFolder }: HubOptions,
+  { hubUrl, cacheFolder }: HubOptions,
 ): Promise<string> {
   const storage = `${cacheFolder ?? pythonsCache()}/models--${id.replaceAll("/", "--")}`;
   const before = await cachedSnapshot(storage, wanted);
@@ -109,8 +114,9 @@ async function download(
   // Another process may have downloaded it while this one waited for the lock.
   const cached = await cachedSnapshot(storage, wanted);
   if (cached?.isWhole) return cached.folder;
+  const url = hubUrl ?? hubAddress();
   try {
-    return await fetchSnapshot(id, wanted, hubUrl, storage);
+    return await fetchSnapshot(id, wanted, url, storage);
   } catch (error) {
     const { message } = error as Error;
     if (cached) {
@@ -121,7 +127,7 @@ async function download(
     if (!(error instanceof NotGiven)) throw error;
     throw new Error(
       `there is no model "${id}" here: no folder, no .gguf file, and not ${known} (deno task models)\n` +
-        `${hubUrl} does not give it either: ${message}`,
+        `${url} does not give it either: ${message}`,
       { cause: error },
     );
   }

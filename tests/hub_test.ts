@@ -121,6 +121,16 @@ Deno.test("two loads at a time fetch every file once", () =>
     assert.equal(new Set(hub.requests).size, hub.requests.length);
   }));
 
+Deno.test("HF_ENDPOINT names the hub", () =>
+  withHub(1, async (hub, _, cacheFolder) => {
+    Deno.env.set("HF_ENDPOINT", `${hub.url}/`);
+    try {
+      assertLoaded(await loadEncoder(model, { cacheFolder }));
+    } finally {
+      Deno.env.delete("HF_ENDPOINT");
+    }
+  }));
+
 Deno.test("HF_TOKEN is sent along", () =>
   withHub(1, async (hub, load) => {
     Deno.env.set("HF_TOKEN", "hf_secret");

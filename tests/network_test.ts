@@ -77,6 +77,14 @@ Deno.test("a server that is silent, one that hangs up, and one that speaks no TL
   );
 });
 
+Deno.test("a signal ends a request before the time is up", async () => {
+  await withConnections(() => {}, async (host) => {
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(new Error("stopped by hand")), 20);
+    await assert.rejects(() => request(`http://${host}/`, { signal: stop.signal }, 5), /stopped by hand/);
+  });
+});
+
 Deno.test("a proxy that wants a password", async () => {
   await using proxy = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen() {} },

@@ -90,6 +90,15 @@ Deno.test("what is pushed again replaces what was there, and large files that ar
     assert.ok(!hub.requests.some((request) => /^PUT|create/.test(request)), `${hub.requests}`);
   }));
 
+Deno.test("a repository that is there but has nothing to list is not made again", () =>
+  withHub(async (hub, push) => {
+    hub.put(id, { ".gitattributes": "" });
+    hub.refusal = { request: /^GET .*\/tree\//, status: 404 };
+    await push();
+    assertThere(hub, files);
+    assert.equal(hub.repositories.get(id)!.visibility, "public", "as it was");
+  }));
+
 Deno.test("large files in several parts", () =>
   withHub(async (hub, push) => {
     hub.partSize = 16_384;
@@ -289,6 +298,17 @@ Deno.test("finetune, export and merge push what they write, and push a folder by
       assert.equal(cardFields(new TextDecoder().decode(files.get("README.md"))).library_name, library);
       assert.deepEqual(commits, [library === "transformers" ? "Upload a model" : "Upload an adapter"]);
     }
+    hub.refusal = { request: /preupload/, status: 503 };
+    const failed = await runTask("export", [...from, "--out", `${at}/kept`, "--push", "acme/kept"], env);
+    assert.equal(failed.code, 1);
+    assert.match(failed.stdout, /^exported: .*kept$/m);
+    assert.match(
+      failed.stderr,
+      new RegExp(`kept is whole; .* To push again: deno task push ${at}/kept acme/kept$`, "m"),
+    );
+    hub.refusal = undefined;
+    await run("push", `${at}/kept`, "acme/kept");
+    assert.equal(hub.repositories.get("acme/kept")!.commits.length, 1);
     // A token that is missing is told before the model is read, which does not exist either.
     const early = ["--model", `${at}/none`, "--adapter", adapter, "--out", `${at}/none`, "--push", "acme/x"];
     for (

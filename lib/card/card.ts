@@ -24,7 +24,7 @@ export interface Card {
 /** The content of README.md. */
 export function cardText({ fields, parts }: Card): string {
   // The hub reads YAML 1.2, and its Python library 1.1, where "no" without quotes is false.
-  const yaml = stringify(fields, { compat: "yaml-1.1", lineWidth: 0 });
+  const yaml = stringify(fields, { compat: "yaml-1.1" });
   const text = `---\n${yaml}---\n\n${parts.join("\n\n")}\n\n`;
   return `${text}<!-- written by @bora/webgpu ${version}: ${digestOf(text)} -->\n`;
 }

@@ -37,6 +37,16 @@ type CommitLine =
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
+/** The bytes that are sent; undefined where the line has broken amid them. */
+async function bodyOf(request: Request): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  try {
+    return new Uint8Array(await request.arrayBuffer());
+  } catch (error) {
+    if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Http) return undefined;
+    throw error;
+  }
+}
+
 /** The hub, its repositories by id, and what goes wrong with it. */
 export class FakePushHub implements AsyncDisposable {
   readonly repositories = new Map<string, Repository>();
@@ -83,7 +93,8 @@ export class FakePushHub implements AsyncDisposable {
 
   async #answer(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
-    const body = new Uint8Array(await request.arrayBuffer());
+    const body = await bodyOf(request);
+    if (body === undefined) return new Response(null, { status: 400 });
     const asked = `${request.method} ${pathname}`;
     this.requests.push(asked);
     if (this.refusal?.request.test(asked)) {
@@ -135,6 +146,7 @@ export class FakePushHub implements AsyncDisposable {
   #ranged(bytes: Uint8Array<ArrayBuffer>, range: string | null): Response {
     if (range === null) return new Response(bytes);
     const [from, to] = range.match(/^bytes=(\d+)-(\d+)$/)!.slice(1).map(Number);
+    if (from >= bytes.length) return new Response(null, { status: 416 });
     const headers = { etag: '"x"', "content-range": `bytes ${from}-${to}/${bytes.length}` };
     return new Response(bytes.slice(from, to + 1), { status: 206, headers });
   }

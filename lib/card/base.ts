@@ -2,6 +2,7 @@
 
 import { codeMarkdown } from "../escape_markdown.ts";
 import type { Model } from "../models/model.ts";
+import type { Card } from "./card.ts";
 
 /** The name by which others find the model, or else its folder's. */
 export function baseName({ hubId, name }: Model): string {
@@ -16,7 +17,7 @@ export function baseText({ hubId, name }: Model): string {
 }
 
 /** The fields `base_model` and `base_model_relation` of the front matter. */
-export function baseFields({ hubId }: Model, relation: "adapter" | "finetune") {
+export function baseFields({ hubId }: Model, relation: "adapter" | "finetune"): Card["fields"] {
   return { base_model: hubId, base_model_relation: hubId && relation };
 }
 

@@ -3,6 +3,7 @@
 import { codeMarkdown, escapeMarkdown } from "../escape_markdown.ts";
 import type { EpochScores } from "../train/fine_tune.ts";
 import type { TrainOptions } from "../train/trainer.ts";
+import type { Card } from "./card.ts";
 import { hubMetric } from "./hub_metrics.ts";
 
 /** How an adapter was trained, and how good it is on dev. */
@@ -36,7 +37,11 @@ function scoresOf({ kept: { metrics } }: CardTraining): [string, number][] {
 }
 
 /** The fields `datasets`, `metrics` and `model-index` of the front matter; `task` is the hub's task, `name` the model's. */
-export function trainingFields(training: CardTraining, name: string, task: string | undefined) {
+export function trainingFields(
+  training: CardTraining,
+  name: string,
+  task: string | undefined,
+): Card["fields"] {
   const { dataset, dev } = training;
   const metrics = scoresOf(training).map(([score, value]) => ({
     ...hubMetric(score),

@@ -85,8 +85,8 @@ export {
   type SavedAdapter,
   type SaveOptions,
 } from "./lib/adapters/peft.ts";
-export type { CardNotes } from "./lib/card/adapter_card.ts";
-export type { CardTraining } from "./lib/card/training.ts";
+export type { CardNotes } from "./lib/adapters/card/adapter_card.ts";
+export type { CardEpoch, CardOptions, CardTraining } from "./lib/adapters/card/training.ts";
 export { type LoraErrors, type LoraExport, toLora, type ToLoraOptions } from "./lib/train/to_lora.ts";
 export {
   exportAdapter,

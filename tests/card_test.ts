@@ -7,10 +7,10 @@ import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { startingWeights } from "../lib/adapters/starting_weights.ts";
-import { adapterCard, type CardNotes } from "../lib/card/adapter_card.ts";
-import { cardText, isUnedited } from "../lib/card/card.ts";
-import { mergedCard } from "../lib/card/merged_card.ts";
-import type { CardTraining } from "../lib/card/training.ts";
+import { adapterCard, type CardNotes } from "../lib/adapters/card/adapter_card.ts";
+import { cardText, isUnedited } from "../lib/adapters/card/card.ts";
+import { mergedCard } from "../lib/adapters/card/merged_card.ts";
+import type { CardTraining } from "../lib/adapters/card/training.ts";
 import { decoderConfigOf } from "../lib/models/decoder_config.ts";
 import { encoderConfigOf, withPooling } from "../lib/models/hugging_face_config.ts";
 import type { Model, Weight } from "../lib/models/model.ts";
@@ -34,7 +34,7 @@ const training: CardTraining = {
   dev: "dev.csv",
   examples: { train: 1200, dev: 30 },
   options: { learningRate: 3e-4, epochs: 3, batchSize: 8, seed: 7, warmupRatio: 0.03 },
-  kept: { epoch: 1, trainLoss: 0.5, metrics: { accuracy: 1 / 3, macroF1: 1e-7, "accuracy mismatched": 0.5 } },
+  kept: { epoch: 1, metrics: { accuracy: 1 / 3, macroF1: 1e-7, "accuracy mismatched": 0.5 } },
   keep: "best",
 };
 

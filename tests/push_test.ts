@@ -1,7 +1,7 @@
 /** Folders pushed to the hub, with a local server in its place: every byte arrives, or none, and it is said which. */
 
 import assert from "node:assert/strict";
-import { cardText } from "../lib/card/card.ts";
+import { cardText } from "../lib/adapters/card/card.ts";
 import { destinationOf } from "../tasks/push/destination.ts";
 import { pushOf } from "../tasks/push/option.ts";
 import { pushFolder } from "../tasks/push/push_folder.ts";

@@ -7,8 +7,8 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
-import { adapterCard, type CardNotes } from "../card/adapter_card.ts";
-import { cardFile, cardText, hasOwnCard } from "../card/card.ts";
+import { adapterCard, type CardNotes } from "./card/adapter_card.ts";
+import { cardFile, cardText, hasOwnCard } from "./card/card.ts";
 import { isFile, readJson, removeFile, writeTogether } from "../files.ts";
 import { headPathsOf, type Model, type Weight } from "../models/model.ts";
 import {

@@ -2,8 +2,8 @@
 
 import { loadAdapter, saveAdapter } from "../adapters/peft.ts";
 import { methods } from "../adapters/registry.ts";
-import { cardFile, cardText } from "../card/card.ts";
-import { loraGgufCard } from "../card/lora_gguf_card.ts";
+import { cardFile, cardText } from "../adapters/card/card.ts";
+import { loraGgufCard } from "../adapters/card/lora_gguf_card.ts";
 import { escapeMarkdown } from "../escape_markdown.ts";
 import { refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import type { Gpu } from "../gpu/device.ts";

@@ -1,7 +1,7 @@
 /** Where a folder is pushed to, and whether it can be: asked before anything is computed for it. */
 
 import { listFiles, whoAmI } from "npm:@huggingface/hub@2.17.5";
-import { cardFile } from "../../lib/card/card.ts";
+import { cardFile } from "../../lib/adapters/card/card.ts";
 import { hubAddress, isHubId } from "../../lib/models/hub.ts";
 import { RefusedRequest } from "../../lib/network.ts";
 import { UsageError } from "../usage.ts";

@@ -2,7 +2,7 @@
 
 import { pathToFileURL } from "node:url";
 import { commit, type CommitOperation, createRepo, downloadFile } from "npm:@huggingface/hub@2.17.5";
-import { cardFile, isUnedited } from "../../lib/card/card.ts";
+import { cardFile, isUnedited } from "../../lib/adapters/card/card.ts";
 import { isFile } from "../../lib/files.ts";
 import { RefusedRequest } from "../../lib/network.ts";
 import { bytesText } from "../../lib/show.ts";

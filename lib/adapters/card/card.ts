@@ -7,8 +7,8 @@
 import { sha256 } from "npm:@noble/hashes@2.4.0/sha2.js";
 import { bytesToHex } from "npm:@noble/hashes@2.4.0/utils.js";
 import { stringify } from "npm:yaml@2.9.1";
-import { isFile, readBytes } from "../files.ts";
-import { version } from "../version.ts";
+import { isFile, readBytes } from "../../files.ts";
+import { version } from "../../version.ts";
 
 /** The card's name in a folder. */
 export const cardFile = "README.md";

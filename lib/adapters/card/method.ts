@@ -1,10 +1,10 @@
 /** What cards say of the method, its options and its layers. */
 
-import type { Adapter } from "../adapters/attach.ts";
-import type { Labels } from "../adapters/labels.ts";
-import { moduleOf } from "../adapters/names.ts";
-import { codeMarkdown, escapeMarkdown } from "../escape_markdown.ts";
-import type { Model, Weight } from "../models/model.ts";
+import type { Adapter } from "../attach.ts";
+import type { Labels } from "../labels.ts";
+import { moduleOf } from "../names.ts";
+import { codeMarkdown, escapeMarkdown } from "../../escape_markdown.ts";
+import type { Model, Weight } from "../../models/model.ts";
 
 /** What an adapter's folder holds. */
 export interface CardSubject {

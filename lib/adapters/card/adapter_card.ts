@@ -1,10 +1,10 @@
 /** The card of an adapter's folder in PEFT's layout. */
 
-import type { Method } from "../adapters/method.ts";
-import { type Model, plainHead } from "../models/model.ts";
-import { packagedModel } from "../models/packaged_models.ts";
-import { escapeMarkdown } from "../escape_markdown.ts";
-import { version } from "../version.ts";
+import type { Method } from "../method.ts";
+import { type Model, plainHead } from "../../models/model.ts";
+import { packagedModel } from "../../models/packaged_models.ts";
+import { escapeMarkdown } from "../../escape_markdown.ts";
+import { version } from "../../version.ts";
 import { baseFields, baseName, baseText, packingText, placesText } from "./base.ts";
 import type { Card } from "./card.ts";
 import { type CardSubject, methodList, outputsOf, pipelineOf } from "./method.ts";

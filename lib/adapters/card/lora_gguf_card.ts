@@ -1,8 +1,8 @@
 /** The card of a folder with a LoRA for llama.cpp. */
 
-import { escapeMarkdown } from "../escape_markdown.ts";
-import type { Model } from "../models/model.ts";
-import { version } from "../version.ts";
+import { escapeMarkdown } from "../../escape_markdown.ts";
+import type { Model } from "../../models/model.ts";
+import { version } from "../../version.ts";
 import { baseFields, baseName, baseText } from "./base.ts";
 import type { Card } from "./card.ts";
 import { untrainedParts } from "./training.ts";

@@ -1,7 +1,7 @@
 /** What cards say of the model that an adapter is for. */
 
-import { codeMarkdown } from "../escape_markdown.ts";
-import type { Model } from "../models/model.ts";
+import { codeMarkdown } from "../../escape_markdown.ts";
+import type { Model } from "../../models/model.ts";
 import type { Card } from "./card.ts";
 
 /** The name by which others find the model, or else its folder's. */

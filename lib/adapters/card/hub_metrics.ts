@@ -1,6 +1,6 @@
 /** Names that the Hugging Face hub has for metrics. */
 
-import type { MetricName } from "../data/task.ts";
+import type { MetricName } from "../../data/task.ts";
 
 /** A metric as `model-index` has it. */
 export interface HubMetric {

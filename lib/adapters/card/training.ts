@@ -1,10 +1,34 @@
 /** What a card says of an adapter's training, and of its scores. */
 
-import { codeMarkdown, escapeMarkdown } from "../escape_markdown.ts";
-import type { EpochScores } from "../train/fine_tune.ts";
-import type { TrainOptions } from "../train/trainer.ts";
+import { codeMarkdown, escapeMarkdown } from "../../escape_markdown.ts";
 import type { Card } from "./card.ts";
 import { hubMetric } from "./hub_metrics.ts";
+
+/** Those of the options of a training (`TrainOptions`) that a card says. */
+export interface CardOptions {
+  /** The highest learning rate. */
+  readonly learningRate: number;
+  /** Passes over the examples. */
+  readonly epochs: number;
+  /** Examples of a batch. */
+  readonly batchSize: number;
+  /** Batches of an optimizer step; 1 by default. */
+  readonly accumulationSteps?: number;
+  /** The share of the steps in which the learning rate grows; 0 by default. */
+  readonly warmupRatio?: number;
+  /** The number of these steps, in place of the share. */
+  readonly warmupSteps?: number;
+  /** Of the data order, the dropout masks and the initial values. */
+  readonly seed: number;
+}
+
+/** The epoch that weights are of (`EpochScores`). */
+export interface CardEpoch {
+  /** Counted from 0. */
+  readonly epoch: number;
+  /** Scores on dev, by name. */
+  readonly metrics: Readonly<Record<string, number | undefined>>;
+}
 
 /** How an adapter was trained, and how good it is on dev. */
 export interface CardTraining {
@@ -19,9 +43,9 @@ export interface CardTraining {
   /** Of texts: whether only answers are learnt, or prompts too. */
   readonly loss?: "completion" | "all";
   /** How it was trained. */
-  readonly options: TrainOptions;
+  readonly options: CardOptions;
   /** The epoch that the weights are of (`FineTuned.kept`). */
-  readonly kept: EpochScores;
+  readonly kept: CardEpoch;
   /** How that epoch was chosen (`FineTuneOptions.keep`); the last by default. */
   readonly keep?: "best" | "last";
 }
@@ -92,7 +116,7 @@ export function trainingParts(training: CardTraining): string[] {
   ];
 }
 
-function warmUpText({ warmupSteps, warmupRatio = 0 }: TrainOptions): string {
+function warmUpText({ warmupSteps, warmupRatio = 0 }: CardOptions): string {
   if (warmupSteps !== undefined) return `a warm-up of ${warmupSteps} steps`;
   return warmupRatio === 0
     ? "no warm-up"

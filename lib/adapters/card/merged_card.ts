@@ -1,9 +1,9 @@
 /** The card of a model with an adapter merged in. */
 
-import type { SavedAdapter } from "../adapters/peft.ts";
-import { escapeMarkdown } from "../escape_markdown.ts";
-import type { Model } from "../models/model.ts";
-import { version } from "../version.ts";
+import type { SavedAdapter } from "../peft.ts";
+import { escapeMarkdown } from "../../escape_markdown.ts";
+import type { Model } from "../../models/model.ts";
+import { version } from "../../version.ts";
 import { baseFields, baseName, baseText } from "./base.ts";
 import type { Card } from "./card.ts";
 import { methodList, outputsOf, pipelineOf } from "./method.ts";

@@ -164,6 +164,14 @@ Deno.test("PEFT is named where it has the method, and the base and its head are 
   assert.match(cardOf(pooled, "BoRA", {}, true).text, /does not know BoRA\. `deno task merge`/);
 });
 
+Deno.test("a base in a GGUF file of the hub's is loaded from it", () => {
+  const { text, fields } = cardOf({ ...onHub(decoder), name: "acme/base/parts/q4.gguf" }, "LoRA");
+  assert.equal(fields.base_model, "acme/base");
+  assert.match(text, /^model = AutoModelForCausalLM\.from_pretrained\(base, gguf_file="parts\/q4\.gguf"\)$/m);
+  assert.match(text, /^tokenizer = AutoTokenizer\.from_pretrained\(base, gguf_file="parts\/q4\.gguf"\)$/m);
+  assert.match(text, /--model acme\/base\/parts\/q4\.gguf --adapter DIR/);
+});
+
 Deno.test("a packed base is said to be, and a packaged one to be fetched", () => {
   const packed = onHub({ ...packModel(bert, "int8"), name: "minilm" });
   const { text } = cardOf(packed, "LoRA", {}, true);

@@ -99,6 +99,8 @@ function peftSnippet(subject: CardSubject): string {
   const { model, labels } = subject;
   const outputs = outputsOf(subject);
   const kind = model.language ? "CausalLM" : "SequenceClassification";
+  const file = ggufFileOf(model);
+  const inFile = file === undefined ? "" : `, gguf_file="${file}"`;
   const head = model.language || outputs === undefined
     ? ""
     : labels
@@ -112,11 +114,16 @@ function peftSnippet(subject: CardSubject): string {
     "",
     `base = ${JSON.stringify(model.hubId ?? "BASE")}`,
     'folder = "DIR"',
-    "tokenizer = AutoTokenizer.from_pretrained(base)",
-    `model = AutoModelFor${kind}.from_pretrained(base${head})`,
+    `tokenizer = AutoTokenizer.from_pretrained(base${inFile})`,
+    `model = AutoModelFor${kind}.from_pretrained(base${inFile}${head})`,
     "model = PeftModel.from_pretrained(model, folder)",
     "```",
   ].join("\n");
+}
+
+/** The GGUF file of a repository on the hub that the model was read from; undefined for any other model. */
+function ggufFileOf({ hubId, name }: Model): string | undefined {
+  return hubId !== undefined && name.startsWith(`${hubId}/`) ? name.slice(hubId.length + 1) : undefined;
 }
 
 /** How this library loads it. */

@@ -84,10 +84,16 @@ export async function refuseExisting(out: string): Promise<void> {
   );
 }
 
-/** Removes what a killed `writeFolder` left of `out`: only for one who knows that no other writes it, as by a lock. */
-export async function removeLeftover(out: string): Promise<void> {
-  const part = partOf(out);
-  if (await exists(part)) await Deno.remove(part, { recursive: true });
+/**
+ * Removes what a stopped `writeFolder` left of `out`: only for one who knows that no other writes it, as by a lock. It does not
+ * wait, so that a process which is about to end can call it while it writes.
+ */
+export function removeLeftover(out: string): void {
+  try {
+    Deno.removeSync(partOf(out), { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 /** Where `writeFolder` gathers the files of `out`. */

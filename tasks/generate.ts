@@ -7,10 +7,10 @@ import { loadAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { readText } from "../lib/files.ts";
 import type { SamplingOptions } from "../lib/generate/sampling.ts";
-import { type WriteOptions, Writer } from "../lib/generate/writer.ts";
+import { type Prompt, type WriteOptions, Writer } from "../lib/generate/writer.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { encodeChat } from "../lib/models/chat_template.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
+import type { ChatMessage } from "../lib/models/chat_inputs.ts";
 import type { Decoder } from "../lib/models/model.ts";
 import { cacheOf, packingHelp, packingOf } from "./packing.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
@@ -97,15 +97,13 @@ function optionsOf(values: Arguments): WriteOptions {
   return { maxTokens: numberOf(values, "max-tokens")!, stop: values.stop, ...sampling };
 }
 
-/** A user's message with the marks that a chat template puts around it, or the text as it is. */
-async function promptOf({ name, language }: Decoder, text: string, chat: boolean) {
-  if (!chat) return text;
-  if (!language.templates) throw new UsageError(`${name} has no chat template: leave --chat out`);
-  return await encodeChat(language.templates, language.tokenizer, {
-    where: "--prompt",
-    messages: [{ role: "user", content: text }],
-    addGenerationPrompt: true,
-  });
+/** Throws a UsageError where a chat is asked for, or a conversation, and the model has no template for one. */
+function checkChat({ name, language }: Decoder, { chat, prompt, prompts }: Arguments): void {
+  if (language.templates) return;
+  if (chat) throw new UsageError(`${name} has no chat template: leave --chat out`);
+  if (prompt === undefined && prompts === undefined) {
+    throw new UsageError(`${name} has no chat template: give a --prompt`);
+  }
 }
 
 /** Prompts of a file that are gone on from together. */
@@ -120,7 +118,7 @@ async function print(text: string): Promise<void> {
 
 async function writeOne(
   writer: Writer,
-  prompt: string | readonly number[],
+  prompt: Prompt,
   options: WriteOptions,
   beams?: number,
 ) {
@@ -132,21 +130,16 @@ async function writeOne(
 }
 
 /** Talks until the input ends. */
-async function converse(model: Decoder, writer: Writer, options: WriteOptions): Promise<void> {
-  const { templates, tokenizer } = model.language;
-  if (!templates) throw new UsageError(`${model.name} has no chat template: give a --prompt`);
-  const messages: { role: string; content: string }[] = [];
+async function converse(writer: Writer, options: WriteOptions): Promise<void> {
+  const messages: ChatMessage[] = [];
   // Its own prompt fails once the input has ended, which lines that are still to be answered do not know.
   const ask = () => Deno.stderr.writeSync(output.encode("> "));
   ask();
   for await (const line of createInterface({ input: process.stdin })) {
     if (line.trim() !== "") {
       messages.push({ role: "user", content: line });
-      const conversation = { where: "the conversation", messages, addGenerationPrompt: true };
       let answer = "";
-      for await (
-        const piece of writer.stream(await encodeChat(templates, tokenizer, conversation), options)
-      ) {
+      for await (const piece of writer.stream(await writer.idsOfChat(messages), options)) {
         answer += piece;
         await print(piece);
       }
@@ -169,18 +162,21 @@ async function main(): Promise<void> {
   const packing = packingOf(values.packing);
   const cache = cacheOf(values.cache);
   const model = await loadDecoder(values.model, { unpack: values.unpack, packing });
+  checkChat(model, values);
   const report = (line: string) => console.error(printable(line));
   const saved = values.adapter === undefined ? {} : await loadAdapter(values.adapter, model, methods, report);
   using gpu = await openGpu();
   using writer = new Writer({ gpu, model, cache, ...saved });
+  const promptOf = async (text: string): Promise<Prompt> =>
+    values.chat ? await writer.idsOfChat([{ role: "user", content: text }]) : text;
   if (values.prompt !== undefined) {
-    return await writeOne(writer, await promptOf(model, values.prompt, values.chat), options, beams);
+    return await writeOne(writer, await promptOf(values.prompt), options, beams);
   }
-  if (values.prompts === undefined) return await converse(model, writer, options);
+  if (values.prompts === undefined) return await converse(writer, options);
   const lines = (await readText(values.prompts, 2 ** 30)).split(/\r?\n/).filter((line) => line !== "");
   for (let at = 0; at < lines.length; at += atOnce) {
     const prompts = [];
-    for (const line of lines.slice(at, at + atOnce)) prompts.push(await promptOf(model, line, values.chat));
+    for (const line of lines.slice(at, at + atOnce)) prompts.push(await promptOf(line));
     const written = [];
     if (beams === undefined) written.push(...await writer.write(prompts, options));
     else for (const prompt of prompts) written.push((await writer.beams(prompt, { ...options, beams }))[0]);

@@ -31,8 +31,8 @@ once). Exits with 1 unless all are done.
   --minutes N   for all parts together, each of which gets its share (default: ${usualMinutes})
   --out DIR     the folder in which there is one for each GPU, by its name (default: results/gpus)
   --pack DIR    make a folder that runs this command on a bare Linux x86_64 machine that has a GPU's driver and no network: copy it
-                there and run sh DIR/run.sh. 80 MB, in two archives of about half, so that each fits where 64 MiB may be carried at
-                a time: run.sh needs both beside it
+                there and run sh DIR/run.sh. About 85 MB, in two archives of about half, so that each fits where 64 MiB may be carried
+                at a time: run.sh needs both beside it
   --help        this text
 `;
 

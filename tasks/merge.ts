@@ -11,6 +11,7 @@ import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { pushHelp, pushOf } from "./push/option.ts";
 import { pushFolder } from "./push/push_folder.ts";
+import { leavingNothingOf } from "./stopping.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
 const help =
@@ -64,13 +65,17 @@ async function main(): Promise<void> {
   }
   const destination = await pushOf(push, "model");
   const out = await newFolder(wanted);
-  using _ = await lockFor(out);
+  using lock = await lockFor(out);
+  using stopping = leavingNothingOf(out, lock);
   using gpu = await openGpu();
   const report = (line: string) => console.error(printable(line));
   if (format === "gguf") await saveMergedGguf({ gpu, model, adapter, out, type, report });
   else await saveMerged(gpu, model, adapter, out, report);
   console.log(`merged: ${out}`);
-  if (destination) await pushFolder(out, destination, (line) => console.log(printable(line)));
+  if (!destination) return;
+  // What is written stays from now on.
+  stopping[Symbol.dispose]();
+  await pushFolder(out, destination, (line) => console.log(printable(line)));
 }
 
 await runCommand(main);

@@ -103,6 +103,16 @@ Deno.test("finetune on texts that is killed goes on with --resume to the same bi
       again.stderr,
       /killed\.checkpoint is of a run that was stopped: --resume goes on with it; remove/,
     );
+    const interrupted = startTask("finetune", [...finetune("killed"), "--resume"]);
+    const said = outputOf(interrupted);
+    await changes(`${folder}/killed.checkpoint`, 1);
+    interrupted.kill("SIGINT");
+    const { code, stderr } = await said;
+    assert.equal(code, 130, stderr);
+    assert.match(
+      stderr,
+      /^Stopped after step \d+ of \d+\. The same command goes on from the last checkpoint, .*killed\.checkpoint\.$/m,
+    );
     const resumed = await runTask("finetune", [...finetune("killed"), "--resume"]);
     assert.equal(resumed.code, 0, resumed.stderr);
     assert.match(resumed.stdout, /^goes on from .*killed\.checkpoint$/m);
@@ -112,6 +122,34 @@ Deno.test("finetune on texts that is killed goes on with --resume to the same bi
       /whole|killed/.test(name)
     );
     assert.deepEqual(left.toSorted(), ["killed", "whole"]);
+  }));
+
+Deno.test("finetune, merge and export end on Ctrl-C with a line that says what is kept, and leave nothing half done", () =>
+  withModel(async (folder, model) => {
+    const stopped = async (name: string, args: readonly string[], preload: string) => {
+      const { code, stderr } = await outputOf(startTask(name, ["--model", model, ...args], { preload }));
+      assert.equal(code, 130, stderr);
+      return stderr.trim().split("\n").at(-1);
+    };
+    const train = `${folder}/train.jsonl`;
+    await Deno.writeTextFile(train, rows(40));
+    const finetune = ["--train", train, "--method", "LoRA", "--epochs", "1", "--batch-size", "2"];
+    assert.match(
+      await stopped("finetune", [...finetune, "--out", `${folder}/new/adapter`], "interrupt") ?? "",
+      /^Stopped after step \d+ of 14\. No checkpoint is there yet: the same command starts anew\.$/,
+    );
+    const adapter = `${folder}/adapter`;
+    const made = await runTask("finetune", ["--model", model, ...finetune, "--out", adapter]);
+    assert.equal(made.code, 0, made.stderr);
+    const out = `${folder}/new/out`;
+    for (const name of ["merge", "export"]) {
+      const words = await stopped(name, ["--adapter", adapter, "--out", out], "interrupt_rename");
+      assert.equal(words, `Stopped. Nothing is written to ${out}.`);
+    }
+    assert.deepEqual(
+      [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted(),
+      ["adapter", "model", "train.jsonl"],
+    );
   }));
 
 Deno.test("finetune refuses a table's classes for a decoder, whose adapters have no head", () =>

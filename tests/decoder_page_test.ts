@@ -11,20 +11,19 @@ import { ChromiumPage } from "../tasks/browser/chromium.ts";
 import { demo, statusOf } from "../tasks/browser/demo.ts";
 import { learn, type Learnt, makeLesson } from "../tasks/browser/lesson.ts";
 import { browserTest, pixelsOf, widthOnPhone } from "./support/browser.ts";
+import {
+  download,
+  fill,
+  newTokens,
+  openDecoderPage,
+  prompt,
+  settings,
+  steps,
+  train,
+} from "./support/decoder_page.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
-
-/** What the form is given: few steps on few texts, for SwiftShader. */
-const settings = {
-  examples: ["a", "b", "c"].map((prompt, i) => JSON.stringify({ prompt, completion: "xyz"[i] })).join("\n"),
-  epochs: 8,
-  batchSize: 3,
-  learningRate: 0.05,
-  maxTokens: 16,
-};
-const steps = 8;
-const [prompt, newTokens] = ["b", 6];
 
 /** What Deno learns, on its own adapter, and how it goes on from the prompt without an adapter. */
 async function inDeno(
@@ -47,38 +46,17 @@ async function writtenWith(adapter: string, folder: string): Promise<string> {
   return (await writer.write([prompt], { maxTokens: newTokens }))[0].text;
 }
 
-async function fill(page: ChromiumPage["page"]): Promise<void> {
-  for (const [name, value] of Object.entries({ ...settings, prompt, newTokens })) {
-    await page.locator(`[name=${name}]`).fill(`${value}`);
-  }
-}
-
-/** Clicks the links of the page's adapter, and keeps what comes in `folder`. */
-async function download(page: ChromiumPage["page"], folder: string): Promise<string[]> {
-  const links = await page.locator("#downloads a").all();
-  for (const link of links) {
-    const [file] = await Promise.all([page.waitForEvent("download"), link.click()]);
-    await file.saveAs(`${folder}/${file.suggestedFilename()}`);
-  }
-  return [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
-}
-
 browserTest(
   "the decoder's page learns to Deno's losses, writes before and after, and gives the adapter",
   () =>
     withFolder(async (folder) => {
       const model = `${folder}/tiny`;
       await writeDecoder(model, cases["LLaMA 2"]);
-      const paths = [...Deno.readDirSync(model)].map(({ name }) => `${model}/${name}`);
-      await using chromium = await ChromiumPage.open(await demo([{ id: "tiny", paths }]), {
-        path: "/decoder",
-      });
+      await using chromium = await openDecoderPage(model);
       const { page } = chromium;
-      page.setDefaultTimeout(300_000);
       const expected = await inDeno(model);
       await fill(page);
-      await page.getByRole("button", { name: "Train" }).click();
-      assert.match(await statusOf(page), /^Done: 8 steps on 3 examples, in [\d.]+ s\.$/);
+      assert.match(await train(page), /^Done: 8 steps on 3 examples, in [\d.]+ s\.$/);
 
       const { losses } = await page.evaluate("import('/decoder.js').then(({ learnt }) => learnt)") as Learnt;
       assert.equal(losses.length, steps);
@@ -101,7 +79,6 @@ browserTest(
       assert.equal(before, expected.before);
       assert.notEqual(after, before);
       const adapter = `${folder}/adapter`;
-      await Deno.mkdir(adapter);
       assert.deepEqual(
         await download(page, adapter),
         ["README.md", "adapter_config.json", "adapter_model.safetensors"],
@@ -117,7 +94,7 @@ browserTest(
   () =>
     withFolder(async (model) => {
       await writeDecoder(model, cases["LLaMA 2"]);
-      await using chromium = await ChromiumPage.open(await demo([]), { path: "/decoder" });
+      await using chromium = await openDecoderPage();
       const { page } = chromium;
       await fill(page);
       await page.locator("[name=files]").setInputFiles(

@@ -309,3 +309,29 @@ Deno.test("a beam's score is divided by its new tokens: the longer one wins by 1
   assert.deepEqual(found(0), [0]);
   assert.deepEqual(found(1), [1, 0]);
 });
+
+Deno.test("a conversation's prompt is what the chat template writes, up to the model's turn", () =>
+  withFolder(async (folder) => {
+    await writeDecoder(folder, cases["LLaMA 2"]);
+    const messages = [
+      { role: "user", content: "ab" },
+      { role: "assistant", content: "c" },
+      { role: "user", content: "d" },
+    ];
+    {
+      using writer = new Writer({ gpu: await testGpu(), model: await loadDecoder(folder) });
+      await assert.rejects(
+        () => writer.idsOfChat(messages),
+        /has no chat template: give a text as the prompt$/,
+      );
+    }
+    await Deno.writeTextFile(
+      `${folder}/chat_template.jinja`,
+      "{% for m in messages %}{{ m.role[0] }}{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}a{% endif %}",
+    );
+    const model = await loadDecoder(folder);
+    using writer = new Writer({ gpu: await testGpu(), model });
+    const ids = await writer.idsOfChat(messages);
+    assert.deepEqual(ids, model.language.tokenizer.encode("uab</s>ac</s>ud</s>a"));
+    await assert.rejects(() => writer.idsOfChat([]), /^Error: the conversation has no messages: write one/);
+  }));

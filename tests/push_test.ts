@@ -7,7 +7,7 @@ import { pushOf } from "../tasks/push/option.ts";
 import { pushFolder } from "../tasks/push/push_folder.ts";
 import { UsageError } from "../tasks/usage.ts";
 import { cardFields } from "./support/card_fields.ts";
-import { runTask } from "./support/command.ts";
+import { outputOf, runTask, startTask } from "./support/command.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { FakePushHub, token } from "./support/fake_push_hub.ts";
 import { withFiles, withFolder } from "./support/files.ts";
@@ -247,6 +247,30 @@ Deno.test("a line that is broken from the beginning is said to be before anythin
     );
   }));
 
+for (
+  const [request, state] of [
+    [/^PUT \/lfs/, "the repository was made, and is empty"],
+    [/\/commit\//, "whether the hub has taken its files is not known: look at http"],
+  ] as const
+) {
+  Deno.test(`Ctrl-C at ${request.source} says what is on the hub, and how to go on`, () =>
+    withHub(async (hub, push, folder) => {
+      hub.silence = request;
+      const child = startTask("push", [folder, id], { env: { HF_ENDPOINT: hub.url, HF_TOKEN: token } });
+      const ended = outputOf(child);
+      while (!hub.requests.some((asked) => request.test(asked))) {
+        await new Promise((go) => setTimeout(go, 10));
+      }
+      child.kill("SIGINT");
+      const { code, stderr } = await ended;
+      assert.equal(code, 130);
+      assert.ok(stderr.includes(`acme/pets was not pushed: stopped\n${folder} is whole; ${state}`), stderr);
+      hub.silence = undefined;
+      await push();
+      assertThere(hub, files);
+    }));
+}
+
 Deno.test("finetune, export and merge push what they write, and push a folder by itself", () =>
   withFolder(async (at) => {
     await using hub = new FakePushHub();
@@ -309,6 +333,20 @@ Deno.test("finetune, export and merge push what they write, and push a folder by
     hub.refusal = undefined;
     await run("push", `${at}/kept`, "acme/kept");
     assert.equal(hub.repositories.get("acme/kept")!.commits.length, 1);
+    hub.silence = /preupload/;
+    const stopped = startTask("export", [...from, "--out", `${at}/stopped`, "--push", "acme/stopped"], {
+      env,
+    });
+    const ended = outputOf(stopped);
+    while (!hub.requests.includes("POST /api/models/acme/stopped/preupload/main")) {
+      await new Promise((go) => setTimeout(go, 10));
+    }
+    stopped.kill("SIGINT");
+    assert.match(
+      (await ended).stderr,
+      /^\nacme\/stopped was not pushed: stopped\n.*stopped is whole; the repository was made/,
+    );
+    hub.silence = undefined;
     // A token that is missing is told before the model is read, which does not exist either.
     const early = ["--model", `${at}/none`, "--adapter", adapter, "--out", `${at}/none`, "--push", "acme/x"];
     for (

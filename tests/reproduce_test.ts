@@ -276,3 +276,13 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
   assert.equal(code, 0);
   assert.equal(stdout.trim().split("\n").length, 10);
 });
+
+Deno.test("reproduce --list: the cells of tables on the user's data, without the data", async () => {
+  const { code, stdout, stderr } = await task("reproduce", "commonsense", "math", "--list", "--seeds", "1");
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^commonsense \/ openbookqa \/ LoRA r 32 \/ seed 0$/m);
+  assert.match(
+    stdout,
+    /^math \/ math_10k, tested on gsm8k, SVAMP, AddSub, mawps \/ BoRA r 8 b 16 \/ seed 0$/m,
+  );
+});

@@ -4,6 +4,8 @@ import { type Adapter, attach } from "../adapters/attach.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
+import type { ChatMessage } from "../models/chat_inputs.ts";
+import { encodeChat } from "../models/chat_template.ts";
 import type { Decoder, Weight } from "../models/model.ts";
 import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
@@ -142,6 +144,17 @@ export class Writer implements Disposable {
   idsOf(prompt: Prompt): readonly number[] {
     if (typeof prompt !== "string") return prompt;
     return this.#model.language.tokenizer.encode(prompt, { addMarks: true, specialAsText: true });
+  }
+
+  /**
+   * The ids of a conversation, a prompt whose continuation is the model's next turn, by the model's own chat template.
+   * @throws Error when the model has no chat template, and when the template refuses the conversation, which names the message.
+   */
+  async idsOfChat(messages: readonly ChatMessage[]): Promise<readonly number[]> {
+    const { name, language: { templates, tokenizer } } = this.#model;
+    if (!templates) throw new Error(`${name} has no chat template: give a text as the prompt`);
+    const conversation = { where: "the conversation", messages, addGenerationPrompt: true };
+    return await encodeChat(templates, tokenizer, conversation);
   }
 
   /** The ids of a text that goes on after a prompt, without marks. */

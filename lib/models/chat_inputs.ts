@@ -3,11 +3,13 @@
  * the template's own; and what Python's and JavaScript's Jinja would print differently is made alike or refused.
  */
 
-/** One turn of a conversation. Fields beside these two, such as tool_calls, go to the template as they are. */
+/** One turn of a conversation. */
 export interface ChatMessage {
+  /** Who speaks: for most templates "system", "user" or "assistant". */
   readonly role: string;
   /** Null is the same as "": a template would print "None" in Python, and nothing in JavaScript. */
   readonly content?: string | null;
+  /** Further fields, such as tool_calls, go to the template as they are. */
   readonly [field: string]: unknown;
 }
 

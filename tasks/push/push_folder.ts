@@ -6,6 +6,7 @@ import { cardFile, isUnedited } from "../../lib/adapters/card/card.ts";
 import { isFile } from "../../lib/files.ts";
 import { RefusedRequest } from "../../lib/network.ts";
 import { bytesText } from "../../lib/show.ts";
+import { endingOnSignal } from "../stopping.ts";
 import { UsageError } from "../usage.ts";
 import {
   type Destination,
@@ -14,6 +15,11 @@ import {
   refuseOthersFiles,
   type RepositoryFiles,
 } from "./destination.ts";
+
+/** What is on the hub so far, in words. */
+interface Arrived {
+  words: string;
+}
 
 /** Files of which a folder that is pushed has one: by them it is an adapter's or a model's. */
 const marks = ["adapter_config.json", "adapter.gguf", "config.json", "model.gguf"];
@@ -39,7 +45,9 @@ export async function pushFolder(
   say: (line: string) => void,
 ): Promise<void> {
   const { repo, hubUrl } = destination;
-  let state = "nothing of it is on the hub";
+  const arrived: Arrived = { words: "nothing of it is on the hub" };
+  const rest = () => `${folder} is whole; ${arrived.words}. To push again: deno task push ${folder} ${repo}`;
+  using _ = endingOnSignal(() => `${repo} was not pushed: stopped\n${rest()}`);
   try {
     const names = new Set(await filesIn(folder));
     const before = await filesOf(destination);
@@ -48,13 +56,13 @@ export async function pushFolder(
       names.delete(cardFile);
       say(`${cardFile} on the hub was written or edited by somebody: it stays`);
     }
-    if (!before && await makeRepository(destination)) state = "the repository was made, and is empty";
+    if (!before && await makeRepository(destination)) {
+      arrived.words = "the repository was made, and is empty";
+    }
     say(`pushing ${names.size} files, ${bytesText(await sizeOf(folder, names))}, to ${repo}`);
     await commit({
       ...destination,
-      fetch: watched(destination.fetch, () => {
-        state = `whether the hub has taken its files is not known: look at ${hubUrl}/${repo}`;
-      }),
+      fetch: watched(destination, arrived),
       title: `Upload ${
         names.has("adapter_config.json") || names.has("adapter.gguf") ? "an adapter" : "a model"
       }`,
@@ -64,10 +72,7 @@ export async function pushFolder(
     });
   } catch (error) {
     const { message } = error as Error;
-    throw new Error(
-      `${repo} was not pushed: ${message}\n${folder} is whole; ${state}. To push again: deno task push ${folder} ${repo}`,
-      { cause: error },
-    );
+    throw new Error(`${repo} was not pushed: ${message}\n${rest()}`, { cause: error });
   }
   say(`pushed: ${hubUrl}/${repo}`);
 }
@@ -124,18 +129,19 @@ function operationsOf(
   ];
 }
 
-/**
- * `fetch` that calls `onDoubt` when the commit itself was sent and nobody said that it was refused. Before that nothing is in the
- * repository.
- */
-function watched(fetch: typeof globalThis.fetch, onDoubt: () => void): typeof globalThis.fetch {
+/** `fetch` that says in `arrived` what is on the hub once the commit itself is sent, before which nothing is in the repository. */
+function watched({ fetch, hubUrl, repo }: Destination, arrived: Arrived): typeof globalThis.fetch {
   return async (url, init) => {
     const isCommit = /\/commit\/[^/]+$/.test(new URL(String(url)).pathname);
+    const before = arrived.words;
+    if (isCommit) {
+      arrived.words = `whether the hub has taken its files is not known: look at ${hubUrl}/${repo}`;
+    }
     try {
       return await fetch(url, init);
     } catch (error) {
       const { cause } = error as Error;
-      if (isCommit && !(cause instanceof RefusedRequest && cause.status < 500)) onDoubt();
+      if (cause instanceof RefusedRequest && cause.status < 500) arrived.words = before;
       throw error;
     }
   };

@@ -42,7 +42,7 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 }
   --recompute      gradient checkpointing: keep only each layer's input and compute the rest again: less memory, the same bits
   --tune           try a grid of learning rates on a held-out part of train, and print the best
-  --list           print the cells and stop
+  --list           print the cells and stop. Needs no data: --data may be left out
   --estimate       print each cell's steps, FLOPs, memory and hours, and what does not fit, and stop. Needs neither weights
                    nor data: --model may be an id such as roberta-base or llama-3-8b, and --data may be left out
   --rate TFLOPS    the GPU's speed for --estimate's hours (default: measured here with a matrix product; of decoders on a

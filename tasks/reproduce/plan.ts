@@ -36,8 +36,8 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   const { table, profile } = asUsage(() =>
     atSizes({ table: asked, profile: profileOf(asked, values) }, values)
   );
-  // An estimate does not need the files.
-  const data = values.data ?? (values.estimate ? "" : undefined);
+  // Neither an estimate nor a list reads the files.
+  const data = values.data ?? (values.estimate || values.list ? "" : undefined);
   const tasks = asUsage(() => tasksOf(table, profile, data));
   if (values.tune && profile.tests) {
     throw new UsageError(

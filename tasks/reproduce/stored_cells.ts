@@ -11,6 +11,7 @@ import { checkpointedCell } from "../../lib/train/cell_checkpoint.ts";
 import { labelsOf } from "../../lib/train/evaluate.ts";
 import { type Job, type ReadyJob, type Run, runCell, settingsFor } from "../run_cell.ts";
 import { appendLog } from "../step_log.ts";
+import { endingOnSignal } from "../stopping.ts";
 import { Ticker } from "../ticker.ts";
 
 /** Where and how cells are written. */
@@ -73,7 +74,7 @@ export async function runStored(
   const [log, checkpoint] = [`${out}/${name}.log.jsonl`, `${out}/${name}.checkpoint`];
   await removeSpent(checkpoint, resume, [...known.keys()].map(cellOfJob));
   if (!resume) await writeWhole(log, "");
-  using _ = exitOnSignal(checkpoint, resume);
+  using _ = endingOnSignal(() => lastWords(checkpoint, resume));
   const ticker = new Ticker(jobs.length);
   for (const [i, job] of jobs.entries()) {
     const progress = {
@@ -131,22 +132,11 @@ async function removeSpent(checkpoint: string, resume: boolean, done: readonly s
   if (!resume || done.includes(await checkpointedCell(checkpoint))) await Deno.remove(checkpoint);
 }
 
-/** On a signal, ends the process and prints how to resume, until disposed of. */
-function exitOnSignal(checkpoint: string, resume: boolean): Disposable {
-  const signals = { SIGINT: 130, SIGTERM: 143 } as const;
-  const listeners = new DisposableStack();
-  for (const [name, code] of Object.entries(signals)) {
-    const signal = name as keyof typeof signals;
-    const exit = () => {
-      const from = existsSync(checkpoint) ? "the last checkpoint" : "the last finished cell";
-      const again = resume ? "The same command" : "The same command with --resume";
-      console.error(`\nStopped. ${again} goes on from ${from}.`);
-      Deno.exit(code);
-    };
-    Deno.addSignalListener(signal, exit);
-    listeners.defer(() => Deno.removeSignalListener(signal, exit));
-  }
-  return listeners;
+/** How a stopped run goes on. */
+function lastWords(checkpoint: string, resume: boolean): string {
+  const from = existsSync(checkpoint) ? "the last checkpoint" : "the last finished cell";
+  const again = resume ? "The same command" : "The same command with --resume";
+  return `Stopped. ${again} goes on from ${from}.`;
 }
 
 /** The error of a cell that diverged, with what the run keeps. */

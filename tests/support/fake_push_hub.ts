@@ -62,6 +62,9 @@ export class FakePushHub implements AsyncDisposable {
   partSize: number | undefined;
   /** Requests whose method and path match are refused with this status. */
   refusal: { readonly request: RegExp; readonly status: number } | undefined;
+  /** Requests whose method and path match get no answer. */
+  silence: RegExp | undefined;
+  readonly #end = Promise.withResolvers<void>();
   /** What is between the hub and those who ask it. */
   readonly line: Line;
   /** Answers are lost from the commit on, which is made all the same. */
@@ -97,6 +100,7 @@ export class FakePushHub implements AsyncDisposable {
     if (body === undefined) return new Response(null, { status: 400 });
     const asked = `${request.method} ${pathname}`;
     this.requests.push(asked);
+    if (this.silence?.test(asked)) await this.#end.promise;
     if (this.refusal?.request.test(asked)) {
       return Response.json({ error: "the hub's own words" }, { status: this.refusal.status });
     }
@@ -235,6 +239,7 @@ export class FakePushHub implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#end.resolve();
     await this.line.close();
     await this.#server.shutdown();
   }

@@ -78,7 +78,15 @@ export { Trainer, type TrainerOptions, type TrainOptions } from "./lib/train/tra
 export { type AdamWOptions, DivergedError, type StepRecord } from "./lib/train/adamw.ts";
 
 export type { Labels } from "./lib/adapters/labels.ts";
-export { adapterFiles, loadAdapter, saveAdapter, type SavedAdapter } from "./lib/adapters/peft.ts";
+export {
+  adapterFiles,
+  loadAdapter,
+  saveAdapter,
+  type SavedAdapter,
+  type SaveOptions,
+} from "./lib/adapters/peft.ts";
+export type { CardNotes } from "./lib/adapters/card/adapter_card.ts";
+export type { CardEpoch, CardOptions, CardTraining } from "./lib/adapters/card/training.ts";
 export { type LoraErrors, type LoraExport, toLora, type ToLoraOptions } from "./lib/train/to_lora.ts";
 export {
   exportAdapter,

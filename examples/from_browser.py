@@ -1,7 +1,7 @@
 """An adapter that was trained in the browser, in Python with PEFT: goes on from a prompt without it and with it.
 
 1. deno task browser, and open /decoder there. Choose a model, a method that PEFT has, such as LoRA, and train.
-2. The page then gives the adapter's two files. Save both in one folder.
+2. The page then gives the adapter's files. Save them in one folder.
 3. pip install peft==0.21.2 transformers==5.24.0 torch==2.13.0 gguf==0.19.0
    python examples/from_browser.py MODEL ADAPTER [PROMPT]
 

@@ -21,7 +21,7 @@ export class RefusedRequest extends Error {
 const patience = 60;
 
 /**
- * `fetch` with a timeout and clear errors, for http(s) and file URLs.
+ * `fetch` with a timeout and clear errors, for http(s) and file URLs. A signal of `init` ends it as well.
  * @throws RefusedRequest for an unsuccessful status, and Error when there is no response within `seconds`.
  * Both messages say what to do.
  */
@@ -33,7 +33,8 @@ export async function request(
   const { host, protocol } = new URL(url instanceof Request ? url.url : url);
   const giveUp = new AbortController();
   const timer = setTimeout(() => giveUp.abort(silence(seconds)), 1000 * seconds);
-  const response = await fetch(url, { ...init, signal: giveUp.signal }).catch((error) => {
+  const signal = init.signal ? AbortSignal.any([giveUp.signal, init.signal]) : giveUp.signal;
+  const response = await fetch(url, { ...init, signal }).catch((error) => {
     throw new Error(protocol === "file:" ? ofFile(error) : unreached(host, error), { cause: error });
   }).finally(() => clearTimeout(timer));
   if (response.ok) return response;
@@ -120,7 +121,9 @@ function unreached(host: string, error: Error): string {
   // URLs are removed: they may contain any word.
   const bare = own.replaceAll(/\S*:\/\/\S*/g, "");
   const obstacle = obstacles.find(([signs]) => signs.test(bare));
-  return obstacle ? `${obstacle[1](host)} (${own})` : own;
+  // Deno's words begin with the whole URL.
+  const cause = own.replace(/^error sending request for url \(\S*\): (client error \(\w+\): )?/, "");
+  return obstacle ? `${obstacle[1](host)} (${cause})` : own;
 }
 
 /** The message of the error's root cause. */

@@ -6,8 +6,9 @@ export function show(value: unknown): string {
   return json.length > 80 ? `${json.slice(0, 80)}…` : json;
 }
 
-/** Formats bytes in MiB or GiB. */
+/** Formats bytes in KiB, MiB or GiB. */
 export function bytesText(bytes: number): string {
+  if (bytes < 2 ** 20) return `${Math.ceil(bytes / 2 ** 10)} KiB`;
   return bytes < 2 ** 30 ? `${Math.round(bytes / 2 ** 20)} MiB` : `${gibibytes(bytes)} GiB`;
 }
 

@@ -6,14 +6,8 @@
 import { measureRates } from "../lib/analysis/rates.ts";
 import { writtenSize } from "../lib/data/published_sizes.ts";
 import type { Split, Task } from "../lib/data/task.ts";
-import { isFile, isFolder } from "../lib/files.ts";
 import type { WritablePacking } from "../lib/graph/storages/registry.ts";
-import { readDecoderConfig } from "../lib/models/decoder_config.ts";
-import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
-import { isFetched, packagedModel } from "../lib/models/packaged_models.ts";
-import { publishedDecoder, publishedDecoders } from "../lib/models/published_configs.ts";
-import { unloadedDecoder } from "../lib/models/unloaded_decoder.ts";
 import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
 import type { Encoded, Objective } from "../lib/objectives/objective.ts";
 import { language } from "../lib/objectives/language.ts";
@@ -30,12 +24,12 @@ import { devSetsOf } from "../lib/train/evaluate.ts";
 import { encodeRows } from "../lib/train/fine_tune.ts";
 import { columns, withPrefix } from "./columns.ts";
 import type { AskedTable, EstimateOptions } from "./estimate.ts";
+import { knownDecoder } from "./known_decoder.ts";
 import { findGpu, positive } from "./machine.ts";
 import { sample } from "./planned_cells.ts";
 import { adapterOf } from "./run_cell.ts";
 import type { Profile, Row } from "./tables/table.ts";
 import { trainingOf } from "./training.ts";
-import { UsageError } from "./usage.ts";
 
 /** GPUs by their memory in GiB. */
 const gpus = [24, 48, 80];
@@ -74,7 +68,8 @@ export async function printDecoderEstimates(
   const sizes = options.memory === undefined ? gpus : [positive("memory", options.memory)];
   const found = [];
   for (const { source, ...own } of asked) {
-    const { model, basis } = await knownDecoder(source!);
+    const { model, isHere } = await knownDecoder(source!, { unpack: true });
+    const basis = isHere ? "tokens by the model's tokenizer" : `${charactersPerToken} characters a token`;
     const rows = await estimatedRows(model, own, options, rate);
     found.push({ table: own.table.name, model: model.name, basis, tests: testsText(own.jobs[0].task), rows });
   }
@@ -92,28 +87,6 @@ async function rateFor(given: string | undefined): Promise<{ readonly rate: numb
     return { rate: (await measureRates(gpu)).flopsPerSecond, from: "a product measured here" };
   }
   return { rate: assumedRate, from: "assumed: give --rate TFLOPS for another GPU" };
-}
-
-/** The decoder, in float32: one that is here, or the shape of a published one. Throws a UsageError for another name. */
-async function knownDecoder(source: string): Promise<{ readonly model: Decoder; readonly basis: string }> {
-  const characters = `${charactersPerToken} characters a token`;
-  const packaged = packagedModel(source);
-  const isHere = await isFile(source) || (packaged && await isFetched(packaged)) ||
-    (await isFolder(source) && await hasWeights(source));
-  if (isHere) {
-    return { model: await loadDecoder(source, { unpack: true }), basis: "tokens by the model's tokenizer" };
-  }
-  const config = await isFolder(source) ? await readDecoderConfig(source) : publishedDecoder(source);
-  if (config) return { model: unloadedDecoder(source, config), basis: characters };
-  throw new UsageError(
-    `there is no folder ${source}, and an estimate downloads nothing: give a decoder's folder with config.json, or one of ` +
-      publishedDecoders.join(", "),
-  );
-}
-
-async function hasWeights(folder: string): Promise<boolean> {
-  const files = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
-  return files.some((name) => /\.(safetensors|gguf)$/.test(name));
 }
 
 async function estimatedRows(

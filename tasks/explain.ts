@@ -6,25 +6,36 @@
 import { parseArgs } from "node:util";
 import { type Adapter, attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
+import { isFolder } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import { grad } from "../lib/graph/grad.ts";
 import type { Choice, DType, Node } from "../lib/graph/graph.ts";
 import { choiceText, plan } from "../lib/graph/plan.ts";
 import type { Model } from "../lib/models/model.ts";
+import { publishedDecoders, publishedEncoders } from "../lib/models/published_configs.ts";
 import { classification } from "../lib/objectives/classification.ts";
+import { language } from "../lib/objectives/language.ts";
+import type { BatchShape, Objective } from "../lib/objectives/objective.ts";
 import { panelsForTraining } from "../lib/run/frozen_weights.ts";
 import { traceStep } from "../lib/run/step.ts";
+import { knownDecoder } from "./known_decoder.ts";
+import { isDecoderSource } from "./reproduce/model_kind.ts";
+import { decoderTarget, defaultTarget } from "./targets.ts";
+import { unknownModel } from "./unknown_model.ts";
 import { asUsage, runCommand, UsageError } from "./usage.ts";
 import { knownEncoder } from "./workload.ts";
 
 const help = `deno task explain [options]
 
-  --model NAME     a model's folder or id (default: the embedded USE-lite)
+  --model NAME     an encoder's or a decoder's folder or id, or a .gguf file (default: the embedded USE-lite); of a published model
+                   that is not here, its shape is enough
   --method NAME    (default: BoRA)
-  --target NAME    target modules (repeatable; default: query and value)
+  --target NAME    target modules (repeatable; default: ${defaultTarget.join(" and ")}; of decoders ${
+  decoderTarget.join(", ")
+})
   --batch N        texts of a step (default: 16)
-  --length N       tokens of a text (default: 64)
+  --length N       tokens of a text, all of which a decoder learns (default: 64)
   --device KIND    here (default: this machine's adapter), software (subgroups of 8), or gpu (subgroups of 32)
   --json           print JSON
   --help           this text
@@ -85,13 +96,36 @@ function storageForTraining(traits: DeviceTraits, model: Model, adapter: Adapter
   return (name) => panels.has(name) ? "f32 in panels" : "f32";
 }
 
+/** An encoder, or a decoder as it is trained: packed where its file is. Throws a UsageError for a name of neither. */
+async function modelOf(source: string | undefined): Promise<Model> {
+  if (source === undefined) return (await knownEncoder(source)).model;
+  if (isDecoderSource(source)) return (await knownDecoder(source)).model;
+  if (await isFolder(source) || publishedEncoders.includes(source)) return (await knownEncoder(source)).model;
+  throw unknownModel(source, [...publishedEncoders, ...publishedDecoders]);
+}
+
+/** What is learnt of such a model, and a batch of it. */
+function lessonOf(
+  model: Model,
+  examples: number,
+  length: number,
+): { objective: Objective; shape: BatchShape } {
+  if (!model.language) {
+    const objective = classification.of(model, { texts: 1, classes: 2 });
+    return { objective, shape: { examples, length, rows: 0 } };
+  }
+  const objective = language.of(model, { texts: 1, classes: 0 });
+  const learnt = { texts: [[]], labelled: Array<boolean>(length).fill(true), label: length };
+  return { objective, shape: { examples, length, rows: objective.rowsOf(Array(examples).fill(learnt)) } };
+}
+
 async function main(): Promise<void> {
   const { values } = asUsage(() =>
     parseArgs({
       options: {
         model: { type: "string" },
         method: { type: "string", default: "BoRA" },
-        target: { type: "string", multiple: true, default: ["query", "value"] },
+        target: { type: "string", multiple: true },
         batch: { type: "string", default: "16" },
         length: { type: "string", default: "64" },
         device: { type: "string", default: "here" },
@@ -101,11 +135,12 @@ async function main(): Promise<void> {
     })
   );
   if (values.help) return console.log(help);
-  const shape = { examples: count("batch", values.batch), length: count("length", values.length), rows: 0 };
+  const [batch, length] = (["batch", "length"] as const).map((name) => count(name, values[name]));
   const traits = await traitsOf(values.device);
-  const { model } = await knownEncoder(values.model);
-  const adapter = attach(model, methodByName(values.method), { target: values.target } as AttachOptions);
-  const objective = classification.of(model, { texts: 1, classes: 2 });
+  const model = await modelOf(values.model);
+  const { target = model.language ? decoderTarget : defaultTarget } = values;
+  const adapter = attach(model, methodByName(values.method), { target } as AttachOptions);
+  const { objective, shape } = lessonOf(model, batch, length);
   const storage = storageForTraining(traits, model, adapter);
   const { graph, loss, losses } = traceStep(model, adapter, objective, shape, true, storage);
   const targets = graph.nodes.filter(({ source }) => source === "trainable").map((node) => node.outputs[0]);

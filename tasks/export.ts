@@ -6,11 +6,14 @@ import { exportAdapter, type Exported, exportFormats } from "../lib/train/export
 import type { LoraErrors } from "../lib/train/to_lora.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
+import { pushHelp, pushOf } from "./push/option.ts";
+import { pushFolder } from "./push/push_folder.ts";
 import { leavingNothingOf } from "./stopping.ts";
 import { Ticker } from "./ticker.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
-const help = `deno task export --model SOURCE --adapter DIR --format peft|gguf --out DIR [--rank R]
+const help =
+  `deno task export --model SOURCE --adapter DIR --format peft|gguf --out DIR [--rank R] [--push USER/NAME]
 
 Writes the adapter as a plain LoRA, which other software applies to the same base. The update of LoRA, rsLoRA, BoRA (with every
 Σ), MELoRA, GraLoRA and VeRA is one exactly: of rank b·r for BoRA and MELoRA. Of the others that are a fixed matrix (DoRA, HiRA,
@@ -24,6 +27,7 @@ update's. Its scale is 1 (r = alpha).
                    gguf: DIR/adapter.gguf, for llama.cpp's --lora (decoders)
   --rank R         the nearest LoRA of rank R, by singular values
   --out DIR        a folder that does not exist yet; export.json in it has every layer's error
+${pushHelp(19)}
   --help           this text
 `;
 
@@ -35,6 +39,7 @@ function readArguments() {
       format: { type: "string", default: "peft" },
       rank: { type: "string" },
       out: { type: "string" },
+      push: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
@@ -78,14 +83,15 @@ function* summary({ lora, method, onDecoder }: Exported, format: string): Genera
 }
 
 async function main(): Promise<void> {
-  const { model, adapter, out: wanted, format, rank, help: wantsHelp } = asUsage(readArguments);
+  const { model, adapter, out: wanted, format, rank, push, help: wantsHelp } = asUsage(readArguments);
   if (wantsHelp) return console.log(help);
   if (model === undefined || adapter === undefined || wanted === undefined) {
     throw new UsageError("--model, --adapter and --out are all needed; see --help");
   }
+  const destination = await pushOf(push, "adapter");
   const out = await newFolder(wanted);
   using lock = await lockFor(out);
-  using _ = leavingNothingOf(out, lock);
+  using stopping = leavingNothingOf(out, lock);
   using gpu = await openGpu();
   let ticker: Ticker | undefined;
   const exported = await exportAdapter({
@@ -96,6 +102,10 @@ async function main(): Promise<void> {
   ticker?.stop();
   for (const line of summary(exported, format)) console.log(printable(line));
   console.log(`exported: ${out}`);
+  if (!destination) return;
+  // What is written stays from now on.
+  stopping[Symbol.dispose]();
+  await pushFolder(out, destination, (line) => console.log(printable(line)));
 }
 
 await runCommand(main);

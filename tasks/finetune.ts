@@ -4,6 +4,7 @@
  */
 
 import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Adapter } from "../lib/adapters/attach.ts";
@@ -33,6 +34,8 @@ import { sayingWhatIsKept } from "./divergence.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { packingHelp, packingOf } from "./packing.ts";
+import { pushHelp, pushOf } from "./push/option.ts";
+import { pushFolder } from "./push/push_folder.ts";
 import { notesText } from "./row_notes.ts";
 import { leavingNothingOf } from "./stopping.ts";
 import { decoderTarget, defaultTarget } from "./targets.ts";
@@ -80,6 +83,7 @@ ${packingHelp(23)}
   --max-tokens N       truncate longer texts; at most the model's positions (default: 128, of texts 256, or all if fewer)
   --seed N             default: 0
   --out DIR            a folder that does not exist yet
+${pushHelp(23)}
   --resume             goes on with a run of the same options that was stopped (Ctrl-C, kill -9, a time limit), to the same bits; it
                        is kept in DIR.checkpoint until the adapter is written
   --json               prints the scores of all epochs as JSON at the end; progress goes to standard error
@@ -115,6 +119,7 @@ function readArguments() {
       "max-tokens": { type: "string" },
       seed: { type: "string", default: "0" },
       out: { type: "string" },
+      push: { type: "string" },
       resume: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -267,6 +272,11 @@ async function checkpointFor(out: string, resume: boolean): Promise<string> {
   );
 }
 
+/** What the adapter's card says of the data: names of files, and not where they lie. */
+function dataOf({ name, loss }: Task, { dev }: Arguments) {
+  return { data: name, dev: dev === undefined ? `the held-out tenth of ${name}` : basename(dev), loss };
+}
+
 /** Where a run was stopped, and how it goes on. `at` says how many steps of how many it has taken, once it takes some. */
 function lastWords(checkpoint: string, resume: boolean, at: string | undefined): string {
   const where = at === undefined ? "Stopped before its first step" : `Stopped after step ${at}`;
@@ -283,11 +293,12 @@ async function main(): Promise<void> {
   const options = optionsOf(values);
   asUsage(() => methodByName(values.method));
   const packing = packingOf(values.packing);
+  const destination = await pushOf(values.push, "adapter");
   const out = await newFolder(required(values, "out"));
   using lock = await lockFor(out);
   const checkpoint = await checkpointFor(out, values.resume);
   let at: string | undefined;
-  using _ = leavingNothingOf(out, lock, () => lastWords(checkpoint, values.resume, at));
+  using stopping = leavingNothingOf(out, lock, () => lastWords(checkpoint, values.resume, at));
   const model = await loadModel(required(values, "model"), { unpack: values.unpack, packing });
   const adapter = asUsage(() => adapterOf(model, values));
   const task = await taskOf(model, values);
@@ -320,7 +331,9 @@ async function main(): Promise<void> {
     () => `Nothing is written to ${out}.`,
   );
   await writeFolder(out, async (folder) => {
-    await saveAdapter(folder, model, adapter, trained, task);
+    const examples = { train: split.train.length, dev: split.dev.length };
+    const training = { ...dataOf(task, values), examples, options, kept, keep: options.keep };
+    await saveAdapter(folder, model, adapter, trained, task, { training });
   });
   await Deno.remove(checkpoint);
   if (options.keep === "best") {
@@ -328,11 +341,18 @@ async function main(): Promise<void> {
   }
   const head = task.objective === "language" ? "" : ", and its head";
   say(`${adapter.method.name} with ${adapter.trainableParameters} parameters${head}: ${out}`);
-  if (!values.json) return;
-  const examples = { train: split.train.length, dev: split.dev.length };
-  const { method, options: methodOptions, trainableParameters } = adapter;
-  const made = { out, model: model.name, method: method.name, options: methodOptions, trainableParameters };
-  console.log(JSON.stringify({ ...made, labels: task.labels, examples, epochs, kept: kept.epoch }, null, 1));
+  if (values.json) {
+    const examples = { train: split.train.length, dev: split.dev.length };
+    const { method, options: methodOptions, trainableParameters } = adapter;
+    const made = { out, model: model.name, method: method.name, options: methodOptions, trainableParameters };
+    console.log(
+      JSON.stringify({ ...made, labels: task.labels, examples, epochs, kept: kept.epoch }, null, 1),
+    );
+  }
+  if (!destination) return;
+  // What is written stays from now on.
+  stopping[Symbol.dispose]();
+  await pushFolder(out, destination, say);
 }
 
 await runCommand(main);

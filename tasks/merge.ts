@@ -9,10 +9,13 @@ import { ggufTypes, saveMergedGguf } from "../lib/train/merge_gguf.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
+import { pushHelp, pushOf } from "./push/option.ts";
+import { pushFolder } from "./push/push_folder.ts";
 import { leavingNothingOf } from "./stopping.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";
 
-const help = `deno task merge --model SOURCE --adapter DIR --out DIR [--format gguf --type f16|q8_0]
+const help =
+  `deno task merge --model SOURCE --adapter DIR --out DIR [--format gguf --type f16|q8_0] [--push USER/NAME]
 
 Writes the model with the adapter merged in: a folder that transformers loads without PEFT, a decoder by AutoModelForCausalLM,
 an encoder, with its head, by AutoModelForSequenceClassification. The base's other weights keep their bits. config.json is what PEFT's
@@ -27,6 +30,7 @@ settings and tokenizer GGUF can say for certain. Others are merged into a folder
   --format FORMAT  transformers (the default) or gguf
   --type TYPE      of the matrices in a GGUF file: f16 (the default), or q8_0, 8.5 bits a value
   --out DIR        a folder that does not exist yet
+${pushHelp(19)}
   --help           this text
 `;
 
@@ -38,6 +42,7 @@ function readArguments() {
       format: { type: "string", default: "transformers" },
       type: { type: "string" },
       out: { type: "string" },
+      push: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
@@ -53,19 +58,24 @@ function readArguments() {
 }
 
 async function main(): Promise<void> {
-  const { model, adapter, out: wanted, format, type, help: wantsHelp } = asUsage(readArguments);
+  const { model, adapter, out: wanted, format, type, push, help: wantsHelp } = asUsage(readArguments);
   if (wantsHelp) return console.log(help);
   if (model === undefined || adapter === undefined || wanted === undefined) {
     throw new UsageError("--model, --adapter and --out are all needed; see --help");
   }
+  const destination = await pushOf(push, "model");
   const out = await newFolder(wanted);
   using lock = await lockFor(out);
-  using _ = leavingNothingOf(out, lock);
+  using stopping = leavingNothingOf(out, lock);
   using gpu = await openGpu();
   const report = (line: string) => console.error(printable(line));
   if (format === "gguf") await saveMergedGguf({ gpu, model, adapter, out, type, report });
   else await saveMerged(gpu, model, adapter, out, report);
   console.log(`merged: ${out}`);
+  if (!destination) return;
+  // What is written stays from now on.
+  stopping[Symbol.dispose]();
+  await pushFolder(out, destination, (line) => console.log(printable(line)));
 }
 
 await runCommand(main);

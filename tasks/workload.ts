@@ -18,6 +18,7 @@ import { objectiveOf } from "../lib/objectives/registry.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
 import { sample } from "./planned_cells.ts";
 import type { Profile } from "./tables/table.ts";
+import { unknownModel } from "./unknown_model.ts";
 import { UsageError } from "./usage.ts";
 
 /** An encoder, and how much of it was read. */
@@ -45,12 +46,7 @@ export async function knownEncoder(source: string | undefined): Promise<KnownEnc
   const packaged = packagedModel(source);
   if (packaged && await isFetched(packaged)) return { model: await loadEncoder(source), tokenizes: true };
   const config = publishedEncoder(source);
-  if (!config) {
-    throw new UsageError(
-      `there is no folder ${source}, and an estimate downloads nothing: give a folder with the model's config.json, or one of ` +
-        publishedEncoders.join(", "),
-    );
-  }
+  if (!config) throw unknownModel(source, publishedEncoders);
   return { model: unloadedEncoder(source, config), tokenizes: false };
 }
 

@@ -8,7 +8,7 @@ import type { BenchRecord } from "../lib/report/bench_schema.ts";
 import { compareBenches } from "../lib/report/compare_bench.ts";
 import { compareCells } from "../lib/report/compare_cells.ts";
 import { comparePage } from "../lib/report/compare_page.ts";
-import { escapeMarkdown } from "../lib/report/markdown.ts";
+import { escapeMarkdown } from "../lib/escape_markdown.ts";
 import type { ComparedRow, Comparison } from "../lib/report/compare.ts";
 import { judge } from "../lib/report/judge.ts";
 import type { Cell } from "../lib/report/schema.ts";

@@ -1,6 +1,7 @@
 /** `deno task finetune` on texts and `deno task generate`, on a tiny decoder. */
 
 import assert from "node:assert/strict";
+import { cardFields, cardScores } from "./support/card_fields.ts";
 import { changes, outputOf, runTask, startTask } from "./support/command.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
@@ -43,8 +44,14 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
     assert.match(made.stdout, /^LoRA with \d+ parameters: .*adapter$/m);
     assert.deepEqual(
       [...Deno.readDirSync(`${folder}/adapter`)].map(({ name }) => name).toSorted(),
-      ["adapter_config.json", "adapter_model.safetensors"],
+      ["README.md", "adapter_config.json", "adapter_model.safetensors"],
     );
+    const card = await Deno.readTextFile(`${folder}/adapter/README.md`);
+    assert.equal(cardFields(card).library_name, "peft");
+    assert.equal(cardScores(card).Perplexity.toFixed(4), perplexities[3].toFixed(4));
+    assert.match(card, /^- Data: `train\.jsonl`, 61 examples \(only the answers are learnt\)$/m);
+    assert.match(card, /^On dev\.jsonl, 6 examples, after that epoch:$/m);
+    assert.ok(!card.includes(folder), "where the files lay is nobody's business");
 
     const generate = async (...args: string[]) =>
       await runTask("generate", ["--model", model, "--max-tokens", "8", ...args]);

@@ -79,7 +79,10 @@ browserTest(
       assert.equal(before, expected.before);
       assert.notEqual(after, before);
       const adapter = `${folder}/adapter`;
-      assert.deepEqual(await download(page, adapter), ["adapter_config.json", "adapter_model.safetensors"]);
+      assert.deepEqual(
+        await download(page, adapter),
+        ["README.md", "adapter_config.json", "adapter_model.safetensors"],
+      );
       assert.equal(after, await writtenWith(adapter, model));
       assert.equal(await widthOnPhone(page), 390, "on a phone nothing lies beyond the right edge");
       assert.deepEqual(chromium.complaints, []);

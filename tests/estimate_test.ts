@@ -205,7 +205,7 @@ Deno.test("reproduce --estimate: the text flags what the adapter cannot bind, an
   ]);
   for (
     const [args, message] of [
-      [["--model", "gpt-2"], /no folder gpt-2, and an estimate downloads nothing.*roberta-base/],
+      [["--model", "gpt-2"], /no folder gpt-2, and nothing is downloaded here.*roberta-base/],
       [["--model", "roberta-base", "--memory", "lots"], /--memory wants a number above 0, not "lots"/],
     ] as const
   ) {

@@ -56,7 +56,7 @@ Deno.test("own_csv.ts: what it learns from the table holds for rows that it has 
     assert.equal(lines.at(-1), '"Two weeks, and the box has still not come." → delivery');
     assert.deepEqual(
       namesIn(`${folder}/tickets-adapter`),
-      ["adapter_config.json", "adapter_model.safetensors", "labels.json"],
+      ["README.md", "adapter_config.json", "adapter_model.safetensors", "labels.json"],
     );
   }));
 
@@ -95,7 +95,11 @@ Deno.test("own_chats.ts learns on a decoder that is named, and loads what it has
       answers("after").map((line) => line.split(" → ")[1]),
       answers("before").map((line) => line.split(" → ")[1]),
     );
-    assert.deepEqual(namesIn(`${folder}/inn-adapter`), ["adapter_config.json", "adapter_model.safetensors"]);
+    assert.deepEqual(namesIn(`${folder}/inn-adapter`), [
+      "README.md",
+      "adapter_config.json",
+      "adapter_model.safetensors",
+    ]);
   }));
 
 const noSmolLm2 = !await isFetched(packagedModel("smollm2")!);

@@ -8,7 +8,9 @@ import { loadUseLite } from "../lib/models/use_lite.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { runTask } from "./support/command.ts";
+import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
+import { writeTinyDecoder } from "./support/tiny_decoder.ts";
 
 Deno.test("explain: alike products together, each with its kernel, its rule and what else fits, by device", async () => {
   const small = ["--model", "roberta-base", "--method", "LoRA", "--batch", "2", "--length", "32"];
@@ -52,13 +54,50 @@ Deno.test("explain: the kernels that a trainer's programs have on this device", 
   }
 });
 
+Deno.test("explain: a decoder's layers and its vocabulary, of a published shape and of a folder", () =>
+  withFolder(async (folder) => {
+    await writeTinyDecoder(folder);
+    for (
+      const [model, [q, vocabulary]] of [
+        ["HuggingFaceTB/SmolLM2-135M", ["30 × NT 64×576×576 of f32", "1 × NT 64×49152×576 of f32"]],
+        [folder, ["1 × NT 64×64×64 of f32", "1 × NT 64×640×64 of f32"]],
+      ] as const
+    ) {
+      const args = [
+        "--model",
+        model,
+        "--method",
+        "LoRA",
+        "--batch",
+        "2",
+        "--length",
+        "32",
+        "--device",
+        "gpu",
+      ];
+      const { code, stdout, stderr } = await runTask("explain", [...args, "--json"]);
+      assert.equal(code, 0, stderr);
+      const { products } = JSON.parse(stdout);
+      const shapes = (module: RegExp) =>
+        products.filter((own: { module: string }) => module.test(own.module)).map((
+          { count, problem }: { count: number; problem: string },
+        ) => `${count} × ${problem}`);
+      assert.ok(shapes(/^model\.layers\.0\.self_attn\.q_proj \(product\)/).includes(q));
+      assert.ok(shapes(/^(model\.embed_tokens|lm_head)\.weight \(product\)/).includes(vocabulary));
+      assert.ok(shapes(/v_proj/).some((own: string) => / NT 64×8×\d+ of f32/.test(own)), "v_proj has a LoRA");
+    }
+  }));
+
 Deno.test("explain: what it cannot be asked", async () => {
   for (
     const [args, message] of [
       [["--device", "phone"], /--device is "phone": give here, software or gpu/],
       [["--device", "toString"], /--device is "toString": give/],
       [["--device", "gpu", "--batch", "0"], /--batch is "0": give a whole number/],
-      [["--device", "gpu", "--model", "nowhere"], /there is no folder nowhere/],
+      [
+        ["--device", "gpu", "--model", "nowhere"],
+        /there is no folder nowhere, .* roberta-base, .* Qwen\/Qwen3-8B/,
+      ],
       [["--device", "gpu", "--method", "LoRE"], /no method "LoRE"; have/],
     ] as const
   ) {

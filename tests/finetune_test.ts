@@ -22,6 +22,7 @@ import { encodeExamples, type EpochScores } from "../lib/train/fine_tune.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { cases } from "./support/bert_reference.ts";
+import { cardFields, cardScores } from "./support/card_fields.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
@@ -138,8 +139,10 @@ Deno.test("finetune on a .csv, then merge: the merged folder's logits are those 
     });
     assert.deepEqual(
       [...Deno.readDirSync(merged)].map(({ name }) => name).toSorted(),
-      ["config.json", "model.safetensors", "vocab.txt"],
+      ["README.md", "config.json", "model.safetensors", "vocab.txt"],
     );
+    const { library_name, pipeline_tag } = cardFields(await Deno.readTextFile(`${merged}/README.md`));
+    assert.deepEqual([library_name, pipeline_tag], ["transformers", "text-classification"]);
   }));
 
 /** What `finetune` says of a base on forty texts, with more options, and the folder that it wrote. */
@@ -184,6 +187,13 @@ Deno.test("finetune: how it warms up changes the adapter; mistakes and a run tha
     assert.equal(json.code, 0, json.stderr);
     const { epochs, kept, labels, examples, method } = JSON.parse(json.stdout);
     assert.deepEqual([method, kept, labels, examples], ["BoRA", 1, ["land", "sea"], { train: 36, dev: 4 }]);
+    const card = await Deno.readTextFile(`${json.out}/README.md`);
+    const { accuracy, macroF1 } = epochs[kept].metrics;
+    assert.deepEqual(cardScores(card), {
+      Accuracy: Number(accuracy.toFixed(6)),
+      "F1, mean over classes": Number(macroF1.toFixed(6)),
+    });
+    assert.match(card, /^On the held-out tenth of data\.csv, 4 examples, after that epoch:$/m);
     const said = [...json.stderr.matchAll(/^epoch \d: loss ([\d.]+), accuracy ([\d.]+)/gm)];
     assert.deepEqual(
       epochs.map((own: EpochScores) => [own.trainLoss.toFixed(4), own.metrics.accuracy!.toFixed(4)]),

@@ -6,6 +6,8 @@ import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
 import { BeamSearch } from "../lib/generate/beams.ts";
+import type { DecodingParts } from "../lib/generate/decoding.ts";
+import { mostTexts } from "../lib/generate/text_room.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
@@ -246,6 +248,32 @@ Deno.test("what cannot be written is refused with both numbers", () =>
     await refused({}, /prompt 0 is empty/, []);
     await refused({}, /prompt 0 has the id 96, which is none of model's/, [96]);
     await assert.rejects(() => writer.beams([1], { maxTokens: 2, beams: 0 }), /beams is 0/);
+  }));
+
+Deno.test("beams and prompts that have no room are refused with how many have", () =>
+  withDecoder(llama, async (model) => {
+    const gpu = await testGpu();
+    using writer = new Writer({ gpu, model });
+    const { maxBufferSize, maxStorageBufferBindingSize } = gpu.device.limits;
+    // The largest of a text are a layer's keys of 64 tokens, in 6 heads of 8.
+    const most = Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / (4 * 64 * 48));
+    assert.equal(mostTexts({ gpu, model, cache: "f32" } as DecodingParts, 64, 1), most);
+    const room = new RegExp(
+      ` are too many here: at most ${most} texts of up to 64 tokens have room at a time; take fewer, or fewer new tokens$`,
+    );
+    const told = (what: string) => (error: Error) =>
+      error.message.startsWith(what) && room.test(error.message);
+    const options = { maxTokens: 2 };
+    await assert.rejects(
+      () => writer.beams([1], { ...options, beams: most + 1 }),
+      told(`${most + 1} beams are`),
+    );
+    await assert.rejects(
+      () => writer.search([[1], [2]], { ...options, beams: most }),
+      told(`${most} beams of each of 2 prompts are`),
+    );
+    const prompts = Array.from({ length: most + 1 }, () => [1]);
+    await assert.rejects(() => writer.write(prompts, options), told(`${most + 1} prompts are`));
   }));
 
 Deno.test("penalty, top-p and temperature 0 are transformers'", () => {

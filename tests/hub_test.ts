@@ -48,7 +48,7 @@ for (const shards of [1, 2]) {
     withHub(shards, async (hub, load, cache) => {
       const encoder = await load();
       assertLoaded(encoder);
-      assert.equal(encoder.name, model);
+      assert.deepEqual([encoder.name, encoder.hubId], [model, model]);
       const wanted = [...hub.files.keys()].filter((name) => name !== "pytorch_model.bin");
       assert.deepEqual(hub.requests.toSorted(), wanted.map((name) => `${name} whole`).toSorted());
       assert.equal(await Deno.readTextFile(`${cache}/${storage}/refs/main`), commit);
@@ -121,6 +121,16 @@ Deno.test("two loads at a time fetch every file once", () =>
     assert.equal(new Set(hub.requests).size, hub.requests.length);
   }));
 
+Deno.test("HF_ENDPOINT names the hub", () =>
+  withHub(1, async (hub, _, cacheFolder) => {
+    Deno.env.set("HF_ENDPOINT", `${hub.url}/`);
+    try {
+      assertLoaded(await loadEncoder(model, { cacheFolder }));
+    } finally {
+      Deno.env.delete("HF_ENDPOINT");
+    }
+  }));
+
 Deno.test("HF_TOKEN is sent along", () =>
   withHub(1, async (hub, load) => {
     Deno.env.set("HF_TOKEN", "hf_secret");
@@ -137,13 +147,13 @@ Deno.test("what is neither a folder nor a model is refused, and a model without 
     const other = { hubUrl: hub.url, cacheFolder };
     await assert.rejects(
       () => loadEncoder("acme/none", other),
-      /"acme\/none" is no folder here, and http:.* does not give it: .* 404 .*not found.*check the name/,
+      /^Error: there is no model "acme\/none" here: no folder, no \.gguf file, and not minilm or smollm2 \(deno task models\)\nhttp:.* does not give it either: .* 404 .*not found.*check the name[^\n]*$/,
     );
     await assert.rejects(
       () => loadEncoder("./none", other),
-      /there is no folder \.\/none, and no model of the hub/,
+      /there is no folder or GGUF file \.\/none, and no model of the hub/,
     );
-    await assert.rejects(() => loadEncoder("a/b/c", other), /there is no folder a\/b\/c/);
+    await assert.rejects(() => loadEncoder("a/b/c", other), /there is no folder or GGUF file a\/b\/c/);
     (hub.files as Map<string, unknown>).delete("model.safetensors");
     await assert.rejects(load, /"acme\/tiny-roberta" on .* has no model\.safetensors: convert it/);
   }));
@@ -267,10 +277,10 @@ Deno.test("each refusal of the hub's says what it means and what to do, for the 
 Deno.test("a web page in place of the hub's answer is recognised", () =>
   withHub(1, async (hub, load) => {
     hub.refusal = { path: /^\/api/, status: 200, page: "<html>log in</html>" };
-    await assert.rejects(load, /does not give it: it answers with something else than a hub does/);
+    await assert.rejects(load, /does not give it either: it answers with something else than a hub does/);
     // The server's text cannot send control characters to the terminal through a message.
     hub.refusal = { path: /^\/api/, status: 403, page: '{"error":"\u001b[2J"}' };
-    await assert.rejects(load, (error: Error) => !/\p{Cc}/u.test(error.message));
+    await assert.rejects(load, (error: Error) => !/(?!\n)\p{Cc}/u.test(error.message));
   }));
 
 Deno.test("a GGUF file of a model is chosen by its name, a set by its first file, and nothing else is fetched", () =>
@@ -285,8 +295,8 @@ Deno.test("a GGUF file of a model is chosen by its name, a set by its first file
     }
     const located = (file: string) =>
       locateModel(`${model}/${file}`, { hubUrl: hub.url, cacheFolder: cache });
-    const { path, name } = await located("llama.gguf");
-    assert.equal(name, `${model}/llama.gguf`);
+    const { path, name, hubId } = await located("llama.gguf");
+    assert.deepEqual([name, hubId], [`${model}/llama.gguf`, model]);
     assert.deepEqual(await Deno.readFile(path), await Deno.readFile(new URL("llama.gguf", files)));
     assert.deepEqual(hub.requests, ["llama.gguf whole"]);
     const inParts = await located(`parts/${set[0]}`);
@@ -299,7 +309,7 @@ Deno.test("a GGUF file of a model is chosen by its name, a set by its first file
     await located(`parts/${set[0]}`);
     assert.equal(hub.requests.at(-1), `parts/${set[1]} whole`);
     await assert.rejects(() => located("other.gguf"), /has no other\.gguf: there are llama\.gguf/);
-    await assert.rejects(() => located("none/x.gguf"), /has no none\/x\.gguf|does not give it/);
+    await assert.rejects(() => located("none/x.gguf"), /has no none\/x\.gguf|does not give it either/);
     assertLoaded(await load());
     hub.files.delete("model.safetensors");
     await Deno.remove(cache, { recursive: true });

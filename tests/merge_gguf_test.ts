@@ -20,6 +20,7 @@ import { exportAdapter } from "../lib/train/export_folder.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
 import { saveMergedGguf } from "../lib/train/merge_gguf.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
+import { cardFields } from "./support/card_fields.ts";
 import { runTask } from "./support/command.ts";
 import { logitsOf } from "./support/decoder_logits.ts";
 import { cases, type DecoderCase, rows, writeDecoder } from "./support/decoder_reference.ts";
@@ -177,7 +178,11 @@ Deno.test("the command merges a GGUF file into one, and refuses a folder, a type
     await refused(1, /is a GGUF file, and a folder of transformers is made of one/, file);
     const made = await merge(file, "--format", "gguf", "--type", "q8_0");
     assert.equal(made.code, 0, made.stderr);
-    assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name), ["model.gguf"]);
+    assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name).toSorted(), [
+      "README.md",
+      "model.gguf",
+    ]);
+    assert.equal(cardFields(await Deno.readTextFile(`${out}/README.md`)).library_name, "llama.cpp");
   }));
 
 for (const name of ["SmolLM2", "LLaMA 3.1", "LLaMA 3.2", "LLaMA with biases", "Qwen2", "Qwen3"]) {

@@ -4,10 +4,15 @@
  */
 
 import assert from "node:assert/strict";
+import { attach } from "../lib/adapters/attach.ts";
+import { lora } from "../lib/adapters/lora.ts";
+import { adapterFiles } from "../lib/adapters/peft.ts";
+import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { type PackagedModel, packagedModels, placeOf } from "../lib/models/packaged_models.ts";
 import { fetchModel } from "../tasks/fetch_model.ts";
 import { knownEncoder } from "../tasks/workload.ts";
+import { cardFields } from "./support/card_fields.ts";
 import { outputOf, runTask, startTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 import { withPooled, writePooling } from "./support/pooled_folder.ts";
@@ -199,6 +204,12 @@ Deno.test("minilm is a model's id: before it was fetched the error names the com
     await writePooling(placeOf(miniLm), mean);
     const fetched = await loadEncoder("minilm");
     assert.deepEqual([fetched.name, fetched.width, fetched.pooling], ["minilm", 64, "mean"]);
+    assert.equal(fetched.hubId, "sentence-transformers/all-MiniLM-L6-v2");
+    const adapter = attach(fetched, lora, { r: 1, target: ["query"] });
+    const files = adapterFiles(fetched, adapter, startingWeights(fetched, adapter, 0));
+    const config = JSON.parse(files["adapter_config.json"] as string);
+    assert.equal(config.base_model_name_or_path, fetched.hubId, "what PEFT's users find the base by");
+    assert.equal(cardFields(files["README.md"] as string).base_model, fetched.hubId);
     assert.ok((await knownEncoder("minilm")).tokenizes);
     await withPooled({ ...tinyBert, hidden_size: 32 }, "pooling_mode_cls_token", async (folder) => {
       const before = Deno.cwd();
@@ -208,6 +219,7 @@ Deno.test("minilm is a model's id: before it was fetched the error names the com
       try {
         const local = await loadEncoder("minilm");
         assert.deepEqual([local.name, local.width, local.pooling], ["minilm", 32, "first"]);
+        assert.equal(local.hubId, undefined);
       } finally {
         Deno.chdir(before);
       }

@@ -11,6 +11,7 @@ import { exportAdapter } from "../lib/train/export_folder.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import fixture from "./fixtures/peft_exports.json" with { type: "json" };
+import { cardFields } from "./support/card_fields.ts";
 import { runTask } from "./support/command.ts";
 import { logitsOf } from "./support/decoder_logits.ts";
 import { rows } from "./support/decoder_reference.ts";
@@ -97,6 +98,11 @@ for (const [name, { gguf }] of Object.entries(references)) {
   Deno.test(`Python's gguf read this export, with our values: ${name}`, () =>
     withFolder(async (at) => {
       const out = await exported(name, "gguf", at);
+      assert.deepEqual(cardFields(await Deno.readTextFile(`${out}/README.md`)), {
+        library_name: "llama.cpp",
+        pipeline_tag: "text-generation",
+        tags: ["lora", "gguf", "bora-webgpu"],
+      });
       const { metadata, places } = await readGgufHeader(`${out}/adapter.gguf`);
       const fields = [...metadata.values].map(([key, { value }]) => [key, value]);
       assert.deepEqual(Object.fromEntries(fields), gguf.fields);
@@ -130,6 +136,12 @@ Deno.test("the command says what it made, which rank vLLM wants, and what it ref
       "vLLM: --max-lora-rank 32 (it allows 1, 8, 16, 32, 64, 128, 256, 320, 512)",
     ]);
     assert.match(bora.stdout, new RegExp(`^exported: ${out}$`, "m"));
+    const card = await Deno.readTextFile(`${out}/README.md`);
+    assert.equal(cardFields(card).library_name, "peft");
+    assert.match(
+      card,
+      /It was made from an adapter of BoRA, and computes the same update, as a LoRA of rank 32\./,
+    );
     const dora = await run("BERT, DoRA, rank 3");
     assert.deepEqual([dora.code, dora.stdout], [1, ""]);
     assert.match(dora.stderr, /^DoRA's update is no LoRA: give a rank, such as 16/m);
@@ -139,6 +151,10 @@ Deno.test("the command says what it made, which rank vLLM wants, and what it ref
       /^the nearest LoRA to DoRA, relative error 0\.\d+ \(layers 0\.\d+ to 0\.\d+\)\nrank 3 in \d layers\n/,
     );
     assert.ok(!nearest.stdout.includes("vLLM"));
+    assert.match(
+      await Deno.readTextFile(`${at}/BERT, DoRA, rank 3-export/README.md`),
+      /It is the LoRA of rank 3 that is nearest to an adapter of DoRA: the norm of what is missing is 0\.\d+ of the update's\./,
+    );
     const encoder = await run("BERT, MELoRA", "--format", "gguf");
     assert.match(
       encoder.stderr,

@@ -15,7 +15,7 @@ import { readSafetensors } from "../lib/models/safetensors.ts";
 import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Weight } from "../lib/models/model.ts";
-import { escapeMarkdown } from "../lib/report/markdown.ts";
+import { escapeMarkdown } from "../lib/escape_markdown.ts";
 import { readCells } from "../lib/report/cell_table.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import { isStudy } from "../tasks/report_table.ts";

@@ -45,7 +45,7 @@ Deno.test("the README's library examples run from a URL, with the permissions th
   assert.ok(losses.every((loss) => loss > 0 && loss < 5));
   assert.ok(server.asked.includes("/mod.ts") && server.asked.includes("/wgsl/matmul.wgsl"));
   const saved = [...Deno.readDirSync(`${folder}/adapter`)].map(({ name }) => name).toSorted();
-  assert.deepEqual(saved, ["adapter_config.json", "adapter_model.safetensors", "labels.json"]);
+  assert.deepEqual(saved, ["README.md", "adapter_config.json", "adapter_model.safetensors", "labels.json"]);
   await server.shutdown();
   await Deno.remove(folder, { recursive: true });
 });

@@ -355,7 +355,7 @@ Deno.test("reproduce --estimate: the paper's tables on its models, without weigh
   const args = ["math", "--model", "gpt-2", "--estimate"];
   const { code, stderr } = await runTask("reproduce", args, noAdapter);
   assert.equal(code, 2);
-  assert.match(stderr, /no folder gpt-2, and an estimate downloads nothing.*Meta-Llama-3-8B/);
+  assert.match(stderr, /no folder gpt-2, and nothing is downloaded here.*Meta-Llama-3-8B/);
   const tuned = await runTask("reproduce", ["math", "--tune", "--data", "nowhere"], noAdapter);
   assert.match(tuned.stderr, /math has the rates of the table decoders, or its protocol's; leave --tune out/);
   const mixed = await runTask("reproduce", ["math", "headline", "--estimate"], noAdapter);

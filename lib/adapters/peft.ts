@@ -7,6 +7,8 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
+import { adapterCard, type CardNotes } from "./card/adapter_card.ts";
+import { cardFile, cardText, hasOwnCard } from "./card/card.ts";
 import { isFile, readJson, removeFile, writeTogether } from "../files.ts";
 import { headPathsOf, type Model, type Weight } from "../models/model.ts";
 import {
@@ -120,6 +122,7 @@ export function adapterFiles(
   adapter: Adapter,
   weights: ReadonlyMap<string, Weight>,
   task?: Pick<Task, "objective" | "labels"> | Labels,
+  notes: CardNotes = {},
 ): Record<string, Uint8Array<ArrayBuffer> | string> {
   const format = formatOf(adapter.method);
   const hasHead = checkWeights(model, adapter, weights);
@@ -134,7 +137,14 @@ export function adapterFiles(
     }),
     "adapter_config.json": `${JSON.stringify(config, sortedKeys(config), 2)}\n`,
     ...labels ? { [labelsFile]: labelsText(labels) } : {},
+    [cardFile]: cardText(adapterCard({ model, adapter, weights, labels }, notes)),
   };
+}
+
+/** Options of `saveAdapter`. */
+export interface SaveOptions extends CardNotes {
+  /** Receives a line when the folder has a README.md that somebody wrote or edited, which stays. */
+  readonly report?: (line: string) => void;
 }
 
 /**
@@ -143,6 +153,9 @@ export function adapterFiles(
  * partial file. The SHA-256 of each base weight is saved too, so that `loadAdapter` can recognise the base.
  * It is the digest of the values as they were first read; weights that have not been read yet are read now.
  * If `task` is given, the names of its classes are saved too, in `labels.json`; so are `SavedAdapter.labels` in its place.
+ *
+ * The folder's README.md is a model card of the Hugging Face hub's, which says what the adapter is and how it is loaded and, if
+ * `options.training` says it, how it was trained and how good it is. One that somebody has written or edited stays as it is.
  * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, or belongs neither to the
  * adapter nor to the head, and when the method has no adapter to save.
  *
@@ -168,13 +181,19 @@ export async function saveAdapter(
   adapter: Adapter,
   weights: ReadonlyMap<string, Weight>,
   task?: Pick<Task, "objective" | "labels"> | Labels,
+  { report = console.warn, ...notes }: SaveOptions = {},
 ): Promise<void> {
-  const files = adapterFiles(model, adapter, weights, task);
+  const { [cardFile]: card, ...files } = adapterFiles(model, adapter, weights, task, notes);
   await Deno.mkdir(folder, { recursive: true });
+  const keepsCard = await hasOwnCard(folder);
+  if (keepsCard) {
+    report(`${folder}/${cardFile} was written or edited by somebody: it stays, and no new card is written`);
+  }
   // Those of another adapter that was saved here before.
   if (!(labelsFile in files)) await removeFile(`${folder}/${labelsFile}`);
+  const written = keepsCard ? files : { ...files, [cardFile]: card };
   await writeTogether(
-    Object.fromEntries(Object.entries(files).map(([name, content]) => [`${folder}/${name}`, content])),
+    Object.fromEntries(Object.entries(written).map(([name, content]) => [`${folder}/${name}`, content])),
   );
 }
 
@@ -511,7 +530,7 @@ function configOf(
   const saved = [...savedModules(model, targeting), ...(hasHead ? [model.head.module] : [])];
   return {
     auto_mapping: null,
-    base_model_name_or_path: model.name,
+    base_model_name_or_path: model.hubId ?? model.name,
     inference_mode: true,
     peft_type: format.type,
     peft_version: "0.21.0",

@@ -6,13 +6,14 @@
 import type { Adapter } from "../adapters/attach.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Arena, compile, type CompiledGraph } from "../graph/compile.ts";
-import { bytesOf, type Tensor } from "../graph/graph.ts";
+import type { Tensor } from "../graph/graph.ts";
 import type { Decoder } from "../models/model.ts";
 import { bucketOfLength } from "../run/batches.ts";
 import { Kept } from "../run/kept.ts";
 import { States } from "../run/states.ts";
 import { type WeightPlace, WeightStore } from "../run/weight_store.ts";
 import { type CacheStorage, keysOf, type ReadingKind, traceReading, valuesOf } from "./reading.ts";
+import { tokenBytes } from "./text_room.ts";
 
 /** What writes. */
 export interface DecodingParts {
@@ -82,10 +83,8 @@ export class Decoding implements Disposable {
     );
   }
 
-  /** Bytes of a token's keys, or values, in a layer. */
   get #tokenBytes(): number {
-    const { cache, model } = this.own;
-    return bytesOf({ shape: [model.language.cached.width], dtype: cache });
+    return tokenBytes(this.own);
   }
 
   #layers(): string[] {

@@ -13,6 +13,7 @@ import type { WeightPlace } from "../run/weight_store.ts";
 import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
 import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
 import type { CacheStorage } from "./reading.ts";
+import { mostTexts } from "./text_room.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
 
 /** What a `Writer` writes with. */
@@ -75,8 +76,19 @@ class Decodings implements Disposable {
 
   constructor(private readonly parts: DecodingParts) {}
 
-  lease(size: DecodingSize): Lease {
+  /**
+   * Room for so many texts, whose prompts have up to `longest` tokens. Throws an Error that begins with `what` and says how many have
+   * room where these have none.
+   */
+  lease(size: DecodingSize, longest: number, what: string): Lease {
     if (this.#isDisposed) throw new Error("this Writer has been disposed of: use it within its scope");
+    const most = mostTexts(this.parts, size.capacity, longest);
+    if (size.texts > most) {
+      throw new Error(
+        `${what} are too many here: at most ${most} texts of up to ${size.capacity} tokens have room at a time; ` +
+          "take fewer, or fewer new tokens",
+      );
+    }
     const at = this.#free.findIndex(({ size: own }) =>
       own.texts === size.texts && own.capacity === size.capacity
     );
@@ -217,7 +229,8 @@ export class Writer implements Disposable {
       throw new Error(`beams is ${beams}: use a whole number from 1`);
     }
     const all = prompts.map((prompt) => this.idsOf(prompt));
-    using lease = this.#leaseFor(all, options, all.length * beams);
+    const what = all.length === 1 ? `${beams} beams` : `${beams} beams of each of ${all.length} prompts`;
+    using lease = this.#leaseFor(all, options, all.length * beams, what);
     const { decoding } = lease;
     const ends = new Set(this.#model.language.tokenizer.eos);
     const searches = all.map(() => new BeamSearch({ beams, lengthPenalty }, ends, options.maxTokens));
@@ -301,6 +314,7 @@ export class Writer implements Disposable {
     prompts: readonly (readonly number[])[],
     options: WriteOptions,
     texts: number,
+    what = `${texts} prompts`,
   ): Lease {
     checkSampling(options);
     const { name, maxTokens: most, vocabulary } = this.#model;
@@ -319,12 +333,13 @@ export class Writer implements Disposable {
         );
       }
     }
-    const wanted = Math.max(...prompts.map(({ length }) => length)) + maxTokens;
+    const longest = Math.max(...prompts.map(({ length }) => length));
+    const wanted = longest + maxTokens;
     const size: DecodingSize = {
       texts,
       capacity: Math.min(most!, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),
     };
-    return this.#decodings.lease(size);
+    return this.#decodings.lease(size, longest, what);
   }
 
   /** Frees the weights that it uploaded, and the texts. */

@@ -10,11 +10,12 @@ import { isFile, makeParents, readText, writeWhole } from "../files.ts";
 import { RefusedRequest, request, steadily } from "../network.ts";
 import { filesOfSet } from "./gguf/split_set.ts";
 import { readIndex } from "./hugging_face_weights.ts";
+import { packagedModels } from "./packaged_models.ts";
 import { modulesFile, poolingFile } from "./sentence_pooling.ts";
 
 /** Where models are downloaded from and where they are cached. */
 export interface HubOptions {
-  /** URL of the hub. Default: the public hub. */
+  /** URL of the hub. Default: `HF_ENDPOINT` of the environment, or the public hub. */
   readonly hubUrl?: string;
   /**
    * Folder of the cache. Default: that of Hugging Face's Python library (`HF_HUB_CACHE`, `HF_HOME/hub` or
@@ -45,6 +46,11 @@ const poolingFolder = /^\d+_Pooling$/;
 const weights = "model.safetensors";
 const index = `${weights}.index.json`;
 const shards = /^model(-\d+-of-\d+\.safetensors|\.safetensors\.index\.json)$/;
+
+/** The hub's URL, without a slash at its end: `HF_ENDPOINT` of the environment, or the public hub's. */
+export function hubAddress(): string {
+  return (Deno.env.get("HF_ENDPOINT") || HUB_URL).replace(/\/+$/, "");
+}
 
 /** True for model ids such as `roberta-base` or `FacebookAI/roberta-base`. */
 export function isHubId(text: string): boolean {
@@ -79,6 +85,12 @@ export async function downloadGguf(id: string, options: HubOptions = {}): Promis
   return `${await download(`${owner}/${name}`, ggufFiles(file), options)}/${file}`;
 }
 
+/** The ids that stand for models without the hub. */
+const known = packagedModels.map(({ id }) => id).join(" or ");
+
+/** The error when the hub does not say which files a model has: there is no such model, or no way to the hub. */
+class NotGiven extends Error {}
+
 /** Which files of a model are wanted. */
 interface Wanted {
   /** The first file that a snapshot's folder lacks. */
@@ -91,7 +103,7 @@ interface Wanted {
 async function download(
   id: string,
   wanted: Wanted,
-  { hubUrl = HUB_URL, cacheFolder }: HubOptions,
+  { hubUrl, cacheFolder }: HubOptions,
 ): Promise<string> {
   const storage = `${cacheFolder ?? pythonsCache()}/models--${id.replaceAll("/", "--")}`;
   const before = await cachedSnapshot(storage, wanted);
@@ -102,14 +114,22 @@ async function download(
   // Another process may have downloaded it while this one waited for the lock.
   const cached = await cachedSnapshot(storage, wanted);
   if (cached?.isWhole) return cached.folder;
+  const url = hubUrl ?? hubAddress();
   try {
-    return await fetchSnapshot(id, wanted, hubUrl, storage);
+    return await fetchSnapshot(id, wanted, url, storage);
   } catch (error) {
-    if (!cached) throw error;
     const { message } = error as Error;
-    throw new Error(`${cached.folder} lacks ${cached.lacks}, and the hub does not give it: ${message}`, {
-      cause: error,
-    });
+    if (cached) {
+      throw new Error(`${cached.folder} lacks ${cached.lacks}, and the hub does not give it: ${message}`, {
+        cause: error,
+      });
+    }
+    if (!(error instanceof NotGiven)) throw error;
+    throw new Error(
+      `there is no model "${id}" here: no folder, no .gguf file, and not ${known} (deno task models)\n` +
+        `${url} does not give it either: ${message}`,
+      { cause: error },
+    );
   }
 }
 
@@ -246,9 +266,7 @@ async function listing(
       const message = error instanceof SyntaxError
         ? `it answers with something else than a hub does, such as a page of a proxy's or one to log in on: open it in a browser`
         : (error as Error).message;
-      throw new Error(`"${repo}" is no folder here, and ${hubUrl} does not give it: ${message}`, {
-        cause: error,
-      });
+      throw new NotGiven(message, { cause: error });
     }
   };
   const { sha: commit } = await asked(() => modelInfo({ ...remote, name: repo, additionalFields: ["sha"] }));

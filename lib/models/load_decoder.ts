@@ -55,7 +55,7 @@ export interface DecoderOptions {
  * that the configuration implies.
  */
 export async function loadDecoder(source: string, options: DecoderOptions = {}): Promise<Decoder> {
-  const { path, name } = await locateModel(source, options.hub);
+  const { path, name, hubId } = await locateModel(source, options.hub);
   const isGguf = !await isFolder(path);
   const { packing, unpack } = options;
   if (isGguf && packing && !unpack) {
@@ -64,7 +64,7 @@ export async function loadDecoder(source: string, options: DecoderOptions = {}):
     );
   }
   const parts = isGguf ? await partsOfGguf(path) : await partsOfFolder(path);
-  return decoderOf(name, path, parts, options);
+  return { ...decoderOf(name, path, parts, options), hubId };
 }
 
 /** What a folder or a file holds. */

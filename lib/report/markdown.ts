@@ -1,6 +1,7 @@
 /** Renders results as markdown, from the records alone. */
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
+import { escapeMarkdown } from "../escape_markdown.ts";
 import { cellsBySet } from "./cells_by_set.ts";
 import { meanScore } from "./scores.ts";
 import { intervalOf, scoreText } from "./statistics.ts";
@@ -27,18 +28,6 @@ export function commitText({ commit, dirty }: Pick<Environment, "commit" | "dirt
 /** The origin of a page's figures, as sentences: `Machine: …. Commit 0123456789.` */
 export function originText(environment: Environment): string {
   return `Machine: ${machineText(environment)}. Commit ${commitText(environment)}.`;
-}
-
-/** Characters that are invisible but change what is displayed: controls, and marks of text direction. */
-const unseen = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
-
-/**
- * Escapes `text` so that markdown shows it literally and on one line: no markup, HTML, table columns or
- * controls.
- */
-export function escapeMarkdown(text: string): string {
-  return text.replaceAll(/\s+/g, " ").replaceAll(unseen, "").replaceAll(/[\\`*_[\]|~$@]/g, "\\$&")
-    .replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
 /** Escapes all strings of a record, keys included, because the file may come from a stranger. */

@@ -2,6 +2,9 @@
 
 import { loadAdapter, saveAdapter } from "../adapters/peft.ts";
 import { methods } from "../adapters/registry.ts";
+import { cardFile, cardText } from "../adapters/card/card.ts";
+import { loraGgufCard } from "../adapters/card/lora_gguf_card.ts";
+import { escapeMarkdown } from "../escape_markdown.ts";
 import { refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { loadModel } from "../models/load_model.ts";
@@ -58,12 +61,27 @@ export async function exportAdapter(options: ExportOptions): Promise<Exported> {
   if (format === "gguf") checkGgufLora(model, saved.adapter);
   const lora = await toLora({ gpu, model, ...saved, rank, onLayer });
   const { name: method } = saved.adapter.method;
+  const origin = originText(method, lora);
   await writeFolder(out, async (part) => {
-    if (format === "peft") await saveAdapter(part, model, lora.adapter, lora.weights, lora.labels);
-    else await saveLoraGguf(`${part}/adapter.gguf`, source, model, lora);
+    if (format === "peft") {
+      await saveAdapter(part, model, lora.adapter, lora.weights, lora.labels, { origin });
+    } else {
+      await saveLoraGguf(`${part}/adapter.gguf`, source, model, lora);
+      await writeWhole(`${part}/${cardFile}`, cardText(loraGgufCard(model, origin)));
+    }
     await writeWhole(`${part}/export.json`, `${JSON.stringify(recordOf(method, lora), null, 2)}\n`);
   });
   return { lora, method, onDecoder: model.language !== undefined };
+}
+
+/** What it was made from, for the card. */
+function originText(method: string, { rank, errors }: LoraExport): string {
+  const name = escapeMarkdown(method);
+  if (!errors) {
+    return `It was made from an adapter of ${name}, and computes the same update, as a LoRA of rank ${rank}.`;
+  }
+  return `It is the LoRA of rank ${rank} that is nearest to an adapter of ${name}: the norm of what is missing is ` +
+    `${errors.whole.toPrecision(3)} of the update's.`;
 }
 
 function recordOf(method: string, { rank, errors }: LoraExport): Record<string, unknown> {

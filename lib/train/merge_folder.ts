@@ -7,6 +7,8 @@ import { moduleOf } from "../adapters/names.ts";
 import { loadAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { methods } from "../adapters/registry.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
+import { cardFile, cardText } from "../adapters/card/card.ts";
+import { mergedCard } from "../adapters/card/merged_card.ts";
 import { isFile, makeParents, refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
@@ -51,7 +53,7 @@ const describingFiles = [
  * A base of sentence-transformers takes the files that say how its tokens are pooled along. No class of transformers has a head
  * on such vectors: AutoModel or sentence-transformers load the trunk, and the head is the file's `head.weight` and `head.bias`.
  *
- * A temporary folder is written and then renamed to `out`. `report` receives `loadAdapter`'s messages about
+ * Its README.md is a model card of the Hugging Face hub's. A temporary folder is written and then renamed to `out`. `report` receives `loadAdapter`'s messages about
  * the base.
  * @throws Error when `out` exists, the base is a GGUF file, the method cannot be merged or an encoder's adapter has no head, and
  * what `loadModel` and `loadAdapter` throw. No `out` is left then.
@@ -95,6 +97,7 @@ async function saveDecoder(
     await Deno.copyFile(`${folder}/config.json`, `${part}/config.json`);
     await copyDescriptions(folder, part, describingFiles);
     await writeTensors(`${part}/model.safetensors`, tensors);
+    await writeWhole(`${part}/${cardFile}`, cardText(mergedCard(base, saved, "transformers")));
   });
 }
 
@@ -122,6 +125,7 @@ async function saveEncoder(
     if (pooling) await makeParents(`${part}/${pooling}`);
     await copyDescriptions(folder, part, [...describingFiles, ...pooling ? [pooling] : []]);
     await writeWeights(gpu, folder, encoder, saved, head, `${part}/model.safetensors`);
+    await writeWhole(`${part}/${cardFile}`, cardText(mergedCard(encoder, saved, "transformers")));
   });
 }
 

@@ -4,7 +4,9 @@ import { checkMergeable } from "../adapters/merge.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { methods } from "../adapters/registry.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
-import { isFile, refuseExisting, writeFolder } from "../files.ts";
+import { cardFile, cardText } from "../adapters/card/card.ts";
+import { mergedCard } from "../adapters/card/merged_card.ts";
+import { isFile, refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { decodedFrom, encodedAs, type WrittenDtype } from "../models/gguf/dtypes.ts";
 import { folderMetadata } from "../models/gguf/folder_metadata.ts";
@@ -58,7 +60,7 @@ const fileTypes = { f16: 1, q8_0: 7 };
 /**
  * Merges an adapter into a decoder and writes `model.gguf` in the folder `out`, with the metadata of the base's own GGUF file, or with
  * those that its folder says for certain (see `folderMetadata`). All matrices are written in `type`, those that the adapter leaves alone as well, and as F16 where a row is no whole number of blocks;
- * vectors stay F32. Only one tensor at a time is in memory. The file is read back before `out` appears: every tensor's values must
+ * vectors stay F32. Only one tensor at a time is in memory. A README.md beside it is a model card of the Hugging Face hub's. The file is read back before `out` appears: every tensor's values must
  * be those that were written. Of a set of files one is made.
  * @throws Error when `out` exists, or the method cannot be merged, and what `loadDecoder`, `loadAdapter` and `folderMetadata` throw.
  * No `out` is left then.
@@ -77,6 +79,7 @@ export async function saveMergedGguf(options: MergeGgufOptions): Promise<void> {
     const written = `${part}/model.gguf`;
     await writeGguf(written, metadataOf(parts, type), tensors.map(({ tensor }) => tensor));
     await checkWritten(written, tensors);
+    await writeWhole(`${part}/${cardFile}`, cardText(mergedCard(base, saved, "gguf")));
   });
 }
 

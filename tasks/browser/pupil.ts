@@ -5,6 +5,7 @@ import type { Gpu } from "../../lib/gpu/device.ts";
 import { FilesInMemory } from "../../lib/files_in_memory.ts";
 import { loadDecoder } from "../../lib/models/load_decoder.ts";
 import type { Decoder } from "../../lib/models/model.ts";
+import { packagedModel } from "../../lib/models/packaged_models.ts";
 import { FrozenWeights } from "../../lib/run/frozen_weights.ts";
 import { learn, type Learnt, type Lesson, type LessonWatch } from "./lesson.ts";
 
@@ -29,7 +30,9 @@ export class Pupil implements Disposable {
   /** Reads a model and uploads its weights. Throws what `loadDecoder` and the upload throw. */
   static async of(gpu: Gpu, name: string, files: ModelFiles): Promise<Pupil> {
     using owned = new DisposableStack();
-    const model = await loadDecoder(owned.use(new FilesInMemory(name, files)).path);
+    const read = await loadDecoder(owned.use(new FilesInMemory(name, files)).path);
+    // The server's models have the ids of packaged ones; names of files that were picked have an ending.
+    const model = { ...read, hubId: packagedModel(name)?.hubId };
     const frozen = owned.use(FrozenWeights.forTraining(gpu, model));
     return new Pupil(gpu, model, frozen, owned.move());
   }

@@ -1,0 +1,95 @@
+/** Where a folder is pushed to, and whether it can be: asked before anything is computed for it. */
+
+import { listFiles, whoAmI } from "npm:@huggingface/hub@2.17.5";
+import { cardFile } from "../../lib/adapters/card/card.ts";
+import { hubAddress, isHubId } from "../../lib/models/hub.ts";
+import { RefusedRequest } from "../../lib/network.ts";
+import { UsageError } from "../usage.ts";
+import { pushRequest } from "./push_request.ts";
+
+/** A repository on the hub, which need not be there yet. */
+export interface Destination {
+  /** OWNER/NAME. */
+  readonly repo: string;
+  readonly hubUrl: string;
+  readonly accessToken: string;
+  readonly fetch: typeof fetch;
+}
+
+/** What this library writes in adapters' and merged folders, and the hub itself. */
+const ours = [
+  ".gitattributes",
+  cardFile,
+  "adapter_config.json",
+  "adapter_model.safetensors",
+  "adapter.gguf",
+  "export.json",
+  "labels.json",
+  "model.gguf",
+];
+
+/**
+ * The repository `id`, with the token in HF_TOKEN. Throws a UsageError for what cannot be an id, and for a token that is missing, no
+ * token or may only read; and an Error when the hub does not take it, or is not there.
+ */
+export async function destinationOf(id: string): Promise<Destination> {
+  const hubUrl = hubAddress();
+  if (!isHubId(id) || !id.includes("/")) {
+    throw new UsageError(
+      `"${id}" is no id of a repository: it is the name of a user or an organisation, a slash and a name`,
+    );
+  }
+  const where = `${hubUrl}/settings/tokens`;
+  const accessToken = Deno.env.get("HF_TOKEN");
+  if (!accessToken) {
+    throw new UsageError(`to push, set HF_TOKEN to a token that may write: ${where} makes one`);
+  }
+  if (!accessToken.startsWith("hf_")) {
+    throw new UsageError(`HF_TOKEN is no token of the hub's, which begin with hf_: ${where} makes one`);
+  }
+  const destination = { repo: id, hubUrl, accessToken, fetch: pushRequest(id, hubUrl) };
+  const { auth } = await whoAmI(destination);
+  if (auth.accessToken?.role === "read") {
+    throw new UsageError(`the token in HF_TOKEN may only read: make one that may write at ${where}`);
+  }
+  return destination;
+}
+
+/** The files that a repository has, by path, and their bytes. */
+export type RepositoryFiles = ReadonlyMap<string, number>;
+
+/** What the repository has; undefined where there is none that the token may read. Throws an Error when the hub does not say. */
+export async function filesOf(destination: Destination): Promise<RepositoryFiles | undefined> {
+  try {
+    const entries = await Array.fromAsync(listFiles({ ...destination, recursive: true }));
+    return new Map(entries.flatMap(({ type, path, size }) => type === "file" ? [[path, size]] : []));
+  } catch (error) {
+    const { cause } = error as Error;
+    if (cause instanceof RefusedRequest && cause.status === 404) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Throws an Error when a repository has files that are neither this library's nor of these names: it is another model's, and would
+ * be mixed with this one.
+ */
+export function refuseOthersFiles(
+  { repo }: Destination,
+  files: RepositoryFiles,
+  names: Iterable<string> = [],
+): void {
+  const known = new Set([...ours, ...names]);
+  const others = [...files.keys()].filter((path) => !known.has(path));
+  if (others.length === 0) return;
+  const shown = others.slice(0, 5).join(", ") + (others.length > 5 ? `, … (${others.length})` : "");
+  throw new Error(
+    `${repo} is on the hub already, with files that are not this model's: ${shown}. Push to another name, or take them away there`,
+  );
+}
+
+/** Those of a repository's files that this library wrote once and that are not among the names of the new ones. */
+export function outdated(files: RepositoryFiles, names: ReadonlySet<string>): string[] {
+  const staying = [".gitattributes", cardFile];
+  return ours.filter((name) => files.has(name) && !names.has(name) && !staying.includes(name));
+}

@@ -5,8 +5,9 @@
 
 import { parseArgs } from "node:util";
 import { openGpu } from "../lib/gpu/device.ts";
-import { ggufTypes, saveMergedGguf } from "../lib/train/merge_gguf.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
+import { saveMergedGguf } from "../lib/train/merge_gguf.ts";
+import { ggufTypes } from "../lib/train/merged_gguf_file.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { asUsage, printable, runCommand, UsageError } from "./usage.ts";

@@ -75,7 +75,7 @@ async function mergeGguf(
   out: string,
   type: "f16" | "q8_0" = "f16",
 ): Promise<void> {
-  await saveMergedGguf({ gpu: await testGpu(), model, adapter, out, type });
+  await saveMergedGguf({ gpu: await testGpu(), model, adapter, out, type, report: () => {} });
 }
 
 Deno.test("a decoder's adapter is refused on its own merged GGUF, in its blocks, unpacked and packed, and on its merged folder", () =>

@@ -12,11 +12,11 @@ import { digestOfTexts, digestOfValues } from "./values_digest.ts";
 /** The key of the text, in both formats. */
 export const mergedKey = "bora_webgpu_merged_adapters";
 
-/** An adapter that was merged, and the model that it was merged into: their digests. */
+/** An adapter that was merged, and the model that it was merged into, as SHA-256 in hexadecimal digits. */
 export interface MergedAdapter {
-  /** See `digestOfAdapter`. */
+  /** Of the names, shapes and values of its tensors. */
   readonly adapter: string;
-  /** See `digestOfBase`. */
+  /** Of the names and values of its weights, in whatever type they are stored. */
   readonly base: string;
 }
 

@@ -6,7 +6,7 @@
 
 import type { SavedAdapter } from "../adapters/peft.ts";
 import { trunkNames } from "../models/load_encoder.ts";
-import { tokenTable, weightShapes } from "../models/bert.ts";
+import { weightShapes } from "../models/bert.ts";
 import { encoderMetadata, type EncoderOutput } from "../models/gguf/encoder_metadata.ts";
 import { clsNames, denseTables, encoderGgufName } from "../models/gguf/encoder_names.ts";
 import { type EncoderConfig, readEncoderConfig } from "../models/hugging_face_config.ts";

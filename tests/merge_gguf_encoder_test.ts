@@ -324,6 +324,24 @@ Deno.test("what llama.cpp computes otherwise is refused by its file and name", a
     bert({ files: settings({ added_tokens_decoder: { 12: { content: "Word" } } }) }),
     /vocab\.txt: the token "Word" is found in any case, which GGUF cannot say/,
   );
+  const vocab = Object.fromEntries(
+    files["vocab.txt"].replace("[MASK]", "mask").split("\n").map((word, id) => [word, id]),
+  );
+  const unmasked = {
+    normalizer: { type: "BertNormalizer" },
+    pre_tokenizer: { type: "BertPreTokenizer" },
+    post_processor: { type: "BertProcessing", cls: ["[CLS]", 2], sep: ["[SEP]", 3] },
+    model: { type: "WordPiece", vocab, unk_token: "[UNK]", continuing_subword_prefix: "##" },
+  };
+  const whole = (json: object) => ({ config, files: { "tokenizer.json": JSON.stringify(json) }, mode: null });
+  await refused(
+    whole(unmasked),
+    /tokenizer\.json: the vocabulary lacks the token \[MASK\], which llama\.cpp/,
+  );
+  await refused(
+    whole({ ...unmasked, normalizer: { type: "Lowercase" } }),
+    /tokenizer\.json does not read texts as BERT does/,
+  );
   const roberta = cases["RoBERTa with a head"];
   await refused(
     { ...roberta, files: { ...roberta.files, ...settings({ add_prefix_space: true }) } },

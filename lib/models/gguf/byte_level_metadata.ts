@@ -1,6 +1,7 @@
 /** RoBERTa's byte-level pairs in GGUF, as llama.cpp's converter writes them (conversion/bert.py, `RobertaModel.set_vocab`). */
 
 import * as v from "npm:valibot@1.5.0";
+import { fitting } from "../../files.ts";
 import { recordOf } from "../../record_schema.ts";
 import type { DescribedTokenizer } from "../hugging_face_tokenizer.ts";
 import { checkMarks, encoderMarks } from "./encoder_marks.ts";
@@ -21,7 +22,7 @@ export function byteLevelEntries(
   rows: number,
 ): [string, GgufValue][] {
   const { normalizer, pre_tokenizer, added_tokens } = description;
-  const model = v.parse(modelSchema, description.model);
+  const model = fitting(path, modelSchema, description.model);
   const way = preTokenizerOf(path, { model, normalizer, pre_tokenizer });
   if (way !== "gpt-2") {
     throw new Error(

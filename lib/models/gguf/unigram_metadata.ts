@@ -5,6 +5,7 @@
  */
 
 import * as v from "npm:valibot@1.5.0";
+import { fitting } from "../../files.ts";
 import type { DescribedTokenizer } from "../hugging_face_tokenizer.ts";
 import { charsmapBytes } from "../precompiled_normalizer.ts";
 import { unigramSchema } from "../unigram.ts";
@@ -42,7 +43,7 @@ export function unigramEntries(
   rows: number,
 ): [string, GgufValue][] {
   const { added_tokens } = description;
-  const { vocab, unk_id } = v.parse(unigramSchema, description.model);
+  const { vocab, unk_id } = fitting(path, unigramSchema, description.model);
   const characters = checkSteps(path, description.normalizer, description.pre_tokenizer);
   checkMarks(path, added_tokens);
   const { tokens, types } = tokenRows(rows, vocab.map(([piece], id) => [piece, id] as const), added_tokens);

@@ -95,7 +95,8 @@ export {
   type ExportOptions,
 } from "./lib/train/export_folder.ts";
 export { saveMerged } from "./lib/train/merge_folder.ts";
-export { type GgufType, type MergeGgufOptions, saveMergedGguf } from "./lib/train/merge_gguf.ts";
+export { type MergeGgufOptions, saveMergedGguf } from "./lib/train/merge_gguf.ts";
+export type { GgufType } from "./lib/train/merged_gguf_file.ts";
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export {
   type Prompt,

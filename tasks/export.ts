@@ -11,6 +11,7 @@ import { pushFolder } from "./push/push_folder.ts";
 import { leavingNothingOf } from "./stopping.ts";
 import { Ticker } from "./ticker.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
+import { adviceOnVllm } from "./vllm_ranks.ts";
 
 const help =
   `deno task export --model SOURCE --adapter DIR --format peft|gguf --out DIR [--rank R] [--push USER/NAME]
@@ -48,16 +49,6 @@ function readArguments() {
     throw new Error(`--format is ${JSON.stringify(values.format)}: use one of ${exportFormats.join(", ")}`);
   }
   return { ...values, format, rank: values.rank === undefined ? undefined : numberIn("rank", values.rank) };
-}
-
-/** What vLLM accepts for --max-lora-rank (vllm/config/lora.py). */
-const vllmRanks = [1, 8, 16, 32, 64, 128, 256, 320, 512];
-
-function adviceOnVllm(rank: number): string {
-  const least = vllmRanks.find((allowed) => allowed >= rank);
-  return least === undefined
-    ? `vLLM takes ranks up to ${vllmRanks.at(-1)}: export with --rank, or merge`
-    : `vLLM: --max-lora-rank ${least} (it allows ${vllmRanks.join(", ")})`;
 }
 
 function distance({ whole, layers, leftOut }: LoraErrors): string {

@@ -5,8 +5,9 @@
 
 import { parseArgs } from "node:util";
 import { openGpu } from "../lib/gpu/device.ts";
-import { ggufTypes, saveMergedGguf } from "../lib/train/merge_gguf.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
+import { saveMergedGguf } from "../lib/train/merge_gguf.ts";
+import { ggufTypes } from "../lib/train/merged_gguf_file.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { pushHelp, pushOf } from "./push/option.ts";
@@ -22,7 +23,8 @@ an encoder, with its head, by AutoModelForSequenceClassification. The base's oth
 own merge would write; if the adapter has a labels.json, the labels come from there. Of an encoder whose vectors are a mean
 over tokens, such as minilm, AutoModel loads the trunk, and the head on the mean is head.weight and head.bias in the file.
 With --format gguf it writes DIR/model.gguf, which llama.cpp loads: of a decoder that is a GGUF file itself, or a folder whose
-settings and tokenizer GGUF can say for certain. Others are merged into a folder, which llama.cpp's convert_hf_to_gguf.py converts.
+settings and tokenizer GGUF can say for certain; others are merged into a folder, which llama.cpp's convert_hf_to_gguf.py converts.
+Of an encoder the file gives a text's vector, or the outputs of a head on its first token; a head on a mean is left out.
 
   --model SOURCE   the model that the adapter was trained on: a folder, minilm, or an id of the Hugging Face hub; it is
                    recognised by the values of its weights, not by its name or path

@@ -8,7 +8,8 @@ import * as v from "npm:valibot@1.5.0";
 import { fitting } from "../files.ts";
 import { type Packing, storedPackings } from "../graph/storages/registry.ts";
 import { fingerprintsOf, type WeightFingerprint } from "../models/fingerprint.ts";
-import type { Model } from "../models/model.ts";
+import { digestOfAdapter, digestOfBase } from "../models/merged_adapters.ts";
+import type { Model, Weight } from "../models/model.ts";
 import { recordedPooling } from "../models/pooling.ts";
 import { tableOf } from "../models/stored_weight.ts";
 
@@ -56,8 +57,44 @@ export interface AdapterFile {
   readonly metadata: Readonly<Record<string, string>>;
   /** Name of the base model when the adapter was saved, if recorded. */
   readonly baseName: string | null | undefined;
-  /** Names of base weights whose values the adapter's file replaces. */
-  readonly replaced: Iterable<string>;
+  /** The tensors that it holds, by this library's names: the adapter's, and base weights that it replaces. */
+  readonly weights: ReadonlyMap<string, Weight>;
+}
+
+/**
+ * Throws an Error when `model` has this adapter merged in already, or another one into the base that this one was trained on. That
+ * is known of models that were merged here, in whatever type their weights are; of others see `checkBase`.
+ */
+export function checkNotMerged({ path, metadata, baseName, weights }: AdapterFile, model: Model): void {
+  const { name, merged = [] } = model;
+  if (merged.length === 0) return;
+  const own = digestOfAdapter(weights);
+  if (merged.some(({ adapter }) => adapter === own)) {
+    throw new Error(
+      `${path}: this adapter is merged into "${name}" already and would be applied twice: use the model without it, or load ` +
+        `it on the base (${calledBase(baseName)})`,
+    );
+  }
+  if (metadata[key] === undefined) return;
+  const trainedOn = digestOfBase(keptIn(path, metadata[key]));
+  // An adapter that changed nothing leaves its base as it was.
+  if (merged.every(({ base }) => base !== trainedOn) || digestOfBase(fingerprintsOf(model)) === trainedOn) {
+    return;
+  }
+  throw new Error(
+    `${path}: the adapter was trained on the base of "${name}" (${
+      calledBase(baseName)
+    }), which has an adapter merged in by now: ` +
+      `load it on that base, or train one on this model`,
+  );
+}
+
+function calledBase(baseName: string | null | undefined): string {
+  return baseName ? `its base was called ${JSON.stringify(baseName)}` : "its base has no name";
+}
+
+function keptIn(path: string, text: string): Map<string, WeightFingerprint> {
+  return new Map(Object.entries(fitting(`${path}: ${key}`, keptSchema, text)));
 }
 
 /**
@@ -68,18 +105,18 @@ export interface AdapterFile {
  * Weights that the adapter replaces are not compared.
  */
 export function checkBase(
-  { path, metadata, baseName, replaced }: AdapterFile,
+  { path, metadata, baseName, weights }: AdapterFile,
   model: Model,
   report: (line: string) => void,
 ): void {
-  const ofBase = baseName ? `its base was called ${JSON.stringify(baseName)}` : "its base has no name";
+  const ofBase = calledBase(baseName);
   if (metadata[key] === undefined) {
     const what = "does not say which values its base had, as folders that PEFT wrote do not";
     return report(`${path} ${what} (${ofBase}): make sure that "${model.name}" is the same model`);
   }
-  const before = new Map(Object.entries(fitting(`${path}: ${key}`, keptSchema, metadata[key])));
+  const before = keptIn(path, metadata[key]);
   const now = fingerprintsOf(model);
-  const known = new Set([...replaced].map(tableOf));
+  const known = new Set([...weights.keys()].map(tableOf));
   const names = new Set([...before.keys(), ...now.keys()].filter((name) => !known.has(name)));
   const others = [...names].filter((name) => areOtherValues(before.get(name), now.get(name)));
   if (others.length > 0) {

@@ -20,7 +20,7 @@ import {
 import { recordOf } from "../record_schema.ts";
 import { version } from "../version.ts";
 import { type Adapter, attach, type AttachOptions } from "./attach.ts";
-import { baseMetadata, checkBase } from "./base_weights.ts";
+import { baseMetadata, checkBase, checkNotMerged } from "./base_weights.ts";
 import { checkHead, headNames } from "./head_tensors.ts";
 import { type Labels, labelsFile, labelsOf, labelsText, readLabels } from "./labels.ts";
 import type { Method, PeftFormat } from "./method.ts";
@@ -257,9 +257,10 @@ export function checkSavable(model: Model, adapter: Adapter): void {
  * another form (F16 instead of F32, or packed). If the model's weights have not been read yet, they are read
  * once for this check.
  *
- * @throws Error that names the file and the problem: different base values, an unknown method or target,
- * missing or unexpected keys, wrong shapes (including the head's) or element types, values that are not
- * finite, or an `init_lora_weights` that changed the base. In that case nothing is attached.
+ * @throws Error that names the file and the problem: different base values, a model that has the adapter merged in
+ * already (which is known of what `saveMerged` and `saveMergedGguf` wrote), an unknown method or target, missing or
+ * unexpected keys, wrong shapes (including the head's) or element types, values that are not finite, or an
+ * `init_lora_weights` that changed the base. In that case nothing is attached.
  *
  * @example
  * ```ts
@@ -318,8 +319,9 @@ export async function loadAdapter(
     }
     weights.set(names.get(key)!.name, { shape: tensor.shape, data });
   }
-  const baseName = config.base_model_name_or_path;
-  checkBase({ path, metadata, baseName, replaced: weights.keys() }, model, report);
+  const file = { path, metadata, baseName: config.base_model_name_or_path, weights };
+  checkNotMerged(file, model);
+  checkBase(file, model, report);
   return { adapter, weights, ...labels ? { labels } : {} };
 }
 

@@ -26,6 +26,7 @@ export {
   type Tracer,
   type Weight,
 } from "../models/model.ts";
+export type { MergedAdapter } from "../models/merged_adapters.ts";
 export type { DecoderTokenizer, EncodeOptions } from "../models/decoder_tokenizer.ts";
 export type { DecodeOptions, StreamingDecoder } from "../models/token_texts.ts";
 export type { Reading } from "../models/text_encoder.ts";

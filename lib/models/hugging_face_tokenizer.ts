@@ -7,7 +7,12 @@
 import * as v from "npm:valibot@1.5.0";
 import { descriptionBounds, isFile, readJson, readText } from "../files.ts";
 import type { Sequence } from "./model.ts";
-import { type TextEncoding, textEncoding, tokenizerSchema } from "./text_encoder.ts";
+import {
+  type TextEncoding,
+  textEncoding,
+  type TokenizerDescription,
+  tokenizerSchema,
+} from "./text_encoder.ts";
 import {
   readTokenizerSettings,
   type TokenizerSettings,
@@ -15,8 +20,16 @@ import {
   withSettings,
 } from "./tokenizer_settings.ts";
 
+/** The ids of marks before a text, between two texts, and after the last. */
+export interface Marks {
+  readonly begin: number;
+  readonly between: readonly number[];
+  readonly end: number;
+}
+
 /** Turns texts into ids between the marks that a model wants; `second` is where the second text begins. */
 export interface MarkedTokenizer {
+  readonly marks: Marks;
   /** The largest id that it can give. */
   readonly largestId: number;
   /** `<s> A </s>`, `[CLS] A [SEP]`: A is cut so that all fit into `maxTokens`. */
@@ -28,20 +41,33 @@ export interface MarkedTokenizer {
   encodePair(first: string, second: string, maxTokens: number): Required<Sequence>;
 }
 
+/** A tokenizer, and the `tokenizer.json` that says it: the folder's own, or that of its older files. */
+export interface DescribedTokenizer {
+  /** The file, for messages. */
+  readonly path: string;
+  readonly description: TokenizerDescription;
+  readonly tokenizer: MarkedTokenizer;
+}
+
+/** Reads the tokenizer in `folder`. Throws as `readDescribedTokenizer` does. */
+export async function readTokenizer(folder: string): Promise<MarkedTokenizer> {
+  return (await readDescribedTokenizer(folder)).tokenizer;
+}
+
 /**
- * Reads the tokenizer in `folder`.
+ * Reads the tokenizer in `folder` with its description.
  * @throws Error naming the file and what is wrong with it, or the files of which one set should be there.
  */
-export async function readTokenizer(folder: string): Promise<MarkedTokenizer> {
+export async function readDescribedTokenizer(folder: string): Promise<DescribedTokenizer> {
   const settings = await readTokenizerSettings(folder);
   const [whole, bpe, wordPiece] = ["tokenizer.json", "merges.txt", "vocab.txt"].map((name) =>
     `${folder}/${name}`
   );
   if (await isFile(whole)) {
-    return marked(whole, withSettings(await readJson(whole, tokenizerSchema), settings));
+    return described(whole, withSettings(await readJson(whole, tokenizerSchema), settings));
   }
-  if (await isFile(bpe)) return marked(bpe, await byteLevelBpe(`${folder}/vocab.json`, bpe, settings));
-  if (await isFile(wordPiece)) return marked(wordPiece, await wordPieceOf(wordPiece, settings));
+  if (await isFile(bpe)) return described(bpe, await byteLevelBpe(`${folder}/vocab.json`, bpe, settings));
+  if (await isFile(wordPiece)) return described(wordPiece, await wordPieceOf(wordPiece, settings));
   throw new Error(
     `${folder} holds no tokenizer: put tokenizer.json there, or vocab.json and merges.txt, or vocab.txt`,
   );
@@ -70,7 +96,11 @@ function markTokens(path: string, vocabulary: Vocabulary, names: readonly string
 }
 
 /** RoBERTa's `tokenizer.json`, from the two files it is made of. */
-async function byteLevelBpe(path: string, mergesPath: string, settings: TokenizerSettings) {
+async function byteLevelBpe(
+  path: string,
+  mergesPath: string,
+  settings: TokenizerSettings,
+): Promise<TokenizerDescription> {
   const vocab = await readJson(path, vocabularySchema);
   const lines = (await readText(mergesPath, descriptionBounds.bytes)).split("\n");
   const merges = lines.flatMap((line, i) => {
@@ -107,7 +137,7 @@ async function byteLevelBpe(path: string, mergesPath: string, settings: Tokenize
 }
 
 /** BERT's `tokenizer.json`, from its list of words. */
-async function wordPieceOf(path: string, settings: TokenizerSettings) {
+async function wordPieceOf(path: string, settings: TokenizerSettings): Promise<TokenizerDescription> {
   const words = (await readText(path, descriptionBounds.bytes)).replace(/\r?\n$/, "").split(/\r?\n/);
   const vocab = Object.fromEntries(words.map((word, id) => [word, id]));
   return {
@@ -140,8 +170,11 @@ async function wordPieceOf(path: string, settings: TokenizerSettings) {
 }
 
 /** The tokenizer that a `tokenizer.json` describes. */
-function marked(path: string, description: object): MarkedTokenizer {
-  const encoding = built(path, description);
+function described(path: string, description: TokenizerDescription): DescribedTokenizer {
+  return { path, description, tokenizer: marked(path, built(path, description)) };
+}
+
+function marked(path: string, encoding: TextEncoding): MarkedTokenizer {
   const bare = (text: string, most: number) => {
     try {
       return encoding.encode(text, most);
@@ -149,12 +182,14 @@ function marked(path: string, description: object): MarkedTokenizer {
       throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
     }
   };
-  const { begin, between, end } = marksOf(path, encoding);
+  const marks = marksOf(path, encoding);
+  const { begin, between, end } = marks;
   const roomIn = (maxTokens: number, marks: number) => {
     if (maxTokens > marks) return maxTokens - marks;
     throw new Error(`${maxTokens} tokens have no room for text beside the ${marks} marks: use more`);
   };
   return {
+    marks,
     largestId: encoding.largestId,
     encode(text, maxTokens) {
       const room = roomIn(maxTokens, 2);
@@ -174,9 +209,9 @@ function marked(path: string, description: object): MarkedTokenizer {
   };
 }
 
-function built(path: string, description: object): TextEncoding {
+function built(path: string, description: TokenizerDescription): TextEncoding {
   try {
-    return textEncoding(v.parse(tokenizerSchema, description));
+    return textEncoding(description);
   } catch (error) {
     throw new Error(`${path} describes no tokenizer that can be built: ${(error as Error).message}`, {
       cause: error,
@@ -185,7 +220,7 @@ function built(path: string, description: object): TextEncoding {
 }
 
 /** The marks around one text and between two, as the post-processor puts them. */
-function marksOf(path: string, { withMarks, idOf }: TextEncoding) {
+function marksOf(path: string, { withMarks, idOf }: TextEncoding): Marks {
   const text = "";
   const [single, pair] = [withMarks([text]), withMarks([text], [text])];
   const [begin, end] = [single[0], single.at(-1)!];

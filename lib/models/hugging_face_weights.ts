@@ -5,6 +5,7 @@
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
 import { recordOf } from "../record_schema.ts";
+import { type MergedAdapter, mergedFrom, mergedKey } from "./merged_adapters.ts";
 import { readSafetensorsHeader, type TensorPlace } from "./safetensors.ts";
 
 const single = "model.safetensors";
@@ -55,4 +56,11 @@ export async function readTensorPlaces(folder: string): Promise<Map<string, Tens
     }
   }
   return found;
+}
+
+/** The adapters that the checkpoint in `folder` has merged in. Throws an Error that names the file for a malformed note of them. */
+export async function readMergedAdapters(folder: string): Promise<MergedAdapter[]> {
+  const path = `${folder}/${single}`;
+  // What is merged here is one file.
+  return await isFile(path) ? mergedFrom(path, readSafetensorsHeader(path).metadata[mergedKey]) : [];
 }

@@ -13,9 +13,10 @@ import { isPackable, type PackedPlace, StoredPackedWeight } from "./gguf/packed_
 import { readGguf } from "./gguf/split_set.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import type { HubOptions } from "./hub.ts";
-import { readTensorPlaces } from "./hugging_face_weights.ts";
+import { readMergedAdapters, readTensorPlaces } from "./hugging_face_weights.ts";
 import { decoderShapes } from "./llama.ts";
 import { locateModel } from "./locate_model.ts";
+import { type MergedAdapter, mergedFrom, mergedKey } from "./merged_adapters.ts";
 import type { Decoder, Weight } from "./model.ts";
 import { PackedOnTheWay } from "./packed_on_the_way.ts";
 import type { PackedWeight } from "./packing.ts";
@@ -75,6 +76,7 @@ interface Parts {
   readonly inBlocks: boolean;
   readonly tokenizer: DecoderTokenizer;
   readonly templates: ChatTemplates | undefined;
+  readonly merged: readonly MergedAdapter[];
 }
 
 async function partsOfFolder(folder: string): Promise<Parts> {
@@ -84,6 +86,7 @@ async function partsOfFolder(folder: string): Promise<Parts> {
     places: await readTensorPlaces(folder),
     tokenizer: await readDecoderTokenizer(folder),
     templates: await readChatTemplates(folder),
+    merged: await readMergedAdapters(folder),
   };
 }
 
@@ -99,11 +102,15 @@ async function partsOfGguf(path: string): Promise<Parts> {
   const values = new Map([...model.metadata.values].map(([key, { value }]) => [key, value]));
   const tokenizer = ggufTokenizer(path, values);
   places.delete(ropeDivisors);
-  return { inBlocks: true, config, places, tokenizer, templates: ggufChatTemplates(path, values, tokenizer) };
+  return {
+    ...{ inBlocks: true, config, places, tokenizer },
+    templates: ggufChatTemplates(path, values, tokenizer),
+    merged: mergedFrom(path, values.get(mergedKey)),
+  };
 }
 
 function decoderOf(name: string, path: string, parts: Parts, options: DecoderOptions): Decoder {
-  const { config, tokenizer, templates } = parts;
+  const { config, tokenizer, templates, merged } = parts;
   const { maxTokens = 1 } = options;
   if (!(Number.isInteger(maxTokens) && maxTokens >= 1 && maxTokens <= config.positions)) {
     throw new Error(`${path}: maxTokens is ${maxTokens}, and the model is made for 1 to ${config.positions}`);
@@ -114,7 +121,7 @@ function decoderOf(name: string, path: string, parts: Parts, options: DecoderOpt
     );
   }
   const configured = configuredDecoder(name, config, { tokenizer, templates }, options.maxTokens);
-  return { ...configured, ...weightsOf(path, parts, options) };
+  return { ...configured, merged, ...weightsOf(path, parts, options) };
 }
 
 /** A model's weights, dense and packed. */

@@ -8,7 +8,7 @@ import { poolerLayer, tokenTable, weightShapes } from "./bert.ts";
 import type { HubOptions } from "./hub.ts";
 import { type EncoderConfig, readEncoderConfig } from "./hugging_face_config.ts";
 import { readTokenizer } from "./hugging_face_tokenizer.ts";
-import { readTensorPlaces } from "./hugging_face_weights.ts";
+import { readMergedAdapters, readTensorPlaces } from "./hugging_face_weights.ts";
 import { locateModel } from "./locate_model.ts";
 import type { Model, Tokenizer, Weight } from "./model.ts";
 import { joinedPairs } from "./pairing.ts";
@@ -81,6 +81,7 @@ async function readEncoder(
   return {
     ...configured,
     fresh,
+    merged: await readMergedAdapters(folder),
     weights: new Map([...stored, ...drawn]),
     tokenizer,
     pairing: joinedPairs(tokenizer, (first, second, most) => {

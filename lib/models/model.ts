@@ -10,6 +10,7 @@ import type { Rotation } from "../graph/ops/rotary.ts";
 import type { KeysAndValues } from "../graph/ops/write_tokens.ts";
 import type { ChatTemplates } from "./chat_template.ts";
 import type { DecoderTokenizer } from "./decoder_tokenizer.ts";
+import type { MergedAdapter } from "./merged_adapters.ts";
 import type { PackedWeight } from "./packing.ts";
 import type { Pairing } from "./pairing.ts";
 import type { Pooling } from "./pooling.ts";
@@ -188,6 +189,8 @@ export interface Model {
    * `modulesToSave`.
    */
   readonly fresh?: readonly string[];
+  /** Adapters that its files have merged in, as `saveMerged` and `saveMergedGguf` note them. None of them is loaded again. */
+  readonly merged?: readonly MergedAdapter[];
   /** Size of a hidden row, and of a text's vector. */
   readonly width: number;
   /**

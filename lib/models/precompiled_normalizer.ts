@@ -1,5 +1,10 @@
 /** SentencePiece's normalization by a table that comes with the vocabulary, as Hugging Face's tokenizers in Rust reads it. */
 
+/** The bytes of a `precompiled_charsmap`. */
+export function charsmapBytes(charsmap: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(charsmap), (byte) => byte.charCodeAt(0));
+}
+
 /**
  * The normalizer of a `precompiled_charsmap` in base64: the bytes' number, a double-array trie (Aoe 1989; darts-clone's units), and
  * the texts that it leads to, each ended by a zero. As in Rust, a grapheme of under six bytes is looked up whole, and then what
@@ -7,7 +12,7 @@
  * @throws Error when the table is cut short.
  */
 export function precompiledNormalizer(charsmap: string): (text: string) => string {
-  const bytes = Uint8Array.from(atob(charsmap), (byte) => byte.charCodeAt(0));
+  const bytes = charsmapBytes(charsmap);
   const view = new DataView(bytes.buffer);
   const size = bytes.length < 4 ? Infinity : view.getUint32(0, true);
   if (4 + size > bytes.length || size % 4 !== 0) throw new Error("the precompiled_charsmap is cut short");

@@ -17,13 +17,18 @@ export interface TensorSource {
 
 /**
  * Writes `tensors` to `path` in the order that safetensors uses for PyTorch: by decreasing element size, so
- * that all are aligned, and otherwise in the given order. The file is flushed to disk before this returns.
+ * that all are aligned, and otherwise in the given order; `metadata` becomes a part of `__metadata__`. The file is flushed to disk
+ * before this returns.
  * @throws Error when a tensor's pieces do not have as many bytes as its shape and dtype require.
  */
-export async function writeTensors(path: string, tensors: readonly TensorSource[]): Promise<void> {
+export async function writeTensors(
+  path: string,
+  tensors: readonly TensorSource[],
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const ordered = tensors.toSorted((a, b) => bytesOfDtype(b.dtype) - bytesOfDtype(a.dtype));
   using file = await Deno.create(path);
-  await writeAll(file, headerOf(ordered));
+  await writeAll(file, headerOf(ordered, metadata));
   for (const tensor of ordered) {
     let written = 0;
     for await (const piece of tensor.pieces()) {
@@ -38,7 +43,10 @@ export async function writeTensors(path: string, tensors: readonly TensorSource[
 }
 
 /** The file's header: see `safetensors.ts`. */
-function headerOf(tensors: readonly TensorSource[]): Uint8Array {
+function headerOf(
+  tensors: readonly TensorSource[],
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array {
   let end = 0;
   const entries = tensors.map((tensor) => {
     const begin = end;
@@ -46,7 +54,10 @@ function headerOf(tensors: readonly TensorSource[]): Uint8Array {
     return [tensor.name, { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [begin, end] }];
   });
   // transformers requires the framework to be stated.
-  const json = JSON.stringify({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) });
+  const json = JSON.stringify({
+    __metadata__: { format: "pt", ...metadata },
+    ...Object.fromEntries(entries),
+  });
   const text = new TextEncoder().encode(json);
   const length = Math.ceil(text.length / 8) * 8;
   const bytes = new Uint8Array(8 + length).fill(" ".charCodeAt(0));

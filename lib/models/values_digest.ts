@@ -26,8 +26,15 @@ export function digestOfValues(values: Float32Array<ArrayBuffer>): string {
   return bytesToHex(hash.digest());
 }
 
+/** SHA-256 of lines, whatever order they are given in. */
+export function digestOfTexts(lines: readonly string[]): string {
+  const hash = newHash();
+  hash.update(new TextEncoder().encode(lines.toSorted().join("\n")));
+  return bytesToHex(hash.digest());
+}
+
 /**
- * The same digest, computed incrementally while a tensor's values are read, in order, for another purpose.
+ * The digest of a tensor's values, computed incrementally while a tensor's values are read, in order, for another purpose.
  */
 export class PassingDigest {
   #hash: Hash | undefined = newHash();

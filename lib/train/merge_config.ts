@@ -42,6 +42,12 @@ export async function mergedConfig(folder: string, adapter: string, outputs: num
   return `${JSON.stringify({ ...kept, ...architecture, ...labels }, null, 2)}\n`;
 }
 
+/** The names of a merged model's outputs, as `mergedConfig` gives them. Throws as that does. */
+export async function mergedLabels(folder: string, adapter: string, outputs: number): Promise<string[]> {
+  const { id2label = {} } = JSON.parse(await mergedConfig(folder, adapter, outputs)) as Partial<Labels>;
+  return Array.from({ length: outputs }, (_, id) => id2label[id]);
+}
+
 /** The label fields needed for `outputs` outputs, if the base's configuration does not fit. */
 async function labelsFor(path: string, outputs: number): Promise<Partial<Labels>> {
   const { num_labels, id2label } = await readJson(path, namesSchema);

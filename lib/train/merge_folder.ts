@@ -16,6 +16,7 @@ import { readTensorPlaces } from "../models/hugging_face_weights.ts";
 import { trunkNames } from "../models/load_encoder.ts";
 import { loadModel } from "../models/load_model.ts";
 import { locateModel } from "../models/locate_model.ts";
+import { mergedKey, mergedText, mergedWith } from "../models/merged_adapters.ts";
 import type { Model, Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
 import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_writer.ts";
@@ -96,7 +97,7 @@ async function saveDecoder(
   await writeFolder(out, async (part) => {
     await Deno.copyFile(`${folder}/config.json`, `${part}/config.json`);
     await copyDescriptions(folder, part, describingFiles);
-    await writeTensors(`${part}/model.safetensors`, tensors);
+    await writeTensors(`${part}/model.safetensors`, tensors, noteOf(base, saved));
     await writeWhole(`${part}/${cardFile}`, cardText(mergedCard(base, saved, "transformers")));
   });
 }
@@ -166,7 +167,12 @@ async function writeWeights(
   const ofHead = [...lacking, ...head].map(([name, { shape, data }]) =>
     valuesAs({ name, dtype, shape }, () => Promise.resolve(data))
   );
-  await writeTensors(path, [...ofBase, ...ofHead]);
+  await writeTensors(path, [...ofBase, ...ofHead], noteOf(encoder, saved));
+}
+
+/** The note that keeps the adapter from being applied a second time. */
+function noteOf(base: Model, { weights }: SavedAdapter): Record<string, string> {
+  return { [mergedKey]: mergedText(mergedWith(base, weights)) };
 }
 
 /** A tensor to write, with computed values. */

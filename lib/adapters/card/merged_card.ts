@@ -19,7 +19,8 @@ export function mergedCard(model: Model, saved: SavedAdapter, form: MergedForm):
     fields: {
       ...baseFields(model, "finetune"),
       library_name: form === "gguf" ? "llama.cpp" : "transformers",
-      pipeline_tag: pipelineOf(subject),
+      // llama.cpp has no place for a head on a mean of the tokens: the file gives the mean.
+      pipeline_tag: form === "gguf" && model.pooledByFolder ? "feature-extraction" : pipelineOf(subject),
       tags: [...form === "gguf" ? ["gguf"] : [], "bora-webgpu"],
     },
     parts: [
@@ -31,12 +32,16 @@ export function mergedCard(model: Model, saved: SavedAdapter, form: MergedForm):
       methodList(subject),
       "## Use",
       form === "gguf"
-        ? "```sh\nllama-cli -m DIR/model.gguf\n```"
+        ? `\`\`\`sh\n${llamaCommand(model)}\n\`\`\``
         : pythonText(model, outputsOf(subject) !== undefined),
       "## Training and results",
       "How the adapter was trained is in its own card. Nothing was measured when it was merged.",
     ],
   };
+}
+
+function llamaCommand({ language }: Model): string {
+  return language ? "llama-cli -m DIR/model.gguf" : 'llama-embedding -m DIR/model.gguf -p "A text."';
 }
 
 function pythonText({ language, pooledByFolder }: Model, hasHead: boolean): string {

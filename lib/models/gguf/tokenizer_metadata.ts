@@ -9,6 +9,7 @@ import { readDecoderTokenizer } from "../decoder_tokenizer.ts";
 import { preTokenizers } from "../gguf_pre_tokenizers.ts";
 import { ggufTokenizer } from "../gguf_tokenizer.ts";
 import type { GgufValue } from "./metadata.ts";
+import { checkAdded, markEntries, tokenEntries, tokenRows } from "./token_rows.ts";
 
 const stepSchema = v.looseObject({ type: v.string() });
 type Step = v.InferOutput<typeof stepSchema>;
@@ -33,9 +34,6 @@ const pairsSchema = v.looseObject({
   }),
 });
 
-/** Values of `token_type` (gguf-py: `TokenType`). */
-const types = { normal: 1, control: 3, userDefined: 4, unused: 5 };
-
 /**
  * The metadata of the tokenizer in `folder`, for a model with `vocabulary` rows: rows without a token get a name of their own and
  * are unused. llama.cpp knows ways of cutting texts by name alone, and the one here must be one of these, step by step.
@@ -52,39 +50,35 @@ export async function tokenizerMetadata(
   if (model.type !== "BPE" || model.byte_fallback) {
     throw new Error(`${path} is no byte-level tokenizer, and of others it lacks what GGUF has of them`);
   }
-  const odd = added.find(({ lstrip, rstrip, single_word }) => lstrip || rstrip || single_word);
-  if (odd) {
-    throw new Error(
-      `${path}: the token ${
-        JSON.stringify(odd.content)
-      } takes the space beside it along or stands alone, which GGUF cannot say`,
-    );
-  }
+  checkAdded(path, added);
   const { vocab, merges } = (await readJson(path, pairsSchema)).model;
-  const tokens = Array.from({ length: vocabulary }, (_, id) => `[PAD${id}]`);
-  const kinds = new Int32Array(vocabulary).fill(types.unused);
-  for (const [token, id] of Object.entries(vocab)) [tokens[id], kinds[id]] = [token, types.normal];
-  for (const { content, id, special } of added) {
-    [tokens[id], kinds[id]] = [content, special ? types.control : types.userDefined];
-  }
+  const rows = tokenRows(vocabulary, Object.entries(vocab), added);
   const found = new Map<string, GgufValue>([
     ["tokenizer.ggml.model", { type: "string", value: "gpt2" }],
     ["tokenizer.ggml.pre", { type: "string", value: preTokenizerOf(path, described) }],
-    ["tokenizer.ggml.tokens", { type: "array", value: tokens }],
-    ["tokenizer.ggml.token_type", { type: "array", value: kinds }],
-    ["tokenizer.ggml.merges", {
-      ...{ type: "array", value: merges.map((pair) => typeof pair === "string" ? pair : pair.join(" ")) },
-    }],
-    ...await marksOf(folder, tokens),
+    ...tokenEntries(rows),
+    ["tokenizer.ggml.merges", { type: "array", value: mergeTexts(merges) }],
+    ...await marksOf(folder, rows.tokens),
     ...await templatesOf(folder),
   ]);
   return await checked(folder, found);
 }
 
-/** The name of the way in which texts are cut. */
-function preTokenizerOf(
+/** A list of merges as GGUF has it: pairs with a space between. */
+export function mergeTexts(merges: readonly (string | readonly [string, string])[]): string[] {
+  return merges.map((pair) => typeof pair === "string" ? pair : pair.join(" "));
+}
+
+/**
+ * llama.cpp's name of the way in which a byte-level `tokenizer.json` cuts texts. Throws an Error that names the file at `path` for a
+ * way without a name.
+ */
+export function preTokenizerOf(
   path: string,
-  { model, normalizer, pre_tokenizer }: v.InferOutput<typeof tokenizerSchema>,
+  { model, normalizer, pre_tokenizer }: Pick<
+    v.InferOutput<typeof tokenizerSchema>,
+    "model" | "normalizer" | "pre_tokenizer"
+  >,
 ): string {
   const own = JSON.stringify([
     normalizer ?? null,
@@ -122,19 +116,17 @@ async function marksOf(folder: string, tokens: readonly string[]): Promise<[stri
   const idOf = (token: string | undefined) => token === undefined ? undefined : tokens.indexOf(token);
   const end = idOf(namedTokens.eos_token) ?? eos[0];
   const ids = {
-    bos_token_id: bos,
-    eos_token_id: end,
+    bos,
+    eos: end,
     // One that ends turns beside the one that ends texts.
-    eot_token_id: eos.find((id) => id !== end),
-    unknown_token_id: idOf(namedTokens.unk_token),
-    padding_token_id: idOf(namedTokens.pad_token),
+    eot: eos.find((id) => id !== end),
+    unknown: idOf(namedTokens.unk_token),
+    padding: idOf(namedTokens.pad_token),
   };
   const [letter] = tokens.filter((token) => /^[A-Za-z]$/.test(token));
   const addsBos = encode(letter, { addMarks: true })[0] === bos;
   return [
-    ...Object.entries(ids).flatMap(([name, id]): [string, GgufValue][] =>
-      id === undefined ? [] : [[`tokenizer.ggml.${name}`, { type: "uint32", value: id }]]
-    ),
+    ...markEntries(ids),
     ["tokenizer.ggml.add_bos_token", { type: "bool", value: addsBos }],
   ];
 }

@@ -96,7 +96,11 @@ Deno.test("finetune on a .csv, then merge: the merged folder's logits are those 
     using adapted = new AdaptedModel(gpu, model);
     await adapted.load("own", adapter);
     const expected = await adapted.predict(objective, examples);
+    const another = objectiveOf(model, { ...own, labels: [...own.labels, "air"] }, train[0]);
+    const shapes = /"[\w.]+" of the active adapter "own" is \[2.*the objective wants \[3.*call setActive/;
+    await assert.rejects(() => adapted.predict(another, examples), shapes);
     adapted.disable();
+    await assert.rejects(() => adapted.predict(another, examples), shapes);
     const bare = await adapted.predict(objective, examples);
 
     const whole = await loadEncoder(merged);

@@ -280,8 +280,7 @@ export class AdaptedModel implements Disposable {
     const { adapter, weights } = this.active === undefined
       ? { adapter: bare, weights: this.#headOfActive() }
       : this.#get(this.active);
-    const missing = [...objective.parameters.keys()].find((name) => !weights.has(name));
-    if (missing) throw new Error(`no weight "${missing}": train the adapter with this head first`);
+    this.#checkHead(objective, weights);
     using owned = new DisposableStack();
     const own = owned.use(this.#ownWeights(adapter, weights, this.#merged));
     const arena = owned.use(new Arena(gpu));
@@ -297,6 +296,19 @@ export class AdaptedModel implements Disposable {
     );
     const all = owned.move();
     return { predictor, [Symbol.dispose]: () => all.dispose() };
+  }
+
+  /** Throws an Error unless the active adapter's head is of the objective's shapes. */
+  #checkHead({ parameters }: Objective, weights: ReadonlyMap<string, Weight>): void {
+    for (const [name, { shape }] of parameters) {
+      const own = weights.get(name);
+      if (!own) throw new Error(`no weight "${name}": train the adapter with this head first`);
+      if (own.shape.join() === shape.join()) continue;
+      throw new Error(
+        `"${name}" of the active adapter "${this.#active}" is [${own.shape}], and the objective wants [${shape}]: ` +
+          "call setActive with the adapter that was trained for it",
+      );
+    }
   }
 
   /** Disabling an adapter keeps its head, so that predictions with and without the adapter can be compared. */

@@ -10,7 +10,7 @@ import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { pack } from "./gpu/pack.ts";
 import { type Part, parts, type Place } from "./gpu/parts.ts";
-import { fetchImports, folderNameOf, runPart } from "./gpu/run_parts.ts";
+import { fetchImports, folderNameOf, limitOf, runPart } from "./gpu/run_parts.ts";
 import { newFolder, outputFolder } from "./output.ts";
 import { gpuPage, type GpuRecord, gpuSchema, type PartRecord } from "./pages/gpu.ts";
 import { asUsage, numberIn, runCommand, UsageError } from "./usage.ts";
@@ -28,7 +28,7 @@ and the rest goes on. PyTorch runs on the same GPU where python3 has it with CUD
 once). Exits with 1 unless all are done.
 
   --part NAME   only this part, keeping the others' figures of an earlier run (repeatable)
-  --minutes N   for all parts together, each of which gets its share (default: ${usualMinutes})
+  --minutes N   for all parts together, each of which gets its share and what those before it left (default: ${usualMinutes})
   --out DIR     the folder in which there is one for each GPU, by its name (default: results/gpus)
   --pack DIR    make a folder that runs this command on a bare Linux x86_64 machine that has a GPU's driver and no network: copy it
                 there and run sh DIR/run.sh. About 85 MB, in two archives of about half, so that each fits where 64 MiB may be carried
@@ -76,10 +76,11 @@ async function runParts(chosen: readonly Part[], out: string, minutes: number): 
   for (const part of chosen) await fetchImports(part, place);
   const deadline = performance.now() + 60_000 * minutes;
   let records = await earlierParts(`${folder}/gpu.json`, chosen);
-  for (const part of chosen) {
+  for (const [i, part] of chosen.entries()) {
     const left = (deadline - performance.now()) / 1000;
     console.log(`${part.title} …`);
-    const record = await runPart(part, place, Math.min(part.seconds * minutes / usualMinutes, left));
+    const later = chosen.slice(i + 1);
+    const record = await runPart(part, place, limitOf(part, later, { left, scale: minutes / usualMinutes }));
     console.log(`${part.title}: ${record.outcome}, ${record.seconds.toFixed(0)} s`);
     records = inOrder([...records, record]);
     await gpuPage.write(folder, { ...found, parts: records });

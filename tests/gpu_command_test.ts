@@ -16,7 +16,7 @@ import {
 import { copyPackages, writeSources } from "../tasks/gpu/pack.ts";
 import { type Part, parts, type Place } from "../tasks/gpu/parts.ts";
 import { measurePeaks, readPeaks } from "../tasks/gpu/peaks.ts";
-import { folderNameOf, runPart } from "../tasks/gpu/run_parts.ts";
+import { folderNameOf, limitOf, runPart } from "../tasks/gpu/run_parts.ts";
 import { runTimed } from "../tasks/gpu/timed_process.ts";
 import { type GpuRecord, renderGpu } from "../tasks/pages/gpu.ts";
 import { benchGroups } from "./support/bench_groups.ts";
@@ -127,6 +127,16 @@ Deno.test("the parts: eight minutes in all, by programs that are there", async (
     assert.ok((peerNames as readonly string[]).includes(bench[bench.indexOf("--peer") + 1]));
     assert.equal(conformance[conformance.indexOf("--driver") + 1], isSoftware ? "llvmpipe" : "gpu");
   }
+});
+
+Deno.test("a part has its share of the time, and what those before it left", () => {
+  const [costs, table] = [{ seconds: 100 }, { seconds: 75 }];
+  assert.equal(limitOf(costs, [table], { left: 175, scale: 1 }), 100);
+  assert.equal(limitOf(costs, [table], { left: 428, scale: 1 }), 353);
+  assert.equal(limitOf(costs, [table], { left: 120, scale: 1 }), 100);
+  assert.equal(limitOf(costs, [table], { left: 40, scale: 1 }), 40);
+  assert.equal(limitOf(costs, [table], { left: 960, scale: 2 }), 810);
+  assert.equal(limitOf(table, [], { left: 300, scale: 1 }), 300);
 });
 
 Deno.test("an adapter's name as a folder's", () => {

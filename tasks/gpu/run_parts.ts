@@ -76,3 +76,13 @@ function endOf(output: string): string {
   const text = output.trim();
   return text.length > shownOutput ? `…${text.slice(-shownOutput)}` : text;
 }
+
+/** Seconds for a part: of those that are left all but the shares of later parts, and its own share if there are as many. */
+export function limitOf(
+  { seconds }: Pick<Part, "seconds">,
+  later: readonly Pick<Part, "seconds">[],
+  { left, scale }: { readonly left: number; readonly scale: number },
+): number {
+  const kept = later.reduce((sum, { seconds }) => sum + seconds * scale, 0);
+  return Math.min(Math.max(seconds * scale, left - kept), left);
+}

@@ -332,7 +332,7 @@ Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is 
   adapted.setActive("second");
   await assert.rejects(
     () => adapted.predict(classification.of(model, { texts: 1, classes: 3 }), examples),
-    /"head\.weight" holds 128 bytes/,
+    /"head\.weight" of the active adapter "second" is \[2,16\], and the objective wants \[3,16\]: call setActive/,
   );
   assert.deepEqual(await predict(), own.second);
 

@@ -4,7 +4,6 @@
 // PASS 1, one workgroup: loss and total = Σ w.
 // PASS 2, one invocation per element: dx[i, c] = (exp(x[i, c] − lse_i) − [c = label_i]) w_i / total.
 // PASS 3, one workgroup per row: as PASS 0, from what softmax_parts.wgsl found in `parts_of_row` parts of each row.
-// PASS 4, one workgroup per row: as PASS 2, for GPUs, which divide slowly.
 // Padding rows of a last batch have weight 0. Sums are trees: same bits every run.
 
 struct Params {
@@ -32,15 +31,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> loss: array<f32>;
 @group(0) @binding(4) var<storage, read_write> total: array<f32>;
 #end
-#if PASS == 2 || PASS == 4
+#if PASS == 2
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read> total: array<f32>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
-#end
-#if PASS == 2
 #include "index.wgsl"
 #end
 #if PASS == 3
@@ -126,24 +123,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let row = i / params.classes;
   let hit = select(0.0, 1.0, i % params.classes == labels[row]);
   out[i] = (exp(logits[i] - lse[row]) - hit) * weights[row] / total[0];
-}
-#end
-
-#if PASS == 4
-@compute @workgroup_size(${WORKGROUP})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.x + group.y * groups.x;
-  if (row >= params.rows) {
-    return;
-  }
-  for (var c = lane; c < params.classes; c += ${WORKGROUP}u) {
-    let i = row * params.classes + c;
-    let hit = select(0.0, 1.0, c == labels[row]);
-    out[i] = (exp(logits[i] - lse[row]) - hit) * weights[row] / total[0];
-  }
 }
 #end

@@ -33,7 +33,7 @@ function sum(values: Float64Array): number {
 }
 
 function entropyDispatch(
-  pass: 0 | 1 | 2 | 3 | 4,
+  pass: 0 | 1 | 2 | 3,
   [logits, labels]: readonly Tensor[],
   bindings: Dispatch["bindings"],
   grid: Dispatch["grid"],
@@ -140,11 +140,9 @@ const crossEntropyGradientOp: Op<undefined> = {
   dispatches({ inputs, outputs: [out] }, _, device) {
     const [logits, labels, weights, lse, total] = inputs;
     const bindings = { logits, labels, weights, lse, total, out };
-    const many = manyLogits(inputs, device);
-    if (many) return [logitGradientLaunch(many, { from_row: 0, first: 0 }, bindings)];
     if (device.software) return [entropyDispatch(2, inputs, bindings, linearGrid(sizeOf(logits), workgroup))];
-    const lanes = rowLanes(extents(logits, inputs[1]).classes, device);
-    return [entropyDispatch(4, inputs, bindings, linearGrid(sizeOf(inputs[1]), 1), { lanes })];
+    const { rows, classes } = extents(logits, inputs[1]);
+    return [logitGradientLaunch({ rows, classes, there: classes }, { from_row: 0, first: 0 }, bindings)];
   },
 };
 

@@ -4,7 +4,7 @@ import type { WritablePacking } from "../graph/storages/registry.ts";
 import type { StoredValues } from "../graph/storages/storage.ts";
 import { fingerprintOf, type WeightFingerprint } from "./fingerprint.ts";
 import { PackedInPieces } from "./packed_in_pieces.ts";
-import { checkPackable, packValues } from "./packing.ts";
+import { checkPackable, packValues, storedLengths } from "./packing.ts";
 import { PieceRoom, type WeightInPieces } from "./stored_weight.ts";
 
 /** A dense weight in pieces, packed piece by piece whenever it is asked for. */
@@ -31,6 +31,10 @@ export class PackedOnTheWay extends PackedInPieces {
   /** Throws as the weight's `pieces` do, and an Error with the weight's name when a value is beyond the packing's range. */
   *pieces(room: PieceRoom = new PieceRoom()): Generator<StoredValues> {
     // Pieces begin at multiples of every packing's groups and blocks.
-    for (const piece of this.weight.pieces(room)) yield packValues(this.name, piece, this.packing);
+    for (const piece of this.weight.pieces(room)) {
+      const packed = room.packed(storedLengths({ shape: [piece.length], packing: this.packing }));
+      packValues(this.name, piece, this.packing, packed);
+      yield packed;
+    }
   }
 }

@@ -27,10 +27,14 @@ export interface PackedWeight {
   readonly origin: WeightFingerprint | undefined;
 }
 
-/** Numbers of words and of scales in a buffer of their own, of a matrix of this shape. */
-export function storedLengths(
-  { shape, packing }: Pick<PackedWeight, "shape" | "packing">,
-): { readonly words: number; readonly scales: number } {
+/** Numbers of a matrix's words, and of scales in a buffer of their own. */
+export interface StoredLengths {
+  readonly words: number;
+  readonly scales: number;
+}
+
+/** The lengths of a matrix of this shape. */
+export function storedLengths({ shape, packing }: Pick<PackedWeight, "shape" | "packing">): StoredLengths {
   const size = shape.reduce((product, extent) => product * extent, 1);
   const { bits, scaleEvery } = packedStorage(packing);
   return { words: size * bits / 32, scales: scaleEvery ? size / scaleEvery : 0 };
@@ -42,14 +46,15 @@ export function checkPackable(name: string, shape: readonly number[], packing: W
   if (refused) throw new Error(`"${name}" is [${shape}]: ${refused}`);
 }
 
-/** Packs values of the weight `name`. Throws an Error when one of them is beyond the packing's range. */
+/** Packs values of the weight `name` into `out`. Throws an Error when one of them is beyond the packing's range. */
 export function packValues(
   name: string,
   values: Float32Array<ArrayBuffer>,
   packing: WritablePacking,
-): StoredValues {
+  out: StoredValues,
+): void {
   try {
-    return writableStorage(packing).pack(values);
+    writableStorage(packing).pack(values, out);
   } catch (error) {
     throw new Error(`"${name}" ${(error as Error).message}: pack it as int8`, { cause: error });
   }
@@ -65,8 +70,14 @@ export function pack(name: string, weight: Weight, packing: WritablePacking): Pa
   if (!data.every(Number.isFinite)) {
     throw new Error(`"${name}" holds values that are not finite: mend them before you pack it`);
   }
-  const stored = packValues(name, data, packing);
-  return { shape: weight.shape, packing, ...stored, origin: fingerprintOf(weight) };
+  const { shape } = weight;
+  const lengths = storedLengths({ shape, packing });
+  const stored = {
+    words: new Uint32Array(lengths.words),
+    ...lengths.scales > 0 && { scales: new Float32Array(lengths.scales) },
+  };
+  packValues(name, data, packing, stored);
+  return { shape, packing, ...stored, origin: fingerprintOf(weight) };
 }
 
 /** The values of a packed weight. */

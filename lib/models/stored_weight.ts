@@ -3,8 +3,10 @@
  */
 
 import { openFile } from "../files.ts";
+import type { StoredValues } from "../graph/storages/storage.ts";
 import { show } from "../show.ts";
 import type { Weight } from "./model.ts";
+import type { StoredLengths } from "./packing.ts";
 import { readBlocks, sizeOf, type StoredDtype, type StoredPlace, valuesOf } from "./stored_place.ts";
 import { PassingDigest } from "./values_digest.ts";
 
@@ -37,11 +39,23 @@ export function isInPieces(weight: object): weight is WeightInPieces {
 export class PieceRoom {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly values: Float32Array<ArrayBuffer>;
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #scales: Float32Array<ArrayBuffer>;
 
   /** For pieces of up to `length` values, each at most 8 bytes in its file. */
   constructor(length: number = pieceLength) {
     this.bytes = new Uint8Array(8 * length);
     this.values = new Float32Array(length);
+    this.#words = new Uint32Array(length);
+    this.#scales = new Float32Array(length);
+  }
+
+  /** Room for the packed values of a piece, and for their scales, if they have any in a buffer of their own. */
+  packed({ words, scales }: StoredLengths): StoredValues {
+    return {
+      words: this.#words.subarray(0, words),
+      ...scales > 0 && { scales: this.#scales.subarray(0, scales) },
+    };
   }
 }
 

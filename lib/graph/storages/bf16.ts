@@ -2,13 +2,15 @@
 
 import { twoBytes } from "./two_bytes.ts";
 
-/** Rounds float32 to BF16, to nearest, ties to even. */
-export function toBf16({ buffer, byteOffset, length }: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+/** Rounds float32 to BF16, to nearest, ties to even, and writes it to `out`, by default to a new array. */
+export function toBf16(
+  { buffer, byteOffset, length }: Float32Array<ArrayBuffer>,
+  out: Uint16Array<ArrayBuffer> = new Uint16Array(length),
+): Uint16Array<ArrayBuffer> {
+  const words = new Uint32Array(buffer, byteOffset, length);
   // Adds half a unit, minus one if the unit's bit is even.
-  return Uint16Array.from(
-    new Uint32Array(buffer, byteOffset, length),
-    (word) => (word + 0x7fff + (word >>> 16 & 1)) >>> 16,
-  );
+  for (let i = 0; i < length; i++) out[i] = (words[i] + 0x7fff + (words[i] >>> 16 & 1)) >>> 16;
+  return out;
 }
 
 /** Google's bfloat16. */

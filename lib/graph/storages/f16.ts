@@ -14,7 +14,8 @@ export const f16 = twoBytes({
       `@group(0) @binding(${binding}) var<storage, read> ${name}: array<vec4<f16>>;`,
     load: (name) => `  return vec4f(${name}[i]);`,
   },
-  encode: (values) => new Uint16Array(Float16Array.from(values).buffer),
+  encode: (values, { buffer, byteOffset, length }) =>
+    new Float16Array(buffer, byteOffset, length).set(values),
   decode({ buffer, byteOffset, length }, out) {
     out.set(new Float16Array(buffer, byteOffset, length));
     return out;

@@ -4,13 +4,14 @@
  * file packs blocks byte to byte; on the GPU header and body begin at whole words.
  */
 
-import type {
-  FileStorage,
-  PairReading,
-  RunReading,
-  StoredAt,
-  StoredValues,
-  WritableStorage,
+import {
+  bytesIn,
+  type FileStorage,
+  halvesIn,
+  type PairReading,
+  type RunReading,
+  type StoredAt,
+  type WritableStorage,
 } from "./storage.ts";
 
 /** Blocks as bytes and as f16. */
@@ -74,21 +75,23 @@ function fileBytes(file: Uint8Array<ArrayBuffer>): BlockBytes {
   return blockBytes(file.byteOffset % 2 === 0 ? file : file.slice());
 }
 
-function aligned({ header, body }: BlockFormat, file: Uint8Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
-  if (inWords(header) === header && inWords(body) === body) return new Uint32Array(file.slice().buffer);
+function align(
+  { header, body }: BlockFormat,
+  file: Uint8Array<ArrayBuffer>,
+  out: Uint32Array<ArrayBuffer>,
+): void {
+  if (inWords(header) === header && inWords(body) === body) return bytesIn(out).set(file);
   const [from, to] = [(header + body) / 2, (inWords(header) + inWords(body)) / 2];
   const count = file.length / (header + body);
   // Bit patterns, which need not be numbers that survive as floats.
-  const { buffer, byteOffset, byteLength } = fileBytes(file).bytes;
-  const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
-  const own = new Uint16Array(count * to);
+  const halves = halvesIn(fileBytes(file).bytes);
+  const own = halvesIn(out).fill(0);
   for (let block = 0; block < count; block++) {
     const [read, write] = [block * from, block * to];
     for (let i = 0; i < header / 2; i++) own[write + i] = halves[read + i];
     const gap = inWords(header) / 2 - header / 2;
     for (let i = header / 2; i < from; i++) own[write + gap + i] = halves[read + i];
   }
-  return new Uint32Array(own.buffer);
 }
 
 function decodeAll(
@@ -130,7 +133,7 @@ export function blocksOf(format: BlockFormat): FileStorage {
     inFile: {
       values,
       bytes: header + body,
-      aligned: (file) => aligned(format, file),
+      aligned: (file, out) => align(format, file, out),
       decode: (file, out) => decodeAll(format, fileBytes(file), [header, body], out),
       isFinite(file) {
         const { halves } = fileBytes(file);
@@ -146,9 +149,9 @@ export function blocksOf(format: BlockFormat): FileStorage {
 /** The storage of a kind of block that values can be packed into. */
 export function writableBlocksOf(format: WritableFormat): WritableStorage & FileStorage {
   const { values: size, header, body } = format;
-  const encodeAll = (values: Float32Array, toBody: number, toNext: number): Uint8Array<ArrayBuffer> => {
-    const bytes = new Uint8Array(values.length / size * toNext);
+  const encodeAll = (values: Float32Array, toBody: number, bytes: Uint8Array<ArrayBuffer>) => {
     const blocks = blockBytes(bytes);
+    const toNext = size * bytes.length / values.length;
     for (let block = 0; block < values.length / size; block++) {
       const at = block * toNext;
       format.encode(values.subarray(block * size, (block + 1) * size), blocks, at, at + toBody);
@@ -158,9 +161,10 @@ export function writableBlocksOf(format: WritableFormat): WritableStorage & File
   const storage = blocksOf(format);
   return {
     ...storage,
-    pack: (values): StoredValues => ({
-      words: new Uint32Array(encodeAll(values, inWords(header), inWords(header) + inWords(body)).buffer),
-    }),
-    inFile: { ...storage.inFile, encode: (values) => encodeAll(values, header, header + body) },
+    pack: (values, { words }) => encodeAll(values, inWords(header), bytesIn(words).fill(0)),
+    inFile: {
+      ...storage.inFile,
+      encode: (values) => encodeAll(values, header, new Uint8Array(values.length / size * (header + body))),
+    },
   };
 }

@@ -40,19 +40,17 @@ function integers(
       load,
       run: { ...run, bindings: bindingsOf("vec4u") },
     },
-    pack(values) {
-      const scales = new Float32Array(values.length / groupSize);
-      const words = new Uint32Array(values.length / perWord);
-      for (let group = 0; group < scales.length; group++) {
+    pack(values, { words, scales }) {
+      words.fill(0);
+      for (let group = 0; group < values.length / groupSize; group++) {
         const from = group * groupSize;
-        scales[group] = largest(values, from) / most;
-        const scale = scales[group] || 1;
+        scales![group] = largest(values, from) / most;
+        const scale = scales![group] || 1;
         for (let i = from; i < from + groupSize; i++) {
           const whole = Math.round(values[i] / scale) & mask;
           words[i >> wordShift] |= whole << (i & perWord - 1) * bits;
         }
       }
-      return { words, scales };
     },
     unpack: ({ words, scales }) =>
       Float32Array.from({ length: words.length * perWord }, (_, i) => {

@@ -10,6 +10,20 @@ export interface StoredValues {
   readonly scales?: Float32Array<ArrayBuffer>;
 }
 
+/** The bytes of an array, not a copy. */
+export function bytesIn(
+  { buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/** The halves of an array's words, not a copy. */
+export function halvesIn(
+  { buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>,
+): Uint16Array<ArrayBuffer> {
+  return new Uint16Array(buffer, byteOffset, byteLength / 2);
+}
+
 /** Where a kernel finds a stored matrix: the WGSL name of its buffer, and the binding numbers. */
 export interface StoredAt {
   readonly name: string;
@@ -80,8 +94,11 @@ export interface Storage {
   readonly reading: Reading;
   /** A reading with the same values for devices that have what it needs; the autotuner tries both. */
   readonly alternative?: Reading;
-  /** Stores a matrix of finite values. Throws an Error that continues a sentence about it, for values beyond the storage's range. */
-  pack?(values: Float32Array): StoredValues;
+  /**
+   * Stores a matrix of finite values in `out`, which is as long as they need; what it holds is overwritten. Throws an Error that
+   * continues a sentence about the matrix, for values beyond the storage's range.
+   */
+  pack?(values: Float32Array<ArrayBuffer>, out: StoredValues): void;
   /** The values that stored words stand for, row-major: those with which the float64 interpreter computes. */
   unpack?(stored: StoredValues): Float32Array<ArrayBuffer>;
   /** How GGUF files hold such a matrix, if they can. */
@@ -94,8 +111,8 @@ export interface FileBlocks {
   readonly values: number;
   /** Bytes of a block. */
   readonly bytes: number;
-  /** The storage's words for the blocks, for a number of values that is a multiple of 4. */
-  aligned(file: Uint8Array<ArrayBuffer>): Uint32Array<ArrayBuffer>;
+  /** Writes the storage's words for the blocks, whose number of values is a multiple of 4, to `out`, which is as long. */
+  aligned(file: Uint8Array<ArrayBuffer>, out: Uint32Array<ArrayBuffer>): void;
   /** Writes the values of the blocks to `out`, which is as long, and returns it. */
   decode(file: Uint8Array<ArrayBuffer>, out: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer>;
   /** Whether all values of the blocks are finite. */

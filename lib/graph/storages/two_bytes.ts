@@ -1,6 +1,13 @@
 /** Storages of 16 bits a value, two values a word, the first in the low half. GGUF files have the same bytes. */
 
-import { type FileStorage, type Reading, refusesUnless, type WritableStorage } from "./storage.ts";
+import {
+  bytesIn,
+  type FileStorage,
+  halvesIn,
+  type Reading,
+  refusesUnless,
+  type WritableStorage,
+} from "./storage.ts";
 
 /** A kind of 16 bits. */
 interface TwoBytes {
@@ -11,8 +18,8 @@ interface TwoBytes {
   readonly exponent: number;
   load(name: string): string;
   readonly alternative?: Reading;
-  /** Rounds to nearest, ties to even. */
-  encode(values: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer>;
+  /** Writes the values, rounded to nearest, ties to even, to `out`, which is as long. */
+  encode(values: Float32Array<ArrayBuffer>, out: Uint16Array<ArrayBuffer>): void;
   /** Writes the values to `out`, which is as long, and returns it. */
   decode(halves: Uint16Array<ArrayBuffer>, out: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer>;
 }
@@ -21,15 +28,12 @@ interface TwoBytes {
 export function twoBytes(kind: TwoBytes): WritableStorage & FileStorage {
   const { name, largest, exponent, load, alternative, encode, decode } = kind;
   const areFinite = (halves: Uint16Array) => halves.every((half) => (half & exponent) !== exponent);
-  const finite = (values: Float32Array): Uint16Array<ArrayBuffer> => {
-    const halves = encode(Float32Array.from(values));
-    if (areFinite(halves)) return halves;
-    throw new Error(`holds values beyond ${name}'s ${largest}`);
+  const encodeFinite = (values: Float32Array<ArrayBuffer>, halves: Uint16Array<ArrayBuffer>) => {
+    encode(values, halves);
+    if (!areFinite(halves)) throw new Error(`holds values beyond ${name}'s ${largest}`);
   };
-  const halvesOf = (file: Uint8Array<ArrayBuffer>) => {
-    const { buffer, byteOffset, byteLength } = file.byteOffset % 2 === 0 ? file : file.slice();
-    return new Uint16Array(buffer, byteOffset, byteLength / 2);
-  };
+  const halvesOf = (file: Uint8Array<ArrayBuffer>) =>
+    halvesIn(file.byteOffset % 2 === 0 ? file : file.slice());
   return {
     name,
     bits: 16,
@@ -40,15 +44,18 @@ export function twoBytes(kind: TwoBytes): WritableStorage & FileStorage {
       load,
     },
     alternative,
-    pack: (values) => ({ words: new Uint32Array(finite(values).buffer) }),
-    unpack: ({ words: { buffer, byteOffset, length } }) =>
-      decode(new Uint16Array(buffer, byteOffset, 2 * length), new Float32Array(2 * length)),
+    pack: (values, { words }) => encodeFinite(values, halvesIn(words)),
+    unpack: ({ words }) => decode(halvesIn(words), new Float32Array(2 * words.length)),
     inFile: {
       values: 1,
       bytes: 2,
-      aligned: (file) => new Uint32Array(file.slice().buffer),
+      aligned: (file, out) => bytesIn(out).set(file),
       decode: (file, out) => decode(halvesOf(file), out),
-      encode: (values) => new Uint8Array(finite(values).buffer),
+      encode(values) {
+        const halves = new Uint16Array(values.length);
+        encodeFinite(values, halves);
+        return bytesIn(halves);
+      },
       isFinite: (file) => areFinite(halvesOf(file)),
     },
   };

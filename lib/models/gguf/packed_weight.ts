@@ -5,6 +5,7 @@ import { packedStorage } from "../../graph/storages/registry.ts";
 import { fingerprintOf, type WeightFingerprint } from "../fingerprint.ts";
 import type { StoredValues } from "../../graph/storages/storage.ts";
 import { PackedInPieces } from "../packed_in_pieces.ts";
+import { storedLengths } from "../packing.ts";
 import { readBlocks, sizeOf } from "../stored_place.ts";
 import { notFinite, pieceLength, PieceRoom, StoredWeight } from "../stored_weight.ts";
 import type { PassingDigest } from "../values_digest.ts";
@@ -56,13 +57,16 @@ export class StoredPackedWeight extends PackedInPieces {
    */
   *pieces(room: PieceRoom = new PieceRoom()): Generator<StoredValues> {
     const { aligned, isFinite } = fileBlocks(this.place.dtype);
+    const { packing } = this;
     const size = sizeOf(this);
     using file = openFile(this.place.origin);
     for (let at = 0; at < size; at += pieceLength) {
       const range = [this.#first + at, Math.min(pieceLength, size - at)] as const;
       const blocks = readBlocks(file, this.place, range, room.bytes);
       if (!isFinite(blocks)) throw notFinite(this.place);
-      yield { words: aligned(blocks) };
+      const packed = room.packed(storedLengths({ shape: [range[1]], packing }));
+      aligned(blocks, packed.words);
+      yield packed;
     }
   }
 }

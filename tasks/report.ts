@@ -17,7 +17,14 @@ import {
 import { type DevLabels, metricsOnly, type StoredCell } from "../lib/report/schema.ts";
 import { outputFolder } from "./output.ts";
 import { recordsIn } from "./pages/records.ts";
-import { isStudy, pageNameOf, settingsText, withRow, writeReport } from "./report_table.ts";
+import {
+  checkOneExperiment,
+  isStudy,
+  pageNameOf,
+  settingsText,
+  withRow,
+  writeReport,
+} from "./report_table.ts";
 import { tables } from "./tables/registry.ts";
 import type { Table } from "./tables/table.ts";
 import { asUsage, runCommand } from "./usage.ts";
@@ -112,8 +119,17 @@ async function mergeTable(table: Table, paths: readonly string[], to: string): P
     record: await readCellTable(path),
     store: await CellStore.open(folderOf(path)),
   })));
+  const foreign = found.find(({ record }) => record.profile !== found[0].record.profile);
+  if (foreign) {
+    throw new Error(
+      `${found[0].path} is of the profile ${
+        found[0].record.profile
+      }, ${foreign.path} of ${foreign.record.profile}: leave one of them out`,
+    );
+  }
   const rows = await cellsByRow(found);
   refuseConflicts(rows);
+  checkOneExperiment([...rows].flatMap(([label, own]) => own.map(({ cell }) => ({ ...cell, label }))));
   const store = await CellStore.open(folderOf(`${to}.json`));
   for (const { cell, labels } of [...rows.values()].flat()) await store.write(cell, labels);
   const record = found.flatMap(({ record }) => record.rows).reduce(

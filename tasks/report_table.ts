@@ -9,6 +9,7 @@ import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import { named, type Page, type PageFiles } from "../lib/report/page.ts";
 import type { Cell, Settings } from "../lib/report/schema.ts";
 import type { Study, Table } from "./tables/table.ts";
+import { ratesText } from "./training.ts";
 
 /** True for a study, which runs and reports itself. */
 export function isStudy(table: Table | Study): table is Study {
@@ -56,10 +57,34 @@ function inOrder(found: readonly CellRow[], { rows, profiles }: Table): CellRow[
   return found.toSorted((a, b) => place(a) - place(b));
 }
 
-/** The finding, if there is a cell of every row. */
-function hereOf({ rows, finding }: Table, cells: readonly Cell[]): string {
-  const missing = rows.filter(({ label }) => cells.every((cell) => cell.label !== label)).length;
-  return missing > 0 ? `${missing} of ${rows.length} rows were not run.` : finding!.here(cells);
+/** The finding, if there is a cell of every row of the profile. */
+function hereOf({ rows, finding, profiles }: Table, cells: readonly Cell[]): string {
+  const labels = profiles[cells[0].profile]?.rows ?? rows.map(({ label }) => label);
+  const missing = labels.filter((label) => cells.every((cell) => cell.label !== label)).length;
+  return missing > 0 ? `${missing} of ${labels.length} rows were not run.` : finding!.here(cells);
+}
+
+/** True if two cells may be in one table: of one model, and on one task of the same data and, if both are trained, for as long. */
+export function areOfOneExperiment(own: Settings, other: Settings): boolean {
+  if (own.modelDigest !== other.modelDigest) return false;
+  if (own.task !== other.task) return true;
+  const [a, b] = [own.training, other.training];
+  const sameLength = a.epochs === b.epochs && a.batchSize === b.batchSize;
+  return own.dataDigest === other.dataDigest && own.trainExamples === other.trainExamples &&
+    own.devExamples === other.devExamples && (sameLength || a.epochs === 0 || b.epochs === 0);
+}
+
+/** Throws an Error that names two rows whose cells may not be in one table. */
+export function checkOneExperiment(cells: readonly (Settings & { readonly label: string })[]): void {
+  for (const cell of cells) {
+    const foreign = cells.find((other) => !areOfOneExperiment(cell, other));
+    if (!foreign) continue;
+    throw new Error(
+      `"${cell.label}" and "${foreign.label}" are of two experiments, ${settingsText(cell)} and ${
+        settingsText(foreign)
+      }: keep them in two folders`,
+    );
+  }
 }
 
 /** The name of a table's page: see `Page`. */
@@ -88,6 +113,7 @@ export async function writeReport(table: Table, path: string): Promise<void> {
 
 /** The page's files; `file` is the start of their names. */
 async function filesOf(table: Table, cells: readonly Cell[], file: string): Promise<PageFiles> {
+  checkOneExperiment(cells);
   const charts = table.charts(cellsBySet(cells));
   const shown = escapedRecord(cells);
   const bySet = cellsBySet(shown);
@@ -98,7 +124,7 @@ async function filesOf(table: Table, cells: readonly Cell[], file: string): Prom
       [`## Compared with ${table.reference}\n\n${compareTo(table.reference, bySet)}`]),
     ...images,
   ];
-  const markdown = renderMarkdown(table.title, shown, table.reference, sections, table.data?.setting);
+  const markdown = renderMarkdown(table.title, shown, ratesText(table, cells), sections, table.data?.setting);
   const drawn: Record<string, string> = {};
   for (const { name, svg } of charts) drawn[`${name}.svg`] = await svg();
   return { ...drawn, ".md": markdown };

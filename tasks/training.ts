@@ -2,9 +2,10 @@
 
 import type { Task } from "../lib/data/task.ts";
 import type { Model } from "../lib/models/model.ts";
+import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import type { Protocol, Training } from "./protocols/protocol.ts";
-import type { Profile, Row } from "./tables/table.ts";
+import type { Profile, Row, Table } from "./tables/table.ts";
 
 /** Examples per step, unless a protocol sets them. */
 export const suiteBatchSize = 32;
@@ -53,10 +54,16 @@ function protocolTraining({ training }: Protocol, { name }: Task, { width }: Mod
   return sizes[width >= largeWidth ? "large" : "base"];
 }
 
-/** The rates of one model, as --tune printed them. */
+/** The rates of one model, as --tune printed them, and the scores by which rows' own were chosen, along the grid. */
 interface ModelRates {
   readonly rates: Readonly<Record<string, number>>;
+  readonly heldOutScores?: Readonly<Record<string, readonly number[]>>;
 }
+
+const models: Readonly<Record<string, ModelRates>> = learningRates.models;
+
+/** The model whose rates others have that have none of their own. */
+const usualModel = (isDecoder: boolean) => isDecoder ? "smollm2" : "USE-lite";
 
 /** The learning rates that --tune tries on a model. */
 export function gridFor({ language }: Model): readonly number[] {
@@ -68,8 +75,7 @@ export function gridFor({ language }: Model): readonly number[] {
  * encoder, or SmolLM2.
  */
 function tunedRate({ label, tunedAs = label }: Row, { name, language }: Model): number {
-  const models: Readonly<Record<string, ModelRates>> = learningRates.models;
-  const usual = models[language ? "smollm2" : "USE-lite"];
+  const usual = models[usualModel(language !== undefined)];
   const rate = models[name]?.rates[tunedAs] ?? usual.rates[tunedAs];
   if (rate === undefined) {
     throw new Error(
@@ -77,4 +83,40 @@ function tunedRate({ label, tunedAs = label }: Row, { name, language }: Model): 
     );
   }
   return rate;
+}
+
+/** How a row got its rate: on examples held out of train, from another row, or without a choice. */
+type RateOrigin = "chosen" | "chosen at an end of the grid" | "another row's" | "not chosen";
+
+function rateOrigin({ label, tunedAs }: Row, rate: number, { rates, heldOutScores }: ModelRates): RateOrigin {
+  if (tunedAs !== undefined && tunedAs !== label) return "another row's";
+  const scores = heldOutScores?.[label];
+  if (!scores || rates[label] !== rate) return "not chosen";
+  const best = scores.indexOf(Math.max(...scores));
+  return best === 0 || best === scores.length - 1 ? "chosen at an end of the grid" : "chosen";
+}
+
+/** Sentences on where the learning rates of a table's trained cells are from. */
+export function ratesText({ rows, profiles, decoder }: Table, cells: readonly Cell[]): string {
+  const [{ profile, model }] = cells;
+  if (profile in profiles && isPublished(profiles[profile].training)) {
+    return "Learning rates are the protocol's.";
+  }
+  const owner = model in models ? model : usualModel(decoder !== undefined);
+  const rateOf = (label: string) =>
+    cells.find((cell) => cell.label === label && cell.steps > 0)?.training.learningRate;
+  const trained = rows.flatMap((row) => {
+    const rate = rateOf(row.label);
+    return rate === undefined ? [] : [{ label: row.label, origin: rateOrigin(row, rate, models[owner]) }];
+  });
+  const list = (origin: RateOrigin) =>
+    trained.filter((row) => row.origin === origin).map(({ label }) => label).join(", ");
+  const sentences = ([
+    ["chosen", "chosen on examples held out of train"],
+    ["chosen at an end of the grid", "chosen so, at an end of the grid, beyond which another may be better"],
+    ["another row's", "another row's"],
+    ["not chosen", "not chosen by row"],
+  ] as const).filter(([origin]) => list(origin) !== "").map(([origin, text]) => `${text}: ${list(origin)}`);
+  const borrowed = owner === model ? "" : ` All are those of ${owner}: none was chosen on ${model}.`;
+  return `Learning rates (tasks/learning_rates.json) – ${sentences.join("; ")}.${borrowed}`;
 }

@@ -50,7 +50,7 @@ Deno.test("results name the driver of this machine's adapter; records without on
     return await readCells(`${folder}/first-table.json`);
   });
   assert.match(
-    renderMarkdown("T", driven("Mesa 1.2"), "LoRA r 8", []),
+    renderMarkdown("T", driven("Mesa 1.2"), "Rates.", []),
     /Machine: llvmpipe, Mesa 1\.2, \d+ CPUs/,
   );
   const compared = (base: Cell[], head: Cell[]) => comparePage([compareCells(base, head)], "a", "b");

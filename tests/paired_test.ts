@@ -5,10 +5,10 @@ import type { MetricName } from "../lib/data/task.ts";
 import {
   averagePaired,
   comparePaired,
-  detectableText,
   type PairedComparison,
   type PairedRuns,
   type SeedRun,
+  verdictOf,
 } from "../lib/report/paired.ts";
 import { detectableOf, halfWidthOf, pairedEstimate } from "../lib/report/statistics.ts";
 import { influences } from "../lib/train/influence.ts";
@@ -192,32 +192,38 @@ Deno.test("the t-test over seeds alone covers the truth less often than it says:
   assert.ok(share < 0.9, `${share}`);
 });
 
+/** The verdict on a comparison alone. */
+const verdictAlone = (found: PairedComparison) => verdictOf(found, found.p);
+
 Deno.test("what the verdict turns on: the 90 % interval within ±0.5, then p below 5 %", () => {
-  const verdictOf = (mean: number, error: number) =>
-    averagePaired([{ ...compareStored(fixture.mixed), mean, error, degrees: 1e5 }]).verdict;
-  assert.equal(verdictOf(0, 0.3), "equivalent");
-  assert.equal(verdictOf(0, 0.31), "cannot tell");
-  assert.equal(verdictOf(-0.1, 0.24), "equivalent");
-  assert.equal(verdictOf(-0.1, 0.25), "cannot tell");
-  assert.equal(verdictOf(1.97, 1), "better");
-  assert.equal(verdictOf(1.95, 1), "cannot tell");
-  assert.equal(verdictOf(-1.97, 1), "worse");
+  const verdict = (mean: number, error: number) =>
+    verdictAlone(averagePaired([{ ...compareStored(fixture.mixed), mean, error, degrees: 1e5 }]));
+  assert.equal(verdict(0, 0.3), "equivalent");
+  assert.equal(verdict(0, 0.31), "cannot tell");
+  assert.equal(verdict(-0.1, 0.24), "equivalent");
+  assert.equal(verdict(-0.1, 0.25), "cannot tell");
+  assert.equal(verdict(1.97, 1), "better");
+  assert.equal(verdict(1.95, 1), "cannot tell");
+  assert.equal(verdict(-1.97, 1), "worse");
+  const estimate = { mean: 1.97, error: 1, degrees: 1e5 };
+  assert.equal(verdictOf(estimate, 0.049), "better");
+  assert.equal(verdictOf(estimate, 0.05), "cannot tell", "by the p that is given");
 });
 
 Deno.test("verdicts: better and worse mirror each other; little data cannot tell; little difference is equivalent", () => {
   const [strong, weak] = [wrongAt(1000, 0, 100), wrongAt(1000, 50, 250)];
   const better = compareRights([weak], [strong]);
-  assert.equal(better.verdict, "better");
+  assert.equal(verdictAlone(better), "better");
   near(better.mean, 10, 1e-9);
   const worse = compareRights([strong], [weak]);
-  assert.equal(worse.verdict, "worse");
+  assert.equal(verdictAlone(worse), "worse");
   near(worse.mean, -better.mean, 1e-12);
   near(worse.error, better.error, 1e-12);
   near(worse.p, better.p, 1e-9);
-  assert.equal(compareRights([wrongAt(100, 0, 10)], [wrongAt(100, 5, 20)]).verdict, "cannot tell");
+  assert.equal(verdictAlone(compareRights([wrongAt(100, 0, 10)], [wrongAt(100, 5, 20)])), "cannot tell");
   // 0.2 points are more than nothing, and still of no consequence.
   const small = compareRights([wrongAt(10_000, 0, 20)], [wrongAt(10_000, 0, 0)]);
-  assert.equal(small.verdict, "equivalent");
+  assert.equal(verdictAlone(small), "equivalent");
   assert.ok(small.p < 0.001);
 });
 
@@ -237,7 +243,7 @@ Deno.test("equal predictions are equivalent only where one more example would no
     for (const seeds of [1, 3]) {
       const runs = Array.from({ length: seeds }, () => wrongAt(examples, 0, 10));
       const found = compareRights(runs, runs);
-      assert.deepEqual([found.mean, found.verdict], [0, verdict]);
+      assert.deepEqual([found.mean, verdictAlone(found)], [0, verdict]);
       near(found.p, 1, 1e-6);
       assert.ok(found.p <= 1);
       near(found.error, 100 / examples, 1e-12);
@@ -278,7 +284,6 @@ Deno.test("what cannot be compared is refused", () => {
   assert.throws(() => compare([run(0, [0, 1])], [run(0)]), /2 predictions for 3 labels/);
   assert.throws(() => compare([run(0)], [run(0, [0, NaN, 1])]), /prediction 1 is NaN/);
   assert.throws(() => averagePaired([]), /no task/);
-  assert.throws(() => detectableText([]), /no comparison/);
 });
 
 Deno.test("an average over tasks: variances add up, degrees of freedom after Satterthwaite", () => {
@@ -298,17 +303,4 @@ Deno.test("an average over tasks: variances add up, degrees of freedom after Sat
   const same = averagePaired([alone]);
   near(same.p, alone.p, 1e-9);
   near(same.detectable, alone.detectable, 1e-9);
-});
-
-Deno.test("the sentence on power tells the least certain comparison's figure, rounded up", () => {
-  const of = (detectable: number, seedError?: number): PairedComparison => ({
-    ...compareStored(fixture.mixed),
-    detectable,
-    seedError,
-  });
-  assert.equal(
-    detectableText([of(0.31, 0.1), of(0.52, 0.1)]),
-    "This table could have seen a difference of 0.6 points or more (80 % power, 5 %).",
-  );
-  assert.match(detectableText([of(2)]), /of 2\.0 points .* One seed does not tell how seeds differ/);
 });

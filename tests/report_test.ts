@@ -6,7 +6,7 @@ import { objectives } from "../lib/objectives/registry.ts";
 import { readBench } from "../lib/report/bench_schema.ts";
 import { readCells, readCellTable } from "../lib/report/cell_table.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
-import { agreement, compareTo, verdict } from "../lib/report/comparison.ts";
+import { claimsText, compareTo } from "../lib/report/comparison.ts";
 import { commitText, originText, renderMarkdown } from "../lib/report/markdown.ts";
 import { packNumbers } from "../lib/report/packed_numbers.ts";
 import { readResults } from "../lib/report/results.ts";
@@ -147,7 +147,7 @@ Deno.test("the slope of logs is the power that a value grows by", () => {
   assert.throws(() => logSlope(x, [1, 2]), /no slope/);
 });
 
-Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes for what was not run", () => {
+Deno.test("the page holds means, best values in bold and dashes for what was not run", () => {
   const page = renderMarkdown(
     "A title",
     [
@@ -161,14 +161,15 @@ Deno.test("the page holds means, best values in bold, ratios to LoRA and dashes 
         times: { compileSeconds: 1, trainSeconds: 11, wallSeconds: 12 },
       }),
     ],
-    "LoRA r 8",
+    "Rates are these.",
     ["A section of its own"],
   );
   assert.match(page, /\n\nA section of its own\n\n## Cost/);
   const compact = page.replaceAll(/ +/g, " ");
   assert.match(compact, /\| LoRA r 8 \| 24,576 \| 50\.0 \(62\.5\) \| \*\*70\.0\*\* \(70\.0\) \| 60\.0 \|/);
   assert.match(compact, /\| BoRA \| 32,768 \| \*\*55\.0\*\* \(62\.5\) \| – \| – \|/);
-  assert.match(compact, /\| BoRA \| 25 \| 2\.50 % \| 11\.0 \| 1\.10 \| 2 \| 0\.003 \|/);
+  assert.match(compact, /\| BoRA \| 25 \| 2\.50 % \| 11\.0 \| 2 \| 0\.003 \|/);
+  assert.match(page, /does not compare methods .* Rates are these\.\n/s);
   assert.match(page, /supersense, wic of the embedded suite: .* but not the paper's data or models/);
 });
 
@@ -213,27 +214,58 @@ Deno.test("verdicts say better, worse or within ±0.5 where the interval does, a
     ...rows("DoRA", [230, 190, 240]),
     ...rows("twin", [200, 210, 220]),
   ];
-  const sentence = verdict("BoRA", "LoRA r 8", cells);
-  assert.match(sentence, /^BoRA is better than LoRA r 8 \(\+5\.1 ± \d\.\d, p [\d<. ]+\)$/);
-  assert.match(verdict("LoRA r 8", "BoRA", cells), /is worse than BoRA \(−5\.1/);
-  assert.match(verdict("DoRA", "LoRA r 8", cells), /cannot be told from/);
-  assert.match(verdict("twin", "LoRA r 8", cells), /is within ±0\.5 of LoRA r 8 \(0\.0 ± 0\.\d, p 1\.000\)/);
-  assert.match(verdict("HiRA", "LoRA r 8", cells), /was not run/);
-  assert.equal(agreement([["BoRA", "LoRA r 8"]], cells), "agrees");
-  assert.equal(agreement([["LoRA r 8", "BoRA"]], cells), "disagrees");
-  assert.equal(agreement([["twin", "LoRA r 8"]], cells), "disagrees", "it does not beat it");
-  assert.equal(
-    agreement([["BoRA", "LoRA r 8"], ["DoRA", "LoRA r 8"], ["BoRA", "HiRA"]], cells),
-    "agrees 1×, disagrees 0×, cannot tell 2×",
+  const claim = (better: string, worse: string, of = cells) => claimsText([[better, worse]], of);
+  assert.match(
+    claim("BoRA", "LoRA r 8"),
+    /^agrees\. BoRA is better than LoRA r 8 \(\+5\.1 ± \d\.\d, p [\d<. ]+\)\.$/,
+  );
+  assert.match(claim("LoRA r 8", "BoRA"), /^disagrees\. LoRA r 8 is worse than BoRA \(−5\.1/);
+  assert.match(claim("DoRA", "LoRA r 8"), /^cannot tell\. DoRA cannot be told from/);
+  assert.match(
+    claim("twin", "LoRA r 8"),
+    /^cannot tell\. twin is within ±0\.5 of LoRA r 8 \(0\.0 ± 0\.\d, p 1\.000\)\.$/,
+  );
+  assert.match(claim("HiRA", "LoRA r 8"), /was not run/);
+  assert.match(
+    claimsText([["BoRA", "LoRA r 8"], ["DoRA", "LoRA r 8"], ["BoRA", "HiRA"]], cells, [["twin", "DoRA"]]),
+    /^agrees 1×, disagrees 0×, cannot tell 2×\. BoRA is better .*; DoRA cannot .*; BoRA or HiRA was not run; twin cannot /,
   );
   const one = cells.filter(({ seed }) => seed === 0);
-  assert.match(verdict("BoRA", "LoRA r 8", one), /^BoRA is better than LoRA r 8 \(\+5\.0 ± .*, one seed\)$/);
+  assert.match(
+    claim("BoRA", "LoRA r 8", one),
+    /BoRA is better than LoRA r 8 \(\+5\.0 ± .*, one seed: these two runs\)\.$/,
+  );
+  assert.match(compareTo("LoRA r 8", one), /One seed does not tell how seeds differ/);
   const compact = compareTo("LoRA r 8", cells).replaceAll(/ +/g, " ");
-  assert.match(compact, /\| BoRA \| 24,576 \| 3 \| 57\.6 ± \d\.\d \| \+5\.1 ± \d\.\d \| .* \| better \|/);
-  assert.match(compact, /\| twin \| .* \| within ±0\.5 \|/);
-  assert.match(compact, /This table could have seen a difference of \d+\.\d points or more/);
+  assert.match(
+    compact,
+    /\| BoRA \| 24,576 \| 3 \| 57\.6 ± \d\.\d \| \+5\.1 ± \d\.\d \| .* \| better \| \d\.\d \|/,
+  );
+  assert.match(compact, /\| twin \| .* \| within ±0\.5 \| \d\.\d \|/);
+  assert.doesNotMatch(compact, /One seed does not tell/);
   const foreign = rows("other", [1]).map((cell) => ({ ...cell, dataDigest: "0".repeat(64) }));
-  assert.throws(() => verdict("other", "LoRA r 8", [...cells, ...foreign]), /other examples of supersense/);
+  assert.throws(() => compareTo("LoRA r 8", [...cells, ...foreign]), /other examples of supersense/);
+});
+
+Deno.test("among many rows better and worse go by Holm's p, and a row's own seeds and those in common are told apart", () => {
+  const rows = (label: string, right: readonly number[]) =>
+    right.map((count, seed) => scoring(label, seed, count));
+  const [reference, ahead] = [rows("LoRA r 8", [200, 210, 220, 230]), rows("BoRA", [208, 216, 230])];
+  const verdictOn = (others: number) => {
+    const cells = [
+      ...reference,
+      ...ahead,
+      ...Array.from({ length: others }, (_, i) => rows(`other ${i}`, [203, 208, 221])).flat(),
+    ];
+    return compareTo("LoRA r 8", cells).split("\n").find((line) => line.startsWith("| BoRA"))!.replaceAll(
+      / +/g,
+      " ",
+    );
+  };
+  assert.match(verdictOn(0), /\| 3 \| .* \| better \|/);
+  assert.match(verdictOn(40), /\| 3 \| .* \| cannot tell \|/);
+  const mirrored = compareTo("BoRA", [...ahead, ...reference]).replaceAll(/ +/g, " ");
+  assert.match(mirrored, /\| LoRA r 8 \| 24,576 \| 4 \(3 in common\) \| 53\.8 ± \d\.\d \| −2\.0 ± /);
 });
 
 Deno.test("a seed that lacks a task is left out of means, tests and charts", () => {
@@ -248,11 +280,11 @@ Deno.test("a seed that lacks a task is left out of means, tests and charts", () 
     madeUpCell({ label: "BoRA", seed: 1, task: "wic", last: { accuracy: 0.7 } }),
   ];
   assert.deepEqual([...scoresBySeed(cells, "BoRA").keys()], [0]);
-  assert.match(verdict("BoRA", "LoRA r 8", cells), /\(0\.0 ± .*, one seed\)$/);
+  assert.match(claimsText([["BoRA", "LoRA r 8"]], cells), /\(0\.0 ± .*, one seed: these two runs\)\.$/);
   assert.equal(pointsOf(cells)[1].score, 60);
   const partial = cells.filter(({ label, task }) => label !== "BoRA" || task === "wic");
   assert.deepEqual(pointsOf(partial).map(({ method }) => method), ["LoRA r 8"]);
-  assert.match(verdict("BoRA", "LoRA r 8", partial), /was not run/);
+  assert.match(claimsText([["BoRA", "LoRA r 8"]], partial), /was not run/);
 });
 
 Deno.test("metrics, against values worked out by hand", () => {

@@ -6,14 +6,16 @@ import { jsonFiles } from "../lib/files.ts";
 import { readCells } from "../lib/report/cell_table.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "../tasks/learning_rates.json" with { type: "json" };
-import { isStudy } from "../tasks/report_table.ts";
+import { isStudy, tablePage } from "../tasks/report_table.ts";
 import { defaultTarget } from "../tasks/targets.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { ablationTable } from "../tasks/tables/ablation.ts";
 import { glueTable } from "../tasks/tables/glue.ts";
+import { headlineTable } from "../tasks/tables/headline.ts";
 import { tables } from "../tasks/tables/registry.ts";
-import { trainingAt, trainingOf } from "../tasks/training.ts";
-import { cellFiles, madeUpCell, storedCell, writeCellsTable } from "./support/cells.ts";
+import { ratesText, trainingAt, trainingOf } from "../tasks/training.ts";
+import { cellFiles, madeUpCell, madeUpCells, storedCell, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 
@@ -144,6 +146,78 @@ Deno.test("deno task report: a cell that is lacking is told with its row before 
       /one\/cells has no cell of .* on supersense with seed \d, which headline\.json names: run/,
     );
     assert.ok(!existsSync(`${folder}/both/headline.json`));
+  }));
+
+Deno.test("one table is of one model, one profile and one length of training", () =>
+  withFolder(async (folder) => {
+    const headline = (labels: readonly string[]) =>
+      madeUpCells({ table: "headline", labels, tasks: ["supersense"], seeds: 1, devExamples: 40 });
+    const [lora, bora] = [headline(["LoRA r 8"]), headline(["BoRA r 8 b 16"])];
+    await writeCellsTable(`${folder}/lora/headline.json`, lora);
+    const merged = async (cells: readonly Cell[]) => {
+      await writeCellsTable(`${folder}/bora/headline.json`, cells);
+      const { code, stderr } = await runTask("report", [
+        ...[`${folder}/lora`, `${folder}/bora`, "--out", `${folder}/both`],
+      ]);
+      await Deno.remove(`${folder}/bora`, { recursive: true });
+      assert.equal(existsSync(`${folder}/both/headline.json`), code === 0);
+      if (code === 0) await Deno.remove(`${folder}/both`, { recursive: true });
+      return `${code} ${stderr}`;
+    };
+    const changed = (fields: Partial<Cell>) => merged(bora.map((cell) => ({ ...cell, ...fields })));
+    assert.match(await changed({}), /^0/);
+    assert.match(
+      await changed({ profile: "other" }),
+      /^1 .*lora\/headline\.json is of the profile .* of other: leave/s,
+    );
+    const refused = /^1 .*LoRA r 8" and .*BoRA r 8 b 16" are of two experiments/s;
+    assert.match(await changed({ model: "MiniLM", modelDigest: "1".repeat(64) }), refused);
+    assert.match(await changed({ training: { ...bora[0].training, epochs: 7 } }), refused);
+  }));
+
+Deno.test("a page says where its learning rates are from, and has a finding where the profile's rows are there", () =>
+  withFolder(async (folder) => {
+    const labels = [
+      "LoRA r 8",
+      "MELoRA r 8 b 16",
+      "without Exp",
+      "σ's fan r",
+      "BoRA r 8 b 16",
+      "without Norm",
+      "σ's fan n",
+    ];
+    const table = { table: "ablation", tasks: ["supersense"], seeds: 1, devExamples: 40 };
+    const rated = madeUpCells({ ...table, labels }).map((cell) => ({
+      ...cell,
+      model: "USE-lite",
+      profile: "default",
+    }));
+    const at = (cells: readonly Cell[], rate: number) =>
+      cells.map((cell) => ({ ...cell, training: { ...cell.training, learningRate: rate } }));
+    const text = (cells: readonly Cell[]) => ratesText(ablationTable, cells);
+    assert.match(
+      text(at(rated, 0.003)),
+      /chosen on examples held out of train: LoRA r 8, BoRA r 8 b 16; another row's: σ's fan r, σ's fan n; not chosen by row: without Exp, without Norm\.$/,
+    );
+    assert.match(text(at(rated, 0.1)), /not chosen by row: LoRA r 8, BoRA r 8 b 16, without Exp/);
+    const tuned = at(rated, 0.01);
+    assert.match(ratesText(headlineTable, tuned), /chosen so, at an end of the grid, .*: MELoRA r 8 b 16/);
+    const other = at(rated, 0.003).map((cell) => ({ ...cell, model: "MiniLM" }));
+    assert.match(text(other), /All are those of USE-lite: none was chosen on MiniLM\.$/);
+    assert.equal(
+      ratesText(glueTable, rated.map((cell) => ({ ...cell, profile: "paper" }))),
+      "Learning rates are the protocol's.",
+    );
+    const { profiles: { default: { rows } } } = glueTable;
+    const page = async (labels: readonly string[]) => {
+      await writeCellsTable(
+        `${folder}/glue.json`,
+        madeUpCells({ ...table, table: "glue", labels }).map((cell) => ({ ...cell, profile: "default" })),
+      );
+      return (await tablePage(glueTable).rendered(`${folder}/glue.json`))[".md"];
+    };
+    assert.match(await page(rows!), /\*\*Here:\*\* (agrees|disagrees|cannot)/);
+    assert.match(await page(rows!.slice(1)), /\*\*Here:\*\* 1 of 4 rows were not run\./);
   }));
 
 Deno.test("deno task cells: the list has every table of cells but the first and math, with what is done and what there will be", async () => {

@@ -18,6 +18,7 @@ import { unloadedDecoder } from "../lib/models/unloaded_decoder.ts";
 import { language } from "../lib/objectives/language.ts";
 import { cellsBySet } from "../lib/report/cells_by_set.ts";
 import { readCells } from "../lib/report/cell_table.ts";
+import { compareCells } from "../lib/report/compare_cells.ts";
 import { rowDifference } from "../lib/report/comparison.ts";
 import { packNumbers, unpackNumbers } from "../lib/report/packed_numbers.ts";
 import { averagePaired, compareOverSets, comparePaired } from "../lib/report/paired.ts";
@@ -237,6 +238,15 @@ Deno.test("a cell that is tested on sets is a cell of each: its scores, examples
   assert.deepEqual(found, compareOverSets(["first", "second"].map(setOf)));
   assert.ok(Math.abs(found.mean - 12.5) < 1e-9);
   assert.deepEqual([found.seeds, found.examples], [2, 9]);
+});
+
+Deno.test("deno task compare sees every test set, not the first alone", () => {
+  const cells = (second: number) => [0, 1, 2].map((seed) => testedCell("BoRA", seed, [3, second]));
+  const { rows } = compareCells(cells(4), cells(1));
+  const of = (end: string) => rows.find(({ name }) => name.endsWith(end))!;
+  assert.deepEqual([of("BoRA, first").base, of("BoRA, first").head], ["75.00", "75.00"]);
+  assert.deepEqual([of("BoRA, second").base, of("BoRA, second").head], ["80.00", "20.00"]);
+  assert.equal(of("BoRA, mean of 2 tasks").difference.startsWith("−30.00"), true);
 });
 
 Deno.test("the peak of a step with packed weights is that with dense ones but for the weights' bytes, within a thousandth", async () => {

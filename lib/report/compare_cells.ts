@@ -1,6 +1,7 @@
 /** Compares accuracy: the cells of two sets of runs, paired by experiment and seed. */
 
 import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compare.ts";
+import { cellsBySet } from "./cells_by_set.ts";
 import { judge } from "./judge.ts";
 import type { Cell } from "./schema.ts";
 import { type Estimate, halfWidthOf, pairedEstimate } from "./statistics.ts";
@@ -27,8 +28,11 @@ const score = (cell: Cell) => 100 * cell.last[cell.headline];
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** The key of a cell's experiment, without its seed. */
-function experimentOf({ table, profile, model, task, label, target, trainExamples, devExamples }: Cell) {
-  return [table, profile, model, task, label, target.join(), trainExamples, devExamples].join(" / ");
+function experimentOf(
+  { table, profile, model, trainedOn, task, label, target, trainExamples, devExamples }: Cell,
+) {
+  const on = trainedOn === undefined ? task : `${trainedOn}, ${task}`;
+  return [table, profile, model, on, label, target.join(), trainExamples, devExamples].join(" / ");
 }
 
 /** Indexes cells by experiment and seed. Throws an Error when one appears twice. */
@@ -43,7 +47,7 @@ function bySeed(cells: readonly Cell[]): Map<string, Cell> {
 }
 
 /**
- * Compares the scores of the last epoch.
+ * Compares the scores of the last epoch, of cells with test sets those of each set.
  * @throws Error when the two sides have no cell in common, or one side has a cell twice.
  */
 export function compareCells(
@@ -51,7 +55,7 @@ export function compareCells(
   head: readonly Cell[],
   points = defaultPoints,
 ): Comparison {
-  const [own, other] = [bySeed(base), bySeed(head)];
+  const [own, other] = [bySeed(cellsBySet(base)), bySeed(cellsBySet(head))];
   const pairs = [...own].filter(([key]) => other.has(key)).map(([key, cell]) => ({
     base: cell,
     head: other.get(key)!,

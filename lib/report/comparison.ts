@@ -6,10 +6,11 @@ import {
   averagePaired,
   compareOverSets,
   comparePaired,
-  detectableText,
   margin,
   type PairedComparison,
   type PairedRuns,
+  type PairedVerdict,
+  verdictOf,
 } from "./paired.ts";
 import { unpackNumbers } from "./packed_numbers.ts";
 import type { Cell } from "./schema.ts";
@@ -72,7 +73,24 @@ const pText = (p: number) => p < 0.001 ? "< 0.001" : p.toFixed(3);
 const differenceText = (found: PairedComparison) =>
   `${signed(found.mean)} ± ${halfWidthOf(found).toFixed(1)}`;
 
-/** What a verdict says of a row, before the reference's name. */
+/** A comparison among others that are judged together: its p, and with it its verdict, is Holm's over all of them. */
+interface Judged extends PairedComparison {
+  readonly adjusted: number;
+  readonly verdict: PairedVerdict;
+}
+
+/** The comparisons, judged together; those that were not made stay undefined. */
+function judged(found: readonly (PairedComparison | undefined)[]): (Judged | undefined)[] {
+  const made = found.filter((one) => one !== undefined);
+  const adjusted = new Map(holm(made.map(({ p }) => p)).map((p, i) => [made[i], p]));
+  return found.map((one) => {
+    if (!one) return undefined;
+    const p = adjusted.get(one)!;
+    return { ...one, adjusted: p, verdict: verdictOf(one, p) };
+  });
+}
+
+/** What a verdict says of a row, before the other's name. */
 const words = {
   better: "is better than",
   worse: "is worse than",
@@ -80,68 +98,77 @@ const words = {
   "cannot tell": "cannot be told from",
 } as const;
 
-/**
- * A sentence such as `BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.020)`; with one seed it speaks of
- * these two runs, and says so.
- */
-export function verdict(label: string, reference: string, cells: readonly Cell[]): string {
-  const found = rowDifference(label, reference, cells);
-  if (!found) return `${label} or ${reference} was not run`;
-  const seeds = found.seeds === 1 ? ", one seed" : "";
-  return `${label} ${words[found.verdict]} ${reference} (${differenceText(found)}, p ${
-    pText(found.p)
+/** That one row beats another. */
+export type Claim = readonly [better: string, worse: string];
+
+/** A sentence such as `BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.020)`; with one seed it says so. */
+function sentence([label, other]: Claim, found: Judged | undefined): string {
+  if (!found) return `${label} or ${other} was not run`;
+  const seeds = found.seeds === 1 ? ", one seed: these two runs" : "";
+  return `${label} ${words[found.verdict]} ${other} (${differenceText(found)}, p ${
+    pText(found.adjusted)
   }${seeds})`;
 }
 
-/**
- * Whether the cells support claims that one row beats another: `agrees`, `disagrees` or `cannot tell`, or how
- * many of each. A claim is disagreed with if the row is worse, or within the margin and not shown to be better.
- */
-export function agreement(
-  claims: readonly (readonly [better: string, worse: string])[],
-  cells: readonly Cell[],
-): string {
-  const said = claims.map(([better, worse]) => {
-    const found = rowDifference(better, worse, cells);
-    if (found && found.interval[0] > 0) return "agrees";
-    return found && found.verdict !== "cannot tell" ? "disagrees" : "cannot tell";
-  });
-  if (claims.length === 1) return said[0];
-  const count = (word: string) => said.filter((other) => other === word).length;
-  return ["agrees", "disagrees", "cannot tell"].map((word) => `${word} ${count(word)}×`).join(", ");
+/** Whether a claim holds here: it does not if the row that should be better is worse. */
+function agreementOf(found: Judged | undefined): "agrees" | "disagrees" | "cannot tell" {
+  if (!found || found.adjusted >= 0.05) return "cannot tell";
+  return found.mean > 0 ? "agrees" : "disagrees";
 }
 
 /**
- * A table of every row's score and its difference from the reference, with what the difference says, and a
- * line on what could have been seen.
+ * Whether the cells support the claims, `agrees`, `disagrees` or `cannot tell`, or how many of each, and a sentence on
+ * each of them, such as `agrees. BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.020).` What is claimed `besides`
+ * has a sentence and is not counted. p is Holm's over all.
+ */
+export function claimsText(
+  claims: readonly Claim[],
+  cells: readonly Cell[],
+  besides: readonly Claim[] = [],
+): string {
+  const all = [...claims, ...besides];
+  const found = judged(all.map(([better, worse]) => rowDifference(better, worse, cells)));
+  const said = claims.map((_, i) => agreementOf(found[i]));
+  const count = (word: string) => `${word} ${said.filter((other) => other === word).length}×`;
+  const answer = said.length === 1 ? said[0] : ["agrees", "disagrees", "cannot tell"].map(count).join(", ");
+  return `${answer}. ${all.map((claim, i) => sentence(claim, found[i])).join("; ")}.`;
+}
+
+/** The number of seeds of a row, and of those in common with the reference if these are fewer. */
+function seedsText(own: number, common: number): string {
+  return common < own ? `${own} (${common} in common)` : String(own);
+}
+
+/** Points, rounded up to a tenth. */
+const roundedUp = (points: number) => (Math.ceil(10 * points) / 10).toFixed(1);
+
+/**
+ * A table of every row's score and its difference from the reference, with what the difference says and what
+ * could have been seen.
  */
 export function compareTo(reference: string, cells: readonly Cell[]): string {
   const labels = [...new Set(cells.map(({ label }) => label))];
-  const found = new Map(
-    labels.filter((label) => label !== reference).map((label) => [
-      label,
-      rowDifference(label, reference, cells),
-    ]),
+  const found = judged(
+    labels.map((label) => label === reference ? undefined : rowDifference(label, reference, cells)),
   );
-  const compared = [...found.values()].filter((one) => one !== undefined);
-  const adjusted = new Map(holm(compared.map(({ p }) => p)).map((p, i) => [compared[i], p]));
-  const rows = labels.map((label) => {
-    const own = cells.find((cell) => cell.label === label)!;
+  const rows = labels.map((label, i) => {
+    const { adapterParameters } = cells.find((cell) => cell.label === label)!;
     const scores = [...scoresBySeed(cells, label).values()];
-    const difference = found.get(label);
+    const one = found[i];
     return [
       label,
-      own.adapterParameters.toLocaleString("en-US"),
-      String(scores.length),
+      adapterParameters.toLocaleString("en-US"),
+      seedsText(scores.length, one?.seeds ?? scores.length),
       scores.length === 0 ? "–" : scoreText(intervalOf(scores)),
-      ...difference
+      ...one
         ? [
-          differenceText(difference),
-          pText(difference.p),
-          pText(adjusted.get(difference)!),
-          difference.verdict === "equivalent" ? `within ±${margin}` : difference.verdict,
+          differenceText(one),
+          pText(one.p),
+          pText(one.adjusted),
+          one.verdict === "equivalent" ? `within ±${margin}` : one.verdict,
+          roundedUp(one.detectable),
         ]
-        : ["–", "–", "–", "–"],
+        : ["–", "–", "–", "–", "–"],
     ];
   });
   const header = [
@@ -153,10 +180,16 @@ export function compareTo(reference: string, cells: readonly Cell[]): string {
     "p",
     "p, Holm",
     "it is",
+    "could see",
   ];
   const explained =
-    "Differences pair seeds and dev examples (crossed random effects); ± is a 95 % interval, p is that of each comparison alone, " +
-    `and Holm's of all in this table. “Within ±${margin}”: the 90 % interval is.`;
-  const power = compared.length === 0 ? "" : ` ${detectableText(compared)}`;
-  return `${table(header, rows)}\n\n${explained}${power}`;
+    "Differences pair the dev examples and the seeds that both rows have (crossed random effects); ± is a 95 % interval, p is that of each " +
+    `comparison alone, Holm's that of all in this table, by which a row is better or worse. “Within ±${margin}”: the 90 % interval is. ` +
+    "“Could see”: a true difference of so many points had a chance of 80 % to be found (p below 5 %, alone). Seeds change where " +
+    "adapters start, the order of examples and dropout; which examples are trained on is the same for all.";
+  const one = found.some((one) => one?.seeds === 1)
+    ? " One seed does not tell how seeds differ: where a row has only one in common, better and worse are said of two runs, and true " +
+      "intervals are wider."
+    : "";
+  return `${table(header, rows)}\n\n${explained}${one}`;
 }

@@ -53,20 +53,19 @@ const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + 
 const embeddedSuite = "the embedded suite: labels made by people, but not the paper's data or models";
 
 /**
- * The page of one table. `reference` is the row that times are compared with, `setting` describes the data,
- * and `sections` come after the scores.
+ * The page of one table. `rates` says where learning rates are from, `setting` describes the data, and `sections`
+ * come after the scores.
  */
 export function renderMarkdown(
   title: string,
   cells: readonly Cell[],
-  reference: string,
+  rates: string,
   sections: readonly string[],
   setting = embeddedSuite,
 ): string {
   const [first] = cells;
   const bySet = cellsBySet(cells);
   const tasks = [...groupBy(bySet, (cell) => cell.task).keys()];
-  const { environment } = first;
   const seeds = new Set(cells.map((cell) => cell.seed)).size;
   return `# ${title}
 
@@ -76,16 +75,16 @@ Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${seeds > 1 ? "
 ${targets(cells)} Headline metric on dev at the last epoch, with the best epoch's in
 brackets, in percent; ± is a 95 % interval over seeds alone (Student's t), from three seeds on.
 
-Machine: ${machineText(environment)}. ${commits(cells)} ${wholeTime(cells)}
+Machine: ${machines(cells)}. ${commits(cells)} ${wholeTime(cells)}
 
 ${scores(bySet, tasks)}
 
 ${sections.map((section) => `${section}\n\n`).join("")}## Cost
 
-${costs(cells, reference)}
+${costs(cells)}
 
-Multiply-adds are per token and forward pass; a profiler's FLOPs are twice that. Time is that of training alone, on a machine that
-does other things too: compare rows, not with other machines.
+Multiply-adds are per token and forward pass; a profiler's FLOPs are twice that. Time is that of training alone with the seed that
+took the least, on machines that did other things too: it does not compare methods (deno task costs does). ${rates}
 
 ## Tasks
 
@@ -95,6 +94,11 @@ ${taskTable(bySet)}
 
 ${everyMetric(cells)}
 `;
+}
+
+/** The machines that the cells were run on. */
+function machines(cells: readonly Cell[]): string {
+  return [...new Set(cells.map(({ environment }) => machineText(environment)))].join("; ");
 }
 
 /** The commits that the cells were run at. */
@@ -138,19 +142,15 @@ function scores(cells: readonly Cell[], tasks: readonly string[]): string {
   return table(["method", "trainable, head not counted", ...tasks, "average"], rows);
 }
 
-function costs(cells: readonly Cell[], reference: string): string {
+function costs(cells: readonly Cell[]): string {
   const byMethod = groupBy(cells, (cell) => cell.label);
-  const seconds = (own: readonly Cell[]) =>
-    own.reduce((sum, cell) => sum + cell.times.trainSeconds, 0) / own.length;
-  const base = byMethod.get(reference);
   const rows = [...byMethod].map(([label, own]) => {
     const [cell] = own;
     return [
       label,
       thousands(cell.adapterMultiplyAddsPerToken),
       `${(100 * cell.adapterMultiplyAddsPerToken / cell.baseMultiplyAddsPerToken).toFixed(2)} %`,
-      seconds(own).toFixed(1),
-      base ? (seconds(own) / seconds(base)).toFixed(2) : "–",
+      Math.min(...own.map(({ times }) => times.trainSeconds)).toFixed(1),
       (Math.max(...own.map((c) => c.peakBufferBytes)) / 2 ** 20).toFixed(0),
       cell.steps === 0 ? "–" : String(cell.training.learningRate),
     ];
@@ -160,7 +160,6 @@ function costs(cells: readonly Cell[], reference: string): string {
     "adapter multiply-adds",
     "of the base's",
     "train s a cell",
-    `of ${reference}'s`,
     "peak MiB",
     "learning rate",
   ], rows);

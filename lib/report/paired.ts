@@ -44,7 +44,6 @@ export interface PairedComparison extends CrossedEstimate {
   readonly interval: readonly [low: number, high: number];
   /** Two-sided, of the hypothesis that there is no difference. Not adjusted for other comparisons: see `holm`. */
   readonly p: number;
-  readonly verdict: PairedVerdict;
   /** The smallest true difference that had an 80 % chance of p < 5 %. */
   readonly detectable: number;
 }
@@ -123,22 +122,6 @@ export function averagePaired(tasks: readonly PairedComparison[]): PairedCompari
   });
 }
 
-/**
- * A sentence such as `This table could have seen a difference of 0.6 points or more (80 % power, 5 %).` It holds
- * for every comparison, so it tells the least certain one's; rounded up.
- * @throws Error without a comparison.
- */
-export function detectableText(comparisons: readonly PairedComparison[]): string {
-  if (comparisons.length === 0) throw new Error("no comparison");
-  const points = Math.max(...comparisons.map(({ detectable }) => detectable));
-  const unknown = comparisons.some(({ seedError }) => seedError === undefined)
-    ? " One seed does not tell how seeds differ: the true figure is larger."
-    : "";
-  return `This table could have seen a difference of ${
-    (Math.ceil(10 * points) / 10).toFixed(1)
-  } points or more (80 % power, 5 %).${unknown}`;
-}
-
 function bySeed(runs: readonly SeedRun[]): Map<number, readonly number[]> {
   const found = new Map(runs.map(({ seed, predictions }) => [seed, predictions]));
   if (found.size === runs.length) return found;
@@ -161,19 +144,18 @@ function judged(parts: CrossedEstimate): PairedComparison {
     ...parts,
     interval: [parts.mean - half, parts.mean + half],
     p: pOf(parts),
-    verdict: verdictOf(parts),
     detectable: detectableOf(parts),
   };
 }
 
 /**
  * `equivalent` if the 90 % interval lies within ±`margin`: two one-sided tests at 5 % (Schuirmann 1987), even if
- * p is small, since such a difference does not matter. Otherwise `better` or `worse` if p < 5 %. With one seed this
- * says something of these two runs, not of the systems.
+ * `p` is small, since such a difference does not matter. Otherwise `better` or `worse` if `p` < 5 %: Holm's, where
+ * comparisons are judged together. With one seed this says something of these two runs, not of the systems.
  */
-function verdictOf(estimate: Estimate): PairedVerdict {
+export function verdictOf(estimate: Estimate, p: number): PairedVerdict {
   const ninety = quantile(0.95, estimate.degrees) * estimate.error;
   if (Math.abs(estimate.mean) + ninety < margin) return "equivalent";
-  if (pOf(estimate) >= 0.05) return "cannot tell";
+  if (p >= 0.05) return "cannot tell";
   return estimate.mean > 0 ? "better" : "worse";
 }

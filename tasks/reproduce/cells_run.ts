@@ -6,7 +6,7 @@ import { languageOf } from "../../lib/objectives/language.ts";
 import { CellStore } from "../../lib/report/cell_store.ts";
 import { type CellTable, readCellTable, writeCellTable } from "../../lib/report/cell_table.ts";
 import { type PlannedJob, sample } from "../planned_cells.ts";
-import { settingsText, withRow, writeReport } from "../report_table.ts";
+import { areOfOneExperiment, settingsText, withRow, writeReport } from "../report_table.ts";
 import { adapterOf, type Run } from "../run_cell.ts";
 import type { Profile, Table } from "../tables/table.ts";
 import { trainingOf } from "../training.ts";
@@ -51,7 +51,10 @@ async function storedJobs(
   }));
 }
 
-/** Throws if an earlier run made a row with other settings: its cells are not of the same experiment. */
+/** An earlier run's record has cells of another experiment than this run's. */
+export class ForeignRecord extends Error {}
+
+/** Throws a ForeignRecord if an earlier run made a row with other settings, or one that this run has not of another experiment. */
 async function refuseForeign(
   file: string,
   earlier: CellTable,
@@ -60,12 +63,14 @@ async function refuseForeign(
 ): Promise<void> {
   for (const { label, task, settings } of earlier.rows) {
     const job = jobs.find((job) => job.row.label === label && job.task.name === task);
-    if (!job || job.digest === settings) continue;
+    if (job?.digest === settings) continue;
     const [theirs] = await store.cellsOf(settings);
+    const others = job ? [job] : jobs.filter((job) => theirs && !areOfOneExperiment(theirs, job.settings));
+    if (others.length === 0) continue;
     const differ = theirs
-      ? `with ${settingsText(theirs)}, this run has ${settingsText(job.settings)}`
+      ? `with ${settingsText(theirs)}, this run has ${settingsText(others[0].settings)}`
       : "made otherwise than this run would";
-    throw new Error(
+    throw new ForeignRecord(
       `${file}.json holds "${label}" ${differ}: move the file away, or use another --out`,
     );
   }

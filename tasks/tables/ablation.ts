@@ -4,7 +4,7 @@
  */
 
 import { barChart } from "../../lib/report/chart.ts";
-import { agreement, verdict } from "../../lib/report/comparison.ts";
+import { claimsText } from "../../lib/report/comparison.ts";
 import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Table } from "./table.ts";
 
@@ -34,10 +34,7 @@ export const ablationTable: Table = {
     paper:
       "Both parts are needed: on math, BoRA / without Exp / without Norm score 73.10 / 71.77 / 72.15 (Gemma-7B), " +
       "72.24 / 68.51 / 68.48 (LLaMA-3-8B), 80.60 / 79.79 / 79.26 (Qwen2.5-14B).",
-    here: (cells) =>
-      `${agreement([["BoRA r 8 b 16", "without Exp"], ["BoRA r 8 b 16", "without Norm"]], cells)}. ${
-        verdict("without Exp", "BoRA r 8 b 16", cells)
-      }; ${verdict("without Norm", "BoRA r 8 b 16", cells)}.`,
+    here: (cells) => claimsText([["BoRA r 8 b 16", "without Exp"], ["BoRA r 8 b 16", "without Norm"]], cells),
   },
   charts: (cells) => [
     { name: "", caption: "score by ablation", svg: () => barChart("Ablations of BoRA", cells) },

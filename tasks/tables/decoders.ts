@@ -1,7 +1,7 @@
 /** The paper's main rows and its ablation on a small decoder that answers in words. */
 
 import { parameterChart } from "../../lib/report/chart.ts";
-import { agreement, compareTo, verdict } from "../../lib/report/comparison.ts";
+import { claimsText, compareTo } from "../../lib/report/comparison.ts";
 import type { TunedTraining } from "../protocols/protocol.ts";
 import { decoderTarget } from "../targets.ts";
 import type { Row, Table } from "./table.ts";
@@ -46,10 +46,7 @@ export const decodersTable: Table = {
     paper:
       "BoRA (r 8, b 16) beats LoRA of the same rank everywhere, LoRA r 32 nearly everywhere, and MELoRA, and needs Exp and Norm " +
       "(math, LLaMA-3-8B: BoRA 72.24, LoRA r 8 68.19, LoRA r 32 71.67; without Exp 68.51, without Norm 68.48).",
-    here: (cells) =>
-      `${agreement(others.map((other) => [bora, other]), cells)}. ${
-        others.map((other) => verdict(bora, other, cells)).join("; ")
-      }; ${verdict("LoRA r 8", base, cells)}.`,
+    here: (cells) => claimsText(others.map((other) => [bora, other]), cells, [["LoRA r 8", base]]),
   },
   sections: (cells) => [
     `An answer is the kind whose name the model finds the likeliest after “Definition: GLOSS ⏎ Kind:”; the row ${base} was not ` +

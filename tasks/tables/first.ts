@@ -3,6 +3,7 @@
  * cores allow. `deno task reproduce` runs it by default.
  */
 
+import { fileURLToPath } from "node:url";
 import { parameterChart } from "../../lib/report/chart.ts";
 import { compareTo } from "../../lib/report/comparison.ts";
 import { escapedRecord } from "../../lib/report/markdown.ts";
@@ -15,7 +16,7 @@ import type { Table } from "./table.ts";
 const reference = "LoRA r 8";
 
 /** The committed cells of the same rows with more data and seeds. */
-const committed = new URL("../../results/headline.json", import.meta.url).pathname;
+const committed = fileURLToPath(new URL("../../results/headline.json", import.meta.url));
 
 /** What the table should look like, from the committed cells; nothing while there are none. */
 async function expected(): Promise<string[]> {

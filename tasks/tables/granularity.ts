@@ -1,7 +1,7 @@
 /** Granularity: BoRA compared with LoRA on one projection, on several, or on every linear layer. */
 
 import { barChart } from "../../lib/report/chart.ts";
-import { agreement, verdict } from "../../lib/report/comparison.ts";
+import { claimsText } from "../../lib/report/comparison.ts";
 import { analysisProfiles } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
@@ -37,10 +37,7 @@ export const granularityTable: Table = {
   spectra: ["LoRA QV", "BoRA QV"],
   finding: {
     paper: "BoRA is ahead of LoRA at every granularity (math, LLaMA-3-8B, QKV: 73.40 against 68.19).",
-    here: (cells) =>
-      `${agreement(Object.keys(targets).map((name) => [`BoRA ${name}`, `LoRA ${name}`]), cells)}. ${
-        Object.keys(targets).map((name) => verdict(`BoRA ${name}`, `LoRA ${name}`, cells)).join("; ")
-      }.`,
+    here: (cells) => claimsText(Object.keys(targets).map((name) => [`BoRA ${name}`, `LoRA ${name}`]), cells),
   },
   charts: (cells) => [
     { name: "", caption: "score by target modules", svg: () => barChart("BoRA and LoRA by target", cells) },

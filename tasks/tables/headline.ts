@@ -2,7 +2,7 @@
 
 import { firstSystems } from "../../lib/adapters/systems.ts";
 import { parameterChart } from "../../lib/report/chart.ts";
-import { agreement, verdict } from "../../lib/report/comparison.ts";
+import { claimsText } from "../../lib/report/comparison.ts";
 import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
 
@@ -28,10 +28,7 @@ export const headlineTable: Table = {
   finding: {
     paper:
       "BoRA (r 8, b 16) beats LoRA of the same rank everywhere, LoRA r 32 nearly everywhere, and MELoRA.",
-    here: (cells) =>
-      `${agreement(others.map((other) => [bora, other]), cells)}. ${
-        others.map((other) => verdict(bora, other, cells)).join("; ")
-      }.`,
+    here: (cells) => claimsText(others.map((other) => [bora, other]), cells),
   },
   charts: (cells) => [
     {

@@ -2,7 +2,7 @@
 
 import { parameterChart } from "../../lib/report/chart.ts";
 import type { Cell } from "../../lib/report/schema.ts";
-import { agreement, compareTo, verdict } from "../../lib/report/comparison.ts";
+import { claimsText, compareTo } from "../../lib/report/comparison.ts";
 import { meanScore } from "../../lib/report/scores.ts";
 import { analysisProfiles, spectraRows } from "./profiles.ts";
 import type { Row, Table } from "./table.ts";
@@ -129,7 +129,7 @@ function bestSentence(cells: readonly Cell[]): string {
     .toSorted((a, b) => score(b) - score(a));
   const named = (label: string) => `${label} ${score(label).toFixed(1)}`;
   const [bora, lora] = ["BoRA r 8 b 16", "LoRA r 8"];
-  return `${agreement([[bora, lora]], cells)}. ${verdict(bora, lora, cells)}. It is number ${
+  return `${claimsText([[bora, lora], [bora, "LoRA r 32"]], cells)} BoRA is number ${
     labels.indexOf(bora) + 1
   } of ${labels.length}: ${named("BoRA r 8 b 16")} against ${named("LoRA r 8")} and ${
     named("LoRA r 8, α × 2.6")

@@ -87,18 +87,23 @@ export const rankTable: Table = {
   finding: {
     paper: "BoRA's updates have more singular values above 0.005 and a larger sum of squares than LoRA's.",
     here: (cells) => {
-      const count = (label: string) =>
-        meanOver(cells, label, ({ effectiveRank }) => effectiveRank).toFixed(1);
-      const squares = (label: string) =>
-        meanOver(cells, label, ({ sumOfSquares }) => sumOfSquares).toExponential(2);
+      const count = (label: string, own = cells) =>
+        meanOver(own, label, ({ effectiveRank }) => effectiveRank);
+      const squares = (label: string, own = cells) =>
+        meanOver(own, label, ({ sumOfSquares }) => sumOfSquares);
       const [own, other] = ["BoRA r 8 b 16", "LoRA r 8"];
-      const larger = Number(count(own)) > Number(count(other)) &&
-        Number(squares(own)) > Number(squares(other));
-      return `${larger ? "agrees" : "disagrees"}. ${
-        count(own)
-      } singular values above 0.005 a layer against LoRA's ${count(other)}; sum of squares ${
-        squares(own)
-      } against ${squares(other)}.`;
+      const seeds = [...Map.groupBy(cells, ({ seed }) => seed).values()].filter((all) =>
+        [own, other].every((label) => all.some((cell) => cell.label === label))
+      );
+      const larger =
+        seeds.filter((all) => count(own, all) > count(other, all) && squares(own, all) > squares(other, all))
+          .length;
+      const answer = larger === seeds.length ? "agrees" : larger === 0 ? "disagrees" : "cannot tell";
+      return `${answer}: both are larger with ${larger} of ${seeds.length} seeds. ${
+        count(own).toFixed(1)
+      } singular values above 0.005 a layer against LoRA's ${count(other).toFixed(1)}; sum of squares ${
+        squares(own).toExponential(2)
+      } against ${squares(other).toExponential(2)}.`;
     },
   },
   sections: (cells) => [spectrumTable(cells)],

@@ -1,7 +1,7 @@
 /** What the tables on the user's data sets share: the paper's main systems, and their description. */
 
 import { parameterChart } from "../../lib/report/chart.ts";
-import { agreement, verdict } from "../../lib/report/comparison.ts";
+import { claimsText } from "../../lib/report/comparison.ts";
 import { paperRows } from "./headline.ts";
 import type { Profile, Table } from "./table.ts";
 
@@ -26,9 +26,9 @@ export function userDataTable(
     finding: {
       paper,
       here: (cells) =>
-        `${agreement([["BoRA r 8 b 16", "LoRA r 8"], ["BoRA r 8 b 16", "LoRA r 32"]], cells)}. ${
-          verdict("BoRA r 8 b 16", "LoRA r 8", cells)
-        }; ${verdict("BoRA r 8 b 16", "LoRA r 32", cells)}; ${verdict("LoRA r 8", "Head only", cells)}.`,
+        claimsText([["BoRA r 8 b 16", "LoRA r 8"], ["BoRA r 8 b 16", "LoRA r 32"]], cells, [
+          ["LoRA r 8", "Head only"],
+        ]),
     },
     charts: (cells) => [
       {

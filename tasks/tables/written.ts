@@ -1,7 +1,7 @@
 /** What the tables on LLM-Adapters' data for decoders share: the paper's rows, and its figures beside ours. */
 
 import { parameterChart } from "../../lib/report/chart.ts";
-import { agreement, compareTo, verdict } from "../../lib/report/comparison.ts";
+import { claimsText, compareTo } from "../../lib/report/comparison.ts";
 import { table } from "../../lib/report/markdown.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { meanScore } from "../../lib/report/scores.ts";
@@ -60,10 +60,7 @@ export function writtenTable(
     ),
     finding: {
       paper,
-      here: (cells) =>
-        `${agreement([[bora, lora], [bora, "LoRA r 32"]], cells)}. ${
-          [lora, "LoRA r 32"].map((other) => verdict(bora, other, cells)).join("; ")
-        }; ${verdict(lora, base, cells)}.`,
+      here: (cells) => claimsText([[bora, lora], [bora, "LoRA r 32"]], cells, [[lora, base]]),
     },
     sections: (cells) => [
       scoringText(cells),

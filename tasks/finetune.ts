@@ -18,17 +18,11 @@ import { isFile, writeFolder } from "../lib/files.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { loadModel } from "../lib/models/load_model.ts";
-import type { LanguageNotes } from "../lib/models/language_examples.ts";
+import { languageExamples, type LanguageNotes } from "../lib/models/language_examples.ts";
 import type { Decoder, Model, Weight } from "../lib/models/model.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { checkTrainOptions } from "../lib/train/check_options.ts";
-import {
-  encodeRows,
-  type EpochScores,
-  fineTune,
-  type FineTuneOptions,
-  type Progress,
-} from "../lib/train/fine_tune.ts";
+import { type EpochScores, fineTune, type FineTuneOptions, type Progress } from "../lib/train/fine_tune.ts";
 import type { TrainOptions } from "../lib/train/trainer.ts";
 import { sayingWhatIsKept } from "./divergence.ts";
 import { lockFor } from "./lock.ts";
@@ -254,10 +248,20 @@ function scoresText({ epoch, trainLoss, metrics }: EpochScores): string {
   return `epoch ${epoch + 1}: loss ${trainLoss.toFixed(4)}, ${scores.join(", ")}`;
 }
 
-/** The ids of an example up to what is learnt. */
-async function promptOf(model: Model, task: Task, example: Example): Promise<readonly number[]> {
-  const [{ texts: [ids], labelled = [] }] = await encodeRows(model, task, [example]);
-  return ids.slice(0, labelled.indexOf(true));
+/** Tokens of a whole text that its sample goes on from. */
+const firstTokens = 8;
+
+/** The ids that samples go on from: the prompt of the first of these examples that is not left out, or a text's first tokens. */
+async function promptOf(
+  { language }: Decoder,
+  task: Task,
+  all: readonly Example[],
+): Promise<readonly number[]> {
+  const { loss = "completion", maxTokens } = task;
+  const rows = all.map(({ row }) => row!);
+  const { tokenizer, templates } = language;
+  const { examples: [first] } = await languageExamples(rows, tokenizer, templates, { loss, maxTokens });
+  return first.ids.slice(0, Math.min(first.promptLength || firstTokens, first.ids.length - 1));
 }
 
 /** Steps between the states from which a run can go on. */
@@ -311,7 +315,7 @@ async function main(): Promise<void> {
   if (await isFile(checkpoint)) say(`goes on from ${checkpoint}`);
   using gpu = await openGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
-  const prompt = task.objective === "language" ? await promptOf(model, task, split.dev[0]) : [];
+  const prompt = task.objective === "language" ? await promptOf(model as Decoder, task, split.dev) : [];
   const onScores: Progress["onScores"] = async (scores, trained) => {
     say(scoresText(scores));
     if (prompt.length === 0) return;

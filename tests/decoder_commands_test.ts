@@ -25,14 +25,14 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
   withModel(async (folder, model) => {
     const long = JSON.stringify({ prompt: "a".repeat(80), completion: "b" });
     await Deno.writeTextFile(`${folder}/train.jsonl`, `${rows(60)}\n${long}\n`);
-    await Deno.writeTextFile(`${folder}/dev.jsonl`, rows(6));
+    await Deno.writeTextFile(`${folder}/dev.jsonl`, `${long}\n${rows(6)}`);
     const made = await runTask("finetune", [
       ...["--model", model, "--train", `${folder}/train.jsonl`, "--dev", `${folder}/dev.jsonl`],
       ...["--method", "LoRA", "--r", "4", "--learning-rate", "0.05", "--epochs", "4", "--batch-size", "4"],
       ...["--dropout", "0", "--max-tokens", "32", "--out", `${folder}/adapter`],
     ]);
     assert.equal(made.code, 0, made.stderr);
-    assert.match(made.stdout, /^61 examples to train on, 6 to evaluate on$/m);
+    assert.match(made.stdout, /^61 examples to train on, 7 to evaluate on$/m);
     assert.match(
       made.stdout,
       /^train: 1 rows left out, because nothing of them is learnt within the limit of tokens \(.*train\.jsonl line 61\)$/m,
@@ -50,7 +50,7 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
     assert.equal(cardFields(card).library_name, "peft");
     assert.equal(cardScores(card).Perplexity.toFixed(4), perplexities[3].toFixed(4));
     assert.match(card, /^- Data: `train\.jsonl`, 61 examples \(only the answers are learnt\)$/m);
-    assert.match(card, /^On dev\.jsonl, 6 examples, after that epoch:$/m);
+    assert.match(card, /^On dev\.jsonl, 7 examples, after that epoch:$/m);
     assert.ok(!card.includes(folder), "where the files lay is nobody's business");
 
     const generate = async (...args: string[]) =>
@@ -72,6 +72,31 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
     assert.equal(merged.code, 0, merged.stderr);
     const again = await generate("--model", `${folder}/merged`, "--prompt", "b");
     assert.equal(again.stdout, "y\n");
+  }));
+
+Deno.test("finetune's sample goes on from a prompt, though prompts are learnt too, and from a whole text's first tokens", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/train.jsonl`, rows(8));
+    const sampleOf = async (dev: object) => {
+      await Deno.writeTextFile(`${folder}/dev.jsonl`, JSON.stringify(dev));
+      const { code, stdout, stderr } = await runTask("finetune", [
+        ...[
+          "--model",
+          model,
+          "--train",
+          `${folder}/train.jsonl`,
+          "--dev",
+          `${folder}/dev.jsonl`,
+          "--loss",
+          "all",
+        ],
+        ...["--epochs", "1", "--max-tokens", "32", "--out", `${folder}/${Object.keys(dev)[0]}`],
+      ]);
+      assert.equal(code, 0, stderr);
+      return stdout.match(/^sample: (.*) →/m)?.[1];
+    };
+    assert.equal(await sampleOf({ prompt: "abcabc", completion: "x" }), "<s>abcabc");
+    assert.equal(await sampleOf({ text: "a".repeat(20) }), `<s>${"a".repeat(7)}`);
   }));
 
 Deno.test("finetune on texts that is killed goes on with --resume to the same bits, and not without being asked", () =>

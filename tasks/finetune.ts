@@ -11,6 +11,7 @@ import type { Adapter } from "../lib/adapters/attach.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
+import type { Targeting } from "../lib/adapters/targeting.ts";
 import { loadLanguageTask } from "../lib/data/language_task.ts";
 import { loadOwnTask } from "../lib/data/own_task.ts";
 import type { Example, Task } from "../lib/data/task.ts";
@@ -63,7 +64,7 @@ ${packingHelp(23)}
   --alpha N            α: the update is scaled by α/r, by α/√r in rsLoRA (default: the method's own, for most 16)
   --blocks N           number of blocks of BoRA and related methods, or auto (default: the method's own; BoRA's is auto)
   --dropout P          dropout on the adapter's input (default: 0.05)
-  --target NAME        target modules, by name (repeatable; default: ${
+  --target NAME        target modules, by name (repeatable), or all-linear, which is all (default: ${
   defaultTarget.join(" and ")
 }; of decoders ${decoderTarget.join(", ")})
   --learning-rate R    default: 3e-4
@@ -102,7 +103,7 @@ function readArguments() {
       target: { type: "string", multiple: true },
       unpack: { type: "boolean", default: false },
       packing: { type: "string" },
-      loss: { type: "string", default: "completion" },
+      loss: { type: "string" },
       accumulate: { type: "string", default: "1" },
       recompute: { type: "boolean", default: false },
       "learning-rate": { type: "string", default: "3e-4" },
@@ -157,15 +158,27 @@ function maxTokensOf(
 
 /** The adapter that the command line describes: the method's defaults, changed by the options, with dropout. */
 function adapterOf(model: Model, values: Arguments): Adapter {
-  const { method, target = model.language ? decoderTarget : defaultTarget } = values;
+  const { method } = values;
   const given = (["r", "alpha", "blocks"] as const).filter((name) => values[name] !== undefined);
   const options = Object.fromEntries(
     given.map((name) => [name, values[name] === "auto" ? "auto" : numberOf(values, name)]),
   );
   const system = { label: method, method, options };
-  const adapter = attachSystem(model, system, { target }, numberOf(values, "dropout"));
+  const adapter = attachSystem(
+    model,
+    system,
+    { target: targetOf(model, values) },
+    numberOf(values, "dropout"),
+  );
   checkSavable(model, adapter);
   return adapter;
+}
+
+/** The layers to adapt. Throws a UsageError for names beside all-linear, which has them. */
+function targetOf({ language }: Model, { target }: Arguments): Targeting["target"] {
+  if (!target?.includes("all-linear")) return target ?? (language ? decoderTarget : defaultTarget);
+  if (target.length === 1) return "all-linear";
+  throw new UsageError("--target all-linear is every linear layer: leave the other targets out");
 }
 
 function keepOf({ keep }: Arguments): "best" | "last" {
@@ -196,9 +209,19 @@ function isTable({ text, pair, label, regression }: Arguments): boolean {
   return regression || [text, pair, label].some((column) => column !== undefined);
 }
 
+/** Which of texts' tokens are learnt. Throws a UsageError for a loss that is none, and beside a table. */
+function lossOf(values: Arguments): "completion" | "all" {
+  const { loss = "completion" } = values;
+  if (values.loss !== undefined && isTable(values)) {
+    throw new UsageError("--loss is for texts, and a table's labels have a loss of their own: leave it out");
+  }
+  if (loss === "completion" || loss === "all") return loss;
+  throw new UsageError(`--loss wants completion or all, not "${loss}"`);
+}
+
 /** What is learnt. Throws what reading it throws. */
-async function taskOf(model: Model, values: Arguments): Promise<Task> {
-  const { dev, pair, regression, loss } = values;
+async function taskOf(model: Model, values: Arguments, loss: "completion" | "all"): Promise<Task> {
+  const { dev, pair, regression } = values;
   const train = required(values, "train");
   const asked = values["max-tokens"] === undefined ? undefined : countOf(values, "max-tokens", 3);
   if (isTable(values)) {
@@ -221,9 +244,6 @@ async function taskOf(model: Model, values: Arguments): Promise<Task> {
   }
   if (!model.language) {
     throw new UsageError(`${model.name} is no decoder: name the table's columns by --text and --label`);
-  }
-  if (loss !== "completion" && loss !== "all") {
-    throw new UsageError(`--loss wants completion or all, not "${loss}"`);
   }
   return await loadLanguageTask({ train, dev, loss, maxTokens: maxTokensOf(model, asked, 256) });
 }
@@ -295,6 +315,7 @@ async function main(): Promise<void> {
   const needed = ["model", "train", ...isTable(values) ? ["text", "label"] as const : [], "out"] as const;
   for (const name of needed) required(values, name);
   const options = optionsOf(values);
+  const loss = lossOf(values);
   asUsage(() => methodByName(values.method));
   const packing = packingOf(values.packing);
   const destination = await pushOf(values.push, "adapter");
@@ -305,7 +326,7 @@ async function main(): Promise<void> {
   using stopping = leavingNothingOf(out, lock, () => lastWords(checkpoint, values.resume, at));
   const model = await loadModel(required(values, "model"), { unpack: values.unpack, packing });
   const adapter = asUsage(() => adapterOf(model, values));
-  const task = await taskOf(model, values);
+  const task = await taskOf(model, values, loss);
   const split = await task.load();
   const say = values.json ? console.error : console.log;
   say(

@@ -99,6 +99,26 @@ Deno.test("finetune's sample goes on from a prompt, though prompts are learnt to
     assert.equal(await sampleOf({ text: "a".repeat(20) }), `<s>${"a".repeat(7)}`);
   }));
 
+Deno.test("finetune --target all-linear adapts every linear layer, and stands alone", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/train.jsonl`, rows(8));
+    const finetune = async (...args: string[]) =>
+      await runTask("finetune", [
+        ...["--model", model, "--train", `${folder}/train.jsonl`, "--out", `${folder}/adapter`],
+        ...["--method", "LoRA", "--epochs", "1", "--max-tokens", "32", "--target", "all-linear", ...args],
+      ]);
+    const refused = await finetune("--target", "q_proj");
+    assert.match(refused.stderr, /--target all-linear is every linear layer: leave the other targets out/);
+    assert.equal(refused.code, 2);
+    const { code, stderr } = await finetune();
+    assert.equal(code, 0, stderr);
+    const { target_modules } = JSON.parse(await Deno.readTextFile(`${folder}/adapter/adapter_config.json`));
+    assert.deepEqual(
+      [...new Set(target_modules.map((path: string) => path.split(".").at(-1)))].toSorted(),
+      ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"],
+    );
+  }));
+
 Deno.test("finetune on texts that is killed goes on with --resume to the same bits, and not without being asked", () =>
   withModel(async (folder, model) => {
     await Deno.writeTextFile(`${folder}/train.jsonl`, rows(200));

@@ -5,9 +5,10 @@ import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
-import { BeamSearch } from "../lib/generate/beams.ts";
+import { BeamSearch, logProbabilitiesOf } from "../lib/generate/beams.ts";
 import type { DecodingParts } from "../lib/generate/decoding.ts";
 import { mostTexts } from "../lib/generate/text_room.ts";
+import { tokenLogits } from "../lib/generate/token_logits.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
@@ -283,8 +284,21 @@ Deno.test("penalty, top-p and temperature 0 are transformers'", () => {
   const shares = [0.5, 0.3, 0.15, 0.05];
   assert.deepEqual([0.6, 0.85, 0, 1e-8, 1].map((p) => keptCount(shares, p)), [2, 3, 1, 1, 4]);
   assert.equal(likeliest(Float32Array.of(1, 3, 3, 2)), 1);
-  // Tokens beyond the tokenizer's do not exist.
-  assert.equal(nextToken(Float32Array.of(1, 2, 9), 2, [], { row: 0, step: 0 }, {}), 1);
+});
+
+Deno.test("rows that are no token's are neither taken nor drawn, in the middle nor at the end", () => {
+  const logits = Float32Array.of(1, 9, 2, 9);
+  const own = () => tokenLogits(logits, { size: 3, unused: [1] });
+  assert.deepEqual([...own()], [1, -Infinity, 2]);
+  assert.equal(nextToken(own(), [], { row: 0, step: 0 }, { repetitionPenalty: 2 }), 2);
+  const drawn = Array.from(
+    { length: 64 },
+    (_, seed) => nextToken(own(), [1], { row: 0, step: 0 }, { temperature: 2, repetitionPenalty: 1.1, seed }),
+  );
+  assert.deepEqual(new Set(drawn), new Set([0, 2]));
+  const [first, unused, third] = logProbabilitiesOf(own());
+  assert.equal(unused, -Infinity);
+  assert.ok(Math.abs(Math.exp(first) + Math.exp(third) - 1) < 1e-12);
 });
 
 Deno.test("ids are sorted by value, equal ones in their order", () => {

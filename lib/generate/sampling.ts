@@ -53,17 +53,15 @@ export function likeliest(values: Float32Array): number {
 }
 
 /**
- * The next token. `seen` are the text's ids so far, `step` counts its new tokens, `row` is its place in the batch. Tokens from
- * `size` on do not exist.
+ * The next token, from the logits of `tokenLogits`, which it changes. `seen` are the text's ids so far, `step` counts its new tokens,
+ * `row` is its place in the batch.
  */
 export function nextToken(
-  logits: Float32Array,
-  size: number,
+  values: Float32Array,
   seen: readonly number[],
   { row, step }: { readonly row: number; readonly step: number },
   { temperature = 0, topK = Infinity, topP = 1, repetitionPenalty = 1, seed = 0 }: SamplingOptions,
 ): number {
-  const values = logits.slice(0, size);
   penalize(values, seen, repetitionPenalty);
   if (temperature === 0) return likeliest(values);
   const order = byValue(values).slice(0, topK);

@@ -15,6 +15,7 @@ import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
 import type { CacheStorage } from "./reading.ts";
 import { mostTexts } from "./text_room.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
+import { tokenLogits } from "./token_logits.ts";
 
 /** What a `Writer` writes with. */
 export interface WriterOptions {
@@ -258,7 +259,7 @@ export class Writer implements Disposable {
     { repetitionPenalty = 1 }: WriteOptions,
   ): Float64Array[] {
     return logits.map((own, i) => {
-      const all = logProbabilitiesOf(own, this.#model.language.tokenizer.size);
+      const all = logProbabilitiesOf(tokenLogits(own, this.#model.language.tokenizer));
       if (repetitionPenalty === 1) return all;
       const values = Float32Array.from(all);
       penalize(values, [...prompt, ...running[i]], repetitionPenalty);
@@ -297,7 +298,8 @@ export class Writer implements Disposable {
     const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
     using lease = this.#leaseFor(all, { maxTokens }, all.length);
     const { decoding } = lease;
-    const first = (await decoding.start(all)).map((logits) => logProbabilitiesOf(logits, tokenizer.size));
+    const started = await decoding.start(all);
+    const first = started.map((logits) => logProbabilitiesOf(tokenLogits(logits, tokenizer)));
     const scores = first.map((own, i) => ends[i].map(([token]) => own[token]));
     for (let j = 0; j < Math.max(...ends.map(({ length }) => length)); j++) {
       // A prompt without a continuation j repeats its first.
@@ -395,7 +397,7 @@ class Text {
     const { tokenizer } = this.model.language;
     const place = { row: this.row, step: this.#ids.length };
     const seen = [...this.prompt, ...this.#ids];
-    const id = nextToken(logits, tokenizer.size, seen, place, this.options);
+    const id = nextToken(tokenLogits(logits, tokenizer), seen, place, this.options);
     this.#ids.push(id);
     const isEnd = tokenizer.eos.includes(id);
     const { text, stopped } = this.#scanner.push(isEnd ? "" : this.#decoder.push(id));

@@ -7,8 +7,9 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
 import { BeamSearch, logProbabilitiesOf } from "../lib/generate/beams.ts";
 import type { DecodingParts } from "../lib/generate/decoding.ts";
+import { likeliest as likeliestOf } from "../lib/generate/likeliest.ts";
 import { mostTexts } from "../lib/generate/text_room.ts";
-import { tokenLogits } from "../lib/generate/token_logits.ts";
+import { checkFinite, tokenLogits } from "../lib/generate/token_logits.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
@@ -177,6 +178,30 @@ Deno.test("an adapter writes what its logits say, and pieces of a stream are the
       }
     };
     await assert.rejects(aborted, /^Error: enough$/);
+  }));
+
+Deno.test("a broken adapter's logits become no text, no beams and no scores", () =>
+  withDecoder(llama, async (model) => {
+    const adapter = attach(model, lora, loraOptions);
+    const weights = new Map(
+      [...adapter.parameters].map(([name, { shape }]) =>
+        [name, { shape, data: seeded(name, shape).fill(1e30) }] as const
+      ),
+    );
+    using writer = new Writer({ gpu: await testGpu(), model, adapter, weights });
+    const options = { maxTokens: 4 };
+    const broken =
+      /^Error: the logits of the next token are not finite \((NaN|-?Infinity)\): the model or its adapter is broken$/;
+    await assert.rejects(() => writer.write(["ab"], options), broken);
+    await assert.rejects(() => Array.fromAsync(writer.stream("ab", { ...options, temperature: 1 })), broken);
+    await assert.rejects(() => writer.beams("ab", { ...options, beams: 2 }), broken);
+    await assert.rejects(() => likeliestOf(writer, ["ab"], ["c", "de"], 1), broken);
+    const scores = "the scores of continuations";
+    assert.throws(
+      () => checkFinite([-1, NaN], scores),
+      /^Error: the scores of continuations are not finite \(NaN\)/,
+    );
+    checkFinite([-1, 0, 1e308], scores);
   }));
 
 Deno.test("what is drawn depends on the seed alone", () =>

@@ -15,7 +15,7 @@ import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
 import type { CacheStorage } from "./reading.ts";
 import { mostTexts } from "./text_room.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
-import { tokenLogits } from "./token_logits.ts";
+import { checkFinite, tokenLogits } from "./token_logits.ts";
 
 /** What a `Writer` writes with. */
 export interface WriterOptions {
@@ -173,7 +173,8 @@ export class Writer implements Disposable {
   /**
    * The continuation of one prompt, piece by piece, as it comes: never a part of a character, nor of a stop string. The pieces
    * together are the text of what it returns at the end, and of what `write` gives.
-   * @throws Error when an option is not allowed, the prompt is empty, or prompt and new tokens are too long for the model.
+   * @throws Error when an option is not allowed, the prompt is empty, prompt and new tokens are too long for the model, or the logits
+   * are not finite: then the model or the adapter is broken.
    */
   async *stream(prompt: Prompt, options: WriteOptions): AsyncGenerator<string, Written> {
     const ids = this.idsOf(prompt);
@@ -308,6 +309,7 @@ export class Writer implements Disposable {
         if (j < ends[i].length) scores[i][j] -= values.reduce((sum, value) => sum + value, 0);
       });
     }
+    for (const own of scores) checkFinite(own, "the scores of continuations");
     return scores;
   }
 

@@ -178,7 +178,7 @@ async function main(): Promise<void> {
     const prompts = [];
     for (const line of lines.slice(at, at + atOnce)) prompts.push(await promptOf(line));
     const written = [];
-    if (beams === undefined) written.push(...await writer.write(prompts, options));
+    if (beams === undefined) written.push(...await writer.write(prompts, { ...options, firstRow: at }));
     else for (const prompt of prompts) written.push((await writer.beams(prompt, { ...options, beams }))[0]);
     for (const { text } of written) await print(`${JSON.stringify(text)}\n`);
   }

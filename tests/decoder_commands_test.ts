@@ -221,6 +221,16 @@ Deno.test("finetune refuses a table's classes for a decoder, whose adapters have
     assert.equal(code, 2);
   }));
 
+Deno.test("generate --prompts: lines that are alike draw texts of their own, also beyond the first that are written together", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/prompts`, "ab\n".repeat(10));
+    const { code, stdout, stderr } = await runTask("generate", [
+      ...["--model", model, "--prompts", `${folder}/prompts`, "--max-tokens", "12", "--temperature", "2"],
+    ]);
+    assert.equal(code, 0, stderr);
+    assert.equal(new Set(stdout.trimEnd().split("\n")).size, 10, stdout);
+  }));
+
 Deno.test("generate: a message by the chat template, a conversation on the terminal, and what it refuses", () =>
   withModel(async (folder, model) => {
     const generate = async (args: string[], env?: Record<string, string>) =>

@@ -212,6 +212,12 @@ Deno.test("what is drawn depends on the seed alone", () =>
         .ids;
     assert.deepEqual(await draw(1), await draw(1));
     assert.notDeepEqual(await draw(1), await draw(2));
+    const alike = Array.from({ length: 3 }, () => [1, 20, 33]);
+    const options = { maxTokens: 12, temperature: 1.5 };
+    const together = (await writer.write(alike, options)).map(({ ids }) => ids);
+    assert.equal(new Set(together.map(String)).size, 3);
+    const rest = await writer.write(alike.slice(1), { ...options, firstRow: 1 });
+    assert.deepEqual(rest.map(({ ids }) => ids), together.slice(1));
   }));
 
 Deno.test("after the first tokens, a token makes no buffer and no bind group", () =>
@@ -269,6 +275,7 @@ Deno.test("what cannot be written is refused with both numbers", () =>
     await refused({ maxTokens: 0 }, /maxTokens is 0: use a whole number from 1/);
     await refused({ temperature: -1 }, /temperature is -1: use a number from 0/);
     await refused({ topP: 1.5 }, /topP is 1\.5: use a share/);
+    await refused({ firstRow: -1 }, /firstRow is -1: use a whole number from 0/);
     await refused({ topK: 0 }, /topK is 0: use a whole number from 1/);
     await refused({ repetitionPenalty: 0 }, /repetitionPenalty is 0: use a number above 0/);
     await refused({}, /prompt 0 is empty/, []);

@@ -83,6 +83,9 @@ function checkTogether(values: Arguments): void {
       "--beams searches for the likeliest text, and draws nothing: leave --temperature out",
     );
   }
+  if (values.beams !== undefined && values.stop !== undefined) {
+    throw new UsageError("--beams does not look for stop strings: leave --stop out");
+  }
 }
 
 function optionsOf(values: Arguments): WriteOptions {

@@ -257,6 +257,7 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
       /--top-k is for tokens that are drawn: give a --temperature/,
     );
     await refused(["--prompt", "a", "--beams", "2", "--temperature", "1"], 2, /leave --temperature out/);
+    await refused(["--prompt", "a", "--beams", "2", "--stop", "b"], 2, /leave --stop out/);
     await refused(["--prompt", "a", "--temperature=-1"], 1, /temperature is -1: use a number from 0/);
     await refused(
       ["--prompt", "a", "--max-tokens", "99"],

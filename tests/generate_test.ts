@@ -281,6 +281,10 @@ Deno.test("what cannot be written is refused with both numbers", () =>
     await refused({}, /prompt 0 is empty/, []);
     await refused({}, /prompt 0 has the id 96, which is none of model's/, [96]);
     await assert.rejects(() => writer.beams([1], { maxTokens: 2, beams: 0 }), /beams is 0/);
+    await assert.rejects(
+      () => writer.beams([1], { maxTokens: 2, beams: 2, stop: ["a"] }),
+      /a beam search does not look for stop strings: leave stop out/,
+    );
   }));
 
 Deno.test("beams and prompts that have no room are refused with how many have", () =>

@@ -212,8 +212,8 @@ export class Writer implements Disposable {
   }
 
   /**
-   * The best continuations of a prompt that a beam search finds, best first, without stop strings.
-   * @throws Error as `stream` does.
+   * The best continuations of a prompt that a beam search finds, best first.
+   * @throws Error as `stream` does, and when there are stop strings, which it does not look for.
    */
   async beams(prompt: Prompt, options: WriteOptions & BeamOptions): Promise<WrittenBeam[]> {
     return (await this.search([prompt], options))[0];
@@ -221,7 +221,7 @@ export class Writer implements Disposable {
 
   /**
    * The best continuations of each of several prompts, searched together, as `beams` finds them.
-   * @throws Error as `stream` does.
+   * @throws Error as `beams` does.
    */
   async search(
     prompts: readonly Prompt[],
@@ -229,6 +229,9 @@ export class Writer implements Disposable {
   ): Promise<WrittenBeam[][]> {
     if (!(Number.isSafeInteger(beams) && beams >= 1)) {
       throw new Error(`beams is ${beams}: use a whole number from 1`);
+    }
+    if (options.stop && options.stop.length > 0) {
+      throw new Error("a beam search does not look for stop strings: leave stop out");
     }
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const what = all.length === 1 ? `${beams} beams` : `${beams} beams of each of ${all.length} prompts`;

@@ -7,7 +7,7 @@ import { loadAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { readText } from "../lib/files.ts";
 import type { SamplingOptions } from "../lib/generate/sampling.ts";
-import { type Prompt, type WriteOptions, Writer } from "../lib/generate/writer.ts";
+import { type Prompt, type WriteOptions, Writer, type Written } from "../lib/generate/writer.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { ChatMessage } from "../lib/models/chat_inputs.ts";
@@ -128,11 +128,19 @@ async function writeOne(
   if (beams !== undefined) {
     return await print(`${(await writer.beams(prompt, { ...options, beams }))[0].text}\n`);
   }
-  for await (const piece of writer.stream(prompt, options)) await print(piece);
-  await print("\n");
+  await printed(writer.stream(prompt, options));
 }
 
-/** Talks until the input ends. */
+/** Prints a text as it comes. */
+async function printed(pieces: AsyncGenerator<string, Written>): Promise<Written> {
+  while (true) {
+    const { value, done } = await pieces.next();
+    await print(done ? "\n" : value);
+    if (done) return value;
+  }
+}
+
+/** Talks until the input ends, or the conversation is as long as the model reads. */
 async function converse(writer: Writer, options: WriteOptions): Promise<void> {
   const messages: ChatMessage[] = [];
   // Its own prompt fails once the input has ended, which lines that are still to be answered do not know.
@@ -141,13 +149,16 @@ async function converse(writer: Writer, options: WriteOptions): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     if (line.trim() !== "") {
       messages.push({ role: "user", content: line });
-      let answer = "";
-      for await (const piece of writer.stream(await writer.idsOfChat(messages), options)) {
-        answer += piece;
-        await print(piece);
+      const ids = await writer.idsOfChat(messages);
+      const room = writer.maxTokens - ids.length;
+      const fitting = { ...options, maxTokens: Math.min(options.maxTokens, room) };
+      const answer = room > 0 ? await printed(writer.stream(ids, fitting)) : undefined;
+      if (!answer || answer.ids.length === room) {
+        return console.error(
+          `The conversation has filled the ${writer.maxTokens} tokens that the model reads: begin anew.`,
+        );
       }
-      await print("\n");
-      messages.push({ role: "assistant", content: answer });
+      messages.push({ role: "assistant", content: answer.text });
     }
     ask();
   }

@@ -244,6 +244,15 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
     const [first, second, ...more] = talk.stdout.split("\n");
     assert.deepEqual([talk.code, `${first}\n`, more], [0, chat.stdout, [""]], talk.stderr);
     assert.notEqual(second, first);
+    const full = /^> .*The conversation has filled the 64 tokens that the model reads: begin anew\.$/m;
+    const long = await outputOf(
+      startTask("generate", ["--model", model, "--max-tokens", "60"], { input: "hello\nwhy\nso\n" }),
+    );
+    assert.deepEqual([long.code, full.test(long.stderr)], [0, true], long.stderr);
+    assert.ok(long.stdout.startsWith(first), "what has room is written");
+    const question = { input: `${"a".repeat(99)}\nb\n` };
+    const longer = await outputOf(startTask("generate", ["--model", model], question));
+    assert.deepEqual([longer.code, full.test(longer.stderr), longer.stdout], [0, true, ""], longer.stderr);
     const refused = async (args: string[], code: number, message: RegExp) => {
       const { code: found, stderr } = await generate(args);
       assert.match(stderr, message);

@@ -11,9 +11,9 @@ import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
 import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
-import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
+import type { DecodingSize } from "./decoding.ts";
 import type { CacheStorage } from "./reading.ts";
-import { mostTexts } from "./text_room.ts";
+import { type Lease, Rooms } from "./rooms.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
 import { checkFinite, tokenLogits } from "./token_logits.ts";
 
@@ -31,6 +31,11 @@ export interface WriterOptions {
   readonly frozen?: WeightPlace;
   /** How the keys and values of earlier tokens are stored: as f32 (default), or as f16 in half the room. */
   readonly cache?: CacheStorage;
+  /**
+   * A Writer that takes turns with this one, such as one with another adapter: both together keep as much room for texts on the GPU
+   * as one does.
+   */
+  readonly turnsWith?: Writer;
 }
 
 /** A prompt: a text, or ids with all marks. */
@@ -62,52 +67,6 @@ export interface WrittenBeam extends Written {
   readonly score: number;
 }
 
-/** Texts that stay on the GPU for the next call. */
-const mostKept = 2;
-
-/** Room for texts that one call has for itself until it is disposed of. */
-interface Lease extends Disposable {
-  readonly decoding: Decoding;
-}
-
-/** Rooms for texts. Two calls at once have one each. */
-class Decodings implements Disposable {
-  #free: Decoding[] = [];
-  #isDisposed = false;
-
-  constructor(private readonly parts: DecodingParts) {}
-
-  /**
-   * Room for so many texts, whose prompts have up to `longest` tokens. Throws an Error that begins with `what` and says how many have
-   * room where these have none.
-   */
-  lease(size: DecodingSize, longest: number, what: string): Lease {
-    if (this.#isDisposed) throw new Error("this Writer has been disposed of: use it within its scope");
-    const most = mostTexts(this.parts, size.capacity, longest);
-    if (size.texts > most) {
-      throw new Error(
-        `${what} are too many here: at most ${most} texts of up to ${size.capacity} tokens have room at a time; ` +
-          "take fewer, or fewer new tokens",
-      );
-    }
-    const at = this.#free.findIndex(({ size: own }) =>
-      own.texts === size.texts && own.capacity === size.capacity
-    );
-    const decoding = at < 0 ? new Decoding(this.parts, size) : this.#free.splice(at, 1)[0];
-    return { decoding, [Symbol.dispose]: () => this.#giveBack(decoding) };
-  }
-
-  #giveBack(decoding: Decoding): void {
-    this.#free.push(decoding);
-    while (this.#free.length > (this.#isDisposed ? 0 : mostKept)) this.#free.shift()![Symbol.dispose]();
-  }
-
-  [Symbol.dispose](): void {
-    this.#isDisposed = true;
-    for (const decoding of this.#free.splice(0)) decoding[Symbol.dispose]();
-  }
-}
-
 /**
  * Writes with a causal model and, if there is one, its adapter. It owns GPU memory: declare it with `using`.
  *
@@ -126,10 +85,12 @@ export class Writer implements Disposable {
   readonly #adapter: Adapter;
   readonly #places: readonly WeightPlace[];
   readonly #owned: DisposableStack;
-  readonly #decodings: Decodings;
+  readonly #rooms: Rooms;
 
   /** Uploads the model's weights, unless they are there, and the adapter's. */
-  constructor({ gpu, model, adapter, weights = new Map(), frozen, cache = "f32" }: WriterOptions) {
+  constructor(
+    { gpu, model, adapter, weights = new Map(), frozen, cache = "f32", turnsWith }: WriterOptions,
+  ) {
     [this.#gpu, this.#model] = [gpu, model];
     this.#adapter = adapter ?? attach(model, headOnly, { target: "all-linear" });
     using owned = new DisposableStack();
@@ -137,7 +98,7 @@ export class Writer implements Disposable {
     const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
     this.#places = [own, base];
     const parts = { gpu, model, adapter: this.#adapter, weights: this.#places, cache };
-    this.#decodings = owned.use(new Decodings(parts));
+    this.#rooms = owned.use(new Rooms(parts, turnsWith && turnsWith.#rooms));
     this.#owned = owned.move();
   }
 
@@ -346,7 +307,7 @@ export class Writer implements Disposable {
       texts,
       capacity: Math.min(most!, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),
     };
-    return this.#decodings.lease(size, longest, what);
+    return this.#rooms.lease(size, longest, what);
   }
 
   /** Frees the weights that it uploaded, and the texts. */

@@ -26,7 +26,7 @@ comes; without --prompt and --prompts, a conversation on the terminal.
 ${packingHelp(26)}
   --cache f32|f16         how keys and values of earlier tokens are stored (default: f32)
   --adapter DIR           a folder that deno task finetune, saveAdapter or PEFT wrote
-  --prompt TEXT           what is gone on from
+  --prompt TEXT           what is gone on from; special tokens that it spells are text (--chat writes the model's own)
   --prompts FILE          a prompt a line, but for empty lines: a continuation a line, each written as a JSON text
   --chat                  the prompts are messages of a user, written as the model's chat template wants them
   --max-tokens N          new tokens at most (default: 128)
@@ -109,6 +109,19 @@ function checkChat({ name, language }: Decoder, { chat, prompt, prompts }: Argum
   }
 }
 
+/** Says which special tokens the prompts spell. */
+function tellSpecial({ language }: Decoder, prompts: readonly string[], say: (line: string) => void): void {
+  const spelled = language.tokenizer.specialTokens.filter((token) =>
+    prompts.some((prompt) => prompt.includes(token))
+  );
+  if (spelled.length === 0) return;
+  say(
+    `special tokens that a prompt spells are text there: ${
+      spelled.join(", ")
+    }; --chat writes the model's own`,
+  );
+}
+
 /** Prompts of a file that are gone on from together. */
 const atOnce = 8;
 
@@ -184,10 +197,12 @@ async function main(): Promise<void> {
   const promptOf = async (text: string): Promise<Prompt> =>
     values.chat ? await writer.idsOfChat([{ role: "user", content: text }]) : text;
   if (values.prompt !== undefined) {
+    tellSpecial(model, [values.prompt], report);
     return await writeOne(writer, await promptOf(values.prompt), options, beams);
   }
   if (values.prompts === undefined) return await converse(writer, options);
   const lines = (await readText(values.prompts, 2 ** 30)).split(/\r?\n/).filter((line) => line !== "");
+  tellSpecial(model, lines, report);
   for (let at = 0; at < lines.length; at += atOnce) {
     const prompts = [];
     for (const line of lines.slice(at, at + atOnce)) prompts.push(await promptOf(line));

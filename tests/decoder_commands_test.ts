@@ -57,6 +57,10 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
       await runTask("generate", ["--model", model, "--max-tokens", "8", ...args]);
     const written = await generate("--adapter", `${folder}/adapter`, "--prompt", "b");
     assert.deepEqual([written.code, written.stdout], [0, "y\n"], written.stderr);
+    const note =
+      /^special tokens that a prompt spells are text there: <s>, <\/s>; --chat writes the model's own$/m;
+    assert.doesNotMatch(written.stderr, /special tokens/);
+    assert.match((await generate("--prompt", "<s>b</s>")).stderr, note);
     await Deno.writeTextFile(`${folder}/prompts`, "a\nb\nc\n");
     const several = await generate("--adapter", `${folder}/adapter`, "--prompts", `${folder}/prompts`);
     assert.equal(several.code, 0, several.stderr);

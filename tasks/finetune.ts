@@ -41,8 +41,8 @@ const help = `deno task finetune --model SOURCE --train FILE --out DIR [options]
 deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
 Fine-tunes an adapter: a decoder's on texts (.jsonl or .json of {prompt, completion}, {instruction, input, output}, {messages}
-or {text}), or a model's with a head on a table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object
-per line). Prints the scores on dev after every epoch (of texts perplexity, and a sample), and writes the last or best epoch's
+or {text}; an instruction's prompt is Alpaca's, as deno task generate --instruction writes it), or a model's with a head on a
+table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object per line). Prints the scores on dev after every epoch (of texts perplexity, and a sample), and writes the last or best epoch's
 adapter to DIR in PEFT's layout, with the names of a table's classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA
 and GraLoRA; the other methods load with this library, and those that can be merged load anywhere after deno task merge.
 
@@ -64,9 +64,10 @@ ${packingHelp(23)}
   --alpha N            α: the update is scaled by α/r, by α/√r in rsLoRA (default: the method's own, for most 16)
   --blocks N           number of blocks of BoRA and related methods, or auto (default: the method's own; BoRA's is auto)
   --dropout P          dropout on the adapter's input (default: 0.05)
-  --target NAME        target modules, by name (repeatable), or all-linear, which is all (default: ${
+  --target NAME        target modules, by name (repeatable), or all-linear for every one (default: ${
   defaultTarget.join(" and ")
-}; of decoders ${decoderTarget.join(", ")})
+}; of
+                       decoders ${decoderTarget.join(", ")})
   --learning-rate R    default: 3e-4
   --warmup-steps N     warm-up steps of the learning rate (default: a warm-up ratio of ${suiteWarmupRatio})
   --epochs N           default: 3

@@ -11,6 +11,7 @@ import { type Prompt, type WriteOptions, Writer, type Written } from "../lib/gen
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { ChatMessage } from "../lib/models/chat_inputs.ts";
+import { instructionPrompt } from "../lib/models/instruction_prompt.ts";
 import type { Decoder } from "../lib/models/model.ts";
 import { cacheOf, packingHelp, packingOf } from "./packing.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
@@ -18,7 +19,7 @@ import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts
 const help = `deno task generate --model SOURCE --prompt TEXT [options]
 
 Writes on from a prompt with a decoder, and with an adapter if one is given. Standard output gets the continuation alone, as it
-comes; without --prompt and --prompts, a conversation on the terminal.
+comes; without --prompt, --instruction and --prompts, a conversation on the terminal.
 
   --model SOURCE          LLaMA, Mistral, Qwen2, Qwen3 or Gemma: a folder, a .gguf file, smollm2 (deno task models), or an id of
                           the Hugging Face hub
@@ -27,6 +28,8 @@ ${packingHelp(26)}
   --cache f32|f16         how keys and values of earlier tokens are stored (default: f32)
   --adapter DIR           a folder that deno task finetune, saveAdapter or PEFT wrote
   --prompt TEXT           what is gone on from; special tokens that it spells are text (--chat writes the model's own)
+  --instruction TEXT      the same with the prompt with which rows of {instruction, input, output} are learnt
+  --input TEXT            the instruction's input
   --prompts FILE          a prompt a line, but for empty lines: a continuation a line, each written as a JSON text
   --chat                  the prompts are messages of a user, written as the model's chat template wants them
   --max-tokens N          new tokens at most (default: 128)
@@ -49,6 +52,8 @@ function readArguments() {
       cache: { type: "string", default: "f32" },
       adapter: { type: "string" },
       prompt: { type: "string" },
+      instruction: { type: "string" },
+      input: { type: "string" },
       prompts: { type: "string" },
       chat: { type: "boolean", default: false },
       "max-tokens": { type: "string", default: "128" },
@@ -88,6 +93,19 @@ function checkTogether(values: Arguments): void {
   }
 }
 
+/** The one prompt that is asked about, if it is one. Throws a UsageError for options that are not for each other. */
+function onePrompt({ prompt, prompts, instruction, input, chat }: Arguments): string | undefined {
+  if ([prompt, prompts, instruction].filter((given) => given !== undefined).length > 1) {
+    throw new UsageError("give --prompt, --instruction or --prompts, not two of them");
+  }
+  if (instruction === undefined && input !== undefined) {
+    throw new UsageError("--input is an instruction's: give an --instruction with it");
+  }
+  if (instruction === undefined) return prompt;
+  if (chat) throw new UsageError("--instruction has a prompt of its own: leave --chat out");
+  return instructionPrompt({ instruction, input });
+}
+
 function optionsOf(values: Arguments): WriteOptions {
   checkTogether(values);
   const sampling: SamplingOptions = {
@@ -101,7 +119,7 @@ function optionsOf(values: Arguments): WriteOptions {
 }
 
 /** Throws a UsageError where a chat is asked for, or a conversation, and the model has no template for one. */
-function checkChat({ name, language }: Decoder, { chat, prompt, prompts }: Arguments): void {
+function checkChat({ name, language }: Decoder, { chat, prompts }: Arguments, prompt?: string): void {
   if (language.templates) return;
   if (chat) throw new UsageError(`${name} has no chat template: leave --chat out`);
   if (prompt === undefined && prompts === undefined) {
@@ -181,24 +199,22 @@ async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
   if (values.model === undefined) throw new UsageError("--model is missing; see --help");
-  if (values.prompt !== undefined && values.prompts !== undefined) {
-    throw new UsageError("give --prompt or --prompts, not both");
-  }
+  const prompt = onePrompt(values);
   const options = optionsOf(values);
   const beams = numberOf(values, "beams");
   const packing = packingOf(values.packing);
   const cache = cacheOf(values.cache);
   const model = await loadDecoder(values.model, { unpack: values.unpack, packing });
-  checkChat(model, values);
+  checkChat(model, values, prompt);
   const report = (line: string) => console.error(printable(line));
   const saved = values.adapter === undefined ? {} : await loadAdapter(values.adapter, model, methods, report);
   using gpu = await openGpu();
   using writer = new Writer({ gpu, model, cache, ...saved });
   const promptOf = async (text: string): Promise<Prompt> =>
     values.chat ? await writer.idsOfChat([{ role: "user", content: text }]) : text;
-  if (values.prompt !== undefined) {
-    tellSpecial(model, [values.prompt], report);
-    return await writeOne(writer, await promptOf(values.prompt), options, beams);
+  if (prompt !== undefined) {
+    tellSpecial(model, [prompt], report);
+    return await writeOne(writer, await promptOf(prompt), options, beams);
   }
   if (values.prompts === undefined) return await converse(writer, options);
   const lines = (await readText(values.prompts, 2 ** 30)).split(/\r?\n/).filter((line) => line !== "");

@@ -1,10 +1,12 @@
 /** `deno task finetune` on texts and `deno task generate`, on a tiny decoder. */
 
 import assert from "node:assert/strict";
+import { instructionPrompt } from "../lib/models/instruction_prompt.ts";
 import { cardFields, cardScores } from "./support/card_fields.ts";
 import { changes, outputOf, runTask, startTask } from "./support/command.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
+import { writeTinyDecoder } from "./support/tiny_decoder.ts";
 
 const chatTemplate = "{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}";
 
@@ -225,6 +227,24 @@ Deno.test("finetune refuses a table's classes for a decoder, whose adapters have
     assert.equal(code, 2);
   }));
 
+Deno.test("generate --instruction asks with the prompt with which its rows are learnt", () =>
+  withFolder(async (folder) => {
+    await writeTinyDecoder(`${folder}/tiny`);
+    const generate = async (...args: string[]) => {
+      const { code, stdout, stderr } = await runTask("generate", [
+        ...["--model", `${folder}/tiny`, "--max-tokens", "8", ...args],
+      ]);
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    const own = { instruction: "Add.", input: "1 2" };
+    const asked = await generate("--instruction", own.instruction, "--input", own.input);
+    assert.equal(asked, await generate("--prompt", instructionPrompt(own)));
+    assert.notEqual(asked, await generate("--prompt", own.instruction));
+    const alone = await generate("--instruction", own.instruction, "--input", " ");
+    assert.equal(alone, await generate("--prompt", instructionPrompt({ instruction: own.instruction })));
+  }));
+
 Deno.test("generate --prompts: lines that are alike draw texts of their own, also beyond the first that are written together", () =>
   withModel(async (folder, model) => {
     await Deno.writeTextFile(`${folder}/prompts`, "ab\n".repeat(10));
@@ -262,7 +282,17 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
       assert.match(stderr, message);
       assert.equal(found, code);
     };
-    await refused(["--prompt", "a", "--prompts", "b"], 2, /give --prompt or --prompts, not both/);
+    await refused(
+      ["--prompt", "a", "--prompts", "b"],
+      2,
+      /give --prompt, --instruction or --prompts, not two/,
+    );
+    await refused(
+      ["--instruction", "a", "--chat"],
+      2,
+      /--instruction has a prompt of its own: leave --chat out/,
+    );
+    await refused(["--prompt", "a", "--input", "b"], 2, /--input is an instruction's: give an --instruction/);
     await refused(["--prompt", "a", "--temperature", "hot"], 2, /--temperature wants a number, not "hot"/);
     await refused(
       ["--prompt", "a", "--top-k", "3"],

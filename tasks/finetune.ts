@@ -42,9 +42,10 @@ deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --ou
 
 Fine-tunes an adapter: a decoder's on texts (.jsonl or .json of {prompt, completion}, {instruction, input, output}, {messages}
 or {text}; an instruction's prompt is Alpaca's, as deno task generate --instruction writes it), or a model's with a head on a
-table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object per line). Prints the scores on dev after every epoch (of texts perplexity, and a sample), and writes the last or best epoch's
-adapter to DIR in PEFT's layout, with the names of a table's classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA
-and GraLoRA; the other methods load with this library, and those that can be merged load anywhere after deno task merge.
+table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object per line). Prints the scores on dev after
+every epoch (of texts perplexity, and a sample), and writes the last or best epoch's adapter to DIR in PEFT's layout, with the
+names of a table's classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA and GraLoRA; the other methods load with
+this library, and those that can be merged load anywhere after deno task merge.
 
   --model SOURCE       a decoder (LLaMA, Mistral, Qwen2, Qwen3, Gemma): a folder, a .gguf file, smollm2 (deno task models) or an
                        id of the Hugging Face hub; or an encoder (RoBERTa, XLM-RoBERTa, BERT): a folder, minilm or an id
@@ -272,7 +273,7 @@ function scoresText({ epoch, trainLoss, metrics }: EpochScores): string {
 /** Tokens of a whole text that its sample goes on from. */
 const firstTokens = 8;
 
-/** The ids that samples go on from: the prompt of the first of these examples that is not left out, or a text's first tokens. */
+/** What samples go on from: the prompt of the first of these examples that is not left out, or a text's first tokens. */
 async function promptOf(
   { language }: Decoder,
   task: Task,

@@ -107,6 +107,7 @@ export {
   type WrittenBeam,
 } from "./lib/generate/writer.ts";
 export type { ChatMessage } from "./lib/models/chat_inputs.ts";
+export { instructionPrompt } from "./lib/models/instruction_prompt.ts";
 export type { CacheStorage } from "./lib/generate/reading.ts";
 export type { SamplingOptions } from "./lib/generate/sampling.ts";
 export type { BeamOptions } from "./lib/generate/beams.ts";

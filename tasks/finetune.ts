@@ -11,6 +11,7 @@ import type { Adapter } from "../lib/adapters/attach.ts";
 import { checkSavable, saveAdapter } from "../lib/adapters/peft.ts";
 import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { attachSystem } from "../lib/adapters/systems.ts";
+import type { Targeting } from "../lib/adapters/targeting.ts";
 import { loadLanguageTask } from "../lib/data/language_task.ts";
 import { loadOwnTask } from "../lib/data/own_task.ts";
 import type { Example, Task } from "../lib/data/task.ts";
@@ -18,17 +19,11 @@ import { isFile, writeFolder } from "../lib/files.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { loadModel } from "../lib/models/load_model.ts";
-import type { LanguageNotes } from "../lib/models/language_examples.ts";
+import { languageExamples, type LanguageNotes } from "../lib/models/language_examples.ts";
 import type { Decoder, Model, Weight } from "../lib/models/model.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { checkTrainOptions } from "../lib/train/check_options.ts";
-import {
-  encodeRows,
-  type EpochScores,
-  fineTune,
-  type FineTuneOptions,
-  type Progress,
-} from "../lib/train/fine_tune.ts";
+import { type EpochScores, fineTune, type FineTuneOptions, type Progress } from "../lib/train/fine_tune.ts";
 import type { TrainOptions } from "../lib/train/trainer.ts";
 import { sayingWhatIsKept } from "./divergence.ts";
 import { lockFor } from "./lock.ts";
@@ -46,10 +41,11 @@ const help = `deno task finetune --model SOURCE --train FILE --out DIR [options]
 deno task finetune --model SOURCE --train FILE --text COLUMN --label COLUMN --out DIR [options]
 
 Fine-tunes an adapter: a decoder's on texts (.jsonl or .json of {prompt, completion}, {instruction, input, output}, {messages}
-or {text}), or a model's with a head on a table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object
-per line). Prints the scores on dev after every epoch (of texts perplexity, and a sample), and writes the last or best epoch's
-adapter to DIR in PEFT's layout, with the names of a table's classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA
-and GraLoRA; the other methods load with this library, and those that can be merged load anywhere after deno task merge.
+or {text}; an instruction's prompt is Alpaca's, as deno task generate --instruction writes it), or a model's with a head on a
+table with a header (.tsv without quoting, like GLUE's; .csv; or .jsonl, one object per line). Prints the scores on dev after
+every epoch (of texts perplexity, and a sample), and writes the last or best epoch's adapter to DIR in PEFT's layout, with the
+names of a table's classes in labels.json. PEFT itself loads LoRA, rsLoRA, DoRA, HiRA and GraLoRA; the other methods load with
+this library, and those that can be merged load anywhere after deno task merge.
 
   --model SOURCE       a decoder (LLaMA, Mistral, Qwen2, Qwen3, Gemma): a folder, a .gguf file, smollm2 (deno task models) or an
                        id of the Hugging Face hub; or an encoder (RoBERTa, XLM-RoBERTa, BERT): a folder, minilm or an id
@@ -69,9 +65,10 @@ ${packingHelp(23)}
   --alpha N            α: the update is scaled by α/r, by α/√r in rsLoRA (default: the method's own, for most 16)
   --blocks N           number of blocks of BoRA and related methods, or auto (default: the method's own; BoRA's is auto)
   --dropout P          dropout on the adapter's input (default: 0.05)
-  --target NAME        target modules, by name (repeatable; default: ${
+  --target NAME        target modules, by name (repeatable), or all-linear for every one (default: ${
   defaultTarget.join(" and ")
-}; of decoders ${decoderTarget.join(", ")})
+}; of
+                       decoders ${decoderTarget.join(", ")})
   --learning-rate R    default: 3e-4
   --warmup-steps N     warm-up steps of the learning rate (default: a warm-up ratio of ${suiteWarmupRatio})
   --epochs N           default: 3
@@ -108,7 +105,7 @@ function readArguments() {
       target: { type: "string", multiple: true },
       unpack: { type: "boolean", default: false },
       packing: { type: "string" },
-      loss: { type: "string", default: "completion" },
+      loss: { type: "string" },
       accumulate: { type: "string", default: "1" },
       recompute: { type: "boolean", default: false },
       "learning-rate": { type: "string", default: "3e-4" },
@@ -163,15 +160,27 @@ function maxTokensOf(
 
 /** The adapter that the command line describes: the method's defaults, changed by the options, with dropout. */
 function adapterOf(model: Model, values: Arguments): Adapter {
-  const { method, target = model.language ? decoderTarget : defaultTarget } = values;
+  const { method } = values;
   const given = (["r", "alpha", "blocks"] as const).filter((name) => values[name] !== undefined);
   const options = Object.fromEntries(
     given.map((name) => [name, values[name] === "auto" ? "auto" : numberOf(values, name)]),
   );
   const system = { label: method, method, options };
-  const adapter = attachSystem(model, system, { target }, numberOf(values, "dropout"));
+  const adapter = attachSystem(
+    model,
+    system,
+    { target: targetOf(model, values) },
+    numberOf(values, "dropout"),
+  );
   checkSavable(model, adapter);
   return adapter;
+}
+
+/** The layers to adapt. Throws a UsageError for names beside all-linear, which has them. */
+function targetOf({ language }: Model, { target }: Arguments): Targeting["target"] {
+  if (!target?.includes("all-linear")) return target ?? (language ? decoderTarget : defaultTarget);
+  if (target.length === 1) return "all-linear";
+  throw new UsageError("--target all-linear is every linear layer: leave the other targets out");
 }
 
 function keepOf({ keep }: Arguments): "best" | "last" {
@@ -202,9 +211,19 @@ function isTable({ text, pair, label, regression }: Arguments): boolean {
   return regression || [text, pair, label].some((column) => column !== undefined);
 }
 
+/** Which of texts' tokens are learnt. Throws a UsageError for a loss that is none, and beside a table. */
+function lossOf(values: Arguments): "completion" | "all" {
+  const { loss = "completion" } = values;
+  if (values.loss !== undefined && isTable(values)) {
+    throw new UsageError("--loss is for texts, and a table's labels have a loss of their own: leave it out");
+  }
+  if (loss === "completion" || loss === "all") return loss;
+  throw new UsageError(`--loss wants completion or all, not "${loss}"`);
+}
+
 /** What is learnt. Throws what reading it throws. */
-async function taskOf(model: Model, values: Arguments): Promise<Task> {
-  const { dev, pair, regression, loss } = values;
+async function taskOf(model: Model, values: Arguments, loss: "completion" | "all"): Promise<Task> {
+  const { dev, pair, regression } = values;
   const train = required(values, "train");
   const asked = values["max-tokens"] === undefined ? undefined : countOf(values, "max-tokens", 3);
   if (isTable(values)) {
@@ -227,9 +246,6 @@ async function taskOf(model: Model, values: Arguments): Promise<Task> {
   }
   if (!model.language) {
     throw new UsageError(`${model.name} is no decoder: name the table's columns by --text and --label`);
-  }
-  if (loss !== "completion" && loss !== "all") {
-    throw new UsageError(`--loss wants completion or all, not "${loss}"`);
   }
   return await loadLanguageTask({ train, dev, loss, maxTokens: maxTokensOf(model, asked, 256) });
 }
@@ -254,10 +270,20 @@ function scoresText({ epoch, trainLoss, metrics }: EpochScores): string {
   return `epoch ${epoch + 1}: loss ${trainLoss.toFixed(4)}, ${scores.join(", ")}`;
 }
 
-/** The ids of an example up to what is learnt. */
-async function promptOf(model: Model, task: Task, example: Example): Promise<readonly number[]> {
-  const [{ texts: [ids], labelled = [] }] = await encodeRows(model, task, [example]);
-  return ids.slice(0, labelled.indexOf(true));
+/** Tokens of a whole text that its sample goes on from. */
+const firstTokens = 8;
+
+/** What samples go on from: the prompt of the first of these examples that is not left out, or a text's first tokens. */
+async function promptOf(
+  { language }: Decoder,
+  task: Task,
+  all: readonly Example[],
+): Promise<readonly number[]> {
+  const { loss = "completion", maxTokens } = task;
+  const rows = all.map(({ row }) => row!);
+  const { tokenizer, templates } = language;
+  const { examples: [first] } = await languageExamples(rows, tokenizer, templates, { loss, maxTokens });
+  return first.ids.slice(0, Math.min(first.promptLength || firstTokens, first.ids.length - 1));
 }
 
 /** Steps between the states from which a run can go on. */
@@ -291,6 +317,7 @@ async function main(): Promise<void> {
   const needed = ["model", "train", ...isTable(values) ? ["text", "label"] as const : [], "out"] as const;
   for (const name of needed) required(values, name);
   const options = optionsOf(values);
+  const loss = lossOf(values);
   asUsage(() => methodByName(values.method));
   const packing = packingOf(values.packing);
   const destination = await pushOf(values.push, "adapter");
@@ -301,7 +328,7 @@ async function main(): Promise<void> {
   using stopping = leavingNothingOf(out, lock, () => lastWords(checkpoint, values.resume, at));
   const model = await loadModel(required(values, "model"), { unpack: values.unpack, packing });
   const adapter = asUsage(() => adapterOf(model, values));
-  const task = await taskOf(model, values);
+  const task = await taskOf(model, values, loss);
   const split = await task.load();
   const say = values.json ? console.error : console.log;
   say(
@@ -311,7 +338,7 @@ async function main(): Promise<void> {
   if (await isFile(checkpoint)) say(`goes on from ${checkpoint}`);
   using gpu = await openGpu();
   using frozen = FrozenWeights.forTraining(gpu, model);
-  const prompt = task.objective === "language" ? await promptOf(model, task, split.dev[0]) : [];
+  const prompt = task.objective === "language" ? await promptOf(model as Decoder, task, split.dev) : [];
   const onScores: Progress["onScores"] = async (scores, trained) => {
     say(scoresText(scores));
     if (prompt.length === 0) return;

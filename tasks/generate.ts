@@ -7,10 +7,11 @@ import { loadAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { readText } from "../lib/files.ts";
 import type { SamplingOptions } from "../lib/generate/sampling.ts";
-import { type Prompt, type WriteOptions, Writer } from "../lib/generate/writer.ts";
+import { type Prompt, type WriteOptions, Writer, type Written } from "../lib/generate/writer.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { ChatMessage } from "../lib/models/chat_inputs.ts";
+import { instructionPrompt } from "../lib/models/instruction_prompt.ts";
 import type { Decoder } from "../lib/models/model.ts";
 import { cacheOf, packingHelp, packingOf } from "./packing.ts";
 import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
@@ -18,7 +19,7 @@ import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts
 const help = `deno task generate --model SOURCE --prompt TEXT [options]
 
 Writes on from a prompt with a decoder, and with an adapter if one is given. Standard output gets the continuation alone, as it
-comes; without --prompt and --prompts, a conversation on the terminal.
+comes; without --prompt, --instruction and --prompts, a conversation on the terminal.
 
   --model SOURCE          LLaMA, Mistral, Qwen2, Qwen3 or Gemma: a folder, a .gguf file, smollm2 (deno task models), or an id of
                           the Hugging Face hub
@@ -26,7 +27,9 @@ comes; without --prompt and --prompts, a conversation on the terminal.
 ${packingHelp(26)}
   --cache f32|f16         how keys and values of earlier tokens are stored (default: f32)
   --adapter DIR           a folder that deno task finetune, saveAdapter or PEFT wrote
-  --prompt TEXT           what is gone on from
+  --prompt TEXT           what is gone on from; special tokens that it spells are text (--chat writes the model's own)
+  --instruction TEXT      the same with the prompt with which rows of {instruction, input, output} are learnt
+  --input TEXT            the instruction's input
   --prompts FILE          a prompt a line, but for empty lines: a continuation a line, each written as a JSON text
   --chat                  the prompts are messages of a user, written as the model's chat template wants them
   --max-tokens N          new tokens at most (default: 128)
@@ -49,6 +52,8 @@ function readArguments() {
       cache: { type: "string", default: "f32" },
       adapter: { type: "string" },
       prompt: { type: "string" },
+      instruction: { type: "string" },
+      input: { type: "string" },
       prompts: { type: "string" },
       chat: { type: "boolean", default: false },
       "max-tokens": { type: "string", default: "128" },
@@ -83,6 +88,22 @@ function checkTogether(values: Arguments): void {
       "--beams searches for the likeliest text, and draws nothing: leave --temperature out",
     );
   }
+  if (values.beams !== undefined && values.stop !== undefined) {
+    throw new UsageError("--beams does not look for stop strings: leave --stop out");
+  }
+}
+
+/** The one prompt that is asked about, if it is one. Throws a UsageError for options that are not for each other. */
+function onePrompt({ prompt, prompts, instruction, input, chat }: Arguments): string | undefined {
+  if ([prompt, prompts, instruction].filter((given) => given !== undefined).length > 1) {
+    throw new UsageError("give --prompt, --instruction or --prompts, not two of them");
+  }
+  if (instruction === undefined && input !== undefined) {
+    throw new UsageError("--input is an instruction's: give an --instruction with it");
+  }
+  if (instruction === undefined) return prompt;
+  if (chat) throw new UsageError("--instruction has a prompt of its own: leave --chat out");
+  return instructionPrompt({ instruction, input });
 }
 
 function optionsOf(values: Arguments): WriteOptions {
@@ -98,12 +119,25 @@ function optionsOf(values: Arguments): WriteOptions {
 }
 
 /** Throws a UsageError where a chat is asked for, or a conversation, and the model has no template for one. */
-function checkChat({ name, language }: Decoder, { chat, prompt, prompts }: Arguments): void {
+function checkChat({ name, language }: Decoder, { chat, prompts }: Arguments, prompt?: string): void {
   if (language.templates) return;
   if (chat) throw new UsageError(`${name} has no chat template: leave --chat out`);
   if (prompt === undefined && prompts === undefined) {
     throw new UsageError(`${name} has no chat template: give a --prompt`);
   }
+}
+
+/** Says which special tokens the prompts spell. */
+function tellSpecial({ language }: Decoder, prompts: readonly string[], say: (line: string) => void): void {
+  const spelled = language.tokenizer.specialTokens.filter((token) =>
+    prompts.some((prompt) => prompt.includes(token))
+  );
+  if (spelled.length === 0) return;
+  say(
+    `special tokens that a prompt spells are text there: ${
+      spelled.join(", ")
+    }; --chat writes the model's own`,
+  );
 }
 
 /** Prompts of a file that are gone on from together. */
@@ -125,11 +159,19 @@ async function writeOne(
   if (beams !== undefined) {
     return await print(`${(await writer.beams(prompt, { ...options, beams }))[0].text}\n`);
   }
-  for await (const piece of writer.stream(prompt, options)) await print(piece);
-  await print("\n");
+  await printed(writer.stream(prompt, options));
 }
 
-/** Talks until the input ends. */
+/** Prints a text as it comes. */
+async function printed(pieces: AsyncGenerator<string, Written>): Promise<Written> {
+  while (true) {
+    const { value, done } = await pieces.next();
+    await print(done ? "\n" : value);
+    if (done) return value;
+  }
+}
+
+/** Talks until the input ends, or the conversation is as long as the model reads. */
 async function converse(writer: Writer, options: WriteOptions): Promise<void> {
   const messages: ChatMessage[] = [];
   // Its own prompt fails once the input has ended, which lines that are still to be answered do not know.
@@ -138,13 +180,16 @@ async function converse(writer: Writer, options: WriteOptions): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     if (line.trim() !== "") {
       messages.push({ role: "user", content: line });
-      let answer = "";
-      for await (const piece of writer.stream(await writer.idsOfChat(messages), options)) {
-        answer += piece;
-        await print(piece);
+      const ids = await writer.idsOfChat(messages);
+      const room = writer.maxTokens - ids.length;
+      const fitting = { ...options, maxTokens: Math.min(options.maxTokens, room) };
+      const answer = room > 0 ? await printed(writer.stream(ids, fitting)) : undefined;
+      if (!answer || answer.ids.length === room) {
+        return console.error(
+          `The conversation has filled the ${writer.maxTokens} tokens that the model reads: begin anew.`,
+        );
       }
-      await print("\n");
-      messages.push({ role: "assistant", content: answer });
+      messages.push({ role: "assistant", content: answer.text });
     }
     ask();
   }
@@ -154,31 +199,31 @@ async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
   if (values.model === undefined) throw new UsageError("--model is missing; see --help");
-  if (values.prompt !== undefined && values.prompts !== undefined) {
-    throw new UsageError("give --prompt or --prompts, not both");
-  }
+  const prompt = onePrompt(values);
   const options = optionsOf(values);
   const beams = numberOf(values, "beams");
   const packing = packingOf(values.packing);
   const cache = cacheOf(values.cache);
   const model = await loadDecoder(values.model, { unpack: values.unpack, packing });
-  checkChat(model, values);
+  checkChat(model, values, prompt);
   const report = (line: string) => console.error(printable(line));
   const saved = values.adapter === undefined ? {} : await loadAdapter(values.adapter, model, methods, report);
   using gpu = await openGpu();
   using writer = new Writer({ gpu, model, cache, ...saved });
   const promptOf = async (text: string): Promise<Prompt> =>
     values.chat ? await writer.idsOfChat([{ role: "user", content: text }]) : text;
-  if (values.prompt !== undefined) {
-    return await writeOne(writer, await promptOf(values.prompt), options, beams);
+  if (prompt !== undefined) {
+    tellSpecial(model, [prompt], report);
+    return await writeOne(writer, await promptOf(prompt), options, beams);
   }
   if (values.prompts === undefined) return await converse(writer, options);
   const lines = (await readText(values.prompts, 2 ** 30)).split(/\r?\n/).filter((line) => line !== "");
+  tellSpecial(model, lines, report);
   for (let at = 0; at < lines.length; at += atOnce) {
     const prompts = [];
     for (const line of lines.slice(at, at + atOnce)) prompts.push(await promptOf(line));
     const written = [];
-    if (beams === undefined) written.push(...await writer.write(prompts, options));
+    if (beams === undefined) written.push(...await writer.write(prompts, { ...options, firstRow: at }));
     else for (const prompt of prompts) written.push((await writer.beams(prompt, { ...options, beams }))[0]);
     for (const { text } of written) await print(`${JSON.stringify(text)}\n`);
   }

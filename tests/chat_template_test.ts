@@ -1,7 +1,7 @@
 /** Chat templates: the texts that transformers renders (`fixtures/chat_templates.py`), contents that spell special tokens, and bounds. */
 
 import assert from "node:assert/strict";
-import type { ChatMessage, Conversation } from "../lib/models/chat_inputs.ts";
+import { chatInputs, type ChatMessage, type Conversation, dividerOf } from "../lib/models/chat_inputs.ts";
 import {
   type ChatTemplates,
   encodeChat,
@@ -106,6 +106,16 @@ Deno.test("no part of the inputs makes a special token: roles, tools, overlaps, 
     assert.equal(tokenizer.decode(ids), seamless);
     assert.ok(marks.some((mark) => seamless.includes(mark)), "spells one nevertheless");
   }
+});
+
+Deno.test("as many messages as fit into a request are divided at once, whatever the number of special tokens", () => {
+  const special = Array.from({ length: 256 }, (_, i) => `<|reserved_special_token_${i}|>`);
+  const messages = Array.from({ length: 20_000 }, () => user("a<"));
+  const started = performance.now();
+  const { values, seam } = chatInputs(chat(...messages), dividerOf(special));
+  const seconds = (performance.now() - started) / 1000;
+  assert.deepEqual(values.messages.at(-1), { role: "user", content: `a<${seam}` });
+  assert.ok(seconds < 2, `a tenth of a second, where nothing else runs: ${seconds}`);
 });
 
 Deno.test("a template that makes its marks of roles has them", async () => {

@@ -1,10 +1,12 @@
 /** `deno task finetune` on texts and `deno task generate`, on a tiny decoder. */
 
 import assert from "node:assert/strict";
+import { instructionPrompt } from "../lib/models/instruction_prompt.ts";
 import { cardFields, cardScores } from "./support/card_fields.ts";
 import { changes, outputOf, runTask, startTask } from "./support/command.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { withFolder } from "./support/files.ts";
+import { writeTinyDecoder } from "./support/tiny_decoder.ts";
 
 const chatTemplate = "{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}";
 
@@ -25,14 +27,14 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
   withModel(async (folder, model) => {
     const long = JSON.stringify({ prompt: "a".repeat(80), completion: "b" });
     await Deno.writeTextFile(`${folder}/train.jsonl`, `${rows(60)}\n${long}\n`);
-    await Deno.writeTextFile(`${folder}/dev.jsonl`, rows(6));
+    await Deno.writeTextFile(`${folder}/dev.jsonl`, `${long}\n${rows(6)}`);
     const made = await runTask("finetune", [
       ...["--model", model, "--train", `${folder}/train.jsonl`, "--dev", `${folder}/dev.jsonl`],
       ...["--method", "LoRA", "--r", "4", "--learning-rate", "0.05", "--epochs", "4", "--batch-size", "4"],
       ...["--dropout", "0", "--max-tokens", "32", "--out", `${folder}/adapter`],
     ]);
     assert.equal(made.code, 0, made.stderr);
-    assert.match(made.stdout, /^61 examples to train on, 6 to evaluate on$/m);
+    assert.match(made.stdout, /^61 examples to train on, 7 to evaluate on$/m);
     assert.match(
       made.stdout,
       /^train: 1 rows left out, because nothing of them is learnt within the limit of tokens \(.*train\.jsonl line 61\)$/m,
@@ -50,13 +52,17 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
     assert.equal(cardFields(card).library_name, "peft");
     assert.equal(cardScores(card).Perplexity.toFixed(4), perplexities[3].toFixed(4));
     assert.match(card, /^- Data: `train\.jsonl`, 61 examples \(only the answers are learnt\)$/m);
-    assert.match(card, /^On dev\.jsonl, 6 examples, after that epoch:$/m);
+    assert.match(card, /^On dev\.jsonl, 7 examples, after that epoch:$/m);
     assert.ok(!card.includes(folder), "where the files lay is nobody's business");
 
     const generate = async (...args: string[]) =>
       await runTask("generate", ["--model", model, "--max-tokens", "8", ...args]);
     const written = await generate("--adapter", `${folder}/adapter`, "--prompt", "b");
     assert.deepEqual([written.code, written.stdout], [0, "y\n"], written.stderr);
+    const note =
+      /^special tokens that a prompt spells are text there: <s>, <\/s>; --chat writes the model's own$/m;
+    assert.doesNotMatch(written.stderr, /special tokens/);
+    assert.match((await generate("--prompt", "<s>b</s>")).stderr, note);
     await Deno.writeTextFile(`${folder}/prompts`, "a\nb\nc\n");
     const several = await generate("--adapter", `${folder}/adapter`, "--prompts", `${folder}/prompts`);
     assert.equal(several.code, 0, several.stderr);
@@ -72,6 +78,51 @@ Deno.test("finetune learns answers, tells what it left out, shows a sample, and 
     assert.equal(merged.code, 0, merged.stderr);
     const again = await generate("--model", `${folder}/merged`, "--prompt", "b");
     assert.equal(again.stdout, "y\n");
+  }));
+
+Deno.test("finetune's sample goes on from a prompt, though prompts are learnt too, and from a whole text's first tokens", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/train.jsonl`, rows(8));
+    const sampleOf = async (dev: object) => {
+      await Deno.writeTextFile(`${folder}/dev.jsonl`, JSON.stringify(dev));
+      const { code, stdout, stderr } = await runTask("finetune", [
+        ...[
+          "--model",
+          model,
+          "--train",
+          `${folder}/train.jsonl`,
+          "--dev",
+          `${folder}/dev.jsonl`,
+          "--loss",
+          "all",
+        ],
+        ...["--epochs", "1", "--max-tokens", "32", "--out", `${folder}/${Object.keys(dev)[0]}`],
+      ]);
+      assert.equal(code, 0, stderr);
+      return stdout.match(/^sample: (.*) →/m)?.[1];
+    };
+    assert.equal(await sampleOf({ prompt: "abcabc", completion: "x" }), "<s>abcabc");
+    assert.equal(await sampleOf({ text: "a".repeat(20) }), `<s>${"a".repeat(7)}`);
+  }));
+
+Deno.test("finetune --target all-linear adapts every linear layer, and stands alone", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/train.jsonl`, rows(8));
+    const finetune = async (...args: string[]) =>
+      await runTask("finetune", [
+        ...["--model", model, "--train", `${folder}/train.jsonl`, "--out", `${folder}/adapter`],
+        ...["--method", "LoRA", "--epochs", "1", "--max-tokens", "32", "--target", "all-linear", ...args],
+      ]);
+    const refused = await finetune("--target", "q_proj");
+    assert.match(refused.stderr, /--target all-linear is every linear layer: leave the other targets out/);
+    assert.equal(refused.code, 2);
+    const { code, stderr } = await finetune();
+    assert.equal(code, 0, stderr);
+    const { target_modules } = JSON.parse(await Deno.readTextFile(`${folder}/adapter/adapter_config.json`));
+    assert.deepEqual(
+      [...new Set(target_modules.map((path: string) => path.split(".").at(-1)))].toSorted(),
+      ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"],
+    );
   }));
 
 Deno.test("finetune on texts that is killed goes on with --resume to the same bits, and not without being asked", () =>
@@ -176,6 +227,34 @@ Deno.test("finetune refuses a table's classes for a decoder, whose adapters have
     assert.equal(code, 2);
   }));
 
+Deno.test("generate --instruction asks with the prompt with which its rows are learnt", () =>
+  withFolder(async (folder) => {
+    await writeTinyDecoder(`${folder}/tiny`);
+    const generate = async (...args: string[]) => {
+      const { code, stdout, stderr } = await runTask("generate", [
+        ...["--model", `${folder}/tiny`, "--max-tokens", "8", ...args],
+      ]);
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    const own = { instruction: "Add.", input: "1 2" };
+    const asked = await generate("--instruction", own.instruction, "--input", own.input);
+    assert.equal(asked, await generate("--prompt", instructionPrompt(own)));
+    assert.notEqual(asked, await generate("--prompt", own.instruction));
+    const alone = await generate("--instruction", own.instruction, "--input", " ");
+    assert.equal(alone, await generate("--prompt", instructionPrompt({ instruction: own.instruction })));
+  }));
+
+Deno.test("generate --prompts: lines that are alike draw texts of their own, also beyond the first that are written together", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/prompts`, "ab\n".repeat(10));
+    const { code, stdout, stderr } = await runTask("generate", [
+      ...["--model", model, "--prompts", `${folder}/prompts`, "--max-tokens", "12", "--temperature", "2"],
+    ]);
+    assert.equal(code, 0, stderr);
+    assert.equal(new Set(stdout.trimEnd().split("\n")).size, 10, stdout);
+  }));
+
 Deno.test("generate: a message by the chat template, a conversation on the terminal, and what it refuses", () =>
   withModel(async (folder, model) => {
     const generate = async (args: string[], env?: Record<string, string>) =>
@@ -189,12 +268,31 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
     const [first, second, ...more] = talk.stdout.split("\n");
     assert.deepEqual([talk.code, `${first}\n`, more], [0, chat.stdout, [""]], talk.stderr);
     assert.notEqual(second, first);
+    const full = /^> .*The conversation has filled the 64 tokens that the model reads: begin anew\.$/m;
+    const long = await outputOf(
+      startTask("generate", ["--model", model, "--max-tokens", "60"], { input: "hello\nwhy\nso\n" }),
+    );
+    assert.deepEqual([long.code, full.test(long.stderr)], [0, true], long.stderr);
+    assert.ok(long.stdout.startsWith(first), "what has room is written");
+    const question = { input: `${"a".repeat(99)}\nb\n` };
+    const longer = await outputOf(startTask("generate", ["--model", model], question));
+    assert.deepEqual([longer.code, full.test(longer.stderr), longer.stdout], [0, true, ""], longer.stderr);
     const refused = async (args: string[], code: number, message: RegExp) => {
       const { code: found, stderr } = await generate(args);
       assert.match(stderr, message);
       assert.equal(found, code);
     };
-    await refused(["--prompt", "a", "--prompts", "b"], 2, /give --prompt or --prompts, not both/);
+    await refused(
+      ["--prompt", "a", "--prompts", "b"],
+      2,
+      /give --prompt, --instruction or --prompts, not two/,
+    );
+    await refused(
+      ["--instruction", "a", "--chat"],
+      2,
+      /--instruction has a prompt of its own: leave --chat out/,
+    );
+    await refused(["--prompt", "a", "--input", "b"], 2, /--input is an instruction's: give an --instruction/);
     await refused(["--prompt", "a", "--temperature", "hot"], 2, /--temperature wants a number, not "hot"/);
     await refused(
       ["--prompt", "a", "--top-k", "3"],
@@ -202,6 +300,7 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
       /--top-k is for tokens that are drawn: give a --temperature/,
     );
     await refused(["--prompt", "a", "--beams", "2", "--temperature", "1"], 2, /leave --temperature out/);
+    await refused(["--prompt", "a", "--beams", "2", "--stop", "b"], 2, /leave --stop out/);
     await refused(["--prompt", "a", "--temperature=-1"], 1, /temperature is -1: use a number from 0/);
     await refused(
       ["--prompt", "a", "--max-tokens", "99"],

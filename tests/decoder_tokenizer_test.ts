@@ -214,6 +214,23 @@ Deno.test("ids end where the tokenizer does, not where the model's table does", 
   );
 });
 
+Deno.test("GGUF: unused rows are no tokens, at the end nor in the middle", () => {
+  const tokens = ["<unk>", "<s>", "</s>", "a", "[PAD4]", "b", "ab", "[PAD7]", "[PAD8]"];
+  const token_type = [2, 3, 3, 1, 5, 1, 1, 5, 5];
+  const fields = { tokens, token_type, unknown_token_id: 0, eos_token_id: 2 };
+  for (
+    const kind of [
+      { model: "llama", scores: tokens.map(() => 0), add_space_prefix: false },
+      { model: "gpt2", pre: "qwen2", merges: ["a b"] },
+    ]
+  ) {
+    const tokenizer = ggufTokenizer("a.gguf", ggml({ ...fields, ...kind }));
+    assert.deepEqual([tokenizer.size, tokenizer.unused], [7, [4]], kind.model);
+    assert.deepEqual(tokenizer.encode("aba"), [6, 3]);
+    assert.throws(() => tokenizer.decode([4]), /4/);
+  }
+});
+
 Deno.test("a stream holds a character back until it is whole, and no longer", async () => {
   const tokenizer = smollm2();
   assert.deepEqual(streamed(tokenizer, [10506, 25275, 225, 100]), [" Vi", "", "ệ", "t", ""]);

@@ -188,7 +188,10 @@ Deno.test("of listed answers the likeliest counts, and of equal ones the first",
   assert.equal(ten.items[0].read["likelihood accuracy"], "answer10");
   const tied = await run(() => -7);
   assert.deepEqual(tied.items.map(({ read }) => read["likelihood accuracy"]), ["answer1", "answer1"]);
-  await assert.rejects(run(() => NaN), /^Error: ARC-Easy record 0: its scores are NaN, NaN, NaN/);
+  await assert.rejects(
+    run(() => NaN),
+    /^Error: ARC-Easy record 0: its scores are not finite \(NaN\): the model/,
+  );
 });
 
 Deno.test("cloze: sums decide acc, sums by characters acc_norm, and a token across the join is the context's", async () => {

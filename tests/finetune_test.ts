@@ -325,6 +325,7 @@ Deno.test("merge refuses a method that depends on the input, a folder that exist
     const elsewhere = ["--model", `${folder}/none`, "--out", `${folder}/a/b/c`];
     for (
       const [option, value, message] of [
+        ["--loss", "all", /--loss is for texts, and a table's labels have a loss of their own: leave it out/],
         ["--seed", "4294967296", /seed is 4294967296: use a whole number below 2³²/],
         ["--learning-rate", "1e39", /learningRate is 1e\+39: use a number from 0 that a float32 holds/],
       ] as const

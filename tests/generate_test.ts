@@ -5,9 +5,11 @@ import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
-import { BeamSearch } from "../lib/generate/beams.ts";
+import { BeamSearch, logProbabilitiesOf } from "../lib/generate/beams.ts";
 import type { DecodingParts } from "../lib/generate/decoding.ts";
+import { likeliest as likeliestOf } from "../lib/generate/likeliest.ts";
 import { mostTexts } from "../lib/generate/text_room.ts";
+import { checkFinite, tokenLogits } from "../lib/generate/token_logits.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
@@ -178,6 +180,30 @@ Deno.test("an adapter writes what its logits say, and pieces of a stream are the
     await assert.rejects(aborted, /^Error: enough$/);
   }));
 
+Deno.test("a broken adapter's logits become no text, no beams and no scores", () =>
+  withDecoder(llama, async (model) => {
+    const adapter = attach(model, lora, loraOptions);
+    const weights = new Map(
+      [...adapter.parameters].map(([name, { shape }]) =>
+        [name, { shape, data: seeded(name, shape).fill(1e30) }] as const
+      ),
+    );
+    using writer = new Writer({ gpu: await testGpu(), model, adapter, weights });
+    const options = { maxTokens: 4 };
+    const broken =
+      /^Error: the logits of the next token are not finite \((NaN|-?Infinity)\): the model or its adapter is broken$/;
+    await assert.rejects(() => writer.write(["ab"], options), broken);
+    await assert.rejects(() => Array.fromAsync(writer.stream("ab", { ...options, temperature: 1 })), broken);
+    await assert.rejects(() => writer.beams("ab", { ...options, beams: 2 }), broken);
+    await assert.rejects(() => likeliestOf(writer, ["ab"], ["c", "de"], 1), broken);
+    const scores = "the scores of continuations";
+    assert.throws(
+      () => checkFinite([-1, NaN], scores),
+      /^Error: the scores of continuations are not finite \(NaN\)/,
+    );
+    checkFinite([-1, 0, 1e308], scores);
+  }));
+
 Deno.test("what is drawn depends on the seed alone", () =>
   withDecoder(llama, async (model) => {
     using writer = new Writer({ gpu: await testGpu(), model });
@@ -186,6 +212,12 @@ Deno.test("what is drawn depends on the seed alone", () =>
         .ids;
     assert.deepEqual(await draw(1), await draw(1));
     assert.notDeepEqual(await draw(1), await draw(2));
+    const alike = Array.from({ length: 3 }, () => [1, 20, 33]);
+    const options = { maxTokens: 12, temperature: 1.5 };
+    const together = (await writer.write(alike, options)).map(({ ids }) => ids);
+    assert.equal(new Set(together.map(String)).size, 3);
+    const rest = await writer.write(alike.slice(1), { ...options, firstRow: 1 });
+    assert.deepEqual(rest.map(({ ids }) => ids), together.slice(1));
   }));
 
 Deno.test("after the first tokens, a token makes no buffer and no bind group", () =>
@@ -243,11 +275,16 @@ Deno.test("what cannot be written is refused with both numbers", () =>
     await refused({ maxTokens: 0 }, /maxTokens is 0: use a whole number from 1/);
     await refused({ temperature: -1 }, /temperature is -1: use a number from 0/);
     await refused({ topP: 1.5 }, /topP is 1\.5: use a share/);
+    await refused({ firstRow: -1 }, /firstRow is -1: use a whole number from 0/);
     await refused({ topK: 0 }, /topK is 0: use a whole number from 1/);
     await refused({ repetitionPenalty: 0 }, /repetitionPenalty is 0: use a number above 0/);
     await refused({}, /prompt 0 is empty/, []);
     await refused({}, /prompt 0 has the id 96, which is none of model's/, [96]);
     await assert.rejects(() => writer.beams([1], { maxTokens: 2, beams: 0 }), /beams is 0/);
+    await assert.rejects(
+      () => writer.beams([1], { maxTokens: 2, beams: 2, stop: ["a"] }),
+      /a beam search does not look for stop strings: leave stop out/,
+    );
   }));
 
 Deno.test("beams and prompts that have no room are refused with how many have", () =>
@@ -283,8 +320,21 @@ Deno.test("penalty, top-p and temperature 0 are transformers'", () => {
   const shares = [0.5, 0.3, 0.15, 0.05];
   assert.deepEqual([0.6, 0.85, 0, 1e-8, 1].map((p) => keptCount(shares, p)), [2, 3, 1, 1, 4]);
   assert.equal(likeliest(Float32Array.of(1, 3, 3, 2)), 1);
-  // Tokens beyond the tokenizer's do not exist.
-  assert.equal(nextToken(Float32Array.of(1, 2, 9), 2, [], { row: 0, step: 0 }, {}), 1);
+});
+
+Deno.test("rows that are no token's are neither taken nor drawn, in the middle nor at the end", () => {
+  const logits = Float32Array.of(1, 9, 2, 9);
+  const own = () => tokenLogits(logits, { size: 3, unused: [1] });
+  assert.deepEqual([...own()], [1, -Infinity, 2]);
+  assert.equal(nextToken(own(), [], { row: 0, step: 0 }, { repetitionPenalty: 2 }), 2);
+  const drawn = Array.from(
+    { length: 64 },
+    (_, seed) => nextToken(own(), [1], { row: 0, step: 0 }, { temperature: 2, repetitionPenalty: 1.1, seed }),
+  );
+  assert.deepEqual(new Set(drawn), new Set([0, 2]));
+  const [first, unused, third] = logProbabilitiesOf(own());
+  assert.equal(unused, -Infinity);
+  assert.ok(Math.abs(Math.exp(first) + Math.exp(third) - 1) < 1e-12);
 });
 
 Deno.test("ids are sorted by value, equal ones in their order", () => {

@@ -6,6 +6,7 @@ import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { saveAdapter, type SavedAdapter } from "../lib/adapters/peft.ts";
+import { openGpu } from "../lib/gpu/device.ts";
 import { type WriteOptions, Writer, type Written } from "../lib/generate/writer.ts";
 import { encodeChat } from "../lib/models/chat_template.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
@@ -442,6 +443,26 @@ Deno.test("web pages are refused: by the Origin that they send, and by the name 
     for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, "localhost"]) {
       assert.match(await ask(`Host: ${host}`), /^HTTP\/1\.1 200 /, host);
     }
+  }));
+
+Deno.test("the room for texts that stays on the GPU does not grow with the number of adapters", () =>
+  withModel({}, async (model) => {
+    using gpu = await openGpu();
+    const { adapter, weights } = adaptersOf(model).get("first")!;
+    const names = ["a", "b", "c", "d"];
+    using models = new ServedModels({
+      gpu,
+      model,
+      adapters: new Map(names.map((name) => [name, { adapter, weights }])),
+    });
+    const buffersAfter = async (name: string) => {
+      for (const texts of [1, 2]) {
+        await models.writerOf(name)!.write(Array.from({ length: texts }, () => going), { maxTokens: 2 });
+      }
+      return gpu.memory.buffers;
+    };
+    const one = await buffersAfter("a");
+    for (const name of names.slice(1)) assert.equal(await buffersAfter(name), one, name);
   }));
 
 /** Makes a name's writer wait for ever, or until the request is given up; resolves when it has begun and when it is given up. */

@@ -110,9 +110,9 @@ function likeliestOf(sums: readonly number[], logProbabilities: readonly Float64
   return found.toSorted((a, b) => b.sum - a.sum).slice(0, most);
 }
 
-/** log softmax of the first `size` logits, in float64. */
-export function logProbabilitiesOf(logits: Float32Array, size: number): Float64Array {
-  const values = Float64Array.from(logits.subarray(0, size));
+/** log softmax of the logits of `tokenLogits`, in float64. */
+export function logProbabilitiesOf(logits: Float32Array): Float64Array {
+  const values = Float64Array.from(logits);
   const top = values.reduce((most, value) => Math.max(most, value), -Infinity);
   const total = Math.log(values.reduce((sum, value) => sum + Math.exp(value - top), 0));
   return values.map((value) => value - top - total);

@@ -18,6 +18,7 @@ import { answerPart, promptOf, type PromptVariant, responseMarker } from "../dat
 import type { InstructionRecord } from "../data/llm_adapters_records.ts";
 import type { ChoiceSet, TestSet } from "../data/llm_adapters_sets.ts";
 import type { Scoring } from "../data/task.ts";
+import { checkFinite } from "./token_logits.ts";
 import type { Writer } from "./writer.ts";
 
 /** What is reported. Shares of records, from 0 to 1. */
@@ -265,11 +266,8 @@ async function scoresOf(
     options,
     (batch) => writer.scoreEach(batch.map(({ ids }) => ids), batch.map(({ ends }) => ends)),
   );
-  const broken = scores.findIndex((own) => !own.every(Number.isFinite));
-  if (broken < 0) return scores;
-  throw new Error(
-    `${asked[broken].where}: its scores are ${scores[broken].join(", ")}: the model or its adapter is broken`,
-  );
+  scores.forEach((own, i) => checkFinite(own, `${asked[i].where}: its scores`));
+  return scores;
 }
 
 /** What `use` makes of each, in batches of similar lengths. Throws an Error first that names one that is too long. */

@@ -17,11 +17,13 @@ export interface SamplingOptions {
   readonly repetitionPenalty?: number;
   /** Decides what is drawn; 0 by default. Text i of a batch draws what it would draw alone as text i. */
   readonly seed?: number;
+  /** Which text of a larger batch a call's first is, 0 by default: texts of several calls then draw what they would draw in one. */
+  readonly firstRow?: number;
 }
 
 /** Throws an Error that names the option whose value is not allowed. */
 export function checkSampling(
-  { temperature = 0, topK = 1, topP = 1, repetitionPenalty = 1, seed = 0 }: SamplingOptions,
+  { temperature = 0, topK = 1, topP = 1, repetitionPenalty = 1, seed = 0, firstRow = 0 }: SamplingOptions,
 ): void {
   const refuse = (name: string, value: number, wanted: string) => {
     throw new Error(`${name} is ${value}: use ${wanted}`);
@@ -34,6 +36,9 @@ export function checkSampling(
   }
   if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) {
     refuse("seed", seed, "a whole number below 2³²");
+  }
+  if (!(Number.isSafeInteger(firstRow) && firstRow >= 0)) {
+    refuse("firstRow", firstRow, "a whole number from 0");
   }
 }
 
@@ -53,17 +58,16 @@ export function likeliest(values: Float32Array): number {
 }
 
 /**
- * The next token. `seen` are the text's ids so far, `step` counts its new tokens, `row` is its place in the batch. Tokens from
- * `size` on do not exist.
+ * The next token, from the logits of `tokenLogits`, which it changes. `seen` are the text's ids so far, `step` counts its new tokens,
+ * `row` is its place in the batch.
  */
 export function nextToken(
-  logits: Float32Array,
-  size: number,
+  values: Float32Array,
   seen: readonly number[],
   { row, step }: { readonly row: number; readonly step: number },
-  { temperature = 0, topK = Infinity, topP = 1, repetitionPenalty = 1, seed = 0 }: SamplingOptions,
+  { temperature = 0, topK = Infinity, topP = 1, repetitionPenalty = 1, seed = 0, firstRow = 0 }:
+    SamplingOptions,
 ): number {
-  const values = logits.slice(0, size);
   penalize(values, seen, repetitionPenalty);
   if (temperature === 0) return likeliest(values);
   const order = byValue(values).slice(0, topK);
@@ -72,7 +76,7 @@ export function nextToken(
   const total = shares.reduce((sum, share) => sum + share, 0);
   const kept = keptCount(shares.map((share) => share / total), topP);
   const among = shares.slice(0, kept).reduce((sum, share) => sum + share, 0);
-  let left = randomBits(seed, step, row, 0) / 2 ** 32 * among;
+  let left = randomBits(seed, step, firstRow + row, 0) / 2 ** 32 * among;
   for (let i = 0; i < kept; i++) {
     left -= shares[i];
     if (left < 0) return order[i];

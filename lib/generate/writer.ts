@@ -11,10 +11,11 @@ import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
 import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
-import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
+import type { DecodingSize } from "./decoding.ts";
 import type { CacheStorage } from "./reading.ts";
-import { mostTexts } from "./text_room.ts";
+import { type Lease, Rooms } from "./rooms.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
+import { checkFinite, tokenLogits } from "./token_logits.ts";
 
 /** What a `Writer` writes with. */
 export interface WriterOptions {
@@ -30,6 +31,11 @@ export interface WriterOptions {
   readonly frozen?: WeightPlace;
   /** How the keys and values of earlier tokens are stored: as f32 (default), or as f16 in half the room. */
   readonly cache?: CacheStorage;
+  /**
+   * A Writer that takes turns with this one, such as one with another adapter: both together keep as much room for texts on the GPU
+   * as one does.
+   */
+  readonly turnsWith?: Writer;
 }
 
 /** A prompt: a text, or ids with all marks. */
@@ -61,52 +67,6 @@ export interface WrittenBeam extends Written {
   readonly score: number;
 }
 
-/** Texts that stay on the GPU for the next call. */
-const mostKept = 2;
-
-/** Room for texts that one call has for itself until it is disposed of. */
-interface Lease extends Disposable {
-  readonly decoding: Decoding;
-}
-
-/** Rooms for texts. Two calls at once have one each. */
-class Decodings implements Disposable {
-  #free: Decoding[] = [];
-  #isDisposed = false;
-
-  constructor(private readonly parts: DecodingParts) {}
-
-  /**
-   * Room for so many texts, whose prompts have up to `longest` tokens. Throws an Error that begins with `what` and says how many have
-   * room where these have none.
-   */
-  lease(size: DecodingSize, longest: number, what: string): Lease {
-    if (this.#isDisposed) throw new Error("this Writer has been disposed of: use it within its scope");
-    const most = mostTexts(this.parts, size.capacity, longest);
-    if (size.texts > most) {
-      throw new Error(
-        `${what} are too many here: at most ${most} texts of up to ${size.capacity} tokens have room at a time; ` +
-          "take fewer, or fewer new tokens",
-      );
-    }
-    const at = this.#free.findIndex(({ size: own }) =>
-      own.texts === size.texts && own.capacity === size.capacity
-    );
-    const decoding = at < 0 ? new Decoding(this.parts, size) : this.#free.splice(at, 1)[0];
-    return { decoding, [Symbol.dispose]: () => this.#giveBack(decoding) };
-  }
-
-  #giveBack(decoding: Decoding): void {
-    this.#free.push(decoding);
-    while (this.#free.length > (this.#isDisposed ? 0 : mostKept)) this.#free.shift()![Symbol.dispose]();
-  }
-
-  [Symbol.dispose](): void {
-    this.#isDisposed = true;
-    for (const decoding of this.#free.splice(0)) decoding[Symbol.dispose]();
-  }
-}
-
 /**
  * Writes with a causal model and, if there is one, its adapter. It owns GPU memory: declare it with `using`.
  *
@@ -125,10 +85,12 @@ export class Writer implements Disposable {
   readonly #adapter: Adapter;
   readonly #places: readonly WeightPlace[];
   readonly #owned: DisposableStack;
-  readonly #decodings: Decodings;
+  readonly #rooms: Rooms;
 
   /** Uploads the model's weights, unless they are there, and the adapter's. */
-  constructor({ gpu, model, adapter, weights = new Map(), frozen, cache = "f32" }: WriterOptions) {
+  constructor(
+    { gpu, model, adapter, weights = new Map(), frozen, cache = "f32", turnsWith }: WriterOptions,
+  ) {
     [this.#gpu, this.#model] = [gpu, model];
     this.#adapter = adapter ?? attach(model, headOnly, { target: "all-linear" });
     using owned = new DisposableStack();
@@ -136,7 +98,7 @@ export class Writer implements Disposable {
     const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
     this.#places = [own, base];
     const parts = { gpu, model, adapter: this.#adapter, weights: this.#places, cache };
-    this.#decodings = owned.use(new Decodings(parts));
+    this.#rooms = owned.use(new Rooms(parts, turnsWith && turnsWith.#rooms));
     this.#owned = owned.move();
   }
 
@@ -172,7 +134,8 @@ export class Writer implements Disposable {
   /**
    * The continuation of one prompt, piece by piece, as it comes: never a part of a character, nor of a stop string. The pieces
    * together are the text of what it returns at the end, and of what `write` gives.
-   * @throws Error when an option is not allowed, the prompt is empty, or prompt and new tokens are too long for the model.
+   * @throws Error when an option is not allowed, the prompt is empty, prompt and new tokens are too long for the model, or the logits
+   * are not finite: then the model or the adapter is broken.
    */
   async *stream(prompt: Prompt, options: WriteOptions): AsyncGenerator<string, Written> {
     const ids = this.idsOf(prompt);
@@ -210,8 +173,8 @@ export class Writer implements Disposable {
   }
 
   /**
-   * The best continuations of a prompt that a beam search finds, best first, without stop strings.
-   * @throws Error as `stream` does.
+   * The best continuations of a prompt that a beam search finds, best first.
+   * @throws Error as `stream` does, and when there are stop strings, which it does not look for.
    */
   async beams(prompt: Prompt, options: WriteOptions & BeamOptions): Promise<WrittenBeam[]> {
     return (await this.search([prompt], options))[0];
@@ -219,7 +182,7 @@ export class Writer implements Disposable {
 
   /**
    * The best continuations of each of several prompts, searched together, as `beams` finds them.
-   * @throws Error as `stream` does.
+   * @throws Error as `beams` does.
    */
   async search(
     prompts: readonly Prompt[],
@@ -227,6 +190,9 @@ export class Writer implements Disposable {
   ): Promise<WrittenBeam[][]> {
     if (!(Number.isSafeInteger(beams) && beams >= 1)) {
       throw new Error(`beams is ${beams}: use a whole number from 1`);
+    }
+    if (options.stop && options.stop.length > 0) {
+      throw new Error("a beam search does not look for stop strings: leave stop out");
     }
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const what = all.length === 1 ? `${beams} beams` : `${beams} beams of each of ${all.length} prompts`;
@@ -258,7 +224,7 @@ export class Writer implements Disposable {
     { repetitionPenalty = 1 }: WriteOptions,
   ): Float64Array[] {
     return logits.map((own, i) => {
-      const all = logProbabilitiesOf(own, this.#model.language.tokenizer.size);
+      const all = logProbabilitiesOf(tokenLogits(own, this.#model.language.tokenizer));
       if (repetitionPenalty === 1) return all;
       const values = Float32Array.from(all);
       penalize(values, [...prompt, ...running[i]], repetitionPenalty);
@@ -297,7 +263,8 @@ export class Writer implements Disposable {
     const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
     using lease = this.#leaseFor(all, { maxTokens }, all.length);
     const { decoding } = lease;
-    const first = (await decoding.start(all)).map((logits) => logProbabilitiesOf(logits, tokenizer.size));
+    const started = await decoding.start(all);
+    const first = started.map((logits) => logProbabilitiesOf(tokenLogits(logits, tokenizer)));
     const scores = first.map((own, i) => ends[i].map(([token]) => own[token]));
     for (let j = 0; j < Math.max(...ends.map(({ length }) => length)); j++) {
       // A prompt without a continuation j repeats its first.
@@ -306,6 +273,7 @@ export class Writer implements Disposable {
         if (j < ends[i].length) scores[i][j] -= values.reduce((sum, value) => sum + value, 0);
       });
     }
+    for (const own of scores) checkFinite(own, "the scores of continuations");
     return scores;
   }
 
@@ -339,7 +307,7 @@ export class Writer implements Disposable {
       texts,
       capacity: Math.min(most!, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),
     };
-    return this.#decodings.lease(size, longest, what);
+    return this.#rooms.lease(size, longest, what);
   }
 
   /** Frees the weights that it uploaded, and the texts. */
@@ -395,7 +363,7 @@ class Text {
     const { tokenizer } = this.model.language;
     const place = { row: this.row, step: this.#ids.length };
     const seen = [...this.prompt, ...this.#ids];
-    const id = nextToken(logits, tokenizer.size, seen, place, this.options);
+    const id = nextToken(tokenLogits(logits, tokenizer), seen, place, this.options);
     this.#ids.push(id);
     const isEnd = tokenizer.eos.includes(id);
     const { text, stopped } = this.#scanner.push(isEnd ? "" : this.#decoder.push(id));

@@ -35,26 +35,29 @@ export interface ChatInputs {
 /** Characters that are none (Unicode 16, section 23.7), one of which no text here holds. */
 const nonCharacters = Array.from({ length: 32 }, (_, i) => String.fromCharCode(0xfdd0 + i));
 
+/** Divides what a text spells of special tokens by a seam. */
+export type Divider = (text: string, seam: string) => string;
+
 /**
- * The template's variables for a conversation; `special` are the contents of the tokens that only templates may use.
+ * The template's variables for a conversation; `divide` divides the tokens that only templates may use.
  * @throws Error that begins with the conversation's `where` and names the turn: no messages, a role or content that is no text,
  * half a surrogate pair, a number that JSON cannot hold, and keys that JavaScript would put in another order.
  */
-export function chatInputs(conversation: Conversation, special: readonly string[]): ChatInputs {
+export function chatInputs(conversation: Conversation, divide: Divider): ChatInputs {
   const { where, messages, addGenerationPrompt = false, tools, variables } = conversation;
   if (messages.length === 0) throw new Error(`${where} has no messages: write one at least`);
   const turns = messages.map((message, i) => turnOf(message, `${where}, message ${i + 1}`));
   const rest = { ...variables, ...tools && { tools } };
   checkValue(rest, where);
   const given = { ...rest, messages: turns };
-  const divided = dividedValue(given, special, "\ufdd0");
+  const divided = dividedValue(given, divide, "\ufdd0");
   if (JSON.stringify(divided) === JSON.stringify(given)) {
     return { values: { ...given, add_generation_prompt: addGenerationPrompt } };
   }
   const written = JSON.stringify(given);
   const seam = nonCharacters.find((character) => !written.includes(character));
   if (seam === undefined) throw new Error(`${where} holds all 32 characters from U+FDD0: take one out`);
-  const values = dividedValue(given, special, seam) as ChatInputs["values"];
+  const values = dividedValue(given, divide, seam) as ChatInputs["values"];
   return { values: { ...values, add_generation_prompt: addGenerationPrompt }, seam };
 }
 
@@ -92,16 +95,35 @@ function checkValue(value: unknown, where: string): void {
   for (const inner of Object.values(value)) checkValue(inner, where);
 }
 
-/** A JSON value with a seam inside of every special token that its texts spell, or end with the beginning of. */
-function dividedValue(value: unknown, special: readonly string[], seam: string): unknown {
-  if (typeof value === "string") return dividedText(value, special, seam);
-  if (Array.isArray(value)) return value.map((inner) => dividedValue(inner, special, seam));
+/** A JSON value whose texts are divided. */
+function dividedValue(value: unknown, divide: Divider, seam: string): unknown {
+  if (typeof value === "string") return divide(value, seam);
+  if (Array.isArray(value)) return value.map((inner) => dividedValue(inner, divide, seam));
   if (value === null || typeof value !== "object") return value;
   const entries = Object.entries(value).map(([key, inner]) => [
-    dividedText(key, special, seam),
-    dividedValue(inner, special, seam),
+    divide(key, seam),
+    dividedValue(inner, divide, seam),
   ]);
   return Object.fromEntries(entries);
+}
+
+/** What puts a seam inside of each of these tokens that a text spells, and behind a text that ends with the beginning of one. */
+export function dividerOf(special: readonly string[]): Divider {
+  const spelled = new RegExp(special.map(RegExp.escape).join("|") || "(?!)");
+  const beginnings = new Set(
+    special.flatMap((token) => Array.from({ length: token.length - 1 }, (_, i) => token.slice(0, i + 1))),
+  );
+  const longest = Math.max(0, ...special.map(({ length }) => length - 1));
+  const isBegun = (text: string) => {
+    for (let at = Math.max(0, text.length - longest); at < text.length; at++) {
+      if (beginnings.has(text.slice(at))) return true;
+    }
+    return false;
+  };
+  return (text, seam) => {
+    const divided = spelled.test(text) ? dividedText(text, special, seam) : text;
+    return isBegun(divided) ? divided + seam : divided;
+  };
 }
 
 function dividedText(text: string, special: readonly string[], seam: string): string {
@@ -114,11 +136,5 @@ function dividedText(text: string, special: readonly string[], seam: string): st
       divided = divided.replaceAll(token, () => first + seam + rest);
     }
   }
-  const isBegun = special.some((token) => {
-    for (let length = token.length - 1; length > 0; length--) {
-      if (divided.endsWith(token.slice(0, length))) return true;
-    }
-    return false;
-  });
-  return isBegun ? divided + seam : divided;
+  return divided;
 }

@@ -6,7 +6,7 @@
 import * as v from "npm:valibot@1.5.0";
 import { inBoundedThread } from "../bounded_thread.ts";
 import { isFile, isFolder, namesIn, readJson, readText } from "../files.ts";
-import { type ChatInputs, chatInputs, type Conversation } from "./chat_inputs.ts";
+import { type ChatInputs, chatInputs, type Conversation, dividerOf } from "./chat_inputs.ts";
 import { readDecoderSettings } from "./decoder_settings.ts";
 import type { DecoderTokenizer } from "./decoder_tokenizer.ts";
 
@@ -112,7 +112,8 @@ export async function renderChats(
   conversations: readonly Conversation[],
   seconds: number = secondsFor(conversations.length),
 ): Promise<RenderedChat[]> {
-  const inputs = conversations.map((conversation) => chatInputs(conversation, tokenizer.specialTokens));
+  const divide = dividerOf(tokenizer.specialTokens);
+  const inputs = conversations.map((conversation) => chatInputs(conversation, divide));
   const texts = new Array<RenderedChat>(conversations.length);
   const usesOf = Map.groupBy(conversations.keys(), (i) => templateFor(templates, conversations[i]));
   for (const [template, places] of usesOf) {

@@ -8,6 +8,7 @@ import { fitting, readJson } from "../files.ts";
 import type { GateActivation } from "../graph/ops/gated_unit.ts";
 import { rotaryFrequencies } from "../graph/ops/rotary.ts";
 import type { GgufMetadata } from "./gguf/metadata.ts";
+import { checkOtherDecoders } from "./other_decoders.ts";
 
 /** The architecture of a decoder. */
 export interface DecoderConfig {
@@ -127,6 +128,7 @@ const configSchema = v.looseObject({
   sliding_window: v.nullish(count),
   use_sliding_window: v.optional(v.boolean(), false),
   max_window_layers: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 28),
+  layer_types: v.nullish(v.array(v.string())),
   rope_theta: v.optional(positive),
   rope_scaling: v.nullish(ropeSchema),
   rope_parameters: v.nullish(ropeSchema),
@@ -173,10 +175,10 @@ function checkedConfig(path: string, config: Config): DecoderConfig {
   if (heads % kvHeads !== 0) {
     refuse("num_key_value_heads", `it must divide num_attention_heads ${heads}`);
   }
-  const activation = family.isGemma ? undefined : config.hidden_act ?? "silu";
-  if (activation !== undefined && activation !== "silu") {
-    refuse("hidden_act", `use a ${config.model_type} model with "silu"`);
-  }
+  checkActivation(family, config, refuse);
+  checkOtherDecoders(path, config, headSize);
+  const window = windowOf(family, config);
+  checkLayerTypes(path, config, window);
   const own = {
     type: config.model_type,
     vocabulary: config.vocab_size,
@@ -193,7 +195,7 @@ function checkedConfig(path: string, config: Config): DecoderConfig {
     headNorms: family.headNorms,
     normOffset: family.isGemma ? 1 : 0,
     embeddingScale: family.isGemma ? gemmaScale(width, config.dtype ?? config.torch_dtype) : 1,
-    ...windowOf(family, config),
+    ...window,
     frequencies: frequenciesOf(path, config, headSize),
   } as const;
   const hasBias = { never: false, always: true, attention_bias: config.attention_bias }[family.qkvBias];
@@ -216,14 +218,50 @@ function gemmaScale(width: number, dtype: string | null | undefined): number {
   return new Float32Array(bits.buffer)[0];
 }
 
-function windowOf({ window }: Family, config: Config): Pick<DecoderConfig, "window" | "windowFrom"> {
-  const own = config.sliding_window ?? Infinity;
-  if (window === "sliding_window") {
-    // Mistral's class has 4096 where the field is missing, and null for none.
-    return { window: "sliding_window" in config ? own : 4096, windowFrom: 0 };
+/** Throws by `refuse` for an activation that is not the family's. */
+function checkActivation(
+  { isGemma }: Family,
+  config: Config,
+  refuse: (field: keyof Config, wanted: string) => never,
+): void {
+  const { hidden_act, hidden_activation, model_type } = config;
+  if (!isGemma) {
+    if ((hidden_act ?? "silu") !== "silu") refuse("hidden_act", `use a ${model_type} model with "silu"`);
+    return;
   }
+  const wanted = 'use a gemma model with "gelu_pytorch_tanh"';
+  // Gemma's first files say gelu and mean its approximation.
+  if (!["gelu", "gelu_pytorch_tanh"].includes(hidden_act ?? "gelu")) refuse("hidden_act", wanted);
+  if ((hidden_activation ?? "gelu_pytorch_tanh") !== "gelu_pytorch_tanh") refuse("hidden_activation", wanted);
+}
+
+type Window = Pick<DecoderConfig, "window" | "windowFrom">;
+
+function windowOf({ window }: Family, config: Config): Window {
+  // transformers' classes have 4096 where the field is missing, and null for none.
+  const own = "sliding_window" in config ? config.sliding_window ?? Infinity : 4096;
+  if (window === "sliding_window") return { window: own, windowFrom: 0 };
   const isUsed = window === "use_sliding_window" && config.use_sliding_window;
   return isUsed ? { window: own, windowFrom: config.max_window_layers } : { window: Infinity, windowFrom: 0 };
+}
+
+/** Throws an Error when the layers' own list says otherwise than the window's fields, which transformers would not heed then. */
+function checkLayerTypes(path: string, config: Config, { window, windowFrom }: Window): void {
+  const { layer_types: types, num_hidden_layers: layers } = config;
+  if (!types) return;
+  if (types.length !== layers) {
+    throw new Error(`${path}: layer_types has ${types.length} entries, and num_hidden_layers is ${layers}`);
+  }
+  for (const [layer, type] of types.entries()) {
+    const own = window < Infinity && layer >= windowFrom ? "sliding_attention" : "full_attention";
+    if (type === own) continue;
+    throw new Error(
+      `${path}: layer_types has ${JSON.stringify(type)} for layer ${layer}, which is ${
+        JSON.stringify(own)
+      } by the window's fields: ` +
+        "only a window in all layers from one on is supported, and both have to say so",
+    );
+  }
 }
 
 /** The rotation's frequencies, scaled as `rope_parameters` or the older `rope_scaling` say. */

@@ -25,6 +25,8 @@ export interface EncodeOptions extends Reading {
 export interface DecoderTokenizer {
   /** Ids are below this: the model's further rows belong to no token, and are never to be sampled. */
   readonly size: number;
+  /** Ids below `size` that belong to no token, and are never to be sampled either: few if any. */
+  readonly unused: readonly number[];
   /** The mark of beginning, if there is one; whether texts get it is the settings' affair. */
   readonly bos: number | undefined;
   /** Ids that end generation: those of the model's settings, and `endMark`. */
@@ -117,13 +119,15 @@ export function decoderTokenizer(parts: DecoderTokenizerParts): DecoderTokenizer
     throw new Error(`${path}: a mark has the id ${wrong}, and the tokenizer's ids end at ${size - 1}`);
   }
   const special = new Set(encoding.added.filter(({ special }) => special).map(({ id }) => id));
-  const texts = tokenTexts(tokensOf(encoding, size, special), parts.writing);
+  const tokens = tokensOf(encoding, size, special);
+  const texts = tokenTexts(tokens, parts.writing);
   const encode = (text: string, { addMarks = false, ...reading }: EncodeOptions = {}) => {
     const ids = built(path, () => encoding.encode(text, Infinity, reading));
     return addMarks && addsBos && bos !== undefined && ids[0] !== bos ? [bos, ...ids] : ids;
   };
   return {
     size,
+    unused: Array.from(tokens.keys()).filter((id) => tokens[id] === undefined),
     bos,
     eos,
     get endMark() {

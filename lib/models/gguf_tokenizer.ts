@@ -38,7 +38,7 @@ const metadataSchema = v.object(key);
 type GgufVocabulary = v.InferOutput<typeof metadataSchema>;
 
 /** Values of `token_type`. */
-const tokenType = { unknown: 2, control: 3, userDefined: 4, byte: 6 };
+const tokenType = { unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 };
 
 /** Control tokens that end a turn or text where files do not say so, as llama.cpp has it. */
 const endingNames = [
@@ -53,7 +53,8 @@ const endingNames = [
 
 /**
  * The tokenizer of a GGUF file's metadata: of the models `gpt2` (byte-level pairs with a list of merges) and `llama` (SentencePiece
- * with scores). A control token is special, and a user-defined one is found in every text.
+ * with scores). A control token is special, a user-defined one is found in every text, and an unused one is none: converters name so
+ * what fills the model's table up to a round number.
  * @throws Error that begins with `path`, for another model, a `pre` that is not known or is missing, and a field that is missing
  * or malformed.
  */
@@ -91,7 +92,9 @@ function byteLevel(path: string, vocabulary: GgufVocabulary): DecoderTokenizerPa
     pre_tokenizer: { type: "Sequence", pretokenizers: patterns },
     model: {
       type: "BPE",
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      vocab: Object.fromEntries(
+        tokens.flatMap((token, id) => vocabulary.token_type[id] === tokenType.unused ? [] : [[token, id]]),
+      ),
       merges: merges.map((merge) => pairOf(path, merge)),
       ignore_merges: ignoreMerges,
     },
@@ -131,6 +134,7 @@ function sentencePiece(path: string, vocabulary: GgufVocabulary): DecoderTokeniz
     pieces: tokens,
     scores: Array.from(scores),
     unjoined: new Set([...byteIds, ...added.map(({ id }) => id)]),
+    unused: new Set(ofType(tokenType.unused)),
     bytes: isWhole(bytes) ? bytes : [],
     unknown: unknown_token_id,
   });

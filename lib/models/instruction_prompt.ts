@@ -1,7 +1,5 @@
 /** The prompt of an instruction: Stanford Alpaca's words as Alpaca-LoRA writes them (Taori et al. 2023; templates/alpaca.json). */
 
-import type { InstructionRow } from "../data/language_rows.ts";
-
 const alone =
   `Below is an instruction that describes a task. Write a response that appropriately completes the request.
 
@@ -23,10 +21,13 @@ const withInput =
 ### Response:
 `;
 
-/** The text before the answer; without an input, the one that names none. */
+/**
+ * The text before the answer, with which rows of `{instruction, input, output}` are learnt; without an input, or with a blank one,
+ * the text that names none.
+ */
 export function instructionPrompt(
-  { instruction, input }: Pick<InstructionRow, "instruction" | "input">,
+  { instruction, input = "" }: { readonly instruction: string; readonly input?: string },
 ): string {
-  const prompt = input === undefined ? alone : withInput.replace("{input}", () => input);
+  const prompt = input.trim() === "" ? alone : withInput.replace("{input}", () => input);
   return prompt.replace("{instruction}", () => instruction);
 }

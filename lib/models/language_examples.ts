@@ -156,7 +156,7 @@ function fitted(
       return [];
     }
     if (all.includes(true, maxTokens)) notes.cut.push(where);
-    return [{ where, ids: row.ids.slice(0, maxTokens), labelled }];
+    return [{ where, ids: row.ids.slice(0, maxTokens), labelled, promptLength: row.labelled.indexOf(true) }];
   });
   if (examples.length > 0) return { examples, notes };
   throw new Error(

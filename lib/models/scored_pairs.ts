@@ -13,6 +13,8 @@ export interface ScoredPieces {
   readonly scores: readonly number[];
   /** Ids of pieces that text is never joined to: control and byte tokens, and what is added to the vocabulary. */
   readonly unjoined: ReadonlySet<number>;
+  /** Ids of rows that are no piece. */
+  readonly unused: ReadonlySet<number>;
   /** Of the 256 bytes, the ids that stand for a character's bytes where it is no piece; empty without such tokens. */
   readonly bytes: readonly number[];
   /** The id of what is neither. */
@@ -30,12 +32,12 @@ interface Join {
 
 /** @throws Error, when a text is encoded, for a character that is no piece where there are neither bytes nor an unknown. */
 export function scoredPairs(vocabulary: ScoredPieces): TokenModel {
-  const { pieces, scores, unjoined } = vocabulary;
-  const ids = new Map<string, number>();
-  pieces.forEach((piece, id) => unjoined.has(id) || ids.set(piece, id));
+  const { pieces, scores, unjoined, unused } = vocabulary;
+  const all = new Map(pieces.flatMap((piece, id) => unused.has(id) ? [] : [[piece, id]]));
+  const ids = new Map(all.entries().filter(([, id]) => !unjoined.has(id)));
   const fallback = fallbackOf(vocabulary);
   return {
-    vocabulary: new Map(pieces.map((piece, id) => [piece, id])),
+    vocabulary: all,
     encode(text) {
       const found = joined(Array.from(text), (both) => {
         const id = ids.get(both);

@@ -100,6 +100,7 @@ export function unloadedDecoder(
 function estimatingTokenizer(size: number): DecoderTokenizer {
   return {
     size,
+    unused: [],
     bos: undefined,
     eos: [],
     endMark: 0,

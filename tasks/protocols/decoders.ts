@@ -34,3 +34,6 @@ export const decoderProtocol: Protocol = {
 const written = { prompts: "toplora", scoring: "generation" } as const;
 export const commonsenseTests = { ...written, sets: commonsenseSets.map(({ name }) => name) };
 export const mathTests = { ...written, sets: mathSets.map(({ name }) => name) };
+
+/** The math data sets that the paper averages over: TopLoRA's, without mawps. */
+export const averagedMath = mathTests.sets.filter((name) => name !== "mawps");

@@ -27,9 +27,13 @@ export class ServedModels implements Disposable {
     this.model = model;
     using owned = new DisposableStack();
     const frozen = owned.use(FrozenWeights.forTraining(gpu, model));
-    this.#writers.set(model.name, owned.use(new Writer({ gpu, model, frozen, cache })));
+    const alone = owned.use(new Writer({ gpu, model, frozen, cache }));
+    this.#writers.set(model.name, alone);
     for (const [name, { adapter, weights }] of adapters) {
-      this.#writers.set(name, owned.use(new Writer({ gpu, model, adapter, weights, frozen, cache })));
+      this.#writers.set(
+        name,
+        owned.use(new Writer({ gpu, model, adapter, weights, frozen, cache, turnsWith: alone })),
+      );
     }
     this.#owned = owned.move();
   }

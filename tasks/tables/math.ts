@@ -1,6 +1,6 @@
 /** LLM-Adapters' word problems for decoders, which write their answers, from the user's files (`--data`). */
 
-import { decoderProtocol, mathTests } from "../protocols/decoders.ts";
+import { averagedMath, decoderProtocol, mathTests } from "../protocols/decoders.ts";
 import { writtenTable } from "./written.ts";
 
 export const mathTable = writtenTable({
@@ -33,6 +33,7 @@ export const mathTable = writtenTable({
       "without Norm": 79.26,
     },
   },
+  averaged: averagedMath,
   profiles: {
     smoke: {
       train: 16,

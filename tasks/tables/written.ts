@@ -7,6 +7,7 @@ import type { Cell } from "../../lib/report/schema.ts";
 import { meanScore } from "../../lib/report/scores.ts";
 import { llmAdaptersTestedTask } from "../../lib/data/llm_adapters_tested.ts";
 import type { TrainingSetName } from "../../lib/data/llm_adapters_language.ts";
+import { escapeMarkdown } from "../../lib/escape_markdown.ts";
 import { decoderCutOff, decoderProtocol } from "../protocols/decoders.ts";
 import type { Profile, Row, Table } from "./table.ts";
 
@@ -32,12 +33,14 @@ export type Published = Readonly<Record<string, Readonly<Record<string, number>>
 
 /** A table of trainings on `train`, each tested on several data sets. */
 export function writtenTable(
-  { name, title, train, paper, published, profiles }: {
+  { name, title, train, paper, published, averaged, profiles }: {
     readonly name: string;
     readonly title: string;
     readonly train: TrainingSetName;
     readonly paper: string;
     readonly published: Published;
+    /** The test sets that those averages are over. */
+    readonly averaged: readonly string[];
     readonly profiles: Readonly<Record<string, Omit<Profile, "tasks">>>;
   },
 ): Table {
@@ -65,7 +68,7 @@ export function writtenTable(
     sections: (cells) => [
       scoringText(cells),
       `## Compared with ${lora}\n\n${compareTo(lora, cells)}`,
-      `## Beside the paper's averages\n\n${besidePublished(published, cells)}`,
+      `## Beside the paper's averages\n\n${besidePublished(published, averaged, cells)}`,
     ],
     charts: (cells) => [
       {
@@ -93,8 +96,10 @@ function scoringText([{ tests }]: readonly Cell[]): string {
     "the tests are below.";
 }
 
-/** Our averages, and those of the paper's models, which have columns of their own. */
-function besidePublished(published: Published, cells: readonly Cell[]): string {
+/** Our averages over the sets that the paper averages over, and those of the paper's models, which have columns of their own. */
+function besidePublished(published: Published, averaged: readonly string[], all: readonly Cell[]): string {
+  const papers = averaged.map(escapeMarkdown);
+  const cells = all.filter(({ task }) => papers.includes(task));
   const labels = [...new Set(cells.map(({ label }) => label))];
   const models = Object.keys(published);
   const body = labels.map((label) => [
@@ -102,5 +107,18 @@ function besidePublished(published: Published, cells: readonly Cell[]): string {
     meanScore(cells, label)?.toFixed(2) ?? "–",
     ...models.map((model) => published[model][label]?.toFixed(2) ?? "–"),
   ]);
-  return table(["method", `here: ${cells[0].model}`, ...models.map((model) => `paper: ${model}`)], body);
+  const header = ["method", `here: ${all[0].model}`, ...models.map((model) => `paper: ${model}`)];
+  return `${setsText(papers, [...new Set(all.map(({ task }) => task))])}\n\n${table(header, body)}`;
+}
+
+/** Over which of the tested sets our averages are, and whether the paper's are over the same. */
+function setsText(papers: readonly string[], tested: readonly string[]): string {
+  const own = papers.filter((name) => tested.includes(name));
+  const more = tested.filter((name) => !papers.includes(name));
+  const left = more.length === 0 ? "" : `, without ${more.join(", ")}`;
+  return own.length === papers.length
+    ? `All averages are over ${papers.join(", ")}${left}.`
+    : `The paper's averages are over other sets, ${papers.join(", ")}; ours are over ${
+      own.join(", ")
+    }${left}.`;
 }

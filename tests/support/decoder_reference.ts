@@ -69,6 +69,7 @@ export const rows: readonly LanguageExample[] = fixture.rows.map(({ ids, prompt 
   where: `row ${row}`,
   ids,
   labelled: ids.map((_, place) => place >= prompt),
+  promptLength: prompt,
 }));
 
 /** The adapter of every case. Its tensors start at `seeded` values of their names. */

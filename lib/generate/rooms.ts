@@ -1,0 +1,77 @@
+/** Rooms on the GPU for texts that are being written: a call has one for itself, and the latest stay for the next calls. */
+
+import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
+import { mostTexts } from "./text_room.ts";
+
+/** Rooms that stay on the GPU for the next call. */
+const mostKept = 2;
+
+/** Room for texts that one call has for itself until it is disposed of. */
+export interface Lease extends Disposable {
+  readonly decoding: Decoding;
+}
+
+/** The rooms that no call uses, the latest last, with those that they are of. */
+class KeptRooms {
+  #all: { readonly owner: Rooms; readonly decoding: Decoding }[] = [];
+
+  /** The owner's room of this size, if it is here; it is not kept any longer. */
+  take(owner: Rooms, { texts, capacity }: DecodingSize): Decoding | undefined {
+    const at = this.#all.findIndex(({ owner: own, decoding: { size } }) =>
+      own === owner && size.texts === texts && size.capacity === capacity
+    );
+    return at < 0 ? undefined : this.#all.splice(at, 1)[0].decoding;
+  }
+
+  keep(owner: Rooms, decoding: Decoding): void {
+    this.#all.push({ owner, decoding });
+    while (this.#all.length > mostKept) this.#all.shift()!.decoding[Symbol.dispose]();
+  }
+
+  free(owner: Rooms): void {
+    const { own = [], others = [] } = Object.groupBy(
+      this.#all,
+      (room) => room.owner === owner ? "own" : "others",
+    );
+    this.#all = others;
+    for (const { decoding } of own) decoding[Symbol.dispose]();
+  }
+}
+
+/** Rooms for the texts of one model and adapter. Two calls at once have one each. */
+export class Rooms implements Disposable {
+  readonly #kept: KeptRooms;
+  #isDisposed = false;
+
+  /** With `sharing`, both together keep as many rooms as one does. */
+  constructor(private readonly parts: DecodingParts, sharing?: Rooms) {
+    this.#kept = sharing ? sharing.#kept : new KeptRooms();
+  }
+
+  /**
+   * Room for so many texts, whose prompts have up to `longest` tokens. Throws an Error that begins with `what` and says how many have
+   * room where these have none.
+   */
+  lease(size: DecodingSize, longest: number, what: string): Lease {
+    if (this.#isDisposed) throw new Error("this Writer has been disposed of: use it within its scope");
+    const most = mostTexts(this.parts, size.capacity, longest);
+    if (size.texts > most) {
+      throw new Error(
+        `${what} are too many here: at most ${most} texts of up to ${size.capacity} tokens have room at a time; ` +
+          "take fewer, or fewer new tokens",
+      );
+    }
+    const decoding = this.#kept.take(this, size) ?? new Decoding(this.parts, size);
+    return { decoding, [Symbol.dispose]: () => this.#giveBack(decoding) };
+  }
+
+  #giveBack(decoding: Decoding): void {
+    if (this.#isDisposed) decoding[Symbol.dispose]();
+    else this.#kept.keep(this, decoding);
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    this.#kept.free(this);
+  }
+}

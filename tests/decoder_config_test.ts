@@ -1,0 +1,70 @@
+/** What a decoder's `config.json` asks for: read, or refused by the field's name. */
+
+import assert from "node:assert/strict";
+import { decoderConfigOf } from "../lib/models/decoder_config.ts";
+import { cases } from "./support/decoder_reference.ts";
+
+const read = (name: keyof typeof cases, changes: object) =>
+  decoderConfigOf("config.json", { ...cases[name].config, ...changes });
+
+const refused = (name: keyof typeof cases, changes: object, message: RegExp) =>
+  assert.throws(() => read(name, changes), message);
+
+Deno.test("layer_types say what the window's fields say, or are refused", () => {
+  const [full, sliding] = ["full_attention", "sliding_attention"];
+  const window = { use_sliding_window: true, sliding_window: 4, max_window_layers: 1 };
+  const { window: size, windowFrom } = read("Qwen3", { ...window, layer_types: [full, sliding] });
+  assert.deepEqual([size, windowFrom], [4, 1]);
+  refused(
+    "Qwen3",
+    { ...window, max_window_layers: 0, layer_types: [full, sliding] },
+    /^Error: config\.json: layer_types has "full_attention" for layer 0, which is "sliding_attention" by the window's/,
+  );
+  refused("Qwen3", { layer_types: [full, sliding] }, /layer_types has "sliding_attention" for layer 1/);
+  refused("Qwen3", { layer_types: [full, "chunked_attention"] }, /layer_types has "chunked_attention" for/);
+  refused("Qwen3", { layer_types: [full] }, /layer_types has 1 entries, and num_hidden_layers is 2/);
+  refused("LLaMA 2", { layer_types: [sliding, sliding] }, /layer_types has "sliding_attention" for layer 0/);
+});
+
+Deno.test("a window without a size has transformers' 4096, and null is none", () => {
+  const used = { use_sliding_window: true, max_window_layers: 0, layer_types: undefined };
+  const { sliding_window: _, ...config } = cases.Qwen2.config as Record<string, unknown>;
+  assert.equal(decoderConfigOf("config.json", { ...config, ...used }).window, 4096);
+  assert.equal(read("Qwen2", { ...used, sliding_window: null }).window, Infinity);
+});
+
+Deno.test("fields of other decoders are refused unless they change nothing", () => {
+  const headSize = 16;
+  const nothing = {
+    ...{ attn_logit_softcapping: null, final_logit_softcapping: null, query_pre_attn_scalar: headSize },
+    ...{ attention_multiplier: 0.25, residual_multiplier: 1, logits_scaling: 1, num_experts: 0 },
+    ...{ use_bidirectional_attention: null, partial_rotary_factor: 1 },
+  };
+  assert.deepEqual(read("Qwen3", nothing), read("Qwen3", {}));
+  const more = {
+    ...{ attn_logit_softcapping: 50, final_logit_softcapping: 30, query_pre_attn_scalar: 256 },
+    ...{ attention_multiplier: 0.5, embedding_multiplier: 12, residual_multiplier: 0.22, logits_scaling: 8 },
+    ...{ logit_scale: 0.0625, use_qk_norm: true, clip_qkv: 8, num_experts: 4, num_local_experts: 8 },
+    ...{ use_bidirectional_attention: true, partial_rotary_factor: 0.5 },
+  };
+  for (const [field, value] of Object.entries(more)) {
+    refused("Qwen3", { [field]: value }, new RegExp(`^Error: config\\.json: ${field} is ${value}[,:]`));
+  }
+});
+
+Deno.test("another activation than the family's is refused, and Gemma's gelu is its approximation", () => {
+  refused(
+    "Qwen3",
+    { hidden_act: "gelu" },
+    /config\.json: hidden_act is "gelu": use a qwen3 model with "silu"/,
+  );
+  for (const hidden_act of ["gelu", "gelu_pytorch_tanh", null]) {
+    assert.equal(read("Gemma", { hidden_act }).activation, "tanh gelu");
+  }
+  refused(
+    "Gemma",
+    { hidden_act: "relu" },
+    /hidden_act is "relu": use a gemma model with "gelu_pytorch_tanh"/,
+  );
+  refused("Gemma", { hidden_activation: "silu" }, /hidden_activation is "silu": use a gemma model/);
+});

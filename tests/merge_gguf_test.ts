@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
-import { saveAdapter } from "../lib/adapters/peft.ts";
+import { loadAdapter, saveAdapter, type SavedAdapter } from "../lib/adapters/peft.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
 import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
@@ -15,7 +15,7 @@ import { ggufTokenizer } from "../lib/models/gguf_tokenizer.ts";
 import { readDecoderTokenizer } from "../lib/models/decoder_tokenizer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import { mergedKey } from "../lib/models/merged_adapters.ts";
-import type { Model, Weight } from "../lib/models/model.ts";
+import type { Decoder, Model, Weight } from "../lib/models/model.ts";
 import { StoredWeight } from "../lib/models/stored_weight.ts";
 import { exportAdapter } from "../lib/train/export_folder.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
@@ -120,6 +120,42 @@ for (
       options,
     ));
 }
+
+Deno.test("Gemma's norms are 1 + w in GGUF: trained, they mean the same there and in a folder, in files of either and merged", () =>
+  withModels(
+    cases["Gemma"],
+    async ({ folder, file, adapter, out }) => {
+      const gpu = await testGpu();
+      const [ofFolder, ofFile] = [await loadDecoder(folder), await loadDecoder(file)];
+      const logits = async (model: Decoder, saved?: SavedAdapter) =>
+        (await logitsOf(gpu, model, ids, undefined, saved)).flatMap((row) => [...row]);
+      const [inFolder, inFile] = [await loadAdapter(adapter, ofFolder), await loadAdapter(adapter, ofFile)];
+      await saveAdapter(`${out}-again`, ofFile, inFile.adapter, inFile.weights);
+      const again = await loadAdapter(`${out}-again`, ofFolder);
+      const norm = "model.norm.weight";
+      const values = (saved: SavedAdapter) => [...saved.weights.get(norm)!.data];
+      assert.ok(relativeError(values(again), values(inFolder)) < 1e-6);
+      await saveMerged(gpu, folder, adapter, `${out}-folder`);
+      await saveMergedGguf({ gpu, model: file, adapter, out, type: "f16" });
+      const plain = await logits(ofFolder);
+      const adapted = await logits(ofFolder, inFolder);
+      assert.ok(relativeError(adapted, plain) > 0.1);
+      for (
+        const [what, found, wanted, most] of [
+          ["the base in GGUF", await logits(ofFile), plain, 1e-5],
+          ["the adapter on GGUF", await logits(ofFile, inFile), adapted, 1e-5],
+          ["saved from GGUF", await logits(ofFolder, again), adapted, 1e-5],
+          ["merged into a folder", await logits(await loadDecoder(`${out}-folder`)), adapted, 1e-4],
+          ["merged into GGUF", await logits(await loadDecoder(out)), adapted, 0.02],
+        ] as const
+      ) {
+        const error = relativeError(found, wanted);
+        assert.ok(error < most, `${what}: relative error ${error}`);
+      }
+    },
+    "LoRA",
+    { r: 2, target, modulesToSave: ["norm"] },
+  ));
 
 Deno.test("a set of files becomes one file, and a LoRA in GGUF is the same for a folder and for its GGUF", () =>
   withModels(

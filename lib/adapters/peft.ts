@@ -29,6 +29,7 @@ import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts"
 import { differing, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
 import { methods } from "./registry.ts";
 import { isEndOfPath } from "./targeting.ts";
+import { valuesForFiles, valuesOnModel } from "./trained_norms.ts";
 
 /** In the `__metadata__` of `adapter_model.safetensors`: the version of this library that wrote it. */
 const versionKey = "bora_webgpu_version";
@@ -127,7 +128,9 @@ export function adapterFiles(
   const format = formatOf(adapter.method);
   const hasHead = checkWeights(model, adapter, weights);
   const tensors = new Map<string, Weight>();
-  for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
+  for (const [name, weight] of weights) {
+    tensors.set(keyOf(adapter, format, name), valuesForFiles(model, name, weight));
+  }
   const config = configOf(model, adapter, format, hasHead);
   const labels = task && ("problem_type" in task ? task : labelsOf(task));
   return {
@@ -317,7 +320,8 @@ export async function loadAdapter(
     if (!data.every(Number.isFinite)) {
       throw new Error(`${path}: "${spelling}" holds values that are not finite`);
     }
-    weights.set(names.get(key)!.name, { shape: tensor.shape, data });
+    const { name } = names.get(key)!;
+    weights.set(name, valuesOnModel(model, name, { shape: tensor.shape, data }));
   }
   const file = { path, metadata, baseName: config.base_model_name_or_path, weights };
   checkNotMerged(file, model);

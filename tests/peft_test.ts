@@ -395,6 +395,23 @@ Deno.test("what an adapter's outputs mean is saved again as it was loaded, or gi
   }
 });
 
+Deno.test("where an adapter cannot be saved, all of the one that is there stays", async () => {
+  const { adapter, weights } = await trained(lora);
+  const folder = await Deno.makeTempDir();
+  await saveAdapter(folder, model, adapter, weights, {
+    objective: "classification",
+    labels: ["sea", "land"],
+  });
+  await Deno.mkdir(`${folder}/adapter_model.safetensors.part`);
+  const there = () => [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
+  const before = there();
+  assert.ok(before.includes("labels.json"));
+  await assert.rejects(saveAdapter(folder, model, adapter, weights), {
+    message: /adapter_model\.safetensors cannot be written \(.*\): nothing was changed there/,
+  });
+  assert.deepEqual(there(), before);
+});
+
 Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async () => {
   const [a, b] = [await trained(lora), await trained(methodByName("rsLoRA"), { r: 2 })];
   const boraOne = await trained(bora);

@@ -9,7 +9,7 @@ import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
 import { adapterCard, type CardNotes } from "./card/adapter_card.ts";
 import { cardFile, cardText, hasOwnCard } from "./card/card.ts";
-import { isFile, readJson, removeFile, writeTogether } from "../files.ts";
+import { isFile, readJson, writeTogether } from "../files.ts";
 import { headPathsOf, type Model, type Weight } from "../models/model.ts";
 import {
   encodeSafetensors,
@@ -28,6 +28,7 @@ import { moduleOf } from "./names.ts";
 import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
 import { differing, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
 import { methods } from "./registry.ts";
+import { isSavedIn } from "./saved_before.ts";
 import { isEndOfPath } from "./targeting.ts";
 import { valuesForFiles, valuesOnModel } from "./trained_norms.ts";
 
@@ -158,7 +159,8 @@ export interface SaveOptions extends CardNotes {
  * If `task` is given, the names of its classes are saved too, in `labels.json`; so are `SavedAdapter.labels` in its place.
  *
  * The folder's README.md is a model card of the Hugging Face hub's, which says what the adapter is and how it is loaded and, if
- * `options.training` says it, how it was trained and how good it is. One that somebody has written or edited stays as it is.
+ * `options.training` says it, how it was trained and how good it is. One that somebody has written or edited stays as it is, and so
+ * does that of the same adapter, saved there before, unless the options say more.
  * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, or belongs neither to the
  * adapter nor to the head, and when the method has no adapter to save.
  *
@@ -193,10 +195,15 @@ export async function saveAdapter(
     report(`${folder}/${cardFile} was written or edited by somebody: it stays, and no new card is written`);
   }
   // Those of another adapter that was saved here before.
-  if (!(labelsFile in files)) await removeFile(`${folder}/${labelsFile}`);
-  const written = keepsCard ? files : { ...files, [cardFile]: card };
+  const outdated = labelsFile in files ? [] : [labelsFile];
+  const { training, origin } = notes;
+  const isTold = training !== undefined || origin !== undefined;
+  const isThere = !isTold && await isFile(`${folder}/${cardFile}`) &&
+    await isSavedIn(folder, files, outdated);
+  const written = keepsCard || isThere ? files : { ...files, [cardFile]: card };
   await writeTogether(
     Object.fromEntries(Object.entries(written).map(([name, content]) => [`${folder}/${name}`, content])),
+    outdated.map((name) => `${folder}/${name}`),
   );
 }
 

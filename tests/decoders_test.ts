@@ -5,6 +5,7 @@ import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
+import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
@@ -102,6 +103,35 @@ for (const method of methods.filter(({ peft }) => peft)) {
       assert.notDeepEqual(await logitsOfRows(merged), await logitsOfRows(model));
     }));
 }
+
+Deno.test("a decoder's merged folder has all that describes the base, and nothing else", () =>
+  withDecoder(cases.SmolLM2, async (model, folder) => {
+    await Deno.mkdir(`${folder}/additional_chat_templates`);
+    const added = ["tokenizer.model", "special_tokens_map.json", "additional_chat_templates/rag.jinja"];
+    for (const name of added) await Deno.writeTextFile(`${folder}/${name}`, "{}");
+    for (const other of ["additional_chat_templates/notes.txt", "notes.txt", ".env"]) {
+      await Deno.writeTextFile(`${folder}/${other}`, "of somebody");
+    }
+    const adapter = attach(model, lora, loraOptions);
+    await saveAdapter(`${folder}-adapter`, model, adapter, startingWeights(model, adapter, 0));
+    await saveMerged(await testGpu(), folder, `${folder}-adapter`, `${folder}-merged`);
+    const copied = [
+      "config.json",
+      "generation_config.json",
+      "tokenizer.json",
+      "tokenizer_config.json",
+      ...added,
+    ];
+    for (const name of copied) {
+      const [own, theirs] = [`${folder}-merged/${name}`, `${folder}/${name}`];
+      assert.equal(await Deno.readTextFile(own), await Deno.readTextFile(theirs), name);
+    }
+    const found = [...Deno.readDirSync(`${folder}-merged`)].map(({ name }) => name);
+    const names = copied.map((path) => path.split("/")[0]);
+    assert.deepEqual(found.toSorted(), [...names, "README.md", "model.safetensors"].toSorted());
+    const templates = [...Deno.readDirSync(`${folder}-merged/additional_chat_templates`)];
+    assert.deepEqual(templates.map(({ name }) => name), ["rag.jinja"]);
+  }));
 
 for (const [name, expected] of Object.entries(cases)) {
   Deno.test(`${name}: the logits are transformers', alone and in a padded batch`, () =>

@@ -70,7 +70,20 @@ Deno.test("how a sentence-transformers model pools is fetched with it, and what 
     hub.files.set("modules.json", encode(modulesJson("Normalize")));
     hub.files.set("1_Pooling/config.json", encode(poolingJson("pooling_mode_mean_tokens")));
     hub.files.set("onnx/model.onnx", new Uint8Array(10));
+    // What a merged folder, sentence-transformers and llama.cpp's converter want besides.
+    const described = [
+      "sentence_bert_config.json",
+      "special_tokens_map.json",
+      "tokenizer.model",
+      "additional_chat_templates/rag.jinja",
+    ];
+    for (const name of described) hub.files.set(name, encode("{}"));
+    hub.files.set("additional_chat_templates/rag.txt", encode("{}"));
     assert.equal((await load()).pooling, "mean");
+    for (const name of described) {
+      assert.equal(await Deno.readTextFile(`${cache}/${storage}/snapshots/${commit}/${name}`), "{}");
+    }
+    assert.ok(hub.requests.every((request) => !request.startsWith("additional_chat_templates/rag.txt")));
     const path = `${cache}/${storage}/snapshots/${commit}/1_Pooling/config.json`;
     assert.match(await Deno.readLink(path), /^\.\.\/\.\.\/\.\.\/blobs\/[0-9a-f]{40}$/);
     assert.ok(hub.requests.every((request) => !request.startsWith("onnx")));

@@ -8,6 +8,7 @@ import type { Hash } from "node:crypto";
 import { downloadFile, HUB_URL, type ListFileEntry, listFiles, modelInfo } from "npm:@huggingface/hub@2.17.5";
 import { isFile, makeParents, readText, writeWhole } from "../files.ts";
 import { RefusedRequest, request, steadily } from "../network.ts";
+import { describingFiles, isTemplate, templatesFolder } from "./folder_files.ts";
 import { filesOfSet } from "./gguf/split_set.ts";
 import { readIndex } from "./hugging_face_weights.ts";
 import { packagedModels } from "./packaged_models.ts";
@@ -26,19 +27,6 @@ export interface HubOptions {
 
 /** Sets of files that each define a tokenizer, most preferred first. */
 const tokenizers = [["tokenizer.json"], ["vocab.json", "merges.txt"], ["vocab.txt"]];
-
-/** Files that a model's folder may contain besides its weights. */
-const descriptions = [
-  "config.json",
-  "tokenizer_config.json",
-  "tokenizer.json",
-  "vocab.json",
-  "merges.txt",
-  "vocab.txt",
-  "generation_config.json",
-  "chat_template.jinja",
-  modulesFile,
-];
 
 /** The folder beside `modules.json` whose `config.json` says how tokens are pooled, as sentence-transformers names it. */
 const poolingFolder = /^\d+_Pooling$/;
@@ -60,8 +48,8 @@ export function isHubId(text: string): boolean {
 /**
  * The local folder of model `id` at the commit of its main branch when it was first downloaded. A complete
  * cached snapshot is used without contacting the hub; missing files, such as a shard that the index names,
- * are downloaded. Only the files that an encoder needs are downloaded, the weights last, and each is checked
- * by size and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and
+ * are downloaded. Only the weights in safetensors and what describes the model are downloaded
+ * (`folder_files.ts`), the weights last, and each is checked by size and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and
  * gated models.
  * @throws Error that names the model or the file and says what to do.
  */
@@ -300,8 +288,9 @@ async function transformersAmong(
   const ofPooling = (await Promise.all(poolers.map(list))).flat().filter(({ path }) =>
     path.endsWith("/config.json")
   );
-  const entries = [...descriptions, ...needed].flatMap((path) => files.get(path) ?? []);
-  return [...ofPooling, ...entries];
+  const templates = files.has(templatesFolder) ? await list(templatesFolder) : [];
+  const entries = [...describingFiles, ...needed].flatMap((path) => files.get(path) ?? []);
+  return [...ofPooling, ...templates.filter(({ path }) => isTemplate(path)), ...entries];
 }
 
 /** What transformers writes. */

@@ -30,6 +30,7 @@ import { differing, savedModules, targetingOf, targetModules } from "./peft_targ
 import { methods } from "./registry.ts";
 import { isSavedIn } from "./saved_before.ts";
 import { isEndOfPath } from "./targeting.ts";
+import { checkHeadCopy, headCopy, headModule, trainedAsHead } from "./tied_head.ts";
 import { valuesForFiles, valuesOnModel } from "./trained_norms.ts";
 
 /** In the `__metadata__` of `adapter_model.safetensors`: the version of this library that wrote it. */
@@ -42,7 +43,6 @@ const loraConfigDefaults = {
   arrow_config: null,
   bias: "none",
   corda_config: null,
-  ensure_weight_tying: false,
   eva_config: null,
   exclude_modules: null,
   fan_in_fan_out: false,
@@ -132,6 +132,8 @@ export function adapterFiles(
   for (const [name, weight] of weights) {
     tensors.set(keyOf(adapter, format, name), valuesForFiles(model, name, weight));
   }
+  const table = trainedAsHead(model, adapter);
+  if (table) tensors.set(keyAt(headCopy), weights.get(table)!);
   const config = configOf(model, adapter, format, hasHead);
   const labels = task && ("problem_type" in task ? task : labelsOf(task));
   return {
@@ -309,6 +311,9 @@ export async function loadAdapter(
     const targeting = targetingOf(configPath, model, config, method, own, bare);
     return attach(model, method, { ...own, ...targeting } as AttachOptions);
   });
+  const table = bare ? undefined : trainedAsHead(model, adapter);
+  const copy = table && keys.get(keyAt(headCopy));
+  if (copy) keys.delete(keyAt(headCopy));
   const names = namesByKey(model, adapter, bare);
   checkKeys(path, model, adapter, names, headIsSaved(model, config), keys);
   const head = checkShapes(path, names, keys, places);
@@ -329,6 +334,11 @@ export async function loadAdapter(
     }
     const { name } = names.get(key)!;
     weights.set(name, valuesOnModel(model, name, { shape: tensor.shape, data }));
+  }
+  if (table) {
+    const found = copy === undefined ? undefined : tensors.get(copy)!;
+    const head = found && { shape: found.shape, data: toFloat32(found) };
+    checkHeadCopy(path, weights.get(table)!, head, versionKey in metadata);
   }
   const file = { path, metadata, baseName: config.base_model_name_or_path, weights };
   checkNotMerged(file, model);
@@ -540,7 +550,12 @@ function configOf(
   if (automatic) {
     throw new Error(`PEFT's ${format.type} wants a number for ${automatic[0]}, not "auto": attach with one`);
   }
-  const saved = [...savedModules(model, targeting), ...(hasHead ? [model.head.module] : [])];
+  const isTied = trainedAsHead(model, adapter) !== undefined;
+  const saved = [
+    ...savedModules(model, targeting),
+    ...(isTied ? [headModule] : []),
+    ...(hasHead ? [model.head.module] : []),
+  ];
   return {
     auto_mapping: null,
     base_model_name_or_path: model.hubId ?? model.name,
@@ -553,7 +568,7 @@ function configOf(
     layers_to_transform: null,
     modules_to_save: saved.length > 0 ? saved : null,
     target_modules: targetModules(model, adapter, hasHead),
-    ...(format.type === "LORA" ? loraConfigDefaults : {}),
+    ...(format.type === "LORA" ? { ...loraConfigDefaults, ensure_weight_tying: isTied } : {}),
     ...patternsOf(adapter),
     ...format.marks,
     ...Object.fromEntries(own),

@@ -31,7 +31,7 @@ const headTable = "lm_head.weight";
 export const decoderTables: readonly string[] = [embeddingTable, headTable];
 
 /** The table whose products with a hidden row are the next token's logits. */
-export function outputTable({ tied }: DecoderConfig): string {
+export function outputTable({ tied }: Pick<DecoderConfig, "tied">): string {
   return tied ? embeddingTable : headTable;
 }
 

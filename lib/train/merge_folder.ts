@@ -7,6 +7,7 @@ import { moduleOf } from "../adapters/names.ts";
 import { loadAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { methods } from "../adapters/registry.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
+import { headCopy, trainedAsHead } from "../adapters/tied_head.ts";
 import { cardFile, cardText } from "../adapters/card/card.ts";
 import { mergedCard } from "../adapters/card/merged_card.ts";
 import { isFile, makeParents, readBytes, refuseExisting, writeFolder, writeWhole } from "../files.ts";
@@ -73,7 +74,9 @@ async function saveDecoder(
   const places = await readTensorPlaces(folder);
   using own = new FrozenWeights(gpu, new Map([...constantWeights(base, saved.adapter), ...saved.weights]));
   const changes = changesOf(gpu, base, saved, own);
-  const tensors = [...places].map(([name, place]) => {
+  // A head that the base stores but does not compute with would be one of its own beside other embeddings.
+  const isStale = (name: string) => name === headCopy && trainedAsHead(base, saved.adapter) !== undefined;
+  const tensors = [...places].filter(([name]) => !isStale(name)).map(([name, place]) => {
     const change = changes.get(name);
     return change ? valuesAs(place, change) : { ...place, pieces: () => bytesAt(place) };
   });

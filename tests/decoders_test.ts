@@ -160,7 +160,7 @@ Deno.test("embeddings that are also the head are trained as one: PEFT's folder s
       load((tensors) => void (tensors.get(headKey)!.data[0] += 1)),
       /holds another head than the embeddings/,
     );
-    // As version 0.1.0 wrote it.
+    // As this library wrote it before.
     assert.deepEqual(sorted(await load((tensors) => void tensors.delete(headKey))), sorted(weights));
     const [untied, untiedFolder] = [cases["LLaMA 2"], `${folder}-untied`];
     await writeDecoder(untiedFolder, untied);

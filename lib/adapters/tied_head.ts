@@ -19,8 +19,8 @@ export function trainedAsHead({ language }: Model, { trainedBase }: Adapter): st
 }
 
 /**
- * Throws an Error unless the head in the file at `path` is the trained table. `isOwn`: this library wrote the file, which held no
- * head in version 0.1.0 and meant the table.
+ * Throws an Error unless the head in the file at `path` is the trained table. `isOwn`: this library wrote the file, whose
+ * earlier ones held no head and meant the table.
  */
 export function checkHeadCopy(path: string, table: Weight, copy: Weight | undefined, isOwn: boolean): void {
   if (copy ? areEqual(copy, table) : isOwn) return;

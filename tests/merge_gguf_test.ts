@@ -9,6 +9,7 @@ import { streamOf, uniform } from "../lib/graph/random.ts";
 import { pack, unpack } from "../lib/models/packing.ts";
 import { readSafetensors, toFloat32 } from "../lib/models/safetensors.ts";
 import { huggingFacePlaces } from "../lib/models/gguf/hugging_face_places.ts";
+import type { GgufValue } from "../lib/models/gguf/metadata.ts";
 import { readGguf } from "../lib/models/gguf/split_set.ts";
 import { tokenizerMetadata } from "../lib/models/gguf/tokenizer_metadata.ts";
 import { ggufTokenizer } from "../lib/models/gguf_tokenizer.ts";
@@ -286,6 +287,19 @@ for (const [name, pre] of [["llama3", "llama-bpe"], ["qwen2_5", "qwen2"]] as con
       assert.equal(own.size, theirs.size + 3);
     }));
 }
+
+Deno.test("a mark that is named but is no token has no id in GGUF's metadata", async () => {
+  const settings = JSON.parse(publishedFiles("qwen2_5")["tokenizer_config.json"]);
+  const entries = async (change: object) => {
+    const files = publishedFiles("qwen2_5", { "tokenizer_config.json": { ...settings, ...change } });
+    let found = new Map<string, GgufValue>();
+    await withFiles(files, async (folder) => void (found = await tokenizerMetadata(folder, 152_000)));
+    return ["padding", "eos"].map((name) => found.get(`tokenizer.ggml.${name}_token_id`)?.value);
+  };
+  const [padding, end] = await entries({});
+  assert.ok(Number(padding) > 0 && Number(end) > 0);
+  assert.deepEqual(await entries({ pad_token: "[PAD]" }), [undefined, end]);
+});
 
 Deno.test("tokenizers that GGUF's metadata cannot say for certain are refused by their file", async () => {
   for (const name of ["gemma", "llama2"] as const) {

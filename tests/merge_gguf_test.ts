@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { loadAdapter, saveAdapter, type SavedAdapter } from "../lib/adapters/peft.ts";
-import { methodByName } from "../lib/adapters/registry.ts";
+import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { pack, unpack } from "../lib/models/packing.ts";
@@ -156,6 +156,23 @@ Deno.test("Gemma's norms are 1 + w in GGUF: trained, they mean the same there an
     },
     "LoRA",
     { r: 2, target, modulesToSave: ["norm"] },
+  ));
+
+Deno.test("an adapter of a Gemma in a folder is not of another base in GGUF, where its norms are 1 + w: it is another form", () =>
+  withModels(
+    cases["Gemma"],
+    async ({ file, adapter }) => {
+      const lines: string[] = [];
+      await loadAdapter(adapter, await loadDecoder(file), methods, (line) => void lines.push(line));
+      assert.equal(lines.length, 1);
+      assert.match(lines[0], /another form of its base .*norm\.weight" was F32 and is F32_1; make sure/);
+      const model = await loadDecoder(file);
+      const again = await loadAdapter(adapter, model, methods, () => {});
+      await saveAdapter(adapter, model, again.adapter, again.weights);
+      await loadAdapter(adapter, model, methods, (line) => assert.fail(line));
+    },
+    "LoRA",
+    { r: 2, target },
   ));
 
 Deno.test("a set of files becomes one file, and a LoRA in GGUF is the same for a folder and for its GGUF", () =>

@@ -3,6 +3,7 @@
  * 1 + w there, and w is saved. A GGUF file's norms are 1 + w themselves.
  */
 
+import { isNorm } from "../models/llama.ts";
 import type { Model, Weight } from "../models/model.ts";
 
 /** The values for an adapter's files of a trained tensor `name` of `model`; they are the model's unless it is a norm. */
@@ -16,5 +17,5 @@ export function valuesOnModel({ normShift = 0 }: Model, name: string, weight: We
 }
 
 function shifted(name: string, { shape, data }: Weight, by: number): Weight {
-  return { shape, data: by !== 0 && name.endsWith("norm.weight") ? data.map((value) => value + by) : data };
+  return { shape, data: by !== 0 && isNorm(name) ? data.map((value) => value + by) : data };
 }

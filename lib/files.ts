@@ -16,10 +16,13 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
 
 /**
  * Like `writeWhole`, for files that belong together: all are written and flushed to disk before the first is
- * renamed.
+ * renamed. Just before that the `outdated` files beside them are removed, where they exist.
  * @throws Error that names the file that cannot be written. The temporary files are removed.
  */
-export async function writeTogether(files: Readonly<Record<string, string | Uint8Array>>): Promise<void> {
+export async function writeTogether(
+  files: Readonly<Record<string, string | Uint8Array>>,
+  outdated: readonly string[] = [],
+): Promise<void> {
   const written: string[] = [];
   try {
     for (const [path, content] of Object.entries(files)) {
@@ -28,6 +31,7 @@ export async function writeTogether(files: Readonly<Record<string, string | Uint
         await writeSynced(`${path}.part`, content);
       });
     }
+    for (const path of outdated) await removeFile(path);
     for (const path of Object.keys(files)) {
       await naming(path, () => Deno.rename(`${path}.part`, path));
       written.shift();

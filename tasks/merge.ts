@@ -26,8 +26,8 @@ With --format gguf it writes DIR/model.gguf, which llama.cpp loads: of a decoder
 settings and tokenizer GGUF can say for certain; others are merged into a folder, which llama.cpp's convert_hf_to_gguf.py converts.
 Of an encoder the file gives a text's vector, or the outputs of a head on its first token; a head on a mean is left out.
 
-  --model SOURCE   the model that the adapter was trained on: a folder, minilm, or an id of the Hugging Face hub; it is
-                   recognised by the values of its weights, not by its name or path
+  --model SOURCE   the model that the adapter was trained on: a folder, a .gguf file (with --format gguf), minilm, smollm2, or an
+                   id of the Hugging Face hub; it is recognised by the values of its weights, not by its name or path
   --adapter DIR    a folder that deno task finetune, saveAdapter or PEFT wrote
   --format FORMAT  transformers (the default) or gguf
   --type TYPE      of the matrices in a GGUF file: f16 (the default), or q8_0, 8.5 bits a value

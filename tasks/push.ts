@@ -12,7 +12,7 @@ USER/NAME of these commands does the same with what they write.
 
 A repository that is not there yet is made, and is private until its settings on the hub say otherwise. In one that is there,
 files of an earlier push are replaced, and a model card (README.md) that somebody has edited stays; one with a file of another
-origin is refused.
+origin, or of another form of the model, is refused. Hidden files in DIR are not pushed.
 
 The token is that of HF_TOKEN in the environment, and must be allowed to write. HF_ENDPOINT names another hub.
 

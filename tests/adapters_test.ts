@@ -247,9 +247,10 @@ Deno.test("blocks: auto takes the largest common divisor ≤ ⌊√n⌋; a numbe
 
 Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(
-    () => attach(model, lora, { r: 17, target }),
+    () => attach(model, bora, { r: 17, blocks: 4, target }),
     /rank 17 does not fit query \(16×16\).*1 to 16/,
   );
+  assert.throws(() => attach(model, lora, { r: 0, target }), /rank 0 does not fit query.*number from 1$/);
   assert.throws(
     () => attach(model, lora, { target: ["q_proj"] }),
     /no target module "q_proj"; it has query, key/,

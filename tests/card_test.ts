@@ -248,6 +248,28 @@ Deno.test("a card is written anew unless somebody wrote or edited it; that one s
     assert.ok(isUnedited(first));
   }));
 
+Deno.test("a card that says how an adapter was trained stays where that adapter is saved again, and no longer", () =>
+  withFolder(async (folder) => {
+    const model = await loadUseLite();
+    const adapter = attach(model, lora, { r: 2, target: ["query"] });
+    const weights = startingWeights(model, adapter, 0);
+    const isTrained = async () => /## Training\n/.test(await Deno.readTextFile(`${folder}/README.md`));
+    const save = async (labels: typeof classes | undefined, more: Parameters<typeof saveAdapter>[5] = {}) => {
+      const again = await loadAdapter(folder, model);
+      await saveAdapter(folder, model, again.adapter, again.weights, labels, more);
+      return await isTrained();
+    };
+    await saveAdapter(folder, model, adapter, weights, undefined, { training });
+    assert.ok(await save(undefined));
+    assert.ok(!await save(undefined, { origin: "It was made." }), "what is said anew counts");
+    await save(undefined, { training });
+    assert.ok(!await save(classes), "the labels are others");
+    await save(undefined, { training });
+    const others = startingWeights(model, adapter, 1);
+    await saveAdapter(folder, model, adapter, others);
+    assert.ok(!await isTrained(), "the weights are others");
+  }));
+
 Deno.test("the options of training that a card says are those of the run", () => {
   const { options } = training;
   const said = (more: object) =>

@@ -5,9 +5,11 @@ import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
+import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
-import type { Decoder } from "../lib/models/model.ts";
+import type { Decoder, Weight } from "../lib/models/model.ts";
+import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
 import { language } from "../lib/objectives/language.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
 import { Trainer } from "../lib/train/trainer.ts";
@@ -102,6 +104,116 @@ for (const method of methods.filter(({ peft }) => peft)) {
       assert.notDeepEqual(await logitsOfRows(merged), await logitsOfRows(model));
     }));
 }
+
+/** Writes a tied decoder's trained embeddings, and what `change` makes of the adapter's files, in `folder`. */
+async function trainTable(
+  model: Decoder,
+  folder: string,
+  change: (tensors: Map<string, Weight>, metadata: Record<string, string>) => void = () => {},
+): Promise<ReadonlyMap<string, Weight>> {
+  const adapter = attach(model, lora, { r: 2, target: ["q_proj"], modulesToSave: ["embed_tokens"] });
+  const weights = new Map(
+    [...startingWeights(model, adapter, 0)].map(([name, { shape, data }]) => {
+      const moved = seeded(name, shape);
+      return [name, { shape, data: data.map((value, i) => value + moved[i]) }];
+    }),
+  );
+  await saveAdapter(folder, model, adapter, weights);
+  const path = `${folder}/adapter_model.safetensors`;
+  const { tensors, metadata } = await readSafetensors(path);
+  const own = new Map([...tensors].map(([key, tensor]): [string, Weight] => [
+    key,
+    { shape: tensor.shape, data: toFloat32(tensor) },
+  ]));
+  const { format: _, ...said } = metadata;
+  change(own, said);
+  await writeSafetensors(path, own, said);
+  return weights;
+}
+
+const headKey = "base_model.model.lm_head.weight";
+
+Deno.test("embeddings that are also the head are trained as one: PEFT's folder says so, and one that trains two is refused", () =>
+  withDecoder(cases.SmolLM2, async (model, folder) => {
+    const at = `${folder}-adapter`;
+    const weights = await trainTable(model, at, (tensors) => {
+      assert.deepEqual(tensors.get(headKey), tensors.get("base_model.model.model.embed_tokens.weight"));
+    });
+    const { ensure_weight_tying, modules_to_save } = JSON.parse(
+      await Deno.readTextFile(`${at}/adapter_config.json`),
+    );
+    assert.deepEqual([ensure_weight_tying, modules_to_save], [true, ["embed_tokens", "lm_head"]]);
+    const sorted = (of: ReadonlyMap<string, Weight>) => new Map([...of].toSorted());
+    assert.deepEqual(sorted((await loadAdapter(at, model)).weights), sorted(weights));
+    const load = async (change: Parameters<typeof trainTable>[2]) => {
+      await trainTable(model, at, change);
+      return (await loadAdapter(at, model, methods, () => {})).weights;
+    };
+    await assert.rejects(
+      load((tensors, metadata) => {
+        tensors.delete(headKey);
+        for (const key of Object.keys(metadata)) delete metadata[key];
+      }),
+      /holds the embeddings alone that were trained, .* which PEFT trains as two: train it with ensure_weight_tying=True/,
+    );
+    await assert.rejects(
+      load((tensors) => void (tensors.get(headKey)!.data[0] += 1)),
+      /holds another head than the embeddings/,
+    );
+    // As this library wrote it before.
+    assert.deepEqual(sorted(await load((tensors) => void tensors.delete(headKey))), sorted(weights));
+    const [untied, untiedFolder] = [cases["LLaMA 2"], `${folder}-untied`];
+    await writeDecoder(untiedFolder, untied);
+    await trainTable(await loadDecoder(untiedFolder), at, (tensors) => assert.ok(!tensors.has(headKey)));
+    await loadAdapter(at, await loadDecoder(untiedFolder));
+  }));
+
+Deno.test("a head that a tied base stores and does not use is left out where its embeddings are merged", () => {
+  const { tensors, ...rest } = cases.SmolLM2;
+  const stale = { ...tensors, "lm_head.weight": tensors["model.embed_tokens.weight"] };
+  return withDecoder({ ...rest, tensors: stale }, async (model, folder) => {
+    const weights = await trainTable(model, `${folder}-table`);
+    const adapter = attach(model, lora, loraOptions);
+    await saveAdapter(`${folder}-plain`, model, adapter, startingWeights(model, adapter, 0));
+    for (const [name, keeps] of [["table", false], ["plain", true]] as const) {
+      await saveMerged(await testGpu(), folder, `${folder}-${name}`, `${folder}-merged-${name}`);
+      const merged = await readSafetensors(`${folder}-merged-${name}/model.safetensors`);
+      assert.equal(merged.tensors.has("lm_head.weight"), keeps);
+      if (keeps) continue;
+      const table = "model.embed_tokens.weight";
+      assert.deepEqual(toFloat32(merged.tensors.get(table)!), weights.get(table)!.data);
+    }
+  });
+});
+
+Deno.test("a decoder's merged folder has all that describes the base, and nothing else", () =>
+  withDecoder(cases.SmolLM2, async (model, folder) => {
+    await Deno.mkdir(`${folder}/additional_chat_templates`);
+    const added = ["tokenizer.model", "special_tokens_map.json", "additional_chat_templates/rag.jinja"];
+    for (const name of added) await Deno.writeTextFile(`${folder}/${name}`, "{}");
+    for (const other of ["additional_chat_templates/notes.txt", "notes.txt", ".env"]) {
+      await Deno.writeTextFile(`${folder}/${other}`, "of somebody");
+    }
+    const adapter = attach(model, lora, loraOptions);
+    await saveAdapter(`${folder}-adapter`, model, adapter, startingWeights(model, adapter, 0));
+    await saveMerged(await testGpu(), folder, `${folder}-adapter`, `${folder}-merged`);
+    const copied = [
+      "config.json",
+      "generation_config.json",
+      "tokenizer.json",
+      "tokenizer_config.json",
+      ...added,
+    ];
+    for (const name of copied) {
+      const [own, theirs] = [`${folder}-merged/${name}`, `${folder}/${name}`];
+      assert.equal(await Deno.readTextFile(own), await Deno.readTextFile(theirs), name);
+    }
+    const found = [...Deno.readDirSync(`${folder}-merged`)].map(({ name }) => name);
+    const names = copied.map((path) => path.split("/")[0]);
+    assert.deepEqual(found.toSorted(), [...names, "README.md", "model.safetensors"].toSorted());
+    const templates = [...Deno.readDirSync(`${folder}-merged/additional_chat_templates`)];
+    assert.deepEqual(templates.map(({ name }) => name), ["rag.jinja"]);
+  }));
 
 for (const [name, expected] of Object.entries(cases)) {
   Deno.test(`${name}: the logits are transformers', alone and in a padded batch`, () =>

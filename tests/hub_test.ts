@@ -70,7 +70,20 @@ Deno.test("how a sentence-transformers model pools is fetched with it, and what 
     hub.files.set("modules.json", encode(modulesJson("Normalize")));
     hub.files.set("1_Pooling/config.json", encode(poolingJson("pooling_mode_mean_tokens")));
     hub.files.set("onnx/model.onnx", new Uint8Array(10));
+    // What a merged folder, sentence-transformers and llama.cpp's converter want besides.
+    const described = [
+      "sentence_bert_config.json",
+      "special_tokens_map.json",
+      "tokenizer.model",
+      "additional_chat_templates/rag.jinja",
+    ];
+    for (const name of described) hub.files.set(name, encode("{}"));
+    hub.files.set("additional_chat_templates/rag.txt", encode("{}"));
     assert.equal((await load()).pooling, "mean");
+    for (const name of described) {
+      assert.equal(await Deno.readTextFile(`${cache}/${storage}/snapshots/${commit}/${name}`), "{}");
+    }
+    assert.ok(hub.requests.every((request) => !request.startsWith("additional_chat_templates/rag.txt")));
     const path = `${cache}/${storage}/snapshots/${commit}/1_Pooling/config.json`;
     assert.match(await Deno.readLink(path), /^\.\.\/\.\.\/\.\.\/blobs\/[0-9a-f]{40}$/);
     assert.ok(hub.requests.every((request) => !request.startsWith("onnx")));
@@ -80,6 +93,66 @@ Deno.test("how a sentence-transformers model pools is fetched with it, and what 
     await Deno.remove(await Deno.realPath(path));
     assert.equal((await load()).pooling, "mean");
     assert.deepEqual(hub.requests, ["1_Pooling/config.json whole"]);
+  }));
+
+/** Fills the cache as transformers' AutoModel does, which does not ask for `modules.json`. */
+async function fillAsPython(hub: FakeHub, cache: string): Promise<void> {
+  await Deno.mkdir(`${cache}/${snapshot}`, { recursive: true });
+  await Deno.mkdir(`${cache}/${storage}/refs`);
+  await Deno.writeTextFile(`${cache}/${storage}/refs/main`, commit);
+  for (const name of ["config.json", "model.safetensors", "vocab.txt"]) {
+    await Deno.writeFile(`${cache}/${snapshot}/${name}`, hub.files.get(name)!);
+  }
+}
+
+/** What `body` gives, and the lines that it warned of. */
+async function warned<T>(body: () => Promise<T>): Promise<{ result: T; lines: string[] }> {
+  const [original, lines]: [typeof console.warn, string[]] = [console.warn, []];
+  console.warn = (line: string) => lines.push(line);
+  try {
+    return { result: await body(), lines };
+  } finally {
+    console.warn = original;
+  }
+}
+
+Deno.test("of a model that another program cached the hub is asked once how it pools, at the cached commit", () =>
+  withHub(1, async (hub, load, cache) => {
+    await fillAsPython(hub, cache);
+    const encode = (text: string) => new TextEncoder().encode(text);
+    hub.files.set("modules.json", encode(modulesJson()));
+    hub.files.set("1_Pooling/config.json", encode(poolingJson("pooling_mode_mean_tokens")));
+    hub.head = "f".repeat(40);
+    const offline = () => loadEncoder(model, { hubUrl: deadUrl(), cacheFolder: cache });
+    const before = await warned(offline);
+    assert.equal(before.result.pooling, "first");
+    assert.equal(before.lines.length, 1);
+    assert.match(
+      before.lines[0],
+      /snapshots\/[0-9a-f]{40}: another program cached "acme\/tiny-roberta", perhaps without modules\.json, .*\(.*refuses connections/,
+    );
+    assert.equal((await load()).pooling, "mean");
+    assert.deepEqual(hub.requests, ["1_Pooling/config.json whole", "modules.json whole"]);
+    const { result, lines } = await warned(offline);
+    assert.deepEqual([result.pooling, lines], ["mean", []]);
+  }));
+
+Deno.test("that a model has no modules.json is asked once as well, and noted as the Python library does", () =>
+  withHub(1, async (hub, load, cache) => {
+    const offline = () => warned(() => loadEncoder(model, { hubUrl: deadUrl(), cacheFolder: cache }));
+    await fillAsPython(hub, cache);
+    const { result, lines } = await warned(load);
+    assert.deepEqual([result.pooling, lines], ["first", []]);
+    assert.deepEqual(hub.requests, []);
+    const note = `${cache}/${storage}/.no_exist/${commit}/modules.json`;
+    assert.equal(await Deno.readTextFile(note), "");
+    assert.deepEqual((await offline()).lines, []);
+    await Deno.remove(note);
+    assert.equal((await offline()).lines.length, 1);
+    // As a download of this library's notes it.
+    await Deno.remove(`${cache}/${storage}`, { recursive: true });
+    await load();
+    assert.deepEqual((await offline()).lines, []);
   }));
 
 Deno.test("a download that breaks off goes on from there, and its whole is checked", () =>

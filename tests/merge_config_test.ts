@@ -4,7 +4,8 @@
  */
 
 import assert from "node:assert/strict";
-import { mergedConfig } from "../lib/train/merge_config.ts";
+import { mergedConfig, mergedLabels } from "../lib/train/merge_config.ts";
+import { withFolder } from "./support/files.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
 
 const named = { id2label: { 0: "ham", 1: "spam" }, label2id: { ham: 0, spam: 1 } };
@@ -86,6 +87,22 @@ Deno.test("labels.json counts before the base's, since the head was trained on i
   const regression = { problem_type: "regression", ...unnamed(1) };
   assert.deepEqual(await added(multi, 1, regression), { ...regression, architectures });
 });
+
+Deno.test("names that a file of its own must have for every output are refused where one has none", () =>
+  withFolder(async (folder) => {
+    const labels = async (id2label: unknown) => {
+      await Deno.writeTextFile(`${folder}/config.json`, JSON.stringify({ ...tinyBert, id2label }));
+      return await mergedLabels(folder, `${folder}/adapter`, 2);
+    };
+    assert.deepEqual(await labels({ 1: "b", 0: "a" }), ["a", "b"]);
+    for (const [names, output] of [[{ 1: "a", 2: "b" }, 0], [{ 0: "a", 1: null }, 1]] as const) {
+      await assert.rejects(() => labels(names), {
+        message:
+          `${folder}/config.json: id2label has no name for output ${output}, and the head has 2 outputs: ` +
+          `number the names from 0, or take id2label out`,
+      });
+    }
+  }));
 
 Deno.test("all else stays as it is written: fields that nobody knows, numbers digit for digit, the dtype", async () => {
   const more =

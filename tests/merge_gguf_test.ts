@@ -2,20 +2,21 @@
 
 import assert from "node:assert/strict";
 import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
-import { saveAdapter } from "../lib/adapters/peft.ts";
-import { methodByName } from "../lib/adapters/registry.ts";
+import { loadAdapter, saveAdapter, type SavedAdapter } from "../lib/adapters/peft.ts";
+import { methodByName, methods } from "../lib/adapters/registry.ts";
 import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { pack, unpack } from "../lib/models/packing.ts";
 import { readSafetensors, toFloat32 } from "../lib/models/safetensors.ts";
 import { huggingFacePlaces } from "../lib/models/gguf/hugging_face_places.ts";
+import type { GgufValue } from "../lib/models/gguf/metadata.ts";
 import { readGguf } from "../lib/models/gguf/split_set.ts";
 import { tokenizerMetadata } from "../lib/models/gguf/tokenizer_metadata.ts";
 import { ggufTokenizer } from "../lib/models/gguf_tokenizer.ts";
 import { readDecoderTokenizer } from "../lib/models/decoder_tokenizer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import { mergedKey } from "../lib/models/merged_adapters.ts";
-import type { Model, Weight } from "../lib/models/model.ts";
+import type { Decoder, Model, Weight } from "../lib/models/model.ts";
 import { StoredWeight } from "../lib/models/stored_weight.ts";
 import { exportAdapter } from "../lib/train/export_folder.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
@@ -120,6 +121,59 @@ for (
       options,
     ));
 }
+
+Deno.test("Gemma's norms are 1 + w in GGUF: trained, they mean the same there and in a folder, in files of either and merged", () =>
+  withModels(
+    cases["Gemma"],
+    async ({ folder, file, adapter, out }) => {
+      const gpu = await testGpu();
+      const [ofFolder, ofFile] = [await loadDecoder(folder), await loadDecoder(file)];
+      const logits = async (model: Decoder, saved?: SavedAdapter) =>
+        (await logitsOf(gpu, model, ids, undefined, saved)).flatMap((row) => [...row]);
+      const [inFolder, inFile] = [await loadAdapter(adapter, ofFolder), await loadAdapter(adapter, ofFile)];
+      await saveAdapter(`${out}-again`, ofFile, inFile.adapter, inFile.weights);
+      const again = await loadAdapter(`${out}-again`, ofFolder);
+      const norm = "model.norm.weight";
+      const values = (saved: SavedAdapter) => [...saved.weights.get(norm)!.data];
+      assert.ok(relativeError(values(again), values(inFolder)) < 1e-6);
+      await saveMerged(gpu, folder, adapter, `${out}-folder`);
+      await saveMergedGguf({ gpu, model: file, adapter, out, type: "f16" });
+      const plain = await logits(ofFolder);
+      const adapted = await logits(ofFolder, inFolder);
+      assert.ok(relativeError(adapted, plain) > 0.1);
+      for (
+        const [what, found, wanted, most] of [
+          ["the base in GGUF", await logits(ofFile), plain, 1e-5],
+          ["the adapter on GGUF", await logits(ofFile, inFile), adapted, 1e-5],
+          ["saved from GGUF", await logits(ofFolder, again), adapted, 1e-5],
+          ["merged into a folder", await logits(await loadDecoder(`${out}-folder`)), adapted, 1e-4],
+          ["merged into GGUF", await logits(await loadDecoder(out)), adapted, 0.02],
+        ] as const
+      ) {
+        const error = relativeError(found, wanted);
+        assert.ok(error < most, `${what}: relative error ${error}`);
+      }
+    },
+    "LoRA",
+    { r: 2, target, modulesToSave: ["norm"] },
+  ));
+
+Deno.test("an adapter of a Gemma in a folder is not of another base in GGUF, where its norms are 1 + w: it is another form", () =>
+  withModels(
+    cases["Gemma"],
+    async ({ file, adapter }) => {
+      const lines: string[] = [];
+      await loadAdapter(adapter, await loadDecoder(file), methods, (line) => void lines.push(line));
+      assert.equal(lines.length, 1);
+      assert.match(lines[0], /another form of its base .*norm\.weight" was F32 and is F32_1; make sure/);
+      const model = await loadDecoder(file);
+      const again = await loadAdapter(adapter, model, methods, () => {});
+      await saveAdapter(adapter, model, again.adapter, again.weights);
+      await loadAdapter(adapter, model, methods, (line) => assert.fail(line));
+    },
+    "LoRA",
+    { r: 2, target },
+  ));
 
 Deno.test("a set of files becomes one file, and a LoRA in GGUF is the same for a folder and for its GGUF", () =>
   withModels(
@@ -250,6 +304,19 @@ for (const [name, pre] of [["llama3", "llama-bpe"], ["qwen2_5", "qwen2"]] as con
       assert.deepEqual([own.size, own.unused], [theirs.size, theirs.unused]);
     }));
 }
+
+Deno.test("a mark that is named but is no token has no id in GGUF's metadata", async () => {
+  const settings = JSON.parse(publishedFiles("qwen2_5")["tokenizer_config.json"]);
+  const entries = async (change: object) => {
+    const files = publishedFiles("qwen2_5", { "tokenizer_config.json": { ...settings, ...change } });
+    let found = new Map<string, GgufValue>();
+    await withFiles(files, async (folder) => void (found = await tokenizerMetadata(folder, 152_000)));
+    return ["padding", "eos"].map((name) => found.get(`tokenizer.ggml.${name}_token_id`)?.value);
+  };
+  const [padding, end] = await entries({});
+  assert.ok(Number(padding) > 0 && Number(end) > 0);
+  assert.deepEqual(await entries({ pad_token: "[PAD]" }), [undefined, end]);
+});
 
 Deno.test("tokenizers that GGUF's metadata cannot say for certain are refused by their file", async () => {
   for (const name of ["gemma", "llama2"] as const) {

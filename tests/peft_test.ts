@@ -395,6 +395,23 @@ Deno.test("what an adapter's outputs mean is saved again as it was loaded, or gi
   }
 });
 
+Deno.test("where an adapter cannot be saved, all of the one that is there stays", async () => {
+  const { adapter, weights } = await trained(lora);
+  const folder = await Deno.makeTempDir();
+  await saveAdapter(folder, model, adapter, weights, {
+    objective: "classification",
+    labels: ["sea", "land"],
+  });
+  await Deno.mkdir(`${folder}/adapter_model.safetensors.part`);
+  const there = () => [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
+  const before = there();
+  assert.ok(before.includes("labels.json"));
+  await assert.rejects(saveAdapter(folder, model, adapter, weights), {
+    message: /adapter_model\.safetensors cannot be written \(.*\): nothing was changed there/,
+  });
+  assert.deepEqual(there(), before);
+});
+
 Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async () => {
   const [a, b] = [await trained(lora), await trained(methodByName("rsLoRA"), { r: 2 })];
   const boraOne = await trained(bora);
@@ -429,6 +446,39 @@ Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async (
     /trained modules \(norm\) cannot be combined/,
   );
   assert.throws(() => adapted.addWeighted("a", { a: 1 }), /there is an adapter "a" already/);
+});
+
+for (const method of withAdapter.filter(({ peft }) => peft!.patterns)) {
+  Deno.test(`${method.name}: a rank above a layer's width, as PEFT allows, is trained, saved, loaded and merged`, async () => {
+    const folder = await Deno.makeTempDir();
+    const { adapter, weights, predictions } = await trained(method, { r: 20 });
+    assert.ok(adapter.modules.every(({ module: { m, n } }) => Math.min(m, n) < 20));
+    await saveAdapter(folder, model, adapter, weights);
+    using adapted = new AdaptedModel(await testGpu(), model);
+    await adapted.load("wide", folder);
+    assert.deepEqual(flat(await adapted.predict(objective(model), examples)), flat(predictions));
+    await adapted.merge();
+    const merged = flat(await adapted.predict(objective(model), examples));
+    assert.ok(relativeError(merged, flat(predictions)) < 1e-4);
+  });
+}
+
+Deno.test("a weighted sum whose ranks add up to more than a layer's width is exact as well", async () => {
+  const parts = await Promise.all([1, 2, 3].map((seed) => trained(lora, { r: 7, alpha: seed })));
+  using adapted = new AdaptedModel(await testGpu(), model);
+  parts.forEach(({ adapter, weights }, i) => adapted.add(`${i}`, adapter, weights));
+  adapted.addWeighted("sum", { 0: 1, 1: 2, 2: -1 });
+  const folder = await Deno.makeTempDir();
+  await adapted.save("sum", folder);
+  const sum = await loadAdapter(folder, model);
+  assert.equal((sum.adapter.options as LowRankOptions).r, 21);
+  const [a, b, c] = parts.map(({ adapter, weights }) => interpretedUpdates(model, adapter, weights));
+  for (const [path, { values }] of interpretedUpdates(model, sum.adapter, sum.weights)) {
+    const expected = values.map((_, i) =>
+      a.get(path)!.values[i] + 2 * b.get(path)!.values[i] - c.get(path)!.values[i]
+    );
+    assert.ok(relativeError(values, expected) < 1e-6, path);
+  }
 });
 
 Deno.test("printTrainableParameters prints PEFT's line", async () => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { cardText } from "../lib/adapters/card/card.ts";
 import { destinationOf } from "../tasks/push/destination.ts";
+import { encodeSafetensors } from "../lib/models/safetensors.ts";
 import { pushOf } from "../tasks/push/option.ts";
 import { pushFolder } from "../tasks/push/push_folder.ts";
 import { UsageError } from "../tasks/usage.ts";
@@ -70,7 +71,11 @@ Deno.test("a folder becomes a private repository in one commit, and every byte a
   withHub(async (hub, push, folder) => {
     await Deno.mkdir(`${folder}/1_Pooling`);
     await Deno.writeTextFile(`${folder}/1_Pooling/a name é#%.json`, "{}");
-    assert.deepEqual(await push(), [`pushing 5 files, 49 KiB, to ${id}`, `pushed: ${hub.url}/${id}`]);
+    const names = ["1_Pooling/a name é#%.json", ...Object.keys(files)];
+    assert.deepEqual(await push(), [
+      `pushing 5 files, 49 KiB, to ${id}: ${names.join(", ")}`,
+      `pushed: ${hub.url}/${id}`,
+    ]);
     assertThere(hub, { ...files, "1_Pooling/a name é#%.json": "{}" });
     const { visibility, commits } = hub.repositories.get(id)!;
     assert.deepEqual([visibility, commits], ["private", ["Upload an adapter"]]);
@@ -83,7 +88,7 @@ Deno.test("what is pushed again replaces what was there, and large files that ar
     await Deno.remove(`${folder}/labels.json`);
     await Deno.writeTextFile(`${folder}/README.md`, card("Other pets"));
     hub.requests.length = 0;
-    await push();
+    assert.ok((await push()).includes("to be deleted on the hub, of an earlier push: labels.json"));
     const { "labels.json": _, ...left } = files;
     assertThere(hub, { ...left, "README.md": card("Other pets") });
     assert.equal(hub.repositories.get(id)!.commits.length, 2);
@@ -119,12 +124,68 @@ Deno.test("a card that somebody has edited on the hub stays, and is told of", ()
     assertThere(hub, files);
   }));
 
+Deno.test("hidden files are not pushed, and named", () =>
+  withHub(async (hub, push, folder) => {
+    for (const inside of [".git", "1_Pooling"]) await Deno.mkdir(`${folder}/${inside}`);
+    for (const name of [".env", ".git/config", "1_Pooling/config.json", "1_Pooling/.DS_Store"]) {
+      await Deno.writeTextFile(`${folder}/${name}`, "{}");
+    }
+    assert.equal(
+      (await push())[0],
+      "not pushed, as hidden files are not: .env, .git, 1_Pooling/.DS_Store",
+    );
+    assertThere(hub, { ...files, "1_Pooling/config.json": "{}" });
+  }));
+
+Deno.test("an adapter of another origin, or another form of this one, is not written over: each stays as it is", () =>
+  withHub(async (hub, push, folder) => {
+    const tensors = new Map([["a", { shape: [1], data: Float32Array.of(1) }]]);
+    const adapterOf = (metadata: Record<string, string>) => ({
+      "adapter_config.json": "{}",
+      "adapter_model.safetensors": encodeSafetensors(tensors, metadata),
+    });
+    const byHand = { "README.md": "# By hand\n" };
+    for (
+      const [there, message] of [
+        [
+          { ...byHand, ...adapterOf({}) },
+          /with files that @bora\/webgpu did not push: adapter_config\.json, adap/,
+        ],
+        [
+          { ...byHand, "adapter_model.safetensors": "short" },
+          /did not push: adapter_model\.safetensors\. Push/,
+        ],
+        [
+          { "README.md": card("Pets"), "adapter.gguf": "", "export.json": "", "model.gguf": "" },
+          /with files that are not of what is pushed: adapter\.gguf, model\.gguf\. Push to another name/,
+        ],
+      ] as const
+    ) {
+      const before = new Map(hub.put(id, there).files);
+      await assert.rejects(push, message);
+      assert.deepEqual(hub.repositories.get(id)!.files, before);
+    }
+    const forModel = { "README.md": card("Pets"), "labels.json": "", "config.json": "{}" };
+    hub.put(id, forModel);
+    for (const name of Object.keys(files)) await Deno.remove(`${folder}/${name}`);
+    await Deno.writeTextFile(`${folder}/config.json`, "{}");
+    await assert.rejects(push, /not of what is pushed: labels\.json\. Push/);
+    // A card that no longer says who wrote it: the tensors do.
+    await Deno.remove(`${folder}/config.json`);
+    for (const [name, content] of Object.entries(files)) {
+      await Deno.writeFile(`${folder}/${name}`, bytesOf(content) as Uint8Array<ArrayBuffer>);
+    }
+    hub.put(id, { ".gitattributes": "", ...byHand, ...adapterOf({ bora_webgpu_version: "0.1.0" }) });
+    await push();
+    assertThere(hub, { ...files, ...byHand });
+  }));
+
 Deno.test("a repository with other files is refused, before anything is computed for it as well, and stays as it is", () =>
   withHub(async (hub, push, folder) => {
     const names = ["config.json", "model.safetensors", "a", "b", "c", "d"];
     const { files: there } = hub.put(id, Object.fromEntries(names.map((name) => [name, ""])));
     const message =
-      /acme\/pets is on the hub already, with files that are not this model's: config\.json, model\.safetensors, a, b, c, … \(6\)\. Push to another name/;
+      /acme\/pets is on the hub already, with files that @bora\/webgpu did not push: config\.json, model\.safetensors, a, b, c, … \(6\)\. Push to another name/;
     await assert.rejects(push, message);
     await assert.rejects(
       push,
@@ -136,7 +197,9 @@ Deno.test("a repository with other files is refused, before anything is computed
     assert.equal((await pushOf(id, "model"))!.repo, id);
     assert.equal(await pushOf(undefined, "adapter"), undefined);
     for (const name of names) await Deno.writeTextFile(`${folder}/${name}`, name);
-    hub.repositories.get(id)!.files.set(".gitattributes", new Uint8Array());
+    await assert.rejects(push, message, "files of the same names do not make them ours");
+    there.set(".gitattributes", new Uint8Array());
+    there.set("README.md", new TextEncoder().encode(card("Pets")));
     await push();
     assertThere(hub, { ...files, ...Object.fromEntries(names.map((name) => [name, name])) });
   }));
@@ -298,7 +361,10 @@ Deno.test("finetune, export and merge push what they write, and push a folder by
     );
     assert.match(
       told,
-      new RegExp(`^BoRA with .*: ${adapter}\\npushing 3 files, .* to acme/adapter\\npushed: http`, "m"),
+      new RegExp(
+        `^BoRA with .*: ${adapter}\\npushing 3 files, .* to acme/adapter: README.md, adapter.*\\npushed: http`,
+        "m",
+      ),
     );
     await run("export", ...from, "--out", `${at}/lora`, "--push", "acme/lora");
     await run("export", ...from, "--format", "gguf", "--out", `${at}/gguf`, "--push", "acme/gguf");

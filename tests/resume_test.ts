@@ -8,6 +8,7 @@ import { reLora } from "../lib/adapters/relora.ts";
 import type { Split } from "../lib/data/task.ts";
 import { sizeOf } from "../lib/graph/graph.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
+import { packModel } from "../lib/models/packing.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
 import { objectiveOf } from "../lib/objectives/registry.ts";
 import { readCells } from "../lib/report/cell_table.ts";
@@ -39,12 +40,12 @@ const restarted = attach(model, reLora, {
   target,
 });
 
-async function trainerOn(count: number, changes: Partial<TrainOptions> = {}, of = adapter) {
+async function trainerOn(count: number, changes: Partial<TrainOptions> = {}, of = adapter, base = model) {
   const { train } = splitOfLetters(count);
   const examples = encodeExamples(model, letters, train);
   return new Trainer({
     gpu: await testGpu(),
-    model,
+    model: base,
     adapter: of,
     objective: objectiveOf(model, letters, train[0]),
     examples,
@@ -216,6 +217,34 @@ Deno.test("a checkpoint of an older version, or of a later one, is refused by it
     await assert.rejects(() => checkpointedCell(path), message);
     assert.deepEqual(await Deno.readFile(path), left);
   }
+});
+
+Deno.test("a run on a base of the same name with other values, or of the same values packed, does not go on from a checkpoint", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  using trainer = await trainerOn(14);
+  await trainer.checkpoint(path);
+  const [name, { shape, data }] = [...model.weights].at(-1)!;
+  const other = { shape, data: data.map((value, i) => i === 0 ? value + 1 : value) };
+  const packed = packModel(model, "int8");
+  for (
+    const [base, message] of [
+      [
+        { ...model, weights: new Map([...model.weights, [name, other]]) },
+        /another run: its base is "\w{64}"/,
+      ],
+      [packed, /another run: its packing is "f32", here "int8"/],
+    ] as const
+  ) {
+    using another = await trainerOn(
+      14,
+      {},
+      attach(base, bora, { r: 2, blocks: 4, dropout: 0.1, target }),
+      base,
+    );
+    await assert.rejects(() => another.resume(path), { message });
+  }
+  using same = await trainerOn(14);
+  await same.resume(path);
 });
 
 Deno.test("weights that are not finite are not saved over a checkpoint", async () => {

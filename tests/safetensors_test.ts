@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { randomBits } from "../lib/graph/random.ts";
 import {
   encodeSafetensors,
+  fromFloat32,
   type NamedTensor,
   parseSafetensors,
   readSafetensors,
@@ -121,6 +122,24 @@ Deno.test("what cannot be written is refused by name", () => {
   }
   assert.throws(() => encodeSafetensors(new Map(), { a: "\udc00" }), /metadata "\\udc00" holds half/);
   assert.throws(() => encodeSafetensors(new Map(), { "\ud800": "" }), /metadata "\\ud800" holds half/);
+});
+
+Deno.test("merged values that are not finite: the base's dtype is to blame, or the adapter", () => {
+  const written = (dtype: "F32" | "F16", value: number) => () =>
+    fromFloat32("w", dtype, Float32Array.of(1, value));
+  assert.throws(
+    written("F16", 70_000),
+    /^Error: tensor "w" holds values that are not finite as F16: take the base in F32/,
+  );
+  for (const dtype of ["F32", "F16"] as const) {
+    for (const value of [NaN, Infinity]) {
+      assert.throws(
+        written(dtype, value),
+        /"w" holds values that are not finite: the adapter's are too large, or its training diverged: train it/,
+      );
+    }
+  }
+  assert.equal(written("F32", 70_000)().length, 8);
 });
 
 Deno.test("F16 and BF16 convert exactly, all 65,536 of each, at any alignment", () => {

@@ -10,7 +10,7 @@
 
 import { add, multiply } from "../graph/ops/binary.ts";
 import { linear, matmul } from "../graph/ops/product/product.ts";
-import { type AdapterOptions, checkRank, lowRankFactors, type Method } from "./method.ts";
+import { type AdapterOptions, checkPeftRank, lowRankFactors, type Method } from "./method.ts";
 
 /** Hyperparameters of HiRA. There is no α. */
 export interface HiraOptions extends AdapterOptions {
@@ -30,7 +30,7 @@ export const hira: Method<HiraOptions> = {
   readsBase: true,
   defaults: { r: 8, dropout: 0 },
   parameters(module, { r }) {
-    checkRank(module, r);
+    checkPeftRank(module, r);
     return lowRankFactors(module, r);
   },
   forward({ x, dropped, weight, bias, residual, parameters: { A, B }, base }) {

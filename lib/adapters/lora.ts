@@ -10,7 +10,7 @@
 
 import { linear } from "../graph/ops/product/product.ts";
 import {
-  checkRank,
+  checkPeftRank,
   lowRankDefaults,
   lowRankFactors,
   type LowRankOptions,
@@ -32,7 +32,7 @@ function loraMethod(
     trainsBase: false,
     defaults: lowRankDefaults,
     parameters(module, { r }) {
-      checkRank(module, r);
+      checkPeftRank(module, r);
       return lowRankFactors(module, r);
     },
     ...throughHalves<LowRankOptions>({

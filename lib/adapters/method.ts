@@ -207,6 +207,15 @@ export function productCost(forward: number): Cost {
   return { forward, backward: 2 * forward, step: 0 };
 }
 
+/**
+ * Throws an Error unless r is an integer from 1. It may exceed min(m, n), as in PEFT, where one rank is given to layers of all widths;
+ * the update's own rank does not.
+ */
+export function checkPeftRank({ path, m, n }: LinearModule, r: number): void {
+  if (Number.isInteger(r) && r >= 1) return;
+  throw new Error(`rank ${r} does not fit ${path} (${m}×${n}): use a whole number from 1`);
+}
+
 /** Throws an Error unless r is an integer from 1 to min(m, n). */
 export function checkRank({ path, m, n }: LinearModule, r: number): void {
   if (!Number.isInteger(r) || r < 1 || r > Math.min(m, n)) {

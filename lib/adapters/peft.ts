@@ -9,7 +9,7 @@ import * as v from "npm:valibot@1.5.0";
 import type { Task } from "../data/task.ts";
 import { adapterCard, type CardNotes } from "./card/adapter_card.ts";
 import { cardFile, cardText, hasOwnCard } from "./card/card.ts";
-import { isFile, readJson, removeFile, writeTogether } from "../files.ts";
+import { isFile, readJson, writeTogether } from "../files.ts";
 import { headPathsOf, type Model, type Weight } from "../models/model.ts";
 import {
   encodeSafetensors,
@@ -28,7 +28,10 @@ import { moduleOf } from "./names.ts";
 import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
 import { differing, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
 import { methods } from "./registry.ts";
+import { isSavedIn } from "./saved_before.ts";
 import { isEndOfPath } from "./targeting.ts";
+import { checkHeadCopy, headCopy, headModule, trainedAsHead } from "./tied_head.ts";
+import { valuesForFiles, valuesOnModel } from "./trained_norms.ts";
 
 /** In the `__metadata__` of `adapter_model.safetensors`: the version of this library that wrote it. */
 const versionKey = "bora_webgpu_version";
@@ -40,7 +43,6 @@ const loraConfigDefaults = {
   arrow_config: null,
   bias: "none",
   corda_config: null,
-  ensure_weight_tying: false,
   eva_config: null,
   exclude_modules: null,
   fan_in_fan_out: false,
@@ -127,7 +129,11 @@ export function adapterFiles(
   const format = formatOf(adapter.method);
   const hasHead = checkWeights(model, adapter, weights);
   const tensors = new Map<string, Weight>();
-  for (const [name, weight] of weights) tensors.set(keyOf(adapter, format, name), weight);
+  for (const [name, weight] of weights) {
+    tensors.set(keyOf(adapter, format, name), valuesForFiles(model, name, weight));
+  }
+  const table = trainedAsHead(model, adapter);
+  if (table) tensors.set(keyAt(headCopy), weights.get(table)!);
   const config = configOf(model, adapter, format, hasHead);
   const labels = task && ("problem_type" in task ? task : labelsOf(task));
   return {
@@ -155,7 +161,8 @@ export interface SaveOptions extends CardNotes {
  * If `task` is given, the names of its classes are saved too, in `labels.json`; so are `SavedAdapter.labels` in its place.
  *
  * The folder's README.md is a model card of the Hugging Face hub's, which says what the adapter is and how it is loaded and, if
- * `options.training` says it, how it was trained and how good it is. One that somebody has written or edited stays as it is.
+ * `options.training` says it, how it was trained and how good it is. One that somebody has written or edited stays as it is, and so
+ * does that of the same adapter, saved there before, unless the options say more.
  * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, or belongs neither to the
  * adapter nor to the head, and when the method has no adapter to save.
  *
@@ -190,10 +197,15 @@ export async function saveAdapter(
     report(`${folder}/${cardFile} was written or edited by somebody: it stays, and no new card is written`);
   }
   // Those of another adapter that was saved here before.
-  if (!(labelsFile in files)) await removeFile(`${folder}/${labelsFile}`);
-  const written = keepsCard ? files : { ...files, [cardFile]: card };
+  const outdated = labelsFile in files ? [] : [labelsFile];
+  const { training, origin } = notes;
+  const isTold = training !== undefined || origin !== undefined;
+  const isThere = !isTold && await isFile(`${folder}/${cardFile}`) &&
+    await isSavedIn(folder, files, outdated);
+  const written = keepsCard || isThere ? files : { ...files, [cardFile]: card };
   await writeTogether(
     Object.fromEntries(Object.entries(written).map(([name, content]) => [`${folder}/${name}`, content])),
+    outdated.map((name) => `${folder}/${name}`),
   );
 }
 
@@ -299,6 +311,9 @@ export async function loadAdapter(
     const targeting = targetingOf(configPath, model, config, method, own, bare);
     return attach(model, method, { ...own, ...targeting } as AttachOptions);
   });
+  const table = bare ? undefined : trainedAsHead(model, adapter);
+  const copy = table && keys.get(keyAt(headCopy));
+  if (copy) keys.delete(keyAt(headCopy));
   const names = namesByKey(model, adapter, bare);
   checkKeys(path, model, adapter, names, headIsSaved(model, config), keys);
   const head = checkShapes(path, names, keys, places);
@@ -317,7 +332,13 @@ export async function loadAdapter(
     if (!data.every(Number.isFinite)) {
       throw new Error(`${path}: "${spelling}" holds values that are not finite`);
     }
-    weights.set(names.get(key)!.name, { shape: tensor.shape, data });
+    const { name } = names.get(key)!;
+    weights.set(name, valuesOnModel(model, name, { shape: tensor.shape, data }));
+  }
+  if (table) {
+    const found = copy === undefined ? undefined : tensors.get(copy)!;
+    const head = found && { shape: found.shape, data: toFloat32(found) };
+    checkHeadCopy(path, weights.get(table)!, head, versionKey in metadata);
   }
   const file = { path, metadata, baseName: config.base_model_name_or_path, weights };
   checkNotMerged(file, model);
@@ -529,7 +550,12 @@ function configOf(
   if (automatic) {
     throw new Error(`PEFT's ${format.type} wants a number for ${automatic[0]}, not "auto": attach with one`);
   }
-  const saved = [...savedModules(model, targeting), ...(hasHead ? [model.head.module] : [])];
+  const isTied = trainedAsHead(model, adapter) !== undefined;
+  const saved = [
+    ...savedModules(model, targeting),
+    ...(isTied ? [headModule] : []),
+    ...(hasHead ? [model.head.module] : []),
+  ];
   return {
     auto_mapping: null,
     base_model_name_or_path: model.hubId ?? model.name,
@@ -542,7 +568,7 @@ function configOf(
     layers_to_transform: null,
     modules_to_save: saved.length > 0 ? saved : null,
     target_modules: targetModules(model, adapter, hasHead),
-    ...(format.type === "LORA" ? loraConfigDefaults : {}),
+    ...(format.type === "LORA" ? { ...loraConfigDefaults, ensure_weight_tying: isTied } : {}),
     ...patternsOf(adapter),
     ...format.marks,
     ...Object.fromEntries(own),

@@ -9,6 +9,7 @@ import { isFile, isFolder, namesIn, readJson, readText } from "../files.ts";
 import { type ChatInputs, chatInputs, type Conversation, dividerOf } from "./chat_inputs.ts";
 import { readDecoderSettings } from "./decoder_settings.ts";
 import type { DecoderTokenizer } from "./decoder_tokenizer.ts";
+import { templatesFolder } from "./folder_files.ts";
 
 /** A model's templates. */
 export interface ChatTemplates {
@@ -63,7 +64,7 @@ export async function readChatTemplates(folder: string): Promise<ChatTemplates |
   const { namedTokens } = await readDecoderSettings(folder);
   const path = `${folder}/chat_template.jinja`;
   if (await isFile(path)) {
-    const more = await additionalTemplates(`${folder}/additional_chat_templates`);
+    const more = await additionalTemplates(`${folder}/${templatesFolder}`);
     return { path, byName: { ...more, default: await readText(path, most.template) }, namedTokens };
   }
   const settings = `${folder}/tokenizer_config.json`;

@@ -138,6 +138,11 @@ const configSchema = v.looseObject({
 });
 type Config = v.InferOutput<typeof configSchema>;
 
+/** `DecoderConfig.normOffset` of a decoder in a folder of transformers, by its `model_type`. */
+export function normOffsetInFolders(type: string): 0 | 1 {
+  return families[type].isGemma ? 1 : 0;
+}
+
 /** True for a `config.json` of a decoder that is read here. */
 export function isDecoderType(type: unknown): boolean {
   return typeof type === "string" && Object.hasOwn(families, type);
@@ -193,7 +198,7 @@ function checkedConfig(path: string, config: Config): DecoderConfig {
     positions: config.max_position_embeddings ?? family.defaults.positions,
     tied: config.tie_word_embeddings ?? family.tied,
     headNorms: family.headNorms,
-    normOffset: family.isGemma ? 1 : 0,
+    normOffset: normOffsetInFolders(config.model_type),
     embeddingScale: family.isGemma ? gemmaScale(width, config.dtype ?? config.torch_dtype) : 1,
     ...window,
     frequencies: frequenciesOf(path, config, headSize),

@@ -2,6 +2,7 @@
 
 import type { Packing } from "../graph/storages/registry.ts";
 import type { Model, Weight } from "./model.ts";
+import { isNorm } from "./llama.ts";
 import { PieceRoom, StoredWeight, tableOf } from "./stored_weight.ts";
 import { digestOfValues } from "./values_digest.ts";
 
@@ -9,7 +10,7 @@ import { digestOfValues } from "./values_digest.ts";
 export interface WeightFingerprint {
   /** SHA-256, in hexadecimal digits, of the values as little-endian float32, before packing. */
   readonly sha256: string;
-  /** Dtype in the file, such as BF16; F32 for a model made in memory. */
+  /** Dtype in the file, such as BF16; F32 for a model made in memory. F32_1 where it holds 1 more than transformers' files. */
   readonly dtype: string;
   /** The packing, if the weight is packed. */
   readonly packing?: Packing;
@@ -29,12 +30,16 @@ export function fingerprintOf(weight: Weight, room?: PieceRoom): WeightFingerpri
  * Fingerprints of a model's weights, by name. A table stored in parts has one fingerprint, under the table's
  * name.
  */
-export function fingerprintsOf({ weights, packed = new Map() }: Model): Map<string, WeightFingerprint> {
+export function fingerprintsOf(
+  { weights, packed = new Map(), normShift = 0 }: Model,
+): Map<string, WeightFingerprint> {
   const found = new Map<string, WeightFingerprint>();
   const room = new PieceRoom();
   for (const [name, weight] of weights) {
     const own = weight instanceof StoredWeight ? tableOf(name) : name;
-    if (!found.has(own)) found.set(own, fingerprintOf(weight, room));
+    if (found.has(own)) continue;
+    const { sha256, dtype } = fingerprintOf(weight, room);
+    found.set(own, { sha256, dtype: normShift !== 0 && isNorm(name) ? `${dtype}_${normShift}` : dtype });
   }
   for (const [name, { packing, origin }] of packed) {
     if (!found.has(tableOf(name))) found.set(tableOf(name), { ...origin!, packing });

@@ -6,8 +6,11 @@
 
 import type { Hash } from "node:crypto";
 import { downloadFile, HUB_URL, type ListFileEntry, listFiles, modelInfo } from "npm:@huggingface/hub@2.17.5";
-import { isFile, makeParents, readText, writeWhole } from "../files.ts";
+import * as v from "npm:valibot@1.5.0";
+import { isFile, makeParents, readJson, readText, writeWhole } from "../files.ts";
 import { RefusedRequest, request, steadily } from "../network.ts";
+import { isDecoderType } from "./decoder_config.ts";
+import { describingFiles, isTemplate, templatesFolder } from "./folder_files.ts";
 import { filesOfSet } from "./gguf/split_set.ts";
 import { readIndex } from "./hugging_face_weights.ts";
 import { packagedModels } from "./packaged_models.ts";
@@ -26,19 +29,6 @@ export interface HubOptions {
 
 /** Sets of files that each define a tokenizer, most preferred first. */
 const tokenizers = [["tokenizer.json"], ["vocab.json", "merges.txt"], ["vocab.txt"]];
-
-/** Files that a model's folder may contain besides its weights. */
-const descriptions = [
-  "config.json",
-  "tokenizer_config.json",
-  "tokenizer.json",
-  "vocab.json",
-  "merges.txt",
-  "vocab.txt",
-  "generation_config.json",
-  "chat_template.jinja",
-  modulesFile,
-];
 
 /** The folder beside `modules.json` whose `config.json` says how tokens are pooled, as sentence-transformers names it. */
 const poolingFolder = /^\d+_Pooling$/;
@@ -60,8 +50,9 @@ export function isHubId(text: string): boolean {
 /**
  * The local folder of model `id` at the commit of its main branch when it was first downloaded. A complete
  * cached snapshot is used without contacting the hub; missing files, such as a shard that the index names,
- * are downloaded. Only the files that an encoder needs are downloaded, the weights last, and each is checked
- * by size and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and
+ * are downloaded. Of an encoder that another program cached, the hub is asked once how it pools tokens; where
+ * it cannot be asked, a warning says so. Only the weights in safetensors and what describes the model are downloaded
+ * (`folder_files.ts`), the weights last, and each is checked by size and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and
  * gated models.
  * @throws Error that names the model or the file and says what to do.
  */
@@ -95,8 +86,21 @@ class NotGiven extends Error {}
 interface Wanted {
   /** The first file that a snapshot's folder lacks. */
   lackedBy(folder: string): Promise<string | undefined>;
-  /** Those to download, in order, of the hub's: `list` has what lies in a folder. Throws an Error when one is not there. */
-  among(list: (folder?: string) => Promise<ListFileEntry[]>, remote: Remote): Promise<ListFileEntry[]>;
+  /** Those to download, in order, of the hub's. Throws an Error when one is not there. */
+  among(list: Lister, remote: Remote): Promise<ListFileEntry[]>;
+  /** True when it is not known whether the model of a whole snapshot says how tokens are pooled. */
+  isUnsure(snapshot: Place): Promise<boolean>;
+}
+
+/** What lies in a folder of the hub's; by default in the model's own. */
+type Lister = (folder?: string) => Promise<ListFileEntry[]>;
+
+/** Where the cache has a commit of a model. */
+interface Place {
+  readonly storage: string;
+  readonly commit: string;
+  /** The snapshot's folder. */
+  readonly folder: string;
 }
 
 /** The folder of a snapshot of model `id` that has the wanted files. */
@@ -106,15 +110,18 @@ async function download(
   { hubUrl, cacheFolder }: HubOptions,
 ): Promise<string> {
   const storage = `${cacheFolder ?? pythonsCache()}/models--${id.replaceAll("/", "--")}`;
+  const url = hubUrl ?? hubAddress();
   const before = await cachedSnapshot(storage, wanted);
-  if (before?.isWhole) return before.folder;
+  if (before?.isWhole) {
+    if (await wanted.isUnsure(before)) await askForPooling(id, before, url);
+    return before.folder;
+  }
   await Deno.mkdir(storage, { recursive: true });
   using lock = await Deno.create(`${storage}/.lock`);
   await lock.lock(true);
   // Another process may have downloaded it while this one waited for the lock.
   const cached = await cachedSnapshot(storage, wanted);
   if (cached?.isWhole) return cached.folder;
-  const url = hubUrl ?? hubAddress();
   try {
     return await fetchSnapshot(id, wanted, url, storage);
   } catch (error) {
@@ -135,24 +142,72 @@ async function download(
 
 /** Downloads the missing files of the model and links to them. */
 async function fetchSnapshot(id: string, wanted: Wanted, hubUrl: string, storage: string): Promise<string> {
-  const accessToken = Deno.env.get("HF_TOKEN");
-  const remote = { repo: id, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken)) };
+  const remote = remoteOf(id, hubUrl);
   const { commit, entries } = await listing(remote, wanted);
-  const snapshot = `${storage}/snapshots/${commit}`;
-  for (const folder of [snapshot, `${storage}/blobs`, `${storage}/refs`]) {
-    await Deno.mkdir(folder, { recursive: true });
-  }
+  const place = { storage, commit, folder: `${storage}/snapshots/${commit}` };
+  await Deno.mkdir(`${storage}/refs`, { recursive: true });
   await writeWhole(`${storage}/refs/main`, commit);
+  await fetchEntries(remote, place, entries);
+  if (wanted === transformersFiles) await noteAbsence(place, entries);
+  return place.folder;
+}
+
+function remoteOf(repo: string, hubUrl: string, seconds?: number): Remote {
+  const accessToken = Deno.env.get("HF_TOKEN");
+  return { repo, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken), seconds) };
+}
+
+/** Downloads those of the files that are not there, and links to them. */
+async function fetchEntries(
+  remote: Remote,
+  { storage, commit, folder }: Place,
+  entries: readonly ListFileEntry[],
+): Promise<void> {
+  for (const needed of [folder, `${storage}/blobs`]) await Deno.mkdir(needed, { recursive: true });
   for (const entry of entries) {
     const hash = hashOf(entry);
-    const path = `${snapshot}/${entry.path}`;
+    const path = `${folder}/${entry.path}`;
     if (await isFile(path)) continue;
     await fetchBlob({ ...remote, revision: commit }, entry, `${storage}/blobs/${hash}`);
     await removeLink(path);
     await makeParents(path);
     await Deno.symlink(`${"../".repeat(entry.path.split("/").length + 1)}blobs/${hash}`, path);
   }
-  return snapshot;
+}
+
+/** Notes that the model has no `modules.json` if the hub's files have none. */
+async function noteAbsence(place: Place, entries: readonly ListFileEntry[]): Promise<void> {
+  if (entries.some(({ path }) => path === modulesFile)) return;
+  await makeParents(absenceNote(place));
+  await writeWhole(absenceNote(place), "");
+}
+
+/** The empty file by which Python's library notes that a commit has no `modules.json`. */
+function absenceNote({ storage, commit }: Place): string {
+  return `${storage}/.no_exist/${commit}/${modulesFile}`;
+}
+
+/**
+ * Asks the hub how the model of a whole snapshot pools tokens, once. Where it cannot be asked, a warning says so, and the snapshot is
+ * used as it is.
+ */
+async function askForPooling(id: string, place: Place, hubUrl: string): Promise<void> {
+  try {
+    using lock = await Deno.create(`${place.storage}/.lock`);
+    await lock.lock(true);
+    const remote = remoteOf(id, hubUrl, 10);
+    const list = lister(remote, place.commit);
+    const files = new Map((await list()).map((file) => [file.path, file]));
+    const ofModules = files.get(modulesFile);
+    const entries = [...await poolersAmong(list, files), ...ofModules ? [ofModules] : []];
+    await fetchEntries(remote, place, entries);
+    await noteAbsence(place, entries);
+  } catch (error) {
+    console.warn(
+      `${place.folder}: another program cached "${id}", perhaps without ${modulesFile}, which says how tokens are pooled, and the ` +
+        `hub cannot be asked: they are pooled as its class does it (${(error as Error).message})`,
+    );
+  }
 }
 
 /** Removes a dangling link to a blob, if there is one. */
@@ -179,7 +234,7 @@ function pythonsCache(): string {
 
 /** A cached snapshot: complete, or with the first file that is missing. */
 type Snapshot =
-  & { readonly folder: string }
+  & Place
   & ({ readonly isWhole: true } | { readonly isWhole: false; readonly lacks: string });
 
 /** The cached snapshot of the main branch, if there is one. */
@@ -188,8 +243,9 @@ async function cachedSnapshot(storage: string, wanted: Wanted): Promise<Snapshot
   const commit = (await readText(`${storage}/refs/main`, 1000)).trim();
   if (!isCommit(commit)) return undefined;
   const folder = `${storage}/snapshots/${commit}`;
+  const place = { storage, commit, folder };
   const lacks = await wanted.lackedBy(folder);
-  return lacks === undefined ? { folder, isWhole: true } : { folder, isWhole: false, lacks };
+  return lacks === undefined ? { ...place, isWhole: true } : { ...place, isWhole: false, lacks };
 }
 
 /** Those of the files that a folder lacks. isFile is false for links to missing blobs. */
@@ -221,10 +277,10 @@ interface Remote {
 }
 
 /** `request` with advice for the hub's error statuses, depending on whether a token was sent. */
-function hubRequest(hasToken: boolean): typeof fetch {
+function hubRequest(hasToken: boolean, seconds?: number): typeof fetch {
   return async (url, init) => {
     try {
-      return await request(url, init);
+      return await request(url, init, seconds);
     } catch (error) {
       const advice = error instanceof RefusedRequest ? adviceOn(error.status, hasToken) : undefined;
       if (!(error instanceof RefusedRequest) || !advice) throw error;
@@ -259,29 +315,30 @@ async function listing(
   wanted: Wanted,
 ): Promise<{ commit: string; entries: ListFileEntry[] }> {
   const { repo, hubUrl } = remote;
-  const asked = async <T>(answer: () => Promise<T>): Promise<T> => {
-    try {
-      return await answer();
-    } catch (error) {
-      const message = error instanceof SyntaxError
-        ? `it answers with something else than a hub does, such as a page of a proxy's or one to log in on: open it in a browser`
-        : (error as Error).message;
-      throw new NotGiven(message, { cause: error });
-    }
-  };
   const { sha: commit } = await asked(() => modelInfo({ ...remote, name: repo, additionalFields: ["sha"] }));
   if (!isCommit(commit)) {
     throw new Error(`${hubUrl} says that "${repo}" is at commit "${commit}": that is none`);
   }
-  const list = (path?: string) =>
-    asked(() => Array.fromAsync(listFiles({ ...remote, revision: commit, path })));
-  return { commit, entries: await wanted.among(list, remote) };
+  return { commit, entries: await wanted.among(lister(remote, commit), remote) };
 }
 
-async function transformersAmong(
-  list: (folder?: string) => Promise<ListFileEntry[]>,
-  { repo, hubUrl }: Remote,
-): Promise<ListFileEntry[]> {
+function lister(remote: Remote, commit: string): Lister {
+  return (path) => asked(() => Array.fromAsync(listFiles({ ...remote, revision: commit, path })));
+}
+
+/** What the hub answers. Throws a NotGiven that says why it does not. */
+async function asked<T>(answer: () => Promise<T>): Promise<T> {
+  try {
+    return await answer();
+  } catch (error) {
+    const message = error instanceof SyntaxError
+      ? `it answers with something else than a hub does, such as a page of a proxy's or one to log in on: open it in a browser`
+      : (error as Error).message;
+    throw new NotGiven(message, { cause: error });
+  }
+}
+
+async function transformersAmong(list: Lister, { repo, hubUrl }: Remote): Promise<ListFileEntry[]> {
   const files = new Map((await list()).map((file) => [file.path, file]));
   // "model-…" sorts before "model.…", so the index is downloaded after its shards.
   const needed = files.has(weights)
@@ -296,22 +353,47 @@ async function transformersAmong(
           : "convert it with save_pretrained(…, safe_serialization=True)"),
     );
   }
-  const poolers = files.has(modulesFile) ? [...files.keys()].filter((path) => poolingFolder.test(path)) : [];
-  const ofPooling = (await Promise.all(poolers.map(list))).flat().filter(({ path }) =>
-    path.endsWith("/config.json")
-  );
-  const entries = [...descriptions, ...needed].flatMap((path) => files.get(path) ?? []);
-  return [...ofPooling, ...entries];
+  const ofPooling = await poolersAmong(list, files);
+  const templates = files.has(templatesFolder) ? await list(templatesFolder) : [];
+  const entries = [...describingFiles, ...needed].flatMap((path) => files.get(path) ?? []);
+  return [...ofPooling, ...templates.filter(({ path }) => isTemplate(path)), ...entries];
 }
 
+/** The files in the folders beside `modules.json` that say how tokens are pooled. */
+async function poolersAmong(
+  list: Lister,
+  files: ReadonlyMap<string, ListFileEntry>,
+): Promise<ListFileEntry[]> {
+  const folders = files.has(modulesFile) ? [...files.keys()].filter((path) => poolingFolder.test(path)) : [];
+  return (await Promise.all(folders.map(list))).flat().filter(({ path }) => path.endsWith("/config.json"));
+}
+
+/**
+ * True of an encoder where neither the snapshot nor a note says whether the model has `modules.json`: transformers' classes do not
+ * ask for it, and fill the cache without.
+ */
+async function isUnsureOfPooling(place: Place): Promise<boolean> {
+  const { folder } = place;
+  const isSaid = await isFile(`${folder}/${modulesFile}`) || await poolingFile(folder) !== undefined;
+  if (isSaid || await isFile(absenceNote(place))) return false;
+  return !isDecoderType((await readJson(`${folder}/config.json`, typeSchema)).model_type);
+}
+
+const typeSchema = v.looseObject({ model_type: v.optional(v.unknown()) });
+
 /** What transformers writes. */
-const transformersFiles: Wanted = { lackedBy: lackedByTransformers, among: transformersAmong };
+const transformersFiles: Wanted = {
+  lackedBy: lackedByTransformers,
+  among: transformersAmong,
+  isUnsure: isUnsureOfPooling,
+};
 
 /** A GGUF file, and those that belong to its set. */
 function ggufFiles(file: string): Wanted {
   const names = filesOfSet(file);
   return {
     lackedBy: async (folder) => (await lackingIn(folder, names))[0],
+    isUnsure: () => Promise.resolve(false),
     async among(list, { repo, hubUrl }) {
       const folder = file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : undefined;
       const files = new Map((await list(folder)).map((entry) => [entry.path, entry]));

@@ -30,8 +30,13 @@ const headTable = "lm_head.weight";
 /** Tables of embeddings, which may be cut into parts, each small enough for every device to bind. */
 export const decoderTables: readonly string[] = [embeddingTable, headTable];
 
+/** True for the name of a norm's weight, in a layer, in its heads or after the last. */
+export function isNorm(name: string): boolean {
+  return name.endsWith("norm.weight");
+}
+
 /** The table whose products with a hidden row are the next token's logits. */
-export function outputTable({ tied }: DecoderConfig): string {
+export function outputTable({ tied }: Pick<DecoderConfig, "tied">): string {
   return tied ? embeddingTable : headTable;
 }
 

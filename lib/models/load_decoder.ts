@@ -3,7 +3,12 @@
 import { isFolder } from "../files.ts";
 import type { WritablePacking } from "../graph/storages/registry.ts";
 import { type ChatTemplates, ggufChatTemplates, readChatTemplates } from "./chat_template.ts";
-import { type DecoderConfig, decoderConfigOfGguf, readDecoderConfig } from "./decoder_config.ts";
+import {
+  type DecoderConfig,
+  decoderConfigOfGguf,
+  normOffsetInFolders,
+  readDecoderConfig,
+} from "./decoder_config.ts";
 import { packingFor, partsFor } from "./decoder_storage.ts";
 import { type DecoderTokenizer, readDecoderTokenizer } from "./decoder_tokenizer.ts";
 import type { GgufPlace } from "./gguf/header.ts";
@@ -121,7 +126,8 @@ function decoderOf(name: string, path: string, parts: Parts, options: DecoderOpt
     );
   }
   const configured = configuredDecoder(name, config, { tokenizer, templates }, options.maxTokens);
-  return { ...configured, merged, ...weightsOf(path, parts, options) };
+  const normShift = normOffsetInFolders(config.type) - config.normOffset;
+  return { ...configured, merged, normShift, ...weightsOf(path, parts, options) };
 }
 
 /** A model's weights, dense and packed. */

@@ -189,6 +189,8 @@ export interface Model {
    * `modulesToSave`.
    */
   readonly fresh?: readonly string[];
+  /** What its norms' weights are more than those of transformers' files: 1 for a Gemma in GGUF, 0 if absent. */
+  readonly normShift?: number;
   /** Adapters that its files have merged in, as `saveMerged` and `saveMergedGguf` note them. None of them is loaded again. */
   readonly merged?: readonly MergedAdapter[];
   /** Size of a hidden row, and of a text's vector. */

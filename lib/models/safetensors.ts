@@ -256,7 +256,7 @@ export function bytesOfDtype(dtype: SafetensorsDtype): number {
 }
 
 /**
- * Converts float32 values to the bytes of `dtype`, rounding to nearest, ties to even.
+ * Converts a merged tensor's float32 values to the bytes of `dtype`, rounding to nearest, ties to even.
  * @throws Error for a dtype other than F32, F16, BF16 and F64, and for a value that is not finite in it.
  */
 export function fromFloat32(
@@ -271,7 +271,12 @@ export function fromFloat32(
   ) {
     return bytes;
   }
-  throw new Error(`tensor ${show(name)} holds values that are not finite as ${dtype}: save it as F32`);
+  const what = `tensor ${show(name)} holds values that are not finite`;
+  throw new Error(
+    values.every(Number.isFinite)
+      ? `${what} as ${dtype}: take the base in F32, such as by .float() and save_pretrained in PyTorch`
+      : `${what}: the adapter's are too large, or its training diverged: train it with a lower learning rate`,
+  );
 }
 
 function roundedTo(name: string, dtype: SafetensorsDtype, values: Float32Array<ArrayBuffer>) {

@@ -5,6 +5,8 @@
 
 import type { Adapter } from "../adapters/attach.ts";
 import { digestOf } from "../digest.ts";
+import { fingerprintsOf } from "../models/fingerprint.ts";
+import { digestOfBase } from "../models/merged_adapters.ts";
 import type { Model, Weight } from "../models/model.ts";
 import { recordedPooling } from "../models/pooling.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../models/safetensors.ts";
@@ -15,7 +17,7 @@ import type { TrainOptions } from "./trainer.ts";
 /** Everything that a run's bits depend on, by name, as JSON values. */
 export type RunDescription = Readonly<Record<string, unknown>>;
 
-/** Describes a run: the model by its name and packing, the examples by a hash. */
+/** Describes a run: the model by its name, packing and a digest of its weights, the examples by a hash. */
 export async function describeRun(
   model: Model,
   adapter: Adapter,
@@ -30,6 +32,7 @@ export async function describeRun(
   return {
     model: name,
     packing: packed?.values().next().value?.packing ?? "f32",
+    base: digestOfBase(fingerprintsOf(model)),
     ...pooling ? { pooling } : {},
     method: adapter.method.name,
     layers: Object.fromEntries(adapter.modules.map(({ module: { path }, options }) => [path, options])),
@@ -49,11 +52,12 @@ export interface Place {
 }
 
 /**
- * The version of the format. It goes up when a checkpoint holds different tensors, or when a run computes
- * different bits from them. Before version 2, a checkpoint always held a best epoch's weights, and a step of
- * several batches used the mean of the batches' means.
+ * The version of the format. It goes up when a checkpoint holds different tensors or says other things of its
+ * run, or when a run computes different bits from them. Before version 2, a checkpoint always held a best
+ * epoch's weights, and a step of several batches used the mean of the batches' means. Before version 3, it did
+ * not say which values the base has.
  */
-const version = "2";
+const version = "3";
 
 /** The caller's own data in a checkpoint, by name. */
 export type Notes = Readonly<Record<string, string>>;

@@ -42,10 +42,18 @@ export async function mergedConfig(folder: string, adapter: string, outputs: num
   return `${JSON.stringify({ ...kept, ...architecture, ...labels }, null, 2)}\n`;
 }
 
-/** The names of a merged model's outputs, as `mergedConfig` gives them. Throws as that does. */
+/**
+ * The names of a merged model's outputs, as `mergedConfig` gives them. Throws as that does, and where an output has no name.
+ */
 export async function mergedLabels(folder: string, adapter: string, outputs: number): Promise<string[]> {
   const { id2label = {} } = JSON.parse(await mergedConfig(folder, adapter, outputs)) as Partial<Labels>;
-  return Array.from({ length: outputs }, (_, id) => id2label[id]);
+  const ids = Array.from({ length: outputs }, (_, id) => id);
+  const unnamed = ids.find((id) => typeof id2label[id] !== "string");
+  if (unnamed === undefined) return ids.map((id) => id2label[id]);
+  throw new Error(
+    `${folder}/config.json: id2label has no name for output ${unnamed}, and the head has ${outputs} outputs: ` +
+      `number the names from 0, or take id2label out`,
+  );
 }
 
 /** The label fields needed for `outputs` outputs, if the base's configuration does not fit. */

@@ -7,10 +7,12 @@ import { moduleOf } from "../adapters/names.ts";
 import { loadAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { methods } from "../adapters/registry.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
+import { headCopy, trainedAsHead } from "../adapters/tied_head.ts";
 import { cardFile, cardText } from "../adapters/card/card.ts";
 import { mergedCard } from "../adapters/card/merged_card.ts";
-import { isFile, makeParents, refuseExisting, writeFolder, writeWhole } from "../files.ts";
+import { isFile, makeParents, readBytes, refuseExisting, writeFolder, writeWhole } from "../files.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { describingFilesIn } from "../models/folder_files.ts";
 import { readEncoderConfig } from "../models/hugging_face_config.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
 import { trunkNames } from "../models/load_encoder.ts";
@@ -20,33 +22,15 @@ import { mergedKey, mergedText, mergedWith } from "../models/merged_adapters.ts"
 import type { Model, Weight } from "../models/model.ts";
 import { fromFloat32 } from "../models/safetensors.ts";
 import { bytesAt, type TensorSource, writeTensors } from "../models/safetensors_writer.ts";
-import { modulesFile, poolingFile } from "../models/sentence_pooling.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { mergedConfig } from "./merge_config.ts";
 import { changesOf, type NewValues } from "./merge_weight.ts";
-
-/** The tokenizer's files in transformers' folders, what decoders have beside them, and what sentence-transformers keeps there. */
-const describingFiles = [
-  "generation_config.json",
-  "chat_template.jinja",
-  modulesFile,
-  "sentence_bert_config.json",
-  "config_sentence_transformers.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.json",
-  "merges.txt",
-  "vocab.txt",
-  "sentencepiece.bpe.model",
-];
 
 /**
  * Merges the adapter in the folder `adapter` into the model `model` (a folder or an id of the Hugging Face
  * hub), and writes `out`, a folder that transformers loads: a decoder as `…ForCausalLM` with the `config.json` that it has, an
  * encoder as `…ForSequenceClassification`. The folder holds
- * the tokenizer's files, `config.json` (see `mergedConfig`), and `model.safetensors` with the base's tensors
+ * what describes the base (`folder_files.ts`), `config.json` (see `mergedConfig`), and `model.safetensors` with the base's tensors
  * under their own names and dtypes. Adapted weights and the head are computed in float32 and rounded to their
  * dtype; all other bytes are copied from the base. If the base has no head, its tensors' names get the prefix
  * that they have in a model with a head. Only one tensor at a time is in memory.
@@ -90,22 +74,23 @@ async function saveDecoder(
   const places = await readTensorPlaces(folder);
   using own = new FrozenWeights(gpu, new Map([...constantWeights(base, saved.adapter), ...saved.weights]));
   const changes = changesOf(gpu, base, saved, own);
-  const tensors = [...places].map(([name, place]) => {
+  // A head that the base stores but does not compute with would be one of its own beside other embeddings.
+  const isStale = (name: string) => name === headCopy && trainedAsHead(base, saved.adapter) !== undefined;
+  const tensors = [...places].filter(([name]) => !isStale(name)).map(([name, place]) => {
     const change = changes.get(name);
     return change ? valuesAs(place, change) : { ...place, pieces: () => bytesAt(place) };
   });
   await writeFolder(out, async (part) => {
-    await Deno.copyFile(`${folder}/config.json`, `${part}/config.json`);
-    await copyDescriptions(folder, part, describingFiles);
+    await copyFiles(folder, part, await describingFilesIn(folder));
     await writeTensors(`${part}/model.safetensors`, tensors, noteOf(base, saved));
     await writeWhole(`${part}/${cardFile}`, cardText(mergedCard(base, saved, "transformers")));
   });
 }
 
-/** Copies those of the files that there are. */
-async function copyDescriptions(folder: string, part: string, names: readonly string[]): Promise<void> {
+async function copyFiles(folder: string, part: string, names: readonly string[]): Promise<void> {
   for (const name of names) {
-    if (await isFile(`${folder}/${name}`)) await Deno.copyFile(`${folder}/${name}`, `${part}/${name}`);
+    await makeParents(`${part}/${name}`);
+    await writeWhole(`${part}/${name}`, await readBytes(`${folder}/${name}`));
   }
 }
 
@@ -121,10 +106,8 @@ async function saveEncoder(
   const [outputs] = head.get(`${encoder.head.projection}.weight`)!.shape;
   const config = await mergedConfig(folder, adapter, outputs);
   await writeFolder(out, async (part) => {
+    await copyFiles(folder, part, await describingFilesIn(folder));
     await writeWhole(`${part}/config.json`, config);
-    const pooling = await poolingFile(folder);
-    if (pooling) await makeParents(`${part}/${pooling}`);
-    await copyDescriptions(folder, part, [...describingFiles, ...pooling ? [pooling] : []]);
     await writeWeights(gpu, folder, encoder, saved, head, `${part}/model.safetensors`);
     await writeWhole(`${part}/${cardFile}`, cardText(mergedCard(encoder, saved, "transformers")));
   });

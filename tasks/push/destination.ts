@@ -5,6 +5,7 @@ import { cardFile } from "../../lib/adapters/card/card.ts";
 import { hubAddress, isHubId } from "../../lib/models/hub.ts";
 import { RefusedRequest } from "../../lib/network.ts";
 import { UsageError } from "../usage.ts";
+import { isEarlierPush } from "./earlier_push.ts";
 import { pushRequest } from "./push_request.ts";
 
 /** A repository on the hub, which need not be there yet. */
@@ -16,17 +17,14 @@ export interface Destination {
   readonly fetch: typeof fetch;
 }
 
-/** What this library writes in adapters' and merged folders, and the hub itself. */
-const ours = [
-  ".gitattributes",
-  cardFile,
-  "adapter_config.json",
-  "adapter_model.safetensors",
-  "adapter.gguf",
-  "export.json",
-  "labels.json",
-  "model.gguf",
-];
+/** What every repository may have: the hub's own file, and a card, which is never replaced where somebody has edited it. */
+const common = [".gitattributes", cardFile];
+
+/** Files by which a folder is an adapter's. */
+const adapterMarks = ["adapter_config.json", "adapter_model.safetensors", "adapter.gguf"];
+
+/** What lies beside these in some adapters' folders. */
+const besideAdapters = ["export.json", "labels.json"];
 
 /**
  * The repository `id`, with the token in HF_TOKEN. Throws a UsageError for what cannot be an id, and for a token that is missing, no
@@ -71,25 +69,36 @@ export async function filesOf(destination: Destination): Promise<RepositoryFiles
 }
 
 /**
- * Throws an Error when a repository has files that are neither this library's nor of these names: it is another model's, and would
- * be mixed with this one.
+ * Throws an Error when a repository has files that did not come from an earlier push, or that a push of `names` would leave beside
+ * the new ones: those of another model, or of another form of this one. By default the names are those of all forms of an adapter.
  */
-export function refuseOthersFiles(
-  { repo }: Destination,
+export async function refuseOthersFiles(
+  destination: Destination,
   files: RepositoryFiles,
-  names: Iterable<string> = [],
-): void {
-  const known = new Set([...ours, ...names]);
-  const others = [...files.keys()].filter((path) => !known.has(path));
-  if (others.length === 0) return;
-  const shown = others.slice(0, 5).join(", ") + (others.length > 5 ? `, … (${others.length})` : "");
+  names: readonly string[] = adapterMarks,
+): Promise<void> {
+  const own = [...files.keys()].filter((path) => !common.includes(path));
+  if (own.length === 0) return;
+  if (!await isEarlierPush(destination, files)) {
+    refuse(destination, "that @bora/webgpu did not push", own);
+  }
+  const known = [...names, ...isAdapter(names) ? besideAdapters : []];
+  const others = own.filter((path) => !known.includes(path));
+  if (others.length > 0) refuse(destination, "that are not of what is pushed", others);
+}
+
+function refuse({ repo }: Destination, what: string, files: readonly string[]): never {
+  const shown = files.slice(0, 5).join(", ") + (files.length > 5 ? `, … (${files.length})` : "");
   throw new Error(
-    `${repo} is on the hub already, with files that are not this model's: ${shown}. Push to another name, or take them away there`,
+    `${repo} is on the hub already, with files ${what}: ${shown}. Push to another name, or take them away there`,
   );
 }
 
-/** Those of a repository's files that this library wrote once and that are not among the names of the new ones. */
-export function outdated(files: RepositoryFiles, names: ReadonlySet<string>): string[] {
-  const staying = [".gitattributes", cardFile];
-  return ours.filter((name) => files.has(name) && !names.has(name) && !staying.includes(name));
+function isAdapter(names: readonly string[]): boolean {
+  return names.some((name) => adapterMarks.includes(name));
+}
+
+/** Those of a repository's files that an earlier push of the adapter wrote beside it and that are not among the new ones. */
+export function outdated(files: RepositoryFiles, names: readonly string[]): string[] {
+  return isAdapter(names) ? besideAdapters.filter((name) => files.has(name) && !names.includes(name)) : [];
 }

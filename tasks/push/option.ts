@@ -22,6 +22,6 @@ export async function pushOf(
   if (id === undefined) return undefined;
   const destination = await destinationOf(id);
   const files = what === "adapter" ? await filesOf(destination) : undefined;
-  if (files) refuseOthersFiles(destination, files);
+  if (files) await refuseOthersFiles(destination, files);
   return destination;
 }

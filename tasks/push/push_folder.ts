@@ -1,20 +1,15 @@
 /** Pushes a folder to the Hugging Face hub: large files first, and then all of them in one commit. */
 
 import { pathToFileURL } from "node:url";
-import { commit, type CommitOperation, createRepo, downloadFile } from "npm:@huggingface/hub@2.17.5";
+import { commit, type CommitOperation, createRepo } from "npm:@huggingface/hub@2.17.5";
 import { cardFile, isUnedited } from "../../lib/adapters/card/card.ts";
 import { isFile } from "../../lib/files.ts";
 import { RefusedRequest } from "../../lib/network.ts";
 import { bytesText } from "../../lib/show.ts";
 import { endingOnSignal } from "../stopping.ts";
 import { UsageError } from "../usage.ts";
-import {
-  type Destination,
-  filesOf,
-  outdated,
-  refuseOthersFiles,
-  type RepositoryFiles,
-} from "./destination.ts";
+import { type Destination, filesOf, outdated, refuseOthersFiles } from "./destination.ts";
+import { cardOf } from "./earlier_push.ts";
 
 /** What is on the hub so far, in words. */
 interface Arrived {
@@ -35,8 +30,8 @@ export async function checkPushable(folder: string): Promise<void> {
 }
 
 /**
- * Uploads the folder's files as one commit on the repository's main branch, which is made, private, if there is none. A model card
- * there that somebody wrote or edited stays. `say` receives what is done.
+ * Uploads the folder's files, but no hidden ones, as one commit on the repository's main branch, which is made, private, if there
+ * is none. A model card there that somebody wrote or edited stays. `say` receives what is done, and every name.
  * @throws Error that says what did and what did not arrive, and how to push again.
  */
 export async function pushFolder(
@@ -49,24 +44,28 @@ export async function pushFolder(
   const rest = () => `${folder} is whole; ${arrived.words}. To push again: deno task push ${folder} ${repo}`;
   using _ = endingOnSignal(() => `${repo} was not pushed: stopped\n${rest()}`);
   try {
-    const names = new Set(await filesIn(folder));
-    const before = await filesOf(destination);
-    if (before) refuseOthersFiles(destination, before, names);
-    if (before && await hasOthersCard(destination, before)) {
-      names.delete(cardFile);
-      say(`${cardFile} on the hub was written or edited by somebody: it stays`);
-    }
-    if (!before && await makeRepository(destination)) {
+    const { names: all, hidden } = await filesIn(folder);
+    const before = await filesOf(destination) ?? new Map<string, number>();
+    await refuseOthersFiles(destination, before, all);
+    const card = await cardOf(destination, before);
+    const keepsCard = card !== undefined && !isUnedited(card);
+    const names = all.filter((name) => !(keepsCard && name === cardFile));
+    const old = outdated(before, names);
+    if (before.size === 0 && await makeRepository(destination)) {
       arrived.words = "the repository was made, and is empty";
     }
-    say(`pushing ${names.size} files, ${bytesText(await sizeOf(folder, names))}, to ${repo}`);
+    if (keepsCard) say(`${cardFile} on the hub was written or edited by somebody: it stays`);
+    if (hidden.length > 0) say(`not pushed, as hidden files are not: ${hidden.join(", ")}`);
+    if (old.length > 0) say(`to be deleted on the hub, of an earlier push: ${old.join(", ")}`);
+    const bytes = bytesText(await sizeOf(folder, names));
+    say(`pushing ${names.length} files, ${bytes}, to ${repo}: ${names.join(", ")}`);
     await commit({
       ...destination,
       fetch: watched(destination, arrived),
       title: `Upload ${
-        names.has("adapter_config.json") || names.has("adapter.gguf") ? "an adapter" : "a model"
+        names.includes("adapter_config.json") || names.includes("adapter.gguf") ? "an adapter" : "a model"
       }`,
-      operations: operationsOf(folder, names, outdated(before ?? new Map(), names)),
+      operations: operationsOf(folder, names, old),
       // Plain uploads are named by their SHA-256, and need no chunking in WebAssembly.
       useXet: false,
     });
@@ -77,29 +76,24 @@ export async function pushFolder(
   say(`pushed: ${hubUrl}/${repo}`);
 }
 
-/** Paths of all files in a folder and its subfolders. */
-async function filesIn(folder: string, path = ""): Promise<string[]> {
-  const found: string[] = [];
+/** Paths in a folder and its subfolders: of the files to push, and of what is hidden, which may be keys or a history of Git's. */
+async function filesIn(folder: string, path = ""): Promise<{ names: string[]; hidden: string[] }> {
+  const [names, hidden]: string[][] = [[], []];
   for await (const { name, isDirectory } of Deno.readDir(`${folder}/${path}`)) {
-    if (isDirectory) found.push(...await filesIn(folder, `${path}${name}/`));
-    else found.push(path + name);
+    if (name.startsWith(".")) hidden.push(path + name);
+    else if (isDirectory) {
+      const inside = await filesIn(folder, `${path}${name}/`);
+      names.push(...inside.names);
+      hidden.push(...inside.hidden);
+    } else names.push(path + name);
   }
-  return found.toSorted();
+  return { names: names.toSorted(), hidden: hidden.toSorted() };
 }
 
 async function sizeOf(folder: string, names: Iterable<string>): Promise<number> {
   let bytes = 0;
   for (const name of names) bytes += (await Deno.stat(`${folder}/${name}`)).size;
   return bytes;
-}
-
-/** Whether the repository has a card that is not as this library wrote it. */
-async function hasOthersCard(destination: Destination, files: RepositoryFiles): Promise<boolean> {
-  const bytes = files.get(cardFile);
-  // A range of an empty file cannot be asked for.
-  if (bytes === undefined || bytes === 0) return bytes === 0;
-  const card = await downloadFile({ ...destination, path: cardFile, xet: false });
-  return card !== null && !isUnedited(await card.text());
 }
 
 /** Makes the repository. Returns false when there is one that has no files to list. */

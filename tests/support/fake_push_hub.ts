@@ -85,9 +85,9 @@ export class FakePushHub implements AsyncDisposable {
   }
 
   /** Makes a repository with these files. */
-  put(id: string, files: Readonly<Record<string, string>>): Repository {
-    const bytes = Object.entries(files).map(([path, text]) =>
-      [path, new TextEncoder().encode(text)] as const
+  put(id: string, files: Readonly<Record<string, string | Uint8Array<ArrayBuffer>>>): Repository {
+    const bytes = Object.entries(files).map(([path, content]) =>
+      [path, typeof content === "string" ? new TextEncoder().encode(content) : content] as const
     );
     const repository = { visibility: "public", files: new Map(bytes), commits: [] };
     this.repositories.set(id, repository);
@@ -119,13 +119,15 @@ export class FakePushHub implements AsyncDisposable {
     const repository = this.repositories.get(id);
     if (!repository) return Response.json({ error: "Repository not found" }, { status: 404 });
     const rest = pathname.slice(pathname.indexOf(id) + id.length);
+    const [, path] = rest.match(/^\/resolve\/main\/(.+)$/) ?? [];
+    if (request.method === "GET" && path) {
+      return this.#ranged(repository.files.get(path)!, request.headers.get("range"));
+    }
     switch (`${request.method} ${rest}`) {
       case "GET /tree/main":
         return Response.json(
           [...repository.files].map(([path, { length: size }]) => ({ type: "file", path, size })),
         );
-      case "GET /resolve/main/README.md":
-        return this.#ranged(repository.files.get("README.md")!, request.headers.get("range"));
       case "POST /preupload/main":
         return this.#modes(JSON.parse(text));
       case "POST .git/info/lfs/objects/batch":

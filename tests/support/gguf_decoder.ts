@@ -42,8 +42,8 @@ function metadataOf({ config }: DecoderCase): Map<string, GgufValue> {
 }
 
 /**
- * Writes a case's model, with the values of `writeDecoder` in float32 and queries and keys in llama.cpp's order, as one file, or as
- * a set of two if the path ends so.
+ * Writes a case's model, with the values of `writeDecoder` in float32, queries and keys in llama.cpp's order and 1 added to
+ * Gemma's norms, as one file, or as a set of two if the path ends so.
  */
 export async function writeGgufDecoder(path: string, expected: DecoderCase): Promise<void> {
   const { config } = expected;
@@ -54,7 +54,11 @@ export async function writeGgufDecoder(path: string, expected: DecoderCase): Pro
   };
   const tensors = Object.entries(expected.tensors).map(([name, { shape }]): GgufTensor => {
     const gguf = ggufName(name)!;
-    const values = inFileOrder(layout, gguf, seededDecoder(name, shape, config.model_type), shape[0]);
+    const drawn = seededDecoder(name, shape, config.model_type);
+    // As llama.cpp's converter writes Gemma's norms.
+    const isShifted = config.model_type === "gemma" && name.endsWith("norm.weight");
+    const own = isShifted ? drawn.map((value) => value + 1) : drawn;
+    const values = inFileOrder(layout, gguf, own, shape[0]);
     return { name: gguf, dtype: "F32", shape, pieces: () => [new Uint8Array(values.buffer)] };
   });
   const metadata = metadataOf(expected);

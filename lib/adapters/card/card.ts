@@ -35,6 +35,11 @@ export function isUnedited(card: string): boolean {
   return mark !== undefined && digestOf(card.slice(0, -mark.length)) === digest;
 }
 
+/** True for a card that `cardText` made, even if somebody has edited it since. */
+export function isMarked(card: string): boolean {
+  return /<!-- written by @bora\/webgpu \S+: [0-9a-f]{64} -->/.test(card);
+}
+
 function digestOf(text: string): string {
   return bytesToHex(sha256(new TextEncoder().encode(text)));
 }

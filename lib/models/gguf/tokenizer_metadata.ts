@@ -113,7 +113,9 @@ function plain(step: Step): unknown {
 /** Marks by their ids, and whether texts begin with one. */
 async function marksOf(folder: string, tokens: readonly string[]): Promise<[string, GgufValue][]> {
   const { bos, eos, namedTokens, encode } = await readDecoderTokenizer(folder);
-  const idOf = (token: string | undefined) => token === undefined ? undefined : tokens.indexOf(token);
+  // Marks that no text has, such as padding, may be named without being in the vocabulary.
+  const idOf = (token: string | undefined) =>
+    token !== undefined && tokens.includes(token) ? tokens.indexOf(token) : undefined;
   const end = idOf(namedTokens.eos_token) ?? eos[0];
   const ids = {
     bos,

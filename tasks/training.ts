@@ -1,6 +1,7 @@
 /** The training settings of a cell: the embedded suite's, or a published protocol's. */
 
 import type { Task } from "../lib/data/task.ts";
+import { escapeMarkdown } from "../lib/escape_markdown.ts";
 import type { Model } from "../lib/models/model.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
@@ -117,6 +118,8 @@ export function ratesText({ rows, profiles, decoder }: Table, cells: readonly Ce
     ["another row's", "another row's"],
     ["not chosen", "not chosen by row"],
   ] as const).filter(([origin]) => list(origin) !== "").map(([origin, text]) => `${text}: ${list(origin)}`);
-  const borrowed = owner === model ? "" : ` All are those of ${owner}: none was chosen on ${model}.`;
+  const borrowed = owner === model
+    ? ""
+    : ` All are those of ${owner}: none was chosen on ${escapeMarkdown(model)}.`;
   return `Learning rates (tasks/learning_rates.json) – ${sentences.join("; ")}.${borrowed}`;
 }

@@ -76,6 +76,22 @@ Deno.test("every page and chart of results/ is what its record renders to (deno 
   assert.deepEqual(files.filter((path) => /\.(md|svg)$/.test(path)).toSorted(), [...shown].toSorted());
 });
 
+Deno.test("the README's finding has the figures of results/headline", async () => {
+  const columnsOf = (text: string) => {
+    const [table] = text.match(/^\|(?=.* − LoRA r 8 )(.|\n\|)*/m)!;
+    const [header, , ...rows] = table.split("\n").map((line) =>
+      line.split("|").slice(1, -1).map((cell) => cell.trim())
+    );
+    return rows.map((row) => new Map(header.map((name, i) => [name, row[i]])));
+  };
+  const page = columnsOf(await Deno.readTextFile(new URL("results/headline.md", root)));
+  const shown = columnsOf(readme);
+  assert.equal(shown.length, page.length);
+  for (const [i, row] of shown.entries()) {
+    for (const [name, cell] of row) assert.equal(cell, page[i].get(name), `${row.get("method")}, ${name}`);
+  }
+});
+
 Deno.test("the README links every page of results/", () => {
   for (const { name } of Deno.readDirSync(new URL("results/", root))) {
     if (!name.endsWith(".md")) continue;

@@ -195,12 +195,12 @@ Deno.test("bars and curves name their rows and series", async () => {
   for (const text of ["r 8", "r 16", "rank", "score"]) assert.ok(curves.includes(text));
 });
 
-/** A cell that predicts the first of its 400 examples right, as many as `right` says, and the rest wrong. */
-function scoring(label: string, seed: number, right: number): Cell {
-  const labels = labelsOf(400);
+/** A cell that predicts the first of its examples right, as many as `right` says, and the rest wrong. */
+function scoring(label: string, seed: number, right: number, devExamples = 400): Cell {
+  const labels = labelsOf(devExamples);
   return madeUpCell({
-    ...{ label, seed, devExamples: 400 },
-    last: { accuracy: right / 400 },
+    ...{ label, seed, devExamples },
+    last: { accuracy: right / devExamples },
     predictions: { dev: packNumbers(labels.map((own, i) => i < right ? own : own + 1)) },
   });
 }
@@ -264,6 +264,18 @@ Deno.test("among many rows better and worse go by Holm's p, and a row's own seed
   };
   assert.match(verdictOn(0), /\| 3 \| .* \| better \|/);
   assert.match(verdictOn(40), /\| 3 \| .* \| cannot tell \|/);
+  // A quarter of a point on 8,000 examples.
+  const small = [0, 1, 2].flatMap((
+    seed,
+  ) => [scoring("LoRA r 8", seed, 5000, 8000), scoring("BoRA", seed, 5020, 8000)]);
+  assert.match(
+    compareTo("LoRA r 8", small).replaceAll(/ +/g, " "),
+    /\| \+0\.3 ± 0\.1 \| .* \| better, within ±0\.5 \|/,
+  );
+  assert.match(
+    claimsText([["BoRA", "LoRA r 8"]], small),
+    /^agrees\. BoRA is better than LoRA r 8, within ±0\.5 \(/,
+  );
   const mirrored = compareTo("BoRA", [...ahead, ...reference]).replaceAll(/ +/g, " ");
   assert.match(mirrored, /\| LoRA r 8 \| 24,576 \| 4 \(3 in common\) \| 53\.8 ± \d\.\d \| −2\.0 ± /);
 });

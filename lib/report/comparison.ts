@@ -90,13 +90,29 @@ function judged(found: readonly (PairedComparison | undefined)[]): (Judged | und
   });
 }
 
-/** What a verdict says of a row, before the other's name. */
-const words = {
-  better: "is better than",
-  worse: "is worse than",
-  equivalent: `is within ±${margin} of`,
-  "cannot tell": "cannot be told from",
-} as const;
+/** The direction of a difference that is certain, even if it is too small to matter; otherwise undefined. */
+function directionOf({ adjusted, mean }: Judged): "better" | "worse" | undefined {
+  if (adjusted >= 0.05) return undefined;
+  return mean > 0 ? "better" : "worse";
+}
+
+/** A verdict as a table has it, such as `better, within ±0.5`. */
+function verdictText(found: Judged): string {
+  if (found.verdict !== "equivalent") return found.verdict;
+  const direction = directionOf(found);
+  return `${direction ? `${direction}, ` : ""}within ±${margin}`;
+}
+
+/** What a verdict says of a row and another. */
+function relation(found: Judged, other: string): string {
+  const direction = directionOf(found);
+  if (found.verdict === "equivalent") {
+    return direction
+      ? `is ${direction} than ${other}, within ±${margin}`
+      : `is within ±${margin} of ${other}`;
+  }
+  return direction ? `is ${direction} than ${other}` : `cannot be told from ${other}`;
+}
 
 /** That one row beats another. */
 export type Claim = readonly [better: string, worse: string];
@@ -105,15 +121,14 @@ export type Claim = readonly [better: string, worse: string];
 function sentence([label, other]: Claim, found: Judged | undefined): string {
   if (!found) return `${label} or ${other} was not run`;
   const seeds = found.seeds === 1 ? ", one seed: these two runs" : "";
-  return `${label} ${words[found.verdict]} ${other} (${differenceText(found)}, p ${
-    pText(found.adjusted)
-  }${seeds})`;
+  return `${label} ${relation(found, other)} (${differenceText(found)}, p ${pText(found.adjusted)}${seeds})`;
 }
 
 /** Whether a claim holds here: it does not if the row that should be better is worse. */
 function agreementOf(found: Judged | undefined): "agrees" | "disagrees" | "cannot tell" {
-  if (!found || found.adjusted >= 0.05) return "cannot tell";
-  return found.mean > 0 ? "agrees" : "disagrees";
+  const direction = found && directionOf(found);
+  if (!direction) return "cannot tell";
+  return direction === "better" ? "agrees" : "disagrees";
 }
 
 /**
@@ -165,7 +180,7 @@ export function compareTo(reference: string, cells: readonly Cell[]): string {
           differenceText(one),
           pText(one.p),
           pText(one.adjusted),
-          one.verdict === "equivalent" ? `within ±${margin}` : one.verdict,
+          verdictText(one),
           roundedUp(one.detectable),
         ]
         : ["–", "–", "–", "–", "–"],

@@ -24,7 +24,7 @@ async function expected(): Promise<string[]> {
   const cells = escapedRecord(await readCells(committed));
   const [{ trainExamples, devExamples }] = cells;
   return [
-    `## What it should look like\n\nThe same rows trained on ${
+    `## The same rows with more data\n\nTrained on ${
       trainExamples.toLocaleString("en-US")
     } examples and judged on ${
       devExamples.toLocaleString("en-US")

@@ -118,6 +118,7 @@ export function ratesText({ rows, profiles, decoder }: Table, cells: readonly Ce
     ["another row's", "another row's"],
     ["not chosen", "not chosen by row"],
   ] as const).filter(([origin]) => list(origin) !== "").map(([origin, text]) => `${text}: ${list(origin)}`);
+  if (trained.length === 0) return "Learning rates are as the rows have them.";
   const borrowed = owner === model
     ? ""
     : ` All are those of ${owner}: none was chosen on ${escapeMarkdown(model)}.`;

@@ -202,8 +202,8 @@ Deno.test("a page says where its learning rates are from, and has a finding wher
     assert.match(text(at(rated, 0.1)), /not chosen by row: LoRA r 8, BoRA r 8 b 16, without Exp/);
     const tuned = at(rated, 0.01);
     assert.match(ratesText(headlineTable, tuned), /chosen so, at an end of the grid, .*: MELoRA r 8 b 16/);
-    const other = at(rated, 0.003).map((cell) => ({ ...cell, model: "MiniLM" }));
-    assert.match(text(other), /All are those of USE-lite: none was chosen on MiniLM\.$/);
+    const other = at(rated, 0.003).map((cell) => ({ ...cell, model: "<Mini>" }));
+    assert.match(text(other), /All are those of USE-lite: none was chosen on &lt;Mini&gt;\.$/);
     assert.equal(
       ratesText(glueTable, rated.map((cell) => ({ ...cell, profile: "paper" }))),
       "Learning rates are the protocol's.",

@@ -18,8 +18,8 @@ const reference = "LoRA r 8";
 /** The committed cells of the same rows with more data and seeds. */
 const committed = fileURLToPath(new URL("../../results/headline.json", import.meta.url));
 
-/** What the table should look like, from the committed cells; nothing while there are none. */
-async function expected(): Promise<string[]> {
+/** The section on the committed table of the same rows; none while that is not there. */
+async function withMoreData(): Promise<string[]> {
   if (!await isFile(committed)) return [];
   const cells = escapedRecord(await readCells(committed));
   const [{ trainExamples, devExamples }] = cells;
@@ -42,7 +42,7 @@ export const firstTable: Table = {
     default: { tasks: ["supersense"], train: 4000, dev: 2000, training: 1, seeds: 1 },
   },
   async sections(cells) {
-    return [`## Compared with ${reference}\n\n${compareTo(reference, cells)}`, ...await expected()];
+    return [`## Compared with ${reference}\n\n${compareTo(reference, cells)}`, ...await withMoreData()];
   },
   spectra: spectraRows,
   charts: (cells) => [

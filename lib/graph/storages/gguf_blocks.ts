@@ -63,11 +63,9 @@ function inWords(bytes: number): number {
   return Math.ceil(bytes / 4) * 4;
 }
 
-function blockBytes({ buffer, byteOffset, byteLength }: ArrayBufferView<ArrayBuffer>): BlockBytes {
-  return {
-    bytes: new Uint8Array(buffer, byteOffset, byteLength),
-    halves: new Float16Array(buffer, byteOffset, byteLength / 2),
-  };
+function blockBytes(view: ArrayBufferView<ArrayBuffer>): BlockBytes {
+  const { buffer, byteOffset, byteLength } = view;
+  return { bytes: bytesIn(view), halves: new Float16Array(buffer, byteOffset, byteLength / 2) };
 }
 
 /** Blocks of a file; a copy of them if they begin at an odd byte. */

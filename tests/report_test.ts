@@ -173,6 +173,16 @@ Deno.test("the page holds means, best values in bold and dashes for what was not
   assert.match(page, /supersense, wic of the embedded suite: .* but not the paper's data or models/);
 });
 
+Deno.test("no mean is in bold where rows have other seeds: their means do not say which is best", () => {
+  const bora = madeUpCell({ label: "BoRA", last: { accuracy: 0.55 } });
+  const page = (cells: readonly Cell[]) => renderMarkdown("A title", cells, "Rates.", []);
+  const [zero, one] = [madeUpCell(), madeUpCell({ seed: 1 })];
+  assert.match(page([zero, bora]), /\| \*\*55\.0/);
+  assert.match(page([zero, one, bora, { ...bora, seed: 1 }]), /\| \*\*55\.0/);
+  assert.doesNotMatch(page([zero, one, bora]), /\| \*\*/);
+  assert.doesNotMatch(page([one, bora]), /\| \*\*/);
+});
+
 Deno.test("the chart has a labelled point a method", async () => {
   const cells = [
     madeUpCell(),

@@ -200,7 +200,8 @@ export function compareTo(reference: string, cells: readonly Cell[]): string {
   const explained =
     "± of a score is a 95 % interval over its seeds alone, ± of a difference one over seeds and dev examples, of which those that both " +
     "rows have are paired (crossed random effects). p is that of each comparison alone, Holm's that of all in this table, by which a row " +
-    `is better or worse. “Within ±${margin}”: the 90 % interval is. ` +
+    "is better or worse; the finding's sentences have Holm's of their own comparisons. " +
+    `“Within ±${margin}”: the 90 % interval is. ` +
     "“Could see”: a true difference of so many points had a chance of 80 % to be found (p below 5 %, alone). Seeds change where " +
     "adapters start, the order of examples and dropout; which examples are trained on is the same for all.";
   const one = found.some((one) => one?.seeds === 1)

@@ -125,10 +125,14 @@ function scores(cells: readonly Cell[], tasks: readonly string[]): string {
     own.filter((cell) => cell.task === task).map((cell) => cell.last[cell.headline]);
   const bests = (own: readonly Cell[], task: string) =>
     own.filter((cell) => cell.task === task).map((cell) => cell.best[cell.headline]);
-  const top = new Map(tasks.map((task) => [
-    task,
-    Math.max(...[...byMethod.values()].map((own) => lasts(own, task)).filter((v) => v.length > 0).map(mean)),
-  ]));
+  const seeds = (own: readonly Cell[], task: string) =>
+    own.filter((cell) => cell.task === task).map(({ seed }) => seed).toSorted((a, b) => a - b).join(" ");
+  // The means of rows with other seeds do not say which is best: their differences do, which pair seeds.
+  const top = new Map(tasks.map((task) => {
+    const of = [...byMethod.values()].filter((own) => lasts(own, task).length > 0);
+    const isFair = new Set(of.map((own) => seeds(own, task))).size === 1;
+    return [task, isFair ? Math.max(...of.map((own) => mean(lasts(own, task)))) : undefined];
+  }));
   const rows = [...byMethod].map(([label, own]) => {
     const columns = tasks.map((task) => {
       const values = lasts(own, task);

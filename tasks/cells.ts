@@ -32,6 +32,7 @@ time: every finished cell is kept, and the next start goes on with the one that 
  */
 function lines(data: string | undefined): readonly (readonly string[])[] {
   const miniLm = ["--model", "minilm", "--out", "results/minilm"];
+  const smolLm2 = ["--model", "smollm2", "--data", `${data}/llm-adapters`];
   return [
     ["headline"],
     ["ablation"],
@@ -42,7 +43,8 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
     ...data === undefined ? [] : [
       ["glue", ...miniLm, "--data", `${data}/glue`],
       ["commonsense", ...miniLm, "--data", `${data}/llm-adapters`],
-      ["commonsense", "--model", "smollm2", "--data", `${data}/llm-adapters`],
+      ["commonsense", ...smolLm2],
+      ["commonsense", ...smolLm2, "--profile", "prompted", "--out", "results/prompted"],
     ],
     ["granularity"],
     ["rank"],

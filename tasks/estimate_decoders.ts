@@ -182,7 +182,7 @@ function publishedRows(name: string, maxTokens: number, most: number): Encoded[]
 
 /** The tests' prompts, of published sizes; the longest has as many tokens as rows in training. */
 function publishedAsking({ tests }: Task, { dev }: Profile, maxTokens: number): Asking {
-  const { sets, prompts, scoring } = tests!;
+  const { sets, prompts, scorings } = tests!;
   const sizes = sets.map(writtenSize).map((
     { rows, characters },
   ) => [Math.min(rows, dev), tokensOf(characters)]);
@@ -191,7 +191,7 @@ function publishedAsking({ tests }: Task, { dev }: Profile, maxTokens: number): 
     tokens: sizes.reduce((sum, [rows, tokens]) => sum + rows * tokens, 0),
     longest: maxTokens,
     // Of likelihoods, the answers' names.
-    newTokens: scoring === "generation" ? Math.max(...Object.values(prompts.newTokens)) : 8,
+    newTokens: scorings.includes("generation") ? Math.max(...Object.values(prompts.newTokens)) : 8,
   };
 }
 
@@ -210,7 +210,9 @@ function askingOf({ language: { tokenizer } }: Decoder, { continuations = [] }: 
 
 /** How the rows of a table are tested. */
 function testsText({ tests, continuations }: Task): string {
-  if (tests) return `${tests.sets.join(", ")}, by ${tests.scoring}, prompts ${tests.prompts.name}`;
+  if (tests) {
+    return `${tests.sets.join(", ")}, by ${tests.scorings.join(" and ")}, prompts ${tests.prompts.name}`;
+  }
   return `by the likeliest of ${continuations!.length} continuations`;
 }
 

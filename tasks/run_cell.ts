@@ -145,8 +145,8 @@ async function evaluated(
   };
 }
 
-function testsOf({ sets, prompts, scoring }: Tests): StoredCell["tests"] {
-  return { sets: [...sets], prompts: prompts.name, scoring };
+function testsOf({ sets, prompts, scorings }: Tests): StoredCell["tests"] {
+  return { sets: [...sets], prompts: prompts.name, scorings: [...scorings] };
 }
 
 /** The record of a result. */

@@ -223,13 +223,14 @@ Deno.test("a page says where its learning rates are from, and has a finding wher
 Deno.test("deno task cells: the list has every table of cells but the first and math, with what is done and what there will be", async () => {
   const printed = await run("cells", "--list", "--data", "anywhere");
   const listed = [
-    ...printed.matchAll(/^results\/(?:minilm\/)?([a-z]+)(?:-smollm2)?: (\d+) of (\d+) cells$/gm),
+    ...printed.matchAll(/^results\/(?:(?:minilm|prompted)\/)?([a-z]+)(?:-smollm2)?: (\d+) of (\d+) cells$/gm),
   ];
   assert.equal(listed.length, printed.trim().split("\n").length, printed);
   const made = new Set(tables.filter((table) => !isStudy(table)).map(({ name }) => name));
   for (const name of ["first-table", "math"]) assert.ok(made.delete(name));
   assert.deepEqual(new Set(listed.map(([, name]) => name)), made);
-  assert.match(printed, /^results\/commonsense-smollm2: 0 of \d+ cells$/m);
+  assert.match(printed, /^results\/commonsense-smollm2: \d+ of 5 cells$/m);
+  assert.match(printed, /^results\/prompted\/commonsense-smollm2: \d+ of 5 cells$/m);
   for (const [line, , done, all] of listed) assert.ok(Number(done) <= Number(all) && Number(all) > 0, line);
   assert.match(printed, /^results\/headline: \d+ of 40 cells$/m);
   assert.match(printed, /^results\/minilm\/headline: \d+ of 25 cells$/m);

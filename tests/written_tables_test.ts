@@ -7,9 +7,11 @@ import { bora } from "../lib/adapters/bora.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { llmAdaptersTestedTask } from "../lib/data/llm_adapters_tested.ts";
+import type { Scoring } from "../lib/data/task.ts";
 import { promptOf } from "../lib/data/llm_adapters_prompts.ts";
 import { commonsenseSets, mathSets } from "../lib/data/llm_adapters_sets.ts";
 import { writtenSize } from "../lib/data/published_sizes.ts";
+import type { Answering } from "../lib/generate/evaluate.ts";
 import { testedOn } from "../lib/generate/tested.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
@@ -64,7 +66,7 @@ Deno.test("reproduce commonsense with a decoder: one training, a score a data se
       assert.deepEqual(tests, {
         sets: ["ARC-Challenge", "openbookqa"],
         prompts: "toplora",
-        scoring: "likelihood",
+        scorings: ["likelihood"],
       });
       assert.deepEqual(Object.keys(last), ["accuracy", "accuracy openbookqa"]);
       for (const [name, count] of [["dev", 8], ["openbookqa", 6]] as const) {
@@ -101,7 +103,7 @@ Deno.test("reproduce math: answers that are written, by numbers", () =>
     const sources = ["--model", `${folder}/tiny`, "--data", `${folder}/data`, "--profile", "smoke"];
     await run("math", ...sources, "--method", "LoRA r 8", "--out", folder);
     const [{ last, tests, labels }] = await readCells(`${folder}/math-tiny.json`);
-    assert.deepEqual(tests, { sets: ["AddSub", "SVAMP"], prompts: "toplora", scoring: "generation" });
+    assert.deepEqual(tests, { sets: ["AddSub", "SVAMP"], prompts: "toplora", scorings: ["generation"] });
     assert.deepEqual(Object.keys(last).toSorted(), [
       "accuracy",
       "accuracy SVAMP",
@@ -117,7 +119,7 @@ Deno.test("an answer's number is its label if it is right, another's if it is th
     await writeLlmAdaptersFiles(`${folder}/data`);
     const task = llmAdaptersTestedTask({
       ...{ folder: `${folder}/data`, train: "commonsense_170k", sets: ["ARC-Challenge"] },
-      ...{ prompts: "toplora", scoring: "generation", maxTokens: 256 },
+      ...{ prompts: "toplora", scorings: ["generation"], maxTokens: 256 },
     });
     const { train, dev } = await task.load();
     assert.equal(train.length, 41, "no row is held out");
@@ -142,6 +144,42 @@ Deno.test("an answer's number is its label if it is right, another's if it is th
     assert.deepEqual(Object.keys(further), ["strict accuracy"]);
   }));
 
+Deno.test("two scorings: the first that suits a data set is its score, the other stands beside it", () =>
+  withFolder(async (folder) => {
+    await writeLlmAdaptersFiles(`${folder}/data`);
+    const taskOf = (...scorings: Scoring[]) =>
+      llmAdaptersTestedTask({
+        ...{ folder: `${folder}/data`, train: "commonsense_170k", sets: ["ARC-Challenge", "SVAMP"] },
+        ...{ prompts: "toplora", scorings, maxTokens: 256 },
+      });
+    const task = taskOf("likelihood", "generation");
+    const { train, dev, furtherDev } = await task.load();
+    assert.match(JSON.stringify(train[0].row), /### Instruction/, "trained on the prompts");
+    // It finds the first answer the likeliest, and writes the second.
+    const speaking: Answering = {
+      idsOf: () => [1],
+      continuationIds: (text) => [...text as string].map((character) => character.codePointAt(0)!),
+      maxTokens: 1024,
+      scoreEach: (_, ends) => Promise.resolve(ends.map((own) => own.map((_, i) => -i))),
+      write: (prompts) =>
+        Promise.resolve(
+          prompts.map(() => ({ text: "the correct answer is answer2", ids: [], ended: "stop" })),
+        ),
+      search: () => Promise.reject(new Error("no beams are asked for")),
+    };
+    const listed = await testedOn(speaking, "ARC-Challenge", dev, task.tests!, 4);
+    const share = (label: number) => dev.filter((one) => one.label === label).length / dev.length;
+    const right = listed.predictions.filter((found, i) => found === dev[i].label).length / dev.length;
+    assert.deepEqual([right, listed.further["written accuracy"]], [share(0), share(1)]);
+    assert.deepEqual(Object.keys(listed.further), ["written accuracy", "strict accuracy"]);
+    const numbers = await testedOn(speaking, "SVAMP", furtherDev!.SVAMP, task.tests!, 4);
+    assert.deepEqual(Object.keys(numbers.further), ["strict accuracy"], "its score is what is written");
+    assert.throws(
+      () => taskOf("cloze", "likelihood"),
+      /none of the scorings \[cloze, likelihood\] suits SVAMP: add generation/,
+    );
+  }));
+
 Deno.test("cloze: trained on questions without their answers' list, scored by acc_norm, with acc beside it", () =>
   withFolder(async (folder) => {
     await writeTinyDecoder(`${folder}/tiny`);
@@ -149,7 +187,7 @@ Deno.test("cloze: trained on questions without their answers' list, scored by ac
     const [gpu, model] = [await testGpu(), await loadDecoder(`${folder}/tiny`)];
     const task = llmAdaptersTestedTask({
       ...{ folder: `${folder}/data`, train: "commonsense_170k", sets: ["ARC-Challenge", "openbookqa"] },
-      ...{ prompts: "toplora", scoring: "cloze", maxTokens: 256 },
+      ...{ prompts: "toplora", scorings: ["cloze"], maxTokens: 256 },
     });
     const split = await task.load();
     assert.match(JSON.stringify(split.train[0].row), /"prompt":"(Question: )?(ab)+\?(\\nAnswer:)?"/);
@@ -172,7 +210,7 @@ Deno.test("cloze: trained on questions without their answers' list, scored by ac
 Deno.test("beside the paper's averages, ours are over its six sets: mawps counts in the table alone", async () => {
   const rightHalf = {
     last: { accuracy: 0.5 },
-    tests: { sets: [], prompts: "toplora", scoring: "generation" },
+    tests: { sets: [], prompts: "toplora", scorings: ["generation"] },
   };
   const cells = mathSets.map(({ name }) =>
     madeUpCell({ ...rightHalf, task: name, ...name === "mawps" ? { last: { accuracy: 1 } } : {} })
@@ -230,7 +268,7 @@ function testedCell(label: string, seed: number, rights: readonly [number, numbe
   const last = { "accuracy": rights[0] / 4, "strict accuracy": 0, "accuracy second": rights[1] / 5 };
   return madeUpCell({
     ...{ label, seed, task: "all", labels, predictions, last, best: last },
-    tests: { sets: ["first", "second"], prompts: "p", scoring: "generation" },
+    tests: { sets: ["first", "second"], prompts: "p", scorings: ["generation"] },
   });
 }
 
@@ -313,7 +351,7 @@ Deno.test("an estimate has the steps of a run with its tests, and its bytes, but
     for (const [scoring, newTokens, share] of [["likelihood", 8, 1], ["generation", 256, 0.995]] as const) {
       const task = llmAdaptersTestedTask({
         ...{ folder: `${folder}/data`, train: "commonsense_170k", sets: ["ARC-Challenge", "openbookqa"] },
-        ...{ prompts: "toplora", scoring, maxTokens: 256 },
+        ...{ prompts: "toplora", scorings: [scoring], maxTokens: 256 },
       });
       const split = await task.load();
       const checkpointing = { path: `${folder}/${scoring}`, every: 2, cell: scoring };

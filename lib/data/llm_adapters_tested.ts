@@ -7,7 +7,7 @@ import {
   readTestRecords,
 } from "./llm_adapters_language.ts";
 import { promptVariantByName } from "./llm_adapters_prompts.ts";
-import { testSetByName } from "./llm_adapters_sets.ts";
+import { type TestSet, testSetByName } from "./llm_adapters_sets.ts";
 import type { Example, Scoring, Task } from "./task.ts";
 
 /** Options of `llmAdaptersTestedTask`. */
@@ -15,27 +15,32 @@ export interface LlmAdaptersTestedOptions
   extends Pick<LlmAdaptersLanguageOptions, "folder" | "train" | "maxTokens"> {
   /** The data sets that it is tested on, in the order of tables. */
   readonly sets: readonly string[];
-  /** The name of the prompts, in training and in tests. With the scoring `cloze`, training has its questions. */
+  /** The name of the prompts, in training and in tests. With the scoring `cloze` alone, training has its questions. */
   readonly prompts: string;
-  /** How answers to the tests are found. */
-  readonly scoring: Scoring;
+  /** How answers to the tests are found, the one whose score counts first: see `Tests`. */
+  readonly scorings: readonly Scoring[];
 }
 
 /**
  * The task that is trained on `train` and tested on `sets`. `load` reads the files; its examples are in hash order, so that
  * prefixes are random samples.
- * @throws Error for names that there are not. `load` throws as `llmAdaptersLanguageTask` and `readTestRecords` do.
+ * @throws Error for names that there are not, and for a data set that none of the scorings suits. `load` throws as
+ * `llmAdaptersLanguageTask` and `readTestRecords` do.
  */
 export function llmAdaptersTestedTask(options: LlmAdaptersTestedOptions): Task {
-  const { folder, train: name, sets, scoring, maxTokens } = options;
+  const { folder, train: name, sets, scorings, maxTokens } = options;
   const prompts = promptVariantByName(options.prompts);
   const found = sets.map(testSetByName);
-  const asked = scoring === "cloze" ? scoring : prompts;
+  for (const set of found) {
+    if (scoringsOf(set, scorings).length > 0) continue;
+    throw new Error(`none of the scorings [${scorings.join(", ")}] suits ${set.name}: add generation`);
+  }
+  const asked = scorings.every((scoring) => scoring === "cloze") ? "cloze" : prompts;
   const trained = llmAdaptersLanguageTask({ folder, train: name, prompts: asked, maxTokens, heldOut: 1 });
   return {
     ...trained,
     metrics: ["accuracy"],
-    tests: { sets, prompts, scoring },
+    tests: { sets, prompts, scorings },
     async load() {
       // Nothing is held out: the tests' data sets are others.
       const { train, dev: [held] } = await trained.load();
@@ -55,4 +60,9 @@ export function llmAdaptersTestedTask(options: LlmAdaptersTestedOptions): Task {
       return { train: [held, ...train], dev, furtherDev: Object.fromEntries(further) };
     },
   };
+}
+
+/** Those of some scorings that suit a data set: all if it lists its answers, else what is written. */
+export function scoringsOf({ group }: TestSet, scorings: readonly Scoring[]): Scoring[] {
+  return scorings.filter((scoring) => group === "commonsense" || scoring === "generation");
 }

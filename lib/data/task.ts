@@ -31,8 +31,11 @@ export interface Tests {
   readonly sets: readonly string[];
   /** How they are asked. */
   readonly prompts: PromptVariant;
-  /** How their answers are found. */
-  readonly scoring: Scoring;
+  /**
+   * How their answers are found. The first that suits a data set gives its score, further ones its other metrics; those by listed
+   * answers do not suit one that lists none.
+   */
+  readonly scorings: readonly Scoring[];
 }
 
 /** Train and dev examples of one task. In the embedded suite, the two share no lemma or source text. */

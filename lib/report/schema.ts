@@ -55,7 +55,9 @@ export const storedCellSchema = v.object({
   /**
    * How one training is tested on several data sets, of which the first is `dev` and the further dev sets have the others' names.
    */
-  tests: v.optional(v.object({ sets: v.array(v.string()), prompts: v.string(), scoring: v.string() })),
+  tests: v.optional(
+    v.object({ sets: v.array(v.string()), prompts: v.string(), scorings: v.array(v.string()) }),
+  ),
   /** Digest of the bits of this row's golden steps: what code and driver compute. */
   golden: sha256,
   seed: count,

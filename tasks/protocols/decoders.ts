@@ -31,7 +31,7 @@ export const decoderProtocol: Protocol = {
 };
 
 /** The paper's tests. */
-const written = { prompts: "toplora", scoring: "generation" } as const;
+const written = { prompts: "toplora", scorings: ["generation"] } as const;
 export const commonsenseTests = { ...written, sets: commonsenseSets.map(({ name }) => name) };
 export const mathTests = { ...written, sets: mathSets.map(({ name }) => name) };
 

@@ -18,7 +18,8 @@ Tables (default: ${tables[0].name}):
 ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 
   --profile NAME   how much to run: smoke (seconds) or default (first-table: ≤ 10 minutes on 2 cores; the others: hours);
-                   glue, commonsense and math also have paper: the published protocol on all data
+                   glue, commonsense and math also have paper: the published protocol on all data; commonsense by a decoder
+                   also prompted: LLM-Adapters' prompts in place of a cloze, by likelihood and by what is written
   --model SOURCE   use this model instead of the embedded encoder, or of smollm2 in tables for decoders: a folder, a .gguf file,
                    minilm or smollm2 (deno task models fetches them), or an id of the Hugging Face hub. Of commonsense there is
                    a table for encoders and one for decoders: the model decides

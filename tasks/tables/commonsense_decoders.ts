@@ -19,7 +19,7 @@ export const commonsenseDecodersTable = writtenTable({
       dev: 8,
       training: { epochs: 1, batchSize: 16 },
       seeds: 1,
-      tests: { sets: small.slice(1), prompts: "toplora", scoring: "likelihood" },
+      tests: { sets: small.slice(1), prompts: "toplora", scorings: ["likelihood"] },
     },
     default: {
       train: 6000,
@@ -27,7 +27,19 @@ export const commonsenseDecodersTable = writtenTable({
       training: { epochs: 1, batchSize: 16 },
       seeds: 2,
       rows: ["base", "LoRA r 8", "BoRA r 8 b 16"],
-      tests: { sets: small, prompts: "toplora", scoring: "cloze" },
+      tests: { sets: small, prompts: "toplora", scorings: ["cloze"] },
+    },
+    prompted: {
+      train: 4000,
+      dev: 100,
+      training: { epochs: 1, batchSize: 16 },
+      seeds: 2,
+      rows: ["base", "LoRA r 8", "BoRA r 8 b 16"],
+      tests: {
+        sets: [...small, "boolq", "gsm8k", "SVAMP", "AddSub", "mawps"],
+        prompts: "toplora",
+        scorings: ["likelihood", "generation"],
+      },
     },
     paper: {
       train: Infinity,

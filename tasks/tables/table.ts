@@ -46,7 +46,7 @@ export interface Profile {
 export interface ProfileTests {
   readonly sets: readonly string[];
   readonly prompts: string;
-  readonly scoring: Scoring;
+  readonly scorings: readonly Scoring[];
 }
 
 /** A chart: the end of its file name, and a Vega-Lite specification. */

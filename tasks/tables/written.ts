@@ -53,8 +53,8 @@ export function writtenTable(
         `the folder with LLM-Adapters' ${train}.json, or parts of it as NAME/train.json, and NAME/test.json`,
       setting:
         "LLM-Adapters: one training on all, or a random sample of it, tested on random samples of these",
-      task: (_, folder, { sets, prompts, scoring }) =>
-        llmAdaptersTestedTask({ folder, train, sets, prompts, scoring, maxTokens: decoderCutOff }),
+      task: (_, folder, { sets, prompts, scorings }) =>
+        llmAdaptersTestedTask({ folder, train, sets, prompts, scorings, maxTokens: decoderCutOff }),
     },
     rows: rows.map((row) => ({ ...row, target: decoderProtocol.target })),
     reference: lora,
@@ -81,7 +81,7 @@ export function writtenTable(
 }
 
 /** What a score is, by how the cells were tested. */
-const scorings: Readonly<Record<string, string>> = {
+const scoringTexts: Readonly<Record<string, string>> = {
   generation: "the share of answers that were written and are right as LLM-Adapters reads them",
   likelihood:
     "the share of records whose right answer is the likeliest of those listed, as “the correct answer is …”",
@@ -89,9 +89,12 @@ const scorings: Readonly<Record<string, string>> = {
 };
 
 function scoringText([{ tests }]: readonly Cell[]): string {
-  const { prompts, scoring } = tests!;
-  return `A score is ${scorings[scoring]}${
-    scoring === "cloze" ? "" : `, with the prompts called ${prompts}`
+  const { prompts, scorings: [first, ...others] } = tests!;
+  const written = others.includes("generation")
+    ? `, or of a data set that lists no answers ${scoringTexts.generation}`
+    : "";
+  return `A score is ${scoringTexts[first]}${written}${
+    first === "cloze" ? "" : `, with the prompts called ${prompts}`
   }. All other metrics of ` +
     "the tests are below.";
 }

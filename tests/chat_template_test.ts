@@ -169,6 +169,11 @@ Deno.test("malformed conversations are refused by row and message", async () => 
   await rejects(chat(user("\ud83d")), /half a surrogate pair/);
   await rejects({ ...chat(user("a")), tools: [{ b: 1, 7: 2 }] }, /has the key "7" beside others/);
   await rejects({ ...chat(user("a")), variables: { x: NaN } }, /has the number NaN/);
+  const call = { role: "assistant", tool_calls: [{ arguments: { id: 12345678901234567890 } }] };
+  await rejects(
+    chat(user("a"), call),
+    /^Error: a\.jsonl line 3, message 2 \(assistant\) has the number 12345678901234567000, of which not all digits/,
+  );
 });
 
 Deno.test("a template that runs on, grows, or is none ends in an error", async () => {

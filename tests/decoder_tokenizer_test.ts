@@ -312,7 +312,7 @@ Deno.test("tokenizers that are not known are refused by name", async () => {
   await assert.rejects(read({ model: { type: "Rune" } }), /tokenizer\.json: /);
   await assert.rejects(
     read({}, { "tokenizer_config.json": `{"eos_token": "<end>"}` }),
-    /tokenizer\.json: the token "<end>" of tokenizer_config\.json is missing/,
+    /tokenizer\.json: the token "<end>" of tokenizer_config\.json or special_tokens_map\.json is missing/,
   );
   await assert.rejects(
     read({}, { "tokenizer_config.json": `{"added_tokens_decoder": {"7": {"content": "<|im_end|>"}}}` }),

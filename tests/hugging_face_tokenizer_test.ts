@@ -187,6 +187,23 @@ Deno.test("tokenizer_config.json changes tokenizer.json as it does the older fil
   );
 });
 
+Deno.test("a token that tokenizer.json lacks, or has another id for, is refused", async () => {
+  const whole = { "tokenizer.json": wordPiece["tokenizer.json"] };
+  const read = (more: Record<string, string>) => withFiles({ ...whole, ...more }, readTokenizer);
+  const told = (id: number, content: string) => ({
+    "tokenizer_config.json": JSON.stringify({ added_tokens_decoder: { [id]: { content } } }),
+  });
+  const { largestId } = await read(told(2, "[CLS]"));
+  await assert.rejects(
+    read(told(largestId + 1, "[E1]")),
+    /tokenizer\.json gives "\[E1\]" no id, and tokenizer_config\.json or added_tokens\.json \d+: take the files/,
+  );
+  await assert.rejects(
+    read({ "added_tokens.json": `{"[CLS]": 9}` }),
+    /gives "\[CLS\]" the id 2, and .* 9: take/,
+  );
+});
+
 Deno.test("older folders have the tokens of added_tokens.json, and of tokenizer_config.json with their flags", async () => {
   const files = { "vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nnew\n##tok\n##s\n" };
   const encode = async (more: Record<string, string>, text: string) =>

@@ -64,8 +64,8 @@ export interface DecoderTokenizerParts {
 }
 
 /**
- * Reads the tokenizer in `folder`: `tokenizer.json` with what `tokenizer_config.json`, `config.json` and `generation_config.json`
- * say of marks.
+ * Reads the tokenizer in `folder`: `tokenizer.json` with what `tokenizer_config.json`, `special_tokens_map.json`, `config.json`
+ * and `generation_config.json` say of marks.
  * @throws Error naming the file and what is wrong: none there, a kind that is not known, a mark that the vocabulary lacks, files
  * that contradict each other, and a model whose vocabulary is smaller than the tokenizer's.
  */
@@ -86,7 +86,11 @@ export async function readDecoderTokenizer(folder: string): Promise<DecoderToken
   const idOf = (token: string | undefined) => {
     const id = token === undefined ? undefined : encoding.idOf(token);
     if (id !== undefined || token === undefined) return id;
-    throw new Error(`${path}: the token ${JSON.stringify(token)} of tokenizer_config.json is missing`);
+    throw new Error(
+      `${path}: the token ${
+        JSON.stringify(token)
+      } of tokenizer_config.json or special_tokens_map.json is missing`,
+    );
   };
   const { bos_token, eos_token } = settings.namedTokens;
   const first = encoding.withMarks(["text"])[0];

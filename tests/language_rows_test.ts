@@ -349,6 +349,10 @@ Deno.test("rows come from .jsonl or a list in .json, with their lines", async ()
   await assert.rejects(read("a.jsonl", told), /a\.jsonl line 1 is not JSON: it has the key "content" twice/);
   const nested = `{"text": "a", "b": {"text": [{"text": 1}, {"text": 2}]}}`;
   assert.deepEqual(await read("a.jsonl", nested), [[1, "text"]]);
+  // A book in one row, every letter of it escaped, as Python's json writes what is not ASCII.
+  const book = `{"text": "${"\\u0431".repeat(5_000_000)}\\\\"}`;
+  assert.deepEqual(await read("a.jsonl", book), [[1, "text"]]);
+  assert.deepEqual(await read("a.json", `[${book}]`), [[1, "text"]]);
   await assert.rejects(read("a.json", `[{"text": "a"}`), /a\.json is not JSON, or is cut short/);
   await assert.rejects(read("a.json", `{"text": "a"}`), /a\.json is no list of records/);
   await assert.rejects(read("a.json", "[ ]"), /a\.json has no records/);

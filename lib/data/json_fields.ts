@@ -3,10 +3,33 @@
 /** The value of each key: the text of a string, or the source text of any other value. */
 export type JsonFields = ReadonlyMap<string, { readonly text: string; readonly isString: boolean }>;
 
-const string = String.raw`"[^"\\]*(?:\\.[^"\\]*)*"`;
+/** A token of JSON, and where it begins. */
+interface JsonToken {
+  readonly token: string;
+  readonly index: number;
+}
 
-/** The tokens of valid JSON. */
-export const jsonTokens = new RegExp(String.raw`${string}|[{}[\],:]|[^\s{}[\],:"]+`, "g");
+/** The tokens of valid JSON. Strings are gone through by hand: a pattern's stack overflows at millions of escapes. */
+export function* jsonTokens(json: string): Iterable<JsonToken> {
+  const begin = /[{}[\],:"]|[^\s{}[\],:"]+/g;
+  for (let found = begin.exec(json); found; found = begin.exec(json)) {
+    const { 0: token, index } = found;
+    if (token === '"') begin.lastIndex = stringEnd(json, index);
+    yield { token: json.slice(index, begin.lastIndex), index };
+  }
+}
+
+/** The place after the quote that ends the string that begins at `begin`. */
+function stringEnd(json: string, begin: number): number {
+  let end = begin;
+  let escapes: number;
+  do {
+    end = json.indexOf('"', end + 1);
+    escapes = 0;
+    while (json[end - 1 - escapes] === "\\") escapes++;
+  } while (escapes % 2 > 0);
+  return end + 1;
+}
 
 /**
  * Parses an object. Throws an Error for invalid JSON, anything but an object, a key that it or an object in it
@@ -21,7 +44,7 @@ export function parseFields(json: string): JsonFields {
   let key: string | undefined;
   let begin = 0;
   let last = "";
-  for (const { 0: token, index } of json.matchAll(jsonTokens)) {
+  for (const { token, index } of jsonTokens(json)) {
     const ends = keys.length === 1 && (token === "," || token === "}");
     if (ends && key !== undefined) {
       const written = json.slice(begin, index).trim();

@@ -47,6 +47,25 @@ Deno.test("without a number of heads of keys a family has transformers' own, and
   );
 });
 
+Deno.test("several rotations are refused: by kinds of layers, or under both names", () => {
+  const plain = { rope_type: "default", rope_theta: 500_000 };
+  const linear = { rope_type: "linear", factor: 2, rope_theta: 500_000 };
+  assert.deepEqual(
+    read("LLaMA 2", { rope_parameters: plain, rope_scaling: plain }).frequencies,
+    read("LLaMA 2", { rope_parameters: plain, rope_scaling: null }).frequencies,
+  );
+  refused(
+    "LLaMA 2",
+    { rope_parameters: plain, rope_scaling: linear },
+    /has rope_parameters and other rope_scaling/,
+  );
+  refused(
+    "LLaMA 2",
+    { rope_parameters: { full_attention: plain, sliding_attention: linear } },
+    /rope_parameters has some of its own for full_attention: one for all layers/,
+  );
+});
+
 Deno.test("fields of other decoders are refused unless they change nothing", () => {
   const headSize = 16;
   const nothing = {

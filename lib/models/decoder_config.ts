@@ -271,8 +271,24 @@ function checkLayerTypes(path: string, config: Config, { window, windowFrom }: W
   }
 }
 
+/** Throws an Error when there are several rotations: by kinds of layers, or under both names, of which transformers takes the older. */
+function checkOneRope(path: string, { rope_parameters: newer, rope_scaling: older }: Config): void {
+  const kind = Object.entries(newer ?? {}).find(([, value]) =>
+    value instanceof Object && !Array.isArray(value)
+  );
+  if (kind) {
+    throw new Error(
+      `${path}: rope_parameters has some of its own for ${kind[0]}: one for all layers is supported`,
+    );
+  }
+  if (newer && older && JSON.stringify(newer) !== JSON.stringify(older)) {
+    throw new Error(`${path} has rope_parameters and other rope_scaling: keep the one that is meant`);
+  }
+}
+
 /** The rotation's frequencies, scaled as `rope_parameters` or the older `rope_scaling` say. */
 function frequenciesOf(path: string, config: Config, headSize: number): number[] {
+  checkOneRope(path, config);
   const rope = config.rope_parameters ?? config.rope_scaling ?? {};
   const field = config.rope_parameters ? "rope_parameters" : "rope_scaling";
   const theta = config.rope_parameters?.rope_theta ?? config.rope_theta ?? 10_000;

@@ -169,6 +169,11 @@ Deno.test("malformed conversations are refused by row and message", async () => 
   await rejects(chat(user("\ud83d")), /half a surrogate pair/);
   await rejects({ ...chat(user("a")), tools: [{ b: 1, 7: 2 }] }, /has the key "7" beside others/);
   await rejects({ ...chat(user("a")), variables: { x: NaN } }, /has the number NaN/);
+  const call = { role: "assistant", tool_calls: [{ arguments: { id: 12345678901234567890 } }] };
+  await rejects(
+    chat(user("a"), call),
+    /^Error: a\.jsonl line 3, message 2 \(assistant\) has the number 12345678901234567000, of which not all digits/,
+  );
 });
 
 Deno.test("a template that runs on, grows, or is none ends in an error", async () => {
@@ -210,6 +215,23 @@ Deno.test("templates come from chat_template.jinja, from tokenizer_config.json, 
   const one = await read(config("a"));
   assert.deepEqual([one?.byName, one?.namedTokens], [{ default: "a" }, { bos_token: "<s>" }]);
   assert.match(one!.path, /tokenizer_config\.json$/);
+  // As transformers 5.24 gives them to a template.
+  const named = async (settings: object) => {
+    const map = { bos_token: "</s>", eos_token: { content: "<s>" }, sep_token: "<sep>" };
+    const found = await read({
+      "tokenizer_config.json": JSON.stringify({
+        chat_template: "a",
+        bos_token: "<s>",
+        mask_token: "<m>",
+        ...settings,
+      }),
+      "special_tokens_map.json": JSON.stringify(map),
+    });
+    return found?.namedTokens;
+  };
+  const older = { bos_token: "</s>", eos_token: "<s>", sep_token: "<sep>", mask_token: "<m>" };
+  assert.deepEqual(await named({}), older);
+  assert.deepEqual(await named({ added_tokens_decoder: {} }), { bos_token: "<s>", mask_token: "<m>" });
   const list = [{ name: "default", template: "a" }, { name: "tool_use", template: "b" }];
   assert.deepEqual((await read(config(list)))?.byName, { default: "a", tool_use: "b" });
   assert.deepEqual((await read({ ...config("a"), "chat_template.jinja": "c" }))?.byName, { default: "c" });

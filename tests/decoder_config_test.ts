@@ -33,6 +33,39 @@ Deno.test("a window without a size has transformers' 4096, and null is none", ()
   assert.equal(read("Qwen2", { ...used, sliding_window: null }).window, Infinity);
 });
 
+Deno.test("without a number of heads of keys a family has transformers' own, and null is as many as of queries", () => {
+  const without = (name: keyof typeof cases, changes: object) => {
+    const { num_key_value_heads: _, ...config } = cases[name].config as Record<string, unknown>;
+    return decoderConfigOf("config.json", { ...config, num_attention_heads: 32, head_dim: 16, ...changes });
+  };
+  assert.equal(without("Mistral", {}).kvHeads, 8);
+  assert.equal(without("Mistral", { num_key_value_heads: null }).kvHeads, 32);
+  assert.equal(without("LLaMA 2", {}).kvHeads, 32);
+  assert.throws(
+    () => without("Qwen3", { num_attention_heads: 16 }),
+    /num_key_value_heads is undefined: qwen3's own 32 must divide num_attention_heads 16/,
+  );
+});
+
+Deno.test("several rotations are refused: by kinds of layers, or under both names", () => {
+  const plain = { rope_type: "default", rope_theta: 500_000 };
+  const linear = { rope_type: "linear", factor: 2, rope_theta: 500_000 };
+  assert.deepEqual(
+    read("LLaMA 2", { rope_parameters: plain, rope_scaling: plain }).frequencies,
+    read("LLaMA 2", { rope_parameters: plain, rope_scaling: null }).frequencies,
+  );
+  refused(
+    "LLaMA 2",
+    { rope_parameters: plain, rope_scaling: linear },
+    /has rope_parameters and other rope_scaling/,
+  );
+  refused(
+    "LLaMA 2",
+    { rope_parameters: { full_attention: plain, sliding_attention: linear } },
+    /rope_parameters has some of its own for full_attention: one for all layers/,
+  );
+});
+
 Deno.test("fields of other decoders are refused unless they change nothing", () => {
   const headSize = 16;
   const nothing = {

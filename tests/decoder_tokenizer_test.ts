@@ -293,6 +293,25 @@ Deno.test("characters without a token are named", () => {
   assert.equal(decode(encode("a\u0004b")), "ab");
 });
 
+Deno.test("marks that tokenizer_config.json names are special, whatever tokenizer.json says of them", async () => {
+  const files = publishedFiles("qwen2_5");
+  const json = JSON.parse(files["tokenizer.json"]);
+  type Token = { content: string; id: number };
+  const end = json.added_tokens.find(({ content }: Token) => content === "<|im_end|>") as Token;
+  const others = json.added_tokens.filter((token: Token) => token !== end);
+  const model = { ...json.model, vocab: { ...json.model.vocab, [end.content]: end.id } };
+  const plain = { ...json, added_tokens: [...others, { ...end, special: false }] };
+  for (const changed of [plain, { ...json, model, added_tokens: others }]) {
+    const own = { ...files, "tokenizer.json": JSON.stringify(changed) };
+    const { encode, decode, isSpecial, specialTokens } = await withFiles(own, readDecoderTokenizer);
+    assert.equal(isSpecial(end.id), true);
+    assert.ok(specialTokens.includes(end.content));
+    assert.deepEqual(encode("<|im_end|>"), [end.id]);
+    assert.ok(!encode("<|im_end|>", { specialAsText: true }).includes(end.id));
+    assert.equal(decode([end.id], { hideSpecial: true }), "");
+  }
+});
+
 Deno.test("tokenizers that are not known are refused by name", async () => {
   const { "tokenizer.json": whole, ...rest } = publishedFiles("qwen2_5");
   const json = JSON.parse(whole);
@@ -312,7 +331,7 @@ Deno.test("tokenizers that are not known are refused by name", async () => {
   await assert.rejects(read({ model: { type: "Rune" } }), /tokenizer\.json: /);
   await assert.rejects(
     read({}, { "tokenizer_config.json": `{"eos_token": "<end>"}` }),
-    /tokenizer\.json: the token "<end>" of tokenizer_config\.json is missing/,
+    /tokenizer\.json: the token "<end>" of tokenizer_config\.json or special_tokens_map\.json is missing/,
   );
   await assert.rejects(
     read({}, { "tokenizer_config.json": `{"added_tokens_decoder": {"7": {"content": "<|im_end|>"}}}` }),

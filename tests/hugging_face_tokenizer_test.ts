@@ -75,6 +75,10 @@ Deno.test("broken tokenizer files are refused by name", async () => {
       /tokenizer\.json describes no tokenizer that can be built/,
     ],
     [
+      edit((json) => json.model = { type: "BPE", vocab: {}, merges: [], continuing_subword_prefix: "##" }),
+      /that can be built: byte-pair encoding with a mark on what continues a word/,
+    ],
+    [
       edit((json) => json.post_processor = null),
       /tokenizer\.json: its post-processor puts no marks around texts/,
     ],
@@ -184,6 +188,32 @@ Deno.test("tokenizer_config.json changes tokenizer.json as it does the older fil
   await assert.rejects(
     () => withFiles(left, readTokenizer),
     /tokenizer_config\.json: truncation_side is "left", and texts are cut at their end here/,
+  );
+});
+
+Deno.test("WordLevel gives a word that it does not know the unknown token", async () => {
+  const json = JSON.parse(wordPiece["tokenizer.json"]);
+  const vocab = { "[CLS]": 2, "[SEP]": 3, "the": 7, "[UNK]": 1 };
+  json.model = { type: "WordLevel", vocab, unk_token: "[UNK]" };
+  json.pre_tokenizer = { type: "Whitespace" };
+  const { encode } = await withFiles({ "tokenizer.json": JSON.stringify(json) }, readTokenizer);
+  assert.deepEqual(encode("the \u00e9the THE", 9), [2, 7, 1, 7, 3]);
+});
+
+Deno.test("a token that tokenizer.json lacks, or has another id for, is refused", async () => {
+  const whole = { "tokenizer.json": wordPiece["tokenizer.json"] };
+  const read = (more: Record<string, string>) => withFiles({ ...whole, ...more }, readTokenizer);
+  const told = (id: number, content: string) => ({
+    "tokenizer_config.json": JSON.stringify({ added_tokens_decoder: { [id]: { content } } }),
+  });
+  const { largestId } = await read(told(2, "[CLS]"));
+  await assert.rejects(
+    read(told(largestId + 1, "[E1]")),
+    /tokenizer\.json gives "\[E1\]" no id, and tokenizer_config\.json or added_tokens\.json \d+: take the files/,
+  );
+  await assert.rejects(
+    read({ "added_tokens.json": `{"[CLS]": 9}` }),
+    /gives "\[CLS\]" the id 2, and .* 9: take/,
   );
 });
 

@@ -344,6 +344,15 @@ Deno.test("rows come from .jsonl or a list in .json, with their lines", async ()
     read("a.json", `[\n{"text": "a"},\n{"text": "a", "text": "b"}]`),
     /a\.json line 3 is not JSON: it has the key "text" twice/,
   );
+  const told =
+    `{"messages": [{"role": "user", "content": "a", "content": "b"}, {"role": "assistant", "content": ""}]}`;
+  await assert.rejects(read("a.jsonl", told), /a\.jsonl line 1 is not JSON: it has the key "content" twice/);
+  const nested = `{"text": "a", "b": {"text": [{"text": 1}, {"text": 2}]}}`;
+  assert.deepEqual(await read("a.jsonl", nested), [[1, "text"]]);
+  // A book in one row, every letter of it escaped, as Python's json writes what is not ASCII.
+  const book = `{"text": "${"\\u0431".repeat(5_000_000)}\\\\"}`;
+  assert.deepEqual(await read("a.jsonl", book), [[1, "text"]]);
+  assert.deepEqual(await read("a.json", `[${book}]`), [[1, "text"]]);
   await assert.rejects(read("a.json", `[{"text": "a"}`), /a\.json is not JSON, or is cut short/);
   await assert.rejects(read("a.json", `{"text": "a"}`), /a\.json is no list of records/);
   await assert.rejects(read("a.json", "[ ]"), /a\.json has no records/);
@@ -370,6 +379,14 @@ Deno.test("malformed conversations are refused by line", async () => {
   await rejects(
     [turns[0], { role: "assistant", content: null }],
     /line 2, message 2 \(assistant\) has no content/,
+  );
+  await rejects(
+    [turns[0], { role: "assistant", content: null, tool_calls: [] }],
+    /line 2, message 2 \(assistant\) has no content/,
+  );
+  await rejects(
+    [turns[0], { role: "assistant", content: "a", weight: 0 }, turns[0], turns[1]],
+    /line 2, message 2 \(assistant\) has the weight 0: all of the assistant's messages are learnt alike/,
   );
   await assert.rejects(
     encoded([{ messages: [turns[1]] }]),

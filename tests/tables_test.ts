@@ -49,6 +49,44 @@ Deno.test("every line end, a byte-order mark and blank last lines are taken alik
     ]);
   }));
 
+Deno.test("a header among the records, and a .tsv with a .csv's quotes, are refused by line", () =>
+  withFolder(async (folder) => {
+    for (const again of ["a,b", "\ufeffa,b"]) {
+      await assert.rejects(
+        cellsOf(folder, "t.csv", `a,b\nx,1\n${again}\ny,2\n`),
+        /t\.csv line 3 is the header once more/,
+      );
+    }
+    const quoted = `"He said ""hi"" there"`;
+    await assert.rejects(
+      cellsOf(folder, "t.tsv", `a\tb\nx\t1\n${quoted}\t2\n`),
+      /t\.tsv line 3 has a quoted cell that begins with "\\"He said .*, and quotes are ordinary text in a \.tsv/,
+    );
+    const ordinary = [`"so"`, `"so" he said "no"`, `""so""`, `a ""b"" c`, `"`, `""`];
+    const lines = ordinary.map((text, i) => `${text}\t${i}`);
+    assert.deepEqual(
+      (await cellsOf(folder, "t.tsv", `a\tb\n${lines.join("\n")}\n`)).map(([, text]) => text),
+      ordinary,
+    );
+    assert.deepEqual(await cellsOf(folder, "t.csv", `a,b\na,1\n${quoted},b\n`), [
+      ["line 2", "a", "1"],
+      ["line 3", `He said "hi" there`, "b"],
+    ]);
+  }));
+
+Deno.test("labels that only Unicode tells apart, and a column that is read twice, are refused", () =>
+  withFolder(async (folder) => {
+    await assert.rejects(
+      ownTask(folder, ["x", "caf\u00e9", "cafe\u0301"]),
+      /t\.csv line 4 has the label .*, and .*t\.csv line 3 .*: accents written in two ways make them two classes/,
+    );
+    const train = `${folder}/t.csv`;
+    await assert.rejects(
+      loadOwnTask({ train, text: "label", label: "label", maxTokens: 8 }),
+      /t\.csv: "label" is to be read twice/,
+    );
+  }));
+
 Deno.test("a .jsonl's numbers keep every digit, and a key there twice is refused", () =>
   withFolder(async (folder) => {
     for (

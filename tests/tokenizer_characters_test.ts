@@ -1,4 +1,4 @@
-/** Every character of Unicode through every normalizer and pre-tokenizer of Rust's (`fixtures/tokenizer_characters.py`). */
+/** Every character of Unicode through normalizers and pre-tokenizers of Rust's, and texts cut at patterns (`fixtures/tokenizer_characters.py`). */
 
 import assert from "node:assert/strict";
 import { preTokenizerOf } from "../lib/models/pre_tokenizers.ts";
@@ -35,3 +35,18 @@ for (const [description, expected] of fixture.pre_tokenizers as Cases) {
     assert.equal(await digest(results), expected);
   });
 }
+
+Deno.test("texts are cut at patterns as in Rust, whatever becomes of what is found", () => {
+  for (const [description, expected] of fixture.cuts) {
+    const cut = preTokenizerOf(description as Record<string, unknown>);
+    const parts = fixture.texts.map((text) => [...cut(text, true)].join("|"));
+    assert.deepEqual(parts, expected, JSON.stringify(description));
+  }
+});
+
+Deno.test("what a normalizer puts in a pattern's place is as it is written, $& too", () => {
+  for (const [description, expected] of fixture.replacements) {
+    const normalize = normalizerOf(description as Record<string, unknown>);
+    assert.deepEqual(fixture.texts.map(normalize), expected, JSON.stringify(description));
+  }
+});

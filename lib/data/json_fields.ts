@@ -3,37 +3,62 @@
 /** The value of each key: the text of a string, or the source text of any other value. */
 export type JsonFields = ReadonlyMap<string, { readonly text: string; readonly isString: boolean }>;
 
-const string = String.raw`"[^"\\]*(?:\\.[^"\\]*)*"`;
+/** A token of JSON, and where it begins. */
+interface JsonToken {
+  readonly token: string;
+  readonly index: number;
+}
 
-/** The tokens of valid JSON. */
-export const jsonTokens = new RegExp(String.raw`${string}|[{}[\],:]|[^\s{}[\],:"]+`, "g");
+/** The tokens of valid JSON. Strings are gone through by hand: a pattern's stack overflows at millions of escapes. */
+export function* jsonTokens(json: string): Iterable<JsonToken> {
+  const begin = /[{}[\],:"]|[^\s{}[\],:"]+/g;
+  for (let found = begin.exec(json); found; found = begin.exec(json)) {
+    const { 0: token, index } = found;
+    if (token === '"') begin.lastIndex = stringEnd(json, index);
+    yield { token: json.slice(index, begin.lastIndex), index };
+  }
+}
+
+/** The place after the quote that ends the string that begins at `begin`. */
+function stringEnd(json: string, begin: number): number {
+  let end = begin;
+  let escapes: number;
+  do {
+    end = json.indexOf('"', end + 1);
+    escapes = 0;
+    while (json[end - 1 - escapes] === "\\") escapes++;
+  } while (escapes % 2 > 0);
+  return end + 1;
+}
 
 /**
- * Parses an object. Throws an Error for invalid JSON, anything but an object, a duplicate key, or a lone
- * surrogate.
+ * Parses an object. Throws an Error for invalid JSON, anything but an object, a key that it or an object in it
+ * has twice, or a lone surrogate.
  */
 export function parseFields(json: string): JsonFields {
   const value: unknown = JSON.parse(json);
   if (value === null || typeof value !== "object" || Array.isArray(value)) throw new NoObjectError();
   const fields = new Map<string, { text: string; isString: boolean }>();
-  let depth = 0;
+  // Of each object and list that is open, the keys so far.
+  const keys: Set<string>[] = [];
   let key: string | undefined;
   let begin = 0;
   let last = "";
-  for (const { 0: token, index } of json.matchAll(jsonTokens)) {
-    const ends = depth === 1 && (token === "," || token === "}");
+  for (const { token, index } of jsonTokens(json)) {
+    const ends = keys.length === 1 && (token === "," || token === "}");
     if (ends && key !== undefined) {
-      if (fields.has(key)) throw new Error(`it has the key ${JSON.stringify(key)} twice`);
       const written = json.slice(begin, index).trim();
       const isString = written.startsWith('"');
       fields.set(key, { text: isString ? textOf(written) : written, isString });
       key = undefined;
-    } else if (depth === 1 && token === ":") {
-      key = textOf(last);
-      begin = index + 1;
+    } else if (token === ":") {
+      const own = textOf(last);
+      if (keys.at(-1)!.has(own)) throw new Error(`it has the key ${JSON.stringify(own)} twice`);
+      keys.at(-1)!.add(own);
+      if (keys.length === 1) [key, begin] = [own, index + 1];
     }
-    if (token === "{" || token === "[") depth++;
-    else if (token === "}" || token === "]") depth--;
+    if (token === "{" || token === "[") keys.push(new Set());
+    else if (token === "}" || token === "]") keys.pop();
     last = token;
   }
   return fields;

@@ -71,7 +71,7 @@ function elementsOf(text: string): { readonly json: string; readonly line: numbe
     found.push({ json: text.slice(begin, end), line });
     begin = undefined;
   };
-  for (const { 0: token, index } of text.matchAll(jsonTokens)) {
+  for (const { token, index } of jsonTokens(text)) {
     if (depth === 1 && (token === "," || token === "]")) add(index);
     else if (depth >= 1) begin ??= index;
     if (token === "{" || token === "[") depth++;

@@ -88,7 +88,7 @@ const toolsSchema = v.array(v.unknown());
  * Reads the rows of the file at `path`: `{prompt, completion}`, `{instruction, input, output}`, `{messages}` with `tools` or
  * without, or `{text}`. Further fields are not read. `kind` is needed where rows have fields of two.
  * @throws Error that names the file and line as `readJsonRecords` does, and for a row of no kind or of two, a field that is missing
- * or null (but for input, which may be), or is no text, and an assistant's turn without content and tool_calls.
+ * or null (but for input, which may be), or is no text, and an assistant's turn without content and tool_calls, or with a weight other than 1.
  */
 export async function readLanguageRows(path: string, kind?: LanguageRow["kind"]): Promise<LanguageRow[]> {
   const records = await readJsonRecords(path);
@@ -144,7 +144,7 @@ function textOf(where: string, fields: JsonFields, name: string): string {
 function messagesRow(where: string, fields: JsonFields): MessagesRow {
   const messages = partOf(where, fields, "messages", messagesSchema);
   const silent = messages.findIndex((message) =>
-    message.role === "assistant" && (message.content ?? undefined) === undefined && !message.tool_calls
+    message.role === "assistant" && (message.content ?? undefined) === undefined && !callsTools(message)
   );
   if (silent >= 0) {
     throw new Error(
@@ -154,8 +154,21 @@ function messagesRow(where: string, fields: JsonFields): MessagesRow {
   if (!messages.some(({ role }) => role === "assistant")) {
     throw new Error(`${where} has no message of the assistant: there is nothing to learn`);
   }
+  const weighted = messages.findIndex(({ role, weight }) => role === "assistant" && (weight ?? 1) !== 1);
+  if (weighted >= 0) {
+    throw new Error(
+      `${where}, message ${weighted + 1} (assistant) has the weight ${
+        JSON.stringify(messages[weighted].weight)
+      }: all of the assistant's messages are learnt alike; leave the weight out, or end the row before`,
+    );
+  }
   if (isAbsent(fields, "tools")) return { kind: "messages", where, messages };
   return { kind: "messages", where, messages, tools: partOf(where, fields, "tools", toolsSchema) };
+}
+
+/** Whether a message calls functions. */
+export function callsTools({ tool_calls: calls }: Message): boolean {
+  return Array.isArray(calls) ? calls.length > 0 : Boolean(calls);
 }
 
 /** A field that holds more than a text. */

@@ -38,8 +38,8 @@ interface Labelled {
  * the split does not depend on the order of the rows, and equal texts are on the same side.
  * @throws Error that names the file, and the line if there is one, for an unreadable or malformed table, a
  * missing column, an empty text or label, a label that is not a number (regression) or does not occur in
- * train, labels of train that differ only in the spaces around them, and a train file whose labels are all
- * the same.
+ * train, labels of train that differ only in the spaces around them or in how Unicode spells a letter, a train file
+ * whose labels are all the same, and a column that is named twice.
  *
  * @example
  * ```ts
@@ -57,7 +57,7 @@ interface Labelled {
 export async function loadOwnTask(options: OwnTaskOptions): Promise<Task> {
   const { train: path, dev: devPath, pair, regression = false, maxTokens } = options;
   const train = await readLabelled(path, options);
-  if (!regression) checkSpacesAround(train);
+  if (!regression) checkSpelling(train);
   const labels = regression ? [] : classesOf(train);
   const toExamples = (rows: readonly Labelled[]) =>
     rows.map((row): Example => ({
@@ -83,6 +83,10 @@ export async function loadOwnTask(options: OwnTaskOptions): Promise<Task> {
 
 async function readLabelled(path: string, { text, pair, label }: OwnTaskOptions): Promise<Labelled[]> {
   const columns = [text, ...pair === undefined ? [] : [pair], label];
+  const twice = columns.find((name, i) => columns.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw new Error(`${path}: ${JSON.stringify(twice)} is to be read twice: name another column for each`);
+  }
   return (await readTable(path, columns)).map((row) => labelled(row, columns));
 }
 
@@ -92,17 +96,20 @@ function labelled({ where, cells }: TableRow, columns: readonly string[]): Label
   return { where, texts: cells.slice(0, -1), label: cells.at(-1)! };
 }
 
-/** Throws an Error if labels differ only in the spaces around them: they would be two classes. */
-function checkSpacesAround(rows: readonly Labelled[]): void {
+/** Throws an Error if labels differ only in the spaces around them, or in how Unicode spells a letter: they would be two classes. */
+function checkSpelling(rows: readonly Labelled[]): void {
   const byName = new Map<string, Labelled>();
   for (const row of rows) {
-    const name = row.label.trim();
+    const name = row.label.normalize("NFC").trim();
     const first = byName.get(name) ?? row;
     if (first.label !== row.label) {
+      const what = first.label.trim() === row.label.trim()
+        ? "spaces make"
+        : "accents written in two ways make";
       throw new Error(
         `${row.where} has the label ${JSON.stringify(row.label)}, and ${first.where} ${
           JSON.stringify(first.label)
-        }: spaces make them two classes; write them alike`,
+        }: ${what} them two classes; write them alike`,
       );
     }
     byName.set(name, first);

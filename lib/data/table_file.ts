@@ -21,7 +21,8 @@ export interface TableRow {
  * Reads `columns` of the file at `path`. Numbers and booleans in `.jsonl` are kept as written: all digits of
  * 12345678901234567890, and 1.0 as a different text than 1.
  * @throws Error that names the file, and the line if there is one, for another extension, text that is not
- * UTF-8, a malformed record, a missing or duplicate column, and a file without records.
+ * UTF-8, a malformed record, a header among the records, a cell of a `.tsv` that is quoted all the same, a
+ * missing or duplicate column, and a file without records.
  */
 export async function readTable(path: string, columns: readonly string[]): Promise<TableRow[]> {
   const rows = await readRows(path, columns);
@@ -42,7 +43,7 @@ async function readRows(path: string, columns: readonly string[]): Promise<Table
     }));
   }
   const dialect = kind === "csv" ? { delimiter: ",", quoting: true } : { delimiter: "\t", quoting: false };
-  return choose(path, parseDelimited(text, dialect, path), columns);
+  return choose(path, parseDelimited(text, dialect, path), columns, kind === "tsv");
 }
 
 /** Selects `columns` from the rows; the first row is the header. */
@@ -50,6 +51,7 @@ function choose(
   path: string,
   [header, ...rows]: readonly DelimitedRow[],
   columns: readonly string[],
+  isTsv: boolean,
 ): TableRow[] {
   if (!header) throw new Error(`${path}: the file is empty: write a header and records`);
   const where = `${path} line ${header.line}`;
@@ -70,8 +72,24 @@ function choose(
         `${where} has ${cells.length} cells, and the header ${header.cells.length}: mend the row`,
       );
     }
-    return { where, cells: places.map((at) => cells[at]) };
+    if (cells.every((cell, i) => cell.replace(/^\ufeff/, "") === header.cells[i])) {
+      throw new Error(`${where} is the header once more, as where two files were joined: take it out`);
+    }
+    const own = places.map((at) => cells[at]);
+    const quoted = isTsv ? own.find(isQuoted) : undefined;
+    if (quoted !== undefined) {
+      const what = "and quotes are ordinary text in a .tsv: write it without them, or write a .csv";
+      throw new Error(`${where} has a quoted cell that begins with ${quote(quoted.slice(0, 20))}, ${what}`);
+    }
+    return { where, cells: own };
   });
+}
+
+/** True for a cell in quotes with doubled ones inside, as programs write it that take a `.tsv` for a `.csv` with tabs. */
+function isQuoted(cell: string): boolean {
+  if (cell.length < 4 || !cell.startsWith('"') || !cell.endsWith('"')) return false;
+  const inside = cell.slice(1, -1);
+  return inside.includes('""') && !inside.replaceAll('""', "").includes('"');
 }
 
 function textOf(record: JsonFields, name: string, where: string): string {

@@ -3,7 +3,7 @@
  * begins where the template ends when it is given the messages before and asked for the next one.
  */
 
-import type { MessagesRow } from "../data/language_rows.ts";
+import { callsTools, type MessagesRow } from "../data/language_rows.ts";
 import type { Conversation } from "./chat_inputs.ts";
 import { type ChatTemplates, renderChats, type RenderedChat } from "./chat_template.ts";
 import type { DecoderTokenizer } from "./decoder_tokenizer.ts";
@@ -86,7 +86,9 @@ function encodedRow(rendered: RenderedRow, tokenizer: DecoderTokenizer): Encoded
     where: row.where,
     ...found,
     texts: contents,
-    isEmptyAnswer: turns.some(({ message }) => contents[message] === "" && !row.messages[message].tool_calls),
+    isEmptyAnswer: turns.some(({ message }) =>
+      contents[message] === "" && !callsTools(row.messages[message])
+    ),
     joinDiffers: !isSame(found.ids, tokenizer.encode(whole.text, { seam: whole.seam })),
     isLastTurnOnly: all === undefined,
   };
@@ -131,7 +133,7 @@ function answerIn(part: string, end: number, { decode }: DecoderTokenizer, seam:
 }
 
 /** Whether a turn's text is the message: after what the template puts first, or, with calls of tools, before what it puts then. */
-function answers({ content, tool_calls }: MessagesRow["messages"][number], answer: string): boolean {
-  const own = (content ?? "").trim();
-  return tool_calls ? answer.includes(own) : answer.trimEnd().endsWith(own);
+function answers(message: MessagesRow["messages"][number], answer: string): boolean {
+  const own = (message.content ?? "").trim();
+  return callsTools(message) ? answer.includes(own) : answer.trimEnd().endsWith(own);
 }

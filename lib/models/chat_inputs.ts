@@ -41,7 +41,7 @@ export type Divider = (text: string, seam: string) => string;
 /**
  * The template's variables for a conversation; `divide` divides the tokens that only templates may use.
  * @throws Error that begins with the conversation's `where` and names the turn: no messages, a role or content that is no text,
- * half a surrogate pair, a number that JSON cannot hold, and keys that JavaScript would put in another order.
+ * half a surrogate pair, a number that JSON cannot hold or whose digits are not all kept, and keys that JavaScript would put in another order.
  */
 export function chatInputs(conversation: Conversation, divide: Divider): ChatInputs {
   const { where, messages, addGenerationPrompt = false, tools, variables } = conversation;
@@ -84,6 +84,9 @@ function checkValue(value: unknown, where: string): void {
   }
   if (typeof value === "number" && !Number.isFinite(value)) {
     throw new Error(`${where} has the number ${value}, which JSON cannot hold`);
+  }
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw new Error(`${where} has the number ${value}, of which not all digits are kept: write it as a text`);
   }
   if (value === null || typeof value !== "object") return;
   const keys = Array.isArray(value) ? [] : Object.keys(value);

@@ -4,17 +4,21 @@
  */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { Template } from "npm:@huggingface/jinja@0.5.11";
 import type { RenderAnswer, Rendering, RenderRequest } from "./chat_template.ts";
+import { jinjaTemplate, type RenderTemplate } from "./jinja_template.ts";
 
 function render({ template, inputs, most }: RenderRequest): RenderAnswer {
-  const compiled = new Template(template);
+  const compiled = jinjaTemplate(template);
   return { renderings: inputs.map((input) => rendering(compiled, input, most)) };
 }
 
-function rendering(template: Template, input: RenderRequest["inputs"][number], most: number): Rendering {
+function rendering(
+  template: RenderTemplate,
+  input: RenderRequest["inputs"][number],
+  most: number,
+): Rendering {
   try {
-    const text = template.render(input);
+    const text = template(input);
     if (text.length <= most) return { text };
     return { refusal: `its text has ${text.length} characters, and ${most} are the most` };
   } catch (error) {
@@ -24,10 +28,14 @@ function rendering(template: Template, input: RenderRequest["inputs"][number], m
 }
 
 /** How many messages it takes until the template refuses them with these words. */
-function firstRefused(template: Template, input: RenderRequest["inputs"][number], refusal: string): number {
+function firstRefused(
+  template: RenderTemplate,
+  input: RenderRequest["inputs"][number],
+  refusal: string,
+): number {
   for (let count = 1; count < input.messages.length; count++) {
     try {
-      template.render({ ...input, messages: input.messages.slice(0, count) });
+      template({ ...input, messages: input.messages.slice(0, count) });
     } catch (error) {
       if ((error as Error).message === refusal) return count;
     }

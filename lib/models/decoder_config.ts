@@ -46,7 +46,6 @@ export interface DecoderConfig {
 /** How families differ, by `model_type`. To add a family that differs only in these, add a line. */
 interface Family {
   readonly headSize?: number;
-  readonly kvHeads?: number;
   readonly tied: boolean;
   readonly qkvBias: "never" | "always" | "attention_bias";
   readonly headNorms: boolean;
@@ -172,13 +171,16 @@ function checkedConfig(path: string, config: Config): DecoderConfig {
   const family = families[config.model_type];
   const { hidden_size: width, num_attention_heads: heads } = config;
   const headSize = config.head_dim ?? family.headSize ?? width / heads;
-  const kvHeads = config.num_key_value_heads ?? heads;
+  // transformers' classes have their own number where the field is missing, and null for as many as queries have.
+  const isTold = "num_key_value_heads" in config;
+  const kvHeads = (isTold ? config.num_key_value_heads : family.defaults.kvHeads) ?? heads;
   if (!Number.isInteger(headSize)) refuse("num_attention_heads", `it must divide hidden_size ${width}`);
   if (headSize % 4 !== 0) {
     refuse("head_dim", `heads have ${headSize} values, and a multiple of 4 is supported`);
   }
   if (heads % kvHeads !== 0) {
-    refuse("num_key_value_heads", `it must divide num_attention_heads ${heads}`);
+    const what = isTold ? "it" : `${config.model_type}'s own ${kvHeads}`;
+    refuse("num_key_value_heads", `${what} must divide num_attention_heads ${heads}`);
   }
   checkActivation(family, config, refuse);
   checkOtherDecoders(path, config, headSize);
@@ -269,8 +271,24 @@ function checkLayerTypes(path: string, config: Config, { window, windowFrom }: W
   }
 }
 
+/** Throws an Error when there are several rotations: by kinds of layers, or under both names, of which transformers takes the older. */
+function checkOneRope(path: string, { rope_parameters: newer, rope_scaling: older }: Config): void {
+  const kind = Object.entries(newer ?? {}).find(([, value]) =>
+    value instanceof Object && !Array.isArray(value)
+  );
+  if (kind) {
+    throw new Error(
+      `${path}: rope_parameters has some of its own for ${kind[0]}: one for all layers is supported`,
+    );
+  }
+  if (newer && older && JSON.stringify(newer) !== JSON.stringify(older)) {
+    throw new Error(`${path} has rope_parameters and other rope_scaling: keep the one that is meant`);
+  }
+}
+
 /** The rotation's frequencies, scaled as `rope_parameters` or the older `rope_scaling` say. */
 function frequenciesOf(path: string, config: Config, headSize: number): number[] {
+  checkOneRope(path, config);
   const rope = config.rope_parameters ?? config.rope_scaling ?? {};
   const field = config.rope_parameters ? "rope_parameters" : "rope_scaling";
   const theta = config.rope_parameters?.rope_theta ?? config.rope_theta ?? 10_000;

@@ -1,4 +1,7 @@
-/** What a decoder's folder says of its marks: `tokenizer_config.json`, `config.json` and `generation_config.json`. */
+/**
+ * What a decoder's folder says of its marks: `tokenizer_config.json`, the `special_tokens_map.json` of older folders, `config.json`
+ * and `generation_config.json`.
+ */
 
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
@@ -13,7 +16,11 @@ const named = {
   eos_token: tokenSchema,
   unk_token: tokenSchema,
   pad_token: tokenSchema,
+  sep_token: tokenSchema,
+  cls_token: tokenSchema,
+  mask_token: tokenSchema,
 };
+const namedSchema = v.looseObject(named);
 
 const settingsSchema = v.looseObject({
   ...named,
@@ -29,7 +36,7 @@ const modelSchema = v.looseObject({
 
 /** Marks of a decoder. */
 export interface DecoderSettings {
-  /** bos_token, eos_token, unk_token and pad_token, as far as there are. */
+  /** bos_token, eos_token, unk_token, pad_token, sep_token, cls_token and mask_token, as far as there are. */
   readonly namedTokens: Readonly<Record<string, string>>;
   /** Whether texts begin with bos_token; undefined leaves it to `tokenizer.json`. */
   readonly addsBos: boolean | undefined;
@@ -46,8 +53,11 @@ export async function readDecoderSettings(folder: string): Promise<DecoderSettin
   const settings = await readIfThere(`${folder}/tokenizer_config.json`, settingsSchema);
   const config = await readIfThere(`${folder}/config.json`, modelSchema);
   const generation = await readIfThere(`${folder}/generation_config.json`, modelSchema);
+  // transformers reads the older file only where the newer one lists no tokens, and then it is the older that counts.
+  const isOlder = (settings?.added_tokens_decoder ?? undefined) === undefined;
+  const older = isOlder ? await readIfThere(`${folder}/special_tokens_map.json`, namedSchema) : undefined;
   const entries = Object.keys(named).flatMap((name) => {
-    const token = settings?.[name as keyof typeof named];
+    const token = older?.[name as keyof typeof named] ?? settings?.[name as keyof typeof named];
     if (token === null || token === undefined) return [];
     return [[name, typeof token === "string" ? token : token.content]];
   });

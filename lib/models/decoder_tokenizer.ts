@@ -3,10 +3,18 @@
  * come, and where generation ends. Ids are those of Hugging Face's tokenizers in Rust; a space before punctuation stays there.
  */
 
+import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
+import { recordOf } from "../record_schema.ts";
 import { type DecoderSettings, readDecoderSettings } from "./decoder_settings.ts";
 import { normalForm } from "./rust_unicode.ts";
-import { type Reading, type TextEncoding, textEncoding, tokenizerSchema } from "./text_encoder.ts";
+import {
+  type Reading,
+  type TextEncoding,
+  textEncoding,
+  type TokenizerDescription,
+  tokenizerSchema,
+} from "./text_encoder.ts";
 import {
   type DecodeOptions,
   type StreamingDecoder,
@@ -64,8 +72,8 @@ export interface DecoderTokenizerParts {
 }
 
 /**
- * Reads the tokenizer in `folder`: `tokenizer.json` with what `tokenizer_config.json`, `config.json` and `generation_config.json`
- * say of marks.
+ * Reads the tokenizer in `folder`: `tokenizer.json` with what `tokenizer_config.json`, `special_tokens_map.json`, `config.json`
+ * and `generation_config.json` say of marks.
  * @throws Error naming the file and what is wrong: none there, a kind that is not known, a mark that the vocabulary lacks, files
  * that contradict each other, and a model whose vocabulary is smaller than the tokenizer's.
  */
@@ -77,7 +85,7 @@ export async function readDecoderTokenizer(folder: string): Promise<DecoderToken
     );
   }
   const settings = await readDecoderSettings(folder);
-  const description = await readJson(path, tokenizerSchema);
+  const description = withMarks(await readJson(path, tokenizerSchema), Object.values(settings.namedTokens));
   const { encoding, writing } = built(path, () => ({
     encoding: textEncoding(description),
     writing: writingOf(description.decoder),
@@ -86,7 +94,11 @@ export async function readDecoderTokenizer(folder: string): Promise<DecoderToken
   const idOf = (token: string | undefined) => {
     const id = token === undefined ? undefined : encoding.idOf(token);
     if (id !== undefined || token === undefined) return id;
-    throw new Error(`${path}: the token ${JSON.stringify(token)} of tokenizer_config.json is missing`);
+    throw new Error(
+      `${path}: the token ${
+        JSON.stringify(token)
+      } of tokenizer_config.json or special_tokens_map.json is missing`,
+    );
   };
   const { bos_token, eos_token } = settings.namedTokens;
   const first = encoding.withMarks(["text"])[0];
@@ -103,6 +115,22 @@ export async function readDecoderTokenizer(folder: string): Promise<DecoderToken
     namedTokens: settings.namedTokens,
   });
 }
+
+/** The description with these marks as special tokens, as transformers makes them, also where they are only in the vocabulary. */
+function withMarks(description: TokenizerDescription, marks: readonly string[]): TokenizerDescription {
+  const { model, added_tokens } = description;
+  const known = added_tokens.map((token) =>
+    marks.includes(token.content) ? { ...token, special: true } : token
+  );
+  const others = new Set(marks.filter((mark) => known.every(({ content }) => content !== mark)));
+  const flags = { special: true, normalized: false, single_word: false, lstrip: false, rstrip: false };
+  const vocabulary = others.size > 0 ? v.safeParse(vocabularySchema, model.vocab) : undefined;
+  const pieces = vocabulary?.success ? Object.entries(vocabulary.output) : [];
+  const more = pieces.flatMap(([content, id]) => others.has(content) ? [{ content, id, ...flags }] : []);
+  return { ...description, added_tokens: [...known, ...more] };
+}
+
+const vocabularySchema = recordOf(v.number());
 
 /** LLaMA 3's first files put no mark before texts, by mistake: the model was trained with it, and later files have it. */
 function isFirstLlama3(bosToken: string | undefined): boolean {

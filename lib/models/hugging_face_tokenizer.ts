@@ -56,7 +56,7 @@ export async function readTokenizer(folder: string): Promise<MarkedTokenizer> {
 
 /**
  * Reads the tokenizer in `folder` with its description.
- * @throws Error naming the file and what is wrong with it, or the files of which one set should be there.
+ * @throws Error naming the file and what is wrong with it, or what files contradict each other in, or the files of which one set should be there.
  */
 export async function readDescribedTokenizer(folder: string): Promise<DescribedTokenizer> {
   const settings = await readTokenizerSettings(folder);
@@ -64,7 +64,7 @@ export async function readDescribedTokenizer(folder: string): Promise<DescribedT
     `${folder}/${name}`
   );
   if (await isFile(whole)) {
-    return described(whole, withSettings(await readJson(whole, tokenizerSchema), settings));
+    return described(whole, withSettings(await readJson(whole, tokenizerSchema), settings), settings.added);
   }
   if (await isFile(bpe)) return described(bpe, await byteLevelBpe(`${folder}/vocab.json`, bpe, settings));
   if (await isFile(wordPiece)) return described(wordPiece, await wordPieceOf(wordPiece, settings));
@@ -170,8 +170,27 @@ async function wordPieceOf(path: string, settings: TokenizerSettings): Promise<T
 }
 
 /** The tokenizer that a `tokenizer.json` describes. */
-function described(path: string, description: TokenizerDescription): DescribedTokenizer {
-  return { path, description, tokenizer: marked(path, built(path, description)) };
+function described(
+  path: string,
+  description: TokenizerDescription,
+  told: TokenizerSettings["added"] = [],
+): DescribedTokenizer {
+  const encoding = built(path, description);
+  checkAdded(path, encoding, told);
+  return { path, description, tokenizer: marked(path, encoding) };
+}
+
+/** Throws an Error when the files beside a `tokenizer.json` tell of a token that it lacks, and transformers would add. */
+function checkAdded(path: string, { idOf }: TextEncoding, told: TokenizerSettings["added"]): void {
+  for (const { content, id } of told) {
+    const own = idOf(content);
+    if (own === id) continue;
+    throw new Error(
+      `${path} gives ${JSON.stringify(content)} ${
+        own === undefined ? "no id" : `the id ${own}`
+      }, and tokenizer_config.json or added_tokens.json ${id}: take the files from one model`,
+    );
+  }
 }
 
 function marked(path: string, encoding: TextEncoding): MarkedTokenizer {

@@ -3,6 +3,7 @@
 import { ByteLevelPreTokenizer, Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 import * as v from "npm:valibot@1.5.0";
 import { numeric, punctuation } from "./rust_unicode.ts";
+import { behaviorSchema, patternOf, patternSchema, splitAt } from "./split_pattern.ts";
 
 /** The parts of a text, one after the other; `isFirst` where the text begins what is encoded. */
 export type Cut = (text: string, isFirst: boolean) => Iterable<string>;
@@ -29,11 +30,25 @@ const kinds: Readonly<Record<string, (description: Description) => Cut>> = {
     const { individual_digits } = v.parse(digitsSchema, description);
     return matchesOf(new RegExp(`[^${numeric}]+|[${numeric}]${individual_digits ? "" : "+"}`, "gu"));
   },
+  FixedLength(description) {
+    const { length } = v.parse(fixedLengthSchema, description);
+    return matchesOf(new RegExp(`.{1,${length}}`, "gsu"));
+  },
   Metaspace: (description) => metaspace(v.parse(metaspaceSchema, description)),
+  Punctuation(description) {
+    const { behavior } = v.parse(punctuationSchema, description);
+    return (text) => splitAt(text, mark, behavior, false);
+  },
   Sequence(description) {
     const steps = v.parse(sequenceSchema, description).pretokenizers.map(preTokenizerOf);
     return steps.reduce(inTurn, (text) => [text]);
   },
+  Split(description) {
+    const { pattern, behavior, invert } = v.parse(splitSchema, description);
+    const found = patternOf(pattern);
+    return (text) => splitAt(text, found, behavior, invert);
+  },
+  Whitespace: () => matchesOf(wordsAndMarks),
   WhitespaceSplit: () => matchesOf(/\P{White_Space}+/gu),
 };
 
@@ -42,6 +57,13 @@ const byteLevelSchema = v.looseObject({
   use_regex: v.optional(v.boolean(), true),
 });
 const digitsSchema = v.looseObject({ individual_digits: v.boolean() });
+const fixedLengthSchema = v.looseObject({ length: v.pipe(v.number(), v.integer(), v.minValue(1)) });
+const punctuationSchema = v.looseObject({ behavior: v.optional(behaviorSchema, "Isolated") });
+const splitSchema = v.looseObject({
+  pattern: patternSchema,
+  behavior: behaviorSchema,
+  invert: v.optional(v.boolean(), false),
+});
 const metaspaceSchema = v.looseObject({
   replacement: v.string(),
   prepend_scheme: v.optional(v.picklist(["always", "first", "never"])),
@@ -49,6 +71,12 @@ const metaspaceSchema = v.looseObject({
   split: v.optional(v.boolean(), true),
 });
 const sequenceSchema = v.looseObject({ pretokenizers: v.array(v.looseObject({})) });
+
+const mark = new RegExp(punctuation, "gv");
+
+/** Rust's `\\w+|[^\\w\\s]+`. */
+const wordsAndMarks =
+  /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu;
 
 function matchesOf(pattern: RegExp): Cut {
   return function* (text) {

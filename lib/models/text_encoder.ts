@@ -149,10 +149,13 @@ function libraryTokenizer({ model, post_processor }: TokenizerDescription, isWit
   return new Tokenizer({ ...none, model: known, post_processor }, {});
 }
 
-function libraryModel({ model }: Tokenizer, { ignore_merges }: { ignore_merges?: unknown }): TokenModel {
+function libraryModel({ model }: Tokenizer, described: Readonly<Record<string, unknown>>): TokenModel {
+  const { ignore_merges, unk_token } = described;
   const { tokens_to_ids: vocabulary, unk_token_id } = model!;
+  // The library does not look the unknown token of a WordLevel up.
+  const unknown = unk_token_id ?? (typeof unk_token === "string" ? vocabulary.get(unk_token) : undefined);
   const idOf = (token: string) => {
-    const id = vocabulary.get(token) ?? unk_token_id;
+    const id = vocabulary.get(token) ?? unknown;
     if (id !== undefined) return id;
     throw new Error(`the vocabulary lacks the token ${JSON.stringify(token)}: the file is not whole`);
   };
@@ -173,8 +176,12 @@ function libraryModel({ model }: Tokenizer, { ignore_merges }: { ignore_merges?:
  */
 function independentPieces(model: BPE): (word: string) => Iterable<string> {
   const { merges, tokens_to_ids, fuse_unk, end_of_word_suffix, config } = model;
-  const { continuing_subword_prefix } = v.parse(prefixSchema, config);
-  if (fuse_unk || end_of_word_suffix || continuing_subword_prefix) return (word) => [word];
+  if (v.parse(prefixSchema, config).continuing_subword_prefix) {
+    throw new Error(
+      "byte-pair encoding with a mark on what continues a word (continuing_subword_prefix) is not known here: use another tokenizer",
+    );
+  }
+  if (fuse_unk || end_of_word_suffix) return (word) => [word];
   const longest = [...tokens_to_ids.keys()].reduce((most, token) => Math.max(most, token.length), 0);
   const last = (token: string) => token.match(/.$/su)?.[0] ?? "";
   const joins = new Set(merges.map(([a, b]) => last(a) + String.fromCodePoint(b.codePointAt(0)!)));

@@ -4,6 +4,7 @@ import { Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 import * as v from "npm:valibot@1.5.0";
 import { precompiledNormalizer } from "./precompiled_normalizer.ts";
 import { control, lowercase, nonspacingMark, normalForm } from "./rust_unicode.ts";
+import { patternOf, patternSchema } from "./split_pattern.ts";
 
 type Normalize = (text: string) => string;
 
@@ -36,6 +37,12 @@ const kinds: Readonly<Record<string, (description: Description) => Normalize>> =
     const { prepend } = v.parse(prependSchema, description);
     return (text) => text && prepend + text;
   },
+  Replace(description) {
+    const { pattern, content } = v.parse(replaceSchema, description);
+    const found = patternOf(pattern);
+    // By a function, for the content is no JavaScript pattern: "$&" is these two characters.
+    return (text) => text.replace(found, () => content);
+  },
   Sequence(description) {
     const steps = v.parse(sequenceSchema, description).normalizers.map(normalizerOf);
     return (text) => steps.reduce((done, step) => step(done), text);
@@ -55,6 +62,7 @@ const bertSchema = v.looseObject({
 });
 const precompiledSchema = v.looseObject({ precompiled_charsmap: v.nullish(v.string()) });
 const prependSchema = v.looseObject({ prepend: v.string() });
+const replaceSchema = v.looseObject({ pattern: patternSchema, content: v.string() });
 const sequenceSchema = v.looseObject({ normalizers: v.array(v.looseObject({})) });
 const stripSchema = v.looseObject({ strip_left: v.boolean(), strip_right: v.boolean() });
 

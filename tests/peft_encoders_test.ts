@@ -161,6 +161,16 @@ const filled = (...shape: number[]): Weight => ({
   data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.1),
 });
 
+Deno.test("of the layers' numbers those that are there count, as in PEFT; if none is, they are refused", async () => {
+  const all = await loadAdapter(await changed({}), bert);
+  const some = await loadAdapter(await changed({ layers_to_transform: [0, 5] }), bert);
+  assert.deepEqual(some.adapter.modules, all.adapter.modules);
+  await assert.rejects(
+    async () => await loadAdapter(await changed({ layers_to_transform: [5] }), bert),
+    /bert has no layer 5 with these targets; it has 0/,
+  );
+});
+
 Deno.test("starts that leave the base as it is load, others are refused with what to do", async () => {
   for (const init of [true, false, "gaussian", "Gaussian", "orthogonal", "eva", "mica"]) {
     assert.equal(

@@ -26,7 +26,7 @@ import { type Labels, labelsFile, labelsOf, labelsText, readLabels } from "./lab
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
-import { differing, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
+import { differing, isSet, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
 import { methods } from "./registry.ts";
 import { isSavedIn } from "./saved_before.ts";
 import { isEndOfPath } from "./targeting.ts";
@@ -63,6 +63,25 @@ const loraConfigDefaults = {
   use_qalora: false,
   velora_config: null,
 };
+
+/** The fields of `adapter_config.json` that any adapter of PEFT's or of this library may have beside its method's own. */
+const commonFields = [
+  ...Object.keys(loraConfigDefaults),
+  "auto_mapping",
+  "base_model_name_or_path",
+  "ensure_weight_tying",
+  "inference_mode",
+  "init_weights",
+  "layers_pattern",
+  "layers_to_transform",
+  "modules_to_save",
+  "peft_type",
+  "peft_version",
+  "revision",
+  "runtime_config",
+  "target_modules",
+  "task_type",
+];
 
 /** Settings of PEFT that change a LoRA layer's forward pass in ways that no method here supports. */
 const otherVariants = [
@@ -213,7 +232,7 @@ export async function saveAdapter(
  * True when the weights include a head. Throws an Error unless they are exactly the adapter's tensors, in the
  * right shapes, with a complete head or none.
  */
-function checkWeights(model: Model, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
+export function checkWeights(model: Model, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
   const shapes = ownShapes(model, adapter);
   const missing = [...shapes.keys()].filter((name) => !weights.has(name));
   if (missing.length > 0) throw new Error(`no values for ${missing.join(", ")}: pass every trained tensor`);
@@ -340,6 +359,7 @@ export async function loadAdapter(
     const head = found && { shape: found.shape, data: toFloat32(found) };
     checkHeadCopy(path, weights.get(table)!, head, versionKey in metadata);
   }
+  reportUnknown(configPath, config, method, report);
   const file = { path, metadata, baseName: config.base_model_name_or_path, weights };
   checkNotMerged(file, model);
   checkBase(file, model, report);
@@ -563,7 +583,8 @@ function configOf(
     peft_type: format.type,
     peft_version: "0.21.0",
     revision: null,
-    task_type: model.language ? "CAUSAL_LM" : null,
+    // A decoder with a head for whole texts writes none.
+    task_type: model.language && !hasHead ? "CAUSAL_LM" : null,
     layers_pattern: null,
     layers_to_transform: null,
     modules_to_save: saved.length > 0 ? saved : null,
@@ -606,11 +627,30 @@ function methodOf(path: string, config: PeftConfig, known: readonly Method[]): M
     );
   }
   checkStart(path, config.init_lora_weights ?? true);
-  const variant = otherVariants.find((name) => config[name]);
+  const variant = otherVariants.find((name) => isSet(config[name]));
   if (variant) {
     throw new Error(`${path}: ${variant} changes what the adapter computes and is not supported here`);
   }
   return found;
+}
+
+/** Reports the settings that neither this library nor PEFT's configurations up to 0.21 know: nothing says what they change. */
+function reportUnknown(
+  path: string,
+  config: PeftConfig,
+  { peft }: Method,
+  report: (line: string) => void,
+): void {
+  const { fields, marks = {} } = peft!;
+  const known = new Set([...commonFields, ...Object.values(fields), ...Object.keys(marks)]);
+  const unknown = Object.keys(config).filter((name) => !known.has(name) && isSet(config[name]));
+  if (unknown.length === 0) return;
+  report(
+    `${path}: has settings that are not known here and are ignored, as of a newer PEFT (${
+      unknown.join(", ")
+    }): ` +
+      `make sure that they do not change what the adapter computes`,
+  );
 }
 
 /** Throws an Error unless the adapter was trained on the base weights as they are in the base's own files. */
@@ -634,8 +674,11 @@ function checkStart(path: string, init: unknown): void {
 }
 
 function optionsOf(path: string, { defaults, peft }: Method, config: PeftConfig): Record<string, unknown> {
-  // No defaults for these two: defaults differ between libraries, and these two determine the update's scale.
-  const missing = ["r", "alpha"].find((name) => name in defaults && config[peft!.fields[name]] === undefined);
+  // No defaults for these: defaults differ between libraries, r and α determine the update's scale, and the tensors of MELoRA have the
+  // same shapes for any number of blocks.
+  const missing = ["r", "alpha", "blocks"].find((name) =>
+    name in defaults && config[peft!.fields[name]] === undefined
+  );
   if (missing) {
     throw new Error(`${path}: "${peft!.fields[missing]}" is missing: write the value it was trained with`);
   }

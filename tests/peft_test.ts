@@ -283,6 +283,47 @@ Deno.test("settings that are not known are reported by name, in every method's f
   assert.match((await reported(methodByName("HiRA"), { lora_alpha: 64 }))[0], /\(lora_alpha\)/);
 });
 
+Deno.test("patterns that give a layer several values of alpha are reported: PEFT sorts them", async () => {
+  const folder = await Deno.makeTempDir();
+  const adapter = attach(model, lora, { target: ["query", "ffn_in"] });
+  await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
+  const path = `${folder}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(path));
+  const loaded = async (alpha_pattern: object) => {
+    await Deno.writeTextFile(path, JSON.stringify({ ...config, alpha_pattern }));
+    const lines: string[] = [];
+    const { adapter } = await loadAdapter(folder, model, methods, (line) => void lines.push(line));
+    return { alphas: adapter.modules.map(({ options }) => (options as LowRankOptions).alpha), lines };
+  };
+  const { alphas, lines } = await loaded({ "in": 3, "f.*": 3, "key": 1, "q.*": 5, "query": 7 });
+  assert.deepEqual(alphas, [5, 3]);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0], /adapter_config\.json: alpha_pattern gives "query" several values \(q\.\*, query\)/);
+  assert.deepEqual(await loaded({ "in": 3, "f.*": 3, "key": 1, "query": 5 }), { alphas: [5, 3], lines: [] });
+});
+
+Deno.test("HiRA's ranks are those of its tensors: PEFT 0.21 gives a first adapter r, whatever rank_pattern says", async () => {
+  const folder = await Deno.makeTempDir();
+  const hira = methodByName("HiRA");
+  const adapter = attach(model, hira, { target, r: 4 } as AttachOptions);
+  await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
+  const path = `${folder}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(path));
+  const ranks = async (changes: object) => {
+    await Deno.writeTextFile(path, JSON.stringify({ ...config, ...changes }));
+    const { adapter } = await loadAdapter(folder, model);
+    return adapter.modules.map(({ options }) => (options as LowRankOptions).r);
+  };
+  assert.deepEqual(await ranks({ rank_pattern: { query: 2 } }), [4, 4]);
+  // The ranks of a second adapter in PEFT.
+  assert.deepEqual(await ranks({ r: 2, rank_pattern: { "query|in": 4 } }), [4, 4]);
+  const mixed = attach(model, hira, { target, r: 4, rankPattern: { query: 2 } } as AttachOptions);
+  await assert.rejects(
+    saveAdapter(folder, model, mixed, startingWeights(model, mixed, 0)),
+    /PEFT's HIRA has no rank_pattern: attach an adapter of its own/,
+  );
+});
+
 Deno.test("a MELoRA without its number of blocks is refused: its tensors have the same shapes for any", async () => {
   const folder = await Deno.makeTempDir();
   const adapter = attach(model, methodByName("MELoRA"), { target, blocks: 4, r: 2 } as AttachOptions);

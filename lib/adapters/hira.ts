@@ -46,7 +46,8 @@ export const hira: Method<HiraOptions> = {
   },
   peft: {
     type: "HIRA",
-    patterns: ["r"],
+    patterns: [],
+    ranksOfTensors: true,
     keys: { A: "hira_A", B: "hira_B" },
     fields: { r: "r", dropout: "hira_dropout" },
   },

@@ -101,6 +101,11 @@ export interface PeftFormat {
    */
   readonly patterns?: readonly ("r" | "alpha")[];
   /**
+   * True where only the tensors say which rank a layer has: the rows of A. PEFT 0.21 applies HiRA's `rank_pattern` to a model's
+   * second adapter and not to its first.
+   */
+  readonly ranksOfTensors?: true;
+  /**
    * Fields of `adapter_config.json` that distinguish this method from others of its type, such as
    * `use_dora: true`.
    */

@@ -26,7 +26,15 @@ import { type Labels, labelsFile, labelsOf, labelsText, readLabels } from "./lab
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
-import { differing, isSet, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
+import {
+  differing,
+  isSet,
+  overlapping,
+  ranksOf,
+  savedModules,
+  targetingOf,
+  targetModules,
+} from "./peft_targeting.ts";
 import { methods } from "./registry.ts";
 import { isSavedIn } from "./saved_before.ts";
 import { isEndOfPath } from "./targeting.ts";
@@ -319,12 +327,14 @@ export async function loadAdapter(
   report: (line: string) => void = console.warn,
 ): Promise<SavedAdapter> {
   const configPath = `${folder}/adapter_config.json`;
-  const config = await readJson(configPath, configSchema);
-  const method = methodOf(configPath, config, known);
+  const written = await readJson(configPath, configSchema);
+  const method = methodOf(configPath, written, known);
   const path = await weightsOf(folder);
   const { metadata, places } = readSafetensorsHeader(path);
   const keys = keysByName(places.keys());
   const bare = areOfBareTrunk(model, [...keys.keys()]);
+  const { ranksOfTensors, keys: suffixes } = formatOf(method);
+  const config = ranksOfTensors ? { ...written, rank_pattern: ranksOf(suffixes.A, places) } : written;
   const own = optionsOf(configPath, method, config);
   const adapter = namingFile(configPath, () => {
     const targeting = targetingOf(configPath, model, config, method, own, bare);
@@ -334,7 +344,7 @@ export async function loadAdapter(
   const copy = table && keys.get(keyAt(headCopy));
   if (copy) keys.delete(keyAt(headCopy));
   const names = namesByKey(model, adapter, bare);
-  checkKeys(path, model, adapter, names, headIsSaved(model, config), keys);
+  checkKeys(path, model, adapter, names, !bare && headIsSaved(model, config), keys);
   const head = checkShapes(path, names, keys, places);
   if (head.size > 0) {
     refuseOtherHeads(configPath, config);
@@ -360,6 +370,10 @@ export async function loadAdapter(
     checkHeadCopy(path, weights.get(table)!, head, versionKey in metadata);
   }
   reportUnknown(configPath, config, method, report);
+  const paths = adapter.modules.map(({ module }) =>
+    bare ? withoutTrunk(model.trunk!, module.path) : module.path
+  );
+  reportOverlap(configPath, paths, config, report);
   const file = { path, metadata, baseName: config.base_model_name_or_path, weights };
   checkNotMerged(file, model);
   checkBase(file, model, report);
@@ -650,6 +664,23 @@ function reportUnknown(
       unknown.join(", ")
     }): ` +
       `make sure that they do not change what the adapter computes`,
+  );
+}
+
+/** Reports patterns for α of which the file does not say which one was used in training. */
+function reportOverlap(
+  path: string,
+  layers: readonly string[],
+  { alpha_pattern: patterns }: PeftConfig,
+  report: (line: string) => void,
+): void {
+  const found = overlapping(layers, patterns ?? {});
+  if (!found) return;
+  report(
+    `${path}: alpha_pattern gives "${found.path}" several values (${
+      found.patterns.join(", ")
+    }): the first is taken, as in PEFT, which ` +
+      `sorts them when it saves: make sure that it was the first in training`,
   );
 }
 

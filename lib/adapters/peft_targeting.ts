@@ -5,7 +5,7 @@ import type { Adapter } from "./attach.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { resolveOptions } from "./options.ts";
-import { bareLinears } from "./peft_keys.ts";
+import { bareLinears, pathsWith } from "./peft_keys.ts";
 import {
   type AdaptedModule,
   adaptedModules,
@@ -72,6 +72,33 @@ export function savedModules(model: Model, { modulesToSave = [] }: Targeting): s
  */
 export function patternFor(path: string): string {
   return `^${path.replaceAll(/\W/g, "\\$&")}`;
+}
+
+/** A `rank_pattern` that gives each layer the rank that its tensor A, whose keys end in `suffix`, has in the file. */
+export function ranksOf(
+  suffix: string,
+  places: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+): Record<string, number> {
+  const paths = [...pathsWith(suffix, places.keys())];
+  return Object.fromEntries(paths.map(([key, path]) => [patternFor(path), places.get(key)!.shape[0]]));
+}
+
+/**
+ * The patterns that match the first of the layers to which `alpha_pattern` gives several values; undefined if there is none. PEFT sorts
+ * the patterns when it saves them, so the first in the file, which counts, need not have been the first in training.
+ */
+export function overlapping(
+  paths: readonly string[],
+  patterns: Readonly<Record<string, number>>,
+): { readonly path: string; readonly patterns: readonly string[] } | undefined {
+  const all = Object.entries(patterns).map(([pattern, value]) => ({
+    pattern,
+    value,
+    matches: patternMatcher("alpha", pattern),
+  }));
+  return paths.map((path) => ({ path, matching: all.filter(({ matches }) => matches(path)) }))
+    .filter(({ matching }) => new Set(matching.map(({ value }) => value)).size > 1)
+    .map(({ path, matching }) => ({ path, patterns: matching.map(({ pattern }) => pattern) })).at(0);
 }
 
 /**

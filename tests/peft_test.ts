@@ -374,6 +374,7 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
   await refused(edit({ r: 99 }), /rank 99 does not fit query/);
   await refused(edit({ r: "eight" }), /r is "eight"; give a number/);
   await refused(edit({ num_blocks: 5 }), /blocks 5 do not divide/);
+  await refused(edit({ hybrid_r: 2 }), /hybrid_r changes what the adapter computes/);
   await refused(edit({ bias: "all" }), /adapters with biases are not supported/);
   await refused(edit({ layer_replication: [[0, 1]] }), /layer_replication changes what the adapter computes/);
   await refused(edit({ init_lora_weights: "pissa" }), /init_lora_weights "pissa" changes the base's weights/);

@@ -91,11 +91,12 @@ const commonFields = [
   "task_type",
 ];
 
-/** Settings of PEFT that change a LoRA layer's forward pass in ways that no method here supports. */
+/** Settings of PEFT that change an adapted layer's forward pass in ways that no method here supports. */
 const otherVariants = [
   "alora_invocation_tokens",
   "arrow_config",
   "fan_in_fan_out",
+  "hybrid_r",
   "kasa_config",
   "layer_replication",
   "monteclora_config",

@@ -209,12 +209,13 @@ export function selectModules(model: Targeted, targeting: Targeting): readonly L
 }
 
 /**
- * The number of the transformer layer that a path belongs to, or −1. This follows PEFT: the last number that
- * comes after a name and before another part (`encoder.layer.3.attention.query` → 3). Unlike PEFT, it also
- * handles paths that begin with the layers (`layer.3.…`).
+ * The number of the transformer layer that a path belongs to, or −1. This follows PEFT: the first number that
+ * comes after a part which is not the first, and before another (`encoder.layer.3.experts.0.up` → 3). Unlike PEFT,
+ * it also handles paths that begin with the layers (`layer.3.…`).
  */
 export function layerOf(path: string): number {
-  return Number(`.${path}`.match(/.*\.[^.]*\.(\d+)\./)?.[1] ?? -1);
+  const number = /.*?\.[^.]*\.(\d+)\./;
+  return Number((path.match(number) ?? `.${path}`.match(number))?.[1] ?? -1);
 }
 
 /**

@@ -400,6 +400,15 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
     () => saveAdapter(folder, model, adapter, new Map()),
     /no values for query\.A.*pass every trained tensor/,
   );
+  await save();
+  const before = await Deno.readFile(path);
+  const [name, { shape, data }] = [...weights].at(-1)!;
+  const diverged = new Map([...weights, [name, { shape, data: data.map(() => NaN) }]]);
+  await assert.rejects(
+    () => saveAdapter(folder, model, adapter, diverged),
+    new RegExp(`"${name}" holds values that are not finite: train with a lower learning rate`),
+  );
+  assert.deepEqual(await Deno.readFile(path), before);
 });
 
 Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is refused", async () => {

@@ -191,7 +191,7 @@ export interface SaveOptions extends CardNotes {
  * The folder's README.md is a model card of the Hugging Face hub's, which says what the adapter is and how it is loaded and, if
  * `options.training` says it, how it was trained and how good it is. One that somebody has written or edited stays as it is, and so
  * does that of the same adapter, saved there before, unless the options say more.
- * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, or belongs neither to the
+ * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, is not finite, or belongs neither to the
  * adapter nor to the head, and when the method has no adapter to save.
  *
  * @example
@@ -239,7 +239,7 @@ export async function saveAdapter(
 
 /**
  * True when the weights include a head. Throws an Error unless they are exactly the adapter's tensors, in the
- * right shapes, with a complete head or none.
+ * right shapes and finite, with a complete head or none.
  */
 export function checkWeights(model: Model, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
   const shapes = ownShapes(model, adapter);
@@ -250,7 +250,10 @@ export function checkWeights(model: Model, adapter: Adapter, weights: ReadonlyMa
       headNames(model).includes(name) ? [[name, shape] as const] : []
     ),
   );
-  for (const [name, { shape }] of weights) {
+  for (const [name, { shape, data }] of weights) {
+    if (!data.every(Number.isFinite)) {
+      throw new Error(`"${name}" holds values that are not finite: train with a lower learning rate`);
+    }
     if (ofHead.has(name)) continue;
     const wanted = shapes.get(name);
     if (!wanted) {

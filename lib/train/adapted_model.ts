@@ -97,8 +97,8 @@ export class AdaptedModel implements Disposable {
   /**
    * Adds an adapter with its trained weights (`Trainer.weights`), and what its head's outputs mean, if `save` is to write
    * that. The first adapter added becomes active.
-   * @throws Error when the name is taken, the adapter was attached to another model, or a weight is missing, of another shape or of
-   * another adapter.
+   * @throws Error when the name is taken, the adapter was attached to another model, or a weight is missing, of another shape, not
+   * finite or of another adapter.
    */
   add(name: string, adapter: Adapter, weights: ReadonlyMap<string, Weight>, labels?: Labels): void {
     if (this.#adapters.has(name)) {

@@ -305,8 +305,14 @@ Deno.test("names, ends of paths and all-linear select; a regular expression may 
   assert.deepEqual(paths(/^(query|value)$/g), ["query", "value"]);
 });
 
-Deno.test("layers are counted as PEFT does: the last number with a name before it, or the path's beginning", () => {
-  const paths = ["layer.0.query", "encoder.layer.1.query", "layers.0.experts.1.up", "pooler.query"];
+Deno.test("layers are counted as PEFT does: the first number after a part that is not the first; or the path's beginning", () => {
+  const paths = [
+    "layer.0.query",
+    "encoder.layer.1.query",
+    "layers.0.experts.1.up",
+    "model.layers.0.experts.2.up",
+    "pooler.query",
+  ];
   const linears = paths.map((path) => ({
     path,
     target: path.split(".").at(-1)!,
@@ -318,7 +324,7 @@ Deno.test("layers are counted as PEFT does: the last number with a name before i
     selectModules({ name: "deep", linears, head: plainHead }, { target: "all-linear", layers }).map((
       { path },
     ) => path);
-  assert.deepEqual(chosen([0]), [paths[0]]);
+  assert.deepEqual(chosen([0]), [paths[0], paths[3]]);
   assert.deepEqual(chosen([1]), [paths[1], paths[2]]);
 });
 

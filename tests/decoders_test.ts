@@ -10,6 +10,7 @@ import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder, Weight } from "../lib/models/model.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
+import { classification } from "../lib/objectives/classification.ts";
 import { language } from "../lib/objectives/language.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
 import { Trainer } from "../lib/train/trainer.ts";
@@ -132,6 +133,23 @@ async function trainTable(
 }
 
 const headKey = "base_model.model.lm_head.weight";
+
+Deno.test("a decoder's adapter that was trained with a head for texts is saved and loaded with it", () =>
+  withDecoder(cases["SmolLM2"], async (model, folder) => {
+    const adapter = attach(model, lora, { r: 2, target: ["q_proj"] });
+    const head = [...classification.of(model, { texts: 1, classes: 3 }).parameters].map((
+      [name, { shape }],
+    ): [string, Weight] => [name, { shape, data: seeded(name, shape) }]);
+    const own = startingWeights(model, adapter, 0);
+    await saveAdapter(`${folder}/adapter`, model, adapter, new Map([...own, ...head]));
+    const { weights } = await loadAdapter(`${folder}/adapter`, model);
+    assert.deepEqual([...weights].toSorted(), [...own, ...head].toSorted());
+    const taskOf = async () =>
+      JSON.parse(await Deno.readTextFile(`${folder}/adapter/adapter_config.json`)).task_type;
+    assert.equal(await taskOf(), null);
+    await saveAdapter(`${folder}/adapter`, model, adapter, own);
+    assert.equal(await taskOf(), "CAUSAL_LM");
+  }));
 
 Deno.test("embeddings that are also the head are trained as one: PEFT's folder says so, and one that trains two is refused", () =>
   withDecoder(cases.SmolLM2, async (model, folder) => {

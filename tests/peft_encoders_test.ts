@@ -161,6 +161,28 @@ const filled = (...shape: number[]): Weight => ({
   data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.1),
 });
 
+Deno.test("of the layers' numbers those that are there count, as in PEFT; if none is, they are refused", async () => {
+  const all = await loadAdapter(await changed({}), bert);
+  const some = await loadAdapter(await changed({ layers_to_transform: [0, 5] }), bert);
+  assert.deepEqual(some.adapter.modules, all.adapter.modules);
+  await assert.rejects(
+    async () => await loadAdapter(await changed({ layers_to_transform: [5] }), bert),
+    /bert has no layer 5 with these targets; it has 0/,
+  );
+});
+
+Deno.test("a bare trunk has no head, whatever modules_to_save names", async () => {
+  const { files } = reference.written["BERT, a bare trunk"];
+  const folder = await folderOf(files);
+  const path = `${folder}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(path));
+  const { adapter, weights } = await loadAdapter(folder, bert);
+  await Deno.writeTextFile(path, JSON.stringify({ ...config, modules_to_save: ["classifier"] }));
+  const again = await loadAdapter(folder, bert);
+  assert.deepEqual(again.adapter.modules, adapter.modules);
+  assert.deepEqual([...again.weights], [...weights]);
+});
+
 Deno.test("starts that leave the base as it is load, others are refused with what to do", async () => {
   for (const init of [true, false, "gaussian", "Gaussian", "orthogonal", "eva", "mica"]) {
     assert.equal(

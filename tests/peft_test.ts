@@ -1,7 +1,7 @@
 /** Adapter folders in PEFT's layout, named adapters on one model, ReLoRA's restarts, and a method of the user's own. */
 
 import assert from "node:assert/strict";
-import { attach } from "../lib/adapters/attach.ts";
+import { attach, type AttachOptions } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { dora } from "../lib/adapters/dora.ts";
 import { lora } from "../lib/adapters/lora.ts";
@@ -207,9 +207,22 @@ Deno.test("a configuration that does not fit is refused by its file: patterns in
   await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
   const path = `${folder}/adapter_config.json`;
   const config = JSON.parse(await Deno.readTextFile(path));
-  for (const pattern of ["query\\Z", "\\Alayer.*", "layer\\.\\d{,2}\\..*query"]) {
+  const pythons = [
+    "query\\Z",
+    "query\\z",
+    "\\Alayer.*",
+    "layer\\.\\d{,2}\\..*query",
+    "quer{,}y",
+    "[]q]uery",
+    "[^]k]uery",
+  ];
+  for (const pattern of pythons) {
     await Deno.writeTextFile(path, JSON.stringify({ ...config, alpha_pattern: { [pattern]: 64 } }));
-    await assert.rejects(loadAdapter(folder, model), /has (\\Z|\\A|\{,2\}), which only Python's/, pattern);
+    await assert.rejects(
+      loadAdapter(folder, model),
+      /has (\\Z|\\z|\\A|\{,2\}|\{,\}|\[\]|\[\^\]), which only Python's/,
+      pattern,
+    );
   }
   for (const wrong of [{ r: 0 }, { lora_alpha: null }, { layers_to_transform: [9] }, { lora_dropout: 2 }]) {
     await Deno.writeTextFile(path, JSON.stringify({ ...config, ...wrong }));
@@ -219,7 +232,7 @@ Deno.test("a configuration that does not fit is refused by its file: patterns in
       JSON.stringify(wrong),
     );
   }
-  const escaped = { ...config, alpha_pattern: { "qu\\w{1,2}y": 64 } };
+  const escaped = { ...config, alpha_pattern: { "[\\]q]u\\w{1,2}y": 64 } };
   await Deno.writeTextFile(path, JSON.stringify(escaped));
   const loaded = await loadAdapter(folder, model);
   assert.ok(loaded.adapter.modules.every(({ options }) => (options as { alpha?: number }).alpha === 64));
@@ -238,9 +251,88 @@ Deno.test("folders as PEFT writes them: any case of all-linear, empty patterns, 
     alpha_pattern: null,
     layers_to_transform: [],
     init_lora_weights: "orthogonal",
+    exclude_modules: [],
+    layers_pattern: [],
+    layer_replication: [],
+    target_parameters: [],
+    trainable_token_indices: [],
   };
   await Deno.writeTextFile(path, JSON.stringify({ ...config, ...changes }));
   assert.equal((await loadAdapter(folder, model)).adapter.modules.length, 5);
+});
+
+Deno.test("settings that are not known are reported by name, in every method's folder only those", async () => {
+  const folder = await Deno.makeTempDir();
+  const reported = async (method: Method, changes: object) => {
+    const { adapter, weights } = await trained(method);
+    await saveAdapter(folder, model, adapter, weights);
+    const path = `${folder}/adapter_config.json`;
+    const config = JSON.parse(await Deno.readTextFile(path));
+    await Deno.writeTextFile(path, JSON.stringify({ ...config, ...changes }));
+    const lines: string[] = [];
+    await loadAdapter(folder, model, methods, (line) => void lines.push(line));
+    return lines;
+  };
+  for (const method of withAdapter) assert.deepEqual(await reported(method, {}), [], method.name);
+  const off = { use_first: false, use_second: null, use_third: [] };
+  assert.deepEqual(await reported(lora, off), []);
+  const [line, ...others] = await reported(lora, { ...off, use_fourth: true, fifth: { scale: 2 } });
+  assert.match(line, /adapter_config\.json: has settings that are not known here .*\(use_fourth, fifth\)/);
+  assert.deepEqual(others, []);
+  // A scale that HiRA does not have.
+  assert.match((await reported(methodByName("HiRA"), { lora_alpha: 64 }))[0], /\(lora_alpha\)/);
+});
+
+Deno.test("patterns that give a layer several values of alpha are reported: PEFT sorts them", async () => {
+  const folder = await Deno.makeTempDir();
+  const adapter = attach(model, lora, { target: ["query", "ffn_in"] });
+  await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
+  const path = `${folder}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(path));
+  const loaded = async (alpha_pattern: object) => {
+    await Deno.writeTextFile(path, JSON.stringify({ ...config, alpha_pattern }));
+    const lines: string[] = [];
+    const { adapter } = await loadAdapter(folder, model, methods, (line) => void lines.push(line));
+    return { alphas: adapter.modules.map(({ options }) => (options as LowRankOptions).alpha), lines };
+  };
+  const { alphas, lines } = await loaded({ "in": 3, "f.*": 3, "key": 1, "q.*": 5, "query": 7 });
+  assert.deepEqual(alphas, [5, 3]);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0], /adapter_config\.json: alpha_pattern gives "query" several values \(q\.\*, query\)/);
+  assert.deepEqual(await loaded({ "in": 3, "f.*": 3, "key": 1, "query": 5 }), { alphas: [5, 3], lines: [] });
+});
+
+Deno.test("HiRA's ranks are those of its tensors: PEFT 0.21 gives a first adapter r, whatever rank_pattern says", async () => {
+  const folder = await Deno.makeTempDir();
+  const hira = methodByName("HiRA");
+  const adapter = attach(model, hira, { target, r: 4 } as AttachOptions);
+  await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
+  const path = `${folder}/adapter_config.json`;
+  const config = JSON.parse(await Deno.readTextFile(path));
+  const ranks = async (changes: object) => {
+    await Deno.writeTextFile(path, JSON.stringify({ ...config, ...changes }));
+    const { adapter } = await loadAdapter(folder, model);
+    return adapter.modules.map(({ options }) => (options as LowRankOptions).r);
+  };
+  assert.deepEqual(await ranks({ rank_pattern: { query: 2 } }), [4, 4]);
+  // The ranks of a second adapter in PEFT.
+  assert.deepEqual(await ranks({ r: 2, rank_pattern: { "query|in": 4 } }), [4, 4]);
+  const mixed = attach(model, hira, { target, r: 4, rankPattern: { query: 2 } } as AttachOptions);
+  await assert.rejects(
+    saveAdapter(folder, model, mixed, startingWeights(model, mixed, 0)),
+    /PEFT's HIRA has no rank_pattern: attach an adapter of its own/,
+  );
+});
+
+Deno.test("a MELoRA without its number of blocks is refused: its tensors have the same shapes for any", async () => {
+  const folder = await Deno.makeTempDir();
+  const adapter = attach(model, methodByName("MELoRA"), { target, blocks: 4, r: 2 } as AttachOptions);
+  await saveAdapter(folder, model, adapter, startingWeights(model, adapter, 0));
+  const path = `${folder}/adapter_config.json`;
+  const { num_blocks, ...config } = JSON.parse(await Deno.readTextFile(path));
+  assert.equal(num_blocks, 4);
+  await Deno.writeTextFile(path, JSON.stringify(config));
+  await assert.rejects(loadAdapter(folder, model), /"num_blocks" is missing: write the value/);
 });
 
 Deno.test("bad adapter folders are refused with what is wrong, and nothing is attached", async () => {
@@ -282,6 +374,7 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
   await refused(edit({ r: 99 }), /rank 99 does not fit query/);
   await refused(edit({ r: "eight" }), /r is "eight"; give a number/);
   await refused(edit({ num_blocks: 5 }), /blocks 5 do not divide/);
+  await refused(edit({ hybrid_r: 2 }), /hybrid_r changes what the adapter computes/);
   await refused(edit({ bias: "all" }), /adapters with biases are not supported/);
   await refused(edit({ layer_replication: [[0, 1]] }), /layer_replication changes what the adapter computes/);
   await refused(edit({ init_lora_weights: "pissa" }), /init_lora_weights "pissa" changes the base's weights/);
@@ -307,6 +400,15 @@ Deno.test("bad adapter folders are refused with what is wrong, and nothing is at
     () => saveAdapter(folder, model, adapter, new Map()),
     /no values for query\.A.*pass every trained tensor/,
   );
+  await save();
+  const before = await Deno.readFile(path);
+  const [name, { shape, data }] = [...weights].at(-1)!;
+  const diverged = new Map([...weights, [name, { shape, data: data.map(() => NaN) }]]);
+  await assert.rejects(
+    () => saveAdapter(folder, model, adapter, diverged),
+    new RegExp(`"${name}" holds values that are not finite: train with a lower learning rate`),
+  );
+  assert.deepEqual(await Deno.readFile(path), before);
 });
 
 Deno.test("named adapters: switch, disable, merge, unmerge, delete, and what is refused", async () => {
@@ -446,6 +548,29 @@ Deno.test("a weighted sum of LoRAs is exact; other methods are refused", async (
     /trained modules \(norm\) cannot be combined/,
   );
   assert.throws(() => adapted.addWeighted("a", { a: 1 }), /there is an adapter "a" already/);
+});
+
+Deno.test("an adapter is not added with weights that are missing, another's or of another rank", async () => {
+  using adapted = new AdaptedModel(await testGpu(), model);
+  const [two, one] = [2, 1].map((r) => attach(model, lora, { target: ["query"], r }));
+  const weights = startingWeights(model, two, 0);
+  const add = (changed: ReadonlyMap<string, Weight>) => adapted.add("it", two, changed);
+  assert.throws(
+    () => add(startingWeights(model, one, 0)),
+    /"query\.A" is \[1,16\], and the adapter's is \[2,16\]/,
+  );
+  const A = weights.get("query.A")!;
+  assert.throws(
+    () => add(new Map([...weights, ["query.A", { ...A, shape: A.shape.toReversed() }]])),
+    /"query\.A" is \[16,2\], and the adapter's is \[2,16\]/,
+  );
+  assert.throws(() => add(new Map([["query.A", A]])), /no values for query\.B/);
+  assert.throws(
+    () => add(new Map([...weights, ["key.A", A]])),
+    /"key\.A" is no tensor of this LoRA or of the head/,
+  );
+  assert.deepEqual(adapted.names, []);
+  add(weights);
 });
 
 for (const method of withAdapter.filter(({ peft }) => peft!.patterns)) {

@@ -16,7 +16,7 @@ import { zeros } from "../models/parameter.ts";
 import { resolveBlocks } from "./blocks.ts";
 import {
   type BlockOptions,
-  checkPeftRank,
+  checkRank,
   lowRankDefaults,
   type Method,
   productCost,
@@ -38,7 +38,7 @@ export const graLora: Method<BlockOptions> = {
   defaults: { ...lowRankDefaults, blocks: 2 },
   auto: ["blocks"],
   parameters(module, { r, blocks }) {
-    checkPeftRank(module, r);
+    checkRank(module, r, Infinity);
     const [{ m, n }, b] = [module, resolveBlocks(module, blocks, (b) => r % b === 0)];
     if (r % b !== 0) throw new Error(`rank ${r} is not a multiple of ${b} blocks: change one of them`);
     return {

@@ -10,11 +10,11 @@
 
 import { add, multiply } from "../graph/ops/binary.ts";
 import { linear, matmul } from "../graph/ops/product/product.ts";
-import { type AdapterOptions, checkPeftRank, lowRankFactors, type Method } from "./method.ts";
+import { type AdapterOptions, checkRank, lowRankFactors, type Method } from "./method.ts";
 
 /** Hyperparameters of HiRA. There is no α. */
 export interface HiraOptions extends AdapterOptions {
-  /** Rank r of BA: an integer from 1 to the smaller dimension of every target layer. */
+  /** Rank r of BA: an integer from 1. */
   readonly r: number;
   /** Dropout rate on the adapter's input during training, in [0, 1). */
   readonly dropout: number;
@@ -30,7 +30,7 @@ export const hira: Method<HiraOptions> = {
   readsBase: true,
   defaults: { r: 8, dropout: 0 },
   parameters(module, { r }) {
-    checkPeftRank(module, r);
+    checkRank(module, r, Infinity);
     return lowRankFactors(module, r);
   },
   forward({ x, dropped, weight, bias, residual, parameters: { A, B }, base }) {
@@ -46,7 +46,8 @@ export const hira: Method<HiraOptions> = {
   },
   peft: {
     type: "HIRA",
-    patterns: ["r"],
+    patterns: [],
+    ranksOfTensors: true,
     keys: { A: "hira_A", B: "hira_B" },
     fields: { r: "r", dropout: "hira_dropout" },
   },

@@ -10,7 +10,7 @@
 
 import { linear } from "../graph/ops/product/product.ts";
 import {
-  checkPeftRank,
+  checkRank,
   lowRankDefaults,
   lowRankFactors,
   type LowRankOptions,
@@ -32,7 +32,7 @@ function loraMethod(
     trainsBase: false,
     defaults: lowRankDefaults,
     parameters(module, { r }) {
-      checkPeftRank(module, r);
+      checkRank(module, r, Infinity);
       return lowRankFactors(module, r);
     },
     ...throughHalves<LowRankOptions>({

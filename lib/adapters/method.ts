@@ -15,7 +15,7 @@ export interface AdapterOptions {
 
 /** Hyperparameters of a low-rank update. */
 export interface LowRankOptions extends AdapterOptions {
-  /** Rank r: an integer from 1 to the smaller dimension of every target layer. */
+  /** Rank r: an integer from 1, in most methods to the smaller dimension of every target layer (see `checkRank`). */
   readonly r: number;
   /** α: the update is scaled by s = α / r (rsLoRA: α / √r). */
   readonly alpha: number;
@@ -100,6 +100,11 @@ export interface PeftFormat {
    * both may.
    */
   readonly patterns?: readonly ("r" | "alpha")[];
+  /**
+   * True where only the tensors say which rank a layer has: the rows of A. PEFT 0.21 applies HiRA's `rank_pattern` to a model's
+   * second adapter and not to its first.
+   */
+  readonly ranksOfTensors?: true;
   /**
    * Fields of `adapter_config.json` that distinguish this method from others of its type, such as
    * `use_dora: true`.
@@ -208,19 +213,11 @@ export function productCost(forward: number): Cost {
 }
 
 /**
- * Throws an Error unless r is an integer from 1. It may exceed min(m, n), as in PEFT, where one rank is given to layers of all widths;
- * the update's own rank does not.
+ * Throws an Error unless r is an integer from 1 to `most`, which is the layer's smaller dimension unless it is given. Methods of
+ * PEFT's give Infinity: there one rank is given to layers of all widths, and the update's own rank does not exceed them.
  */
-export function checkPeftRank({ path, m, n }: LinearModule, r: number): void {
-  if (Number.isInteger(r) && r >= 1) return;
-  throw new Error(`rank ${r} does not fit ${path} (${m}×${n}): use a whole number from 1`);
-}
-
-/** Throws an Error unless r is an integer from 1 to min(m, n). */
-export function checkRank({ path, m, n }: LinearModule, r: number): void {
-  if (!Number.isInteger(r) || r < 1 || r > Math.min(m, n)) {
-    throw new Error(
-      `rank ${r} does not fit ${path} (${m}×${n}): use a whole number from 1 to ${Math.min(m, n)}`,
-    );
-  }
+export function checkRank({ path, m, n }: LinearModule, r: number, most: number = Math.min(m, n)): void {
+  if (Number.isInteger(r) && r >= 1 && r <= most) return;
+  const to = most < Infinity ? ` to ${most}` : "";
+  throw new Error(`rank ${r} does not fit ${path} (${m}×${n}): use a whole number from 1${to}`);
 }

@@ -26,7 +26,15 @@ import { type Labels, labelsFile, labelsOf, labelsText, readLabels } from "./lab
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
-import { differing, savedModules, targetingOf, targetModules } from "./peft_targeting.ts";
+import {
+  differing,
+  isSet,
+  overlapping,
+  ranksOf,
+  savedModules,
+  targetingOf,
+  targetModules,
+} from "./peft_targeting.ts";
 import { methods } from "./registry.ts";
 import { isSavedIn } from "./saved_before.ts";
 import { isEndOfPath } from "./targeting.ts";
@@ -64,11 +72,31 @@ const loraConfigDefaults = {
   velora_config: null,
 };
 
-/** Settings of PEFT that change a LoRA layer's forward pass in ways that no method here supports. */
+/** The fields of `adapter_config.json` that any adapter of PEFT's or of this library may have beside its method's own. */
+const commonFields = [
+  ...Object.keys(loraConfigDefaults),
+  "auto_mapping",
+  "base_model_name_or_path",
+  "ensure_weight_tying",
+  "inference_mode",
+  "init_weights",
+  "layers_pattern",
+  "layers_to_transform",
+  "modules_to_save",
+  "peft_type",
+  "peft_version",
+  "revision",
+  "runtime_config",
+  "target_modules",
+  "task_type",
+];
+
+/** Settings of PEFT that change an adapted layer's forward pass in ways that no method here supports. */
 const otherVariants = [
   "alora_invocation_tokens",
   "arrow_config",
   "fan_in_fan_out",
+  "hybrid_r",
   "kasa_config",
   "layer_replication",
   "monteclora_config",
@@ -163,7 +191,7 @@ export interface SaveOptions extends CardNotes {
  * The folder's README.md is a model card of the Hugging Face hub's, which says what the adapter is and how it is loaded and, if
  * `options.training` says it, how it was trained and how good it is. One that somebody has written or edited stays as it is, and so
  * does that of the same adapter, saved there before, unless the options say more.
- * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, or belongs neither to the
+ * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, is not finite, or belongs neither to the
  * adapter nor to the head, and when the method has no adapter to save.
  *
  * @example
@@ -211,9 +239,9 @@ export async function saveAdapter(
 
 /**
  * True when the weights include a head. Throws an Error unless they are exactly the adapter's tensors, in the
- * right shapes, with a complete head or none.
+ * right shapes and finite, with a complete head or none.
  */
-function checkWeights(model: Model, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
+export function checkWeights(model: Model, adapter: Adapter, weights: ReadonlyMap<string, Weight>): boolean {
   const shapes = ownShapes(model, adapter);
   const missing = [...shapes.keys()].filter((name) => !weights.has(name));
   if (missing.length > 0) throw new Error(`no values for ${missing.join(", ")}: pass every trained tensor`);
@@ -222,7 +250,10 @@ function checkWeights(model: Model, adapter: Adapter, weights: ReadonlyMap<strin
       headNames(model).includes(name) ? [[name, shape] as const] : []
     ),
   );
-  for (const [name, { shape }] of weights) {
+  for (const [name, { shape, data }] of weights) {
+    if (!data.every(Number.isFinite)) {
+      throw new Error(`"${name}" holds values that are not finite: train with a lower learning rate`);
+    }
     if (ofHead.has(name)) continue;
     const wanted = shapes.get(name);
     if (!wanted) {
@@ -300,12 +331,14 @@ export async function loadAdapter(
   report: (line: string) => void = console.warn,
 ): Promise<SavedAdapter> {
   const configPath = `${folder}/adapter_config.json`;
-  const config = await readJson(configPath, configSchema);
-  const method = methodOf(configPath, config, known);
+  const written = await readJson(configPath, configSchema);
+  const method = methodOf(configPath, written, known);
   const path = await weightsOf(folder);
   const { metadata, places } = readSafetensorsHeader(path);
   const keys = keysByName(places.keys());
   const bare = areOfBareTrunk(model, [...keys.keys()]);
+  const { ranksOfTensors, keys: suffixes } = formatOf(method);
+  const config = ranksOfTensors ? { ...written, rank_pattern: ranksOf(suffixes.A, places) } : written;
   const own = optionsOf(configPath, method, config);
   const adapter = namingFile(configPath, () => {
     const targeting = targetingOf(configPath, model, config, method, own, bare);
@@ -315,7 +348,7 @@ export async function loadAdapter(
   const copy = table && keys.get(keyAt(headCopy));
   if (copy) keys.delete(keyAt(headCopy));
   const names = namesByKey(model, adapter, bare);
-  checkKeys(path, model, adapter, names, headIsSaved(model, config), keys);
+  checkKeys(path, model, adapter, names, !bare && headIsSaved(model, config), keys);
   const head = checkShapes(path, names, keys, places);
   if (head.size > 0) {
     refuseOtherHeads(configPath, config);
@@ -340,6 +373,11 @@ export async function loadAdapter(
     const head = found && { shape: found.shape, data: toFloat32(found) };
     checkHeadCopy(path, weights.get(table)!, head, versionKey in metadata);
   }
+  reportUnknown(configPath, config, method, report);
+  const paths = adapter.modules.map(({ module }) =>
+    bare ? withoutTrunk(model.trunk!, module.path) : module.path
+  );
+  reportOverlap(configPath, paths, config, report);
   const file = { path, metadata, baseName: config.base_model_name_or_path, weights };
   checkNotMerged(file, model);
   checkBase(file, model, report);
@@ -563,7 +601,8 @@ function configOf(
     peft_type: format.type,
     peft_version: "0.21.0",
     revision: null,
-    task_type: model.language ? "CAUSAL_LM" : null,
+    // A decoder with a head for whole texts writes none.
+    task_type: model.language && !hasHead ? "CAUSAL_LM" : null,
     layers_pattern: null,
     layers_to_transform: null,
     modules_to_save: saved.length > 0 ? saved : null,
@@ -606,11 +645,47 @@ function methodOf(path: string, config: PeftConfig, known: readonly Method[]): M
     );
   }
   checkStart(path, config.init_lora_weights ?? true);
-  const variant = otherVariants.find((name) => config[name]);
+  const variant = otherVariants.find((name) => isSet(config[name]));
   if (variant) {
     throw new Error(`${path}: ${variant} changes what the adapter computes and is not supported here`);
   }
   return found;
+}
+
+/** Reports the settings that neither this library nor PEFT's configurations up to 0.21 know: nothing says what they change. */
+function reportUnknown(
+  path: string,
+  config: PeftConfig,
+  { peft }: Method,
+  report: (line: string) => void,
+): void {
+  const { fields, marks = {} } = peft!;
+  const known = new Set([...commonFields, ...Object.values(fields), ...Object.keys(marks)]);
+  const unknown = Object.keys(config).filter((name) => !known.has(name) && isSet(config[name]));
+  if (unknown.length === 0) return;
+  report(
+    `${path}: has settings that are not known here and are ignored, as of a newer PEFT (${
+      unknown.join(", ")
+    }): ` +
+      `make sure that they do not change what the adapter computes`,
+  );
+}
+
+/** Reports patterns for α of which the file does not say which one was used in training. */
+function reportOverlap(
+  path: string,
+  layers: readonly string[],
+  { alpha_pattern: patterns }: PeftConfig,
+  report: (line: string) => void,
+): void {
+  const found = overlapping(layers, patterns ?? {});
+  if (!found) return;
+  report(
+    `${path}: alpha_pattern gives "${found.path}" several values (${
+      found.patterns.join(", ")
+    }): the first is taken, as in PEFT, which ` +
+      `sorts them when it saves: make sure that it was the first in training`,
+  );
 }
 
 /** Throws an Error unless the adapter was trained on the base weights as they are in the base's own files. */
@@ -634,8 +709,11 @@ function checkStart(path: string, init: unknown): void {
 }
 
 function optionsOf(path: string, { defaults, peft }: Method, config: PeftConfig): Record<string, unknown> {
-  // No defaults for these two: defaults differ between libraries, and these two determine the update's scale.
-  const missing = ["r", "alpha"].find((name) => name in defaults && config[peft!.fields[name]] === undefined);
+  // No defaults for these: defaults differ between libraries, r and α determine the update's scale, and the tensors of MELoRA have the
+  // same shapes for any number of blocks.
+  const missing = ["r", "alpha", "blocks"].find((name) =>
+    name in defaults && config[peft!.fields[name]] === undefined
+  );
   if (missing) {
     throw new Error(`${path}: "${peft!.fields[missing]}" is missing: write the value it was trained with`);
   }

@@ -23,6 +23,12 @@ export function keysByName(keys: Iterable<string>): Map<string, string> {
   return new Map(trained.map((key) => [key.replaceAll(/\.modules_to_save(\.default)?(?=\.)/g, ""), key]));
 }
 
+/** The paths of the layers with a tensor of this suffix (`lora_A.weight`), by their keys. */
+export function pathsWith(suffix: string, keys: Iterable<string>): Map<string, string> {
+  const own = [...keys].filter((key) => key.startsWith(prefix) && key.endsWith(`.${suffix}`));
+  return new Map(own.map((key) => [key, key.slice(prefix.length, -suffix.length - 1)]));
+}
+
 /** True when the keys are those of a trunk without a head (AutoModel), whose paths lack the trunk's name. */
 export function areOfBareTrunk({ trunk, linears }: Model, keys: readonly string[]): boolean {
   if (trunk === undefined || keys.some((key) => key.startsWith(`${prefix}${trunk}.`))) return false;

@@ -1,11 +1,11 @@
 /** Converts between `Targeting` and the targeting fields of PEFT's `adapter_config.json`. */
 
-import { headPathsOf, type Model } from "../models/model.ts";
+import { headPathsOf, type LinearModule, type Model } from "../models/model.ts";
 import type { Adapter } from "./attach.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { resolveOptions } from "./options.ts";
-import { bareLinears } from "./peft_keys.ts";
+import { bareLinears, pathsWith } from "./peft_keys.ts";
 import {
   type AdaptedModule,
   adaptedModules,
@@ -13,6 +13,7 @@ import {
   isEndOfPath,
   isNamed,
   isWithin,
+  layerOf,
   namesHead,
   patternMatcher,
   regularExpression,
@@ -73,6 +74,33 @@ export function patternFor(path: string): string {
   return `^${path.replaceAll(/\W/g, "\\$&")}`;
 }
 
+/** A `rank_pattern` that gives each layer the rank that its tensor A, whose keys end in `suffix`, has in the file. */
+export function ranksOf(
+  suffix: string,
+  places: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+): Record<string, number> {
+  const paths = [...pathsWith(suffix, places.keys())];
+  return Object.fromEntries(paths.map(([key, path]) => [patternFor(path), places.get(key)!.shape[0]]));
+}
+
+/**
+ * The patterns that match the first of the layers to which `alpha_pattern` gives several values; undefined if there is none. PEFT sorts
+ * the patterns when it saves them, so the first in the file, which counts, need not have been the first in training.
+ */
+export function overlapping(
+  paths: readonly string[],
+  patterns: Readonly<Record<string, number>>,
+): { readonly path: string; readonly patterns: readonly string[] } | undefined {
+  const all = Object.entries(patterns).map(([pattern, value]) => ({
+    pattern,
+    value,
+    matches: patternMatcher("alpha", pattern),
+  }));
+  return paths.map((path) => ({ path, matching: all.filter(({ matches }) => matches(path)) }))
+    .filter(({ matching }) => new Set(matching.map(({ value }) => value)).size > 1)
+    .map(({ path, matching }) => ({ path, patterns: matching.map(({ pattern }) => pattern) })).at(0);
+}
+
 /**
  * The values of an option in layers where it differs from the adapter's, by a pattern that matches only that
  * layer.
@@ -100,10 +128,15 @@ function targetOf(path: string, target: string): RegExp | "all-linear" {
     : regularExpression(`^(?:${target})$`, `${path}: target_modules`);
 }
 
-/** The targeting for the model as `seen`. Like PEFT, this ignores names and patterns that match nothing. */
+/** True for a setting that PEFT takes for one: an empty list is none. */
+export function isSet(value: unknown): boolean {
+  return Array.isArray(value) ? value.length > 0 : Boolean(value);
+}
+
+/** The targeting for the model as `seen`. Like PEFT, this ignores names, layers and patterns that match nothing. */
 function targetingIn(path: string, seen: Model, config: PeftTargets): Targeting {
   const { target_modules: target, layers_to_transform: layers } = config;
-  const unsupported = ["exclude_modules", "layers_pattern"].find((name) => config[name]);
+  const unsupported = ["exclude_modules", "layers_pattern"].find((name) => isSet(config[name]));
   if (unsupported) {
     throw new Error(`${path}: ${unsupported} is not supported: name the layers themselves in target_modules`);
   }
@@ -112,11 +145,12 @@ function targetingIn(path: string, seen: Model, config: PeftTargets): Targeting 
   }
   const paths = [...seen.weights.keys(), ...seen.packed?.keys() ?? []].map(moduleOf);
   const saved = (config.modules_to_save ?? []).filter((name) => paths.some((own) => isWithin(own, name)));
-  const where = {
+  const anywhere = {
     target: typeof target === "string" ? targetOf(path, target) : namesHere(seen, target),
-    layers: typeof layers === "number" ? [layers] : layers?.length ? layers : undefined,
     modulesToSave: saved.length > 0 ? saved : undefined,
   };
+  const numbers = typeof layers === "number" ? [layers] : layers ?? [];
+  const where = { ...anywhere, layers: layersHere(selectModules(seen, anywhere), numbers) };
   const selected = selectModules(seen, where);
   const patterns = (option: string, all: Readonly<Record<string, number>> | null | undefined) => {
     const matches = (pattern: string) => {
@@ -140,6 +174,16 @@ function unlessEmpty(pattern: Readonly<Record<string, number>>) {
 function namesHere({ linears }: Targeted, names: readonly string[]): readonly string[] {
   const here = names.filter((name) => linears.some((module) => isNamed(module, name)));
   return here.length > 0 ? here : names;
+}
+
+/** The numbers that select a layer; if none does, all of them, so that `attach` reports the error. Undefined if there are none. */
+function layersHere(
+  modules: readonly LinearModule[],
+  numbers: readonly number[],
+): readonly number[] | undefined {
+  const here = numbers.filter((number) => modules.some(({ path }) => layerOf(path) === number));
+  if (here.length > 0) return here;
+  return numbers.length > 0 ? numbers : undefined;
 }
 
 /**

@@ -103,11 +103,12 @@ function patternsOf(
 
 /** Compiles a regular expression. Throws an Error that names `what` when it is invalid. */
 export function regularExpression(source: string, what: string): RegExp {
-  // JavaScript reads these as literal characters. Other syntax that only Python has is an error there.
-  const [, pythons] = source.match(/(?<!\\)(?:\\\\)*(\\[AZ]|\{,\d+\})/) ?? [];
+  // JavaScript reads these as literal characters, or ends the class at its first bracket. Other syntax that only Python has is an
+  // error there.
+  const [, pythons] = source.match(/(?<!\\)(?:\\\\)*(\\[AZz]|\{,\d*\}|(?<!\[)\[\^?\])/) ?? [];
   if (pythons) {
     throw new Error(
-      `${what} has ${pythons}, which only Python's regular expressions know: write ^, $ or {0,…} in its place`,
+      `${what} has ${pythons}, which only Python's regular expressions know: write ^, $, {0,…} or [\\]…] in its place`,
     );
   }
   try {
@@ -208,12 +209,13 @@ export function selectModules(model: Targeted, targeting: Targeting): readonly L
 }
 
 /**
- * The number of the transformer layer that a path belongs to, or −1. This follows PEFT: the last number that
- * comes after a name and before another part (`encoder.layer.3.attention.query` → 3). Unlike PEFT, it also
- * handles paths that begin with the layers (`layer.3.…`).
+ * The number of the transformer layer that a path belongs to, or −1. This follows PEFT: the first number that
+ * comes after a part which is not the first, and before another (`encoder.layer.3.experts.0.up` → 3). Unlike PEFT,
+ * it also handles paths that begin with the layers (`layer.3.…`).
  */
-function layerOf(path: string): number {
-  return Number(`.${path}`.match(/.*\.[^.]*\.(\d+)\./)?.[1] ?? -1);
+export function layerOf(path: string): number {
+  const number = /.*?\.[^.]*\.(\d+)\./;
+  return Number((path.match(number) ?? `.${path}`.match(number))?.[1] ?? -1);
 }
 
 /**

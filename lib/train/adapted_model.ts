@@ -6,7 +6,7 @@ import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
 import type { Labels } from "../adapters/labels.ts";
 import type { Method } from "../adapters/method.ts";
-import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
+import { checkWeights, loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
@@ -97,13 +97,15 @@ export class AdaptedModel implements Disposable {
   /**
    * Adds an adapter with its trained weights (`Trainer.weights`), and what its head's outputs mean, if `save` is to write
    * that. The first adapter added becomes active.
-   * @throws Error when the name is taken, or the adapter was attached to another model.
+   * @throws Error when the name is taken, the adapter was attached to another model, or a weight is missing, of another shape, not
+   * finite or of another adapter.
    */
   add(name: string, adapter: Adapter, weights: ReadonlyMap<string, Weight>, labels?: Labels): void {
     if (this.#adapters.has(name)) {
       throw new Error(`there is an adapter "${name}" already: delete it, or use another name`);
     }
     checkAdapter(this.#model, adapter);
+    checkWeights(this.#model, adapter, weights);
     this.#adapters.set(name, { adapter, weights, labels });
     this.#active ??= name;
   }

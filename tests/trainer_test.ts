@@ -166,6 +166,7 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ warmupRatio: 0, warmupSteps: 3 }, /warmupRatio is 0 and warmupSteps is 3: give one of the two/],
     [{ seed: -1 }, /seed is -1/],
     [{ beta2: 1 }, /beta2 is 1/],
+    [{ beta2: 1 - 1e-9 }, /beta2 is 0\.999999999: use a number in \[0, 1\) that a float32 tells from 1/],
     [{ epochs: undefined }, /epochs is undefined: use a whole number from 1/],
     [{ warmupRatio: "0.1" as unknown as number }, /warmupRatio is 0\.1: use a share/],
     [{ recompute: 1 as unknown as boolean }, /recompute is 1: use true or false/],
@@ -683,4 +684,18 @@ Deno.test("the schedule warms up linearly and decays to nearly 0", () => {
   assert.deepEqual(linearSchedule(5, { warmupSteps: 2 }), [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]);
   assert.deepEqual(linearSchedule(4, { warmupSteps: 0 }), [1, 0.75, 0.5, 0.25]);
   assert.deepEqual(linearSchedule(2, { warmupSteps: 3 }), [0.25, 0.5], "a run may end while it warms up");
+});
+
+Deno.test("an option that is undefined has its default, in the bits and in the checkpoint", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  using plain = await trainerFor(heads.single);
+  const undefinedOnes = Object.fromEntries(
+    ["beta1", "beta2", "epsilon", "weightDecay", "maxNorm", "accumulationSteps", "warmupSteps", "recompute"]
+      .map((name) => [name, undefined]),
+  );
+  using same = await trainerFor(heads.single, tiny, undefinedOnes);
+  assert.deepEqual(await same.epoch(), await plain.epoch());
+  assert.deepEqual(await same.trainable.read(), await plain.trainable.read());
+  await plain.checkpoint(path);
+  assert.deepEqual(await same.resume(path), {});
 });

@@ -30,7 +30,7 @@ import { TrainableWeights } from "../run/trainable_weights.ts";
 import { WeightStore } from "../run/weight_store.ts";
 import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
-import { checkTrainOptions } from "./check_options.ts";
+import { checkTrainOptions, withoutUndefined } from "./check_options.ts";
 import { checkParts } from "./check_parts.ts";
 import {
   describeRun,
@@ -147,7 +147,8 @@ export class Trainer implements Disposable {
   #batch = 0;
 
   /** Throws an Error, and allocates nothing, when an option or an example cannot be trained with. */
-  constructor({ gpu, model, adapter, objective, examples, frozen, ...options }: TrainerOptions) {
+  constructor({ gpu, model, adapter, objective, examples, frozen, ...given }: TrainerOptions) {
+    const options = withoutUndefined(given);
     [this.#gpu, this.#model, this.#adapter, this.#objective] = [gpu, model, adapter, objective];
     [this.#examples, this.#options] = [examples, options];
     checkTrainOptions(options, "the trainer", [...needed, "frozen"]);

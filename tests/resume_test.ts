@@ -124,6 +124,36 @@ Deno.test("the trainer knows which epoch is next, wherever the one before was st
   }
 });
 
+Deno.test("a checkpoint that no one waits for is refused, as its steps go on, and the file stays as it was", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  using trainer = await trainerOn(40, { batchSize: 1 });
+  await trainer.checkpoint(path);
+  const before = await Deno.readFile(path);
+  const refused: Promise<void>[] = [];
+  await trainer.epoch((step) => {
+    if (step === 5) {
+      refused.push(assert.rejects(trainer.checkpoint(path), /steps ran while .* have onStep return/));
+    }
+  });
+  assert.equal(refused.length, 1);
+  await Promise.all(refused);
+  assert.deepEqual(await Deno.readFile(path), before);
+});
+
+Deno.test("an epoch and resume wait for each other, and say so", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  using trainer = await trainerOn(14);
+  await trainer.checkpoint(path);
+  const resumed = trainer.resume(path);
+  await assert.rejects(trainer.epoch(), /a checkpoint is being read: await it before you run the next/);
+  await resumed;
+  await assert.rejects(
+    trainer.epoch(() => trainer.resume(path)),
+    /an epoch is running: await it before you resume/,
+  );
+  assert.equal((await trainer.epoch()).length, 4);
+});
+
 Deno.test("the number of an epoch, which epoch() once took, is refused before a step is run", async () => {
   using trainer = await trainerOn(14);
   const before = await trainer.trainable.state();

@@ -551,6 +551,9 @@ Deno.test("a trainer that has been disposed of says so", async () => {
       () => trainer.epoch(),
       () => trainer.predict(examplesFor(heads.single)),
       () => trainer.weights(),
+      () => trainer.records(),
+      () => trainer.checkpoint("x"),
+      () => trainer.resume("x"),
     ]
   ) {
     await assert.rejects(use, /this trainer has been disposed of/);
@@ -698,4 +701,18 @@ Deno.test("an option that is undefined has its default, in the bits and in the c
   assert.deepEqual(await same.trainable.read(), await plain.trainable.read());
   await plain.checkpoint(path);
   assert.deepEqual(await same.resume(path), {});
+});
+
+Deno.test("accumulation: programs that are compiled at once sum into the same place", async () => {
+  const few = { accumulationSteps: 2, batchSize: 2, learningRate: 0.1 };
+  const examples = examplesFor(heads.single);
+  const losses = async (prepare: (trainer: Trainer) => Promise<void>) => {
+    using trainer = await trainerFor(heads.single, tiny, few);
+    const prepared = prepare(trainer);
+    const records = await trainer.epoch();
+    await prepared;
+    return records.map(({ loss }) => loss);
+  };
+  const alone = await losses(() => Promise.resolve());
+  assert.deepEqual(await losses((trainer) => trainer.prepare(examples)), alone);
 });

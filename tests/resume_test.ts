@@ -337,6 +337,8 @@ Deno.test("fineTune: a checkpoint that is damaged, or of another run, is refused
   };
   const { train, dev } = splitOfLetters(14);
   await refused(() => cell({ ...place, cell: "other" }), /another run: of tiny, not other/);
+  const otherMetrics = { task: { ...letters, metrics: ["f1"] as const } };
+  await refused(() => cell(place, {}, {}, otherMetrics), /another run: its task's metrics, or the right/);
   await refused(() => cell(place, {}, { dev: dev.slice(1) }), /another run: its dev examples are others/);
   await refused(() => cell(place, {}, { train: train.slice(1) }), /another run: its examples is/);
   for (const bytes of [0, 7, 200, whole.length - 1]) {

@@ -25,12 +25,14 @@ import { regression } from "../lib/objectives/regression.ts";
 import { batchInputs, bucketOf, inputArrays, makeBatches } from "../lib/run/batches.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
+import { DivergedError } from "../lib/train/adamw.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { lossesInFloat64 } from "../tasks/conformance/float64_training.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { letters, splitOfLetters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
 
 const options: TrainOptions = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0.1, seed: 1 };
@@ -147,6 +149,19 @@ Deno.test("a loss that is not finite stops the run, names the step, and leaves t
     /Step 0: loss .*, gradient norm NaN\. .* before any weight moved: look at the data,.* weights\.$/s,
   );
   assert.deepEqual(await trainer.trainable.read(), before);
+});
+
+Deno.test("predictions that are not finite after the last step stop the run and are no wrong answers", async () => {
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
+  const broken = { ...options, epochs: 1, batchSize: 14, warmupRatio: 0, learningRate: 1e30 };
+  const parts = { gpu: await testGpu(), model, adapter, task: letters, split: splitOfLetters(14) };
+  await assert.rejects(
+    () => fineTune({ ...parts, ...broken }),
+    (error) =>
+      error instanceof DivergedError &&
+      /^dev, example 0: the model predicts NaN, NaN after the epoch: use a lower/.test(error.message),
+  );
 });
 
 Deno.test("what cannot be trained is refused up front, with what to change, and nothing is left on the GPU", async () => {

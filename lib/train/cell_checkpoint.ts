@@ -48,6 +48,8 @@ interface CellNotes extends Record<string, string> {
   readonly cell: string;
   /** A digest of the dev examples. */
   readonly dev: string;
+  /** A digest of how they are scored: the scores of finished epochs are not computed again. */
+  readonly scoring: string;
   readonly keep: string;
 }
 
@@ -63,16 +65,17 @@ export class CellCheckpoint {
 
   /**
    * Restores the trainer from the checkpoint, if there is one. `dev` are the examples that the run is
-   * evaluated on, and `keep` says which epoch's weights it returns.
+   * evaluated on, `scoring` is what their scores follow from, and `keep` says which epoch's weights it returns.
    * @throws Error when the file is damaged or of another run; the file stays as it is.
    */
   static async open(
     trainer: Trainer,
     options: Checkpointing,
     dev: unknown,
+    scoring: unknown,
     keep: string,
   ): Promise<CellCheckpoint> {
-    const own = { cell: options.cell, dev: await digestOf(dev), keep };
+    const own = { cell: options.cell, dev: await digestOf(dev), scoring: await digestOf(scoring), keep };
     return new CellCheckpoint(trainer, options, own, await savedRun(trainer, options.path, own));
   }
 
@@ -91,9 +94,14 @@ async function savedRun(trainer: Trainer, path: string, own: CellNotes): Promise
   if (!await isFile(path)) return undefined;
   return await withAdvice(async () => {
     const notes = await trainer.resume(path);
-    const { cell, dev, keep } = own;
+    const { cell, dev, scoring, keep } = own;
     if (notes.cell !== cell) throw new Error(`${path} is of another run: of ${notes.cell}, not ${cell}`);
     if (notes.dev !== dev) throw new Error(`${path} is of another run: its dev examples are others`);
+    if (notes.scoring !== scoring) {
+      throw new Error(
+        `${path} is of another run: its task's metrics, or the right answers on dev, are others`,
+      );
+    }
     if (notes.keep !== keep) {
       throw new Error(
         `${path} is of another run: it keeps the ${notes.keep} epoch's weights, not the ${keep}'s`,

@@ -11,7 +11,7 @@ import type { Encoded, Objective } from "../objectives/objective.ts";
 import { objectiveOf } from "../objectives/registry.ts";
 import { faultOfClass } from "../objectives/text_head.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
-import type { StepRecord } from "./adamw.ts";
+import { DivergedError, type StepRecord } from "./adamw.ts";
 import { CellCheckpoint, checkCheckpointing, type Checkpointing } from "./cell_checkpoint.ts";
 import { checkTrainOptions } from "./check_options.ts";
 import { checkParts } from "./check_parts.ts";
@@ -161,7 +161,7 @@ export async function encodeRows(
  *
  * @throws Error when an option or an example cannot be trained with, when the split has no examples to train
  * or to evaluate on, and when the checkpoint is damaged or belongs to another run (the file stays as it is);
- * DivergedError when a loss or gradient is not finite.
+ * DivergedError when a loss, gradient or prediction is not finite.
  *
  * @example
  * ```ts
@@ -211,7 +211,7 @@ export async function fineTune(
   const base = frozen ?? (isAsked(task) ? uploaded.use(FrozenWeights.forTraining(gpu, model)) : undefined);
   using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen: base, ...options });
   const checkpoint = checkpointing &&
-    await CellCheckpoint.open(trainer, checkpointing, examplesOf(dev), keep);
+    await CellCheckpoint.open(trainer, checkpointing, examplesOf(dev), scoringOf(task, dev), keep);
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
@@ -304,6 +304,11 @@ function examplesOf(dev: readonly DevSet[]): unknown {
   return dev.map(({ name, examples, asked }) => ({ name, examples, asked }));
 }
 
+/** What the scores of predictions follow from, for checkpoints. */
+function scoringOf({ metrics, continuations, tests }: Task, dev: readonly DevSet[]): unknown {
+  return { metrics, continuations, tests, labels: dev.map(({ labels }) => labels) };
+}
+
 /** How a run is evaluated after its epochs. */
 interface Evaluation {
   /** Predicts the dev sets with the current weights. */
@@ -346,7 +351,10 @@ async function runEpochs(
   return { epochs, trainSeconds, predictions: found.predictions };
 }
 
-/** The predictions on every dev set, with the current weights. */
+/**
+ * The predictions on every dev set, with the current weights. Throws a DivergedError when one is not finite: the last step of an
+ * epoch can break the weights, and no loss comes after it that would tell.
+ */
 async function predictionsOn(
   trainer: Trainer,
   objective: Objective,
@@ -354,7 +362,14 @@ async function predictionsOn(
 ): Promise<Predictions> {
   const predictions: Record<string, number[]> = {};
   for (const { name, examples } of dev) {
-    predictions[name] = (await trainer.predict(examples)).map((row) => objective.decide(row));
+    predictions[name] = (await trainer.predict(examples)).map((row, i) => {
+      if (row.every(Number.isFinite)) return objective.decide(row);
+      throw new DivergedError(
+        `${name}, example ${i}: the model predicts ${
+          row.join(", ")
+        } after the epoch: use a lower learning rate or look at the data.`,
+      );
+    });
   }
   return predictions;
 }

@@ -302,6 +302,21 @@ Deno.test("fineTune refuses what it cannot score, label or checkpoint, before an
   const before = gpu.memory.buffers;
   await refused(/the task sentiment has no metrics: name at least one/, {}, { metrics: [] });
   await refused(/has the metric "accurcy"; there are accuracy, macroF1/, {}, { metrics: ["accurcy"] });
+  const three = ["a", "b", "c"];
+  for (
+    const [task, message] of [
+      [{ objective: "regression", metrics: ["accuracy"] }, /accuracy is of classes/],
+      [{ metrics: ["perplexity"] }, /perplexity is of texts that are learnt/],
+      [{ labels: three, metrics: ["accuracy", "f1"] }, /f1 is of two classes/],
+      [{ labels: three, metrics: ["matthews"] }, /matthews is of two classes/],
+      [{ objective: "language", metrics: ["pearson"] }, /pearson is not of texts that are learnt/],
+    ] as const
+  ) {
+    const why = new RegExp(`the task sentiment cannot be scored by its metrics: ${message.source}`);
+    await refused(why, {}, task);
+  }
+  const named = { split: { train: some, dev: some, furtherDev: { dev: some } } };
+  await refused(/a further dev set is named "dev", which is the main one/, named);
   await refused(/a: the task's maxTokens is 0: use a whole number from 1/, {}, { maxTokens: 0 });
   await refused(/dev, example 0: label 7 is not one of 0 … 1/, {}, {}, [{ ...some[0], label: 7 }]);
   await refused(/b: the example has no texts/, {}, {}, [{ id: "b", texts: [], label: 0 }]);
@@ -730,4 +745,20 @@ Deno.test("accumulation: programs that are compiled at once sum into the same pl
   };
   const alone = await losses(() => Promise.resolve());
   assert.deepEqual(await losses((trainer) => trainer.prepare(examples)), alone);
+});
+
+Deno.test("weights of another model on the GPU are refused, and those of a copy that shares its weights are not", async () => {
+  const gpu = await testGpu();
+  using frozen = FrozenWeights.forTraining(gpu, tiny);
+  const adapter = attach(tiny, bora, { r: 2, blocks: 4, target: ["query"] });
+  const trainer = (model: Model) =>
+    new Trainer({
+      ...{ gpu, model, adapter, objective: heads.single, examples: examplesFor(heads.single), frozen },
+      ...options,
+    });
+  const before = gpu.memory.buffers;
+  assert.throws(() => trainer(tinyEncoder()), /frozen holds the weights of another model than tiny/);
+  assert.equal(gpu.memory.buffers, before);
+  using taken = trainer({ ...tiny, name: "copy" });
+  assert.equal(taken.steps, 18);
 });

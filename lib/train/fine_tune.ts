@@ -25,7 +25,7 @@ import {
   type Scores,
   scoresOf,
 } from "./evaluate.ts";
-import { isLowerBetter, metricNames } from "./metrics.ts";
+import { faultOfMetric, isLowerBetter, metricNames } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 
@@ -192,6 +192,9 @@ export async function fineTune(
   if ([split.dev, ...Object.values(split.furtherDev ?? {})].some((set) => set.length === 0)) {
     throw new Error("no examples to evaluate on: hold some of train out");
   }
+  if (split.furtherDev && "dev" in split.furtherDev) {
+    throw new Error('a further dev set is named "dev", which is the main one: give it another name');
+  }
   const objective = objectiveOf(model, task, split.train[0]);
   const encode = async (set: string, examples: readonly Example[]) =>
     task.objective === "language"
@@ -258,12 +261,26 @@ const needed = ["gpu", "model", "adapter", "task"] as const;
 const optional = ["split", "frozen", "keep", "checkpointing", "onStep", "onEpoch", "onScores", "onRows"];
 
 /** Throws an Error when a task cannot be scored. */
-function checkTask({ name, metrics }: Task): void {
+function checkTask(task: Task): void {
+  const { name, metrics } = task;
   if (metrics.length === 0) throw new Error(`the task ${name} has no metrics: name at least one`);
   const unknown = metrics.find((metric) => !metricNames.includes(metric));
   if (unknown) {
     throw new Error(`the task ${name} has the metric "${unknown}"; there are ${metricNames.join(", ")}`);
   }
+  const fault = metrics.map((metric) => faultOfMetric(metric, predictedOf(task))).find((text) => text);
+  if (fault) throw new Error(`the task ${name} cannot be scored by its metrics: ${fault}`);
+}
+
+/** What is predicted for a task's dev sets. */
+function predictedOf(task: Task) {
+  const { objective, labels, continuations = labels } = task;
+  const kind = objective === "regression"
+    ? "numbers"
+    : objective === "language" && !isAsked(task)
+    ? "likelihoods"
+    : "classes";
+  return { kind, classes: continuations.length } as const;
 }
 
 /** A dev set. */

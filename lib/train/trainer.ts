@@ -159,6 +159,7 @@ export class Trainer implements Disposable {
     checkParts("the trainer", { gpu, model, adapter, objective, examples }, needed);
     checkAdapter(model, adapter);
     checkExamples(model, objective, examples);
+    frozen?.refuseOther(model);
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;
     using owned = new DisposableStack();

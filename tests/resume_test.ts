@@ -15,7 +15,7 @@ import { readCells } from "../lib/report/cell_table.ts";
 import { metricsOnly } from "../lib/report/schema.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
-import { checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
+import { CellCheckpoint, checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import { encodeExamples, fineTune, type FineTuneOptions, type Progress } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
@@ -345,6 +345,20 @@ Deno.test("fineTune: a checkpoint that is damaged, or of another run, is refused
     await Deno.writeFile(path, whole.subarray(0, bytes));
     await refused(() => cell(place), /cell\.checkpoint/);
   }
+});
+
+Deno.test("a checkpoint is written into a folder that is made before the first step, and an infinite score stays one", async () => {
+  const folder = `${await Deno.makeTempDir()}/runs`;
+  const place = { path: `${folder}/cell`, every: 1, cell: "tiny" };
+  using trainer = await trainerOn(14);
+  const checkpoint = await CellCheckpoint.open(trainer, place, [], {}, "best");
+  assert.equal((await Deno.stat(folder)).isDirectory, true);
+  const run = {
+    epochs: [{ epoch: 0, trainLoss: 800, metrics: { perplexity: Infinity } }],
+    trainSeconds: 1,
+  };
+  await checkpoint.save(run);
+  assert.deepEqual((await CellCheckpoint.open(trainer, place, [], {}, "best")).saved, run);
 });
 
 const root = new URL("..", import.meta.url).pathname;

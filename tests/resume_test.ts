@@ -140,6 +140,38 @@ Deno.test("a checkpoint that no one waits for is refused, as its steps go on, an
   assert.deepEqual(await Deno.readFile(path), before);
 });
 
+Deno.test("a restart that finds no room half-way is taken back, and the run goes on to the same bits", async () => {
+  const gpu = await testGpu();
+  const epochs = async (trainer: Trainer) => {
+    const failures: string[] = [];
+    while (failures.length < 3) {
+      await trainer.epoch().catch(({ message }: Error) => failures.push(message));
+    }
+    return { failures, weights: await trainer.weights() };
+  };
+  const over = /all 2 epochs have been run/;
+  using plain = await trainerOn(14, {}, restarted);
+  const whole = await epochs(plain);
+  for (const message of whole.failures) assert.match(message, over);
+  for (const failing of ["merge value params", "read trainable moment 1"]) {
+    using trainer = await trainerOn(14, {}, restarted);
+    const create = gpu.createBuffer.bind(gpu);
+    let times = 0;
+    gpu.createBuffer = (label, bytes, usage) => {
+      if (label === failing && ++times === 2) throw new Error(`no room for ${failing}`);
+      return create(label, bytes, usage);
+    };
+    try {
+      const { failures, weights } = await epochs(trainer);
+      assert.equal(failures[0], `no room for ${failing}`);
+      assert.match(failures[1], over);
+      assert.deepEqual(weights, whole.weights, failing);
+    } finally {
+      gpu.createBuffer = create;
+    }
+  }
+});
+
 Deno.test("an epoch and resume wait for each other, and say so", async () => {
   const path = `${await Deno.makeTempDir()}/state`;
   using trainer = await trainerOn(14);

@@ -296,7 +296,22 @@ export class Trainer implements Disposable {
   }
 
   async #submitStep(batches: readonly Batch[]): Promise<void> {
-    const beforeRestart = await this.#restartIfDue();
+    const beforeRestart = restartsBefore(this.#adapter, this.#step) ? await this.#state() : undefined;
+    try {
+      if (beforeRestart) await this.#restart();
+      await this.#submitBatches(batches);
+    } catch (error) {
+      // Whoever runs the step again restarts again, and would merge twice.
+      if (beforeRestart) this.#restore(beforeRestart);
+      throw error;
+    }
+    this.#accumulator?.step(this.#options.seed, this.#step);
+    this.#batch += batches.length;
+    this.#step++;
+    if (beforeRestart) await this.#keepRestartOrTakeBack(beforeRestart);
+  }
+
+  async #submitBatches(batches: readonly Batch[]): Promise<void> {
     for (const [i, batch] of batches.entries()) {
       const shape = shapeOf(this.#objective, this.#options.batchSize, batch, this.#examples);
       await this.#use(shape, ({ compiled, arrays }) => {
@@ -307,10 +322,6 @@ export class Trainer implements Disposable {
         compiled.run();
       });
     }
-    this.#accumulator?.step(this.#options.seed, this.#step);
-    this.#batch += batches.length;
-    this.#step++;
-    if (beforeRestart) await this.#keepRestartOrTakeBack(beforeRestart);
   }
 
   /**
@@ -322,15 +333,9 @@ export class Trainer implements Disposable {
     return await this.#predictor.predict(examples);
   }
 
-  /**
-   * Restarts the adapter if it is time. Returns the state before the restart, or undefined if there was none.
-   */
-  async #restartIfDue(): Promise<Map<string, Weight> | undefined> {
-    if (!this.#ownBase || !restartsBefore(this.#adapter, this.#step)) return undefined;
-    const before = await this.#state();
+  async #restart(): Promise<void> {
     const every = this.#adapter.method.restarts!.every(this.#adapter.options);
-    await this.#ownBase.restart(this.trainable, this.#options.seed, this.#step / every);
-    return before;
+    await this.#ownBase!.restart(this.trainable, this.#options.seed, this.#step / every);
   }
 
   /**

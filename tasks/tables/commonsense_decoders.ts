@@ -1,7 +1,7 @@
 /** LLM-Adapters' commonsense data sets for decoders, which write their answers, from the user's files (`--data`). */
 
 import { commonsenseTests, decoderProtocol } from "../protocols/decoders.ts";
-import { writtenTable } from "./written.ts";
+import { mainRows, writtenTable } from "./written.ts";
 
 /** The data sets whose training parts are small. */
 const small = ["ARC-Easy", "ARC-Challenge", "openbookqa"];
@@ -24,17 +24,13 @@ export const commonsenseDecodersTable = writtenTable({
     default: {
       train: 6000,
       dev: 500,
-      training: { epochs: 1, batchSize: 16 },
-      seeds: 2,
-      rows: ["base", "LoRA r 8", "BoRA r 8 b 16"],
+      ...mainRows,
       tests: { sets: small, prompts: "toplora", scorings: ["cloze"] },
     },
     prompted: {
       train: 4000,
       dev: 100,
-      training: { epochs: 1, batchSize: 16 },
-      seeds: 2,
-      rows: ["base", "LoRA r 8", "BoRA r 8 b 16"],
+      ...mainRows,
       tests: {
         sets: [...small, "boolq", "gsm8k", "SVAMP", "AddSub", "mawps"],
         prompts: "toplora",

@@ -1,7 +1,7 @@
 /** LLM-Adapters' word problems for decoders, which write their answers, from the user's files (`--data`). */
 
 import { averagedMath, decoderProtocol, mathTests } from "../protocols/decoders.ts";
-import { writtenTable } from "./written.ts";
+import { mainRows, writtenTable } from "./written.ts";
 
 export const mathTable = writtenTable({
   name: "math",
@@ -45,9 +45,7 @@ export const mathTable = writtenTable({
     default: {
       train: 4000,
       dev: 200,
-      training: { epochs: 1, batchSize: 16 },
-      seeds: 2,
-      rows: ["base", "LoRA r 8", "BoRA r 8 b 16"],
+      ...mainRows,
       tests: { ...mathTests, sets: ["gsm8k", "SVAMP", "AddSub", "mawps"] },
     },
     paper: {

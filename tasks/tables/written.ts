@@ -28,6 +28,13 @@ const rows: readonly Row[] = [
   { label: "without Norm", method: "BoRA without Norm", options: blocks },
 ];
 
+/** What the profiles for a small model share. */
+export const mainRows = {
+  training: { epochs: 1, batchSize: 16 },
+  seeds: 2,
+  rows: [base, lora, bora],
+};
+
 /** Averages over the test sets that the paper reports, by model and row. */
 export type Published = Readonly<Record<string, Readonly<Record<string, number>>>>;
 

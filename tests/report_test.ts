@@ -191,11 +191,14 @@ Deno.test("the chart has a labelled point a method", async () => {
   ];
   assert.deepEqual(pointsOf(cells), [
     { method: "LoRA r 8", parameters: 24576, score: 55 },
-    { method: "Head only", parameters: 1, score: 50 },
+    { method: "Head only", parameters: 0, score: 50 },
   ]);
   const svg = await parameterChart("A chart", cells);
   assert.match(svg, /^<svg/);
-  for (const text of ["LoRA r 8", "Head only", "A chart"]) assert.ok(svg.includes(text));
+  for (const text of ["LoRA r 8", "Head only", "A chart", "head not counted (none at 1,000)"]) {
+    assert.ok(svg.includes(text), text);
+  }
+  assert.doesNotMatch(await parameterChart("A chart", cells.slice(0, 2)), /none at/);
 });
 
 Deno.test("bars and curves name their rows and series", async () => {

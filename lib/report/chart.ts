@@ -11,14 +11,20 @@ interface Point {
   readonly score: number;
 }
 
-/** One point per method that has a complete seed: its mean score. Methods without parameters are drawn at 1. */
+/** One point per method that has a complete seed: its mean score. */
 export function pointsOf(cells: readonly Cell[]): Point[] {
   const labels = [...new Set(cells.map((cell) => cell.label))];
   return labels.flatMap((label) => {
     const score = meanScore(cells, label);
     const { adapterParameters } = cells.find((cell) => cell.label === label)!;
-    return score === undefined ? [] : [{ method: label, parameters: Math.max(1, adapterParameters), score }];
+    return score === undefined ? [] : [{ method: label, parameters: adapterParameters, score }];
   });
+}
+
+/** Where a logarithmic axis has rows without parameters: at a power of ten, at most a third of the fewest. */
+function placeOfNone(points: readonly Point[]): number {
+  const fewest = Math.min(...points.map(({ parameters }) => parameters).filter((count) => count > 0));
+  return fewest === Infinity ? 1 : 10 ** Math.floor(Math.log10(fewest / 3));
 }
 
 async function toSvg(spec: TopLevelSpec): Promise<string> {
@@ -31,6 +37,9 @@ async function toSvg(spec: TopLevelSpec): Promise<string> {
  */
 export function parameterChart(title: string, cells: readonly Cell[]): Promise<string> {
   const points = pointsOf(cells);
+  const none = placeOfNone(points);
+  const values = points.map((point) => ({ ...point, parameters: point.parameters || none }));
+  const isNone = points.some(({ parameters }) => parameters === 0);
   const domain = points.map(({ method }) => method);
   const shapes = ["circle", "square", "cross", "diamond", "triangle-up", "triangle-down"];
   return toSvg({
@@ -38,14 +47,19 @@ export function parameterChart(title: string, cells: readonly Cell[]): Promise<s
     height: Math.max(360, 17 * domain.length),
     background: "white",
     title,
-    data: { values: points },
-    mark: { type: "point", filled: true, size: 90, opacity: 1 },
+    data: { values },
+    mark: { type: "point", filled: true, size: 90, opacity: 0.8 },
     encoding: {
       x: {
         field: "parameters",
         type: "quantitative",
         scale: { type: "log" },
-        axis: { title: "trainable parameters, head not counted (none at 1)", format: "~s" },
+        axis: {
+          title: `trainable parameters, head not counted${
+            isNone ? ` (none at ${none.toLocaleString("en")})` : ""
+          }`,
+          format: "~s",
+        },
       },
       y: {
         field: "score",

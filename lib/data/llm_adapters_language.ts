@@ -8,7 +8,7 @@ import type { LanguageRow } from "./language_rows.ts";
 import { choicesOf } from "./llm_adapters_choices.ts";
 import { type PromptVariant, trainingRow } from "./llm_adapters_prompts.ts";
 import { type InstructionRecord, needed, readInstructionRecords } from "./llm_adapters_records.ts";
-import { commonsenseSets, mathSets, type TestSet } from "./llm_adapters_sets.ts";
+import { commonsenseSets, listsAnswers, mathSets, type TestSet } from "./llm_adapters_sets.ts";
 import { inHashOrder } from "./split.ts";
 import type { Example, Task } from "./task.ts";
 
@@ -123,7 +123,7 @@ async function examplesOf({ path, name, set }: TrainingPart, prompts: PromptVari
 /** The correct option after its context. */
 function clozeRow(set: TestSet | undefined, record: InstructionRecord): LanguageRow {
   const { where } = record;
-  if (set?.group !== "commonsense") throw new Error(`${where} lists no answers: train on it with prompts`);
+  if (!set || !listsAnswers(set)) throw new Error(`${where} lists no answers: train on it with prompts`);
   const choices = choicesOf(set, record);
   const { context, continuation } = set.cloze.candidates(choices).find(({ option }) =>
     option === choices.label

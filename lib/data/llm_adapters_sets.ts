@@ -43,6 +43,11 @@ export interface MathSet extends AnySet {
 /** A data set. */
 export type TestSet = ChoiceSet | MathSet;
 
+/** Whether a data set's questions list their answers, without which it can only be scored by what is written. */
+export function listsAnswers(set: TestSet): set is ChoiceSet {
+  return set.group === "commonsense";
+}
+
 const answerLead = "Please choose the correct answer to the question: ";
 const fiveAnswers = namedAnswers(["answer1", "answer2", "answer3", "answer4", "answer5"]);
 

@@ -7,7 +7,7 @@ import {
   readTestRecords,
 } from "./llm_adapters_language.ts";
 import { promptVariantByName } from "./llm_adapters_prompts.ts";
-import { type TestSet, testSetByName } from "./llm_adapters_sets.ts";
+import { listsAnswers, type TestSet, testSetByName } from "./llm_adapters_sets.ts";
 import type { Example, Scoring, Task } from "./task.ts";
 
 /** Options of `llmAdaptersTestedTask`. */
@@ -63,6 +63,6 @@ export function llmAdaptersTestedTask(options: LlmAdaptersTestedOptions): Task {
 }
 
 /** Those of some scorings that suit a data set: all if it lists its answers, else what is written. */
-export function scoringsOf({ group }: TestSet, scorings: readonly Scoring[]): Scoring[] {
-  return scorings.filter((scoring) => group === "commonsense" || scoring === "generation");
+export function scoringsOf(set: TestSet, scorings: readonly Scoring[]): Scoring[] {
+  return scorings.filter((scoring) => listsAnswers(set) || scoring === "generation");
 }

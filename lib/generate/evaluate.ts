@@ -16,7 +16,7 @@ import { choicesOf, listedAnswers } from "../data/llm_adapters_choices.ts";
 import { goldOf } from "../data/llm_adapters_language.ts";
 import { answerPart, promptOf, type PromptVariant, responseMarker } from "../data/llm_adapters_prompts.ts";
 import type { InstructionRecord } from "../data/llm_adapters_records.ts";
-import type { ChoiceSet, TestSet } from "../data/llm_adapters_sets.ts";
+import { type ChoiceSet, listsAnswers, type TestSet } from "../data/llm_adapters_sets.ts";
 import type { Scoring } from "../data/task.ts";
 import { checkFinite } from "./token_logits.ts";
 import type { Writer } from "./writer.ts";
@@ -107,7 +107,7 @@ function predictionsOf(
 ): Promise<ItemPrediction[]> {
   const { scoring } = options;
   if (scoring === "generation") return writtenAnswers(writer, set, records, options);
-  if (set.group !== "commonsense") throw new Error(`${set.name} lists no answers: evaluate it by generation`);
+  if (!listsAnswers(set)) throw new Error(`${set.name} lists no answers: evaluate it by generation`);
   if (scoring === "likelihood") return likeliestAnswers(writer, set, records, options);
   return likeliestOptions(writer, set, records, options);
 }

@@ -10,7 +10,7 @@ import { methods } from "../lib/adapters/registry.ts";
 import { recordsIn } from "../tasks/pages/records.ts";
 
 const root = new URL("..", import.meta.url);
-const paths = ["README.md", "SECURITY.md", "lib/adapters/PEFT.md"];
+const paths = ["README.md", "SECURITY.md", "lib/README.md", "lib/adapters/PEFT.md"];
 const pages = await Promise.all(
   paths.map(async (path) => ({ path, text: await Deno.readTextFile(new URL(path, root)) })),
 );

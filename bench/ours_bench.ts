@@ -3,7 +3,7 @@
  * peers.
  */
 
-import "../tasks/quiet_driver.ts";
+import "../tasks/vulkan_only.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { groups } from "./groups.ts";
 import { own } from "./work.ts";

@@ -1,6 +1,6 @@
 /** Separates mistakes on a command line from all other errors. */
 
-import "./quiet_driver.ts";
+import "./vulkan_only.ts";
 
 /** A mistake on the command line. */
 export class UsageError extends Error {}

@@ -72,14 +72,19 @@ Deno.test("set-up that cannot fetch Deno says what to do about certificates", as
   assert.equal(code, 1);
 });
 
-Deno.test("a command that opens an adapter prints nothing of its own where XDG_RUNTIME_DIR is not set", async () => {
-  const { XDG_RUNTIME_DIR: _, ...env } = Deno.env.toObject();
-  const { stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["eval", `import "${new URL("tasks/usage.ts", root)}"; await navigator.gpu.requestAdapter();`],
+Deno.test("a command that opens an adapter opens no driver of OpenGL's, and prints nothing of its own in a container", async () => {
+  const { XDG_RUNTIME_DIR: _, DENO_WEBGPU_BACKEND: __, ...env } = Deno.env.toObject();
+  const program = `import "${new URL("tasks/usage.ts", root)}"; await navigator.gpu.requestAdapter();
+    console.log(Deno.readTextFileSync("/proc/self/maps"));`;
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", program],
     clearEnv: true,
     env,
   }).output();
   assert.equal(new TextDecoder().decode(stderr), "");
+  const libraries = new TextDecoder().decode(stdout);
+  assert.match(libraries, /libvulkan/);
+  assert.doesNotMatch(libraries, /libEGL|libGLX/);
 });
 
 Deno.test("a profile's results go to a folder of its own, and only the default profile's to results/", async () => {

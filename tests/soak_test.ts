@@ -13,7 +13,7 @@ const counted = ["GPU buffers, bytes", "GPU buffers", "pipelines", "open files"]
 async function shortSoak(turnsEach: number, ...options: string[]): Promise<Soak> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
-      ...["run", "--allow-all", "--preload=tasks/quiet_driver.ts", "tests/support/short_soak.ts"],
+      ...["run", "--allow-all", "--preload=tasks/vulkan_only.ts", "tests/support/short_soak.ts"],
       ...[String(turnsEach), ...options],
     ],
     cwd: new URL("..", import.meta.url),

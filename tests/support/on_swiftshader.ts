@@ -18,7 +18,6 @@ await runCommand(async () => {
       "test",
       "--allow-all",
       "--parallel",
-      "--preload=tasks/quiet_driver.ts",
       "tests/ops_test.ts",
       "tests/packing_test.ts",
       "tests/steps_test.ts",

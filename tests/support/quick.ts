@@ -22,7 +22,7 @@ await runCommand(async () => {
       "test",
       "--allow-all",
       "--parallel",
-      "--preload=tasks/quiet_driver.ts",
+      "--preload=tasks/vulkan_only.ts",
       ...files.filter((file) => !startsProcesses(file)),
     ],
     cwd: new URL("../..", import.meta.url),

@@ -12,6 +12,7 @@ import type { Decoder, Weight } from "../lib/models/model.ts";
 import { readSafetensors, toFloat32, writeSafetensors } from "../lib/models/safetensors.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import { language } from "../lib/objectives/language.ts";
+import { objectiveOf } from "../lib/objectives/registry.ts";
 import { saveMerged } from "../lib/train/merge_folder.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
@@ -69,6 +70,19 @@ async function trainerFor(
 async function logitsOfRows(model: Decoder): Promise<number[]> {
   return (await logitsOf(await testGpu(), model, ids)).flatMap((row) => [...row]);
 }
+
+Deno.test("an example whose text was cut and its learnt tokens were not is refused: they would fall into the next one", () =>
+  withDecoder(cases.Qwen3, async (model) => {
+    const cut = { ...examples[0], texts: [ids[0].slice(0, -1)] };
+    const parts = { gpu: await testGpu(), model, adapter: attach(model, lora, loraOptions) };
+    const objective = objectiveOf(model, { objective: "language", labels: [] }, { texts: [""] });
+    const own = { ...trainingOptions, epochs: 1, batchSize: 2, seed: 0 };
+    const length = ids[0].length;
+    assert.throws(
+      () => new Trainer({ ...parts, objective, examples: [cut, examples[1]], ...own }),
+      new RegExp(`example 0: labelled is of ${length} tokens, and it has ${length - 1}: cut both alike`),
+    );
+  }));
 
 for (const method of methods.filter(({ peft }) => peft)) {
   Deno.test(`${method.name} on a decoder: trains, is saved as PEFT's CAUSAL_LM, loads, writes, and merges into a folder`, () =>

@@ -63,6 +63,7 @@ function letters(objective: Task["objective"], texts: number, further: number): 
     name: `${objective} of ${texts}`,
     objective,
     labels: objective === "choice" ? [] : ["0", "1"],
+    metrics: ["accuracy"],
   };
   return {
     task,

@@ -15,7 +15,7 @@ import { readCells } from "../lib/report/cell_table.ts";
 import { metricsOnly } from "../lib/report/schema.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
-import { checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
+import { CellCheckpoint, checkpointedCell, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import { encodeExamples, fineTune, type FineTuneOptions, type Progress } from "../lib/train/fine_tune.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
@@ -122,6 +122,68 @@ Deno.test("the trainer knows which epoch is next, wherever the one before was st
       await assert.rejects(() => own.epoch(), /all 2 epochs have been run: plan more/);
     }
   }
+});
+
+Deno.test("a checkpoint that no one waits for is refused, as its steps go on, and the file stays as it was", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  using trainer = await trainerOn(40, { batchSize: 1 });
+  await trainer.checkpoint(path);
+  const before = await Deno.readFile(path);
+  const refused: Promise<void>[] = [];
+  await trainer.epoch((step) => {
+    if (step === 5) {
+      refused.push(assert.rejects(trainer.checkpoint(path), /steps ran while .* have onStep return/));
+    }
+  });
+  assert.equal(refused.length, 1);
+  await Promise.all(refused);
+  assert.deepEqual(await Deno.readFile(path), before);
+});
+
+Deno.test("a restart that finds no room half-way is taken back, and the run goes on to the same bits", async () => {
+  const gpu = await testGpu();
+  const epochs = async (trainer: Trainer) => {
+    const failures: string[] = [];
+    while (failures.length < 3) {
+      await trainer.epoch().catch(({ message }: Error) => failures.push(message));
+    }
+    return { failures, weights: await trainer.weights() };
+  };
+  const over = /all 2 epochs have been run/;
+  using plain = await trainerOn(14, {}, restarted);
+  const whole = await epochs(plain);
+  for (const message of whole.failures) assert.match(message, over);
+  for (const failing of ["merge value params", "read trainable moment 1"]) {
+    using trainer = await trainerOn(14, {}, restarted);
+    const create = gpu.createBuffer.bind(gpu);
+    let times = 0;
+    gpu.createBuffer = (label, bytes, usage) => {
+      if (label === failing && ++times === 2) throw new Error(`no room for ${failing}`);
+      return create(label, bytes, usage);
+    };
+    try {
+      const { failures, weights } = await epochs(trainer);
+      assert.equal(failures[0], `no room for ${failing}`);
+      assert.match(failures[1], over);
+      assert.deepEqual(weights, whole.weights, failing);
+    } finally {
+      gpu.createBuffer = create;
+    }
+  }
+});
+
+Deno.test("an epoch and resume wait for each other, and say so", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  using trainer = await trainerOn(14);
+  await trainer.checkpoint(path);
+  const resumed = trainer.resume(path);
+  await assert.rejects(trainer.epoch(), /a checkpoint is being read: await it before you run the next/);
+  await resumed;
+  await assert.rejects(
+    trainer.epoch(() => trainer.resume(path)),
+    /an epoch is running: await it before you resume/,
+  );
+  assert.equal((await trainer.epoch()).length, 4);
 });
 
 Deno.test("the number of an epoch, which epoch() once took, is refused before a step is run", async () => {
@@ -307,12 +369,28 @@ Deno.test("fineTune: a checkpoint that is damaged, or of another run, is refused
   };
   const { train, dev } = splitOfLetters(14);
   await refused(() => cell({ ...place, cell: "other" }), /another run: of tiny, not other/);
+  const otherMetrics = { task: { ...letters, metrics: ["f1"] as const } };
+  await refused(() => cell(place, {}, {}, otherMetrics), /another run: its task's metrics, or the right/);
   await refused(() => cell(place, {}, { dev: dev.slice(1) }), /another run: its dev examples are others/);
   await refused(() => cell(place, {}, { train: train.slice(1) }), /another run: its examples is/);
   for (const bytes of [0, 7, 200, whole.length - 1]) {
     await Deno.writeFile(path, whole.subarray(0, bytes));
     await refused(() => cell(place), /cell\.checkpoint/);
   }
+});
+
+Deno.test("a checkpoint is written into a folder that is made before the first step, and an infinite score stays one", async () => {
+  const folder = `${await Deno.makeTempDir()}/runs`;
+  const place = { path: `${folder}/cell`, every: 1, cell: "tiny" };
+  using trainer = await trainerOn(14);
+  const checkpoint = await CellCheckpoint.open(trainer, place, [], {}, "best");
+  assert.equal((await Deno.stat(folder)).isDirectory, true);
+  const run = {
+    epochs: [{ epoch: 0, trainLoss: 800, metrics: { perplexity: Infinity } }],
+    trainSeconds: 1,
+  };
+  await checkpoint.save(run);
+  assert.deepEqual((await CellCheckpoint.open(trainer, place, [], {}, "best")).saved, run);
 });
 
 const root = new URL("..", import.meta.url).pathname;

@@ -16,6 +16,7 @@ import { takeRows } from "../lib/graph/ops/take_rows.ts";
 import { writeTokens } from "../lib/graph/ops/write_tokens.ts";
 import { classification } from "../lib/objectives/classification.ts";
 import type { Objective } from "../lib/objectives/objective.ts";
+import { objectiveOf } from "../lib/objectives/registry.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { Kept } from "../lib/run/kept.ts";
 import { Predictor } from "../lib/run/predictor.ts";
@@ -389,6 +390,26 @@ Deno.test("ten predictions of equal shape make no buffer but the one they are re
     adapted.predict(objective, examples),
   ]);
   assert.deepEqual(together, [first, first]);
+});
+
+Deno.test("the objective of a task is the same each time, so that predictions build no programs again; of another it is another", async () => {
+  using gpu = await openGpu();
+  const { model, adapter, trained, examples } = tinyAdapted();
+  const labels = ["a", "b"];
+  const objective = (labels: readonly string[], texts = ["a"], of = model) =>
+    objectiveOf(of, { objective: "classification", labels }, { texts });
+  using adapted = new AdaptedModel(gpu, model);
+  adapted.add("it", adapter, trained(0.2));
+  const first = await adapted.predict(objective(labels), examples);
+  const counts = counted(gpu);
+  assert.deepEqual(await adapted.predict(objective(labels), examples), first);
+  assert.deepEqual(Object.fromEntries(counts), { staging: 1 });
+  const others = [
+    objective(["a", "b", "c"]),
+    objective(labels, ["a", "b"]),
+    objective(labels, ["a"], tinyEncoder()),
+  ];
+  assert.equal(new Set([objective(labels), ...others]).size, 4);
 });
 
 /** A tiny model with an objective and an adapter, and weights for it that differ by `fill`. */

@@ -25,12 +25,14 @@ import { regression } from "../lib/objectives/regression.ts";
 import { batchInputs, bucketOf, inputArrays, makeBatches } from "../lib/run/batches.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { AdaptedModel } from "../lib/train/adapted_model.ts";
+import { DivergedError } from "../lib/train/adamw.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";
 import { linearSchedule } from "../lib/train/schedule.ts";
 import { Trainer, type TrainOptions } from "../lib/train/trainer.ts";
 import { lossesInFloat64 } from "../tasks/conformance/float64_training.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { letters, splitOfLetters } from "./support/letters.ts";
 import { testGpu } from "./support/ops.ts";
 
 const options: TrainOptions = { learningRate: 1e-2, epochs: 3, batchSize: 4, warmupRatio: 0.1, seed: 1 };
@@ -149,6 +151,19 @@ Deno.test("a loss that is not finite stops the run, names the step, and leaves t
   assert.deepEqual(await trainer.trainable.read(), before);
 });
 
+Deno.test("predictions that are not finite after the last step stop the run and are no wrong answers", async () => {
+  const model = tinyEncoder();
+  const adapter = attach(model, bora, { r: 2, alpha: 4, blocks: 4, target: ["query", "value"] });
+  const broken = { ...options, epochs: 1, batchSize: 14, warmupRatio: 0, learningRate: 1e30 };
+  const parts = { gpu: await testGpu(), model, adapter, task: letters, split: splitOfLetters(14) };
+  await assert.rejects(
+    () => fineTune({ ...parts, ...broken }),
+    (error) =>
+      error instanceof DivergedError &&
+      /^dev, example 0: the model predicts NaN, NaN after the epoch: use a lower/.test(error.message),
+  );
+});
+
 Deno.test("what cannot be trained is refused up front, with what to change, and nothing is left on the GPU", async () => {
   const gpu = await testGpu();
   const before = gpu.memory.buffers;
@@ -166,6 +181,7 @@ Deno.test("what cannot be trained is refused up front, with what to change, and 
     [{ warmupRatio: 0, warmupSteps: 3 }, /warmupRatio is 0 and warmupSteps is 3: give one of the two/],
     [{ seed: -1 }, /seed is -1/],
     [{ beta2: 1 }, /beta2 is 1/],
+    [{ beta2: 1 - 1e-9 }, /beta2 is 0\.999999999: use a number in \[0, 1\) that a float32 tells from 1/],
     [{ epochs: undefined }, /epochs is undefined: use a whole number from 1/],
     [{ warmupRatio: "0.1" as unknown as number }, /warmupRatio is 0\.1: use a share/],
     [{ recompute: 1 as unknown as boolean }, /recompute is 1: use true or false/],
@@ -286,6 +302,21 @@ Deno.test("fineTune refuses what it cannot score, label or checkpoint, before an
   const before = gpu.memory.buffers;
   await refused(/the task sentiment has no metrics: name at least one/, {}, { metrics: [] });
   await refused(/has the metric "accurcy"; there are accuracy, macroF1/, {}, { metrics: ["accurcy"] });
+  const three = ["a", "b", "c"];
+  for (
+    const [task, message] of [
+      [{ objective: "regression", metrics: ["accuracy"] }, /accuracy is of classes/],
+      [{ metrics: ["perplexity"] }, /perplexity is of texts that are learnt/],
+      [{ labels: three, metrics: ["accuracy", "f1"] }, /f1 is of two classes/],
+      [{ labels: three, metrics: ["matthews"] }, /matthews is of two classes/],
+      [{ objective: "language", metrics: ["pearson"] }, /pearson is not of texts that are learnt/],
+    ] as const
+  ) {
+    const why = new RegExp(`the task sentiment cannot be scored by its metrics: ${message.source}`);
+    await refused(why, {}, task);
+  }
+  const named = { split: { train: some, dev: some, furtherDev: { dev: some } } };
+  await refused(/a further dev set is named "dev", which is the main one/, named);
   await refused(/a: the task's maxTokens is 0: use a whole number from 1/, {}, { maxTokens: 0 });
   await refused(/dev, example 0: label 7 is not one of 0 … 1/, {}, {}, [{ ...some[0], label: 7 }]);
   await refused(/b: the example has no texts/, {}, {}, [{ id: "b", texts: [], label: 0 }]);
@@ -550,6 +581,9 @@ Deno.test("a trainer that has been disposed of says so", async () => {
       () => trainer.epoch(),
       () => trainer.predict(examplesFor(heads.single)),
       () => trainer.weights(),
+      () => trainer.records(),
+      () => trainer.checkpoint("x"),
+      () => trainer.resume("x"),
     ]
   ) {
     await assert.rejects(use, /this trainer has been disposed of/);
@@ -683,4 +717,48 @@ Deno.test("the schedule warms up linearly and decays to nearly 0", () => {
   assert.deepEqual(linearSchedule(5, { warmupSteps: 2 }), [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]);
   assert.deepEqual(linearSchedule(4, { warmupSteps: 0 }), [1, 0.75, 0.5, 0.25]);
   assert.deepEqual(linearSchedule(2, { warmupSteps: 3 }), [0.25, 0.5], "a run may end while it warms up");
+});
+
+Deno.test("an option that is undefined has its default, in the bits and in the checkpoint", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  using plain = await trainerFor(heads.single);
+  const undefinedOnes = Object.fromEntries(
+    ["beta1", "beta2", "epsilon", "weightDecay", "maxNorm", "accumulationSteps", "warmupSteps", "recompute"]
+      .map((name) => [name, undefined]),
+  );
+  using same = await trainerFor(heads.single, tiny, undefinedOnes);
+  assert.deepEqual(await same.epoch(), await plain.epoch());
+  assert.deepEqual(await same.trainable.read(), await plain.trainable.read());
+  await plain.checkpoint(path);
+  assert.deepEqual(await same.resume(path), {});
+});
+
+Deno.test("accumulation: programs that are compiled at once sum into the same place", async () => {
+  const few = { accumulationSteps: 2, batchSize: 2, learningRate: 0.1 };
+  const examples = examplesFor(heads.single);
+  const losses = async (prepare: (trainer: Trainer) => Promise<void>) => {
+    using trainer = await trainerFor(heads.single, tiny, few);
+    const prepared = prepare(trainer);
+    const records = await trainer.epoch();
+    await prepared;
+    return records.map(({ loss }) => loss);
+  };
+  const alone = await losses(() => Promise.resolve());
+  assert.deepEqual(await losses((trainer) => trainer.prepare(examples)), alone);
+});
+
+Deno.test("weights of another model on the GPU are refused, and those of a copy that shares its weights are not", async () => {
+  const gpu = await testGpu();
+  using frozen = FrozenWeights.forTraining(gpu, tiny);
+  const adapter = attach(tiny, bora, { r: 2, blocks: 4, target: ["query"] });
+  const trainer = (model: Model) =>
+    new Trainer({
+      ...{ gpu, model, adapter, objective: heads.single, examples: examplesFor(heads.single), frozen },
+      ...options,
+    });
+  const before = gpu.memory.buffers;
+  assert.throws(() => trainer(tinyEncoder()), /frozen holds the weights of another model than tiny/);
+  assert.equal(gpu.memory.buffers, before);
+  using taken = trainer({ ...tiny, name: "copy" });
+  assert.equal(taken.steps, 18);
 });

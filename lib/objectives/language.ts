@@ -42,6 +42,13 @@ function learntIn({ labelled = [] }: Encoded): number[] {
   return labelled.flatMap((isLearnt, place) => isLearnt && place > 0 ? [place] : []);
 }
 
+function faultOf(example: Encoded): string | undefined {
+  const { texts: [ids], labelled = [] } = example;
+  if (learntIn(example).length === 0) return "nothing of it is learnt";
+  if (labelled.length === ids.length) return undefined;
+  return `labelled is of ${labelled.length} tokens, and it has ${ids.length}: cut both alike`;
+}
+
 function languageObjective({ output, tokenizer }: Language): Objective {
   return {
     description: { objective: "language" },
@@ -50,7 +57,7 @@ function languageObjective({ output, tokenizer }: Language): Objective {
     values: 1,
     multiplyAdds: 0,
     placeOf: (row) => row,
-    faultOf: (example) => learntIn(example).length > 0 ? undefined : "nothing of it is learnt",
+    faultOf,
     rowsOf(examples) {
       const rows = examples.reduce((sum, example) => sum + learntIn(example).length, 0);
       return 2 ** Math.ceil(Math.log2(Math.max(rows, fewestRows)));

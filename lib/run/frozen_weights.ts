@@ -71,6 +71,8 @@ export function panelsForTraining(
 export class FrozenWeights implements WeightPlace, Disposable {
   readonly #views = new Map<string, BufferView>();
   readonly #buffers: DisposableStack;
+  /** The weights of the model that these are, if they are a model's. */
+  #model: Model["weights"] | undefined;
 
   /**
    * Uploads `weights`. All buffers are created before the first upload. On a software driver, staging memory
@@ -129,7 +131,7 @@ export class FrozenWeights implements WeightPlace, Disposable {
    */
   static of(gpu: Gpu, model: Model): FrozenWeights {
     checkRoom(model, roomOn(gpu));
-    return new FrozenWeights(gpu, allOf(model), new Map(), model.packed);
+    return FrozenWeights.#ofModel(gpu, model, new Map());
   }
 
   /**
@@ -139,7 +141,21 @@ export class FrozenWeights implements WeightPlace, Disposable {
    */
   static forTraining(gpu: Gpu, model: Model): FrozenWeights {
     checkRoom(model, roomOn(gpu));
-    return new FrozenWeights(gpu, allOf(model), panelsForTraining(gpu.traits, model), model.packed);
+    return FrozenWeights.#ofModel(gpu, model, panelsForTraining(gpu.traits, model));
+  }
+
+  static #ofModel(gpu: Gpu, model: Model, inPanels: ReadonlyMap<string, readonly number[]>): FrozenWeights {
+    const frozen = new FrozenWeights(gpu, allOf(model), inPanels, model.packed);
+    frozen.#model = model.weights;
+    return frozen;
+  }
+
+  /** Throws an Error when these are another model's weights: a run would compute with them and say nothing. */
+  refuseOther({ name, weights }: Model): void {
+    if (this.#model === undefined || this.#model === weights) return;
+    throw new Error(
+      `frozen holds the weights of another model than ${name}: make them of the model that you give (FrozenWeights.forTraining)`,
+    );
   }
 
   /** The buffer of `name`, if it is among these weights. */

@@ -257,7 +257,7 @@ export class AdaptedModel implements Disposable {
 
   /**
    * Predicts every example with the adapter that is active at the call, and its head: `[class scores]`, `[value]` or
-   * `[option scores]`. Weights and programs are kept for the next call with this same `objective`. Calls may run at once, and
+   * `[option scores]`. Weights and programs are kept for the next call with this same `objective`, of which `objectiveOf` makes one. Calls may run at once, and
    * adapters may be switched, merged and deleted meanwhile.
    * @throws Error when the adapter has no head, or when the model cannot take an example's texts (it names
    * the first).

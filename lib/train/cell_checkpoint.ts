@@ -1,7 +1,7 @@
 /** Checkpoints of a `fineTune` run: the trainer's checkpoint, with the scores so far in its notes. */
 
 import { digestOf } from "../digest.ts";
-import { isFile } from "../files.ts";
+import { isFile, makeParents } from "../files.ts";
 import { readNotes } from "./checkpoint.ts";
 import type { EpochScores } from "./fine_tune.ts";
 import type { Trainer } from "./trainer.ts";
@@ -9,8 +9,8 @@ import type { Trainer } from "./trainer.ts";
 /** Where and how often a run is checkpointed, so that it can be resumed. */
 export interface Checkpointing {
   /**
-   * The checkpoint file. If it exists, the run resumes from it. It stays after the last epoch; the caller
-   * removes it.
+   * The checkpoint file. If it exists, the run resumes from it. The folder that it lies in is made if it does
+   * not exist. It stays after the last epoch; the caller removes it.
    */
   readonly path: string;
   /** Steps between checkpoints. Each epoch's evaluation also ends with one. */
@@ -48,6 +48,8 @@ interface CellNotes extends Record<string, string> {
   readonly cell: string;
   /** A digest of the dev examples. */
   readonly dev: string;
+  /** A digest of how they are scored: the scores of finished epochs are not computed again. */
+  readonly scoring: string;
   readonly keep: string;
 }
 
@@ -63,16 +65,19 @@ export class CellCheckpoint {
 
   /**
    * Restores the trainer from the checkpoint, if there is one. `dev` are the examples that the run is
-   * evaluated on, and `keep` says which epoch's weights it returns.
+   * evaluated on, `scoring` is what their scores follow from, and `keep` says which epoch's weights it returns.
    * @throws Error when the file is damaged or of another run; the file stays as it is.
    */
   static async open(
     trainer: Trainer,
     options: Checkpointing,
     dev: unknown,
+    scoring: unknown,
     keep: string,
   ): Promise<CellCheckpoint> {
-    const own = { cell: options.cell, dev: await digestOf(dev), keep };
+    // Not at the first save, which may be hours away.
+    await makeParents(options.path);
+    const own = { cell: options.cell, dev: await digestOf(dev), scoring: await digestOf(scoring), keep };
     return new CellCheckpoint(trainer, options, own, await savedRun(trainer, options.path, own));
   }
 
@@ -83,23 +88,37 @@ export class CellCheckpoint {
 
   /** Rewrites the file, atomically. */
   async save(run: SavedRun): Promise<void> {
-    await this.trainer.checkpoint(this.options.path, { ...this.own, run: JSON.stringify(run) });
+    await this.trainer.checkpoint(this.options.path, { ...this.own, run: textOf(run) });
   }
+}
+
+/** The run as JSON; a perplexity may be infinite, which JSON would write as null. */
+function textOf(run: SavedRun): string {
+  return JSON.stringify(run, (_, value) => value === Infinity ? "Infinity" : value);
+}
+
+function runIn(text: string): SavedRun {
+  return JSON.parse(text, (_, value) => value === "Infinity" ? Infinity : value);
 }
 
 async function savedRun(trainer: Trainer, path: string, own: CellNotes): Promise<SavedRun | undefined> {
   if (!await isFile(path)) return undefined;
   return await withAdvice(async () => {
     const notes = await trainer.resume(path);
-    const { cell, dev, keep } = own;
+    const { cell, dev, scoring, keep } = own;
     if (notes.cell !== cell) throw new Error(`${path} is of another run: of ${notes.cell}, not ${cell}`);
     if (notes.dev !== dev) throw new Error(`${path} is of another run: its dev examples are others`);
+    if (notes.scoring !== scoring) {
+      throw new Error(
+        `${path} is of another run: its task's metrics, or the right answers on dev, are others`,
+      );
+    }
     if (notes.keep !== keep) {
       throw new Error(
         `${path} is of another run: it keeps the ${notes.keep} epoch's weights, not the ${keep}'s`,
       );
     }
-    return JSON.parse(notes.run) as SavedRun;
+    return runIn(notes.run);
   });
 }
 

@@ -16,7 +16,11 @@ const wholeFrom1 = number((value) => Number.isSafeInteger(value) && value >= 1, 
 /** Checks the value as float32, because that is what the GPU gets: larger values become infinite there. */
 const from0 = (wanted: string) =>
   number((value) => Number.isFinite(Math.fround(value)) && value >= 0, wanted);
-const decay = number((value) => value >= 0 && value < 1, "a number in [0, 1)");
+/** Closer to 1, a float32 would round it to 1, and the moment would stay 0. */
+const decay = number(
+  (value) => value >= 0 && Math.fround(value) < 1,
+  "a number in [0, 1) that a float32 tells from 1",
+);
 
 /** Options that have no default. */
 const needed = {
@@ -68,4 +72,9 @@ export function checkTrainOptions(
   if (warmupRatio !== undefined && warmupSteps !== undefined) {
     throw new Error(`warmupRatio is ${warmupRatio} and warmupSteps is ${warmupSteps}: give one of the two`);
   }
+}
+
+/** The options without those that are undefined: these have their defaults, like ones that are left out. */
+export function withoutUndefined<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 }

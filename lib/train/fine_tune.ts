@@ -11,7 +11,7 @@ import type { Encoded, Objective } from "../objectives/objective.ts";
 import { objectiveOf } from "../objectives/registry.ts";
 import { faultOfClass } from "../objectives/text_head.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
-import type { StepRecord } from "./adamw.ts";
+import { DivergedError, type StepRecord } from "./adamw.ts";
 import { CellCheckpoint, checkCheckpointing, type Checkpointing } from "./cell_checkpoint.ts";
 import { checkTrainOptions } from "./check_options.ts";
 import { checkParts } from "./check_parts.ts";
@@ -25,7 +25,7 @@ import {
   type Scores,
   scoresOf,
 } from "./evaluate.ts";
-import { isLowerBetter, metricNames } from "./metrics.ts";
+import { faultOfMetric, isLowerBetter, metricNames } from "./metrics.ts";
 import { headSize } from "./trained_tensors.ts";
 import { Trainer, type TrainOptions } from "./trainer.ts";
 
@@ -161,7 +161,7 @@ export async function encodeRows(
  *
  * @throws Error when an option or an example cannot be trained with, when the split has no examples to train
  * or to evaluate on, and when the checkpoint is damaged or belongs to another run (the file stays as it is);
- * DivergedError when a loss or gradient is not finite.
+ * DivergedError when a loss, gradient or prediction is not finite.
  *
  * @example
  * ```ts
@@ -192,6 +192,9 @@ export async function fineTune(
   if ([split.dev, ...Object.values(split.furtherDev ?? {})].some((set) => set.length === 0)) {
     throw new Error("no examples to evaluate on: hold some of train out");
   }
+  if (split.furtherDev && "dev" in split.furtherDev) {
+    throw new Error('a further dev set is named "dev", which is the main one: give it another name');
+  }
   const objective = objectiveOf(model, task, split.train[0]);
   const encode = async (set: string, examples: readonly Example[]) =>
     task.objective === "language"
@@ -211,7 +214,7 @@ export async function fineTune(
   const base = frozen ?? (isAsked(task) ? uploaded.use(FrozenWeights.forTraining(gpu, model)) : undefined);
   using trainer = new Trainer({ gpu, model, adapter, objective, examples: train, frozen: base, ...options });
   const checkpoint = checkpointing &&
-    await CellCheckpoint.open(trainer, checkpointing, examplesOf(dev), keep);
+    await CellCheckpoint.open(trainer, checkpointing, examplesOf(dev), scoringOf(task, dev), keep);
   const start = performance.now();
   await trainer.prepare(dev.flatMap(({ examples }) => examples));
   const compileSeconds = (performance.now() - start) / 1000;
@@ -258,12 +261,26 @@ const needed = ["gpu", "model", "adapter", "task"] as const;
 const optional = ["split", "frozen", "keep", "checkpointing", "onStep", "onEpoch", "onScores", "onRows"];
 
 /** Throws an Error when a task cannot be scored. */
-function checkTask({ name, metrics }: Task): void {
+function checkTask(task: Task): void {
+  const { name, metrics } = task;
   if (metrics.length === 0) throw new Error(`the task ${name} has no metrics: name at least one`);
   const unknown = metrics.find((metric) => !metricNames.includes(metric));
   if (unknown) {
     throw new Error(`the task ${name} has the metric "${unknown}"; there are ${metricNames.join(", ")}`);
   }
+  const fault = metrics.map((metric) => faultOfMetric(metric, predictedOf(task))).find((text) => text);
+  if (fault) throw new Error(`the task ${name} cannot be scored by its metrics: ${fault}`);
+}
+
+/** What is predicted for a task's dev sets. */
+function predictedOf(task: Task) {
+  const { objective, labels, continuations = labels } = task;
+  const kind = objective === "regression"
+    ? "numbers"
+    : objective === "language" && !isAsked(task)
+    ? "likelihoods"
+    : "classes";
+  return { kind, classes: continuations.length } as const;
 }
 
 /** A dev set. */
@@ -302,6 +319,11 @@ function askedSet(name: string, examples: readonly Example[], count = Infinity):
 /** What is predicted, for checkpoints. */
 function examplesOf(dev: readonly DevSet[]): unknown {
   return dev.map(({ name, examples, asked }) => ({ name, examples, asked }));
+}
+
+/** What the scores of predictions follow from, for checkpoints. */
+function scoringOf({ metrics, continuations, tests }: Task, dev: readonly DevSet[]): unknown {
+  return { metrics, continuations, tests, labels: dev.map(({ labels }) => labels) };
 }
 
 /** How a run is evaluated after its epochs. */
@@ -346,7 +368,10 @@ async function runEpochs(
   return { epochs, trainSeconds, predictions: found.predictions };
 }
 
-/** The predictions on every dev set, with the current weights. */
+/**
+ * The predictions on every dev set, with the current weights. Throws a DivergedError when one is not finite: the last step of an
+ * epoch can break the weights, and no loss comes after it that would tell.
+ */
 async function predictionsOn(
   trainer: Trainer,
   objective: Objective,
@@ -354,7 +379,14 @@ async function predictionsOn(
 ): Promise<Predictions> {
   const predictions: Record<string, number[]> = {};
   for (const { name, examples } of dev) {
-    predictions[name] = (await trainer.predict(examples)).map((row) => objective.decide(row));
+    predictions[name] = (await trainer.predict(examples)).map((row, i) => {
+      if (row.every(Number.isFinite)) return objective.decide(row);
+      throw new DivergedError(
+        `${name}, example ${i}: the model predicts ${
+          row.join(", ")
+        } after the epoch: use a lower learning rate or look at the data.`,
+      );
+    });
   }
   return predictions;
 }

@@ -57,6 +57,40 @@ const formulas: Record<MetricName, (predictions: Numbers, labels: Numbers) => nu
   perplexity: (predictions, labels) => Math.exp(total(predictions) / total(labels)),
 };
 
+/** What a metric's predictions are: classes, numbers (which classes are too), or texts' negative log-likelihoods. */
+type PredictionKind = "classes" | "two classes" | "numbers" | "likelihoods";
+
+const kinds: Record<MetricName, PredictionKind> = {
+  accuracy: "classes",
+  macroF1: "classes",
+  f1: "two classes",
+  matthews: "two classes",
+  pearson: "numbers",
+  spearman: "numbers",
+  perplexity: "likelihoods",
+};
+
+/** What a task predicts. */
+interface Predicted {
+  /** Classes or options, values, or the negative log-likelihoods of texts. */
+  readonly kind: "classes" | "numbers" | "likelihoods";
+  /** The number of classes; 0 where they are not known. */
+  readonly classes: number;
+}
+
+/** Says why a metric of what is predicted would mean nothing, if it would. */
+export function faultOfMetric(metric: MetricName, { kind, classes }: Predicted): string | undefined {
+  const wanted = kinds[metric];
+  if (wanted === "two classes" && (kind !== "classes" || classes !== 2)) {
+    return `${metric} is of two classes`;
+  }
+  if (wanted === "classes" && kind !== "classes") return `${metric} is of classes`;
+  if ((wanted === "likelihoods") === (kind === "likelihoods")) return undefined;
+  return wanted === "likelihoods"
+    ? `${metric} is of texts that are learnt`
+    : `${metric} is not of texts that are learnt, whose metric is perplexity`;
+}
+
 /** The names of the metrics that there are. */
 export const metricNames = Object.keys(formulas) as readonly MetricName[];
 

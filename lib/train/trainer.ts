@@ -30,7 +30,7 @@ import { TrainableWeights } from "../run/trainable_weights.ts";
 import { WeightStore } from "../run/weight_store.ts";
 import { Accumulator } from "./accumulator.ts";
 import { AdamW, adamWDefaults, type AdamWOptions, DivergedError, type StepRecord } from "./adamw.ts";
-import { checkTrainOptions } from "./check_options.ts";
+import { checkTrainOptions, withoutUndefined } from "./check_options.ts";
 import { checkParts } from "./check_parts.ts";
 import {
   describeRun,
@@ -136,9 +136,13 @@ export class Trainer implements Disposable {
   /** Everything that this run has allocated. */
   readonly #owned: DisposableStack;
   #accumulator: Accumulator | undefined;
+  /** The accumulator, also while it is being made: all programs sum into the same. */
+  #accumulating: Promise<Accumulator> | undefined;
   #description: Promise<RunDescription> | undefined;
-  /** Whether an epoch has begun and not ended. */
-  #isRunning = false;
+  /** What has begun and not ended, an epoch or a resumption: neither may run beside another. */
+  #running: string | undefined;
+  /** Whether a step has begun and not ended. */
+  #isStepping = false;
   /** Records of the current epoch's steps, as far as they have been read. */
   #records: StepRecord[] = [];
   #kept: ReadonlyMap<string, Weight> | undefined;
@@ -147,13 +151,15 @@ export class Trainer implements Disposable {
   #batch = 0;
 
   /** Throws an Error, and allocates nothing, when an option or an example cannot be trained with. */
-  constructor({ gpu, model, adapter, objective, examples, frozen, ...options }: TrainerOptions) {
+  constructor({ gpu, model, adapter, objective, examples, frozen, ...given }: TrainerOptions) {
+    const options = withoutUndefined(given);
     [this.#gpu, this.#model, this.#adapter, this.#objective] = [gpu, model, adapter, objective];
     [this.#examples, this.#options] = [examples, options];
     checkTrainOptions(options, "the trainer", [...needed, "frozen"]);
     checkParts("the trainer", { gpu, model, adapter, objective, examples }, needed);
     checkAdapter(model, adapter);
     checkExamples(model, objective, examples);
+    frozen?.refuseOther(model);
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;
     using owned = new DisposableStack();
@@ -211,7 +217,7 @@ export class Trainer implements Disposable {
    * Runs the next epoch, or the rest of one that was stopped, and returns the records of all its steps.
    * `onStep` is called and awaited after each step's submit; it should wait for the GPU only to write a
    * checkpoint.
-   * @throws Error when all planned steps are done, or while an epoch is running; DivergedError when a loss or gradient is not finite, and
+   * @throws Error when all planned steps are done, or while an epoch or `resume` is running; DivergedError when a loss or gradient is not finite, and
    * at every later call: weights, moments and restarts stay those of the step before.
    */
   async epoch(onStep?: (step: number) => unknown): Promise<StepRecord[]> {
@@ -221,12 +227,17 @@ export class Trainer implements Disposable {
         `epoch takes what to call after each step, not ${onStep}: it knows which epoch is next`,
       );
     }
-    if (this.#isRunning) throw new Error("an epoch is running: await it before you run the next");
-    this.#isRunning = true;
+    return await this.#alone("an epoch is running", "run the next", () => this.#runEpoch(onStep));
+  }
+
+  /** Throws an Error when an epoch is running, or a checkpoint being read: `next` waits for that. */
+  async #alone<T>(what: string, next: string, body: () => Promise<T>): Promise<T> {
+    if (this.#running) throw new Error(`${this.#running}: await it before you ${next}`);
+    this.#running = what;
     try {
-      return await this.#runEpoch(onStep);
+      return await body();
     } finally {
-      this.#isRunning = false;
+      this.#running = undefined;
     }
   }
 
@@ -255,6 +266,7 @@ export class Trainer implements Disposable {
    * in Deno).
    */
   async records(): Promise<readonly StepRecord[]> {
+    this.#refuseDisposed();
     await this.#readRecords();
     return this.#records;
   }
@@ -275,7 +287,31 @@ export class Trainer implements Disposable {
   /** Runs one optimizer step on the examples of one or more batches. */
   async #runStep(batches: readonly Batch[]): Promise<void> {
     this.#refuseDisposed();
-    const beforeRestart = await this.#restartIfDue();
+    this.#isStepping = true;
+    try {
+      await this.#submitStep(batches);
+    } finally {
+      this.#isStepping = false;
+    }
+  }
+
+  async #submitStep(batches: readonly Batch[]): Promise<void> {
+    const beforeRestart = restartsBefore(this.#adapter, this.#step) ? await this.#state() : undefined;
+    try {
+      if (beforeRestart) await this.#restart();
+      await this.#submitBatches(batches);
+    } catch (error) {
+      // Whoever runs the step again restarts again, and would merge twice.
+      if (beforeRestart) this.#restore(beforeRestart);
+      throw error;
+    }
+    this.#accumulator?.step(this.#options.seed, this.#step);
+    this.#batch += batches.length;
+    this.#step++;
+    if (beforeRestart) await this.#keepRestartOrTakeBack(beforeRestart);
+  }
+
+  async #submitBatches(batches: readonly Batch[]): Promise<void> {
     for (const [i, batch] of batches.entries()) {
       const shape = shapeOf(this.#objective, this.#options.batchSize, batch, this.#examples);
       await this.#use(shape, ({ compiled, arrays }) => {
@@ -286,10 +322,6 @@ export class Trainer implements Disposable {
         compiled.run();
       });
     }
-    this.#accumulator?.step(this.#options.seed, this.#step);
-    this.#batch += batches.length;
-    this.#step++;
-    if (beforeRestart) await this.#keepRestartOrTakeBack(beforeRestart);
   }
 
   /**
@@ -301,15 +333,9 @@ export class Trainer implements Disposable {
     return await this.#predictor.predict(examples);
   }
 
-  /**
-   * Restarts the adapter if it is time. Returns the state before the restart, or undefined if there was none.
-   */
-  async #restartIfDue(): Promise<Map<string, Weight> | undefined> {
-    if (!this.#ownBase || !restartsBefore(this.#adapter, this.#step)) return undefined;
-    const before = await this.#state();
+  async #restart(): Promise<void> {
     const every = this.#adapter.method.restarts!.every(this.#adapter.options);
-    await this.#ownBase.restart(this.trainable, this.#options.seed, this.#step / every);
-    return before;
+    await this.#ownBase!.restart(this.trainable, this.#options.seed, this.#step / every);
   }
 
   /**
@@ -360,16 +386,24 @@ export class Trainer implements Disposable {
   /**
    * Writes everything that `resume` needs to reach the same bits, and the caller's notes. Call it between
    * epochs, or within one from `epoch`'s `onStep`. Waits for the GPU.
-   * @throws DivergedError when a loss, gradient or weight so far is not finite; the file stays as it was.
+   * @throws DivergedError when a loss, gradient or weight so far is not finite, and Error when a step runs
+   * meanwhile; the file stays as it was.
    */
   async checkpoint(path: string, notes: Notes = {}): Promise<void> {
+    const step = this.#step;
     const tensors = await this.snapshot();
+    if (this.#isStepping || this.#step !== step) {
+      throw new Error(
+        `steps ran while the checkpoint was read, and nothing is saved to ${path}: have onStep return checkpoint's promise`,
+      );
+    }
     const at = { step: this.#step, batch: this.#batch, kept: this.#kept !== undefined };
     await writeCheckpoint(path, await this.#describe(), at, tensors, notes);
   }
 
   /** @internal The tensors of a checkpoint, read back from the GPU. */
   async snapshot(): Promise<Map<string, Weight>> {
+    this.#refuseDisposed();
     await this.#readRecords();
     const records = this.#records.slice(0, this.#stepsOfEpoch(this.#step));
     const kept = [...this.#kept ?? []].map(([name, weight]) => [keptName(name), weight] as const);
@@ -379,10 +413,15 @@ export class Trainer implements Disposable {
   /**
    * Resumes from a checkpoint of the same run, and returns its notes. The next call of `epoch` finishes the
    * epoch that was stopped, or starts the one after it.
-   * @throws Error when the file is damaged, belongs to another run or has another version; nothing changes
-   * then.
+   * @throws Error when the file is damaged, belongs to another run or has another version, and while an epoch
+   * is running; nothing changes then.
    */
   async resume(path: string): Promise<Notes> {
+    this.#refuseDisposed();
+    return await this.#alone("a checkpoint is being read", "resume", () => this.#resume(path));
+  }
+
+  async #resume(path: string): Promise<Notes> {
     const run = await this.#describe();
     const { step, batch, kept, tensors, notes } = await readCheckpoint(
       path,
@@ -483,10 +522,22 @@ export class Trainer implements Disposable {
   }
 
   async #accumulatorIfNeeded(): Promise<Accumulator | undefined> {
-    if (this.#accumulationSteps === 1 || this.#accumulator) return this.#accumulator;
-    return this.#accumulator = this.#owned.use(
-      await Accumulator.create(this.#gpu, this.trainable, this.#optimizer),
-    );
+    if (this.#accumulationSteps === 1) return undefined;
+    this.#accumulating ??= this.#createAccumulator();
+    return await this.#accumulating;
+  }
+
+  async #createAccumulator(): Promise<Accumulator> {
+    try {
+      using owned = new DisposableStack();
+      const accumulator = owned.use(await Accumulator.create(this.#gpu, this.trainable, this.#optimizer));
+      this.#refuseDisposed();
+      this.#owned.use(owned.move());
+      return this.#accumulator = accumulator;
+    } catch (error) {
+      this.#accumulating = undefined;
+      throw error;
+    }
   }
 
   /** Frees everything the run has allocated. */

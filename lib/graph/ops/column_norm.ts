@@ -2,7 +2,7 @@
 
 import text from "../../../wgsl/inverse_column_norm.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { type Node, type Op, type Tensor } from "../graph.ts";
+import type { Node, Op, Tensor } from "../graph.ts";
 import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
 import { checkMatrices } from "./shapes.ts";
 

@@ -2,7 +2,7 @@
 
 import text from "../../../wgsl/softmax_rows.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { type Dispatch, type Op, type Tensor } from "../graph.ts";
+import type { Dispatch, Op, Tensor } from "../graph.ts";
 import { checkMatrices } from "./shapes.ts";
 
 /** softmax of every row: [rows, cols] → [rows, cols]. */

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { Gpu } from "../lib/gpu/device.ts";
+import { needsOf } from "../lib/gpu/kernel.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
@@ -33,6 +34,8 @@ const shapes: readonly Shape[] = [
   { m: 1, k: 256, columns: [84, 84], bias: false, gated: "silu" },
   { m: 2, k: 512, columns: [260, 260], bias: true, gated: "tanh gelu" },
   { m: 7, k: 256, columns: [36, 36], bias: false, gated: "silu" },
+  // Half the teams, so that both products' sums have room.
+  { m: 8, k: 128, columns: [516, 516], bias: false, gated: "silu" },
 ];
 
 /** A traced case: what is computed, and every source's values. */
@@ -99,6 +102,30 @@ for (const packing of storages) {
     }
   });
 }
+
+Deno.test("a gated unit's kernel keeps to the workgroup memory that every device has, whatever its tile", () => {
+  const tiles = new Set<string>();
+  for (const m of [1, 3, 4, 7, 8, 12, 16]) {
+    for (const n of [512, 4096, 14336]) {
+      for (const k of [8, 16, 32, 64, 128, 4096]) {
+        const graph = new Graph();
+        const x = graph.input("x", [m, k]);
+        const [gate, up] = ["gate", "up"].map((name) => linear(x, graph.weight(name, [n, k], false)));
+        for (const { op, ...node } of plan([gatedUnit("silu", gate, up)]).nodes) {
+          const [{ kernel, grid }] = op!.dispatches({ op, ...node }, false, { subgroupSize: 32 });
+          const needs = needsOf(kernel);
+          assert.ok(needs.maxComputeWorkgroupStorageSize <= 16384, `${kernel.label} of ${m}×${n}×${k}`);
+          const [, columns, lanes, teams] = kernel.label.match(/TILE_N=(\d+) LANES=(\d+) TEAMS=(\d+)/)!.map(
+            Number,
+          );
+          assert.ok(grid[0] * teams * columns >= n && (grid[0] - 1) * teams * columns < n, kernel.label);
+          tiles.add(`${lanes}, ${teams}`);
+        }
+      }
+    }
+  }
+  assert.ok(tiles.has("2, 64") && tiles.has("2, 32"), [...tiles].join("; "));
+});
 
 Deno.test("products of a few rows are not joined where they differ, or others read what a gated unit does", () => {
   const graph = new Graph();

@@ -5,13 +5,16 @@ import { expand, project } from "../lib/adapters/block_products.ts";
 import { mixedProjection, paperSigma } from "../lib/adapters/bora.ts";
 import { Gpu } from "../lib/gpu/device.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
-import { grad } from "../lib/graph/grad.ts";
+import { compile } from "../lib/graph/compile.ts";
+import { grad, separateGradients } from "../lib/graph/grad.ts";
 import { Graph, type Tensor } from "../lib/graph/graph.ts";
 import { interpret } from "../lib/graph/interpret.ts";
 import { activate, type Activation, activationGradient } from "../lib/graph/ops/activation.ts";
 import { add, multiply } from "../lib/graph/ops/binary.ts";
 import { matmul } from "../lib/graph/ops/product/product.ts";
+import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
 import { plan } from "../lib/graph/plan.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import {
   fillSources,
   relativeError,
@@ -377,3 +380,44 @@ Deno.test("a product that is recomputed for the backward pass is merged with the
   const { nodes } = plan(twice);
   assert.deepEqual(nodes.map(({ outputs }) => outputs), [twice.slice(0, 2), twice.slice(2)]);
 });
+
+/** Two trained matrices, of which the gradient of `y`'s reads that of `x`: through a frozen adapter's layer, or an activation. */
+const between: Record<string, (graph: Graph, x: Tensor) => Tensor> = {
+  "a low-rank product": (graph, x) => {
+    const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, false);
+    const u = matmul(x, weight("A", 8, 32), { transposeB: true });
+    const base = matmul(x, weight("W", 32, 32), { transposeB: true });
+    return matmul(u, weight("B", 32, 8), { transposeB: true, scale: 0.7, residual: base });
+  },
+  "an activation": (graph, x) =>
+    matmul(activate("gelu", x), graph.weight("W", [32, 32], false), { transposeB: true }),
+};
+
+for (const [name, of] of Object.entries(between)) {
+  Deno.test(`${name} is not merged into a kernel that reads one gradient and writes another in one buffer`, async () => {
+    const gpu = await testGpu();
+    const graph = new Graph();
+    const [x, y] = ["x", "y"].map((source) => graph.weight(source, [32, 32], true));
+    const loss = sumOfSquares(add(of(graph, x), y), 1);
+    const gradients = separateGradients([loss], [x, y]);
+    const values: Values = new Map();
+    fillSources(graph, values);
+    const stored = [...values].map(([source, own]) => [source, { data: Float32Array.from(own) }] as const);
+    using weights = new FrozenWeights(gpu, stored);
+    const buffer = gpu.createBuffer("gradients", 2 * 4096);
+    const destinations = new Map(
+      gradients.map((gradient, i) => [gradient, { buffer, offset: 4096 * i, bytes: 4096 }] as const),
+    );
+    using compiled = await compile(gpu, [loss, ...gradients], {
+      label: "gradients",
+      weights: (source) => weights.view(source)!,
+      destinations,
+    });
+    compiled.run();
+    const expected = interpret(gradients, values);
+    for (const [i, gradient] of gradients.entries()) {
+      assert.ok(relativeError(await compiled.read(gradient), expected[i]) < 1e-5);
+    }
+    gpu.destroyBuffer(buffer);
+  });
+}

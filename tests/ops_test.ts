@@ -8,14 +8,26 @@ import { Graph } from "../lib/graph/graph.ts";
 import { interpret, interpretRun } from "../lib/graph/interpret.ts";
 import { attention } from "../lib/graph/ops/attention.ts";
 import { add } from "../lib/graph/ops/binary.ts";
+import { boraMix } from "../lib/graph/ops/bora.ts";
+import { cachedAttention } from "../lib/graph/ops/cached_attention.ts";
+import { repeatRows } from "../lib/graph/ops/column_sum.ts";
+import { compareFeatures } from "../lib/graph/ops/compare_features.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
+import { embedding } from "../lib/graph/ops/embedding.ts";
+import { firstToken } from "../lib/graph/ops/first_token.ts";
 import { gate } from "../lib/graph/ops/gate.ts";
 import { gatedUnit } from "../lib/graph/ops/gated_unit.ts";
+import { lastToken } from "../lib/graph/ops/last_token.ts";
+import { layerNorm } from "../lib/graph/ops/layer_norm.ts";
 import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
+import { crossEntropy } from "../lib/graph/ops/losses.ts";
+import { meanPool } from "../lib/graph/ops/mean_pool.ts";
 import { matmul } from "../lib/graph/ops/product/product.ts";
 import { rmsNorm } from "../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryFrequencies, rotaryTable } from "../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
+import { takeRows } from "../lib/graph/ops/take_rows.ts";
+import { writeTokens } from "../lib/graph/ops/write_tokens.ts";
 import { opCases } from "../tasks/conformance/op_cases.ts";
 import {
   fillSources,
@@ -25,6 +37,9 @@ import {
   type Values,
 } from "../tasks/conformance/op_errors.ts";
 import { checkOp, testGpu } from "./support/ops.ts";
+
+const cube = (graph: Graph) => graph.input("cube", [2, 4, 4]);
+const noMatrix = /wants a matrix, not \[2, 4, 4\] f32/;
 
 for (const op of opCases) Deno.test(op.name, () => checkOp(op));
 
@@ -238,6 +253,76 @@ Deno.test("a decoder's ops name what does not fit", () => {
   const few = graph.input("few", [3], "u32");
   assert.throws(() => rotary(x, graph.input("table", [2, 6]), few), /\[3\] u32 are not one for each row of/);
   assert.throws(() => attention(q, q, q, lengths, { heads: 6, window: 2, scale: 1 }), /of causal attention/);
+});
+
+/** Traces an op with tensors of three dimensions where it takes rows, or with others that it would read past their end. */
+const misfits: Record<string, readonly [trace: (graph: Graph) => unknown, message: RegExp]> = {
+  layerNorm: [
+    (graph) => layerNorm(graph.input("x", [4, 8]), graph.input("gamma", [8]), graph.input("beta", [4]), 1),
+    /shift \[4\] f32 does not fit the rows of \[4, 8\]/,
+  ],
+  meanPool: [(graph) => meanPool(cube(graph), graph.input("lengths", [2], "u32")), noMatrix],
+  firstToken: [(graph) => firstToken(cube(graph), 2), noMatrix],
+  lastToken: [(graph) => lastToken(cube(graph), graph.input("lengths", [2], "u32")), noMatrix],
+  compareFeatures: [(graph) => compareFeatures(cube(graph), 1), noMatrix],
+  takeRows: [
+    (graph) => {
+      const rows = graph.input("rows", [2], "u32");
+      return takeRows(cube(graph), { rows, places: rows, from: 0, count: 1 });
+    },
+    noMatrix,
+  ],
+  rotary: [
+    (graph) => rotary(cube(graph), graph.input("table", [2, 4]), graph.input("places", [2], "u32")),
+    noMatrix,
+  ],
+  gate: [(graph) => gate(graph.input("g", [2, 2]), cube(graph), false), noMatrix],
+  embedding: [
+    (graph) => embedding(graph.input("ids", [1, 2], "u32"), cube(graph), graph.input("positions", [2, 4]), 1),
+    noMatrix,
+  ],
+  boraMix: [
+    (graph) => boraMix(graph.input("u", [3, 8]), graph.input("diagonal", [2, 3, 4])),
+    /U \[3, 8\] f32 does not fit Σ \[2, 3, 4\]/,
+  ],
+  crossEntropy: [
+    (graph) =>
+      crossEntropy(graph.input("x", [4, 6]), graph.input("labels", [8], "u32"), graph.input("w", [8])),
+    /logits \[4, 6\] f32, labels \[8\] u32 and weights \[8\] f32 do not fit/,
+  ],
+  dropout: [
+    (graph) => dropout(cube(graph), graph.input("clock", [1], "u32"), 0.5),
+    /seed and step are \[1\] u32, not \[2\] u32/,
+  ],
+  cachedAttention: [
+    (graph) => {
+      const cache = graph.weight("cache", [4, 8], false, "bf16");
+      const options = { texts: 1, heads: 2, kvHeads: 2, scale: 1 };
+      const places = graph.input("places", [2], "u32");
+      return cachedAttention(graph.input("q", [2, 8]), { keys: cache, values: cache }, places, options);
+    },
+    /the cache is \[4, 8\] bf16: use f32 or f16/,
+  ],
+  writeTokens: [
+    (graph) => {
+      const tokens = graph.weight("tokens", [2, 8], false, "f16");
+      const [keys, values] = ["keys", "values"].map((name) => graph.state(name, [4, 8]));
+      return writeTokens({ keys, values }, { keys: tokens, values: tokens }, graph.input("at", [1], "u32"));
+    },
+    /reads \[2, 8\] f16 as f32/,
+  ],
+};
+
+for (const [name, [trace, message]] of Object.entries(misfits)) {
+  Deno.test(`${name} refuses what it would compute wrongly`, () =>
+    assert.throws(() => trace(new Graph()), message));
+}
+
+Deno.test("no op makes a tensor with an empty, negative or fractional dimension", () => {
+  const x = new Graph().input("x", [6]);
+  assert.throws(() => reshape(x, [-2, -3]), /reshape at "": would make \[-2, -3\] f32/);
+  assert.throws(() => repeatRows(x, 2.5), /repeatRows at "": would make \[2.5, 6\] f32/);
+  assert.throws(() => repeatRows(x, 0), /an empty or fractional dimension/);
 });
 
 Deno.test("the new ops name what does not fit", () => {

@@ -12,13 +12,19 @@ import { mergerOf } from "./ops/product/merge.ts";
  * - a product and a low-rank product that is added to it;
  * - a product and the activation derivative that multiplies it;
  * - a gated unit of a few rows and both its products.
- * The last three are merged only where nothing else reads the products and they are not in `kept`.
+ * The last three are merged only where nothing else reads the products and they are not in `kept`. Nothing is merged that would
+ * read one tensor of `external` and write another: all of them may lie in one buffer.
  */
-export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] {
+export function fuse(
+  nodes: readonly Node[],
+  kept: ReadonlySet<Tensor>,
+  external: ReadonlySet<Tensor> = new Set(),
+): Node[] {
   const readers = new Map<Tensor, number>();
   for (const tensor of nodes.flatMap(({ inputs }) => inputs)) {
     readers.set(tensor, (readers.get(tensor) ?? 0) + 1);
   }
+  const isExternal = (tensor: Tensor) => external.has(tensor);
   const isReadOnce = (tensor: Tensor) => readers.get(tensor) === 1 && !kept.has(tensor);
   const merged = new Map<Node, Node>();
   const gone = new Set<Node>();
@@ -27,6 +33,7 @@ export function fuse(nodes: readonly Node[], kept: ReadonlySet<Tensor>): Node[] 
     if (!merger || [merger.at, ...merger.gone].some((own) => merged.has(own)) || gone.has(merger.at)) {
       continue;
     }
+    if (merger.all.inputs.some(isExternal) && merger.all.outputs.some(isExternal)) continue;
     merged.set(merger.at, merger.all);
     for (const own of merger.gone) gone.add(own);
   }

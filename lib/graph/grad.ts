@@ -1,6 +1,6 @@
 /** Reverse-mode differentiation: appends the backward ops to the graph they differentiate. */
 
-import { type Node, reachable, type Tensor } from "./graph.ts";
+import { kindOf, type Node, reachable, type Tensor } from "./graph.ts";
 import { add } from "./ops/binary.ts";
 import { reshape } from "./ops/layout.ts";
 
@@ -20,10 +20,11 @@ export function layerOfPath(path: string): string | undefined {
 }
 
 /**
- * ∂(Σ losses)/∂w for each of `targets`. A loss is the scalar output of an op that seeds its own derivative.
- * No ops are built for tensors that no target feeds, so frozen weights and everything below the first adapter
- * cost nothing.
- * @throws Error for a loss that is not a scalar, an op without a derivative, or a target the losses do not depend on.
+ * ∂(Σ losses)/∂w for each of `targets`. A loss is what `crossEntropy`, `meanSquaredError`, `sumOfSquares` or `vocabularyLoss`
+ * returns; losses that are added up are given one by one, not as their sum. No ops are built for tensors that no target feeds,
+ * so frozen weights and everything below the first adapter cost nothing.
+ * @throws Error for what is no loss, a loss given twice, a target that the losses do not depend on, and where a gradient would be
+ * lost: an op without a derivative, or an input without one, such as a loss's targets and weights, that a target feeds.
  *
  * @example
  * ```ts
@@ -45,9 +46,7 @@ export function grad(
   targets: readonly Tensor[],
   { recompute = () => undefined }: GradOptions = {},
 ): Tensor[] {
-  for (const { shape } of losses) {
-    if (shape.length !== 1 || shape[0] !== 1) throw new Error(`grad wants a [1] loss, not [${shape}]`);
-  }
+  checkLosses(losses);
   const path = nodesBetween(losses, targets);
   const seeds = new Set(losses.map(({ node }) => node));
   const pending = new Map<Tensor, Tensor>();
@@ -56,14 +55,13 @@ export function grad(
     if (!path.has(node) || node.op === undefined) continue;
     const gradients = node.outputs.map((output) => pending.get(output));
     if (!seeds.has(node) && gradients.every((gradient) => gradient === undefined)) continue;
-    if (!node.op.derivative) throw new Error(`${node.op.name} at "${node.name}" has no derivative`);
+    checkDifferentiable(node, gradients);
     const source = again.of(node);
     const contributions = node.graph.scope(`${node.name}'`, () => node.op!.derivative!(source, gradients));
     node.inputs.forEach((input, i) => {
-      const contribution = contributions[i];
-      if (contribution && path.has(input.node)) {
-        pending.set(input, accumulate(pending.get(input), contribution));
-      }
+      if (!path.has(input.node) || node.op!.sharedInput === i) return;
+      const contribution = shapedLike(input, contributions[i] ?? refuseLost(node, i));
+      pending.set(input, accumulate(pending.get(input), contribution));
     });
   }
   return targets.map((target) => {
@@ -122,6 +120,47 @@ class Recomputation {
     const outputs = node.graph.scope(node.name, () => node.graph.apply(node.op!, inputs, node.attrs));
     this.#clones.set(node, outputs[0].node);
   }
+}
+
+/** Throws an Error for a tensor that is no loss, and for a loss given twice. */
+function checkLosses(losses: readonly Tensor[]): void {
+  for (const [i, loss] of losses.entries()) {
+    if (!loss.node.op?.isLoss || loss.index !== 0) {
+      throw new Error(
+        `grad wants losses, and was given ${
+          kindOf(loss)
+        }: give what crossEntropy, meanSquaredError, sumOfSquares or ` +
+          "vocabularyLoss returns, one by one where losses are added up",
+      );
+    }
+    if (losses.indexOf(loss) < i) {
+      throw new Error(`grad was given ${kindOf(loss)} twice: give each loss once`);
+    }
+  }
+}
+
+/** Throws an Error when the derivative of `node` cannot be taken from these gradients of its outputs. */
+function checkDifferentiable({ op, name }: Node, gradients: readonly (Tensor | undefined)[]): void {
+  if (!op!.derivative) throw new Error(`${op!.name} at "${name}" has no derivative`);
+  if (!op!.isLoss || gradients.every((gradient) => gradient === undefined)) return;
+  throw new Error(
+    `no gradient flows through ${op!.name} at "${name}", and a loss is computed from what it returns: ` +
+      "give grad the losses one by one, each computed from no other",
+  );
+}
+
+/** Throws an Error: the loss depends on a target by way of an input that the derivative of `node` has no gradient for. */
+function refuseLost({ op, name, inputs }: Node, i: number): never {
+  throw new Error(
+    `${op!.name} at "${name}" has no gradient for its input ${i}, ${
+      kindOf(inputs[i])
+    }, and a target feeds it: make it of what is not trained`,
+  );
+}
+
+/** A gradient in the shape of its tensor: that of a bias given as a matrix, say, has the shape of a row. */
+function shapedLike({ shape }: Tensor, gradient: Tensor): Tensor {
+  return gradient.shape.join() === shape.join() ? gradient : reshape(gradient, shape);
 }
 
 /** Nodes on a path from a target to a loss that does not pass through a detached op. */

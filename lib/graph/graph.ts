@@ -104,10 +104,17 @@ export interface Op<A> {
    * requires.
    */
   readonly detached?: true;
+  /**
+   * True if output 0 is a loss, [1]: the derivative is that of the loss, counted once, and no gradient flows back through any
+   * output.
+   */
+  readonly isLoss?: true;
   /** Specs of the outputs. Throws an Error naming the shapes when the inputs do not fit. */
   infer(inputs: readonly Spec[], attrs: A): readonly Spec[];
   /** Gradients of the inputs from those of the outputs (undefined: no gradient flows), built from other ops. */
   derivative?(node: Node<A>, gradients: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[];
+  /** Index of an input that has no gradient of its own because those of other inputs hold its share. Absent for none. */
+  readonly sharedInput?: number;
   /**
    * `gradient + onto` in one kernel, for ops that can add their result onto another tensor; used by `grad`.
    */
@@ -258,15 +265,11 @@ export class Graph {
       if (dtype !== "f32" && dtype !== "u32" && !mayBeStored) {
         throw new Error(`${op.name} at "${name}" reads [${shape}] row by row as f32, and it is ${dtype}`);
       }
-      if (shape.some((extent) => !Number.isInteger(extent) || extent < 1)) {
+      if (!isWhole(shape)) {
         throw new Error(`${op.name} at "${name}": shape [${shape}] has an empty or fractional dimension`);
       }
     }
-    try {
-      return this.#add(op, undefined, name, inputs, attrs, op.infer(inputs, attrs));
-    } catch (error) {
-      throw new Error(`${op.name} at "${name}": ${(error as Error).message}`, { cause: error });
-    }
+    return this.#add(op, undefined, name, inputs, attrs, inferred(op, name, inputs, attrs));
   }
 
   #source(source: Source, name: string, spec: Spec): Tensor {
@@ -308,8 +311,24 @@ export class Graph {
   }
 }
 
+function isWhole(shape: readonly number[]): boolean {
+  return shape.every((extent) => Number.isInteger(extent) && extent >= 1);
+}
+
+/** The specs of an op's outputs. Throws the errors of its shape rule with the module path, and an Error for an impossible shape. */
+function inferred<A>(op: Op<A>, name: string, inputs: readonly Tensor[], attrs: A): readonly Spec[] {
+  try {
+    const specs = op.infer(inputs, attrs);
+    const odd = specs.find(({ shape }) => !isWhole(shape));
+    if (odd) throw new Error(`would make ${describe(odd)}, which has an empty or fractional dimension`);
+    return specs;
+  } catch (error) {
+    throw new Error(`${op.name} at "${name}": ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /** What a tensor is, for messages: `input "x" [2] f32`, or the op that computes it. */
-function kindOf(tensor: Tensor): string {
+export function kindOf(tensor: Tensor): string {
   const { op, source, name } = tensor.node;
   return `${op?.name ?? source} "${name}" ${describe(tensor)}`;
 }

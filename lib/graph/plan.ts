@@ -46,7 +46,7 @@ export function plan(outputs: readonly Tensor[], options: PlanOptions = {}): Pla
   const traced = reachable(outputs).filter((node) => node.op !== undefined);
   // Merging removes intermediate tensors, which could then not be read back.
   const kept = new Set([...outputs, ...options.external ?? []]);
-  const nodes = options.noReuse ? traced : fuseShared(fuse(traced, kept));
+  const nodes = options.noReuse ? traced : fuseShared(fuse(traced, kept, options.external));
   const { lives, inPlace, overStates } = livesOf(nodes, lastUses(nodes, outputs), options);
   const places = options.noReuse ? lives.map((_, i) => i) : placesOf(lives);
   const slotBytes: number[] = [];

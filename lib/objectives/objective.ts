@@ -69,8 +69,8 @@ export interface Objective {
   /** Writes a batch into such arrays. It may have fewer examples than the shape: the others count for nothing. */
   write(inputs: InputArrays, examples: readonly Encoded[], shape: BatchShape): void;
   /**
-   * Builds predictions, `values` for each example, and the mean loss [1]. The loss is the first output of an op whose last
-   * output is the weight that the mean divides by (see `weightOfLoss`).
+   * Builds predictions, `values` for each example, and the mean loss [1]. The loss is the first output of an op with `isLoss`, such
+   * as `crossEntropy`, whose last output is the weight that the mean divides by (see `weightOfLoss`).
    */
   trace(step: ObjectiveStep): { readonly predictions: Tensor; readonly loss: Tensor };
   /** The prediction that an example's values stand for: a class, an option or a value. */

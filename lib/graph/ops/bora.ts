@@ -4,6 +4,7 @@ import sigmaText from "../../../wgsl/bora_sigma.wgsl" with { type: "text" };
 import { type DeviceTraits, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
 import { mixGradientLaunches, mixGradientScratch, mixLaunches } from "./bora_mix_launches.ts";
+import { checkMatrices } from "./shapes.ts";
 
 /** Which parts of Σ = exp(σ / Mav(σ)) are applied. The paper's ablations drop one each. */
 export interface SigmaMap {
@@ -103,8 +104,11 @@ function forEachTerm(
 const mixOp: Op<MixAttrs> = {
   name: "boraMix",
   infer([u, diagonal]) {
-    const [b, , r] = diagonal.shape;
-    if (u.shape[1] !== b * r) throw new Error(`U ${describe(u)} does not fit Σ ${describe(diagonal)}`);
+    checkMatrices(u);
+    const [b, input, r, ...more] = diagonal.shape;
+    if (input !== b || more.length > 0 || u.shape[1] !== b * r) {
+      throw new Error(`U ${describe(u)} does not fit Σ ${describe(diagonal)}`);
+    }
     return [{ shape: u.shape, dtype: "f32" }];
   },
   derivative({ inputs: [u, diagonal], attrs, graph }, [gradient]) {

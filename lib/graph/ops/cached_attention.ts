@@ -6,7 +6,8 @@ import { describe, type Node, type Op, sizeOf, type Spec, type Tensor } from "..
 import { type CacheExtents, hasParts, launchesOfParts, scratchOfParts } from "./cached_attention_parts.ts";
 import { lanesOf } from "./layer_norm.ts";
 import { isRotatable, rotatedBy } from "./rotary.ts";
-import type { KeysAndValues } from "./write_tokens.ts";
+import { checkFloats, checkMatrices } from "./shapes.ts";
+import { checkCache, type KeysAndValues } from "./write_tokens.ts";
 
 /** Options of `cachedAttention`. */
 export interface CachedAttentionOptions {
@@ -59,6 +60,9 @@ const cachedAttentionOp: Op<Attrs> = {
   wholeInputs: [3],
   infer(inputs, attrs) {
     const [q, k, v, places, rotation] = inputs;
+    checkMatrices(q, k);
+    checkFloats(q, ...rotation ? [rotation] : []);
+    checkCache(k);
     const { headDim, length, capacity } = extents(inputs, attrs);
     const areWhole = [headDim / 4, length, capacity, attrs.heads / attrs.kvHeads].every(Number.isInteger);
     const fits = k.shape[1] === attrs.kvHeads * headDim && describe(v) === describe(k);

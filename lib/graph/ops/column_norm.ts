@@ -2,8 +2,9 @@
 
 import text from "../../../wgsl/inverse_column_norm.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Node, type Op, type Tensor } from "../graph.ts";
+import type { Node, Op, Tensor } from "../graph.ts";
 import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
+import { checkMatrices } from "./shapes.ts";
 
 /**
  * 1 / ‖x_j‖₂ of every column: [rows, cols] → [cols]. No gradient flows through it, as in DoRA (Liu et al.
@@ -24,7 +25,7 @@ const inverseColumnNormOp: Op<undefined> = {
   name: "inverseColumnNorm",
   detached: true,
   infer([x]) {
-    if (x.shape.length !== 2) throw new Error(`wants a matrix, not ${describe(x)}`);
+    checkMatrices(x);
     return [{ shape: [x.shape[1]], dtype: "f32" }];
   },
   evaluate([x], { outputs }) {

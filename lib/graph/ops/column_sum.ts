@@ -3,8 +3,9 @@
 import text from "../../../wgsl/column_sum.wgsl" with { type: "text" };
 import repeatText from "../../../wgsl/repeat_rows.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
 import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
+import { checkMatrices } from "./shapes.ts";
 
 /** Σ_i x[i, j] for every column j of x: [rows, cols] → [cols]. */
 export function columnSum(x: Tensor): Tensor {
@@ -23,7 +24,7 @@ function sumsOf({ inputs: [x], outputs }: Node): ColumnSums {
 const columnSumOp: Op<undefined> = {
   name: "columnSum",
   infer([x]) {
-    if (x.shape.length !== 2) throw new Error(`wants a matrix, not ${describe(x)}`);
+    checkMatrices(x);
     return [{ shape: [x.shape[1]], dtype: "f32" }];
   },
   derivative: ({ inputs: [x] }, [gradient]) => [repeatRows(gradient!, x.shape[0])],

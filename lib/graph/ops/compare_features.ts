@@ -6,6 +6,7 @@
 import text from "../../../wgsl/compare_features.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { checkMatrices } from "./shapes.ts";
 
 interface Attrs {
   readonly count: number;
@@ -35,6 +36,7 @@ function dispatch(attrs: Attrs, size: number, bindings: Dispatch["bindings"]): D
 const compareOp: Op<Attrs> = {
   name: "compareFeatures",
   infer([pooled], { count, options }) {
+    checkMatrices(pooled);
     if (!Number.isInteger(count)) {
       throw new Error(`${describe(pooled)} is not anchors with ${options} others each`);
     }

@@ -2,7 +2,7 @@
 
 import text from "../../../wgsl/dropout.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { type Op, sizeOf, type Tensor } from "../graph.ts";
+import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
 import { randomBits } from "../random.ts";
 
 interface Attrs {
@@ -27,7 +27,10 @@ const workgroup = 64;
 const dropoutOp: Op<Attrs> = {
   name: "dropout",
   wholeInputs: [1],
-  infer: ([x]) => [{ shape: x.shape, dtype: "f32" }],
+  infer([x, seedAndStep]) {
+    if (sizeOf(seedAndStep) !== 2) throw new Error(`seed and step are ${describe(seedAndStep)}, not [2] u32`);
+    return [{ shape: x.shape, dtype: "f32" }];
+  },
   derivative: ({ inputs: [, seedAndStep], attrs, graph }, [gradient]) => [
     graph.apply(dropoutOp, [gradient!, seedAndStep], attrs)[0],
     undefined,

@@ -6,6 +6,7 @@ import sumText from "../../../wgsl/sum_by_id.wgsl" with { type: "text" };
 import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
 import { scratchTensors } from "../scratch.ts";
+import { checkMatrices } from "./shapes.ts";
 
 interface GradientAttrs {
   readonly scale: number;
@@ -107,6 +108,7 @@ const embeddingOp: Op<Attrs> = {
   name: "embedding",
   wholeInputs: [0],
   infer([ids, table, positions]) {
+    checkMatrices(table, positions);
     if (ids.shape.length !== 2) {
       throw new Error(`ids are ${describe(ids)}, not [batch, length]`);
     }

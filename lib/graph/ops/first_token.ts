@@ -3,6 +3,7 @@
 import text from "../../../wgsl/first_token.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { checkMatrices } from "./shapes.ts";
 
 interface Attrs {
   readonly length: number;
@@ -27,6 +28,7 @@ function dispatch(BACKWARD: number, x: Tensor, out: Tensor, { length }: Attrs): 
 const firstTokenOp: Op<Attrs> = {
   name: "firstToken",
   infer([x], { length }) {
+    checkMatrices(x);
     if (!Number.isInteger(length)) throw new Error(`${describe(x)} is not texts of one length`);
     return [{ shape: [x.shape[0] / length, x.shape[1]], dtype: "f32" }];
   },

@@ -3,6 +3,7 @@
 import text from "../../../wgsl/gate.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { checkMatrices } from "./shapes.ts";
 
 /**
  * z[t, e, c] = g[t, e] · u[t, c] if `shared`, with u [rows, width], one vector for all experts; else g[t, e]
@@ -54,8 +55,9 @@ function forEachProduct(
 const gateOp: Op<Attrs> = {
   name: "gate",
   infer([g, u], attrs) {
+    checkMatrices(g, u);
     const { experts, width } = extents([g, u], attrs);
-    if (g.shape.length !== 2 || g.shape[0] !== u.shape[0] || !Number.isInteger(width)) {
+    if (g.shape[0] !== u.shape[0] || !Number.isInteger(width)) {
       throw new Error(`gates ${describe(g)} do not fit vectors ${describe(u)}`);
     }
     return [{ shape: [g.shape[0], experts * width], dtype: "f32" }];

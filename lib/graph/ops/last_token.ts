@@ -3,6 +3,7 @@
 import text from "../../../wgsl/last_token.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { checkMatrices } from "./shapes.ts";
 
 interface Attrs {
   readonly length: number;
@@ -22,6 +23,7 @@ const lastTokenOp: Op<Attrs> = {
   name: "lastToken",
   wholeInputs: [1],
   infer([x, { shape: [batch] }], { length, backward }) {
+    checkMatrices(x);
     if (!Number.isInteger(length)) throw new Error(`${describe(x)} is not ${batch} texts of one length`);
     return [{ shape: [backward ? batch * length : batch, x.shape[1]], dtype: "f32" }];
   },

@@ -24,6 +24,11 @@ function checkShapes([x, gamma]: readonly Spec[]): void {
   }
 }
 
+function checkShift([x, , beta]: readonly Spec[]): void {
+  if (sizeOf(beta) === x.shape[1]) return;
+  throw new Error(`shift ${describe(beta)} does not fit the rows of ${describe(x)}`);
+}
+
 /** The normalised row, and 1/√(var + ε). */
 function normalise(
   x: Float64Array,
@@ -120,6 +125,7 @@ const layerNormOp: Op<Attrs> = {
   name: "layerNorm",
   infer(inputs) {
     checkShapes(inputs);
+    checkShift(inputs);
     return [{ shape: inputs[0].shape, dtype: "f32" }];
   },
   derivative({ inputs: [x, gamma], attrs }, [gradient]) {

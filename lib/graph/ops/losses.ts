@@ -3,7 +3,16 @@
 import crossEntropyText from "../../../wgsl/cross_entropy.wgsl" with { type: "text" };
 import squaredErrorText from "../../../wgsl/mean_squared_error.wgsl" with { type: "text" };
 import { type DeviceTraits, linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import {
+  describe,
+  type Dispatch,
+  kindOf,
+  type Node,
+  type Op,
+  sizeOf,
+  type Spec,
+  type Tensor,
+} from "../graph.ts";
 import { rowLanes } from "./layer_norm.ts";
 import { logitGradientLaunch, type Logits, softmaxPartsLaunch, softmaxScratch } from "./softmax_loss.ts";
 
@@ -11,21 +20,35 @@ const scalar: Spec = { shape: [1], dtype: "f32" };
 const workgroup = 64;
 
 /**
- * Σ_i w_i (lse_i − x[i, label_i]) / Σ_i w_i → [1]. logits [rows, classes] (or anything of as many values, such as the
- * scores [rows·options, 1] of a multiple choice), labels [rows] u32, weights [rows]; a weight of 0 leaves a row out.
+ * Σ_i w_i (lse_i − x[i, label_i]) / Σ_i w_i → [1]. logits [rows, classes], or [rows·options, 1] as the scores of a multiple
+ * choice, labels [rows] u32, weights [rows]; a weight of 0 leaves a row out. The gradient is that by the logits.
+ * @throws Error naming the shapes when they do not fit.
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, weights: Tensor): Tensor {
   return logits.node.graph.apply(crossEntropyOp, [logits, labels, weights], undefined)[0];
 }
 
-/** Σ_i w_i (x_i − y_i)² / Σ_i w_i → [1]. predictions, targets, weights: [rows] or [rows, 1]. */
+/**
+ * Σ_i w_i (x_i − y_i)² / Σ_i w_i → [1]. predictions x, targets y, weights: [rows] or [rows, 1]. The gradient is that by the
+ * predictions.
+ * @throws Error naming the shapes when their sizes differ.
+ */
 export function meanSquaredError(predictions: Tensor, targets: Tensor, weights: Tensor): Tensor {
   return predictions.node.graph.apply(squaredErrorOp, [predictions, targets, weights], undefined)[0];
 }
 
-/** Σ_i w_i of either loss, [1]: the weight that its mean divides by. */
+/**
+ * Σ_i w_i of a loss that is a mean, [1]: the weight that it divides by.
+ * @throws Error for a tensor that is no loss, and for a loss that is no mean, as that of `sumOfSquares`.
+ */
 export function weightOfLoss(loss: Tensor): Tensor {
-  return loss.node.outputs.at(-1)!;
+  const { op, outputs } = loss.node;
+  if (!op?.isLoss || loss.index !== 0 || outputs.length === 1) {
+    throw new Error(
+      `${kindOf(loss)} is no mean with a weight: give what crossEntropy or meanSquaredError returns`,
+    );
+  }
+  return outputs.at(-1)!;
 }
 
 function sum(values: Float64Array): number {
@@ -86,18 +109,19 @@ function rowLosses(node: Node, device: DeviceTraits): Dispatch[] {
 /** Outputs: loss, and for the backward pass each row's log-sum-exp, weighted loss, and the sum of the weights. */
 const crossEntropyOp: Op<undefined> = {
   name: "crossEntropy",
+  isLoss: true,
   wholeInputs: [1],
   infer([logits, labels, weights]) {
-    if (
-      sizeOf(weights) !== sizeOf(labels) ||
-      !Number.isInteger(extents(logits, labels).classes)
-    ) {
+    const { rows, classes } = extents(logits, labels);
+    const areRows = logits.shape[0] === rows ||
+      (sizeOf(logits) === logits.shape[0] && Number.isInteger(classes));
+    if (sizeOf(weights) !== rows || !areRows) {
       throw new Error(
         `logits ${describe(logits)}, labels ${describe(labels)} and weights ${describe(weights)} do not fit`,
       );
     }
-    const rows: Spec = { shape: [sizeOf(labels)], dtype: "f32" };
-    return [scalar, rows, rows, scalar];
+    const perRow: Spec = { shape: [rows], dtype: "f32" };
+    return [scalar, perRow, perRow, scalar];
   },
   derivative({ inputs: [logits, labels, weights], outputs: [, lse, , total], graph }) {
     return graph.apply(crossEntropyGradientOp, [logits, labels, weights, lse, total], undefined);
@@ -161,6 +185,7 @@ function errorDispatch(BACKWARD: number, bindings: Dispatch["bindings"]): Dispat
 /** Outputs: loss and the sum of the weights. */
 const squaredErrorOp: Op<undefined> = {
   name: "meanSquaredError",
+  isLoss: true,
   infer([predictions, targets, weights]) {
     if ([targets, weights].some((spec) => sizeOf(spec) !== sizeOf(predictions))) {
       throw new Error(

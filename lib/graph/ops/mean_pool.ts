@@ -4,6 +4,7 @@ import text from "../../../wgsl/mean_pool.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Tensor } from "../graph.ts";
 import { columnLaunches, columnScratch, type ColumnSums } from "./column_teams.ts";
+import { checkMatrices } from "./shapes.ts";
 
 /** Mean over the first `lengths[b]` of each text's tokens: x [batch·length, n], lengths [batch] u32 → [batch, n]. */
 export function meanPool(x: Tensor, lengths: Tensor): Tensor {
@@ -34,6 +35,7 @@ const meanPoolOp: Op<Attrs> = {
   name: "meanPool",
   wholeInputs: [1],
   infer([x, lengths], { length }) {
+    checkMatrices(x);
     if (!Number.isInteger(length)) {
       throw new Error(`${describe(x)} is not ${lengths.shape[0]} texts of one length`);
     }

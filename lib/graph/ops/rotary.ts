@@ -6,6 +6,7 @@
 import text from "../../../wgsl/rotary.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
+import { checkMatrices } from "./shapes.ts";
 
 /** θ^(−2i/headDim) for i < headDim/2. θ is 10,000 in the paper and in LLaMA, 500,000 in LLaMA 3. */
 export function rotaryFrequencies(headDim: number, theta = 10_000): number[] {
@@ -81,6 +82,7 @@ const rotaryOp: Op<Attrs> = {
   name: "rotary",
   wholeInputs: [2],
   infer([x, table, places]) {
+    checkMatrices(x, table);
     const headDim = table.shape[1];
     if (headDim % 2 !== 0 || x.shape[1] % headDim !== 0) {
       throw new Error(

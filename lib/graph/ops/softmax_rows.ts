@@ -2,7 +2,8 @@
 
 import text from "../../../wgsl/softmax_rows.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
-import { describe, type Dispatch, type Op, type Tensor } from "../graph.ts";
+import type { Dispatch, Op, Tensor } from "../graph.ts";
+import { checkMatrices } from "./shapes.ts";
 
 /** softmax of every row: [rows, cols] → [rows, cols]. */
 export function softmaxRows(x: Tensor): Tensor {
@@ -40,7 +41,7 @@ function byRow(
 const softmaxRowsOp: Op<undefined> = {
   name: "softmaxRows",
   infer([x]) {
-    if (x.shape.length !== 2) throw new Error(`wants a matrix, not ${describe(x)}`);
+    checkMatrices(x);
     return [{ shape: x.shape, dtype: "f32" }];
   },
   derivative: ({ outputs: [p], graph }, [gradient]) =>

@@ -26,6 +26,7 @@ function dispatch(BACKWARD: number, x: Tensor, out: Tensor, { scale }: Attrs): D
 
 const sumOfSquaresOp: Op<Attrs> = {
   name: "sumOfSquares",
+  isLoss: true,
   infer: () => [{ shape: [1], dtype: "f32" }],
   derivative: ({ inputs: [x], attrs, graph }) => graph.apply(sumOfSquaresGradientOp, [x], attrs),
   evaluate: ([x], { attrs }) => [Float64Array.of(attrs.scale * x.reduce((sum, v) => sum + v * v, 0))],

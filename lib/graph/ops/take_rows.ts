@@ -3,6 +3,7 @@
 import text from "../../../wgsl/take_rows.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Op, sizeOf, type Tensor } from "../graph.ts";
+import { checkMatrices } from "./shapes.ts";
 
 /** Which rows are taken. */
 export interface RowsToTake {
@@ -38,6 +39,7 @@ const takeRowsOp: Op<Attrs> = {
   name: "takeRows",
   wholeInputs: [1, 2],
   infer([x, rows, places], { from, count, backward }) {
+    checkMatrices(x);
     const all = backward ? sizeOf(places) : x.shape[0];
     const isWithin = from >= 0 && from + count <= sizeOf(rows);
     if (sizeOf(places) !== all || !isWithin) {

@@ -11,6 +11,7 @@ import type { Defines } from "../../gpu/render.ts";
 import { describe, type Dispatch, type Node, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { lanesOf } from "./layer_norm.ts";
 import { matmul, type StoredTensor } from "./product/product.ts";
+import { checkFloats } from "./shapes.ts";
 import { logitGradientLaunch, type Logits, softmaxPartsLaunch, softmaxScratch } from "./softmax_loss.ts";
 
 /** Rows of the head: those of the tokens from `first` on. */
@@ -43,10 +44,10 @@ export function vocabularyLoss(
 ): { readonly loss: Tensor; readonly nll: Tensor } {
   const { graph } = labels.node;
   let statistics: Tensor | undefined;
-  eachBlock(parts, pieces, ({ part, piece, from, starts }) => {
+  eachBlock(parts, pieces, ({ part, piece, from, at: [, of] }) => {
     const logits = matmul(part, piece.weight, { transposeB: true });
     const before = statistics ? [statistics] : [];
-    const attrs = { from, first: piece.first, limit, starts };
+    const attrs = { from, first: piece.first, limit, starts: of === 0 };
     [statistics] = graph.apply(statisticsOp, [logits, labels, ...before], attrs);
   });
   const heads = pieces.flatMap(({ weight }) => tensorsOf(weight));
@@ -68,8 +69,8 @@ interface Block {
   readonly piece: VocabularyPiece;
   /** The part's first row. */
   readonly from: number;
-  /** Whether it is the first of its rows. */
-  readonly starts: boolean;
+  /** The places of the part and of the piece among all. */
+  readonly at: readonly [part: number, piece: number];
 }
 
 function eachBlock(
@@ -78,8 +79,8 @@ function eachBlock(
   visit: (block: Block) => void,
 ): void {
   let from = 0;
-  for (const part of parts) {
-    for (const [i, piece] of pieces.entries()) visit({ part, piece, from, starts: i === 0 });
+  for (const [own, part] of parts.entries()) {
+    for (const [of, piece] of pieces.entries()) visit({ part, piece, from, at: [own, of] });
     from += part.shape[0];
   }
 }
@@ -203,9 +204,13 @@ interface LossAttrs {
 /** Inputs: statistics, labels, weights, and for the gradient the parts and the pieces. Outputs: loss, nll, Σ w. */
 const lossOp: Op<LossAttrs> = {
   name: "vocabularyLoss",
+  isLoss: true,
+  // The gradients of the parts and pieces are those by way of the statistics.
+  sharedInput: 0,
   wholeInputs: [1],
   storedInput: "any",
   infer([statistics, labels, weights, ...rest], { parts }) {
+    checkFloats(weights);
     const rows = rest.slice(0, parts).reduce((sum, { shape }) => sum + shape[0], 0);
     if (sizeOf(weights) !== sizeOf(labels) || rows !== sizeOf(labels)) {
       throw new Error(
@@ -234,7 +239,7 @@ const lossOp: Op<LossAttrs> = {
   },
 };
 
-/** The gradients of the parts, and of pieces that are trained. */
+/** The gradients of the parts, and of pieces in f32. */
 function gradients({ inputs, outputs, attrs, graph }: Node<LossAttrs>): (Tensor | undefined)[] {
   const [statistics, labels, weights, ...rest] = inputs;
   const parts = rest.splice(0, attrs.parts);
@@ -242,18 +247,20 @@ function gradients({ inputs, outputs, attrs, graph }: Node<LossAttrs>): (Tensor 
     const [values, scales] = rest.splice(0, attrs.stored[i] ? 2 : 1);
     return { weight: { values, scales }, first };
   });
-  const ofParts = new Map<Tensor, Tensor>();
-  const ofPieces = new Map<Tensor, Tensor>();
-  eachBlock(parts, pieces, ({ part, piece, from }) => {
+  // By their places: a tensor may be several parts.
+  const ofParts: (Tensor | undefined)[] = parts.map(() => undefined);
+  const ofPieces: (Tensor | undefined)[] = pieces.map(() => undefined);
+  eachBlock(parts, pieces, ({ part, piece, from, at: [own, of] }) => {
     const { values } = piece.weight as StoredTensor;
     const logits = matmul(part, piece.weight, { transposeB: true });
     const place = { from, first: piece.first, limit: attrs.limit };
     const [slopes] = graph.apply(logitGradientOp, [logits, statistics, labels, weights, outputs[2]], place);
-    ofParts.set(part, matmul(slopes, piece.weight, { residual: ofParts.get(part) }));
-    if (values.node.source !== "trainable") return;
-    ofPieces.set(values, matmul(slopes, part, { transposeA: true, residual: ofPieces.get(values) }));
+    ofParts[own] = matmul(slopes, piece.weight, { residual: ofParts[own] });
+    if (values.dtype !== "f32") return;
+    ofPieces[of] = matmul(slopes, part, { transposeA: true, residual: ofPieces[of] });
   });
-  return inputs.map((input) => ofParts.get(input) ?? ofPieces.get(input));
+  const ofHeads = ofPieces.flatMap((gradient, i) => attrs.stored[i] ? [gradient, undefined] : [gradient]);
+  return [undefined, undefined, undefined, ...ofParts, ...ofHeads];
 }
 
 /** Inputs: logits of some rows, and of all rows the statistics, labels, weights and Σ w. */

@@ -4,6 +4,7 @@ import text from "../../../wgsl/write_tokens.wgsl" with { type: "text" };
 import { linearGrid, renderKernel } from "../../gpu/kernel.ts";
 import { describe, type Dispatch, type Op, sizeOf, type Spec, type Tensor } from "../graph.ts";
 import { isRotatable, rotatedBy, type Rotation } from "./rotary.ts";
+import { checkFloats, checkMatrices } from "./shapes.ts";
 
 /** Keys and values: of new tokens, or of all. */
 export interface KeysAndValues {
@@ -38,12 +39,21 @@ function extents([cache, , keys, , at]: readonly Spec[]) {
   return { width: keys.shape[1], length: keys.shape[0] / texts, capacity: cache.shape[0] / texts };
 }
 
+/** Throws an Error unless the keys or values of a cache are of a type that its kernels read. */
+export function checkCache(cache: Spec): void {
+  if (cache.dtype === "f32" || cache.dtype === "f16") return;
+  throw new Error(`the cache is ${describe(cache)}: use f32 or f16`);
+}
+
 const writeTokensOp: Op<undefined> = {
   name: "writeTokens",
   storedInput: "any",
   wholeInputs: [4, 6],
   infer(inputs) {
     const [keys, values, newKeys, newValues, at, table, places] = inputs;
+    checkMatrices(keys, newKeys);
+    checkCache(keys);
+    checkFloats(newKeys, newValues, ...table ? [table] : []);
     const { width, length, capacity } = extents(inputs);
     const areAlike = describe(keys) === describe(values) && newKeys.shape.join() === newValues.shape.join();
     const fits = keys.shape[1] === width && width % 8 === 0 && [length, capacity].every(Number.isInteger);

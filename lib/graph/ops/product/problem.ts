@@ -60,6 +60,5 @@ export function stepOf({ transposeA, transposeB }: Problem): number {
 
 /** Whether A can be loaded as in the kernels for subgroups and workgroups: as vec4, in whole steps of k. */
 export function readsAlong(problem: Problem): boolean {
-  const { transposeA, transposeB, k, vectors } = problem;
-  return vectors.a && k % stepOf(problem) === 0 && !(transposeA && transposeB);
+  return problem.vectors.a && problem.k % stepOf(problem) === 0;
 }

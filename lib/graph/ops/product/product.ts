@@ -63,7 +63,7 @@ const isFloat = ({ dtype }: Spec) => dtype === "f32" || dtype === "f32 in panels
  * `{ transposeB, blocks, splits: { a: "columns", b: "columns", out: "columns" } }`. A b that is not row-major f32 is
  * frozen: it has no gradient.
  * @throws Error naming both shapes when they do not fit, the number of blocks when it does not divide them, or what b's
- * storage wants.
+ * storage wants; and where both are transposed.
  */
 export function matmul(a: Tensor, b: Tensor | StoredTensor, options: MatmulOptions = {}): Tensor {
   const { transposeA = false, transposeB = false, blocks = 1, splits = whole, scale = 1 } = options;
@@ -115,7 +115,10 @@ export function changed(
 }
 
 function infer(inputs: readonly Spec[], attrs: ProductAttrs): readonly Spec[] {
-  const { blocks, splits, epilogue } = attrs;
+  const { blocks, splits, epilogue, transposeA, transposeB } = attrs;
+  if (transposeA && transposeB) {
+    throw new Error("there is no kernel for Aᵀ·Bᵀ: transpose the product B·A (swapAxes)");
+  }
   const { m, n } = extents(inputs, attrs);
   const places = placesOf(inputs, attrs);
   const given = (name: Operand | "scales") => places.has(name) ? inputs[places.get(name)!] : undefined;
@@ -163,7 +166,6 @@ function checkStorage(b: Spec, scales: Spec | undefined, attrs: ProductAttrs): v
 function derivative(node: ProductNode, [gradient]: readonly (Tensor | undefined)[]): (Tensor | undefined)[] {
   const { transposeA, transposeB, blocks, splits, epilogue } = node.attrs;
   const { scale, activation, bias, residual } = epilogue;
-  if (transposeA && transposeB) throw new Error("Aᵀ·Bᵀ has no derivative rule here");
   const [a, values] = node.inputs;
   const scales = operandTensors(node).get("scales");
   const dC = activation ? activationGradient(activation, activatedBy(node), gradient!) : gradient!;

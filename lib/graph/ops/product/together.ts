@@ -80,7 +80,19 @@ function problemsOf({ products }: Attrs): { each: Problem[]; all: Problem } {
 function tileOn(attrs: Attrs, device: DeviceTraits): LaneTile | undefined {
   const { each, all } = problemsOf(attrs);
   const uses = each.map((problem) => defaultRule(problem, device).use);
-  return uses.every(hasLanes) ? uses[0].tileOf(all, device) : undefined;
+  if (!uses.every(hasLanes)) return undefined;
+  const tile = uses[0].tileOf(all, device);
+  return attrs.gated ? withRoomForBoth(tile) : tile;
+}
+
+/** Bytes of workgroup memory that every device has. */
+const mostSharedBytes = 16384;
+
+/** The tile with half the teams, if both products' sums of all of them do not fit into workgroup memory. */
+function withRoomForBoth(tile: LaneTile): LaneTile {
+  const { TILE_M, TILE_N, LANES, TEAMS_M, TEAMS_N } = tile;
+  const bytes = 4 * 2 * TILE_M * TILE_N * (LANES + 1) * TEAMS_M * TEAMS_N;
+  return LANES > 1 && bytes > mostSharedBytes ? { ...tile, TEAMS_N: TEAMS_N / 2 } : tile;
 }
 
 function together(

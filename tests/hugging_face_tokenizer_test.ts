@@ -3,10 +3,13 @@
 import assert from "node:assert/strict";
 import type { Task } from "../lib/data/task.ts";
 import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Model } from "../lib/models/model.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
 import fixture from "./fixtures/tokenizer_reference.json" with { type: "json" };
-import { withFiles } from "./support/files.ts";
+import { cases } from "./support/bert_reference.ts";
+import { withFiles, withFolder } from "./support/files.ts";
+import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 
 type Files = Readonly<Record<string, string | Uint8Array>>;
 
@@ -231,3 +234,36 @@ Deno.test("older folders have the tokens of added_tokens.json, and of tokenizer_
   const bad = { "added_tokens.json": `{"newtok": -1}` };
   await assert.rejects(() => encode(bad, "new"), /added_tokens\.json: newtok: /);
 });
+
+Deno.test("a BERT's pairs have types of tokens only where its tokenizer gives them: XLM-RoBERTa's, as of multilingual E5, does not", () =>
+  withFolder(async (folder) => {
+    const json = JSON.parse(wordPiece["tokenizer.json"]);
+    const untyped = { ...json, post_processor: JSON.parse(JSON.stringify(json.post_processor)) };
+    for (const item of untyped.post_processor.pair) Object.assign(Object.values(item)[0]!, { type_id: 0 });
+    const ofRoberta = { type: "RobertaProcessing", sep: ["[SEP]", 3], cls: ["[CLS]", 2] };
+    const roberta = {
+      ...json,
+      post_processor: { ...ofRoberta, trim_offsets: true, add_prefix_space: false },
+    };
+    const config = { ...cases["BERT on pairs"].config, vocab_size: 1000 };
+    const secondOf = async (json: unknown, settings: object, changes = {}) => {
+      const tokenizer = {
+        "tokenizer.json": JSON.stringify(json),
+        "tokenizer_config.json": JSON.stringify(settings),
+      };
+      await writeCheckpoint(folder, { ...config, ...changes }, { tokenizer });
+      const { pairing } = await loadEncoder(folder);
+      return pairing.encode(["the", "the"], 16)[0].second;
+    };
+    const names = ["input_ids", "attention_mask"];
+    const typed = [...names, "token_type_ids"];
+    assert.equal(await secondOf(json, {}), 3);
+    assert.equal(await secondOf(json, { tokenizer_class: "BertTokenizer" }), 3);
+    assert.equal(await secondOf(untyped, {}), undefined);
+    assert.equal(await secondOf(roberta, {}), undefined);
+    assert.equal(await secondOf(json, { tokenizer_class: "XLMRobertaTokenizerFast" }), undefined);
+    const ofClass = { tokenizer_class: "XLMRobertaTokenizer", model_input_names: typed };
+    assert.equal(await secondOf(json, ofClass), 3);
+    assert.equal(await secondOf(json, { model_input_names: names }), undefined);
+    assert.equal(await secondOf(json, {}, { type_vocab_size: 1 }), undefined);
+  }));

@@ -17,6 +17,7 @@ const settingsSchema = v.looseObject({
   do_lower_case: v.optional(v.nullable(v.boolean())),
   strip_accents: v.optional(v.nullable(v.boolean())),
   tokenize_chinese_chars: v.optional(v.nullable(v.boolean())),
+  model_input_names: v.nullish(v.array(v.string())),
   truncation_side: v.optional(v.nullable(v.string())),
   /** By the token's id. */
   added_tokens_decoder: v.optional(v.nullable(recordOf(v.looseObject({ content: v.string() })))),
@@ -51,6 +52,14 @@ export async function readTokenizerSettings(folder: string): Promise<TokenizerSe
   ].map((token) => v.parse(addedTokenSchema, token));
   // What tokenizer_config.json says of a token counts.
   return { ...settings, added: [...new Map(added.map((token) => [token.content, token])).values()] };
+}
+
+/** Classes of tokenizers that give no types of tokens where the settings do not say so. */
+const untyped = /^(XLMRoberta|Roberta|Camembert|MPNet|DistilBert)Tokenizer(Fast)?$/;
+
+/** Whether transformers passes the types of a tokenizer's tokens on to the model, which has 0 for all of them otherwise. */
+export function givesTypes({ model_input_names, tokenizer_class }: TokenizerSettings): boolean {
+  return model_input_names?.includes("token_type_ids") ?? !untyped.test(tokenizer_class ?? "");
 }
 
 /** Classes that take `tokenizer.json` as it is. */

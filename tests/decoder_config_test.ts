@@ -71,14 +71,14 @@ Deno.test("fields of other decoders are refused unless they change nothing", () 
   const nothing = {
     ...{ attn_logit_softcapping: null, final_logit_softcapping: null, query_pre_attn_scalar: headSize },
     ...{ attention_multiplier: 0.25, residual_multiplier: 1, logits_scaling: 1, num_experts: 0 },
-    ...{ use_bidirectional_attention: null, partial_rotary_factor: 1 },
+    ...{ use_bidirectional_attention: null, is_causal: true, partial_rotary_factor: 1 },
   };
   assert.deepEqual(read("Qwen3", nothing), read("Qwen3", {}));
   const more = {
     ...{ attn_logit_softcapping: 50, final_logit_softcapping: 30, query_pre_attn_scalar: 256 },
     ...{ attention_multiplier: 0.5, embedding_multiplier: 12, residual_multiplier: 0.22, logits_scaling: 8 },
     ...{ logit_scale: 0.0625, use_qk_norm: true, clip_qkv: 8, num_experts: 4, num_local_experts: 8 },
-    ...{ use_bidirectional_attention: true, partial_rotary_factor: 0.5 },
+    ...{ use_bidirectional_attention: true, is_causal: false, partial_rotary_factor: 0.5 },
   };
   for (const [field, value] of Object.entries(more)) {
     refused("Qwen3", { [field]: value }, new RegExp(`^Error: config\\.json: ${field} is ${value}[,:]`));

@@ -66,6 +66,17 @@ Deno.test("several rotations are refused: by kinds of layers, or under both name
   );
 });
 
+Deno.test("the rotation's base is where transformers 5 looks for it: in the rotation's own settings first, under either name", () => {
+  const base = { rope_parameters: null, rope_scaling: null, rope_theta: 10_000 };
+  const wanted = read("LLaMA 2", { ...base, rope_theta: 500_000 }).frequencies;
+  const inside = { rope_type: "default", rope_theta: 500_000 };
+  for (const name of ["rope_parameters", "rope_scaling"]) {
+    assert.deepEqual(read("LLaMA 2", { ...base, [name]: inside }).frequencies, wanted, name);
+    const without = { ...base, [name]: { rope_type: "default" }, rope_theta: 500_000 };
+    assert.deepEqual(read("LLaMA 2", without).frequencies, wanted, name);
+  }
+});
+
 Deno.test("fields of other decoders are refused unless they change nothing", () => {
   const headSize = 16;
   const nothing = {

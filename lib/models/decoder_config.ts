@@ -286,12 +286,20 @@ function checkOneRope(path: string, { rope_parameters: newer, rope_scaling: olde
   }
 }
 
+/** What a `config.json` says of its rotation's base: in the rotation's own settings, under either name, or beside them. */
+type RopeBase = Pick<Config, "rope_theta" | "rope_parameters" | "rope_scaling">;
+
+/** The base of the rotation's frequencies. */
+export function ropeTheta({ rope_theta, rope_parameters, rope_scaling }: RopeBase): number {
+  return (rope_parameters ?? rope_scaling)?.rope_theta ?? rope_theta ?? 10_000;
+}
+
 /** The rotation's frequencies, scaled as `rope_parameters` or the older `rope_scaling` say. */
 function frequenciesOf(path: string, config: Config, headSize: number): number[] {
   checkOneRope(path, config);
   const rope = config.rope_parameters ?? config.rope_scaling ?? {};
   const field = config.rope_parameters ? "rope_parameters" : "rope_scaling";
-  const theta = config.rope_parameters?.rope_theta ?? config.rope_theta ?? 10_000;
+  const theta = ropeTheta(config);
   const partial = rope.partial_rotary_factor ?? config.partial_rotary_factor ?? 1;
   if (partial !== 1) {
     throw new Error(`${path}: partial_rotary_factor is ${partial}: only whole heads are rotated here`);

@@ -1,7 +1,8 @@
 /** What a decoder's `config.json` asks for: read, or refused by the field's name. */
 
 import assert from "node:assert/strict";
-import { decoderConfigOf } from "../lib/models/decoder_config.ts";
+import { decoderConfigOf, decoderConfigOfGguf } from "../lib/models/decoder_config.ts";
+import { GgufMetadata, type GgufValue } from "../lib/models/gguf/metadata.ts";
 import { cases } from "./support/decoder_reference.ts";
 
 const read = (name: keyof typeof cases, changes: object) =>
@@ -111,4 +112,44 @@ Deno.test("another activation than the family's is refused, and Gemma's gelu is 
     /hidden_act is "relu": use a gemma model with "gelu_pytorch_tanh"/,
   );
   refused("Gemma", { hidden_activation: "silu" }, /hidden_activation is "silu": use a gemma model/);
+});
+
+/** A LLaMA in GGUF with these keys of its architecture. */
+function readGguf(keys: Readonly<Record<string, GgufValue["value"]>>) {
+  const sizes = { embedding_length: 32, block_count: 1, feed_forward_length: 64, context_length: 64 };
+  const attention = { "attention.head_count": 2, "attention.layer_norm_rms_epsilon": 1e-5, vocab_size: 9 };
+  const own = { ...sizes, ...attention, ...keys };
+  const values = Object.entries(own).map(([key, value]): [string, GgufValue] => [
+    `llama.${key}`,
+    { type: typeof value, value },
+  ]);
+  const all = new Map([["general.architecture", { type: "string", value: "llama" }], ...values]);
+  all.set("tokenizer.ggml.tokens", { type: "array", value: ["a"] });
+  return decoderConfigOfGguf(new GgufMetadata("x.gguf", all), undefined, () => false);
+}
+
+Deno.test("a GGUF file's rotation is scaled as llama.cpp scales it: without a type linearly, and by the key's older name", () => {
+  const [plain, quarter] = [1, 4].map((by) => readGguf({}).frequencies.map((frequency) => frequency / by));
+  const [type, factor] = ["rope.scaling.type", "rope.scaling.factor"];
+  assert.deepEqual(readGguf({ [type]: "linear", [factor]: 4 }).frequencies, quarter);
+  assert.deepEqual(readGguf({ [factor]: 4 }).frequencies, quarter);
+  assert.deepEqual(readGguf({ "rope.scale_linear": 4 }).frequencies, quarter);
+  assert.deepEqual(readGguf({ [factor]: 4, "rope.scale_linear": 2 }).frequencies, quarter);
+  assert.deepEqual(readGguf({ [type]: "none", [factor]: 4 }).frequencies, plain);
+  assert.deepEqual(readGguf({ [type]: "linear" }).frequencies, plain);
+  assert.deepEqual(readGguf({ [factor]: 0 }).frequencies, plain);
+  assert.throws(
+    () => readGguf({ [type]: "yarn", [factor]: 4 }),
+    /"llama\.rope\.scaling\.type" is yarn: none/,
+  );
+});
+
+Deno.test("keys of a GGUF file by which llama.cpp computes something else are refused", () => {
+  const nothing = { "rope.scaling.attn_factor": 1, "attention.causal": true };
+  assert.deepEqual(readGguf(nothing), readGguf({}));
+  const more = { "rope.scaling.attn_factor": 2, "attention.causal": false };
+  for (const [key, value] of Object.entries(more)) {
+    const message = `x.gguf: "llama.${key}" is ${value}, which is not computed here: take a model without it`;
+    assert.throws(() => readGguf({ [key]: value }), { message });
+  }
 });

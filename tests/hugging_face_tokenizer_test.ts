@@ -58,6 +58,30 @@ Deno.test("WordPiece keeps capitals and accents where tokenizer_config.json says
   assert.deepEqual((await withFiles(cased, readTokenizer)).encode("É", 9), [2, 5, 3]);
 });
 
+Deno.test("a folder of sentence-transformers may have its texts put into small letters first", async () => {
+  const words = { "vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nThe\nthe\n\u00e9\ne\n" };
+  const cased = { ...words, "tokenizer_config.json": `{"do_lower_case": false}` };
+  const said = (lower: boolean) => ({
+    "sentence_bert_config.json": JSON.stringify({ do_lower_case: lower }),
+  });
+  const encode = async (files: Files, text: string) =>
+    (await withFiles(files, readTokenizer)).encode(text, 9);
+  assert.deepEqual(await encode({ ...cased, ...said(false) }, "The"), [2, 5, 3]);
+  assert.deepEqual(await encode({ ...cased, ...said(true) }, "The \u00c9 [SEP]"), [2, 6, 7, 3, 3]);
+  assert.deepEqual(
+    await encode({ ...words, ...said(true) }, "The \u00c9"),
+    [2, 6, 8, 3],
+    "and accents as before",
+  );
+  const plain = JSON.parse(wordPiece["tokenizer.json"]);
+  plain.normalizer = null;
+  const whole = { "tokenizer.json": JSON.stringify(plain) };
+  assert.notDeepEqual(await encode(whole, "THE"), await encode(whole, "the"));
+  assert.deepEqual(await encode({ ...whole, ...said(true) }, "THE"), await encode(whole, "the"));
+  const odd = { "sentence_bert_config.json": `{"do_lower_case": "yes"}` };
+  await assert.rejects(encode({ ...words, ...odd }, "The"), /sentence_bert_config\.json: do_lower_case: /);
+});
+
 Deno.test("broken tokenizer files are refused by name", async () => {
   const { "tokenizer.json": _, ...older } = bpe;
   const edit = (change: (json: Record<string, unknown>) => void) => {

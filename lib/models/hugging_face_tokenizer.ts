@@ -19,6 +19,7 @@ import {
   type TokenizerSettings,
   withAdded,
   withSettings,
+  withSmallLetters,
 } from "./tokenizer_settings.ts";
 
 /** The ids of marks before a text, between two texts, and after the last. */
@@ -178,10 +179,11 @@ async function wordPieceOf(path: string, settings: TokenizerSettings): Promise<T
 /** The tokenizer that a `tokenizer.json` describes. */
 function described(
   path: string,
-  description: TokenizerDescription,
+  bare: TokenizerDescription,
   settings: TokenizerSettings,
   told: TokenizerSettings["added"] = [],
 ): DescribedTokenizer {
+  const description = withSmallLetters(bare, settings);
   const encoding = built(path, description);
   checkAdded(path, encoding, told);
   return { path, description, tokenizer: marked(path, encoding, givesTypes(settings)) };

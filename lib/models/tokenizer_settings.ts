@@ -23,9 +23,14 @@ const settingsSchema = v.looseObject({
   added_tokens_decoder: v.optional(v.nullable(recordOf(v.looseObject({ content: v.string() })))),
 });
 
+/** What a folder of sentence-transformers says of its texts. */
+const sentenceSchema = v.looseObject({ do_lower_case: v.nullish(v.boolean()) });
+
 /** The settings, and tokens that are added to the vocabulary of older files. */
 export interface TokenizerSettings extends v.InferOutput<typeof settingsSchema> {
   readonly added: readonly AddedToken[];
+  /** Whether the folder is of sentence-transformers and has texts put into small letters first. */
+  readonly lowersTexts: boolean;
 }
 
 /**
@@ -50,8 +55,14 @@ export async function readTokenizerSettings(folder: string): Promise<TokenizerSe
       id: Number(id),
     })),
   ].map((token) => v.parse(addedTokenSchema, token));
-  // What tokenizer_config.json says of a token counts.
-  return { ...settings, added: [...new Map(added.map((token) => [token.content, token])).values()] };
+  const sentences = `${folder}/sentence_bert_config.json`;
+  const { do_lower_case } = await isFile(sentences) ? await readJson(sentences, sentenceSchema) : {};
+  return {
+    ...settings,
+    // What tokenizer_config.json says of a token counts.
+    added: [...new Map(added.map((token) => [token.content, token])).values()],
+    lowersTexts: do_lower_case ?? false,
+  };
 }
 
 /** Classes of tokenizers that give no types of tokens where the settings do not say so. */
@@ -85,6 +96,19 @@ export function withSettings(
       ? { ...pre_tokenizer, ...given({ add_prefix_space: add_prefix_space ?? undefined }) }
       : pre_tokenizer,
   };
+}
+
+/** The description with texts put into small letters first, where the folder wants that and it does not do so itself. */
+export function withSmallLetters(
+  description: TokenizerDescription,
+  { lowersTexts }: TokenizerSettings,
+): TokenizerDescription {
+  const { normalizer } = description;
+  if (!lowersTexts || (normalizer?.type === "BertNormalizer" && normalizer.lowercase !== false)) {
+    return description;
+  }
+  const normalizers = [{ type: "Lowercase" }, ...normalizer ? [normalizer] : []];
+  return { ...description, normalizer: { type: "Sequence", normalizers } };
 }
 
 /** The older files' marks with the tokens that a folder adds, or describes otherwise. */

@@ -28,9 +28,12 @@ export function configuredDecoder(
   maxTokens: number = Math.min(config.positions, usualTokens),
 ): Omit<Decoder, "weights" | "packed"> {
   const linears = decoderLinears(config);
+  const { closing } = texts.tokenizer;
   const tokenizer: Tokenizer = {
-    encode: (text, most = maxTokens) =>
-      texts.tokenizer.encode(text, { addMarks: true }).slice(0, Math.min(most, maxTokens)),
+    encode(text, most = maxTokens) {
+      const room = Math.max(0, Math.min(most, maxTokens) - closing.length);
+      return [...texts.tokenizer.encode(text, { addMarks: true }).slice(0, room), ...closing];
+    },
   };
   return {
     name,
@@ -103,6 +106,7 @@ function estimatingTokenizer(size: number): DecoderTokenizer {
     unused: [],
     bos: undefined,
     eos: [],
+    closing: [],
     endMark: 0,
     namedTokens: {},
     specialTokens: [],

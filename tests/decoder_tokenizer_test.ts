@@ -7,6 +7,7 @@ import { publishedDecoder } from "../lib/models/published_configs.ts";
 import { stopScanner } from "../lib/models/stop_strings.ts";
 import { textEncoding } from "../lib/models/text_encoder.ts";
 import { configuredDecoder } from "../lib/models/unloaded_decoder.ts";
+import { vectorTextIds } from "../lib/models/vector_text.ts";
 import fixture from "./fixtures/decoder_tokenizers.json" with { type: "json" };
 import hardTexts from "./fixtures/hard_texts_reference.json" with { type: "json" };
 import {
@@ -213,6 +214,23 @@ Deno.test("a tokenizer that closes texts closes those whose vector is wanted, al
   assert.deepEqual([inGguf({}), inGguf({ add_eos_token: true }), inGguf({ add_eos_token: false })], [[], [
     1101,
   ], []]);
+});
+
+Deno.test("a text whose vector is wanted is cut on the side of truncation_side, and keeps its mark of beginning", async () => {
+  const settings = JSON.parse(publishedFiles("gemma")["tokenizer_config.json"]);
+  const cut = async (side: unknown, most: number) => {
+    const changed = { "tokenizer_config.json": { ...settings, truncation_side: side } };
+    return vectorTextIds(await publishedTokenizer("gemma", changed), "test test a", most);
+  };
+  const [begin, ...text] = await cut("right", 9);
+  assert.ok(begin === 2 && text.length > 2);
+  assert.deepEqual(await cut("left", 9), [2, ...text]);
+  for (const side of ["right", null, undefined]) {
+    assert.deepEqual(await cut(side, 3), [2, ...text.slice(0, 2)]);
+  }
+  assert.deepEqual(await cut("left", 3), [2, ...text.slice(-2)]);
+  assert.deepEqual(await cut("left", 1), [2]);
+  await assert.rejects(cut("middle", 3), /tokenizer_config\.json: truncation_side: /);
 });
 
 Deno.test("generation ends at a number or a list of generation_config.json, else config.json's, and the end mark", async () => {

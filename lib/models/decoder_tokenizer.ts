@@ -41,6 +41,8 @@ export interface DecoderTokenizer {
   readonly eos: readonly number[];
   /** Marks that come after a text whose vector is wanted, as the models of Qwen3-Embedding have it: most have none. */
   readonly closing: readonly number[];
+  /** Whether such a text loses its beginning where it is too long, not its end. */
+  readonly cutsBeginning: boolean;
   /** The id that is learnt as a text's end. Throws an Error, when it is asked for, if the files name none. */
   readonly endMark: number;
   /** Marks by the names that chat templates have for them: bos_token, eos_token, … */
@@ -69,6 +71,7 @@ export interface DecoderTokenizerParts {
   /** Whether `addMarks` puts `bos` before a text. */
   readonly addsBos: boolean;
   readonly closing: readonly number[];
+  readonly cutsBeginning: boolean;
   readonly eos: readonly number[];
   readonly endMark: number | undefined;
   readonly namedTokens: Readonly<Record<string, string>>;
@@ -113,6 +116,7 @@ export async function readDecoderTokenizer(folder: string): Promise<DecoderToken
     writing,
     bos: idOf(bos_token ?? put),
     addsBos: settings.addsBos ?? (put !== undefined || isFirstLlama3(bos_token)),
+    cutsBeginning: settings.cutsBeginning,
     closing: marked.slice(marked.indexOf("text") + 1).map((mark) => idOf(mark)!),
     eos: settings.eos,
     endMark,
@@ -143,7 +147,7 @@ function isFirstLlama3(bosToken: string | undefined): boolean {
 
 /** The tokenizer of these parts. Throws an Error that names the path when a mark is no token's id. */
 export function decoderTokenizer(parts: DecoderTokenizerParts): DecoderTokenizer {
-  const { path, encoding, bos, addsBos, closing, endMark, namedTokens } = parts;
+  const { path, encoding, bos, addsBos, closing, cutsBeginning, endMark, namedTokens } = parts;
   const eos = [...new Set([...parts.eos, ...endMark === undefined ? [] : [endMark]])];
   const size = encoding.largestId + 1;
   const wrong = [bos ?? 0, ...eos].find((id) => id >= size);
@@ -163,6 +167,7 @@ export function decoderTokenizer(parts: DecoderTokenizerParts): DecoderTokenizer
     bos,
     eos,
     closing,
+    cutsBeginning,
     get endMark() {
       if (endMark !== undefined) return endMark;
       throw new Error(`${path}: no file beside it names an end token (eos_token): write it there`);

@@ -10,6 +10,7 @@ import type { PackedWeight } from "./packing.ts";
 import { comparedPairs } from "./pairing.ts";
 import { charactersPerToken } from "./unloaded_encoder.ts";
 import { unread, UnreadPacked } from "./unread_weight.ts";
+import { vectorTextIds } from "./vector_text.ts";
 
 /** Longest texts unless asked otherwise: the angles of all positions are a table on the GPU. */
 const usualTokens = 8192;
@@ -28,12 +29,8 @@ export function configuredDecoder(
   maxTokens: number = Math.min(config.positions, usualTokens),
 ): Omit<Decoder, "weights" | "packed"> {
   const linears = decoderLinears(config);
-  const { closing } = texts.tokenizer;
   const tokenizer: Tokenizer = {
-    encode(text, most = maxTokens) {
-      const room = Math.max(0, Math.min(most, maxTokens) - closing.length);
-      return [...texts.tokenizer.encode(text, { addMarks: true }).slice(0, room), ...closing];
-    },
+    encode: (text, most = maxTokens) => vectorTextIds(texts.tokenizer, text, Math.min(most, maxTokens)),
   };
   return {
     name,
@@ -107,6 +104,7 @@ function estimatingTokenizer(size: number): DecoderTokenizer {
     bos: undefined,
     eos: [],
     closing: [],
+    cutsBeginning: false,
     endMark: 0,
     namedTokens: {},
     specialTokens: [],

@@ -1,7 +1,8 @@
 /** What a decoder's `config.json` asks for: read, or refused by the field's name. */
 
 import assert from "node:assert/strict";
-import { decoderConfigOf } from "../lib/models/decoder_config.ts";
+import { decoderConfigOf, decoderConfigOfGguf } from "../lib/models/decoder_config.ts";
+import { GgufMetadata, type GgufValue } from "../lib/models/gguf/metadata.ts";
 import { cases } from "./support/decoder_reference.ts";
 
 const read = (name: keyof typeof cases, changes: object) =>
@@ -66,19 +67,30 @@ Deno.test("several rotations are refused: by kinds of layers, or under both name
   );
 });
 
+Deno.test("the rotation's base is where transformers 5 looks for it: in the rotation's own settings first, under either name", () => {
+  const base = { rope_parameters: null, rope_scaling: null, rope_theta: 10_000 };
+  const wanted = read("LLaMA 2", { ...base, rope_theta: 500_000 }).frequencies;
+  const inside = { rope_type: "default", rope_theta: 500_000 };
+  for (const name of ["rope_parameters", "rope_scaling"]) {
+    assert.deepEqual(read("LLaMA 2", { ...base, [name]: inside }).frequencies, wanted, name);
+    const without = { ...base, [name]: { rope_type: "default" }, rope_theta: 500_000 };
+    assert.deepEqual(read("LLaMA 2", without).frequencies, wanted, name);
+  }
+});
+
 Deno.test("fields of other decoders are refused unless they change nothing", () => {
   const headSize = 16;
   const nothing = {
     ...{ attn_logit_softcapping: null, final_logit_softcapping: null, query_pre_attn_scalar: headSize },
     ...{ attention_multiplier: 0.25, residual_multiplier: 1, logits_scaling: 1, num_experts: 0 },
-    ...{ use_bidirectional_attention: null, partial_rotary_factor: 1 },
+    ...{ use_bidirectional_attention: null, is_causal: true, partial_rotary_factor: 1 },
   };
   assert.deepEqual(read("Qwen3", nothing), read("Qwen3", {}));
   const more = {
     ...{ attn_logit_softcapping: 50, final_logit_softcapping: 30, query_pre_attn_scalar: 256 },
     ...{ attention_multiplier: 0.5, embedding_multiplier: 12, residual_multiplier: 0.22, logits_scaling: 8 },
     ...{ logit_scale: 0.0625, use_qk_norm: true, clip_qkv: 8, num_experts: 4, num_local_experts: 8 },
-    ...{ use_bidirectional_attention: true, partial_rotary_factor: 0.5 },
+    ...{ use_bidirectional_attention: true, is_causal: false, partial_rotary_factor: 0.5 },
   };
   for (const [field, value] of Object.entries(more)) {
     refused("Qwen3", { [field]: value }, new RegExp(`^Error: config\\.json: ${field} is ${value}[,:]`));
@@ -100,4 +112,44 @@ Deno.test("another activation than the family's is refused, and Gemma's gelu is 
     /hidden_act is "relu": use a gemma model with "gelu_pytorch_tanh"/,
   );
   refused("Gemma", { hidden_activation: "silu" }, /hidden_activation is "silu": use a gemma model/);
+});
+
+/** A LLaMA in GGUF with these keys of its architecture. */
+function readGguf(keys: Readonly<Record<string, GgufValue["value"]>>) {
+  const sizes = { embedding_length: 32, block_count: 1, feed_forward_length: 64, context_length: 64 };
+  const attention = { "attention.head_count": 2, "attention.layer_norm_rms_epsilon": 1e-5, vocab_size: 9 };
+  const own = { ...sizes, ...attention, ...keys };
+  const values = Object.entries(own).map(([key, value]): [string, GgufValue] => [
+    `llama.${key}`,
+    { type: typeof value, value },
+  ]);
+  const all = new Map([["general.architecture", { type: "string", value: "llama" }], ...values]);
+  all.set("tokenizer.ggml.tokens", { type: "array", value: ["a"] });
+  return decoderConfigOfGguf(new GgufMetadata("x.gguf", all), undefined, () => false);
+}
+
+Deno.test("a GGUF file's rotation is scaled as llama.cpp scales it: without a type linearly, and by the key's older name", () => {
+  const [plain, quarter] = [1, 4].map((by) => readGguf({}).frequencies.map((frequency) => frequency / by));
+  const [type, factor] = ["rope.scaling.type", "rope.scaling.factor"];
+  assert.deepEqual(readGguf({ [type]: "linear", [factor]: 4 }).frequencies, quarter);
+  assert.deepEqual(readGguf({ [factor]: 4 }).frequencies, quarter);
+  assert.deepEqual(readGguf({ "rope.scale_linear": 4 }).frequencies, quarter);
+  assert.deepEqual(readGguf({ [factor]: 4, "rope.scale_linear": 2 }).frequencies, quarter);
+  assert.deepEqual(readGguf({ [type]: "none", [factor]: 4 }).frequencies, plain);
+  assert.deepEqual(readGguf({ [type]: "linear" }).frequencies, plain);
+  assert.deepEqual(readGguf({ [factor]: 0 }).frequencies, plain);
+  assert.throws(
+    () => readGguf({ [type]: "yarn", [factor]: 4 }),
+    /"llama\.rope\.scaling\.type" is yarn: none/,
+  );
+});
+
+Deno.test("keys of a GGUF file by which llama.cpp computes something else are refused", () => {
+  const nothing = { "rope.scaling.attn_factor": 1, "attention.causal": true };
+  assert.deepEqual(readGguf(nothing), readGguf({}));
+  const more = { "rope.scaling.attn_factor": 2, "attention.causal": false };
+  for (const [key, value] of Object.entries(more)) {
+    const message = `x.gguf: "llama.${key}" is ${value}, which is not computed here: take a model without it`;
+    assert.throws(() => readGguf({ [key]: value }), { message });
+  }
 });

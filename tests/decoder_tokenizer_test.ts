@@ -3,8 +3,11 @@
 import assert from "node:assert/strict";
 import { type DecoderTokenizer, readDecoderTokenizer } from "../lib/models/decoder_tokenizer.ts";
 import { ggufTokenizer } from "../lib/models/gguf_tokenizer.ts";
+import { publishedDecoder } from "../lib/models/published_configs.ts";
 import { stopScanner } from "../lib/models/stop_strings.ts";
 import { textEncoding } from "../lib/models/text_encoder.ts";
+import { configuredDecoder } from "../lib/models/unloaded_decoder.ts";
+import { vectorTextIds } from "../lib/models/vector_text.ts";
 import fixture from "./fixtures/decoder_tokenizers.json" with { type: "json" };
 import hardTexts from "./fixtures/hard_texts_reference.json" with { type: "json" };
 import {
@@ -184,6 +187,50 @@ Deno.test("GGUF: a text gets a mark only where metadata give its id", () => {
   assert.deepEqual(encoded({ bos_token_id: 1100, add_bos_token: false }), [one]);
   assert.deepEqual(encoded({ bos_token_id: 1100, pre: "qwen2" }), [one]);
   assert.deepEqual(encoded({ bos_token_id: 1100, pre: "qwen2", add_bos_token: true }), [1100, one]);
+});
+
+Deno.test("a tokenizer that closes texts closes those whose vector is wanted, also where they are cut, and no prompt", async () => {
+  const closed = JSON.parse(publishedFiles("qwen2_5")["tokenizer.json"]);
+  const end = { id: "<|endoftext|>", ids: [151643], tokens: ["<|endoftext|>"] };
+  const single = [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: end.id, type_id: 0 } }];
+  const special_tokens = { [end.id]: end };
+  closed.post_processor = { type: "TemplateProcessing", single, pair: single, special_tokens };
+  const tokenizer = await publishedTokenizer("qwen2_5", { "tokenizer.json": closed });
+  assert.deepEqual(tokenizer.closing, [151643]);
+  assert.deepEqual(tokenizer.encode("test", { addMarks: true }), [1944]);
+  const config = publishedDecoder("Qwen/Qwen3-0.6B")!;
+  const encoderOf = (tokenizer: DecoderTokenizer) =>
+    configuredDecoder("Qwen3-Embedding", config, { tokenizer, templates: undefined }, 8).tokenizer;
+  const { encode } = encoderOf(tokenizer);
+  assert.deepEqual(encode("test"), [1944, 151643]);
+  assert.deepEqual(encode("test test test", 3), [1944, 259, 151643]);
+  assert.deepEqual(encode("test".repeat(20)).length, 8);
+  assert.deepEqual(encode("test".repeat(20)).at(-1), 151643);
+  const open = await publishedTokenizer("qwen2_5");
+  assert.deepEqual([open.closing, encoderOf(open).encode("test")], [[], [1944]]);
+  const inGguf = (changed: object) =>
+    ggufTokenizer("a.gguf", metadataOf(llama3Kind, { pre: "llama-bpe", eos_token_id: 1101, ...changed }))
+      .closing;
+  assert.deepEqual([inGguf({}), inGguf({ add_eos_token: true }), inGguf({ add_eos_token: false })], [[], [
+    1101,
+  ], []]);
+});
+
+Deno.test("a text whose vector is wanted is cut on the side of truncation_side, and keeps its mark of beginning", async () => {
+  const settings = JSON.parse(publishedFiles("gemma")["tokenizer_config.json"]);
+  const cut = async (side: unknown, most: number) => {
+    const changed = { "tokenizer_config.json": { ...settings, truncation_side: side } };
+    return vectorTextIds(await publishedTokenizer("gemma", changed), "test test a", most);
+  };
+  const [begin, ...text] = await cut("right", 9);
+  assert.ok(begin === 2 && text.length > 2);
+  assert.deepEqual(await cut("left", 9), [2, ...text]);
+  for (const side of ["right", null, undefined]) {
+    assert.deepEqual(await cut(side, 3), [2, ...text.slice(0, 2)]);
+  }
+  assert.deepEqual(await cut("left", 3), [2, ...text.slice(-2)]);
+  assert.deepEqual(await cut("left", 1), [2]);
+  await assert.rejects(cut("middle", 3), /tokenizer_config\.json: truncation_side: /);
 });
 
 Deno.test("generation ends at a number or a list of generation_config.json, else config.json's, and the end mark", async () => {

@@ -218,6 +218,19 @@ Deno.test("a head that a tied base stores and does not use is left out where its
   });
 });
 
+Deno.test("a tied base that stores another head than its embeddings is refused: versions of transformers take either", () =>
+  withFolder(async (folder) => {
+    const { config, ...rest } = cases["LLaMA 2"];
+    await writeDecoder(folder, { config, ...rest });
+    await loadDecoder(folder);
+    const tied = JSON.stringify({ ...config, tie_word_embeddings: true });
+    await Deno.writeTextFile(`${folder}/config.json`, tied);
+    await assert.rejects(
+      loadDecoder(folder),
+      /by config\.json the head is the table of embeddings, .* another "lm_head\.weight": set tie_word_embeddings/,
+    );
+  }));
+
 Deno.test("a decoder's merged folder has all that describes the base, and nothing else", () =>
   withDecoder(cases.SmolLM2, async (model, folder) => {
     await Deno.mkdir(`${folder}/additional_chat_templates`);

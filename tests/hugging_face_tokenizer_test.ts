@@ -3,10 +3,13 @@
 import assert from "node:assert/strict";
 import type { Task } from "../lib/data/task.ts";
 import { readTokenizer } from "../lib/models/hugging_face_tokenizer.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
 import type { Model } from "../lib/models/model.ts";
 import { encodeExamples } from "../lib/train/fine_tune.ts";
 import fixture from "./fixtures/tokenizer_reference.json" with { type: "json" };
-import { withFiles } from "./support/files.ts";
+import { cases } from "./support/bert_reference.ts";
+import { withFiles, withFolder } from "./support/files.ts";
+import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 
 type Files = Readonly<Record<string, string | Uint8Array>>;
 
@@ -53,6 +56,30 @@ Deno.test("WordPiece keeps capitals and accents where tokenizer_config.json says
   const cased = { ...files, "tokenizer_config.json": `{"do_lower_case": false}` };
   assert.deepEqual((await withFiles(files, readTokenizer)).encode("É", 9), [2, 7, 3]);
   assert.deepEqual((await withFiles(cased, readTokenizer)).encode("É", 9), [2, 5, 3]);
+});
+
+Deno.test("a folder of sentence-transformers may have its texts put into small letters first", async () => {
+  const words = { "vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nThe\nthe\n\u00e9\ne\n" };
+  const cased = { ...words, "tokenizer_config.json": `{"do_lower_case": false}` };
+  const said = (lower: boolean) => ({
+    "sentence_bert_config.json": JSON.stringify({ do_lower_case: lower }),
+  });
+  const encode = async (files: Files, text: string) =>
+    (await withFiles(files, readTokenizer)).encode(text, 9);
+  assert.deepEqual(await encode({ ...cased, ...said(false) }, "The"), [2, 5, 3]);
+  assert.deepEqual(await encode({ ...cased, ...said(true) }, "The \u00c9 [SEP]"), [2, 6, 7, 3, 3]);
+  assert.deepEqual(
+    await encode({ ...words, ...said(true) }, "The \u00c9"),
+    [2, 6, 8, 3],
+    "and accents as before",
+  );
+  const plain = JSON.parse(wordPiece["tokenizer.json"]);
+  plain.normalizer = null;
+  const whole = { "tokenizer.json": JSON.stringify(plain) };
+  assert.notDeepEqual(await encode(whole, "THE"), await encode(whole, "the"));
+  assert.deepEqual(await encode({ ...whole, ...said(true) }, "THE"), await encode(whole, "the"));
+  const odd = { "sentence_bert_config.json": `{"do_lower_case": "yes"}` };
+  await assert.rejects(encode({ ...words, ...odd }, "The"), /sentence_bert_config\.json: do_lower_case: /);
 });
 
 Deno.test("broken tokenizer files are refused by name", async () => {
@@ -231,3 +258,36 @@ Deno.test("older folders have the tokens of added_tokens.json, and of tokenizer_
   const bad = { "added_tokens.json": `{"newtok": -1}` };
   await assert.rejects(() => encode(bad, "new"), /added_tokens\.json: newtok: /);
 });
+
+Deno.test("a BERT's pairs have types of tokens only where its tokenizer gives them: XLM-RoBERTa's, as of multilingual E5, does not", () =>
+  withFolder(async (folder) => {
+    const json = JSON.parse(wordPiece["tokenizer.json"]);
+    const untyped = { ...json, post_processor: JSON.parse(JSON.stringify(json.post_processor)) };
+    for (const item of untyped.post_processor.pair) Object.assign(Object.values(item)[0]!, { type_id: 0 });
+    const ofRoberta = { type: "RobertaProcessing", sep: ["[SEP]", 3], cls: ["[CLS]", 2] };
+    const roberta = {
+      ...json,
+      post_processor: { ...ofRoberta, trim_offsets: true, add_prefix_space: false },
+    };
+    const config = { ...cases["BERT on pairs"].config, vocab_size: 1000 };
+    const secondOf = async (json: unknown, settings: object, changes = {}) => {
+      const tokenizer = {
+        "tokenizer.json": JSON.stringify(json),
+        "tokenizer_config.json": JSON.stringify(settings),
+      };
+      await writeCheckpoint(folder, { ...config, ...changes }, { tokenizer });
+      const { pairing } = await loadEncoder(folder);
+      return pairing.encode(["the", "the"], 16)[0].second;
+    };
+    const names = ["input_ids", "attention_mask"];
+    const typed = [...names, "token_type_ids"];
+    assert.equal(await secondOf(json, {}), 3);
+    assert.equal(await secondOf(json, { tokenizer_class: "BertTokenizer" }), 3);
+    assert.equal(await secondOf(untyped, {}), undefined);
+    assert.equal(await secondOf(roberta, {}), undefined);
+    assert.equal(await secondOf(json, { tokenizer_class: "XLMRobertaTokenizerFast" }), undefined);
+    const ofClass = { tokenizer_class: "XLMRobertaTokenizer", model_input_names: typed };
+    assert.equal(await secondOf(json, ofClass), 3);
+    assert.equal(await secondOf(json, { model_input_names: names }), undefined);
+    assert.equal(await secondOf(json, {}, { type_vocab_size: 1 }), undefined);
+  }));

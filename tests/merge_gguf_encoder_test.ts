@@ -264,6 +264,11 @@ Deno.test("what llama.cpp gives otherwise is told: no head on a mean, and one ty
     ],
     [],
   ]);
+  const untyped = JSON.stringify({ model_input_names: ["input_ids", "attention_mask"] });
+  const files = { ...bertWithHead.files, "tokenizer_config.json": untyped };
+  await withAdapter({ ...bertWithHead, files }, async (paths) => {
+    assert.deepEqual(await merge(paths, "f16"), [], "its tokenizer gives no types");
+  });
 });
 
 Deno.test("without a head the file gives vectors; BERT's pooler has none without one", async () => {

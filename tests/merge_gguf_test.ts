@@ -318,6 +318,29 @@ Deno.test("a mark that is named but is no token has no id in GGUF's metadata", a
   assert.deepEqual(await entries({ pad_token: "[PAD]" }), [undefined, end]);
 });
 
+Deno.test("a mark that closes texts is in GGUF's metadata where it is the end's, and refused where it is another", async () => {
+  const json = JSON.parse(publishedFiles("qwen2_5")["tokenizer.json"]);
+  const closedBy = async <T>(token: string, id: number, use: (folder: string) => Promise<T>) => {
+    const single = [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: token, type_id: 0 } }];
+    const special_tokens = { [token]: { id: token, ids: [id], tokens: [token] } };
+    const post_processor = { type: "TemplateProcessing", single, pair: single, special_tokens };
+    await withFiles(publishedFiles("qwen2_5", { "tokenizer.json": { ...json, post_processor } }), use);
+  };
+  const key = "tokenizer.ggml.add_eos_token";
+  await closedBy("<|im_end|>", 151645, async (folder) => {
+    assert.equal((await tokenizerMetadata(folder, 152_000)).get(key)?.value, true);
+  });
+  await closedBy("<|endoftext|>", 151643, (folder) =>
+    assert.rejects(tokenizerMetadata(folder, 152_000), {
+      message:
+        `${folder}: its tokenizer ends texts with the ids 151643, and GGUF with 151645: merge it into a folder`,
+    }));
+  await withFiles(
+    publishedFiles("qwen2_5"),
+    async (folder) => assert.ok(!(await tokenizerMetadata(folder, 152_000)).has(key)),
+  );
+});
+
 Deno.test("tokenizers that GGUF's metadata cannot say for certain are refused by their file", async () => {
   for (const name of ["gemma", "llama2"] as const) {
     await withFiles(publishedFiles(name), async (folder) => {

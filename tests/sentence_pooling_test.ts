@@ -83,6 +83,23 @@ Deno.test("a RoBERTa whose folder asks for the first token, which it takes anywa
     assert.deepEqual([pooled.pooling, pooled.pooler, pooled.head], ["mean", undefined, plainHead]);
   }));
 
+Deno.test("a folder that sentence-transformers 6 wrote says its pooling by name, and that counts before older flags", () =>
+  withPooled(config, mean, async (folder) => {
+    const poolingOf = async (json: object) => {
+      const modules = modulesJson().replaceAll("models.", "sentence_transformer.modules.pooling.");
+      await writePooling(
+        folder,
+        JSON.stringify({ embedding_dimension: 32, include_prompt: true, ...json }),
+        modules,
+      );
+      return (await loadEncoder(folder)).pooling;
+    };
+    assert.equal(await poolingOf({ pooling_mode: "cls" }), "first");
+    assert.equal(await poolingOf({ pooling_mode: "mean" }), "mean");
+    assert.equal(await poolingOf({ pooling_mode: ["mean"] }), "mean");
+    assert.equal(await poolingOf({ pooling_mode: "mean", [first]: true }), "mean");
+  }));
+
 Deno.test("other poolings, modules and places are refused by the file that asks for them", () =>
   withPooled(config, mean, async (folder) => {
     const refused = async (message: RegExp, pooling: string, modules?: string) => {
@@ -101,7 +118,10 @@ Deno.test("other poolings, modules and places are refused by the file that asks 
       poolingJson(first, mean),
     );
     await refused(new RegExp(`${file} asks for no pooling`), poolingJson());
-    await refused(new RegExp(`${file} asks for pooling_mode:`), `{"pooling_mode":"lasttoken"}`);
+    await refused(new RegExp(`${file} asks for lasttoken:`), `{"pooling_mode":"lasttoken"}`);
+    await refused(new RegExp(`${file} asks for mean and cls:`), `{"pooling_mode":["mean","cls"]}`);
+    await refused(new RegExp(`${file} asks for no pooling`), `{"pooling_mode":[]}`);
+    await refused(new RegExp(`${file} asks for pooling_mode_cls_token = 1:`), `{"pooling_mode_cls_token":1}`);
     await refused(new RegExp(`${file} is not JSON`), "{");
     await refused(
       /encoder\/modules\.json: its module "2_Dense" is a Dense, and only Transformer, Pooling, Normalize/,

@@ -7,6 +7,7 @@ import * as v from "npm:valibot@1.5.0";
 import { fitting, readJson } from "../files.ts";
 import type { GateActivation } from "../graph/ops/gated_unit.ts";
 import { rotaryFrequencies } from "../graph/ops/rotary.ts";
+import { show } from "../show.ts";
 import type { GgufMetadata } from "./gguf/metadata.ts";
 import { checkOtherDecoders } from "./other_decoders.ts";
 
@@ -286,12 +287,20 @@ function checkOneRope(path: string, { rope_parameters: newer, rope_scaling: olde
   }
 }
 
+/** What a `config.json` says of its rotation's base: in the rotation's own settings, under either name, or beside them. */
+type RopeBase = Pick<Config, "rope_theta" | "rope_parameters" | "rope_scaling">;
+
+/** The base of the rotation's frequencies. */
+export function ropeTheta({ rope_theta, rope_parameters, rope_scaling }: RopeBase): number {
+  return (rope_parameters ?? rope_scaling)?.rope_theta ?? rope_theta ?? 10_000;
+}
+
 /** The rotation's frequencies, scaled as `rope_parameters` or the older `rope_scaling` say. */
 function frequenciesOf(path: string, config: Config, headSize: number): number[] {
   checkOneRope(path, config);
   const rope = config.rope_parameters ?? config.rope_scaling ?? {};
   const field = config.rope_parameters ? "rope_parameters" : "rope_scaling";
-  const theta = config.rope_parameters?.rope_theta ?? config.rope_theta ?? 10_000;
+  const theta = ropeTheta(config);
   const partial = rope.partial_rotary_factor ?? config.partial_rotary_factor ?? 1;
   if (partial !== 1) {
     throw new Error(`${path}: partial_rotary_factor is ${partial}: only whole heads are rotated here`);
@@ -345,6 +354,35 @@ const ggufTypes: Readonly<Record<string, string>> = {
 };
 
 /**
+ * What the rotation's frequencies are divided by. As in llama.cpp (src/llama-model.cpp), a scaling without a type is linear, its
+ * factor may have an older name, and 0 is none.
+ * @throws Error that names the file for another type.
+ */
+function ggufRopeFactor(metadata: GgufMetadata, architecture: string): number {
+  const [scaling, older] = ["rope.scaling", "rope.scale_linear"].map((key) => `${architecture}.${key}`);
+  const type = metadata.text(`${scaling}.type`, "linear");
+  if (type === "none") return 1;
+  if (type === "linear") return metadata.number(`${scaling}.factor`, metadata.number(older, 1)) || 1;
+  throw new Error(`${metadata.origin}: "${scaling}.type" is ${type}: none and linear are supported`);
+}
+
+/** Throws an Error that names the file for a key by which llama.cpp computes something else than what is computed here. */
+function checkOtherGguf(metadata: GgufMetadata, architecture: string): void {
+  const [factor, causal] = ["rope.scaling.attn_factor", "attention.causal"].map((key) =>
+    `${architecture}.${key}`
+  );
+  const refuse = (key: string) => {
+    throw new Error(
+      `${metadata.origin}: "${key}" is ${
+        show(metadata.values.get(key)!.value)
+      }, which is not computed here: take a model without it`,
+    );
+  };
+  if (metadata.number(factor, 1) !== 1) refuse(factor);
+  if (!metadata.flag(causal, true)) refuse(causal);
+}
+
+/**
  * The architecture in a GGUF file's metadata. `divisors` are the values of `rope_freqs.weight`, if there are any; `has` says
  * whether the model has a tensor, by Hugging Face's name.
  * @throws Error that names the file and the key that is missing or not supported.
@@ -360,13 +398,8 @@ export function decoderConfigOfGguf(
   const heads = number("attention.head_count");
   const width = number("embedding_length");
   const headSize = number("attention.key_length", width / heads);
-  const scaling = metadata.text(`${architecture}.rope.scaling.type`, "none");
-  if (!["none", "linear"].includes(scaling)) {
-    throw new Error(
-      `${metadata.origin}: "${architecture}.rope.scaling.type" is ${scaling}: none and linear are supported`,
-    );
-  }
-  const factor = scaling === "linear" ? number("rope.scaling.factor") : 1;
+  checkOtherGguf(metadata, architecture);
+  const factor = ggufRopeFactor(metadata, architecture);
   if (number("rope.dimension_count", headSize) !== headSize) {
     throw new Error(`${metadata.origin}: only a part of each head is rotated, and only whole heads are here`);
   }

@@ -25,6 +25,7 @@ const namedSchema = v.looseObject(named);
 const settingsSchema = v.looseObject({
   ...named,
   add_bos_token: v.nullish(v.boolean()),
+  truncation_side: v.nullish(v.picklist(["left", "right"])),
   /** By the token's id. */
   added_tokens_decoder: v.nullish(recordOf(v.looseObject({ content: v.string() }))),
 });
@@ -40,6 +41,8 @@ export interface DecoderSettings {
   readonly namedTokens: Readonly<Record<string, string>>;
   /** Whether texts begin with bos_token; undefined leaves it to `tokenizer.json`. */
   readonly addsBos: boolean | undefined;
+  /** Whether texts that are too long lose their beginning. */
+  readonly cutsBeginning: boolean;
   /** Ids that end generation: `generation_config.json`'s, or else `config.json`'s. */
   readonly eos: readonly number[];
   /** Tokens that `tokenizer_config.json` lists with their ids. */
@@ -64,6 +67,7 @@ export async function readDecoderSettings(folder: string): Promise<DecoderSettin
   return {
     namedTokens: Object.fromEntries(entries),
     addsBos: settings?.add_bos_token ?? undefined,
+    cutsBeginning: settings?.truncation_side === "left",
     eos: [generation?.eos_token_id ?? config?.eos_token_id ?? []].flat(),
     added: Object.entries(settings?.added_tokens_decoder ?? {}).map(([id, { content }]) => ({
       content,

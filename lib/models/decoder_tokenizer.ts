@@ -39,6 +39,10 @@ export interface DecoderTokenizer {
   readonly bos: number | undefined;
   /** Ids that end generation: those of the model's settings, and `endMark`. */
   readonly eos: readonly number[];
+  /** Marks that come after a text whose vector is wanted, as the models of Qwen3-Embedding have it: most have none. */
+  readonly closing: readonly number[];
+  /** Whether such a text loses its beginning where it is too long, not its end. */
+  readonly cutsBeginning: boolean;
   /** The id that is learnt as a text's end. Throws an Error, when it is asked for, if the files name none. */
   readonly endMark: number;
   /** Marks by the names that chat templates have for them: bos_token, eos_token, … */
@@ -66,6 +70,8 @@ export interface DecoderTokenizerParts {
   readonly bos: number | undefined;
   /** Whether `addMarks` puts `bos` before a text. */
   readonly addsBos: boolean;
+  readonly closing: readonly number[];
+  readonly cutsBeginning: boolean;
   readonly eos: readonly number[];
   readonly endMark: number | undefined;
   readonly namedTokens: Readonly<Record<string, string>>;
@@ -101,8 +107,8 @@ export async function readDecoderTokenizer(folder: string): Promise<DecoderToken
     );
   };
   const { bos_token, eos_token } = settings.namedTokens;
-  const first = encoding.withMarks(["text"])[0];
-  const put = first === "text" ? undefined : first;
+  const marked = encoding.withMarks(["text"]);
+  const put = marked[0] === "text" ? undefined : marked[0];
   const endMark = idOf(eos_token) ?? settings.eos.at(0);
   return decoderTokenizer({
     path,
@@ -110,6 +116,8 @@ export async function readDecoderTokenizer(folder: string): Promise<DecoderToken
     writing,
     bos: idOf(bos_token ?? put),
     addsBos: settings.addsBos ?? (put !== undefined || isFirstLlama3(bos_token)),
+    cutsBeginning: settings.cutsBeginning,
+    closing: marked.slice(marked.indexOf("text") + 1).map((mark) => idOf(mark)!),
     eos: settings.eos,
     endMark,
     namedTokens: settings.namedTokens,
@@ -139,7 +147,7 @@ function isFirstLlama3(bosToken: string | undefined): boolean {
 
 /** The tokenizer of these parts. Throws an Error that names the path when a mark is no token's id. */
 export function decoderTokenizer(parts: DecoderTokenizerParts): DecoderTokenizer {
-  const { path, encoding, bos, addsBos, endMark, namedTokens } = parts;
+  const { path, encoding, bos, addsBos, closing, cutsBeginning, endMark, namedTokens } = parts;
   const eos = [...new Set([...parts.eos, ...endMark === undefined ? [] : [endMark]])];
   const size = encoding.largestId + 1;
   const wrong = [bos ?? 0, ...eos].find((id) => id >= size);
@@ -158,6 +166,8 @@ export function decoderTokenizer(parts: DecoderTokenizerParts): DecoderTokenizer
     unused: Array.from(tokens.keys()).filter((id) => tokens[id] === undefined),
     bos,
     eos,
+    closing,
+    cutsBeginning,
     get endMark() {
       if (endMark !== undefined) return endMark;
       throw new Error(`${path}: no file beside it names an end token (eos_token): write it there`);

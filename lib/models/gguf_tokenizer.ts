@@ -32,6 +32,7 @@ const key = {
   unknown_token_id: v.optional(id),
   padding_token_id: v.optional(id),
   add_bos_token: v.optional(v.boolean()),
+  add_eos_token: v.optional(v.boolean(), false),
   add_space_prefix: v.optional(v.boolean()),
 };
 const metadataSchema = v.object(key);
@@ -184,6 +185,8 @@ function marks(path: string, vocabulary: GgufVocabulary, encoding: TextEncoding,
     encoding,
     bos: ids.bos_token,
     addsBos: vocabulary.add_bos_token ?? addsBos,
+    cutsBeginning: false,
+    closing: vocabulary.add_eos_token && eos_token_id !== undefined ? [eos_token_id] : [],
     eos: [...new Set([...told, ...endings])],
     endMark: eos_token_id,
     namedTokens: Object.fromEntries(named) as Record<string, string>,

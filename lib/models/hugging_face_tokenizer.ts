@@ -14,10 +14,12 @@ import {
   tokenizerSchema,
 } from "./text_encoder.ts";
 import {
+  givesTypes,
   readTokenizerSettings,
   type TokenizerSettings,
   withAdded,
   withSettings,
+  withSmallLetters,
 } from "./tokenizer_settings.ts";
 
 /** The ids of marks before a text, between two texts, and after the last. */
@@ -32,6 +34,8 @@ export interface MarkedTokenizer {
   readonly marks: Marks;
   /** The largest id that it can give. */
   readonly largestId: number;
+  /** Whether it gives the tokens of a pair's second text type 1, as BERT's own tokenizer does. */
+  readonly typesPairs: boolean;
   /** `<s> A </s>`, `[CLS] A [SEP]`: A is cut so that all fit into `maxTokens`. */
   encode(text: string, maxTokens: number): number[];
   /**
@@ -64,10 +68,13 @@ export async function readDescribedTokenizer(folder: string): Promise<DescribedT
     `${folder}/${name}`
   );
   if (await isFile(whole)) {
-    return described(whole, withSettings(await readJson(whole, tokenizerSchema), settings), settings.added);
+    const description = withSettings(await readJson(whole, tokenizerSchema), settings);
+    return described(whole, description, settings, settings.added);
   }
-  if (await isFile(bpe)) return described(bpe, await byteLevelBpe(`${folder}/vocab.json`, bpe, settings));
-  if (await isFile(wordPiece)) return described(wordPiece, await wordPieceOf(wordPiece, settings));
+  if (await isFile(bpe)) {
+    return described(bpe, await byteLevelBpe(`${folder}/vocab.json`, bpe, settings), settings);
+  }
+  if (await isFile(wordPiece)) return described(wordPiece, await wordPieceOf(wordPiece, settings), settings);
   throw new Error(
     `${folder} holds no tokenizer: put tokenizer.json there, or vocab.json and merges.txt, or vocab.txt`,
   );
@@ -172,12 +179,14 @@ async function wordPieceOf(path: string, settings: TokenizerSettings): Promise<T
 /** The tokenizer that a `tokenizer.json` describes. */
 function described(
   path: string,
-  description: TokenizerDescription,
+  bare: TokenizerDescription,
+  settings: TokenizerSettings,
   told: TokenizerSettings["added"] = [],
 ): DescribedTokenizer {
+  const description = withSmallLetters(bare, settings);
   const encoding = built(path, description);
   checkAdded(path, encoding, told);
-  return { path, description, tokenizer: marked(path, encoding) };
+  return { path, description, tokenizer: marked(path, encoding, givesTypes(settings)) };
 }
 
 /** Throws an Error when the files beside a `tokenizer.json` tell of a token that it lacks, and transformers would add. */
@@ -193,7 +202,7 @@ function checkAdded(path: string, { idOf }: TextEncoding, told: TokenizerSetting
   }
 }
 
-function marked(path: string, encoding: TextEncoding): MarkedTokenizer {
+function marked(path: string, encoding: TextEncoding, givesTypes: boolean): MarkedTokenizer {
   const bare = (text: string, most: number) => {
     try {
       return encoding.encode(text, most);
@@ -210,6 +219,7 @@ function marked(path: string, encoding: TextEncoding): MarkedTokenizer {
   return {
     marks,
     largestId: encoding.largestId,
+    typesPairs: givesTypes && encoding.typesPairs,
     encode(text, maxTokens) {
       const room = roomIn(maxTokens, 2);
       return [begin, ...bare(text, room), end];

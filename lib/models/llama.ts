@@ -25,7 +25,7 @@ import type { LinearModule, LinearRole, Tokens, Tracer, Weight } from "./model.t
 
 /** Names of the tables. */
 export const embeddingTable = "model.embed_tokens.weight";
-const headTable = "lm_head.weight";
+export const headTable = "lm_head.weight";
 
 /** Tables of embeddings, which may be cut into parts, each small enough for every device to bind. */
 export const decoderTables: readonly string[] = [embeddingTable, headTable];

@@ -19,7 +19,7 @@ import { readGguf } from "./gguf/split_set.ts";
 import { ggufTokenizer } from "./gguf_tokenizer.ts";
 import type { HubOptions } from "./hub.ts";
 import { readMergedAdapters, readTensorPlaces } from "./hugging_face_weights.ts";
-import { decoderShapes } from "./llama.ts";
+import { decoderShapes, embeddingTable, headTable } from "./llama.ts";
 import { locateModel } from "./locate_model.ts";
 import { type MergedAdapter, mergedFrom, mergedKey } from "./merged_adapters.ts";
 import type { Decoder, Weight } from "./model.ts";
@@ -85,14 +85,35 @@ interface Parts {
 }
 
 async function partsOfFolder(folder: string): Promise<Parts> {
+  const config = await readDecoderConfig(folder);
+  const places = await readTensorPlaces(folder);
+  if (config.tied) checkStoredHead(folder, places);
   return {
-    inBlocks: false,
-    config: await readDecoderConfig(folder),
-    places: await readTensorPlaces(folder),
+    ...{ inBlocks: false, config, places },
     tokenizer: await readDecoderTokenizer(folder),
     templates: await readChatTemplates(folder),
     merged: await readMergedAdapters(folder),
   };
+}
+
+/** Throws an Error where a tied model has a head other than its embeddings: transformers 5 takes that, and earlier ones did not. */
+function checkStoredHead(folder: string, places: ReadonlyMap<string, TensorPlace>): void {
+  const [table, head] = [embeddingTable, headTable].map((name) => places.get(name));
+  if (!table || !head || haveEqualValues(table, head)) return;
+  throw new Error(
+    `${folder}: by config.json the head is the table of embeddings, and the checkpoint has another "${headTable}": ` +
+      "set tie_word_embeddings to false if that is meant, or take it out",
+  );
+}
+
+function haveEqualValues(a: TensorPlace, b: TensorPlace): boolean {
+  if (a.shape.join() !== b.shape.join()) return false;
+  const others = new StoredWeight(b).pieces();
+  for (const piece of new StoredWeight(a).pieces()) {
+    const other: Float32Array = others.next().value;
+    if (piece.some((value, i) => value !== other[i])) return false;
+  }
+  return true;
 }
 
 async function partsOfGguf(path: string): Promise<Parts> {
@@ -173,7 +194,7 @@ function weightsOf(path: string, { config, places, inBlocks }: Parts, options: D
   return packed.size > 0 ? { weights, packed } : { weights };
 }
 
-/** Buffers of old checkpoints that are computed here. */
+/** Buffers of old checkpoints that are computed here, and a tied model's head. */
 function isIgnored(name: string): boolean {
-  return name.endsWith(".rotary_emb.inv_freq") || name === "lm_head.weight";
+  return name.endsWith(".rotary_emb.inv_freq") || name === headTable;
 }

@@ -86,7 +86,7 @@ async function readEncoder(
     tokenizer,
     pairing: joinedPairs(tokenizer, (first, second, most) => {
       const pair = marked.encodePair(first, second, Math.min(most, maxTokens));
-      return config.typedPairs && config.types > 1 ? pair : { ids: pair.ids };
+      return marked.typesPairs && config.typedPairs && config.types > 1 ? pair : { ids: pair.ids };
     }),
   };
 }

@@ -8,6 +8,8 @@ function neutralValues(headSize: number): Readonly<Record<string, number | boole
     final_logit_softcapping: null,
     query_pre_attn_scalar: headSize,
     use_bidirectional_attention: false,
+    // Embedding models made of Qwen2 and Mistral.
+    is_causal: true,
     // Granite.
     attention_multiplier: headSize ** -0.5,
     embedding_multiplier: 1,

@@ -21,9 +21,12 @@ const modulesSchema = v.array(
 
 const knownModules = ["Transformer", "Pooling", "Normalize"];
 
+/** By the flags of older versions, and by the names that sentence-transformers 6 writes under `pooling_mode`. */
 const modes: Readonly<Record<string, Pooling>> = {
   pooling_mode_mean_tokens: "mean",
   pooling_mode_cls_token: "first",
+  mean: "mean",
+  cls: "first",
 };
 
 const poolingSchema = v.record(v.string(), v.unknown());
@@ -64,13 +67,21 @@ export async function readPooling(folder: string): Promise<Pooling | undefined> 
   if (file === undefined) return undefined;
   const path = `${folder}/${file}`;
   const config = await readJson(path, poolingSchema);
-  const asked = Object.keys(config).filter((name) =>
-    name.startsWith("pooling_mode") && config[name] !== false
-  );
+  const asked = askedModes(config);
   const [mode] = asked;
-  if (asked.length === 1 && config[mode] === true && Object.hasOwn(modes, mode)) return modes[mode];
+  if (asked.length === 1 && Object.hasOwn(modes, mode)) return modes[mode];
   throw new Error(
     `${path} asks for ${asked.length > 0 ? asked.join(" and ") : "no pooling"}: vectors are made here by ` +
       `${Object.keys(modes).join(" or ")} alone; take a model with one of them`,
   );
+}
+
+/** The names of the poolings that a configuration asks for. As in sentence-transformers, `pooling_mode` counts before the flags. */
+function askedModes(config: Readonly<Record<string, unknown>>): string[] {
+  if ("pooling_mode" in config) return [config.pooling_mode].flat().map(String);
+  return Object.keys(config).flatMap((name) => {
+    const value = config[name];
+    if (!name.startsWith("pooling_mode") || value === false) return [];
+    return [value === true ? name : `${name} = ${JSON.stringify(value)}`];
+  });
 }

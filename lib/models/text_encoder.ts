@@ -3,7 +3,7 @@
  * The npm library knows WordPiece, byte-pair encoding and where marks go; what it has otherwise than Rust is in the files beside.
  */
 
-import { BPE, Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
+import { BPE, RobertaProcessingPostProcessor, Tokenizer } from "npm:@huggingface/tokenizers@0.2.0";
 import * as v from "npm:valibot@1.5.0";
 import { type AddedToken, addedTokenSchema, sectionsAt } from "./added_tokens.ts";
 import { preTokenizerOf } from "./pre_tokenizers.ts";
@@ -61,6 +61,8 @@ export interface TextEncoding {
   idOf(token: string): number | undefined;
   /** The tokens that the post-processor makes of these of one text, or of two. */
   withMarks(first: readonly string[], second?: readonly string[]): string[];
+  /** Whether the post-processor gives the tokens of the second of two texts type 1. */
+  readonly typesPairs: boolean;
 }
 
 /** What gives a part of a text its tokens. */
@@ -91,7 +93,15 @@ export function textEncoding(description: TokenizerDescription, ownModel?: Token
       if (!post_processor) return [...first, ...second ?? []];
       return post_processor.post_process([...first], second ? [...second] : null, true).tokens;
     },
+    typesPairs: typesPairs(library),
   };
+}
+
+/** RoBERTa's marks leave all types 0, where the library has 1 for the second text. */
+function typesPairs({ post_processor }: Tokenizer): boolean {
+  if (!post_processor || post_processor instanceof RobertaProcessingPostProcessor) return false;
+  const { tokens, token_type_ids } = post_processor.post_process(["first"], ["second"], true);
+  return token_type_ids?.[tokens.indexOf("second")] === 1;
 }
 
 /** What is done to a text between special tokens before its tokens are looked for. */

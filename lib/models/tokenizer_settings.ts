@@ -17,14 +17,20 @@ const settingsSchema = v.looseObject({
   do_lower_case: v.optional(v.nullable(v.boolean())),
   strip_accents: v.optional(v.nullable(v.boolean())),
   tokenize_chinese_chars: v.optional(v.nullable(v.boolean())),
+  model_input_names: v.nullish(v.array(v.string())),
   truncation_side: v.optional(v.nullable(v.string())),
   /** By the token's id. */
   added_tokens_decoder: v.optional(v.nullable(recordOf(v.looseObject({ content: v.string() })))),
 });
 
+/** What a folder of sentence-transformers says of its texts. */
+const sentenceSchema = v.looseObject({ do_lower_case: v.nullish(v.boolean()) });
+
 /** The settings, and tokens that are added to the vocabulary of older files. */
 export interface TokenizerSettings extends v.InferOutput<typeof settingsSchema> {
   readonly added: readonly AddedToken[];
+  /** Whether the folder is of sentence-transformers and has texts put into small letters first. */
+  readonly lowersTexts: boolean;
 }
 
 /**
@@ -49,8 +55,22 @@ export async function readTokenizerSettings(folder: string): Promise<TokenizerSe
       id: Number(id),
     })),
   ].map((token) => v.parse(addedTokenSchema, token));
-  // What tokenizer_config.json says of a token counts.
-  return { ...settings, added: [...new Map(added.map((token) => [token.content, token])).values()] };
+  const sentences = `${folder}/sentence_bert_config.json`;
+  const { do_lower_case } = await isFile(sentences) ? await readJson(sentences, sentenceSchema) : {};
+  return {
+    ...settings,
+    // What tokenizer_config.json says of a token counts.
+    added: [...new Map(added.map((token) => [token.content, token])).values()],
+    lowersTexts: do_lower_case ?? false,
+  };
+}
+
+/** Classes of tokenizers that give no types of tokens where the settings do not say so. */
+const untyped = /^(XLMRoberta|Roberta|Camembert|MPNet|DistilBert)Tokenizer(Fast)?$/;
+
+/** Whether transformers passes the types of a tokenizer's tokens on to the model, which has 0 for all of them otherwise. */
+export function givesTypes({ model_input_names, tokenizer_class }: TokenizerSettings): boolean {
+  return model_input_names?.includes("token_type_ids") ?? !untyped.test(tokenizer_class ?? "");
 }
 
 /** Classes that take `tokenizer.json` as it is. */
@@ -76,6 +96,19 @@ export function withSettings(
       ? { ...pre_tokenizer, ...given({ add_prefix_space: add_prefix_space ?? undefined }) }
       : pre_tokenizer,
   };
+}
+
+/** The description with texts put into small letters first, where the folder wants that and it does not do so itself. */
+export function withSmallLetters(
+  description: TokenizerDescription,
+  { lowersTexts }: TokenizerSettings,
+): TokenizerDescription {
+  const { normalizer } = description;
+  if (!lowersTexts || (normalizer?.type === "BertNormalizer" && normalizer.lowercase !== false)) {
+    return description;
+  }
+  const normalizers = [{ type: "Lowercase" }, ...normalizer ? [normalizer] : []];
+  return { ...description, normalizer: { type: "Sequence", normalizers } };
 }
 
 /** The older files' marks with the tokens that a folder adds, or describes otherwise. */

@@ -10,6 +10,7 @@ import type { PackedWeight } from "./packing.ts";
 import { comparedPairs } from "./pairing.ts";
 import { charactersPerToken } from "./unloaded_encoder.ts";
 import { unread, UnreadPacked } from "./unread_weight.ts";
+import { vectorTextIds } from "./vector_text.ts";
 
 /** Longest texts unless asked otherwise: the angles of all positions are a table on the GPU. */
 const usualTokens = 8192;
@@ -29,8 +30,7 @@ export function configuredDecoder(
 ): Omit<Decoder, "weights" | "packed"> {
   const linears = decoderLinears(config);
   const tokenizer: Tokenizer = {
-    encode: (text, most = maxTokens) =>
-      texts.tokenizer.encode(text, { addMarks: true }).slice(0, Math.min(most, maxTokens)),
+    encode: (text, most = maxTokens) => vectorTextIds(texts.tokenizer, text, Math.min(most, maxTokens)),
   };
   return {
     name,
@@ -103,6 +103,8 @@ function estimatingTokenizer(size: number): DecoderTokenizer {
     unused: [],
     bos: undefined,
     eos: [],
+    closing: [],
+    cutsBeginning: false,
     endMark: 0,
     namedTokens: {},
     specialTokens: [],

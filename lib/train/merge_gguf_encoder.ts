@@ -10,6 +10,7 @@ import { weightShapes } from "../models/bert.ts";
 import { encoderMetadata, type EncoderOutput } from "../models/gguf/encoder_metadata.ts";
 import { clsNames, denseTables, encoderGgufName } from "../models/gguf/encoder_names.ts";
 import { type EncoderConfig, readEncoderConfig } from "../models/hugging_face_config.ts";
+import { readTokenizer } from "../models/hugging_face_tokenizer.ts";
 import { readTensorPlaces } from "../models/hugging_face_weights.ts";
 import type { Model } from "../models/model.ts";
 import type { StoredPlace } from "../models/stored_place.ts";
@@ -71,7 +72,7 @@ async function outputOf(
         `task_type="SEQ_CLS"`,
     );
   }
-  if (typedPairs && types > 1) {
+  if (typedPairs && types > 1 && (await readTokenizer(path)).typesPairs) {
     report(
       `${path}: llama.cpp gives both texts of a pair token type 0: the head's outputs for pairs differ there`,
     );

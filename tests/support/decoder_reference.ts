@@ -120,7 +120,7 @@ function tokenizerFiles(size: number): Record<string, unknown> {
   };
 }
 
-/** Writes a case's folder: its settings, its tokenizer, and its weights, drawn by name. */
+/** Writes a case's folder: its settings, its tokenizer, and its weights, drawn by name; a head is that of a tied case's embeddings. */
 export async function writeDecoder(
   folder: string,
   { config, tensors, generation }: DecoderCase,
@@ -136,10 +136,12 @@ export async function writeDecoder(
     await Deno.writeTextFile(`${folder}/${name}`, JSON.stringify(json));
   }
   const shapes = Object.entries(tensors).map(([name, { shape }]) => ({ name, shape }));
+  const drawnAs = (name: string) =>
+    config.tie_word_embeddings && name === "lm_head.weight" ? "model.embed_tokens.weight" : name;
   await writeTensors(
     folder,
     shapes,
-    ({ name, shape }) => seededDecoder(name, shape, config.model_type),
+    ({ name, shape }) => seededDecoder(drawnAs(name), shape, config.model_type),
     options,
   );
 }

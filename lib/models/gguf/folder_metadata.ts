@@ -3,14 +3,18 @@
 import * as v from "npm:valibot@1.5.0";
 import { readJson } from "../../files.ts";
 import { rotaryFrequencies } from "../../graph/ops/rotary.ts";
-import { type DecoderConfig, decoderConfigOfGguf, readDecoderConfig } from "../decoder_config.ts";
+import { type DecoderConfig, decoderConfigOfGguf, readDecoderConfig, ropeTheta } from "../decoder_config.ts";
 import { decoderShapes } from "../llama.ts";
 import { type GgufLayout, layoutFor } from "./hugging_face_places.ts";
 import { GgufMetadata, type GgufValue } from "./metadata.ts";
 import { tokenizerMetadata } from "./tokenizer_metadata.ts";
 
 const rope = v.looseObject({ rope_theta: v.optional(v.number()) });
-const thetaSchema = v.looseObject({ rope_theta: v.optional(v.number()), rope_parameters: v.nullish(rope) });
+const baseSchema = v.looseObject({
+  rope_theta: v.optional(v.number()),
+  rope_parameters: v.nullish(rope),
+  rope_scaling: v.nullish(rope),
+});
 
 /** What a GGUF file of a folder's decoder has beside the tensors of its checkpoint. */
 export interface FolderMetadata {
@@ -29,8 +33,7 @@ export interface FolderMetadata {
  */
 export async function folderMetadata(folder: string): Promise<FolderMetadata> {
   const config = await readDecoderConfig(folder);
-  const { rope_theta, rope_parameters } = await readJson(`${folder}/config.json`, thetaSchema);
-  const theta = rope_parameters?.rope_theta ?? rope_theta ?? 10_000;
+  const theta = ropeTheta(await readJson(`${folder}/config.json`, baseSchema));
   const layout = layoutFor(config);
   const metadata = new Map([
     ...entriesOf(config, layout, theta),

@@ -112,7 +112,7 @@ function plain(step: Step): unknown {
 
 /** Marks by their ids, and whether texts begin with one. */
 async function marksOf(folder: string, tokens: readonly string[]): Promise<[string, GgufValue][]> {
-  const { bos, eos, namedTokens, encode } = await readDecoderTokenizer(folder);
+  const { bos, eos, closing, namedTokens, encode } = await readDecoderTokenizer(folder);
   // Marks that no text has, such as padding, may be named without being in the vocabulary.
   const idOf = (token: string | undefined) =>
     token !== undefined && tokens.includes(token) ? tokens.indexOf(token) : undefined;
@@ -130,6 +130,9 @@ async function marksOf(folder: string, tokens: readonly string[]): Promise<[stri
   return [
     ...markEntries(ids),
     ["tokenizer.ggml.add_bos_token", { type: "bool", value: addsBos }],
+    ...closing.length > 0
+      ? [["tokenizer.ggml.add_eos_token", { type: "bool", value: true }] as [string, GgufValue]]
+      : [],
   ];
 }
 
@@ -145,8 +148,16 @@ async function templatesOf(folder: string): Promise<[string, GgufValue][]> {
 /** The metadata, if all that ends a text in the folder ends it by them as well; llama.cpp knows more ends by their names. */
 async function checked(folder: string, metadata: Map<string, GgufValue>): Promise<Map<string, GgufValue>> {
   const values = new Map([...metadata].map(([key, { value }]) => [key, value]));
-  const { eos } = ggufTokenizer(folder, values);
-  const missing = (await readDecoderTokenizer(folder)).eos.filter((id) => !eos.includes(id));
+  const { eos, closing } = ggufTokenizer(folder, values);
+  const own = await readDecoderTokenizer(folder);
+  if (closing.join() !== own.closing.join()) {
+    throw new Error(
+      `${folder}: its tokenizer ends texts with the ids ${own.closing.join(", ")}, and GGUF with ${
+        closing.join(", ")
+      }: merge it into a folder`,
+    );
+  }
+  const missing = own.eos.filter((id) => !eos.includes(id));
   if (missing.length === 0) return metadata;
   throw new Error(
     `${folder}: texts end with the ids ${

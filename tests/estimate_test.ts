@@ -170,10 +170,16 @@ Deno.test("reproduce --estimate of folders says what the run then takes", async 
   const args = ["glue", "--profile", "smoke", ...sources, "--out", `${folder}/out`];
   const { cells: [estimate], basis } = await estimated(args);
   assert.match(basis, /the data's own files, tokens by the model's tokenizer/);
-  const { code, stderr } = await runTask("reproduce", args);
-  assert.equal(code, 0, stderr);
-  const [cell] = await readCells(`${folder}/out/glue.json`);
+  const run = async (...more: string[]) => {
+    const { code, stderr } = await runTask("reproduce", [...args, ...more]);
+    assert.equal(code, 0, stderr);
+    return (await readCells(`${folder}/out/glue.json`))[0];
+  };
+  const cell = await run();
   assert.deepEqual([estimate.steps, estimate.peakBytes], [cell.steps, cell.peakBufferBytes]);
+  const { cells: [packed] } = await estimated([...args, "--packing", "int8"]);
+  assert.ok(packed.peakBytes < estimate.peakBytes);
+  assert.equal(packed.peakBytes, (await run("--packing", "int8")).peakBufferBytes);
 
   await Deno.remove(`${folder}/encoder/model.safetensors`);
   const bare = await estimated(args);

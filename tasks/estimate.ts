@@ -8,7 +8,7 @@ import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import type { WritablePacking } from "../lib/graph/storages/registry.ts";
 import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
 import { packedWithoutValues } from "../lib/models/unread_weight.ts";
-import { bytesText, gibibytes } from "../lib/show.ts";
+import { bytesText, gibibytes, significant } from "../lib/show.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
 import { columns, withPrefix } from "./columns.ts";
 import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
@@ -163,7 +163,7 @@ function totalOf(cells: readonly EstimatedCell[]) {
 }
 
 const hoursText = (hours: number | undefined) =>
-  hours === undefined ? "–" : hours < 100 ? hours.toPrecision(2) : hours.toFixed(0);
+  hours === undefined ? "–" : hours < 100 ? significant(hours, 2) : hours.toFixed(0);
 
 function textOf({ cells, model, basis, adapter, room, rate, rateFrom }: Estimates): string {
   const rows = cells.map(({ table, task, label, seed, steps, flops, peakBytes, largestBuffer, ...cell }) => [

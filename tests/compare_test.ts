@@ -13,7 +13,7 @@ import type { ComparedRow, Comparison } from "../lib/report/compare.ts";
 import { judge } from "../lib/report/judge.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import { halfWidthOf, holm, pairedEstimate, pOf, welchEstimate } from "../lib/report/statistics.ts";
-import { madeUpCells, writeCellsTable } from "./support/cells.ts";
+import { madeUpCell, madeUpCells, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 
@@ -155,6 +155,43 @@ Deno.test("accuracy: what cannot be compared is reported", () => {
   assert.match(notes, /Only in head: first-table .*Head only/);
   assert.match(notes, /Settings differ: .*→ \{"learningRate":7/);
   assert.match(notes, /0 of 11 cells agree in every metric/);
+});
+
+Deno.test("accuracy: rows of two models and of two profiles are told apart, and are no tasks to average over", () => {
+  const cells = madeUpCells({
+    ...{ table: "headline", labels: ["LoRA r 8"], tasks: ["supersense"], seeds: 3, devExamples: 1000 },
+  });
+  const namesOf = (changes: Partial<Cell>) => {
+    const all = [...cells, ...cells.map((cell) => ({ ...cell, ...changes }))];
+    return compareCells(all, all).rows.map(({ name }) => name);
+  };
+  assert.deepEqual(namesOf({ model: "minilm" }), [
+    "headline, tiny: LoRA r 8, supersense",
+    "headline, minilm: LoRA r 8, supersense",
+    "mean of all 2 rows",
+  ]);
+  assert.match(namesOf({ profile: "smoke" })[1], /^headline, smoke: LoRA r 8, supersense$/);
+});
+
+Deno.test("a difference that rounds to 0 has no sign, and a time of seconds no power of ten", () => {
+  const score = (seed: number, accuracy: number) =>
+    madeUpCell({ seed, devExamples: 100_000, last: { accuracy }, best: { accuracy } });
+  const [before, after] = [[0.5, 0.5, 0.5], [0.5, 0.49999, 0.5]].map((own) =>
+    own.map((accuracy, seed) => score(seed, accuracy))
+  );
+  assert.match(compareCells(before, after).rows[0].difference, /^0\.00 ± /);
+  const [one] = benches(0, 1, { works: 1 });
+  const slow = (factor: number): BenchRecord => ({
+    ...one,
+    rows: one.rows.map((row) => ({
+      ...row,
+      yardstick: [1, 1],
+      measured: [{ library: "this library", milliseconds: [1234, 1234 * factor] }],
+    })),
+  });
+  const [{ base, difference }] = compareBenches([slow(1)], [slow(0.9999)]).rows;
+  assert.equal(base, "1230");
+  assert.match(difference, /^0\.0 % /);
 });
 
 /** Runs of a bench of `works`: lap times scatter by `lap`, whole runs by `run`, the machine by `machine`, as logarithms. */

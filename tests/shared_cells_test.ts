@@ -7,6 +7,7 @@ import { readCells } from "../lib/report/cell_table.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "../tasks/learning_rates.json" with { type: "json" };
 import { isStudy, tablePage } from "../tasks/report_table.ts";
+import { lockFor } from "../tasks/lock.ts";
 import { defaultTarget } from "../tasks/targets.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
@@ -132,6 +133,49 @@ Deno.test("deno task report: the stores of two folders become one, which holds t
     const union = new Set([...await namesIn("one"), ...await namesIn("two")]);
     assert.equal(union.size, 5, "four cells, and the labels that all share");
     assert.deepEqual(await namesIn("both"), [...union].toSorted());
+  }));
+
+Deno.test("deno task report: cells that only the output folder's record names are not lost, nor other records there", () =>
+  withFolder(async (folder) => {
+    const of = (seed: number, model = "tiny") => madeUpCell({ table: "headline", seed, model });
+    const [all, one, alien] = ["all", "one", "alien"].map((name) => `${folder}/${name}`);
+    await writeCellsTable(`${all}/headline.json`, [of(0), of(1)]);
+    await writeCellsTable(`${one}/headline.json`, [of(2)]);
+    await writeCellsTable(`${alien}/headline.json`, [of(0, "another")]);
+    const record = await Deno.readTextFile(`${all}/headline.json`);
+    for (const from of [one, alien]) {
+      const { code, stderr } = await runTask("report", [from, "--out", all]);
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /all\/headline\.json holds what the given folders do not: give its folder as well/,
+      );
+    }
+    assert.equal(await Deno.readTextFile(`${all}/headline.json`), record);
+    assert.ok(!existsSync(`${all}/headline.json.lock`) && !existsSync(`${all}/headline.lock`));
+    // With its folder they are merged, and again: a shard that is merged twice changes nothing.
+    await run("report", one, all, "--out", all);
+    const merged = await Deno.readTextFile(`${all}/headline.json`);
+    assert.deepEqual((await readCells(`${all}/headline.json`)).map(({ seed }) => seed), [0, 1, 2]);
+    await run("report", one, all, "--out", all);
+    assert.equal(await Deno.readTextFile(`${all}/headline.json`), merged);
+
+    const costs = await Deno.readTextFile(new URL("../results/costs.json", import.meta.url));
+    await Deno.writeTextFile(`${all}/costs.json`, costs.replace("\n", "\n "));
+    await Deno.writeTextFile(`${one}/costs.json`, costs);
+    await Deno.remove(`${one}/headline.json`);
+    const other = await runTask("report", [one, "--out", all]);
+    assert.match(other.stderr, /all\/costs\.json holds what the given folders do not/);
+  }));
+
+Deno.test("deno task report: while a run writes the table, nothing is merged into it", () =>
+  withFolder(async (folder) => {
+    const { headline } = await writeTwo(folder);
+    await writeCellsTable(`${folder}/out/headline.json`, headline);
+    using _ = await lockFor(`${folder}/out/headline`);
+    const { code, stderr } = await runTask("report", [`${folder}/one`, "--out", `${folder}/out`]);
+    assert.equal(code, 1);
+    assert.match(stderr, /another run is writing .*out\/headline \(process \d+ on /);
   }));
 
 Deno.test("deno task report: a cell that is lacking is told with its row before anything is written", () =>

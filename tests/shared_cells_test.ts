@@ -17,7 +17,7 @@ import { headlineTable } from "../tasks/tables/headline.ts";
 import { tables } from "../tasks/tables/registry.ts";
 import { ratesText, trainingAt, trainingOf } from "../tasks/training.ts";
 import { cellFiles, madeUpCell, madeUpCells, storedCell, writeCellsTable } from "./support/cells.ts";
-import { runTask } from "./support/command.ts";
+import { noAdapter, runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 
 /** Runs a command that must succeed, and gives what it printed. */
@@ -279,4 +279,8 @@ Deno.test("deno task cells: the list has every table of cells but the first and 
   assert.match(printed, /^results\/headline: \d+ of 40 cells$/m);
   assert.match(printed, /^results\/minilm\/headline: \d+ of 25 cells$/m);
   assert.match(await run("cells", "--list"), /^(?!.*glue)/s);
+  // Before anything is trained: without an adapter nothing is, whatever it does.
+  const { code, stderr } = await runTask("cells", ["--data", "nowhere"], noAdapter);
+  assert.match(stderr, /^nowhere has no folder glue: give the folder that holds glue and llm-adapters/);
+  assert.equal(code, 2);
 });

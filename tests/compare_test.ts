@@ -332,6 +332,40 @@ const compare = async (args: readonly string[], env?: Record<string, string>) =>
   return { code, out, error };
 };
 
+Deno.test("compare_with.sh: ten benches in turn, all but the first like it, in a folder with a space in its name", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/programs`;
+    await Deno.mkdir(path);
+    for (const name of ["dirname", "mkdir", "mktemp"]) {
+      await Deno.symlink(`/usr/bin/${name}`, `${path}/${name}`);
+    }
+    const script = (name: string, text: string) =>
+      Deno.writeTextFile(`${path}/${name}`, `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    // The commit's tree: all that is asked for there.
+    await script("git", `[ "$2" = remove ] || { mkdir -p "$5/tasks"; : > "$5/tasks/compare.ts"; }`);
+    await script(
+      "deno",
+      `for word in "$@"; do printf '[%s]' "$word"; last="$word"; done >> "${folder}/log"; echo >> "${folder}/log"
+      [ "$3" != bench ] || { mkdir -p "$last"; : > "$last/bench.json"; }`,
+    );
+    const { code, stderr } = await new Deno.Command("/bin/sh", {
+      args: [new URL("../tasks/compare_with.sh", import.meta.url).pathname, "HEAD", `${folder}/a b`, "steps"],
+      clearEnv: true,
+      env: { PATH: path, TMPDIR: folder },
+    }).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+    const lines = (await Deno.readTextFile(`${folder}/log`)).trimEnd().split("\n");
+    const bench = (place: string, like: string) =>
+      `[task][--quiet][bench][steps][--alone][--laps][10]${like}[--out][${folder}/a b/${place}]`;
+    const like = `[--like][${folder}/a b/base/1/bench.json]`;
+    const rounds = [1, 2, 3, 4, 5].flatMap((round) => [
+      bench(`base/${round}`, round === 1 ? "" : like),
+      bench(`head/${round}`, like),
+    ]);
+    assert.deepEqual(lines.slice(0, 10), rounds);
+    assert.equal(lines.at(-1), `[task][--quiet][compare][${folder}/a b/base][${folder}/a b/head]`);
+  }));
+
 Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is nothing to compare", () =>
   withFolder(async (folder) => {
     const tableIn = (name: string) => `${folder}/${name}/methods.json`;
@@ -382,7 +416,9 @@ Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is noth
       const [args, message] of [
         [[`${folder}/both`, results("bench")], /BASE holds accuracy and HEAD none: .*--allow-missing/],
         [[base], /BASE and HEAD are wanted, not 1/],
-        [[base, base, "--threshold", "some"], /--threshold wants a number from 0, not "some"/],
+        [[base, base, "--threshold", "some"], /--threshold wants a number, not "some"/],
+        [[base, base, "--threshold", " "], /--threshold wants a number, not " "/],
+        [[base, base, "--threshold=-1"], /--threshold wants a number from 0, not "-1"/],
         [[base, base, "--format", "html"], /no format "html"; have markdown, github/],
         [[base, base, "--quick"], /Unknown option '--quick'/],
         [[base, `${folder}/none.json`], /there is no file .*none\.json: check its path/],

@@ -192,6 +192,17 @@ Deno.test("deno task report: a cell that is lacking is told with its row before 
     assert.ok(!existsSync(`${folder}/both/headline.json`));
   }));
 
+Deno.test("a page that is rendered from its record compares with the reference at the sizes that it was run at", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/headline.json`;
+    const labels = ["LoRA r 16", "BoRA r 16 b 16"];
+    const size = { tasks: ["supersense"], seeds: 3, devExamples: 100 };
+    await writeCellsTable(path, madeUpCells({ table: "headline", labels, ...size }));
+    const page = (await tablePage(headlineTable).rendered(path))[".md"];
+    assert.match(page, /^## Compared with LoRA r 16$/m);
+    assert.match(page, /^\| BoRA r 16 b 16 \| +24,576 \| +3 \| [^|]+ \| +[+−]\d/m);
+  }));
+
 Deno.test("one table is of one model, one profile and one length of training", () =>
   withFolder(async (folder) => {
     const headline = (labels: readonly string[]) =>

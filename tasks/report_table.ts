@@ -8,6 +8,7 @@ import { compareTo } from "../lib/report/comparison.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import { named, type Page, type PageFiles } from "../lib/report/page.ts";
 import type { Cell, Settings } from "../lib/report/schema.ts";
+import { withoutSizes } from "./sizes.ts";
 import type { Study, Table } from "./tables/table.ts";
 import { ratesText } from "./training.ts";
 
@@ -115,7 +116,6 @@ export async function writeReport(table: Table, path: string): Promise<void> {
 function referenceOf({ reference }: Table, cells: readonly Cell[]): string {
   const labels = new Set(cells.map(({ label }) => label));
   if (labels.has(reference)) return reference;
-  const withoutSizes = (label: string) => label.replaceAll(/ [rb] (\d+|auto)\b/g, "");
   return [...labels].find((label) => withoutSizes(label) === withoutSizes(reference)) ?? reference;
 }
 

@@ -200,6 +200,7 @@ Deno.test("a page that is rendered from its record compares with the reference a
     await writeCellsTable(path, madeUpCells({ table: "headline", labels, ...size }));
     const page = (await tablePage(headlineTable).rendered(path))[".md"];
     assert.match(page, /^## Compared with LoRA r 16$/m);
+    assert.match(page, /Learning rates \(\S+\) – another row's: LoRA r 16, BoRA r 16 b 16\./);
     assert.match(page, /^\| BoRA r 16 b 16 \| +24,576 \| +3 \| [^|]+ \| +[+−]\d/m);
   }));
 

@@ -1,9 +1,21 @@
-/** Values in messages. */
+/** Values in messages and on pages. */
 
 /** A value as JSON for an error message, truncated if long; a bigint as its digits. */
 export function show(value: unknown): string {
   const json = typeof value === "bigint" ? String(value) : String(JSON.stringify(value));
   return json.length > 80 ? `${json.slice(0, 80)}…` : json;
+}
+
+/** A number with so many decimals; what rounds to 0 has no sign. */
+export function fixed(value: number, decimals: number): string {
+  const text = value.toFixed(decimals);
+  return Number(text) === 0 ? text.replace("-", "") : text;
+}
+
+/** A number with so many digits, and never with a power of ten, however large it is. */
+export function significant(value: number, digits: number): string {
+  const text = value.toPrecision(digits);
+  return text.includes("e+") ? Number(text).toFixed(0) : text;
 }
 
 /** Formats bytes in KiB, MiB or GiB. */

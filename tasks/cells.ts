@@ -5,14 +5,14 @@
 
 import { constants, setPriority } from "node:os";
 import { parseArgs } from "node:util";
-import { isFile } from "../lib/files.ts";
+import { isFile, isFolder } from "../lib/files.ts";
 import { isFetched, packagedModel } from "../lib/models/packaged_models.ts";
 import { readCellTable } from "../lib/report/cell_table.ts";
 import { type Arguments, readArguments } from "./reproduce/arguments.ts";
 import { ForeignRecord } from "./reproduce/cells_run.ts";
 import { reproduce } from "./reproduce/command.ts";
 import { planOf } from "./reproduce/plan.ts";
-import { asUsage, runCommand } from "./usage.ts";
+import { asUsage, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task cells [options]
 
@@ -69,6 +69,16 @@ async function lackingModel({ tables: [table], ...values }: Arguments): Promise<
   return `${packaged.id}: deno task models ${packaged.id}`;
 }
 
+/** Throws a UsageError where one of the folders that the tables read is not in `data`: they come after days of others. */
+async function checkData(data: string): Promise<void> {
+  for (const name of ["glue", "llm-adapters"]) {
+    if (await isFolder(`${data}/${name}`)) continue;
+    throw new UsageError(
+      `${data} has no folder ${name}: give the folder that holds glue and llm-adapters, or leave --data out`,
+    );
+  }
+}
+
 /** Trains what the table lacks. Gives what is said against it where its record is of another experiment. */
 async function refusalOf(command: Arguments): Promise<string | undefined> {
   try {
@@ -95,6 +105,7 @@ await runCommand(async () => {
     for (const command of commands) console.log(await progressOf(command));
     return;
   }
+  if (values.data !== undefined) await checkData(values.data);
   setPriority(constants.priority.PRIORITY_LOW);
   const refused: string[] = [];
   for (const command of commands) {

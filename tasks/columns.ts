@@ -12,6 +12,8 @@ const prefixes = ["", "k", "M", "G", "T", "P", "E", "Z"];
 
 /** Formats with three digits and an SI prefix, such as `12.3 TFLOP`. */
 export function withPrefix(value: number, unit: string): string {
-  const power = Math.min(prefixes.length - 1, Math.max(0, Math.floor(Math.log10(value || 1) / 3)));
+  // Of the rounded value: what rounds to 1000 has the next prefix.
+  const rounded = Number(value.toPrecision(3));
+  const power = Math.min(prefixes.length - 1, Math.max(0, Math.floor(Math.log10(rounded || 1) / 3)));
   return `${(value / 1000 ** power).toPrecision(3)} ${prefixes[power]}${unit}`;
 }

@@ -13,7 +13,7 @@ import { comparePage, countsOf } from "../lib/report/compare_page.ts";
 import type { KernelsRecord } from "../lib/report/kernels_schema.ts";
 import { readResults, type Results } from "../lib/report/results.ts";
 import { outputFile } from "./output.ts";
-import { asUsageAsync, runCommand } from "./usage.ts";
+import { asUsageAsync, numberIn, runCommand } from "./usage.ts";
 
 const help = `deno task compare BASE HEAD [options]
 
@@ -54,8 +54,8 @@ function readArguments() {
   if (values.format !== "markdown" && values.format !== "github") {
     throw new Error(`no format "${values.format}"; have markdown, github`);
   }
-  const threshold = values.threshold === undefined ? undefined : Number(values.threshold);
-  if (threshold !== undefined && !(threshold >= 0 && values.threshold !== "")) {
+  const threshold = values.threshold === undefined ? undefined : numberIn("threshold", values.threshold);
+  if (threshold !== undefined && threshold < 0) {
     throw new Error(`--threshold wants a number from 0, not "${values.threshold}"`);
   }
   const summary = values.format === "github" ? Deno.env.get("GITHUB_STEP_SUMMARY") : undefined;

@@ -34,14 +34,20 @@ done
 [ $# -eq 0 ] || shift
 
 run_in() { (cd "$1" && shift && "$@" >/dev/null); }
-round=1
-like=""
-while [ "$round" -le "$rounds" ]; do
+# Laps of as many runs as in the first round's base, once that is there.
+run_bench() {
+  like="$out/base/1/bench.json"
   # shellcheck disable=SC2086 -- several arguments
-  run_in "$tree" deno task --quiet bench $bench --alone --laps 10 $like --out "$out/base/$round"
-  like="--like $out/base/1/bench.json"
-  # shellcheck disable=SC2086
-  run_in . deno task --quiet bench $bench --alone --laps 10 $like --out "$out/head/$round"
+  if [ -e "$like" ]; then
+    run_in "$1" deno task --quiet bench $bench --alone --laps 10 --like "$like" --out "$2"
+  else
+    run_in "$1" deno task --quiet bench $bench --alone --laps 10 --out "$2"
+  fi
+}
+round=1
+while [ "$round" -le "$rounds" ]; do
+  run_bench "$tree" "$out/base/$round"
+  run_bench . "$out/head/$round"
   round=$((round + 1))
 done
 for side in base head; do

@@ -5,8 +5,10 @@
 
 import type { Task } from "../lib/data/task.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
+import type { WritablePacking } from "../lib/graph/storages/registry.ts";
 import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
-import { bytesText, gibibytes } from "../lib/show.ts";
+import { packedWithoutValues } from "../lib/models/unread_weight.ts";
+import { bytesText, gibibytes, significant } from "../lib/show.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
 import { columns, withPrefix } from "./columns.ts";
 import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
@@ -40,6 +42,7 @@ export interface EstimateOptions {
   readonly rate?: string;
   readonly memory?: string;
   readonly recompute: boolean;
+  readonly packing: WritablePacking | undefined;
   readonly json: boolean;
 }
 
@@ -70,7 +73,7 @@ interface Estimates {
 
 /** Prints the estimates of all cells, as text or JSON. Throws a UsageError for an option that does not fit. */
 export async function printEstimates(asked: readonly AskedTable[], options: EstimateOptions): Promise<void> {
-  const encoder = await knownEncoder(options.model);
+  const encoder = await encoderOf(options);
   using gpu = await findGpu();
   const room = roomOf(gpu, options.memory);
   const rate = await rateOf(gpu, options.rate);
@@ -96,6 +99,12 @@ export async function printEstimates(asked: readonly AskedTable[], options: Esti
     rateFrom: options.rate !== undefined ? "--rate" : rate ? "a product measured here" : "",
   };
   console.log(options.json ? JSON.stringify({ ...found, total: totalOf(cells) }, null, 1) : textOf(found));
+}
+
+/** The encoder, packed as the run would pack it. */
+async function encoderOf({ model: source, packing }: EstimateOptions): Promise<KnownEncoder> {
+  const encoder = await knownEncoder(source);
+  return packing ? { ...encoder, model: packedWithoutValues(encoder.model, packing) } : encoder;
 }
 
 const keyOf = (task: string, label: string) => `${task} / ${label}`;
@@ -154,7 +163,7 @@ function totalOf(cells: readonly EstimatedCell[]) {
 }
 
 const hoursText = (hours: number | undefined) =>
-  hours === undefined ? "–" : hours < 100 ? hours.toPrecision(2) : hours.toFixed(0);
+  hours === undefined ? "–" : hours < 100 ? significant(hours, 2) : hours.toFixed(0);
 
 function textOf({ cells, model, basis, adapter, room, rate, rateFrom }: Estimates): string {
   const rows = cells.map(({ table, task, label, seed, steps, flops, peakBytes, largestBuffer, ...cell }) => [

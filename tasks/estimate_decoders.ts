@@ -22,6 +22,7 @@ import {
 } from "../lib/train/estimate.ts";
 import { devSetsOf } from "../lib/train/evaluate.ts";
 import { encodeRows } from "../lib/train/fine_tune.ts";
+import { significant } from "../lib/show.ts";
 import { columns, withPrefix } from "./columns.ts";
 import type { AskedTable, EstimateOptions } from "./estimate.ts";
 import { knownDecoder } from "./known_decoder.ts";
@@ -224,7 +225,7 @@ function fitsText({ peaks }: EstimatedRow, sizes: readonly number[]): string {
   }).join(", ");
 }
 
-const hoursText = (hours: number) => hours < 100 ? hours.toPrecision(2) : hours.toFixed(0);
+const hoursText = (hours: number) => hours < 100 ? significant(hours, 2) : hours.toFixed(0);
 
 interface Found {
   readonly table: string;

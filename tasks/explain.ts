@@ -23,7 +23,7 @@ import { knownDecoder } from "./known_decoder.ts";
 import { isDecoderSource } from "./reproduce/model_kind.ts";
 import { decoderTarget, defaultTarget } from "./targets.ts";
 import { unknownModel } from "./unknown_model.ts";
-import { asUsage, runCommand, UsageError } from "./usage.ts";
+import { asUsage, countIn, runCommand, UsageError } from "./usage.ts";
 import { knownEncoder } from "./workload.ts";
 
 const help = `deno task explain [options]
@@ -62,15 +62,6 @@ async function traitsOf(kind: string): Promise<DeviceTraits> {
     throw new UsageError(`--device is "${kind}": give here, ${Object.keys(kinds).join(" or ")}`);
   }
   return kinds[kind];
-}
-
-/** A whole number above 0. */
-function count(name: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) {
-    throw new UsageError(`--${name} is "${text}": give a whole number`);
-  }
-  return value;
 }
 
 /** The nodes with several kernels to choose from, alike ones together, in the order of the step. */
@@ -135,7 +126,7 @@ async function main(): Promise<void> {
     })
   );
   if (values.help) return console.log(help);
-  const [batch, length] = (["batch", "length"] as const).map((name) => count(name, values[name]));
+  const [batch, length] = (["batch", "length"] as const).map((name) => countIn(name, values[name], 1));
   const traits = await traitsOf(values.device);
   const model = await modelOf(values.model);
   const { target = model.language ? decoderTarget : defaultTarget } = values;

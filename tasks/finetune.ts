@@ -22,6 +22,7 @@ import { loadModel } from "../lib/models/load_model.ts";
 import { languageExamples, type LanguageNotes } from "../lib/models/language_examples.ts";
 import type { Decoder, Model, Weight } from "../lib/models/model.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
+import { fixed } from "../lib/show.ts";
 import { checkTrainOptions } from "../lib/train/check_options.ts";
 import { type EpochScores, fineTune, type FineTuneOptions, type Progress } from "../lib/train/fine_tune.ts";
 import type { TrainOptions } from "../lib/train/trainer.ts";
@@ -266,7 +267,7 @@ async function sampleText(
 }
 
 function scoresText({ epoch, trainLoss, metrics }: EpochScores): string {
-  const scores = Object.entries(metrics).map(([name, score]) => `${name} ${score.toFixed(4)}`);
+  const scores = Object.entries(metrics).map(([name, score]) => `${name} ${fixed(score, 4)}`);
   return `epoch ${epoch + 1}: loss ${trainLoss.toFixed(4)}, ${scores.join(", ")}`;
 }
 

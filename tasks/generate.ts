@@ -88,6 +88,12 @@ function checkTogether(values: Arguments): void {
       "--beams searches for the likeliest text, and draws nothing: leave --temperature out",
     );
   }
+  const isTalk = [values.prompt, values.instruction, values.prompts].every((given) => given === undefined);
+  if (values.beams !== undefined && isTalk) {
+    throw new UsageError(
+      "--beams gives a text all at once, and a conversation comes as it is written: give a --prompt",
+    );
+  }
   if (values.beams !== undefined && values.stop !== undefined) {
     throw new UsageError("--beams does not look for stop strings: leave --stop out");
   }

@@ -11,7 +11,7 @@ import { describeEnvironment } from "../lib/report/environment.ts";
 import { pack } from "./gpu/pack.ts";
 import { type Part, parts, type Place } from "./gpu/parts.ts";
 import { fetchImports, folderNameOf, limitOf, runPart } from "./gpu/run_parts.ts";
-import { newFolder, outputFolder } from "./output.ts";
+import { newFolder, outputFolder, plainPath } from "./output.ts";
 import { gpuPage, type GpuRecord, gpuSchema, type PartRecord } from "./pages/gpu.ts";
 import { asUsage, numberIn, runCommand, UsageError } from "./usage.ts";
 
@@ -103,21 +103,25 @@ async function main(): Promise<void> {
     parseArgs({
       options: {
         part: { type: "string", multiple: true },
-        minutes: { type: "string", default: `${usualMinutes}` },
-        out: { type: "string", default: "results/gpus" },
+        minutes: { type: "string" },
+        out: { type: "string" },
         pack: { type: "string" },
         help: { type: "boolean", default: false },
       },
     })
   );
   if (values.help) return console.log(help);
+  if (values.pack !== undefined) {
+    const foreign = (["part", "minutes", "out"] as const).find((name) => values[name] !== undefined);
+    if (foreign) throw new UsageError(`--pack runs nothing: give --${foreign} to its run.sh`);
+    return await pack(resolve(await newFolder(values.pack)));
+  }
   const chosen = chosenParts(values.part);
-  const minutes = numberIn("minutes", values.minutes);
+  const minutes = numberIn("minutes", values.minutes ?? `${usualMinutes}`);
   if (!(minutes > 0 && minutes <= 1000)) {
     throw new UsageError(`--minutes wants a number above 0 and up to 1000, not "${values.minutes}"`);
   }
-  if (values.pack === undefined) return await runParts(chosen, values.out, minutes);
-  await pack(await newFolder(values.pack));
+  await runParts(chosen, await plainPath(values.out ?? "results/gpus"), minutes);
 }
 
 await runCommand(main);

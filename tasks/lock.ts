@@ -3,12 +3,13 @@
  * ends, however it ends.
  */
 
+import { existsSync } from "node:fs";
 import { makeParents, naming, readText, writeAll } from "../lib/files.ts";
 
 /**
  * Takes the lock for writing `path`: the file `<path>.lock`, which says who holds it. A lock file that a
  * killed run left behind is taken over, and missing folders are created. Disposing of the lock removes the
- * file.
+ * file, if it is still there.
  * @throws Error that names the process and the host when another run holds the lock, and when the file cannot
  * be created or is one of the user's own, which is left as it is.
  */
@@ -34,7 +35,11 @@ export async function lockFor(path: string): Promise<Disposable> {
     await file.truncate();
     const holder = new TextEncoder().encode(`process ${Deno.pid} on ${Deno.hostname()}`);
     await naming(lock, () => writeAll(file, holder));
-    const remove = () => Deno.removeSync(lock);
+    const { ino } = await file.stat();
+    // Someone may have removed it, and then another run has made its own.
+    const remove = () => {
+      if (existsSync(lock) && Deno.statSync(lock).ino === ino) Deno.removeSync(lock);
+    };
     // Deno.exit ends the process without disposing of what is in scope.
     globalThis.addEventListener("unload", remove);
     opened.defer(() => {

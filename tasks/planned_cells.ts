@@ -40,7 +40,7 @@ export function profileOf(
   }
   return {
     ...profile,
-    tasks: task ?? profile.tasks,
+    tasks: task ? [...new Set(task)] : profile.tasks,
     rows: method
       ? rows.filter((row) => method.some((name) => isNamed(row, name))).map(({ label }) => label)
       : profile.rows,

@@ -15,6 +15,7 @@ import {
   writeCellTable,
 } from "../lib/report/cell_table.ts";
 import { type DevLabels, metricsOnly, type StoredCell } from "../lib/report/schema.ts";
+import { lockFor } from "./lock.ts";
 import { outputFolder } from "./output.ts";
 import { recordsIn } from "./pages/records.ts";
 import {
@@ -33,7 +34,8 @@ const help = `deno task report [DIR…] [options]
 
 Renders every page again from the records in folders and their subfolders; nothing is measured. From several folders, the cells
 of each table are merged. A cell that is in two folders must have the same scores in both, and the cells of one row and task
-must have the same settings. Any other record may be in only one of the folders.
+must have the same settings. Any other record may be in only one of the folders. What a record in the output folder holds is
+never lost: give its folder as well to merge it.
 
   DIR         a folder that reproduce, bench or another command wrote (default: results)
   --out DIR   where to write (default: results)
@@ -94,14 +96,22 @@ function refuseConflicts(rows: ReadonlyMap<string, readonly FoundCell[]>): void 
   }
 }
 
+/** The error of a record in the output folder that would be lost. */
+function wouldBeLost(to: string): Error {
+  return new Error(
+    `${to}.json holds what the given folders do not: give its folder as well, move the file away, or use another --out`,
+  );
+}
+
 /** Writes a record that is not made of cells, unless it is there already, and its page. */
 async function writePage(page: Page, paths: readonly string[], to: string): Promise<void> {
   const [path, other] = paths;
   if (other) throw new Error(`${path} and ${other} cannot be merged: leave one of them out`);
   const files = await page.rendered(path);
-  const record = { [`${to}.json`]: await readText(path) };
+  const record = await readText(path);
+  if (await isFile(`${to}.json`) && await readText(`${to}.json`) !== record) throw wouldBeLost(to);
   await makeParents(to);
-  await writeTogether({ ...record, ...named(files, to) });
+  await writeTogether({ [`${to}.json`]: record, ...named(files, to) });
   console.log(`Wrote ${to}.md`);
 }
 
@@ -110,6 +120,16 @@ async function writeTable(table: Table, paths: readonly string[], to: string): P
   await makeParents(to);
   if (paths.length > 1 || !await isSameFile(paths[0], `${to}.json`)) await mergeTable(table, paths, to);
   await writeReport(table, to);
+}
+
+/** Throws an Error where the record in the output folder names a cell that no found record names. */
+function refuseLoss(earlier: CellTable, found: readonly Found[], to: string): void {
+  const cellsOf = ({ rows }: CellTable) =>
+    rows.flatMap(({ label, task, settings, seeds }) =>
+      seeds.map((seed) => JSON.stringify([label, task, settings, seed]))
+    );
+  const kept = new Set(found.flatMap(({ record }) => cellsOf(record)));
+  if (cellsOf(earlier).some((cell) => !kept.has(cell))) throw wouldBeLost(to);
 }
 
 /** Gathers the cells of all paths in the store beside `to`, and their rows in one record. */
@@ -130,6 +150,8 @@ async function mergeTable(table: Table, paths: readonly string[], to: string): P
   const rows = await cellsByRow(found);
   refuseConflicts(rows);
   checkOneExperiment([...rows].flatMap(([label, own]) => own.map(({ cell }) => ({ ...cell, label }))));
+  using _ = await lockFor(to);
+  if (await isFile(`${to}.json`)) refuseLoss(await readCellTable(`${to}.json`), found, to);
   const store = await CellStore.open(folderOf(`${to}.json`));
   for (const { cell, labels } of [...rows.values()].flat()) await store.write(cell, labels);
   const record = found.flatMap(({ record }) => record.rows).reduce(

@@ -8,6 +8,7 @@ import { compareTo } from "../lib/report/comparison.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import { named, type Page, type PageFiles } from "../lib/report/page.ts";
 import type { Cell, Settings } from "../lib/report/schema.ts";
+import { withoutSizes } from "./sizes.ts";
 import type { Study, Table } from "./tables/table.ts";
 import { ratesText } from "./training.ts";
 
@@ -111,17 +112,25 @@ export async function writeReport(table: Table, path: string): Promise<void> {
   console.log(`\n${files[".md"]}\nWrote ${path}.md, .json and .svg`);
 }
 
+/** The row that the others are compared with: the table's, or where it was run at other sizes alone (--r, --b) the first of these. */
+function referenceOf({ reference }: Table, cells: readonly Cell[]): string {
+  const labels = new Set(cells.map(({ label }) => label));
+  if (labels.has(reference)) return reference;
+  return [...labels].find((label) => withoutSizes(label) === withoutSizes(reference)) ?? reference;
+}
+
 /** The page's files; `file` is the start of their names. */
 async function filesOf(table: Table, cells: readonly Cell[], file: string): Promise<PageFiles> {
   checkOneExperiment(cells);
   const charts = table.charts(cellsBySet(cells));
   const shown = escapedRecord(cells);
   const bySet = cellsBySet(shown);
+  const reference = referenceOf(table, bySet);
   const images = charts.map(({ name, caption }) => `![${caption}](${file}${name}.svg)`);
   const sections = [
     ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, bySet)}`] : []),
     ...(await table.sections?.(bySet) ??
-      [`## Compared with ${table.reference}\n\n${compareTo(table.reference, bySet)}`]),
+      [`## Compared with ${reference}\n\n${compareTo(reference, bySet)}`]),
     ...images,
   ];
   const markdown = renderMarkdown(table.title, shown, ratesText(table, cells), sections, table.data?.setting);

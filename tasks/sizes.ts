@@ -72,6 +72,11 @@ function relabelled(label: string, symbol: "r" | "b", value: number | "auto"): s
   return named.test(label) ? label.replace(named, `${symbol} ${value}`) : `${label} ${symbol} ${value}`;
 }
 
+/** A label without its sizes: what rows at other sizes have in common. */
+export function withoutSizes(label: string): string {
+  return label.replaceAll(/ [rb] (\d+|auto)\b/g, "");
+}
+
 /** α for rank `r`, with the row's α/r. */
 function scaledAlpha({ method, options }: Row, r: number): Record<string, OptionValue> {
   const own: Record<string, unknown> = { ...methodByName(method).defaults, ...options };

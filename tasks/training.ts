@@ -6,6 +6,7 @@ import type { Model } from "../lib/models/model.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "./learning_rates.json" with { type: "json" };
 import type { Protocol, Training } from "./protocols/protocol.ts";
+import { withoutSizes } from "./sizes.ts";
 import type { Profile, Row, Table } from "./tables/table.ts";
 
 /** Examples per step, unless a protocol sets them. */
@@ -104,12 +105,20 @@ export function ratesText({ rows, profiles, decoder }: Table, cells: readonly Ce
     return "Learning rates are the protocol's.";
   }
   const owner = model in models ? model : usualModel(decoder !== undefined);
-  const rateOf = (label: string) =>
-    cells.find((cell) => cell.label === label && cell.steps > 0)?.training.learningRate;
+  const rates = new Map<string, number>();
+  for (const { label, steps, training: { learningRate } } of cells) {
+    if (steps > 0 && !rates.has(label)) rates.set(label, learningRate);
+  }
   const trained = rows.flatMap((row) => {
-    const rate = rateOf(row.label);
+    const rate = rates.get(row.label);
     return rate === undefined ? [] : [{ label: row.label, origin: rateOrigin(row, rate, models[owner]) }];
   });
+  const isAnotherSize = (label: string) =>
+    rows.every((row) => row.label !== label) &&
+    rows.some((row) => withoutSizes(row.label) === withoutSizes(label));
+  for (const label of rates.keys()) {
+    if (isAnotherSize(label)) trained.push({ label, origin: "another row's" });
+  }
   const list = (origin: RateOrigin) =>
     trained.filter((row) => row.origin === origin).map(({ label }) => label).join(", ");
   const sentences = ([

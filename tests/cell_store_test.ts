@@ -141,6 +141,18 @@ Deno.test("a cell with other settings, such as bits or a learning rate, is anoth
     }
   }));
 
+Deno.test("labels that are there are not written again, where another run may be reading or writing them; damaged ones are", () =>
+  withTable(async (_, __, path) => {
+    const store = await CellStore.open(path.replace(/\/cells\/labels\/.*/, ""));
+    const write = () => store.writeLabels(madeUpCell(), { dev: labelsOf(8) });
+    const [whole, { ino }] = [await readText(path), await Deno.stat(path)];
+    await write();
+    assert.equal((await Deno.stat(path)).ino, ino, "another file in its place");
+    await Deno.writeTextFile(path, whole.replace('"u8"', '"f9"'));
+    await write();
+    assert.equal(await readText(path), whole);
+  }));
+
 Deno.test("names that are paths, or no names, lead nowhere out of the store", () =>
   withFolder(async (folder) => {
     const store = await CellStore.open(`${folder}/out`);

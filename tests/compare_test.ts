@@ -13,7 +13,7 @@ import type { ComparedRow, Comparison } from "../lib/report/compare.ts";
 import { judge } from "../lib/report/judge.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import { halfWidthOf, holm, pairedEstimate, pOf, welchEstimate } from "../lib/report/statistics.ts";
-import { madeUpCells, writeCellsTable } from "./support/cells.ts";
+import { madeUpCell, madeUpCells, writeCellsTable } from "./support/cells.ts";
 import { runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 
@@ -157,6 +157,43 @@ Deno.test("accuracy: what cannot be compared is reported", () => {
   assert.match(notes, /0 of 11 cells agree in every metric/);
 });
 
+Deno.test("accuracy: rows of two models and of two profiles are told apart, and are no tasks to average over", () => {
+  const cells = madeUpCells({
+    ...{ table: "headline", labels: ["LoRA r 8"], tasks: ["supersense"], seeds: 3, devExamples: 1000 },
+  });
+  const namesOf = (changes: Partial<Cell>) => {
+    const all = [...cells, ...cells.map((cell) => ({ ...cell, ...changes }))];
+    return compareCells(all, all).rows.map(({ name }) => name);
+  };
+  assert.deepEqual(namesOf({ model: "minilm" }), [
+    "headline, tiny: LoRA r 8, supersense",
+    "headline, minilm: LoRA r 8, supersense",
+    "mean of all 2 rows",
+  ]);
+  assert.match(namesOf({ profile: "smoke" })[1], /^headline, smoke: LoRA r 8, supersense$/);
+});
+
+Deno.test("a difference that rounds to 0 has no sign, and a time of seconds no power of ten", () => {
+  const score = (seed: number, accuracy: number) =>
+    madeUpCell({ seed, devExamples: 100_000, last: { accuracy }, best: { accuracy } });
+  const [before, after] = [[0.5, 0.5, 0.5], [0.5, 0.49999, 0.5]].map((own) =>
+    own.map((accuracy, seed) => score(seed, accuracy))
+  );
+  assert.match(compareCells(before, after).rows[0].difference, /^0\.00 ± /);
+  const [one] = benches(0, 1, { works: 1 });
+  const slow = (factor: number): BenchRecord => ({
+    ...one,
+    rows: one.rows.map((row) => ({
+      ...row,
+      yardstick: [1, 1],
+      measured: [{ library: "this library", milliseconds: [1234, 1234 * factor] }],
+    })),
+  });
+  const [{ base, difference }] = compareBenches([slow(1)], [slow(0.9999)]).rows;
+  assert.equal(base, "1230");
+  assert.match(difference, /^0\.0 % /);
+});
+
 /** Runs of a bench of `works`: lap times scatter by `lap`, whole runs by `run`, the machine by `machine`, as logarithms. */
 function benches(
   seed: number,
@@ -295,6 +332,40 @@ const compare = async (args: readonly string[], env?: Record<string, string>) =>
   return { code, out, error };
 };
 
+Deno.test("compare_with.sh: ten benches in turn, all but the first like it, in a folder with a space in its name", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/programs`;
+    await Deno.mkdir(path);
+    for (const name of ["dirname", "mkdir", "mktemp"]) {
+      await Deno.symlink(`/usr/bin/${name}`, `${path}/${name}`);
+    }
+    const script = (name: string, text: string) =>
+      Deno.writeTextFile(`${path}/${name}`, `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    // The commit's tree: all that is asked for there.
+    await script("git", `[ "$2" = remove ] || { mkdir -p "$5/tasks"; : > "$5/tasks/compare.ts"; }`);
+    await script(
+      "deno",
+      `for word in "$@"; do printf '[%s]' "$word"; last="$word"; done >> "${folder}/log"; echo >> "${folder}/log"
+      [ "$3" != bench ] || { mkdir -p "$last"; : > "$last/bench.json"; }`,
+    );
+    const { code, stderr } = await new Deno.Command("/bin/sh", {
+      args: [new URL("../tasks/compare_with.sh", import.meta.url).pathname, "HEAD", `${folder}/a b`, "steps"],
+      clearEnv: true,
+      env: { PATH: path, TMPDIR: folder },
+    }).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+    const lines = (await Deno.readTextFile(`${folder}/log`)).trimEnd().split("\n");
+    const bench = (place: string, like: string) =>
+      `[task][--quiet][bench][steps][--alone][--laps][10]${like}[--out][${folder}/a b/${place}]`;
+    const like = `[--like][${folder}/a b/base/1/bench.json]`;
+    const rounds = [1, 2, 3, 4, 5].flatMap((round) => [
+      bench(`base/${round}`, round === 1 ? "" : like),
+      bench(`head/${round}`, like),
+    ]);
+    assert.deepEqual(lines.slice(0, 10), rounds);
+    assert.equal(lines.at(-1), `[task][--quiet][compare][${folder}/a b/base][${folder}/a b/head]`);
+  }));
+
 Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is nothing to compare", () =>
   withFolder(async (folder) => {
     const tableIn = (name: string) => `${folder}/${name}/methods.json`;
@@ -345,7 +416,9 @@ Deno.test("deno task compare: 0, 1 when something is worse, 2 when there is noth
       const [args, message] of [
         [[`${folder}/both`, results("bench")], /BASE holds accuracy and HEAD none: .*--allow-missing/],
         [[base], /BASE and HEAD are wanted, not 1/],
-        [[base, base, "--threshold", "some"], /--threshold wants a number from 0, not "some"/],
+        [[base, base, "--threshold", "some"], /--threshold wants a number, not "some"/],
+        [[base, base, "--threshold", " "], /--threshold wants a number, not " "/],
+        [[base, base, "--threshold=-1"], /--threshold wants a number from 0, not "-1"/],
         [[base, base, "--format", "html"], /no format "html"; have markdown, github/],
         [[base, base, "--quick"], /Unknown option '--quick'/],
         [[base, `${folder}/none.json`], /there is no file .*none\.json: check its path/],

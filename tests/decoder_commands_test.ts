@@ -292,6 +292,7 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
       2,
       /--instruction has a prompt of its own: leave --chat out/,
     );
+    await refused(["--beams", "2"], 2, /--beams gives a text all at once, .*: give a --prompt$/m);
     await refused(["--prompt", "a", "--input", "b"], 2, /--input is an instruction's: give an --instruction/);
     await refused(["--prompt", "a", "--temperature", "hot"], 2, /--temperature wants a number, not "hot"/);
     await refused(

@@ -20,6 +20,7 @@ import { estimateTraining } from "../lib/train/estimate.ts";
 import { encodeExamples, fineTune } from "../lib/train/fine_tune.ts";
 import type { TrainOptions } from "../lib/train/trainer.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { withPrefix } from "../tasks/columns.ts";
 import { misfits } from "../tasks/machine.ts";
 import { noAdapter, runTask } from "./support/command.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
@@ -171,10 +172,16 @@ Deno.test("reproduce --estimate of folders says what the run then takes", async 
   const args = ["glue", "--profile", "smoke", ...sources, "--out", `${folder}/out`];
   const { cells: [estimate], basis } = await estimated(args);
   assert.match(basis, /the data's own files, tokens by the model's tokenizer/);
-  const { code, stderr } = await runTask("reproduce", args);
-  assert.equal(code, 0, stderr);
-  const [cell] = await readCells(`${folder}/out/glue.json`);
+  const run = async (...more: string[]) => {
+    const { code, stderr } = await runTask("reproduce", [...args, ...more]);
+    assert.equal(code, 0, stderr);
+    return (await readCells(`${folder}/out/glue.json`))[0];
+  };
+  const cell = await run();
   assert.deepEqual([estimate.steps, estimate.peakBytes], [cell.steps, cell.peakBufferBytes]);
+  const { cells: [packed] } = await estimated([...args, "--packing", "int8"]);
+  assert.ok(packed.peakBytes < estimate.peakBytes);
+  assert.equal(packed.peakBytes, (await run("--packing", "int8")).peakBufferBytes);
 
   await Deno.remove(`${folder}/encoder/model.safetensors`);
   const bare = await estimated(args);
@@ -222,6 +229,11 @@ Deno.test("every task that is read from a folder has a published size", () => {
   assert.equal(glueRows.length, 9);
   assert.equal(commonsenseRows.reduce((a, b) => a + b), 170_420, "Commonsense170K");
   assert.throws(() => publishedSize("CB"), /no published size of CB; have CoLA/);
+});
+
+Deno.test("a number that rounds to 1,000 has the next prefix, and one below 1 has none", () => {
+  const texts = [999.4, 999.6, 999_999, 0.5, 0].map((value) => withPrefix(value, "FLOP"));
+  assert.deepEqual(texts, ["999 FLOP", "1.00 kFLOP", "1.00 MFLOP", "0.500 FLOP", "0.00 FLOP"]);
 });
 
 Deno.test("what does not fit: a buffer beyond the limit, memory beyond what there is, nothing where nothing is known", () => {

@@ -93,7 +93,7 @@ Deno.test("explain: what it cannot be asked", async () => {
     const [args, message] of [
       [["--device", "phone"], /--device is "phone": give here, software or gpu/],
       [["--device", "toString"], /--device is "toString": give/],
-      [["--device", "gpu", "--batch", "0"], /--batch is "0": give a whole number/],
+      [["--device", "gpu", "--batch", "0"], /--batch wants a whole number from 1, not 0/],
       [
         ["--device", "gpu", "--model", "nowhere"],
         /there is no folder nowhere, .* roberta-base, .* Qwen\/Qwen3-8B/,

@@ -54,6 +54,40 @@ Deno.test("a program that runs out of time ends with all that it started, and wh
   });
 });
 
+Deno.test("Ctrl-C and SIGTERM end a timed program, with all that it started", async () => {
+  await withFolder(async (folder) => {
+    const timed = new URL("../tasks/gpu/timed_process.ts", import.meta.url);
+    await Deno.writeTextFile(
+      `${folder}/slow.ts`,
+      `const child = new Deno.Command("sleep", { args: ["30"] }).spawn();
+      console.error(child.pid);
+      await child.status;`,
+    );
+    await Deno.writeTextFile(
+      `${folder}/outer.ts`,
+      `import { runTimed } from ${JSON.stringify(timed)};
+      await runTimed(["run", "-A", ${JSON.stringify(`${folder}/slow.ts`)}], 20);`,
+    );
+    for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+      const outer = new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "--no-check", `${folder}/outer.ts`],
+        stdout: "null",
+        stderr: "piped",
+      }).spawn();
+      let said = "";
+      for await (const text of outer.stderr.pipeThrough(new TextDecoderStream())) {
+        if (said === "") outer.kill(signal);
+        said += text;
+      }
+      assert.match(said, /^(\d+)\n\nStopped\. What was written before is kept\.\n$/);
+      assert.equal((await outer.status).code, code);
+      const pid = parseInt(said);
+      for (let i = 0; i < 50 && await isAlive(pid); i++) await new Promise((done) => setTimeout(done, 100));
+      assert.equal(await isAlive(pid), false, "what it started still runs");
+    }
+  });
+});
+
 /** A part that is the script `code`, which finds its record's path in `Deno.args[0]`. */
 async function partOf(folder: string, code: string): Promise<Part> {
   await Deno.writeTextFile(`${folder}/part.ts`, code);
@@ -241,10 +275,18 @@ Deno.test("the page: how each part ended, its figures, and what those that did n
   assert.match(renderGpu(soft), /no figure here is a GPU's/);
 });
 
-Deno.test("an unknown part is a mistake on the command line", async () => {
-  const { code, stderr } = await runTask("gpu", ["--part", "magic"]);
-  assert.equal(code, 2);
-  assert.match(stderr, /no part "magic"; have doctor, conformance, peaks, bench, costs, table/);
+Deno.test("an unknown part, no folder, and options that a pack has no use for are mistakes on the command line", async () => {
+  for (
+    const [args, message] of [
+      [["--part", "magic"], /no part "magic"; have doctor, conformance, peaks, bench, costs, table/],
+      [["--part", "doctor", "--minutes", "0.01", "--out", ""], /^--out is empty: name where to write$/m],
+      [["--pack", "nowhere", "--minutes", "3"], /--pack runs nothing: give --minutes to its run\.sh/],
+    ] as const
+  ) {
+    const { code, stderr } = await runTask("gpu", args);
+    assert.match(stderr, message);
+    assert.equal(code, 2);
+  }
 });
 
 Deno.test("what is packed runs without a network, and knows its commit", async () => {

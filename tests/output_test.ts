@@ -70,6 +70,19 @@ Deno.test("what lies where a folder, its temporary folder or its lock is to be s
     using _ = await lockFor(`${folder}/killed`);
   }));
 
+Deno.test("a lock that someone removed is no error at the end, and another run's is left alone", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/out`;
+    const gone = await lockFor(path);
+    await Deno.remove(`${path}.lock`);
+    gone[Symbol.dispose]();
+    const first = await lockFor(path);
+    await Deno.remove(`${path}.lock`);
+    using _ = await lockFor(path);
+    first[Symbol.dispose]();
+    assert.deepEqual(namesIn(folder), ["out.lock"]);
+  }));
+
 Deno.test("a lock makes the folders it lies in", () =>
   withFolder(async (folder) => {
     {

@@ -173,6 +173,14 @@ Deno.test("the page holds means, best values in bold and dashes for what was not
   assert.match(page, /supersense, wic of the embedded suite: .* but not the paper's data or models/);
 });
 
+Deno.test("a correlation that rounds to 0 has no sign in any column", () => {
+  const of = (pearson: number) => ({ last: { pearson }, best: { pearson } });
+  const cells = [0, 1, 2].map((seed) => madeUpCell({ seed, headline: "pearson", ...of(-0.0001) }));
+  const page = renderMarkdown("A table", cells, "", []);
+  assert.match(page, /\*\*0\.0 ± 0\.0\*\* \(0\.0\) \| +0\.0 \|/);
+  assert.doesNotMatch(page, /-0\.0/);
+});
+
 Deno.test("no mean is in bold where rows have other seeds: their means do not say which is best", () => {
   const bora = madeUpCell({ label: "BoRA", last: { accuracy: 0.55 } });
   const page = (cells: readonly Cell[]) => renderMarkdown("A title", cells, "Rates.", []);

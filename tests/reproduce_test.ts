@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { cellFiles, writeCellsTable } from "./support/cells.ts";
 import { outputOf, runTask, startTask } from "./support/command.ts";
+import { withFiles, withFolder } from "./support/files.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
 import { readCells, readCellTable, writeCellTable } from "../lib/report/cell_table.ts";
@@ -263,6 +264,28 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],
       ["reproduce", ["--list", "--tune"], /^--tune runs what --list would only print: give one of them$/m],
       ["reproduce", ["--tune", "--estimate"], /^--tune runs what --estimate would only print/m],
+      ["reproduce", ["--list", "--estimate"], /--list and --estimate print other things: give one of them/],
+      ["reproduce", ["--tune", "--shard", "1/2"], /--tune compares all rates of a row: leave --shard out/],
+      ["reproduce", ["--tune", "--task", "wic", "--task", "spam"], /--tune chooses by one task/],
+      ["reproduce", ["--tune", "--r", "16"], /leave --r and --b out/],
+      ["reproduce", ["approximation", "--seeds", "3"], /its own tasks, rows and seeds; leave --seeds out/],
+      [
+        "reproduce",
+        ["approximation", "--method", "LoRA"],
+        /its own tasks, rows and seeds; leave --method out/,
+      ],
+      [
+        "reproduce",
+        ["headline", "ablation", "--method", "without Exp"],
+        /headline has none of the rows that --method names: leave the table out; it has Head only, LoRA r 8/,
+      ],
+      [
+        "reproduce",
+        ["--model", "smollm2"],
+        /first-table is for encoders, and smollm2 is a decoder; .*decoders, /,
+      ],
+      ["reproduce", ["--model", ""], /--model is empty: name a model, or leave it out/],
+      ["reproduce", ["--rate", ""], /--rate goes with --estimate/],
       ["flops", ["--model", "GPT-2"], /no model "GPT-2"; have USE-lite, minilm, RoBERTa-base/],
     ] as const
   ) {
@@ -272,10 +295,39 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
     assert.match(stderr, message);
   }
   const twice = ["first-table", "first-table"];
-  const { code, stdout } = await task("reproduce", ...twice, "--list", "--task", "wic", "--seeds", "2");
-  assert.equal(code, 0);
-  assert.equal(stdout.trim().split("\n").length, 10);
+  for (const tasks of [["--task", "wic"], ["--task", "wic", "--task", "wic"]]) {
+    const { code, stdout } = await task("reproduce", ...twice, "--list", ...tasks, "--seeds", "2");
+    assert.equal(code, 0);
+    assert.equal(stdout.trim().split("\n").length, 10);
+  }
 });
+
+Deno.test("reproduce --shard: a part beyond the last cell has nothing to do, and says so", () =>
+  withFolder(async (folder) => {
+    const part = ["--profile", "smoke", "--shard", "9/10", "--out", `${folder}/shard-9`];
+    const decoders = ["decoders", "--method", "LoRA r 8", "--estimate"];
+    for (const table of [["first-table"], ["first-table", "--estimate"], decoders]) {
+      const { code, stderr, stdout } = await task("reproduce", ...table, ...part);
+      assert.match(stderr, new RegExp(`^${table[0]}.*: none of its cells is in part 9/10\n$`));
+      assert.deepEqual([code, stdout], [0, ""]);
+    }
+    assert.deepEqual([...Deno.readDirSync(folder)], []);
+  }));
+
+Deno.test("reproduce and explain: a model's config.json that is none is named", () =>
+  withFiles({ "config.json": "null" }, async (folder) => {
+    for (const [name, content] of [["reproduce", "null"], ["explain", '{ "model_type": ']]) {
+      await Deno.writeTextFile(`${folder}/config.json`, content);
+      const { code, stderr } = await task(
+        name,
+        "--model",
+        folder,
+        ...name === "explain" ? ["--device", "gpu"] : ["--list"],
+      );
+      assert.notEqual(code, 0);
+      assert.match(stderr, /config\.json: .*: download or write it again$/m);
+    }
+  }));
 
 Deno.test("reproduce --list: the cells of tables on the user's data, without the data", async () => {
   const { code, stdout, stderr } = await task("reproduce", "commonsense", "math", "--list", "--seeds", "1");

@@ -7,6 +7,7 @@ import { readCells } from "../lib/report/cell_table.ts";
 import type { Cell } from "../lib/report/schema.ts";
 import learningRates from "../tasks/learning_rates.json" with { type: "json" };
 import { isStudy, tablePage } from "../tasks/report_table.ts";
+import { lockFor } from "../tasks/lock.ts";
 import { defaultTarget } from "../tasks/targets.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
@@ -16,7 +17,7 @@ import { headlineTable } from "../tasks/tables/headline.ts";
 import { tables } from "../tasks/tables/registry.ts";
 import { ratesText, trainingAt, trainingOf } from "../tasks/training.ts";
 import { cellFiles, madeUpCell, madeUpCells, storedCell, writeCellsTable } from "./support/cells.ts";
-import { runTask } from "./support/command.ts";
+import { noAdapter, runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
 
 /** Runs a command that must succeed, and gives what it printed. */
@@ -134,6 +135,49 @@ Deno.test("deno task report: the stores of two folders become one, which holds t
     assert.deepEqual(await namesIn("both"), [...union].toSorted());
   }));
 
+Deno.test("deno task report: cells that only the output folder's record names are not lost, nor other records there", () =>
+  withFolder(async (folder) => {
+    const of = (seed: number, model = "tiny") => madeUpCell({ table: "headline", seed, model });
+    const [all, one, alien] = ["all", "one", "alien"].map((name) => `${folder}/${name}`);
+    await writeCellsTable(`${all}/headline.json`, [of(0), of(1)]);
+    await writeCellsTable(`${one}/headline.json`, [of(2)]);
+    await writeCellsTable(`${alien}/headline.json`, [of(0, "another")]);
+    const record = await Deno.readTextFile(`${all}/headline.json`);
+    for (const from of [one, alien]) {
+      const { code, stderr } = await runTask("report", [from, "--out", all]);
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /all\/headline\.json holds what the given folders do not: give its folder as well/,
+      );
+    }
+    assert.equal(await Deno.readTextFile(`${all}/headline.json`), record);
+    assert.ok(!existsSync(`${all}/headline.json.lock`) && !existsSync(`${all}/headline.lock`));
+    // With its folder they are merged, and again: a shard that is merged twice changes nothing.
+    await run("report", one, all, "--out", all);
+    const merged = await Deno.readTextFile(`${all}/headline.json`);
+    assert.deepEqual((await readCells(`${all}/headline.json`)).map(({ seed }) => seed), [0, 1, 2]);
+    await run("report", one, all, "--out", all);
+    assert.equal(await Deno.readTextFile(`${all}/headline.json`), merged);
+
+    const costs = await Deno.readTextFile(new URL("../results/costs.json", import.meta.url));
+    await Deno.writeTextFile(`${all}/costs.json`, costs.replace("\n", "\n "));
+    await Deno.writeTextFile(`${one}/costs.json`, costs);
+    await Deno.remove(`${one}/headline.json`);
+    const other = await runTask("report", [one, "--out", all]);
+    assert.match(other.stderr, /all\/costs\.json holds what the given folders do not/);
+  }));
+
+Deno.test("deno task report: while a run writes the table, nothing is merged into it", () =>
+  withFolder(async (folder) => {
+    const { headline } = await writeTwo(folder);
+    await writeCellsTable(`${folder}/out/headline.json`, headline);
+    using _ = await lockFor(`${folder}/out/headline`);
+    const { code, stderr } = await runTask("report", [`${folder}/one`, "--out", `${folder}/out`]);
+    assert.equal(code, 1);
+    assert.match(stderr, /another run is writing .*out\/headline \(process \d+ on /);
+  }));
+
 Deno.test("deno task report: a cell that is lacking is told with its row before anything is written", () =>
   withFolder(async (folder) => {
     await writeTwo(folder);
@@ -146,6 +190,18 @@ Deno.test("deno task report: a cell that is lacking is told with its row before 
       /one\/cells has no cell of .* on supersense with seed \d, which headline\.json names: run/,
     );
     assert.ok(!existsSync(`${folder}/both/headline.json`));
+  }));
+
+Deno.test("a page that is rendered from its record compares with the reference at the sizes that it was run at", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/headline.json`;
+    const labels = ["LoRA r 16", "BoRA r 16 b 16"];
+    const size = { tasks: ["supersense"], seeds: 3, devExamples: 100 };
+    await writeCellsTable(path, madeUpCells({ table: "headline", labels, ...size }));
+    const page = (await tablePage(headlineTable).rendered(path))[".md"];
+    assert.match(page, /^## Compared with LoRA r 16$/m);
+    assert.match(page, /Learning rates \(\S+\) – another row's: LoRA r 16, BoRA r 16 b 16\./);
+    assert.match(page, /^\| BoRA r 16 b 16 \| +24,576 \| +3 \| [^|]+ \| +[+−]\d/m);
   }));
 
 Deno.test("one table is of one model, one profile and one length of training", () =>
@@ -235,4 +291,8 @@ Deno.test("deno task cells: the list has every table of cells but the first and 
   assert.match(printed, /^results\/headline: \d+ of 40 cells$/m);
   assert.match(printed, /^results\/minilm\/headline: \d+ of 25 cells$/m);
   assert.match(await run("cells", "--list"), /^(?!.*glue)/s);
+  // Before anything is trained: without an adapter nothing is, whatever it does.
+  const { code, stderr } = await runTask("cells", ["--data", "nowhere"], noAdapter);
+  assert.match(stderr, /^nowhere has no folder glue: give the folder that holds glue and llm-adapters/);
+  assert.equal(code, 2);
 });

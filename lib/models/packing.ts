@@ -107,11 +107,16 @@ export function unpack({ shape, packing, words, scales }: PackedWeight): Weight 
 export function packModel(model: Model, packing: WritablePacking): Model {
   if (model.packed) throw new Error(`${model.name} is packed already: pack the model that is not`);
   const packed = new Map(
-    model.linears.filter(({ perText }) => !perText).map(({ path }): [string, PackedWeight] => {
-      const name = `${path}.weight`;
-      return [name, pack(name, model.weights.get(name)!, packing)];
-    }),
+    packedNames(model).map((name): [string, PackedWeight] => [
+      name,
+      pack(name, model.weights.get(name)!, packing),
+    ]),
   );
   const weights = new Map([...model.weights].filter(([name]) => !packed.has(name)));
   return { ...model, weights, packed };
+}
+
+/** The weights that `packModel` packs. */
+export function packedNames({ linears }: Pick<Model, "linears">): string[] {
+  return linears.filter(({ perText }) => !perText).map(({ path }) => `${path}.weight`);
 }

@@ -1,9 +1,10 @@
 /** Weights without values, for dry runs. */
 
 import type { StoredValues } from "../graph/storages/storage.ts";
-import type { Packing } from "../graph/storages/registry.ts";
+import type { Packing, WritablePacking } from "../graph/storages/registry.ts";
 import type { Model } from "./model.ts";
 import { PackedInPieces } from "./packed_in_pieces.ts";
+import { checkPackable, packedNames } from "./packing.ts";
 import type { WeightInPieces } from "./stored_weight.ts";
 
 /** A weight without values: `pieces` gives none to upload, and `data` is zeros. */
@@ -41,4 +42,19 @@ export function withoutValues(model: Model): Model {
     packed: packed &&
       new Map([...packed].map(([name, { shape, packing }]) => [name, new UnreadPacked(shape, packing)])),
   };
+}
+
+/**
+ * `model` as `packModel` packs it, its packed weights without values. Throws an Error with what the packing wants of a layer's
+ * shape, if it does not take it.
+ */
+export function packedWithoutValues(model: Model, packing: WritablePacking): Model {
+  const packed = new Map(
+    packedNames(model).map((name): [string, UnreadPacked] => {
+      const { shape } = model.weights.get(name)!;
+      checkPackable(name, shape, packing);
+      return [name, new UnreadPacked(shape, packing)];
+    }),
+  );
+  return { ...model, weights: new Map([...model.weights].filter(([name]) => !packed.has(name))), packed };
 }

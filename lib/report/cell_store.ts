@@ -8,7 +8,16 @@
  */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting, isFolder, jsonFiles, makeParents, readAnyJson, writeWhole } from "../files.ts";
+import {
+  fitting,
+  isFile,
+  isFolder,
+  jsonFiles,
+  makeParents,
+  readAnyJson,
+  readBytes,
+  writeWhole,
+} from "../files.ts";
 import { recordOf } from "../record_schema.ts";
 import { packedSchema, packNumbers, unpackNumbers } from "./packed_numbers.ts";
 import { type DevLabels, settingsDigest, type StoredCell, storedCellSchema } from "./schema.ts";
@@ -64,14 +73,19 @@ export class CellStore {
     this.#paths.set(end, path);
   }
 
-  /** Writes the labels of the data that a cell was evaluated on. */
+  /**
+   * Writes the labels of the data that a cell was evaluated on, unless they are there: several runs may have cells of the same data
+   * at once.
+   */
   async writeLabels({ task, dataDigest }: OfData, labels: DevLabels): Promise<void> {
     const packed = Object.fromEntries(
       Object.entries(labels).map(([part, values]) => [part, packNumbers(values)]),
     );
     const path = this.#labelsPath({ task, dataDigest });
+    const text = jsonOf({ schemaVersion: 1, task, dataDigest, labels: packed });
+    if (await holds(path, text)) return;
     await makeParents(path);
-    await writeWhole(path, jsonOf({ schemaVersion: 1, task, dataDigest, labels: packed }));
+    await writeWhole(path, text);
   }
 
   /** The labels of a cell's dev sets. Throws an Error when their file is missing or damaged. */
@@ -117,6 +131,13 @@ function otherThanNamed(path: string): Error {
 
 /** The end of the name of a cell's file, without `.json`. */
 const nameEnd = (settings: string, seed: number) => `${settings.slice(0, 12)}-s${seed}`;
+
+/** Whether the file at `path` is there, and is this text. */
+async function holds(path: string, text: string): Promise<boolean> {
+  if (!await isFile(path)) return false;
+  const [found, wanted] = [await readBytes(path), new TextEncoder().encode(text)];
+  return found.length === wanted.length && found.every((byte, i) => byte === wanted[i]);
+}
 
 const jsonOf = (record: unknown) => `${JSON.stringify(record, null, 1)}\n`;
 

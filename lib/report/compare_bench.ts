@@ -9,6 +9,7 @@
 import type { BenchRecord } from "./bench_schema.ts";
 import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compare.ts";
 import { judge } from "./judge.ts";
+import { significant } from "../show.ts";
 import { type Estimate, halfWidthOf, median, pairedEstimate, welchEstimate } from "./statistics.ts";
 
 /** Default threshold: the least change of a time, in per cent. */
@@ -144,7 +145,8 @@ function otherLaps(
 
 const percentText = (logarithm: number) => {
   const percent = 100 * Math.expm1(logarithm);
-  return `${percent > 0 ? "+" : percent < 0 ? "−" : ""}${Math.abs(percent).toFixed(1)}`;
+  const text = Math.abs(percent).toFixed(1);
+  return `${Number(text) === 0 ? "" : percent > 0 ? "+" : "−"}${text}`;
 };
 
 function rowOf(
@@ -157,5 +159,5 @@ function rowOf(
     const [low, high] = [-1, 1].map((side) => estimate.mean + side * halfWidthOf(estimate));
     return `${percentText(estimate.mean)} % (${percentText(low)} to ${percentText(high)})`;
   };
-  return { name, base: before.toPrecision(3), head: after.toPrecision(3), difference: text() };
+  return { name, base: significant(before, 3), head: significant(after, 3), difference: text() };
 }

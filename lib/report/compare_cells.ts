@@ -83,16 +83,25 @@ export function compareCells(
   };
 }
 
+/** What a row is called, without its task: with its model and its profile where there are several of them. */
+function namerOf(pairs: readonly Pair[]): (cell: Cell) => string {
+  const severalOf = (field: "model" | "profile") => new Set(pairs.map(({ base }) => base[field])).size > 1;
+  const fields = (["model", "profile"] as const).filter(severalOf);
+  return (cell) => [cell.table, ...fields.map((field) => cell[field])].join(", ") + `: ${cell.label}`;
+}
+
 /** One group per label and task; one per label with several tasks; and one of everything, if that is more. */
 function groupsOf(pairs: readonly Pair[]): Group[] {
+  const nameOf = namerOf(pairs);
   const experiments = Map.groupBy(pairs, ({ base }) => experimentOf(base));
-  const labels = Map.groupBy(pairs, ({ base: { table, label } }) => `${table}: ${label}`);
+  const labels = Map.groupBy(pairs, ({ base }) => nameOf(base));
   const tasksOf = (pairs: readonly Pair[]) => new Set(pairs.map(({ base }) => experimentOf(base))).size;
   const groups = [
-    ...[...experiments.values()].map((own) => {
-      const { table, label, task } = own[0].base;
-      return { name: `${table}: ${label}, ${task}`, pairs: own, overall: false };
-    }),
+    ...[...experiments.values()].map((own) => ({
+      name: `${nameOf(own[0].base)}, ${own[0].base.task}`,
+      pairs: own,
+      overall: false,
+    })),
     ...[...labels].filter(([, own]) => tasksOf(own) > 1).map(([name, own]) => ({
       name: `${name}, mean of ${tasksOf(own)} tasks`,
       pairs: own,
@@ -155,7 +164,10 @@ function samplingError(pairs: readonly Pair[]): number {
   return 100 * Math.sqrt(variances.reduce((sum, value) => sum + value, 0));
 }
 
-const signed = (value: number) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(2)}`;
+const signed = (value: number) => {
+  const text = Math.abs(value).toFixed(2);
+  return `${Number(text) === 0 ? "" : value > 0 ? "+" : "−"}${text}`;
+};
 
 function rowOf({ name, pairs }: Group, estimate: Estimate | undefined): Omit<ComparedRow, "verdict" | "p"> {
   const seeds = completeSeeds(pairs);

@@ -2,12 +2,13 @@
 
 import { markdownTable } from "npm:markdown-table@3.0.4";
 import { escapeMarkdown } from "../escape_markdown.ts";
+import { fixed } from "../show.ts";
 import { cellsBySet } from "./cells_by_set.ts";
 import { meanScore } from "./scores.ts";
 import { intervalOf, scoreText } from "./statistics.ts";
 import type { Cell, Environment } from "./schema.ts";
 
-const percent = (value: number) => (100 * value).toFixed(1);
+const percent = (value: number) => fixed(100 * value, 1);
 const thousands = (value: number) => value.toLocaleString("en-US");
 
 /** A markdown table. The first column is left-aligned, the others right-aligned. */
@@ -140,8 +141,9 @@ function scores(cells: readonly Cell[], tasks: readonly string[]): string {
       const text = scoreText(intervalOf(values.map((value) => 100 * value)));
       return `${mean(values) === top.get(task) ? `**${text}**` : text} (${percent(mean(bests(own, task)))})`;
     });
-    const average = meanScore(cells, label)?.toFixed(1) ?? "–";
-    return [label, thousands(own[0].adapterParameters), ...columns, average];
+    const average = meanScore(cells, label);
+    const averageText = average === undefined ? "–" : fixed(average, 1);
+    return [label, thousands(own[0].adapterParameters), ...columns, averageText];
   });
   return table(["method", "trainable, head not counted", ...tasks, "average"], rows);
 }

@@ -1,6 +1,7 @@
 /** Medians, means with confidence intervals, and tests of differences, over seeds or over time samples. */
 
 import jstat from "npm:jstat@1.9.6";
+import { fixed } from "../show.ts";
 
 /** A mean, and half the width of its 95 % Student-t confidence interval. */
 export interface Interval {
@@ -122,7 +123,7 @@ function standardError(values: readonly number[], mean: number): number {
 
 /** Formats as `71.2 ± 0.4`, or as `71.2` without an interval. */
 export function scoreText({ mean, halfWidth }: Interval): string {
-  return halfWidth === undefined ? mean.toFixed(1) : `${mean.toFixed(1)} ± ${halfWidth.toFixed(1)}`;
+  return halfWidth === undefined ? fixed(mean, 1) : `${fixed(mean, 1)} ± ${halfWidth.toFixed(1)}`;
 }
 
 /** The least-squares slope of y over x. Throws an Error for fewer than two points. */

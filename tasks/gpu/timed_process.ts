@@ -1,5 +1,7 @@
 /** A program with a time limit. It has a process group of its own, so that what it started ends with it. */
 
+import { endingOnSignal } from "../stopping.ts";
+
 /** How a program ended, and what it printed. */
 export interface Ended {
   readonly outcome: "done" | "failed" | "timed out";
@@ -12,7 +14,8 @@ export interface Ended {
 const grace = 3000;
 
 /**
- * Runs Deno with `args` in `cwd` for at most `seconds`. What it prints as errors and progress is shown as it comes.
+ * Runs Deno with `args` in `cwd` for at most `seconds`. What it prints as errors and progress is shown as it comes. Ctrl-C and
+ * SIGTERM, which do not reach another group, end it with this process.
  * Linux and macOS only: elsewhere a program that it started may go on.
  */
 export async function runTimed(args: readonly string[], seconds: number, cwd?: URL): Promise<Ended> {
@@ -26,6 +29,10 @@ export async function runTimed(args: readonly string[], seconds: number, cwd?: U
     stderr: "piped",
     detached: true,
   }).spawn();
+  using _ = endingOnSignal(() => {
+    signalGroup(child.pid, "SIGTERM");
+    return "Stopped. What was written before is kept.";
+  });
   let isLate = false;
   const timers = [
     setTimeout(() => {

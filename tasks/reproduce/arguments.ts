@@ -42,7 +42,7 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
   packings.join(", ")
 }
   --recompute      gradient checkpointing: keep only each layer's input and compute the rest again: less memory, the same bits
-  --tune           try a grid of learning rates on a held-out part of train, and print the best
+  --tune           try a grid of learning rates on a held-out part of the first task's train, and print the best
   --list           print the cells and stop. Needs no data: --data may be left out
   --estimate       print each cell's steps, FLOPs, memory and hours, and what does not fit, and stop. Needs neither weights
                    nor data: --model may be an id such as roberta-base or llama-3-8b, and --data may be left out
@@ -93,11 +93,15 @@ export type Arguments = Omit<Values, "packing"> & {
 export function readArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parse([...args]);
   const names = positionals.length > 0 ? new Set(positionals) : [tables[0].name];
+  if (values.model === "") throw new UsageError("--model is empty: name a model, or leave it out");
   const forDecoder = values.model !== undefined && isDecoderSource(values.model);
   const chosen = [...names].map((name) => tableByName(name, forDecoder));
   checkNumbers(values);
   checkModes(values);
-  checkMethods(values, chosen);
+  if (values.tune) checkTuning(values);
+  if (forDecoder) refuseEncoders(values, chosen);
+  const made = chosen.filter((table): table is Table => !isStudy(table));
+  if (values.method && made.length > 0) checkMethods(values.method, made);
   const { packing, out = folderOf(values.profile) } = values;
   return { ...values, packing: packingOf(packing), out, tables: chosen };
 }
@@ -113,20 +117,59 @@ function checkNumbers(values: Values): void {
 
 /** Checks the options that replace running the cells, and the options that belong to only one of them. */
 function checkModes(values: Values): void {
-  const shown = (["list", "estimate"] as const).find((name) => values[name]);
-  if (shown && values.tune) {
+  const { list, estimate, tune, rate, memory, json } = values;
+  if (list && estimate) throw new UsageError("--list and --estimate print other things: give one of them");
+  if (tune && (list || estimate)) {
+    const shown = list ? "list" : "estimate";
     throw new UsageError(`--tune runs what --${shown} would only print: give one of them`);
   }
-  for (const name of ["rate", "memory", "json"] as const) {
-    if (values[name] && !values.estimate) throw new UsageError(`--${name} goes with --estimate`);
+  if (estimate) return;
+  const alone = Object.entries({ rate, memory, json: json || undefined }).find(([, own]) =>
+    own !== undefined
+  );
+  if (alone) throw new UsageError(`--${alone[0]} goes with --estimate`);
+}
+
+/** Checks the options that choose what would not be tuned. */
+function checkTuning({ shard, task = [], r, b }: Values): void {
+  if (shard !== "1/1") {
+    throw new UsageError(
+      "--tune compares all rates of a row: leave --shard out, and share its rows out by --method",
+    );
+  }
+  if (new Set(task).size > 1) throw new UsageError("--tune chooses by one task: name one --task");
+  if (r || b) {
+    throw new UsageError(
+      "--tune is for rows with a rate of their own, which they have at every rank: leave --r and --b out",
+    );
   }
 }
 
-function checkMethods({ method: names = [] }: Values, chosen: readonly (Table | Study)[]): void {
-  const rows = chosen.flatMap((table) => isStudy(table) ? [] : table.rows);
+/** Throws a UsageError for a table that is not for decoders. */
+function refuseEncoders({ model }: Values, chosen: readonly (Table | Study)[]): void {
+  const isForDecoders = (table: Table | Study) => !isStudy(table) && table.decoder !== undefined;
+  const foreign = chosen.find((table) => !isForDecoders(table));
+  if (!foreign) return;
+  const others = tables.filter(isForDecoders).map(({ name }) => name).join(", ");
+  throw new UsageError(
+    `${foreign.name} is for encoders, and ${model} is a decoder; tables for decoders: ${others}`,
+  );
+}
+
+/** Throws a UsageError for a row that no table has, and for a table that has none of the rows. */
+function checkMethods(names: readonly string[], chosen: readonly Table[]): void {
+  const rows = chosen.flatMap((table) => table.rows);
   const unknown = names.find((name) => !rows.some((row) => isNamed(row, name)));
   if (unknown !== undefined) {
     throw new UsageError(`no system "${unknown}"; have ${rows.map(({ label }) => label).join(", ")}`);
+  }
+  const without = chosen.find(({ rows }) => !rows.some((row) => names.some((name) => isNamed(row, name))));
+  if (without) {
+    throw new UsageError(
+      `${without.name} has none of the rows that --method names: leave the table out; it has ${
+        without.rows.map(({ label }) => label).join(", ")
+      }`,
+    );
   }
 }
 

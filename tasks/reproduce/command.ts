@@ -57,7 +57,10 @@ async function estimate(asked: readonly AskedTable[], values: Arguments): Promis
 /** Lists, estimates, tunes or runs the tables' cells, as the command line says. */
 export async function reproduce(given: Arguments): Promise<void> {
   const values = { ...given, out: await plainPath(given.out) };
-  const plans = values.tables.map((table) => planOf(table, values));
+  const all = values.tables.map((table) => planOf(table, values));
+  const [empty, plans] = [true, false].map((isEmpty) => all.filter((plan) => plan.isEmpty === isEmpty));
+  for (const { name } of empty) console.error(`${name}: none of its cells is in part ${values.shard}`);
+  if (plans.length === 0) return;
   if (values.estimate) return await estimate(plans.map((plan) => plan.asked()), values);
   if (values.list) return plans.forEach((plan) => plan.list());
   await outputFolder(values.out);

@@ -19,6 +19,8 @@ export interface Plan {
   readonly source: string | undefined;
   /** The start of its files' names. */
   readonly name: string;
+  /** Whether nothing of it is in the part that --shard names. */
+  readonly isEmpty: boolean;
   list(): void;
   /** What to estimate. Throws a UsageError if it is not made of cells. */
   asked(): AskedTable;
@@ -52,6 +54,7 @@ function planOfTable(asked: Table, values: Arguments): Plan {
   return {
     source,
     name,
+    isEmpty: jobs.length === 0,
     list() {
       for (const { task, row, seed } of jobs) {
         const tests = task.tests ? `, tested on ${task.tests.sets.join(", ")}` : "";
@@ -82,20 +85,26 @@ function planOfTable(asked: Table, values: Arguments): Plan {
 /** The start of the names of a table's files. A decoder is called by the last part of its id or path. */
 function fileNameOf(table: Table, source: string | undefined): string {
   if (table.decoder === undefined) return table.name;
-  const model = source!.split(/[/\\]/).findLast((part) => part !== "")!.replace(/\.gguf$/i, "");
+  const model = (source!.split(/[/\\]/).findLast((part) => part !== "") ?? "").replace(/\.gguf$/i, "");
   return pageNameOf(table) + model.toLowerCase().replaceAll(/[^\p{L}\p{N}.]+/gu, "-");
 }
 
-function planOfStudy(study: Study, { profile, tune, shard, r, b, out, model }: Arguments): Plan {
+function planOfStudy(study: Study, values: Arguments): Plan {
+  const { profile, tune, shard, r, b, out, model } = values;
   if (!study.profiles.includes(profile)) {
     throw new UsageError(`${study.name} has no profile "${profile}"; it has ${study.profiles.join(", ")}`);
   }
   if (tune) throw new UsageError(`${study.name} tunes its own learning rates; leave --tune out`);
   if (r || b) throw new UsageError(`${study.name} has its own ranks and blocks; leave --r and --b out`);
+  const foreign = (["task", "method", "seeds"] as const).find((name) => values[name]);
+  if (foreign) {
+    throw new UsageError(`${study.name} has its own tasks, rows and seeds; leave --${foreign} out`);
+  }
   if (shard !== "1/1") throw new UsageError(`${study.name} is not made of cells; leave --shard out`);
   return {
     source: model,
     name: study.name,
+    isEmpty: false,
     list: () => console.log(`${study.name} / ${study.title}`),
     asked() {
       throw new UsageError(`${study.name} is not made of cells; leave --estimate out`);

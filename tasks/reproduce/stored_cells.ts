@@ -28,7 +28,7 @@ export interface RunFiles {
 
 /** What is done when a cell has ended. */
 export interface AfterCell {
-  /** Called with every cell, new or from the store, in the order of the jobs. */
+  /** Called with every cell, new or from the store, in the order in which they were finished. */
   finished?(job: StoredJob, cell: StoredCell): Promise<void>;
   /** Called when a cell diverges, which is then left out; without it the run ends with the error. */
   diverged?(job: StoredJob, error: DivergedError): void;
@@ -76,7 +76,7 @@ export async function runStored(
   if (!resume) await writeWhole(log, "");
   using _ = endingOnSignal(() => lastWords(checkpoint, resume));
   const ticker = new Ticker(jobs.length);
-  for (const [i, job] of jobs.entries()) {
+  for (const [i, job] of (await inTurn(jobs, known, checkpoint)).entries()) {
     const progress = {
       onStep: (step: number, steps: number) => {
         ticker.step(i + step / steps, job.name);
@@ -93,6 +93,8 @@ export async function runStored(
         if (!(error instanceof DivergedError)) throw error;
         if (!diverged) throw withWhatIsKept(error, job, i, checkpoint);
         diverged(job, error);
+        // It is not for the next cell to go on from.
+        if (existsSync(checkpoint)) await Deno.remove(checkpoint);
         continue;
       }
       await store.write(cell, labelsOf(job.split));
@@ -130,6 +132,20 @@ async function knownCells(
 async function removeSpent(checkpoint: string, resume: boolean, done: readonly string[]): Promise<void> {
   if (!existsSync(checkpoint)) return;
   if (!resume || done.includes(await checkpointedCell(checkpoint))) await Deno.remove(checkpoint);
+}
+
+/**
+ * The jobs in the order in which they are done: first the known cells, then the one that the checkpoint is of. Cells that diverged
+ * are not known, and would come before it.
+ */
+async function inTurn(
+  jobs: readonly StoredJob[],
+  known: ReadonlyMap<StoredJob, StoredCell>,
+  checkpoint: string,
+): Promise<readonly StoredJob[]> {
+  const begun = existsSync(checkpoint) ? await checkpointedCell(checkpoint) : undefined;
+  const rank = (job: StoredJob) => known.has(job) ? 0 : cellOfJob(job) === begun ? 1 : 2;
+  return jobs.toSorted((a, b) => rank(a) - rank(b));
 }
 
 /** How a stopped run goes on. */

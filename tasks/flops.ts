@@ -92,7 +92,7 @@ async function main(): Promise<void> {
   );
   if (values.help) return console.log(help);
   const chosen: ModelShape[] = [];
-  for (const name of values.model ?? ["USE-lite", "minilm", ...Object.keys(paper)]) {
+  for (const name of new Set(values.model ?? ["USE-lite", "minilm", ...Object.keys(paper)])) {
     chosen.push(await shapeNamed(name));
   }
   const out = await outputFolder(values.out);

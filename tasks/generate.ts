@@ -151,9 +151,17 @@ const atOnce = 8;
 
 const output = new TextEncoder();
 
+/** The exit code that shells give a program that wrote to one that has ended, such as `head`. */
+const brokenPipe = 141;
+
 async function print(text: string): Promise<void> {
   const bytes = output.encode(text);
-  for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
+  try {
+    for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) Deno.exit(brokenPipe);
+    throw error;
+  }
 }
 
 async function writeOne(

@@ -255,6 +255,22 @@ Deno.test("generate --prompts: lines that are alike draw texts of their own, als
     assert.equal(new Set(stdout.trimEnd().split("\n")).size, 10, stdout);
   }));
 
+Deno.test("generate ends without a word of its own when whoever reads what it writes has ended", () =>
+  withModel(async (folder, model) => {
+    await Deno.writeTextFile(`${folder}/prompts`, "ab\nba\n");
+    const child = startTask("generate", [
+      "--model",
+      model,
+      "--prompts",
+      `${folder}/prompts`,
+      "--max-tokens",
+      "4",
+    ]);
+    await child.stdout.cancel();
+    const stderr = await new Response(child.stderr).text();
+    assert.deepEqual([(await child.status).code, stderr.includes("Broken pipe")], [141, false], stderr);
+  }));
+
 Deno.test("generate: a message by the chat template, a conversation on the terminal, and what it refuses", () =>
   withModel(async (folder, model) => {
     const generate = async (args: string[], env?: Record<string, string>) =>

@@ -189,6 +189,9 @@ Deno.test("no mean is in bold where rows have other seeds: their means do not sa
   assert.match(page([zero, one, bora, { ...bora, seed: 1 }]), /\| \*\*55\.0/);
   assert.doesNotMatch(page([zero, one, bora]), /\| \*\*/);
   assert.doesNotMatch(page([one, bora]), /\| \*\*/);
+  assert.match(page([zero, bora]), /, 1 seed, /);
+  assert.match(page([zero, one, bora]), /, 1 to 2 seeds, .*The 3 cells took/s);
+  assert.match(page([bora]), /The cell took/);
 });
 
 Deno.test("the chart has a labelled point a method", async () => {

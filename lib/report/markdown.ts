@@ -67,12 +67,9 @@ export function renderMarkdown(
   const [first] = cells;
   const bySet = cellsBySet(cells);
   const tasks = [...groupBy(bySet, (cell) => cell.task).keys()];
-  const seeds = new Set(cells.map((cell) => cell.seed)).size;
   return `# ${title}
 
-Profile \`${first.profile}\`, model ${first.model}, ${seeds} seed${seeds > 1 ? "s" : ""}, ${
-    tasks.join(", ")
-  } of ${setting}.
+Profile \`${first.profile}\`, model ${first.model}, ${seedsText(cells)}, ${tasks.join(", ")} of ${setting}.
 ${targets(cells)} Headline metric on dev at the last epoch, with the best epoch's in
 brackets, in percent; ± is a 95 % interval over seeds alone (Student's t), from three seeds on.
 
@@ -97,6 +94,15 @@ ${everyMetric(cells)}
 `;
 }
 
+/** How many seeds the rows have. */
+function seedsText(cells: readonly Cell[]): string {
+  const counts = [...groupBy(cells, (cell) => cell.label).values()].map((own) =>
+    new Set(own.map(({ seed }) => seed)).size
+  );
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  return `${least < most ? `${least} to ${most}` : most} seed${most > 1 ? "s" : ""}`;
+}
+
 /** The machines that the cells were run on. */
 function machines(cells: readonly Cell[]): string {
   return [...new Set(cells.map(({ environment }) => machineText(environment)))].join("; ");
@@ -111,7 +117,7 @@ function commits(cells: readonly Cell[]): string {
 function wholeTime(cells: readonly Cell[]): string {
   const seconds = cells.reduce((sum, { times }) => sum + times.wallSeconds, 0);
   const time = seconds < 120 ? `${seconds.toFixed(0)} seconds` : `${(seconds / 60).toFixed(0)} minutes`;
-  return `The ${cells.length} cells took ${time}.`;
+  return cells.length === 1 ? `The cell took ${time}.` : `The ${cells.length} cells took ${time}.`;
 }
 
 /** The target modules, if all rows have the same. */

@@ -154,7 +154,7 @@ function throughActivation(of: Activation, [m, n, k]: readonly number[], inPanel
   return [product, activationGradient(of, weight("value", m, n), product)];
 }
 
-for (const  of of["relu", "tanh", "gelu"] as const) {
+for (const activation of ["relu", "tanh", "gelu"] as const) {
   for (
     const [[m, n, k], inPanels] of [
       [[41, 96, 20], false],
@@ -163,9 +163,9 @@ for (const  of of["relu", "tanh", "gelu"] as const) {
       [[37, 128, 900], true],
     ] as const
   ) {
-    const name = `${of}, ${m}×${n}×${k}${inPanels ? ", in panels" : ""}`;
+    const name = `${activation}, ${m}×${n}×${k}${inPanels ? ", in panels" : ""}`;
     Deno.test(`a product times an activation's derivative, in its kernel: ${name}`, async () => {
-      const [, dz] = throughActivation(of, [m, n, k], inPanels);
+      const [, dz] = throughActivation(activation, [m, n, k], inPanels);
       assert.deepEqual(opsOf([dz]), ["product"]);
       const values: Values = new Map();
       fillSources(dz.node.graph, values);
@@ -176,7 +176,7 @@ for (const  of of["relu", "tanh", "gelu"] as const) {
       });
       // Compiling it takes long: only once.
       const workgroup = candidates.find(({ name }) =>
-        of === "gelu" && n === 96 && name.startsWith("workgroup")
+        activation === "gelu" && n === 96 && name.startsWith("workgroup")
       );
       const choices = new Map(workgroup ? [[bucket, workgroup.name]] : []);
       for (

@@ -23,6 +23,12 @@ const miniLm = {
 
 const smoke = ["--profile", "smoke", "--method", "BoRA r 8 b 16"];
 
+/** The options for an encoder of this configuration, whose files are in `folder`: its cells take a part of USE-lite's time. */
+async function small(folder: string, config: Record<string, unknown>): Promise<string[]> {
+  await writeCheckpoint(`${folder}/small`, config);
+  return ["--profile", "smoke", "--model", `${folder}/small`];
+}
+
 Deno.test("reproduce: two runs with one seed agree byte for byte; --resume runs nothing twice", async () => {
   const [first, second] = [await Deno.makeTempDir(), await Deno.makeTempDir()];
   for (const out of [first, second]) {
@@ -97,8 +103,9 @@ Deno.test("reproduce glue: a folder of GLUE's layout and an encoder folder, both
 Deno.test("reproduce --shard: the merged parts are the whole; what does not belong together is refused", async () => {
   const folder = await Deno.makeTempDir();
   const at = (name: string) => `${folder}/${name}`;
+  const encoder = await small(folder, tinyBert);
   for (const [out, ...shard] of [["whole"], ["one", "--shard", "1/2"], ["two", "--shard", "2/2"]]) {
-    const { code, stderr } = await task("reproduce", "--profile", "smoke", ...shard, "--out", at(out));
+    const { code, stderr } = await task("reproduce", ...encoder, ...shard, "--out", at(out));
     assert.equal(code, 0, stderr);
   }
   const cellsOf = (out: string) => readCells(`${at(out)}/first-table.json`);
@@ -128,8 +135,8 @@ Deno.test("reproduce --shard: the merged parts are the whole; what does not belo
 
 Deno.test("reproduce rank: an analysis table holds its spectra, and says which rows were not run", async () => {
   const out = await Deno.makeTempDir();
-  const rows = ["--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
-  const { code, stderr } = await task("reproduce", "rank", "--profile", "smoke", ...rows, "--out", out);
+  const rows = [...await small(out, miniLm), "--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
+  const { code, stderr } = await task("reproduce", "rank", ...rows, "--out", out);
   assert.equal(code, 0, stderr);
   const cells = await readCells(`${out}/rank.json`);
   assert.deepEqual(cells.map(({ label }) => label), ["LoRA r 8", "BoRA r 8 b 16"]);
@@ -147,19 +154,8 @@ Deno.test("reproduce rank: an analysis table holds its spectra, and says which r
 
 Deno.test("reproduce --r --b: rows at other sizes, at their own α/r and learning rate, beside those of an earlier run", async () => {
   const out = await Deno.makeTempDir();
-  const at = (...sizes: string[]) =>
-    task(
-      "reproduce",
-      "--profile",
-      "smoke",
-      "--method",
-      "LoRA r 8",
-      "--method",
-      "BoRA",
-      ...sizes,
-      "--out",
-      out,
-    );
+  const rows = [...await small(out, tinyBert), "--method", "LoRA r 8", "--method", "BoRA"];
+  const at = (...sizes: string[]) => task("reproduce", ...rows, ...sizes, "--out", out);
   const plain = await at();
   assert.equal(plain.code, 0, plain.stderr);
   const { code, stderr } = await at("--r", "4", "--r", "8", "--b", "32", "--resume");
@@ -173,10 +169,10 @@ Deno.test("reproduce --r --b: rows at other sizes, at their own α/r and learnin
     { label: "BoRA r 4 b 32", r: 4, alpha: 8, blocks: 32 },
     { label: "BoRA r 8 b 32", r: 8, alpha: 16, blocks: 32 },
   ]);
-  // r(m + n) for LoRA and r(m + n + b²) for BoRA, of each of USE-lite's two queries and two values, 512 × 256.
+  // r(m + n) for LoRA and r(m + n + b²) for BoRA, of the only query and value, 64 × 64.
   const parameters = Object.fromEntries(cells.map((cell) => [cell.label, cell.adapterParameters]));
   assert.equal(parameters["LoRA r 4"], parameters["LoRA r 8"] / 2);
-  assert.equal(parameters["BoRA r 8 b 32"], 4 * 8 * (512 + 256 + 32 * 32));
+  assert.equal(parameters["BoRA r 8 b 32"], 2 * 8 * (64 + 64 + 32 * 32));
   const rates = Object.fromEntries(cells.map((cell) => [cell.label, cell.training.learningRate]));
   assert.equal(rates["LoRA r 4"], rates["LoRA r 8"]);
   assert.equal(rates["BoRA r 4 b 32"], rates["BoRA r 8 b 16"]);

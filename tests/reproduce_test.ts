@@ -6,6 +6,7 @@ import { cellFiles, writeCellsTable } from "./support/cells.ts";
 import { outputOf, runTask, startTask } from "./support/command.ts";
 import { withFiles, withFolder } from "./support/files.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { smallEncoder } from "./support/small_encoder.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
 import { readCells, readCellTable, writeCellTable } from "../lib/report/cell_table.ts";
 import { type Cell, metricsOnly } from "../lib/report/schema.ts";
@@ -22,12 +23,6 @@ const miniLm = {
 };
 
 const smoke = ["--profile", "smoke", "--method", "BoRA r 8 b 16"];
-
-/** The options for an encoder of this configuration, whose files are in `folder`: its cells take a part of USE-lite's time. */
-async function small(folder: string, config: Record<string, unknown>): Promise<string[]> {
-  await writeCheckpoint(`${folder}/small`, config);
-  return ["--profile", "smoke", "--model", `${folder}/small`];
-}
 
 Deno.test("reproduce: two runs with one seed agree byte for byte; --resume runs nothing twice", async () => {
   const [first, second] = [await Deno.makeTempDir(), await Deno.makeTempDir()];
@@ -103,7 +98,7 @@ Deno.test("reproduce glue: a folder of GLUE's layout and an encoder folder, both
 Deno.test("reproduce --shard: the merged parts are the whole; what does not belong together is refused", async () => {
   const folder = await Deno.makeTempDir();
   const at = (name: string) => `${folder}/${name}`;
-  const encoder = await small(folder, tinyBert);
+  const encoder = await smallEncoder(folder, tinyBert);
   for (const [out, ...shard] of [["whole"], ["one", "--shard", "1/2"], ["two", "--shard", "2/2"]]) {
     const { code, stderr } = await task("reproduce", ...encoder, ...shard, "--out", at(out));
     assert.equal(code, 0, stderr);
@@ -135,7 +130,7 @@ Deno.test("reproduce --shard: the merged parts are the whole; what does not belo
 
 Deno.test("reproduce rank: an analysis table holds its spectra, and says which rows were not run", async () => {
   const out = await Deno.makeTempDir();
-  const rows = [...await small(out, miniLm), "--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
+  const rows = [...await smallEncoder(out, miniLm), "--method", "LoRA r 8", "--method", "BoRA r 8 b 16"];
   const { code, stderr } = await task("reproduce", "rank", ...rows, "--out", out);
   assert.equal(code, 0, stderr);
   const cells = await readCells(`${out}/rank.json`);
@@ -154,7 +149,7 @@ Deno.test("reproduce rank: an analysis table holds its spectra, and says which r
 
 Deno.test("reproduce --r --b: rows at other sizes, at their own α/r and learning rate, beside those of an earlier run", async () => {
   const out = await Deno.makeTempDir();
-  const rows = [...await small(out, tinyBert), "--method", "LoRA r 8", "--method", "BoRA"];
+  const rows = [...await smallEncoder(out, tinyBert), "--method", "LoRA r 8", "--method", "BoRA"];
   const at = (...sizes: string[]) => task("reproduce", ...rows, ...sizes, "--out", out);
   const plain = await at();
   assert.equal(plain.code, 0, plain.stderr);

@@ -19,6 +19,8 @@ import { ratesText, trainingAt, trainingOf } from "../tasks/training.ts";
 import { cellFiles, madeUpCell, madeUpCells, storedCell, writeCellsTable } from "./support/cells.ts";
 import { noAdapter, runTask } from "./support/command.ts";
 import { withFolder } from "./support/files.ts";
+import { smallEncoder } from "./support/small_encoder.ts";
+import { tinyBert } from "./support/tiny_bert.ts";
 
 /** Runs a command that must succeed, and gives what it printed. */
 async function run(name: string, ...args: string[]): Promise<string> {
@@ -53,7 +55,7 @@ Deno.test("tables that share a cell agree on whether it has its spectra: none re
 
 Deno.test("a cell that three tables show, in one of them by another label, is trained once", () =>
   withFolder(async (out) => {
-    const smoke = ["--profile", "smoke", "--out", out];
+    const smoke = [...await smallEncoder(out, tinyBert), "--out", out];
     await run("reproduce", "granularity", ...smoke, "--method", "BoRA QV");
     const files = await cellFiles(out, "BoRA");
     assert.equal(files.length, 1);

@@ -22,7 +22,7 @@ await runCommand(async () => {
       "test",
       "--allow-all",
       "--parallel",
-      "--preload=tasks/vulkan_only.ts",
+      "--preload=tests/support/before_tests.ts",
       ...files.filter((file) => !startsProcesses(file)),
     ],
     cwd: new URL("../..", import.meta.url),

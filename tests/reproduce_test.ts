@@ -255,7 +255,7 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       ["reproduce", ["--epochs", "3"], /Unknown option '--epochs'/],
       ["reproduce", ["--list", "--tune"], /^--tune runs what --list would only print: give one of them$/m],
       ["reproduce", ["--tune", "--estimate"], /^--tune runs what --estimate would only print/m],
-      ["reproduce", ["--list", "--estimate"], /--list and --estimate print other things: give one of them/],
+      ["reproduce", ["--list", "--estimate", "--json"], /--json prints the estimate alone: leave --list out/],
       ["reproduce", ["--tune", "--shard", "1/2"], /--tune compares all rates of a row: leave --shard out/],
       ["reproduce", ["--tune", "--task", "wic", "--task", "spam"], /--tune chooses by one task/],
       ["reproduce", ["--tune", "--r", "16"], /leave --r and --b out/],

@@ -422,6 +422,7 @@ Deno.test("reproduce --estimate: the paper's tables on its models, without weigh
       stdout.includes(`Tested on  ${sets.map(({ name }) => name).join(", ")}, by generation, `),
       stdout,
     );
+    assert.match(stdout, new RegExp(`^${table} / .*, tested on .* / BoRA r 8 b 16 / seed 0$`, "m"));
     assert.match(stdout, /^Rate +20\.0 TFLOP\/s, assumed: give --rate/m);
     assert.match(stdout, / BoRA r 8 b 16 +1 .* 24: bf16, 48: f32, 80: f32$/m);
     assert.match(stdout, / DoRA r 8 +1 .* – +– +– +24: nothing, 48: f32, 80: f32$/m);

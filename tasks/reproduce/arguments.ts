@@ -43,7 +43,7 @@ ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 }
   --recompute      gradient checkpointing: keep only each layer's input and compute the rest again: less memory, the same bits
   --tune           try a grid of learning rates on a held-out part of the first task's train, and print the best
-  --list           print the cells and stop. Needs no data: --data may be left out
+  --list           print the cells and stop, with --estimate before that. Needs no data: --data may be left out
   --estimate       print each cell's steps, FLOPs, memory and hours, and what does not fit, and stop. Needs neither weights
                    nor data: --model may be an id such as roberta-base or llama-3-8b, and --data may be left out
   --rate TFLOPS    the GPU's speed for --estimate's hours (default: measured here with a matrix product; of decoders on a
@@ -118,7 +118,7 @@ function checkNumbers(values: Values): void {
 /** Checks the options that replace running the cells, and the options that belong to only one of them. */
 function checkModes(values: Values): void {
   const { list, estimate, tune, rate, memory, json } = values;
-  if (list && estimate) throw new UsageError("--list and --estimate print other things: give one of them");
+  if (list && json) throw new UsageError("--json prints the estimate alone: leave --list out");
   if (tune && (list || estimate)) {
     const shown = list ? "list" : "estimate";
     throw new UsageError(`--tune runs what --${shown} would only print: give one of them`);

@@ -61,8 +61,10 @@ export async function reproduce(given: Arguments): Promise<void> {
   const [empty, plans] = [true, false].map((isEmpty) => all.filter((plan) => plan.isEmpty === isEmpty));
   for (const { name } of empty) console.error(`${name}: none of its cells is in part ${values.shard}`);
   if (plans.length === 0) return;
-  if (values.estimate) return await estimate(plans.map((plan) => plan.asked()), values);
-  if (values.list) return plans.forEach((plan) => plan.list());
+  if (values.list) plans.forEach((plan) => plan.list());
+  if (values.list && values.estimate) console.log();
+  if (values.estimate) await estimate(plans.map((plan) => plan.asked()), values);
+  if (values.list || values.estimate) return;
   await outputFolder(values.out);
   // Locked before reading files that another run may be about to change.
   using locks = new DisposableStack();

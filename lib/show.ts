@@ -12,6 +12,12 @@ export function fixed(value: number, decimals: number): string {
   return Number(text) === 0 ? text.replace("-", "") : text;
 }
 
+/** A difference with so many decimals, + or − before it; what rounds to 0 has no sign. */
+export function signed(value: number, decimals: number): string {
+  const text = Math.abs(value).toFixed(decimals);
+  return `${Number(text) === 0 ? "" : value > 0 ? "+" : "−"}${text}`;
+}
+
 /** A number with so many digits, and never with a power of ten, however large it is. */
 export function significant(value: number, digits: number): string {
   const text = value.toPrecision(digits);

@@ -225,10 +225,13 @@ Deno.test("a tied base that stores another head than its embeddings is refused: 
     await loadDecoder(folder);
     const tied = JSON.stringify({ ...config, tie_word_embeddings: true });
     await Deno.writeTextFile(`${folder}/config.json`, tied);
+    const handles = () => Deno.build.os === "linux" ? [...Deno.readDirSync("/proc/self/fd")].length : 0;
+    const before = handles();
     await assert.rejects(
       loadDecoder(folder),
       /by config\.json the head is the table of embeddings, .* another "lm_head\.weight": set tie_word_embeddings/,
     );
+    assert.equal(handles(), before);
   }));
 
 Deno.test("a decoder's merged folder has all that describes the base, and nothing else", () =>

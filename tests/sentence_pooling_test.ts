@@ -109,7 +109,7 @@ Deno.test("other poolings, modules and places are refused by the file that asks 
     const file = "encoder/1_Pooling/config\\.json";
     await refused(
       new RegExp(
-        `${file} asks for pooling_mode_max_tokens: vectors are made here by pooling_mode_mean_tokens or`,
+        `${file} asks for pooling_mode_max_tokens: vectors are made here of the mean`,
       ),
       poolingJson("pooling_mode_max_tokens"),
     );

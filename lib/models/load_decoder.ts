@@ -27,7 +27,7 @@ import { PackedOnTheWay } from "./packed_on_the_way.ts";
 import type { PackedWeight } from "./packing.ts";
 import type { TensorPlace } from "./safetensors.ts";
 import { sizeOf } from "./stored_place.ts";
-import { StoredWeight } from "./stored_weight.ts";
+import { haveEqualBytes, StoredWeight } from "./stored_weight.ts";
 import { configuredDecoder } from "./unloaded_decoder.ts";
 import { PassingDigest } from "./values_digest.ts";
 
@@ -99,21 +99,11 @@ async function partsOfFolder(folder: string): Promise<Parts> {
 /** Throws an Error where a tied model has a head other than its embeddings: transformers 5 takes that, and earlier ones did not. */
 function checkStoredHead(folder: string, places: ReadonlyMap<string, TensorPlace>): void {
   const [table, head] = [embeddingTable, headTable].map((name) => places.get(name));
-  if (!table || !head || haveEqualValues(table, head)) return;
+  if (!table || !head || haveEqualBytes(table, head)) return;
   throw new Error(
     `${folder}: by config.json the head is the table of embeddings, and the checkpoint has another "${headTable}": ` +
       "set tie_word_embeddings to false if that is meant, or take it out",
   );
-}
-
-function haveEqualValues(a: TensorPlace, b: TensorPlace): boolean {
-  if (a.shape.join() !== b.shape.join()) return false;
-  const others = new StoredWeight(b).pieces();
-  for (const piece of new StoredWeight(a).pieces()) {
-    const other: Float32Array = others.next().value;
-    if (piece.some((value, i) => value !== other[i])) return false;
-  }
-  return true;
 }
 
 async function partsOfGguf(path: string): Promise<Parts> {

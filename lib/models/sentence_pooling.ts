@@ -71,8 +71,10 @@ export async function readPooling(folder: string): Promise<Pooling | undefined> 
   const [mode] = asked;
   if (asked.length === 1 && Object.hasOwn(modes, mode)) return modes[mode];
   throw new Error(
-    `${path} asks for ${asked.length > 0 ? asked.join(" and ") : "no pooling"}: vectors are made here by ` +
-      `${Object.keys(modes).join(" or ")} alone; take a model with one of them`,
+    `${path} asks for ${
+      asked.length > 0 ? asked.join(" and ") : "no pooling"
+    }: vectors are made here of the mean over ` +
+      "the tokens or of the first alone; take a model with one of them",
   );
 }
 

@@ -145,6 +145,21 @@ export class StoredWeight implements WeightInPieces {
   }
 }
 
+/** Whether two tensors are stored in the same bytes, as one shape and dtype. Throws as reading them does. */
+export function haveEqualBytes(a: StoredPlace, b: StoredPlace): boolean {
+  if (a.dtype !== b.dtype || a.shape.join() !== b.shape.join()) return false;
+  using own = openFile(a.origin);
+  using other = openFile(b.origin);
+  const [room, otherRoom] = [new PieceRoom(), new PieceRoom()];
+  for (let at = 0; at < sizeOf(a); at += pieceLength) {
+    const range = [at, Math.min(pieceLength, sizeOf(a) - at)] as const;
+    const bytes = readBlocks(own, a, range, room.bytes);
+    const others = readBlocks(other, b, range, otherRoom.bytes);
+    for (let i = 0; i < bytes.length; i++) if (bytes[i] !== others[i]) return false;
+  }
+  return true;
+}
+
 /** The error for a tensor with infinities or NaNs. */
 export function notFinite({ origin, name }: StoredPlace): Error {
   return new Error(

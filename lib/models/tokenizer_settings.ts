@@ -104,8 +104,15 @@ export function withSmallLetters(
   { lowersTexts }: TokenizerSettings,
 ): TokenizerDescription {
   const { normalizer } = description;
-  if (!lowersTexts || (normalizer?.type === "BertNormalizer" && normalizer.lowercase !== false)) {
-    return description;
+  if (!lowersTexts) return description;
+  if (normalizer?.type === "BertNormalizer") {
+    if (normalizer.lowercase !== false) return description;
+    // Without a word on accents, one in small letters strips them.
+    const { strip_accents } = normalizer;
+    return {
+      ...description,
+      normalizer: { ...normalizer, lowercase: true, strip_accents: strip_accents ?? false },
+    };
   }
   const normalizers = [{ type: "Lowercase" }, ...normalizer ? [normalizer] : []];
   return { ...description, normalizer: { type: "Sequence", normalizers } };

@@ -10,5 +10,5 @@ export function vectorTextIds(tokenizer: DecoderTokenizer, text: string, most: n
   const begin = tokenizer.encode("", { addMarks: true }).filter((mark) => mark !== bare[0]);
   const room = Math.max(0, most - begin.length - closing.length);
   const kept = cutsBeginning ? bare.slice(Math.max(0, bare.length - room)) : bare.slice(0, room);
-  return [...begin, ...kept, ...closing];
+  return [...begin, ...kept, ...closing].slice(0, most);
 }

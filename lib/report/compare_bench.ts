@@ -9,7 +9,7 @@
 import type { BenchRecord } from "./bench_schema.ts";
 import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compare.ts";
 import { judge } from "./judge.ts";
-import { significant } from "../show.ts";
+import { signed, significant } from "../show.ts";
 import { type Estimate, halfWidthOf, median, pairedEstimate, welchEstimate } from "./statistics.ts";
 
 /** Default threshold: the least change of a time, in per cent. */
@@ -143,11 +143,7 @@ function otherLaps(
   ];
 }
 
-const percentText = (logarithm: number) => {
-  const percent = 100 * Math.expm1(logarithm);
-  const text = Math.abs(percent).toFixed(1);
-  return `${Number(text) === 0 ? "" : percent > 0 ? "+" : "−"}${text}`;
-};
+const percentText = (logarithm: number) => signed(100 * Math.expm1(logarithm), 1);
 
 function rowOf(
   { name, base, head }: Pair,

@@ -2,6 +2,7 @@
 
 import { type ComparedRow, type Comparison, lackedBy, onlyInHead } from "./compare.ts";
 import { cellsBySet } from "./cells_by_set.ts";
+import { signed } from "../show.ts";
 import { judge } from "./judge.ts";
 import type { Cell } from "./schema.ts";
 import { type Estimate, halfWidthOf, pairedEstimate } from "./statistics.ts";
@@ -164,11 +165,6 @@ function samplingError(pairs: readonly Pair[]): number {
   return 100 * Math.sqrt(variances.reduce((sum, value) => sum + value, 0));
 }
 
-const signed = (value: number) => {
-  const text = Math.abs(value).toFixed(2);
-  return `${Number(text) === 0 ? "" : value > 0 ? "+" : "−"}${text}`;
-};
-
 function rowOf({ name, pairs }: Group, estimate: Estimate | undefined): Omit<ComparedRow, "verdict" | "p"> {
   const seeds = completeSeeds(pairs);
   const of = (side: keyof Pair) =>
@@ -178,7 +174,7 @@ function rowOf({ name, pairs }: Group, estimate: Estimate | undefined): Omit<Com
     name,
     base: of("base"),
     head: of("head"),
-    difference: signed(difference) + (estimate ? ` ± ${halfWidthOf(estimate).toFixed(2)}` : ""),
+    difference: signed(difference, 2) + (estimate ? ` ± ${halfWidthOf(estimate).toFixed(2)}` : ""),
   };
 }
 

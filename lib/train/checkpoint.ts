@@ -55,9 +55,9 @@ export interface Place {
  * The version of the format. It goes up when a checkpoint holds different tensors or says other things of its
  * run, or when a run computes different bits from them. Before version 2, a checkpoint always held a best
  * epoch's weights, and a step of several batches used the mean of the batches' means. Before version 3, it did
- * not say which values the base has.
+ * not say which values the base has, and before version 4, what the scores of a run with epochs follow from.
  */
-const version = "3";
+const version = "4";
 
 /** The caller's own data in a checkpoint, by name. */
 export type Notes = Readonly<Record<string, string>>;

@@ -5,7 +5,7 @@ import * as v from "npm:valibot@1.5.0";
 import { isDecoderType } from "../../lib/models/decoder_config.ts";
 import { publishedDecoder } from "../../lib/models/published_configs.ts";
 
-const typeSchema = v.looseObject({ model_type: v.optional(v.string()) });
+const typeSchema = v.looseObject({ model_type: v.optional(v.unknown()) });
 
 /**
  * True for a published decoder's id, a GGUF file, and a folder that holds a decoder. Throws an Error that names a config.json which
@@ -20,7 +20,7 @@ export function isDecoderSource(source: string): boolean {
 }
 
 /** `model_type` in the config.json at `path`. */
-function typeIn(path: string): string | undefined {
+function typeIn(path: string): unknown {
   try {
     return v.parse(typeSchema, JSON.parse(readFileSync(path, "utf8"))).model_type;
   } catch (error) {

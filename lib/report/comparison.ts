@@ -1,6 +1,7 @@
 /** Compares rows with a reference row, on the tasks, seeds and dev examples that both have. */
 
 import type { MetricName } from "../data/task.ts";
+import { signed } from "../show.ts";
 import { table } from "./markdown.ts";
 import {
   averagePaired,
@@ -67,11 +68,9 @@ function pairedRuns(own: readonly Cell[], reference: readonly Cell[]): PairedRun
   };
 }
 
-const signed = (value: number) =>
-  Math.abs(value) < 0.05 ? "0.0" : `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(1)}`;
 const pText = (p: number) => p < 0.001 ? "< 0.001" : p.toFixed(3);
 const differenceText = (found: PairedComparison) =>
-  `${signed(found.mean)} ± ${halfWidthOf(found).toFixed(1)}`;
+  `${signed(found.mean, 1)} ± ${halfWidthOf(found).toFixed(1)}`;
 
 /** A comparison among others that are judged together: its p, and with it its verdict, is Holm's over all of them. */
 interface Judged extends PairedComparison {

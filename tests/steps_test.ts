@@ -1,5 +1,5 @@
 /**
- * A training step of every family of models on the adapter's own kernels: RoBERTa's and BERT's against PyTorch's, USE-lite's
+ * A training step of every family of encoders on the adapter's own kernels: RoBERTa's and BERT's against PyTorch's, USE-lite's
  * against float64. With every op's cases (ops_test.ts) it is what `deno task test:swiftshader` runs.
  */
 

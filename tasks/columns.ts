@@ -1,5 +1,7 @@
 /** Formats text in columns, for a terminal. */
 
+import { significant } from "../lib/show.ts";
+
 /** Joins `rows` with two spaces between columns; the columns in `right` are right-aligned. */
 export function columns(rows: readonly (readonly string[])[], right: readonly number[]): string {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
@@ -9,6 +11,11 @@ export function columns(rows: readonly (readonly string[])[], right: readonly nu
 }
 
 const prefixes = ["", "k", "M", "G", "T", "P", "E", "Z"];
+
+/** Formats hours with two digits, or as whole ones. */
+export function hoursText(hours: number): string {
+  return hours < 100 ? significant(hours, 2) : hours.toFixed(0);
+}
 
 /** Formats with three digits and an SI prefix, such as `12.3 TFLOP`. */
 export function withPrefix(value: number, unit: string): string {

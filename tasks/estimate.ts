@@ -8,9 +8,9 @@ import type { DeviceTraits } from "../lib/gpu/kernel.ts";
 import type { WritablePacking } from "../lib/graph/storages/registry.ts";
 import { charactersPerToken } from "../lib/models/unloaded_encoder.ts";
 import { packedWithoutValues } from "../lib/models/unread_weight.ts";
-import { bytesText, gibibytes, significant } from "../lib/show.ts";
+import { bytesText, gibibytes } from "../lib/show.ts";
 import { estimateTraining, type TrainingEstimate } from "../lib/train/estimate.ts";
-import { columns, withPrefix } from "./columns.ts";
+import { columns, hoursText, withPrefix } from "./columns.ts";
 import { findGpu, misfits, rateOf, type Room, roomOf } from "./machine.ts";
 import type { PlannedJob } from "./planned_cells.ts";
 import { adapterOf } from "./run_cell.ts";
@@ -162,9 +162,6 @@ function totalOf(cells: readonly EstimatedCell[]) {
   };
 }
 
-const hoursText = (hours: number | undefined) =>
-  hours === undefined ? "–" : hours < 100 ? significant(hours, 2) : hours.toFixed(0);
-
 function textOf({ cells, model, basis, adapter, room, rate, rateFrom }: Estimates): string {
   const rows = cells.map(({ table, task, label, seed, steps, flops, peakBytes, largestBuffer, ...cell }) => [
     table,
@@ -175,7 +172,7 @@ function textOf({ cells, model, basis, adapter, room, rate, rateFrom }: Estimate
     withPrefix(flops, "FLOP"),
     gibibytes(peakBytes),
     gibibytes(largestBuffer.bytes),
-    hoursText(cell.hours),
+    cell.hours === undefined ? "–" : hoursText(cell.hours),
     cell.misfits.length === 0 ? "yes" : `no: ${cell.misfits.join(", ")}`,
   ]);
   const total = totalOf(cells);
@@ -188,7 +185,7 @@ function textOf({ cells, model, basis, adapter, room, rate, rateFrom }: Estimate
     withPrefix(total.flops, "FLOP"),
     gibibytes(total.peakBytes),
     "",
-    hoursText(total.hours),
+    total.hours === undefined ? "–" : hoursText(total.hours),
     total.doNotFit === 0 ? "all" : `${total.cells - total.doNotFit} of ${total.cells}`,
   ];
   const header = [

@@ -22,8 +22,7 @@ import {
 } from "../lib/train/estimate.ts";
 import { devSetsOf } from "../lib/train/evaluate.ts";
 import { encodeRows } from "../lib/train/fine_tune.ts";
-import { significant } from "../lib/show.ts";
-import { columns, withPrefix } from "./columns.ts";
+import { columns, hoursText, withPrefix } from "./columns.ts";
 import type { AskedTable, EstimateOptions } from "./estimate.ts";
 import { knownDecoder } from "./known_decoder.ts";
 import { findGpu, positive } from "./machine.ts";
@@ -224,8 +223,6 @@ function fitsText({ peaks }: EstimatedRow, sizes: readonly number[]): string {
     return `${gib}: ${fits ?? "nothing"}`;
   }).join(", ");
 }
-
-const hoursText = (hours: number) => hours < 100 ? significant(hours, 2) : hours.toFixed(0);
 
 interface Found {
   readonly table: string;

@@ -11,6 +11,7 @@ import { describeEnvironment } from "../lib/report/environment.ts";
 import { pack } from "./gpu/pack.ts";
 import { type Part, parts, type Place } from "./gpu/parts.ts";
 import { fetchImports, folderNameOf, limitOf, runPart } from "./gpu/run_parts.ts";
+import { lockFor } from "./lock.ts";
 import { newFolder, outputFolder, plainPath } from "./output.ts";
 import { gpuPage, type GpuRecord, gpuSchema, type PartRecord } from "./pages/gpu.ts";
 import { asUsage, numberIn, runCommand, UsageError } from "./usage.ts";
@@ -72,6 +73,7 @@ async function runParts(chosen: readonly Part[], out: string, minutes: number): 
   const folder = resolve(await outputFolder(`${out}/${folderNameOf(adapter)}`));
   // What is measured has the device to itself.
   gpu[Symbol.dispose]();
+  using _ = await lockFor(`${folder}/gpu`);
   const place: Place = { adapter, software, folder };
   for (const part of chosen) await fetchImports(part, place);
   const deadline = performance.now() + 60_000 * minutes;

@@ -6,6 +6,7 @@ import { peerNames } from "../bench/peers.ts";
 import configuration from "../deno.json" with { type: "json" };
 import { writeWhole } from "../lib/files.ts";
 import { openGpu } from "../lib/gpu/device.ts";
+import { describeEnvironment } from "../lib/report/environment.ts";
 import {
   benchFigures,
   conformanceFigures,
@@ -18,6 +19,7 @@ import { type Part, parts, type Place } from "../tasks/gpu/parts.ts";
 import { measurePeaks, readPeaks } from "../tasks/gpu/peaks.ts";
 import { folderNameOf, limitOf, runPart } from "../tasks/gpu/run_parts.ts";
 import { runTimed } from "../tasks/gpu/timed_process.ts";
+import { lockFor } from "../tasks/lock.ts";
 import { type GpuRecord, renderGpu } from "../tasks/pages/gpu.ts";
 import { benchGroups } from "./support/bench_groups.ts";
 import { runTask } from "./support/command.ts";
@@ -288,6 +290,17 @@ Deno.test("an unknown part, no folder, and options that a pack has no use for ar
     assert.equal(code, 2);
   }
 });
+
+Deno.test("two runs at a time for one GPU would mix their figures: the second is refused", () =>
+  withFolder(async (folder) => {
+    const gpu = await openGpu({ autotune: false });
+    const { adapter } = await describeEnvironment(gpu);
+    gpu[Symbol.dispose]();
+    using _ = await lockFor(`${folder}/${folderNameOf(adapter)}/gpu`);
+    const { code, stderr } = await runTask("gpu", ["--part", "doctor", "--out", folder]);
+    assert.match(stderr, /another run is writing .*\/gpu \(process \d+ on /);
+    assert.equal(code, 1);
+  }));
 
 Deno.test("what is packed runs without a network, and knows its commit", async () => {
   await withFolder(async (folder) => {

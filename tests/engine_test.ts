@@ -26,6 +26,7 @@ import { classification } from "../lib/objectives/classification.ts";
 import { traceStep } from "../lib/run/step.ts";
 import { fillSources, runOnGpu, type Values } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { withoutMemoryFor } from "./support/devices.ts";
 import { testGpu } from "./support/ops.ts";
 
 /** A training step of the tiny encoder with BoRA: the loss and every gradient. */
@@ -100,6 +101,23 @@ Deno.test("a buffer beyond the binding limit is refused with need and limit, and
     /Buffer "huge" needs 35184372088832 bytes; .* binds at most \d+/,
   );
   assert.deepEqual(gpu.memory, before);
+});
+
+Deno.test("all who wait for an allocation that is refused are told, and those after them are not", async () => {
+  const { device } = await testGpu();
+  using gpu = await openGpu({ device: withoutMemoryFor(device, "large"), autotune: false });
+  const large = gpu.createBuffer("large", 4096);
+  gpu.createBuffer("small", 64);
+  const outcomes = await Promise.allSettled([gpu.settled(), gpu.settled()]);
+  for (const outcome of outcomes) {
+    assert.equal(outcome.status, "rejected");
+    assert.match(
+      outcome.reason.message,
+      /^Out of GPU memory: "large" needs 4096 bytes with 0 already in use/,
+    );
+  }
+  gpu.destroyBuffer(large);
+  await gpu.settled();
 });
 
 Deno.test("a device that is lost says so at the next call", async () => {

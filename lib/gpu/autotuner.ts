@@ -7,6 +7,7 @@
 
 import { digestOf } from "../digest.ts";
 import type { Gpu } from "./device.ts";
+import { readDriver } from "./driver.ts";
 import { type BufferView, buildProgram, type Call, Program } from "./program.ts";
 import { TuningCache, userCachePath } from "./tuning_cache.ts";
 
@@ -24,7 +25,7 @@ export interface AutotuneOptions {
   readonly cache?: string;
   /**
    * Called with a line for each kernel when it is first rejected, for a cache that cannot be used, and once when
-   * the time is over; `console.warn` by default.
+   * the time is over or there is no memory for timing; `console.warn` by default.
    */
   readonly report?: (line: string) => void;
 }
@@ -44,8 +45,8 @@ export interface Contest {
   readonly work: number;
   /** The candidates' source, the default first. */
   readonly kernels: readonly { readonly name: string; readonly code: string }[];
-  /** Creates everything that running the candidates needs. */
-  field(): Field;
+  /** Creates everything that running the candidates needs; an Error where there is no memory for it. */
+  field(): Promise<Field | Error>;
 }
 
 /** The kernels chosen on one device, and the time left for further choices. */
@@ -56,7 +57,8 @@ export class Autotuner {
   readonly #cache: TuningCache | undefined;
   readonly #budget: number;
   #left: number;
-  #saidOver = false;
+  /** What was said once. */
+  readonly #said = new Set<"over" | "no room">();
   /** Kernels whose rejection was reported. */
   readonly #rejected = new Set<string>();
 
@@ -72,10 +74,11 @@ export class Autotuner {
     const open = contests.filter(({ bucket }) => !this.choices.has(bucket)).sort((a, b) => b.work - a.work);
     if (open.length === 0) return;
     const known = await this.#cache?.read();
+    const driver = await driverOf(gpu);
     const found = new Map<string, string>();
     for (const contest of open) {
-      const key = await keyOf(gpu, contest);
-      const choice = known?.get(key) ?? await this.#decide(gpu, contest);
+      const key = await keyOf(gpu, driver, contest);
+      const choice = known?.get(key) ?? await gpu.besidePeak(() => this.#decide(gpu, contest));
       if (choice !== undefined && !known?.has(key)) found.set(key, choice);
       this.choices.set(contest.bucket, choice ?? contest.kernels[0].name);
     }
@@ -83,8 +86,8 @@ export class Autotuner {
   }
 
   /**
-   * The fastest; undefined if time ran out and another run, with more time for this contest, may find a
-   * better one.
+   * The fastest; undefined if time or memory ran out and another run, with more of it for this contest, may
+   * find a better one.
    */
   async #decide(gpu: Gpu, contest: Contest): Promise<string | undefined> {
     if (this.#left <= 0) {
@@ -93,7 +96,12 @@ export class Autotuner {
     }
     const hadAll = this.#left === this.#budget;
     const start = performance.now();
-    using field = contest.field();
+    const made = await contest.field();
+    if (made instanceof Error) {
+      this.#sayNoRoom(contest, made);
+      return undefined;
+    }
+    using field = made;
     const { name, tried, complete } = await fastest(
       gpu,
       field,
@@ -110,22 +118,50 @@ export class Autotuner {
 
   /** Says once that what is left to choose keeps its default. */
   #sayOver(): void {
-    if (this.#saidOver) return;
-    this.#saidOver = true;
+    if (this.#said.has("over")) return;
+    this.#said.add("over");
     const seconds = (this.#budget / 1000).toLocaleString("en-US");
     const next = this.#cache ? "the next run goes on with them" : "they are right, if slower";
     this.#report(`its ${seconds} s are over: other products keep their usual kernels here, and ${next}`);
   }
+
+  /** Says once that what cannot be timed keeps its default. */
+  #sayNoRoom({ bucket }: Contest, { message }: Error): void {
+    if (this.#said.has("no room")) return;
+    this.#said.add("no room");
+    this.#report(`no memory to time the kernels of ${bucket}, which keeps its usual one here: ${message}`);
+  }
 }
 
 /**
- * The cache key: adapter, runtime (which compiles the kernels), bucket, and a digest of the kernels' source.
- * All that WebGPU reveals of the driver is in the adapter's description (llvmpipe's contains the version of
- * LLVM).
+ * The driver where this program may find it out, which takes all permissions. WebGPU reveals no more of it than the adapter's
+ * description does (llvmpipe's contains the version of LLVM, a GPU's nothing).
  */
-async function keyOf({ adapter, device }: Gpu, { bucket, kernels }: Contest): Promise<string> {
+async function driverOf({ adapter }: Gpu): Promise<string | undefined> {
+  if (typeof Deno === "undefined") return undefined;
+  // A program that would be asked for a permission is not made to ask.
+  const { state } = await Deno.permissions.query({ name: "read" });
+  if (state !== "granted") return undefined;
+  try {
+    return await readDriver(adapter);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The cache key: adapter, driver and runtime (which compile the kernels), bucket, and a digest of the kernels'
+ * source.
+ */
+async function keyOf(
+  { adapter, device }: Gpu,
+  driver: string | undefined,
+  { bucket, kernels }: Contest,
+): Promise<string> {
   const { vendor, architecture, device: model, description } = device.adapterInfo;
-  const identity = [adapter.name, vendor, architecture, model, description, globalThis.navigator?.userAgent];
+  const runtime = globalThis.navigator?.userAgent;
+  const identity = [adapter.name, vendor, architecture, model, description, driver, runtime];
   return [...new Set(identity.filter(Boolean)), bucket, (await digestOf(kernels)).slice(0, 16)].join(" | ");
 }
 

@@ -54,7 +54,7 @@ export interface OpenGpuOptions {
 export interface MemoryReport {
   /** In use now. */
   readonly bytes: number;
-  /** The most at one time. */
+  /** The most at one time, but for what the autotuner takes to time kernels: where that has no room, nothing is timed. */
   readonly peakBytes: number;
   /** How many buffers are in use. */
   readonly buffers: number;
@@ -196,8 +196,8 @@ export class Gpu implements Disposable {
   #peakBytes = 0;
   #buffers = new Map<GPUBuffer, number>();
   #failure: Error | undefined;
-  /** The results of the allocations since the last `settled`. */
-  #pending: Promise<Error | undefined>[] = [];
+  /** The results of the allocations that no `settled` has waited for. */
+  readonly #pending = new Set<Promise<Error | undefined>>();
   #uploadsSinceSubmit = 0;
   #bytesSinceWait = 0;
   #closed = false;
@@ -258,6 +258,23 @@ export class Gpu implements Disposable {
    * by `settled`.
    */
   createBuffer(label: string, bytes: number, usage = 0): GPUBuffer {
+    const { buffer, refusal } = this.#allocate(label, bytes, usage);
+    this.#pending.add(refusal);
+    return buffer;
+  }
+
+  /**
+   * @internal As `createBuffer`, and waits for the memory: returns the Error where there is none, which nobody else is told.
+   */
+  async tryBuffer(label: string, bytes: number): Promise<GPUBuffer | Error> {
+    const { buffer, refusal } = this.#allocate(label, bytes, 0);
+    const error = await refusal;
+    if (!error) return buffer;
+    this.destroyBuffer(buffer);
+    return error;
+  }
+
+  #allocate(label: string, bytes: number, usage: number) {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     const limit = Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
     if (size > limit) {
@@ -273,29 +290,43 @@ export class Gpu implements Disposable {
       usage: usage || GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
     const inUse = this.#bytes;
-    this.#pending.push(
-      this.device.popErrorScope().then((error) =>
-        error
-          ? new Error(
-            `Out of GPU memory: "${label}" needs ${size} bytes with ${inUse} already in use. ${error.message} ` +
-              `Use a smaller batch, shorter texts or a smaller model.`,
-          )
-          : undefined
-      ),
+    const refusal = this.device.popErrorScope().then((error) =>
+      error
+        ? new Error(
+          `Out of GPU memory: "${label}" needs ${size} bytes with ${inUse} already in use. ${error.message} ` +
+            `Use a smaller batch, shorter texts or a smaller model.`,
+        )
+        : undefined
     );
     this.#buffers.set(buffer, size);
     this.#bytes += size;
     this.#peakBytes = Math.max(this.#peakBytes, this.#bytes);
-    return buffer;
+    return { buffer, refusal };
   }
 
-  /** Waits for the allocations so far; throws if one of them ran out of memory. */
+  /**
+   * Waits for the allocations so far; throws if one of them ran out of memory. Of those that several calls wait for, all are
+   * told: each may go on to use them.
+   */
   async settled(): Promise<void> {
-    const pending = this.#pending;
-    this.#pending = [];
-    const refused = (await Promise.all(pending)).find((error) => error !== undefined);
-    if (refused) throw refused;
+    const pending = [...this.#pending];
+    try {
+      const refused = (await Promise.all(pending)).find((error) => error !== undefined);
+      if (refused) throw refused;
+    } finally {
+      for (const own of pending) this.#pending.delete(own);
+    }
     this.check();
+  }
+
+  /** @internal Runs `body`, which frees what it allocates; that does not count for the peak. */
+  async besidePeak<T>(body: () => Promise<T>): Promise<T> {
+    const before = this.#peakBytes;
+    try {
+      return await body();
+    } finally {
+      this.#peakBytes = Math.max(before, this.#bytes);
+    }
   }
 
   /** Frees a buffer made by `createBuffer` (legal after submit: WebGPU keeps it until the queue is done with it). */
@@ -328,7 +359,7 @@ export class Gpu implements Disposable {
       queue.submit([]);
       this.#uploadsSinceSubmit = 0;
       if (!many) continue;
-      this.#pending.push(queue.onSubmittedWorkDone().then(() => undefined));
+      this.#pending.add(queue.onSubmittedWorkDone().then(() => undefined));
       this.#bytesSinceWait = 0;
     }
   }

@@ -47,7 +47,7 @@ function nvidiaVersion(path: string): Promise<string> {
 /**
  * The driver of an open adapter and its version, such as `Mesa 22.3.6` or `NVIDIA 550.54.14`, or only the
  * name of its file if there is no version. Undefined on systems other than Linux and for unknown drivers.
- * Needs permission to read all files, which Deno requires for /proc.
+ * Needs all permissions (--allow-all), which Deno requires for /proc.
  */
 export async function readDriver(adapter: AdapterSummary): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return undefined;

@@ -2,7 +2,7 @@
  * The choices that the autotuner makes for a program: one contest per bucket of nodes, run on random data.
  */
 
-import type { Contest } from "../gpu/autotuner.ts";
+import type { Contest, Field } from "../gpu/autotuner.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";
 import { callsOf } from "./calls.ts";
@@ -28,13 +28,20 @@ export function contestsOf(gpu: Gpu, nodes: readonly Node[]): Contest[] {
   }));
 }
 
-/** The node's launches with each kernel, on buffers that are freed when the field is disposed. */
-function fieldOf(gpu: Gpu, node: Node, bucket: string, names: readonly string[]) {
+/** The node's launches with each kernel, on buffers that are freed when the field is disposed; an Error where they have no memory. */
+async function fieldOf(
+  gpu: Gpu,
+  node: Node,
+  bucket: string,
+  names: readonly string[],
+): Promise<Field | Error> {
   using owned = new DisposableStack();
   const views = new Map<Tensor, BufferView>();
   for (const tensor of new Set([...node.inputs, ...node.outputs])) {
     const bytes = bytesOf(tensor);
-    const buffer = owned.adopt(gpu.createBuffer("autotuner", bytes), (own) => gpu.destroyBuffer(own));
+    const buffer = await gpu.tryBuffer("autotuner", bytes);
+    if (buffer instanceof Error) return buffer;
+    owned.defer(() => gpu.destroyBuffer(buffer));
     views.set(tensor, { buffer, offset: 0, bytes });
     if (node.inputs.includes(tensor)) fill(gpu, buffer, tensor.dtype);
   }
@@ -52,18 +59,17 @@ const patternLength = 65_521;
 
 /**
  * Fills `buffer` with a repeated pattern of random values; one random number per element of a large weight
- * would be slow.
+ * would be slow, and the host need not have room for another copy of it.
  */
 function fill(gpu: Gpu, buffer: GPUBuffer, dtype: DType): void {
   const pattern = patternOf(dtype);
-  const words = new Uint32Array(Math.floor(buffer.size / 4));
-  for (let at = 0; at < words.length; at += pattern.length) {
-    words.set(pattern.subarray(0, words.length - at), at);
+  const words = Math.floor(buffer.size / 4);
+  for (let at = 0; at < words; at += pattern.length) {
+    gpu.upload(buffer, pattern.subarray(0, words - at), 4 * at);
   }
-  gpu.upload(buffer, words);
 }
 
-function patternOf(dtype: DType): Uint32Array {
+function patternOf(dtype: DType): Uint32Array<ArrayBuffer> {
   if (dtype === "f32" || dtype === "f32 in panels" || dtype === "u32") {
     return new Uint32Array(uniform(0, 0, patternLength, 1).buffer);
   }

@@ -570,7 +570,10 @@ Deno.test("without memory for timing, the usual kernels run, and it is said once
   const reports: string[] = [];
   const autotune = { seconds: 60, cache, report: (line: string) => reports.push(line) };
   const { device } = await testGpu();
-  using gpu = await openGpu({ device: withoutMemoryFor(device, "autotuner"), autotune });
+  using gpu = await openGpu({
+    device: withoutMemoryFor(device, ({ label }) => label === "autotuner"),
+    autotune,
+  });
   const usual = await runOnGpu(await testGpu(), [y], values);
   assert.deepEqual(await runOnGpu(gpu, [y], values), usual);
   assert.deepEqual(await runOnGpu(gpu, [smallProduct().y], values), usual);

@@ -12,10 +12,11 @@ import { openGpu } from "../lib/gpu/device.ts";
 import { evaluateExpression } from "../lib/gpu/expression.ts";
 import { type Kernel, linearGrid, plainDevice, renderKernel } from "../lib/gpu/kernel.ts";
 import { render } from "../lib/gpu/render.ts";
-import { compile } from "../lib/graph/compile.ts";
+import { Arena, compile } from "../lib/graph/compile.ts";
 import { grad, layerOfPath } from "../lib/graph/grad.ts";
 import { Graph, sizeOf, type Tensor } from "../lib/graph/graph.ts";
 import { activate } from "../lib/graph/ops/activation.ts";
+import { add } from "../lib/graph/ops/binary.ts";
 import { dropout } from "../lib/graph/ops/dropout.ts";
 import { linear } from "../lib/graph/ops/product/product.ts";
 import { sumOfSquares } from "../lib/graph/ops/sum_of_squares.ts";
@@ -105,7 +106,10 @@ Deno.test("a buffer beyond the binding limit is refused with need and limit, and
 
 Deno.test("all who wait for an allocation that is refused are told, and those after them are not", async () => {
   const { device } = await testGpu();
-  using gpu = await openGpu({ device: withoutMemoryFor(device, "large"), autotune: false });
+  using gpu = await openGpu({
+    device: withoutMemoryFor(device, ({ label }) => label === "large"),
+    autotune: false,
+  });
   const large = gpu.createBuffer("large", 4096);
   gpu.createBuffer("small", 64);
   const outcomes = await Promise.allSettled([gpu.settled(), gpu.settled()]);
@@ -118,6 +122,32 @@ Deno.test("all who wait for an allocation that is refused are told, and those af
   }
   gpu.destroyBuffer(large);
   await gpu.settled();
+});
+
+Deno.test("a program that has no memory is refused and leaves none taken, and a smaller one in its arena then runs", async () => {
+  const { device } = await testGpu();
+  const most = 4096;
+  using gpu = await openGpu({ device: withoutMemoryFor(device, ({ size }) => size > most), autotune: false });
+  using arena = new Arena(gpu);
+  const compiled = (rows: number) => {
+    const x = new Graph().input("x", [rows, 16]);
+    const [y, z] = [activate("relu", x), activate("tanh", x)];
+    const weights = (name: string) => assert.fail(name);
+    return compile(gpu, [add(activate("gelu", y), activate("gelu", z))], {
+      label: "program",
+      weights,
+      arena,
+    });
+  };
+  for (let time = 0; time < 2; time++) {
+    await assert.rejects(compiled(65), /Out of GPU memory: "[^"]+" needs 4160 bytes/);
+    assert.equal(gpu.memory.bytes, 0);
+    using smaller = await compiled(2);
+    smaller.upload({ x: new Float32Array(32) });
+    smaller.run();
+    const [output] = smaller.plan.nodes.at(-1)!.outputs;
+    assert.deepEqual(await smaller.read(output), new Float32Array(32));
+  }
 });
 
 Deno.test("a device that is lost says so at the next call", async () => {

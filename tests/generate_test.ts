@@ -25,6 +25,7 @@ import {
 } from "./support/decoder_reference.ts";
 import { logitsOf } from "./support/decoder_logits.ts";
 import { withFolder } from "./support/files.ts";
+import { withoutMemoryFor } from "./support/devices.ts";
 import { testGpu } from "./support/ops.ts";
 import { seeded } from "./support/seeded_checkpoint.ts";
 
@@ -311,6 +312,24 @@ Deno.test("beams and prompts that have no room are refused with how many have", 
     );
     const prompts = Array.from({ length: most + 1 }, () => [1]);
     await assert.rejects(() => writer.write(prompts, options), told(`${most + 1} prompts are`));
+  }));
+
+Deno.test("after texts that have no memory, fewer have the tokens that they always have", () =>
+  withDecoder(llama, async (model) => {
+    const { device } = await testGpu();
+    // Keys of 64 tokens of three texts, in 6 heads of 8.
+    const isTooLarge = ({ size }: GPUBufferDescriptor) => size === 3 * 4 * 64 * 48;
+    using gpu = await openGpu({ device: withoutMemoryFor(device, isTooLarge), autotune: false });
+    using writer = new Writer({ gpu, model });
+    const { bytes } = gpu.memory;
+    const three = [[1], [2], [3]];
+    for (let time = 0; time < 2; time++) {
+      await assert.rejects(writer.write(three, { maxTokens: 2 }), /Out of GPU memory/);
+      assert.equal(gpu.memory.bytes, bytes);
+    }
+    using usual = new Writer({ gpu: await testGpu(), model });
+    const two = three.slice(1);
+    assert.deepEqual(await writer.write(two, { maxTokens: 2 }), await usual.write(two, { maxTokens: 2 }));
   }));
 
 Deno.test("penalty, top-p and temperature 0 are transformers'", () => {

@@ -26,6 +26,7 @@ import { AdaptedModel } from "../lib/train/adapted_model.ts";
 import { allStartingWeights } from "../lib/train/trained_tensors.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
+import { withoutMemoryFor } from "./support/devices.ts";
 import { hardwareGpu, testGpu } from "./support/ops.ts";
 
 /** What one turn of a program with states gives: its outputs, and what the states become. */
@@ -526,6 +527,29 @@ Deno.test("a custom objective is not taken for another of the same description",
     await adapted.predict(doubled, examples),
     own.map((row) => row.map((value) => value + value)),
   );
+});
+
+Deno.test("after a prediction that has no memory, a smaller one has the values that it always has", async () => {
+  const model = tinyEncoder();
+  const objective = classification.of(model, { texts: 1, classes: 2 });
+  const adapter = attach(model, headOnly, { target: "all-linear" });
+  const { device } = await testGpu();
+  for (const name of [/^arena/, /^predictions/]) {
+    const isTooLarge = ({ label = "", size }: GPUBufferDescriptor) => name.test(label) && size > 1000;
+    const predict = async (gpu: Gpu, first: number) => {
+      using frozen = FrozenWeights.of(gpu, model);
+      using own = new FrozenWeights(gpu, allStartingWeights(model, adapter, objective, 0));
+      using arena = new Arena(gpu);
+      const weights = new WeightStore(own, frozen);
+      using predictor = new Predictor(gpu, { model, adapter, objective, weights, batchSize: 1, arena });
+      const many = examplesOf(Array(first).fill(12));
+      if (first > 0) await assert.rejects(predictor.predict(many), /Out of GPU memory: "(arena|predictions)/);
+      return await predictor.predict(examplesOf([8]));
+    };
+    using gpu = await openGpu({ device: withoutMemoryFor(device, isTooLarge), autotune: false });
+    assert.deepEqual(await predict(gpu, 200), await predict(await testGpu(), 0));
+    assert.equal(gpu.memory.buffers, 0);
+  }
 });
 
 Deno.test("texts of 60 lengths: as many programs as are kept, and memory that no longer grows", async () => {

@@ -66,7 +66,8 @@ export class Rooms implements Disposable {
   }
 
   #giveBack(decoding: Decoding): void {
-    if (this.#isDisposed) decoding[Symbol.dispose]();
+    // Where nothing was ever read there may be no memory for the texts.
+    if (this.#isDisposed || decoding.lengths.length === 0) decoding[Symbol.dispose]();
     else this.#kept.keep(this, decoding);
   }
 

@@ -57,6 +57,8 @@ export class Autotuner {
   readonly #cache: TuningCache | undefined;
   readonly #budget: number;
   #left: number;
+  /** Reading its version takes a while, and a tuner has one device. */
+  #driver: Promise<string | undefined> | undefined;
   /** What was said once. */
   readonly #said = new Set<"over" | "no room">();
   /** Kernels whose rejection was reported. */
@@ -74,7 +76,7 @@ export class Autotuner {
     const open = contests.filter(({ bucket }) => !this.choices.has(bucket)).sort((a, b) => b.work - a.work);
     if (open.length === 0) return;
     const known = await this.#cache?.read();
-    const driver = await driverOf(gpu);
+    const driver = await (this.#driver ??= driverOf(gpu));
     const found = new Map<string, string>();
     for (const contest of open) {
       const key = await keyOf(gpu, driver, contest);

@@ -64,6 +64,8 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
     (own) => gpu.destroyBuffer(own),
   );
   const pipelines = await Promise.all(calls.map(({ kernel }) => gpu.pipelines.get(kernel)));
+  // A buffer that was refused may not be bound: that is an error of the device, which then computes nothing more.
+  await gpu.settled();
   const packed = new Uint8Array(Math.max(1, calls.length) * uniformSlot);
   const recorded = calls.map((call, i): Recorded => {
     packed.set(packParams(call.kernel, call.params), i * uniformSlot);
@@ -82,7 +84,6 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
   });
   checkGrids(label, calls);
   gpu.device.queue.writeBuffer(uniforms, 0, packed);
-  await gpu.settled();
   return new Program(gpu, label, recorded, owned.move());
 }
 

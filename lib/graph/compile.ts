@@ -31,7 +31,7 @@ export interface CompileOptions {
 /** Slot buffers shared by programs that never run at the same time, such as one per text length. */
 export class Arena implements Disposable {
   /** The largest buffer of each rank. */
-  readonly #buffers: GPUBuffer[] = [];
+  readonly #buffers: (GPUBuffer | undefined)[] = [];
   /** The programs that use each buffer. */
   readonly #users = new Map<GPUBuffer, number>();
   #isDisposed = false;
@@ -50,17 +50,25 @@ export class Arena implements Disposable {
     }
     const order = slotBytes.map((_, i) => i).sort((a, b) => slotBytes[b] - slotBytes[a]);
     const result: GPUBuffer[] = [];
+    using taken = new DisposableStack();
     order.forEach((slot, rank) => {
       const known = this.#buffers[rank];
-      if (!known || known.size < slotBytes[slot]) {
-        this.#buffers[rank] = this.gpu.createBuffer(`arena ${rank}`, slotBytes[slot]);
-        this.#users.set(this.#buffers[rank], 0);
-        if (known && this.#users.get(known) === 0) this.#free(known);
-      }
-      result[slot] = this.#buffers[rank];
-      this.#users.set(result[slot], this.#users.get(result[slot])! + 1);
+      const buffer = known && known.size >= slotBytes[slot] ? known : this.#grown(rank, slotBytes[slot]);
+      result[slot] = taken.adopt(buffer, (own) => this.giveUp([own]));
+      this.#users.set(buffer, this.#users.get(buffer)! + 1);
     });
+    taken.move();
     return result;
+  }
+
+  /** A new buffer of this rank. */
+  #grown(rank: number, bytes: number): GPUBuffer {
+    const known = this.#buffers[rank];
+    const buffer = this.gpu.createBuffer(`arena ${rank}`, bytes);
+    this.#buffers[rank] = buffer;
+    this.#users.set(buffer, 0);
+    if (known && this.#users.get(known) === 0) this.#free(known);
+    return buffer;
   }
 
   /** Gives buffers back. Those that have become too small are freed with their last user. */
@@ -71,6 +79,19 @@ export class Arena implements Disposable {
       this.#users.set(buffer, others);
       if (others === 0 && !this.#buffers.includes(buffer)) this.#free(buffer);
     }
+  }
+
+  /**
+   * Gives the buffers of a program back that could not be built, for whose size there may be no memory. Those that no other program
+   * uses are freed.
+   */
+  giveUp(buffers: readonly GPUBuffer[]): void {
+    if (this.#isDisposed) return;
+    for (const buffer of buffers) {
+      const rank = this.#buffers.indexOf(buffer);
+      if (rank >= 0 && this.#users.get(buffer) === 1) this.#buffers[rank] = undefined;
+    }
+    this.leave(buffers);
   }
 
   #free(buffer: GPUBuffer): void {
@@ -162,7 +183,11 @@ export async function compile(
   const newBuffer = (name: string, bytes: number) =>
     owned.adopt(gpu.createBuffer(`${label} ${name}`, bytes), (own) => gpu.destroyBuffer(own));
   const arena = options.arena ?? owned.use(new Arena(gpu));
-  const buffers = owned.adopt(arena.take(planned.slotBytes), (own) => arena.leave(own));
+  let isBuilt = false;
+  const buffers = owned.adopt(
+    arena.take(planned.slotBytes),
+    (own) => isBuilt ? arena.leave(own) : arena.giveUp(own),
+  );
   const sourceNodes = reachable([...roots, ...updates.keys()]).filter(({ op }) => !op);
   const inputs = new Map(
     sourceNodes.filter(({ source }) => source === "input").map(({ name, outputs: [tensor] }) => {
@@ -192,12 +217,13 @@ export async function compile(
         "compile it as an output, or everything with noReuse",
     );
   };
+  const copied = [...updates].filter(([, value]) => !planned.overStates.has(value));
+  const moved = copiesOf(copied.map(([state, value]) => [bound(value), bound(state)]), newBuffer);
   const calls = planned.nodes.flatMap((node) => callsOf(node, planned.inPlace.has(node), gpu.traits, bound));
   const program = owned.use(
     await buildProgram(gpu, label, [...calls, ...(options.epilogue?.(view) ?? [])]),
   );
-  const copied = [...updates].filter(([, value]) => !planned.overStates.has(value));
-  const moved = copiesOf(copied.map(([state, value]) => [bound(value), bound(state)]), newBuffer);
+  isBuilt = true;
   const all = owned.move();
   const inUse = () => {
     if (all.disposed) throw new Error(`${label}: this program has been disposed of`);

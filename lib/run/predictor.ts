@@ -57,7 +57,13 @@ export class Predictor implements Disposable {
     const bytes = batchSize * objective.values * 4;
     const shapes = batches.map((batch) => shapeOf(objective, batchSize, batch, examples));
     using owned = new DisposableStack();
-    const results = owned.adopt(this.#resultsOf(batches.length * bytes), (own) => this.#giveBack(own));
+    let isDone = false;
+    // A call that fails keeps none: there may be no memory for it.
+    const results = owned.adopt(
+      this.#resultsOf(batches.length * bytes),
+      (own) => isDone ? this.#giveBack(own) : this.gpu.destroyBuffer(own),
+    );
+    await this.gpu.settled();
     for (const shape of largestFirst(shapes)) {
       await this.#use(shape, ({ compiled, predictions, arrays }) => {
         for (const [i, batch] of batches.entries()) {
@@ -69,6 +75,7 @@ export class Predictor implements Disposable {
       });
     }
     const flat = new Float32Array(await this.gpu.read(results, batches.length * bytes));
+    isDone = true;
     const byExample: Float32Array[] = [];
     batches.forEach(({ indices }, i) =>
       indices.forEach((index, row) => {

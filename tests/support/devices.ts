@@ -11,12 +11,15 @@ export function changed(device: GPUDevice, properties: Readonly<Partial<GPUDevic
   });
 }
 
-/** `device` as one that has no memory for the buffers of this label. As on a GPU, what it returns for them is invalid. */
-export function withoutMemoryFor(device: GPUDevice, label: string): GPUDevice {
+/** `device` as one that has no memory for some buffers. As on a GPU, what it returns for them is invalid. */
+export function withoutMemoryFor(
+  device: GPUDevice,
+  isTooLarge: (descriptor: GPUBufferDescriptor) => boolean,
+): GPUDevice {
   let isRefused = false;
   return changed(device, {
     createBuffer(descriptor) {
-      isRefused = descriptor.label === label;
+      isRefused = isTooLarge(descriptor);
       if (!isRefused) return device.createBuffer(descriptor);
       device.pushErrorScope("validation");
       const buffer = device.createBuffer({ ...descriptor, usage: 0 });

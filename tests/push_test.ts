@@ -220,7 +220,9 @@ Deno.test("no token, no token of the hub's, one that may only read, and one that
         }));
     const where = `${hub.url}/settings/tokens`;
     await refused("", new RegExp(`^to push, set HF_TOKEN to a token that may write: ${where} makes one$`));
-    await refused("my password", /^HF_TOKEN is no token of the hub's, which begin with hf_/);
+    for (const none of ["my password", "hf_one\nhf_two", "hf_one two", "hf_eins\u2192"]) {
+      await refused(none, /^HF_TOKEN is no token of the hub's, which begin with hf_ and have no spaces/);
+    }
     await refused(
       "hf_old",
       new RegExp(

@@ -23,17 +23,18 @@ export class FilesInMemory implements Disposable {
   /** The folder's path; its last part is the name. */
   readonly path: string;
 
-  /** Holds `files`, bytes or texts by name, without copying bytes: do not change them. */
+  /**
+   * Holds `files`, bytes or texts by name, without copying bytes: do not change them.
+   * @throws Error that names a file that is neither.
+   */
   constructor(
     name: string,
     private readonly files: Readonly<Record<string, Uint8Array<ArrayBuffer> | string>>,
   ) {
+    const all = Object.entries(files).map(([own, content]) => [own, bytesOf(own, content)] as const);
     this.path = `${scheme}${made++}/${name}`;
     folders.add(this.path);
-    for (const [own, content] of Object.entries(files)) {
-      const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-      contents.set(`${this.path}/${own}`, bytes);
-    }
+    for (const [own, bytes] of all) contents.set(`${this.path}/${own}`, bytes);
   }
 
   /** Forgets the files. */
@@ -41,6 +42,12 @@ export class FilesInMemory implements Disposable {
     folders.delete(this.path);
     for (const own of Object.keys(this.files)) contents.delete(`${this.path}/${own}`);
   }
+}
+
+function bytesOf(name: string, content: Uint8Array<ArrayBuffer> | string): Uint8Array<ArrayBuffer> {
+  if (typeof content === "string") return new TextEncoder().encode(content);
+  if (content instanceof Uint8Array) return content;
+  throw new Error(`${name} is neither bytes nor a text: give a Uint8Array, such as new Uint8Array(buffer)`);
 }
 
 /** True for a path of a file or folder in memory, whether it is there or not. */

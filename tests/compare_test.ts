@@ -155,6 +155,19 @@ Deno.test("accuracy: what cannot be compared is reported", () => {
   assert.match(notes, /Only in head: first-table .*Head only/);
   assert.match(notes, /Settings differ: .*→ \{"learningRate":7/);
   assert.match(notes, /0 of 11 cells agree in every metric/);
+  assert.doesNotMatch(notes, /under the same name/);
+});
+
+Deno.test("accuracy: other examples, and other weights, under the same name are told", () => {
+  const [first, ...rest] = firstTable;
+  const notesWith = (changes: Partial<Cell>) =>
+    compareCells(firstTable, [{ ...first, ...changes }, ...rest]).notes;
+  const row = `${first.table}: ${first.label}, ${first.task}`;
+  const other = "f".repeat(64);
+  assert.ok(notesWith({ dataDigest: other }).includes(`Examples differ under the same name: ${row}.`));
+  assert.ok(
+    notesWith({ modelDigest: other }).includes(`The model's weights differ under the same name: ${row}.`),
+  );
 });
 
 Deno.test("accuracy: rows of two models and of two profiles are told apart, and are no tasks to average over", () => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { taskByName, tasks } from "../lib/data/registry.ts";
 import { splitByKeys } from "../lib/data/split.ts";
+import { majorityBaseline } from "../lib/train/fine_tune.ts";
 import { lexicographerFiles, parseSynsets, readSynsets } from "../lib/data/wordnet.ts";
 import { analysisProfiles } from "../tasks/tables/profiles.ts";
 
@@ -114,6 +115,16 @@ Deno.test("lexicographer files are numbered as WordNet numbers them", () => {
   assert.equal(lexicographerFiles.get(5), "noun.animal");
   assert.equal(lexicographerFiles.get(29), "verb.body");
   assert.equal(lexicographerFiles.get(43), "verb.weather");
+});
+
+Deno.test("the majority's share is of examples: of none there is no such share", () => {
+  const [task, example] = [taskByName("sentiment"), { id: "a", texts: ["a"] }];
+  const share = majorityBaseline(task, [1, 0, 1, 1].map((label) => ({ ...example, label })));
+  assert.equal(share, 0.75);
+  assert.throws(
+    () => majorityBaseline(task, []),
+    /^Error: no examples of sentiment: no label is the most frequent/,
+  );
 });
 
 Deno.test("an unknown task is refused with the names", () => {

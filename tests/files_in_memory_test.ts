@@ -12,6 +12,7 @@ import { Writer } from "../lib/generate/writer.ts";
 import { isPackable, type PackedPlace, StoredPackedWeight } from "../lib/models/gguf/packed_weight.ts";
 import { readGguf } from "../lib/models/gguf/split_set.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
+import { loadEncoder } from "../lib/models/load_encoder.ts";
 import { locateModel } from "../lib/models/locate_model.ts";
 import { StoredWeight } from "../lib/models/stored_weight.ts";
 import { cases, newTokens, writeDecoder } from "./support/decoder_reference.ts";
@@ -49,6 +50,7 @@ Deno.test("a GGUF file in memory is found in its folder, and its tensors are tho
   using files = new FilesInMemory("tiny", { "llama.gguf": await Deno.readFile(onDisk) });
   const { path, name } = await locateModel(files.path);
   assert.deepEqual([path, name], [`${files.path}/llama.gguf`, "tiny"]);
+  await assert.rejects(loadEncoder(files.path), /llama\.gguf is a GGUF file, .*: use loadDecoder$/);
   const [expected, own] = [await readGguf(onDisk), await readGguf(path)];
   assert.deepEqual([...own.places.keys()], [...expected.places.keys()]);
   for (const [name, place] of expected.places) {
@@ -101,4 +103,13 @@ Deno.test("errors name files in memory and their lines; what was disposed of is 
     () => openFile(path),
     /^Error: there is no file memory:.*rows\.jsonl: keep the FilesInMemory/,
   );
+});
+
+Deno.test("what is neither bytes nor a text, such as what fetch gives, is refused by name", () => {
+  for (const content of [new ArrayBuffer(8), { model_type: "llama" }, undefined]) {
+    assert.throws(
+      () => new FilesInMemory("tiny", { "model.gguf": content as unknown as string }),
+      /^Error: model\.gguf is neither bytes nor a text: give a Uint8Array/,
+    );
+  }
 });

@@ -275,7 +275,12 @@ Deno.test("what cannot be written is refused with both numbers", () =>
     );
     await refused({ maxTokens: 0 }, /maxTokens is 0: use a whole number from 1/);
     await refused({ temperature: -1 }, /temperature is -1: use a number from 0/);
+    await refused({ temperature: null }, /temperature is null: use a number from 0/);
     await refused({ topP: 1.5 }, /topP is 1\.5: use a share/);
+    await refused({ topP: "0.5" }, /topP is 0\.5: use a share/);
+    await refused({ top_p: 0.5 }, /writing has no option "top_p"; it has maxTokens, stop, .*, topP, /);
+    await refused({ stop: "a" }, /stop is "a": use a list of texts/);
+    await refused({ stop: [1] }, /stop is \[1\]: use a list of texts/);
     await refused({ firstRow: -1 }, /firstRow is -1: use a whole number from 0/);
     await refused({ topK: 0 }, /topK is 0: use a whole number from 1/);
     await refused({ repetitionPenalty: 0 }, /repetitionPenalty is 0: use a number above 0/);
@@ -285,6 +290,14 @@ Deno.test("what cannot be written is refused with both numbers", () =>
     await assert.rejects(
       () => writer.beams([1], { maxTokens: 2, beams: 2, stop: ["a"] }),
       /a beam search does not look for stop strings: leave stop out/,
+    );
+    await assert.rejects(
+      () => writer.beams([1], { maxTokens: 2, beams: 2, temperature: 0.7 }),
+      /a beam search draws nothing: leave temperature out/,
+    );
+    await assert.rejects(
+      () => writer.beams([1], { maxTokens: 2, beams: 2, lengthPenalty: NaN }),
+      /lengthPenalty is NaN: use a number/,
     );
   }));
 

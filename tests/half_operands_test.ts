@@ -88,6 +88,12 @@ Deno.test({
     }),
 });
 
+Deno.test("operands that there are not are refused, and not f32", () =>
+  assert.rejects(
+    () => openGpu({ device, operands: "F16" as "f16", autotune: false }),
+    /^Error: operands is "F16": use "f32" or "f16"$/,
+  ));
+
 Deno.test("a device without shader-f16 refuses operands in f16 by name", async () => {
   const features = new Set([...device.features].filter((name) => name !== "shader-f16"));
   const without = new Proxy(device, {

@@ -204,10 +204,18 @@ Deno.test("HF_ENDPOINT names the hub", () =>
     }
   }));
 
-Deno.test("HF_TOKEN is sent along", () =>
+Deno.test("HF_TOKEN is sent along, without the line feed of a file's end; what is no token is not told", () =>
   withHub(1, async (hub, load) => {
-    Deno.env.set("HF_TOKEN", "hf_secret");
     try {
+      for (const none of ["hf_secret\nhf_other", "hf_secret\u2192", "secret"]) {
+        Deno.env.set("HF_TOKEN", none);
+        await assert.rejects(load, (error: Error) => {
+          assert.match(error.message, /^HF_TOKEN is no token of the hub's, which begin with hf_/);
+          assert.doesNotMatch(error.message, /secret/);
+          return true;
+        });
+      }
+      Deno.env.set("HF_TOKEN", "hf_secret\r\n");
       await load();
     } finally {
       Deno.env.delete("HF_TOKEN");

@@ -275,6 +275,12 @@ Deno.test("no input, null, and a blank one give the same prompt, without the wor
     row.kind === "instruction" ? instructionPrompt(row) : "",
     /:\n\{input\} \$& \{instruction\}\n\n.*:\n\$1 \{instruction\}\n/s,
   );
+  for (const wrong of [{ prompt: "What is it?" }, { instruction: "What is it?", input: 1 }]) {
+    assert.throws(
+      () => instructionPrompt(wrong as unknown as { instruction: string }),
+      /^Error: (instruction is undefined|input is 1): give a text$/,
+    );
+  }
 });
 
 Deno.test("an empty answer is its end mark, and is told; one that is missing or no text is refused by line", async () => {

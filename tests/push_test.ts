@@ -137,6 +137,24 @@ Deno.test("hidden files are not pushed, and named", () =>
     assertThere(hub, { ...files, "1_Pooling/config.json": "{}" });
   }));
 
+Deno.test("a link to a file is pushed as the file; one to a folder, where hidden files may lie, and one to nothing are refused", () =>
+  withHub(async (hub, push, folder) => {
+    await withFiles({ ".env": "key", "one.txt": "1" }, async (elsewhere) => {
+      for (const target of [elsewhere, `${elsewhere}/none`]) {
+        await Deno.symlink(target, `${folder}/linked`);
+        await assert.rejects(
+          push,
+          /^Error: acme\/pets was not pushed: linked in it is a link, and not to a file: .*\n.*nothing of it/,
+        );
+        await Deno.remove(`${folder}/linked`);
+      }
+      assert.equal(hub.repositories.size, 0);
+      await Deno.symlink(`${elsewhere}/one.txt`, `${folder}/linked.txt`);
+      await push();
+      assertThere(hub, { ...files, "linked.txt": "1" });
+    });
+  }));
+
 Deno.test("an adapter of another origin, or another form of this one, is not written over: each stays as it is", () =>
   withHub(async (hub, push, folder) => {
     const tensors = new Map([["a", { shape: [1], data: Float32Array.of(1) }]]);
@@ -220,7 +238,9 @@ Deno.test("no token, no token of the hub's, one that may only read, and one that
         }));
     const where = `${hub.url}/settings/tokens`;
     await refused("", new RegExp(`^to push, set HF_TOKEN to a token that may write: ${where} makes one$`));
-    await refused("my password", /^HF_TOKEN is no token of the hub's, which begin with hf_/);
+    for (const none of ["my password", "hf_one\nhf_two", "hf_one two", "hf_eins\u2192"]) {
+      await refused(none, /^HF_TOKEN is no token of the hub's, which begin with hf_ and have no spaces/);
+    }
     await refused(
       "hf_old",
       new RegExp(

@@ -343,6 +343,13 @@ Deno.test("metrics, against values worked out by hand", () => {
   assert.equal(evaluateMetrics(["pearson"], [1, 1], [0, 3]).pearson, 0);
   assert.throws(() => evaluateMetrics(["accuracy"], [], []), /0 predictions for 0 labels/);
   assert.throws(() => evaluateMetrics(["accuracy"], [NaN], [1]), /prediction 0 is NaN/);
+  assert.throws(() => evaluateMetrics(["pearson"], [1, 2], [1, NaN]), /label 1 is NaN/);
+  assert.throws(() => evaluateMetrics(["acc" as "accuracy"], [1], [1]), /no metric "acc"; have accuracy, /);
+  for (const metric of ["f1", "matthews"] as const) {
+    const message = new RegExp(`${metric} is of two classes, 0 and 1, and there is 2`);
+    assert.throws(() => evaluateMetrics([metric], [0, 1, 1], [0, 1, 2]), message);
+  }
+  assert.throws(() => evaluateMetrics(["perplexity"], [0], [0]), /perplexity is of tokens, and there are 0/);
 });
 
 Deno.test("decide takes the highest score, or the value itself", () => {

@@ -320,6 +320,16 @@ Deno.test("a prompt beyond the context is refused with both numbers, and one bef
     assert.deepEqual([text, finish_reason, usage!.completion_tokens], [own.text, "length", 5]);
   }));
 
+Deno.test("a request that names no number of tokens gets what the server gives at most: a completion 16, a chat all", () =>
+  withServer(async ({ client, write }) => {
+    const { max_tokens: _, ...asked } = greedy;
+    const completion = await client.completions.create({ ...asked, prompt: going });
+    assert.equal(completion.choices[0].text, (await write(going, { maxTokens: 5 })).text);
+    const messages = [{ role: "user", content: "Ab c" } as const];
+    const chat = await client.chat.completions.create({ ...asked, messages });
+    assert.equal(chat.usage!.completion_tokens, 5);
+  }, { maxTokens: 5 }));
+
 Deno.test("what is drawn depends on the seed; without a temperature it is drawn, as in OpenAI's API", () =>
   withServer(async ({ client, write }) => {
     const asked = { model: "tiny", prompt: going, max_tokens: 12, top_p: 0.9, seed: 7 };
@@ -547,6 +557,26 @@ Deno.test("a stream that the client leaves is not written on, and the next reque
     assert.equal(await inTime(left.promise), 0);
     const { choices: [{ text }] } = await client.completions.create({ ...greedy, prompt: going });
     assert.equal(text, (await write(going)).text);
+  }));
+
+Deno.test("a client that goes amid its request's body is no fault of the server's, which prints nothing", () =>
+  withServer(async ({ client, url, write }) => {
+    const { error } = console;
+    const printed: string[] = [];
+    console.error = (line: string) => void printed.push(line);
+    try {
+      for (const framing of ["Content-Length: 99\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n5\r\n{"]) {
+        using connection = await Deno.connect({ hostname: "127.0.0.1", port: Number(new URL(url).port) });
+        const head = `POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n${framing}`;
+        await connection.write(new TextEncoder().encode(head));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      const { choices: [{ text }] } = await client.completions.create({ ...greedy, prompt: going });
+      assert.equal(text, (await write(going)).text);
+    } finally {
+      console.error = error;
+    }
+    assert.deepEqual(printed, []);
   }));
 
 Deno.test("an error in one request, before its text or amid it, is told, and the next one is answered", () =>

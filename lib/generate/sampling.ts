@@ -28,10 +28,12 @@ export function checkSampling(
   const refuse = (name: string, value: number, wanted: string) => {
     throw new Error(`${name} is ${value}: use ${wanted}`);
   };
-  if (!(temperature >= 0 && temperature < Infinity)) refuse("temperature", temperature, "a number from 0");
+  if (!(Number.isFinite(temperature) && temperature >= 0)) {
+    refuse("temperature", temperature, "a number from 0");
+  }
   if (!(Number.isSafeInteger(topK) && topK >= 1)) refuse("topK", topK, "a whole number from 1");
-  if (!(topP >= 0 && topP <= 1)) refuse("topP", topP, "a share from 0 to 1");
-  if (!(repetitionPenalty > 0 && repetitionPenalty < Infinity)) {
+  if (!(Number.isFinite(topP) && topP >= 0 && topP <= 1)) refuse("topP", topP, "a share from 0 to 1");
+  if (!(Number.isFinite(repetitionPenalty) && repetitionPenalty > 0)) {
     refuse("repetitionPenalty", repetitionPenalty, "a number above 0");
   }
   if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) {

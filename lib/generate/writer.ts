@@ -174,7 +174,7 @@ export class Writer implements Disposable {
 
   /**
    * The best continuations of a prompt that a beam search finds, best first.
-   * @throws Error as `stream` does, and when there are stop strings, which it does not look for.
+   * @throws Error as `stream` does, and when there are stop strings, which it does not look for, or a temperature, as it draws nothing.
    */
   async beams(prompt: Prompt, options: WriteOptions & BeamOptions): Promise<WrittenBeam[]> {
     return (await this.search([prompt], options))[0];
@@ -188,12 +188,7 @@ export class Writer implements Disposable {
     prompts: readonly Prompt[],
     { beams, lengthPenalty, ...options }: WriteOptions & BeamOptions,
   ): Promise<WrittenBeam[][]> {
-    if (!(Number.isSafeInteger(beams) && beams >= 1)) {
-      throw new Error(`beams is ${beams}: use a whole number from 1`);
-    }
-    if (options.stop && options.stop.length > 0) {
-      throw new Error("a beam search does not look for stop strings: leave stop out");
-    }
+    checkBeams({ beams, lengthPenalty }, options);
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const what = all.length === 1 ? `${beams} beams` : `${beams} beams of each of ${all.length} prompts`;
     using lease = this.#leaseFor(all, options, all.length * beams, what);
@@ -284,7 +279,7 @@ export class Writer implements Disposable {
     texts: number,
     what = `${texts} prompts`,
   ): Lease {
-    checkSampling(options);
+    checkOptions(options);
     const { name, maxTokens: most, vocabulary } = this.#model;
     const { maxTokens } = options;
     if (prompts.length === 0) throw new Error("there are no prompts");
@@ -314,6 +309,36 @@ export class Writer implements Disposable {
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
+}
+
+const optionNames: Readonly<Record<keyof WriteOptions, true>> = {
+  ...{ maxTokens: true, stop: true, signal: true },
+  ...{ temperature: true, topK: true, topP: true, repetitionPenalty: true, seed: true, firstRow: true },
+};
+
+/** Throws an Error that names an option that there is not, or one whose value is not allowed. */
+function checkOptions(options: WriteOptions): void {
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(optionNames, name));
+  if (unknown !== undefined) {
+    throw new Error(`writing has no option "${unknown}"; it has ${Object.keys(optionNames).join(", ")}`);
+  }
+  const { stop = [] } = options;
+  if (!Array.isArray(stop) || stop.some((text) => typeof text !== "string")) {
+    throw new Error(`stop is ${JSON.stringify(stop)}: use a list of texts`);
+  }
+  checkSampling(options);
+}
+
+/** Throws an Error that names an option that a beam search cannot have. */
+function checkBeams({ beams, lengthPenalty = 1 }: BeamOptions, { stop, temperature }: WriteOptions): void {
+  if (!(Number.isSafeInteger(beams) && beams >= 1)) {
+    throw new Error(`beams is ${beams}: use a whole number from 1`);
+  }
+  if (!Number.isFinite(lengthPenalty)) throw new Error(`lengthPenalty is ${lengthPenalty}: use a number`);
+  if (stop && stop.length > 0) {
+    throw new Error("a beam search does not look for stop strings: leave stop out");
+  }
+  if (temperature) throw new Error("a beam search draws nothing: leave temperature out");
 }
 
 /** Throws an Error when not each prompt has continuations, or one of them is empty. */

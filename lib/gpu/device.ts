@@ -72,7 +72,7 @@ export class NoAdapterError extends Error {}
 
 /**
  * Opens a device with every limit and optional feature of its adapter that kernels here can use.
- * @throws NoAdapterError that says what to install.
+ * @throws NoAdapterError that says what to install, and Error for operands that there are not or that the adapter cannot have.
  *
  * @example
  * ```ts
@@ -119,6 +119,9 @@ async function wrap(
   source?: GPU,
 ): Promise<Gpu> {
   const f16 = device.features.has("shader-f16");
+  if (operands !== "f32" && operands !== "f16") {
+    throw new Error(`operands is ${JSON.stringify(operands)}: use "f32" or "f16"`);
+  }
   if (operands === "f16" && !f16) {
     throw new Error(
       `${nameOf(info)} has no shader-f16, which operands in f16 want: leave out \`operands\``,

@@ -12,6 +12,7 @@ import { RefusedRequest, request, steadily } from "../network.ts";
 import { isDecoderType } from "./decoder_config.ts";
 import { describingFiles, isTemplate, templatesFolder } from "./folder_files.ts";
 import { filesOfSet } from "./gguf/split_set.ts";
+import { hubToken } from "./hub_token.ts";
 import { readIndex } from "./hugging_face_weights.ts";
 import { packagedModels } from "./packaged_models.ts";
 import { modulesFile, poolingFile } from "./sentence_pooling.ts";
@@ -153,7 +154,7 @@ async function fetchSnapshot(id: string, wanted: Wanted, hubUrl: string, storage
 }
 
 function remoteOf(repo: string, hubUrl: string, seconds?: number): Remote {
-  const accessToken = Deno.env.get("HF_TOKEN");
+  const accessToken = hubToken(hubUrl);
   return { repo, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken), seconds) };
 }
 

@@ -23,11 +23,14 @@ const withInput =
 
 /**
  * The text before the answer, with which rows of `{instruction, input, output}` are learnt; without an input, or with a blank one,
- * the text that names none.
+ * the text that names none. Throws an Error for what is no text.
  */
 export function instructionPrompt(
   { instruction, input = "" }: { readonly instruction: string; readonly input?: string },
 ): string {
+  for (const [name, value] of Object.entries({ instruction, input })) {
+    if (typeof value !== "string") throw new Error(`${name} is ${JSON.stringify(value)}: give a text`);
+  }
   const prompt = input.trim() === "" ? alone : withInput.replace("{input}", () => input);
   return prompt.replace("{instruction}", () => instruction);
 }

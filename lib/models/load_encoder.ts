@@ -40,7 +40,7 @@ import { PassingDigest } from "./values_digest.ts";
  * receives a one-line warning. It is then trained and saved with every adapter (see `Model.fresh`).
  *
  * @throws Error that names the file and the field or tensor that is missing, malformed, or does not have the
- * shape that `config.json` implies.
+ * shape that `config.json` implies, and for a GGUF file.
  */
 export async function loadEncoder(
   source: string,
@@ -48,6 +48,9 @@ export async function loadEncoder(
   report: (line: string) => void = console.warn,
 ): Promise<Model> {
   const { path, name, hubId } = await locateModel(source, hub);
+  if (path.endsWith(".gguf")) {
+    throw new Error(`${path} is a GGUF file, of which only decoders are read: use loadDecoder`);
+  }
   return { ...await readEncoder(path, name, report), hubId };
 }
 

@@ -80,7 +80,12 @@ export function compareCells(
     },
     rows: groups.map((group, i) => ({ ...rowOf(group, estimates[i]), ...judged[i] })),
     missing: lackedBy(other.keys(), own.keys()),
-    notes: [identical(pairs), ...settings(pairs), ...onlyInHead(lackedBy(own.keys(), other.keys()))],
+    notes: [
+      identical(pairs),
+      ...others(pairs),
+      ...settings(pairs),
+      ...onlyInHead(lackedBy(own.keys(), other.keys())),
+    ],
   };
 }
 
@@ -181,6 +186,16 @@ function rowOf({ name, pairs }: Group, estimate: Estimate | undefined): Omit<Com
 function identical(pairs: readonly Pair[]): string {
   const same = pairs.filter(sameBits).length;
   return `${same} of ${pairs.length} cells agree in every metric and loss to the last bit.`;
+}
+
+/** Notes experiments of other examples or other weights on the two sides: what differs there is no change of the code alone. */
+function others(pairs: readonly Pair[]): string[] {
+  const differing = (field: "dataDigest" | "modelDigest", what: string) => {
+    const found = pairs.filter(({ base, head }) => base[field] !== head[field]);
+    const names = new Set(found.map(({ base }) => `${base.table}: ${base.label}, ${base.task}`));
+    return names.size === 0 ? [] : [`${what} differ under the same name: ${[...names].join("; ")}.`];
+  };
+  return [...differing("dataDigest", "Examples"), ...differing("modelDigest", "The model's weights")];
 }
 
 /**

@@ -397,8 +397,12 @@ function bestOf({ metrics: [headline] }: Task, epochs: readonly EpochScores[]): 
   return epochs.reduce((a, b) => sign * b.metrics[headline] > sign * a.metrics[headline] ? b : a);
 }
 
-/** The share of the most frequent label. For regression 0, which is the score of a constant prediction. */
+/**
+ * The share of the most frequent label. For regression 0, which is the score of a constant prediction. Throws an Error for no
+ * examples.
+ */
 export function majorityBaseline(task: Task, examples: readonly Example[]): number {
+  if (examples.length === 0) throw new Error(`no examples of ${task.name}: no label is the most frequent`);
   if (task.objective === "regression") return 0;
   const counts = new Map<number, number>();
   for (const { label } of examples) counts.set(label, (counts.get(label) ?? 0) + 1);

@@ -95,8 +95,8 @@ export function faultOfMetric(metric: MetricName, { kind, classes }: Predicted):
 export const metricNames = Object.keys(formulas) as readonly MetricName[];
 
 /**
- * Computes the named metrics. Throws an Error for no examples, unequal lengths or a prediction that is not
- * finite.
+ * Computes the named metrics. Throws an Error for no examples, unequal lengths, a prediction or label that is not finite, a metric
+ * that there is not, one of two classes where there are others than 0 and 1, and a perplexity of no tokens.
  */
 export function evaluateMetrics(
   names: readonly MetricName[],
@@ -106,9 +106,26 @@ export function evaluateMetrics(
   if (labels.length === 0 || labels.length !== predictions.length) {
     throw new Error(`${predictions.length} predictions for ${labels.length} labels`);
   }
-  const bad = predictions.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw new Error(`prediction ${bad} is ${predictions[bad]}`);
+  for (const [what, values] of Object.entries({ prediction: predictions, label: labels })) {
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) throw new Error(`${what} ${bad} is ${values[bad]}`);
+  }
+  for (const name of names) checkMetric(name, predictions, labels);
   return Object.fromEntries(names.map((name) => [name, formulas[name](predictions, labels)]));
+}
+
+/** Throws an Error where a metric of these would mean nothing. */
+function checkMetric(name: MetricName, predictions: Numbers, labels: Numbers): void {
+  if (!Object.hasOwn(formulas, name)) {
+    throw new Error(`no metric "${name}"; have ${metricNames.join(", ")}`);
+  }
+  const other = [...predictions, ...labels].find((value) => value !== 0 && value !== 1);
+  if (kinds[name] === "two classes" && other !== undefined) {
+    throw new Error(`${name} is of two classes, 0 and 1, and there is ${other}`);
+  }
+  if (kinds[name] === "likelihoods" && !(total(labels) > 0)) {
+    throw new Error(`${name} is of tokens, and there are ${total(labels)}`);
+  }
 }
 
 /** Whether a lower score is the better one. */

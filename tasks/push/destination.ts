@@ -3,8 +3,9 @@
 import { listFiles, whoAmI } from "npm:@huggingface/hub@2.17.5";
 import { cardFile } from "../../lib/adapters/card/card.ts";
 import { hubAddress, isHubId } from "../../lib/models/hub.ts";
+import { hubToken } from "../../lib/models/hub_token.ts";
 import { RefusedRequest } from "../../lib/network.ts";
-import { UsageError } from "../usage.ts";
+import { asUsage, UsageError } from "../usage.ts";
 import { isEarlierPush } from "./earlier_push.ts";
 import { pushRequest } from "./push_request.ts";
 
@@ -38,12 +39,9 @@ export async function destinationOf(id: string): Promise<Destination> {
     );
   }
   const where = `${hubUrl}/settings/tokens`;
-  const accessToken = Deno.env.get("HF_TOKEN");
+  const accessToken = asUsage(() => hubToken(hubUrl));
   if (!accessToken) {
     throw new UsageError(`to push, set HF_TOKEN to a token that may write: ${where} makes one`);
-  }
-  if (!accessToken.startsWith("hf_")) {
-    throw new UsageError(`HF_TOKEN is no token of the hub's, which begin with hf_: ${where} makes one`);
   }
   const destination = { repo: id, hubUrl, accessToken, fetch: pushRequest(id, hubUrl) };
   const { auth } = await whoAmI(destination);

@@ -76,12 +76,19 @@ export async function pushFolder(
   say(`pushed: ${hubUrl}/${repo}`);
 }
 
-/** Paths in a folder and its subfolders: of the files to push, and of what is hidden, which may be keys or a history of Git's. */
+/**
+ * Paths in a folder and its subfolders: of the files to push, and of what is hidden, which may be keys or a history of Git's. Links
+ * to files are files. Throws an Error that names a link to a folder, in which anything may lie, or to nothing.
+ */
 async function filesIn(folder: string, path = ""): Promise<{ names: string[]; hidden: string[] }> {
   const [names, hidden]: string[][] = [[], []];
-  for await (const { name, isDirectory } of Deno.readDir(`${folder}/${path}`)) {
+  for await (const { name, isDirectory, isSymlink } of Deno.readDir(`${folder}/${path}`)) {
     if (name.startsWith(".")) hidden.push(path + name);
-    else if (isDirectory) {
+    else if (isSymlink && !await isFile(`${folder}/${path}${name}`)) {
+      throw new Error(
+        `${path}${name} in it is a link, and not to a file: take it away, or put there what it leads to`,
+      );
+    } else if (isDirectory) {
       const inside = await filesIn(folder, `${path}${name}/`);
       names.push(...inside.names);
       hidden.push(...inside.hidden);

@@ -18,15 +18,14 @@ export interface AskedText {
   readonly input: { readonly prompt: Prompt } | { readonly messages: readonly ChatMessage[] };
   /** Absent where the request leaves it to the server. */
   readonly maxTokens: number | undefined;
+  /** What the server then writes at most, if it may write as many. */
+  readonly usualTokens: number;
   readonly sampling: SamplingOptions;
   readonly stop: readonly string[];
   readonly stream: boolean;
   /** Whether the stream ends with the numbers of tokens. */
   readonly includeUsage: boolean;
 }
-
-/** New tokens of a completion for which the request names no number, as in OpenAI's API. */
-const usualCompletion = 16;
 
 /** Stop strings of a request, as in OpenAI's API. */
 const mostStops = 4;
@@ -117,8 +116,9 @@ const chatSchema = v.strictObject({
 
 /** Reads a body of /v1/completions. Throws an ApiError that names the field. */
 export function askedCompletion(body: Uint8Array): AskedText {
-  const { prompt, max_tokens = usualCompletion, ...rest } = checked(completionSchema, body);
-  return { ...askedText(rest), input: { prompt }, maxTokens: max_tokens };
+  const { prompt, max_tokens, ...rest } = checked(completionSchema, body);
+  // 16, as in OpenAI's API.
+  return { ...askedText(rest), input: { prompt }, maxTokens: max_tokens, usualTokens: 16 };
 }
 
 /** Reads a body of /v1/chat/completions. Throws an ApiError that names the field. */
@@ -127,7 +127,8 @@ export function askedChat(body: Uint8Array): AskedText {
   if (max_tokens !== undefined && max_completion_tokens !== undefined) {
     throw new ApiError(400, "give max_tokens or max_completion_tokens, not both", null, "max_tokens");
   }
-  return { ...askedText(rest), input: { messages }, maxTokens: max_completion_tokens ?? max_tokens };
+  const maxTokens = max_completion_tokens ?? max_tokens;
+  return { ...askedText(rest), input: { messages }, maxTokens, usualTokens: Infinity };
 }
 
 type Common = v.InferOutput<v.StrictObjectSchema<typeof common, undefined>>;

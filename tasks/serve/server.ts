@@ -126,14 +126,19 @@ function failed(c: Context, error: ApiError): Response {
 /** What the client is told. An error of the server's own is printed as well. */
 function errorFor(error: Error): ApiError {
   if (error instanceof ApiError) return error;
+  // The client went away before its request's body was whole.
+  if ("code" in error && error.code === "ECONNRESET") return clientIsGone();
   console.error(printable(error.stack ?? error.message));
   return new ApiError(500, `the server failed: ${error.message}`);
 }
 
-/** Aborted when the client goes away. What is thrown then is for nobody, and not printed. */
+/** For nobody, and not printed. */
+const clientIsGone = () => new ApiError(503, "the client is gone");
+
+/** Aborted when the client goes away. */
 function goneSignal(c: Context): AbortSignal {
   const gone = new AbortController();
-  c.req.raw.signal.addEventListener("abort", () => gone.abort(new ApiError(503, "the client is gone")));
+  c.req.raw.signal.addEventListener("abort", () => gone.abort(clientIsGone()));
   return gone.signal;
 }
 
@@ -232,7 +237,7 @@ async function promptOf(
 
 /** How many tokens are written: what the context has room for, if more are asked for. */
 function newTokens(
-  { input, maxTokens }: AskedText,
+  { input, maxTokens, usualTokens }: AskedText,
   prompt: readonly number[],
   { name, maxTokens: context }: Decoder,
   most: number,
@@ -246,5 +251,5 @@ function newTokens(
       "prompt" in input ? "prompt" : "messages",
     );
   }
-  return Math.min(maxTokens ?? most, room);
+  return Math.min(maxTokens ?? Math.min(usualTokens, most), room);
 }

@@ -147,7 +147,8 @@ async function driverOf({ adapter }: Gpu): Promise<string | undefined> {
   try {
     return await readDriver(adapter);
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) return undefined;
+    // By its name, because what stands for Deno in Node has no class of it.
+    if (error instanceof Error && error.name === "NotCapable") return undefined;
     throw error;
   }
 }

@@ -188,6 +188,30 @@ for (const name of ["model.safetensors", "vocab.txt"]) {
     }));
 }
 
+Deno.test("a download is on the disk before it has the name of its hash", () =>
+  withHub(1, async (_, load) => {
+    let synced = 0;
+    const unsynced: string[] = [];
+    const { syncData } = Deno.FsFile.prototype;
+    const { rename } = Deno;
+    Deno.FsFile.prototype.syncData = function () {
+      synced++;
+      return syncData.call(this);
+    };
+    Deno.rename = (from, to) => {
+      if (synced === 0) unsynced.push(`${to}`);
+      synced = 0;
+      return rename(from, to);
+    };
+    try {
+      await load();
+    } finally {
+      Deno.FsFile.prototype.syncData = syncData;
+      Deno.rename = rename;
+    }
+    assert.deepEqual(unsynced, []);
+  }));
+
 Deno.test("two loads at a time fetch every file once", () =>
   withHub(1, async (hub, load) => {
     for (const encoder of await Promise.all([load(), load()])) assertLoaded(encoder);

@@ -455,6 +455,8 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
       `the download of ${where} has not the size and hash that the hub announced: run again to begin anew`,
     );
   }
+  // A blob has its hash as its name, and is not checked again: after a power loss it must not be there in part.
+  await file.syncData();
   await Deno.rename(part, blob);
 }
 

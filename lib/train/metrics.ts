@@ -119,9 +119,9 @@ function checkMetric(name: MetricName, predictions: Numbers, labels: Numbers): v
   if (!Object.hasOwn(formulas, name)) {
     throw new Error(`no metric "${name}"; have ${metricNames.join(", ")}`);
   }
-  const other = [...predictions, ...labels].find((value) => value !== 0 && value !== 1);
-  if (kinds[name] === "two classes" && other !== undefined) {
-    throw new Error(`${name} is of two classes, 0 and 1, and there is ${other}`);
+  if (kinds[name] === "two classes") {
+    const other = [...predictions, ...labels].find((value) => value !== 0 && value !== 1);
+    if (other !== undefined) throw new Error(`${name} is of two classes, 0 and 1, and there is ${other}`);
   }
   if (kinds[name] === "likelihoods" && !(total(labels) > 0)) {
     throw new Error(`${name} is of tokens, and there are ${total(labels)}`);

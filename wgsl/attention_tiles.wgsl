@@ -27,7 +27,9 @@ var<workgroup> own_tile: array<array<array<array<vec4f, ${DOWN + 1}>, ${PER_OWN}
 var<workgroup> other_tile: array<array<array<array<vec4f, ${ACROSS + 1}>, ${DEEP}>, ${CHUNK}>, ${SLABS}>;
 var<workgroup> weights: array<array<array<array<vec${PER_OTHER}f, ${DOWN + 1}>, ${RUNS}>, ${RUN / PER_OTHER}>, ${PER_OWN}>;
 #if PASS == 0
-var<workgroup> of_lanes: array<array<array<vec4f, ${ACROSS / 4}>, ${DOWN}>, ${PER_OWN}>;
+// In fours that are arrays, since each invocation writes one float of them.
+var<workgroup> of_lanes: array<array<array<array<f32, 4>, ${ACROSS / 4}>, ${DOWN}>, ${PER_OWN}>;
+fn four(floats: array<f32, 4>) -> vec4f { return vec4f(floats[0], floats[1], floats[2], floats[3]); }
 #end
 
 // The operands: own0 with other0 makes s0, own1 with other1 makes s1; summed0 is added up to x0, summed1 to x1.
@@ -253,9 +255,9 @@ fn main(
 #if PASS == 0
     workgroupBarrier();
 #for i in 0..PER_OWN
-    var tops${i} = of_lanes[${i}][down][0];
+    var tops${i} = four(of_lanes[${i}][down][0]);
 #for l in 1..ACROSS / 4
-    tops${i} = max(tops${i}, of_lanes[${i}][down][${l}]);
+    tops${i} = max(tops${i}, four(of_lanes[${i}][down][${l}]));
 #end
     let new_top${i} = max(top${i}, max(max(tops${i}.x, tops${i}.y), max(tops${i}.z, tops${i}.w)));
     let shrink${i} = exp(top${i} - new_top${i});
@@ -342,9 +344,9 @@ fn main(
 #end
 #for i in 0..PER_OWN
 #if PASS == 0
-  var totals${i} = of_lanes[${i}][down][0];
+  var totals${i} = four(of_lanes[${i}][down][0]);
 #for l in 1..ACROSS / 4
-  totals${i} += of_lanes[${i}][down][${l}];
+  totals${i} += four(of_lanes[${i}][down][${l}]);
 #end
   let sum${i} = totals${i}.x + totals${i}.y + totals${i}.z + totals${i}.w;
 #end

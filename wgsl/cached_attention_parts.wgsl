@@ -36,8 +36,10 @@ struct Params {
 #end
 
 var<workgroup> products: array<array<array<array<f32, ${LANES + 1}>, ${TEAMS}>, ${TILE / TEAMS}>, ${GROUP}>;
-var<workgroup> of_keys: array<array<vec4f, ${TILE / 4}>, ${GROUP}>;
-var<workgroup> weights: array<array<array<vec4f, ${128 / WIDE}>, ${TILE * WIDE / 512}>, ${GROUP}>;
+// In fours that are arrays, since each invocation writes one float of them.
+var<workgroup> of_keys: array<array<array<f32, 4>, ${TILE / 4}>, ${GROUP}>;
+var<workgroup> weights: array<array<array<array<f32, 4>, ${128 / WIDE}>, ${TILE * WIDE / 512}>, ${GROUP}>;
+fn four(floats: array<f32, 4>) -> vec4f { return vec4f(floats[0], floats[1], floats[2], floats[3]); }
 var<workgroup> of_heads: array<f32, ${GROUP}>;
 var<workgroup> of_teams: array<array<vec4f, ${WIDE}>, ${128 / WIDE}>;
 
@@ -119,9 +121,9 @@ fn main(
       of_keys[head][key / 4u][key % 4u] = score;
     }
     workgroupBarrier();
-    var tops = of_keys[head][0];
+    var tops = four(of_keys[head][0]);
 #for l in 1..TILE / 4
-    tops = max(tops, of_keys[head][${l}]);
+    tops = max(tops, four(of_keys[head][${l}]));
 #end
     let new_top = max(top, max(max(tops.x, tops.y), max(tops.z, tops.w)));
     let shrink = exp(top - new_top);
@@ -143,7 +145,7 @@ fn main(
     let z${n}_${e} = value_of(v[base + min(tile + ${n * 512 / WIDE + e}u + team_of_values * 4u, end - 1u) * step + min(column, ${QUADS - 1}u)]);
 #end
 #for g in 0..GROUP
-    let w${n}_${g} = weights[${g}][${n}][team_of_values];
+    let w${n}_${g} = four(weights[${g}][${n}][team_of_values]);
 #for e in 0..4
     x${g} = fma(vec4f(w${n}_${g}[${e}]), z${n}_${e}, x${g});
 #end
@@ -157,9 +159,9 @@ fn main(
   }
   workgroupBarrier();
   if (index < ${GROUP * TILE}u && key == 0u) {
-    var totals = of_keys[head][0];
+    var totals = four(of_keys[head][0]);
 #for l in 1..TILE / 4
-    totals += of_keys[head][${l}];
+    totals += four(of_keys[head][${l}]);
 #end
     let sum = totals.x + totals.y + totals.z + totals.w;
     of_heads[head] = sum;

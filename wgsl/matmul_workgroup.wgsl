@@ -8,10 +8,12 @@
 // stages its part of op(A) and op(B) as tile[k][quad of rows or columns]. The indices of k are constants, so an
 // invocation reads all of a step at constant offsets from two places. An operand that lies along k (B of NT, A
 // of NT and NN) is turned on the way, a float at a time; its k is in two dimensions, k / 4 and k % 4, of which
-// the latter is a constant then, and a quad of padding spreads these stores over the banks. An invocation owns PER_M×PER_N of C, in quads TILE_M / PER_M and TILE_N / PER_N quads apart,
-// so that neighbours read neighbouring words. Steps that k does not fill run in a loop of their own.
+// the latter is a constant then, and a quad of padding spreads these stores over the banks. A quad of it is an array, since
+// four invocations write it: who writes a component of a vector may write all of the vector (WGSL, "Component Reference from
+// Vector Memory View"), as Metal and Direct3D do. An invocation owns PER_M×PER_N of C, in quads TILE_M / PER_M and
+// TILE_N / PER_N quads apart, so that neighbours read neighbouring words. Steps that k does not fill run in a loop of their own.
 // Any m, n and k: rows and columns past the edge are clamped on load and not stored.
-// The part "tiles" says what the tiles hold: Scalar and Quad, four of them, of f32 or f16. Sums are in f32.
+// The part "tiles" says what the tiles hold: Scalar and Quad, a vector of four, of f32 or f16. Sums are in f32.
 // VEC_A, VEC_B, VEC_C: whether the operand is read or written as vec4; else float by float.
 // PARTS 0. Grid: x over columns, y over rows, z over blocks. Accumulation is in f32, in order of k, then of the low-rank
 // term's rank: the bits of matmul.wgsl.
@@ -23,16 +25,19 @@
 
 #include "tiles"
 
+alias Turned = array<Scalar, 4>;
+fn from_turned(quad: Turned) -> vec4f { return vec4f(f32(quad[0]), f32(quad[1]), f32(quad[2]), f32(quad[3])); }
+
 #if TRANS_A
 var<workgroup> a_tile: array<array<Quad, ${TILE_M / 4 + 1}>, ${TILE_K}>;
 fn a_from_tile(k: u32, quad: u32) -> vec4f { return vec4f(a_tile[k][quad]); }
 #else
-var<workgroup> a_tile: array<array<array<Quad, ${TILE_M / 4 + 1}>, 4>, ${TILE_K / 4}>;
-fn a_from_tile(k: u32, quad: u32) -> vec4f { return vec4f(a_tile[k / 4u][k % 4u][quad]); }
+var<workgroup> a_tile: array<array<array<Turned, ${TILE_M / 4 + 1}>, 4>, ${TILE_K / 4}>;
+fn a_from_tile(k: u32, quad: u32) -> vec4f { return from_turned(a_tile[k / 4u][k % 4u][quad]); }
 #end
 #if TRANS_B
-var<workgroup> b_tile: array<array<array<Quad, ${TILE_N / 4 + 1}>, 4>, ${TILE_K / 4}>;
-fn b_from_tile(k: u32, quad: u32) -> vec4f { return vec4f(b_tile[k / 4u][k % 4u][quad]); }
+var<workgroup> b_tile: array<array<array<Turned, ${TILE_N / 4 + 1}>, 4>, ${TILE_K / 4}>;
+fn b_from_tile(k: u32, quad: u32) -> vec4f { return from_turned(b_tile[k / 4u][k % 4u][quad]); }
 #else
 var<workgroup> b_tile: array<array<Quad, ${TILE_N / 4 + 1}>, ${TILE_K}>;
 fn b_from_tile(k: u32, quad: u32) -> vec4f { return vec4f(b_tile[k][quad]); }
@@ -237,12 +242,12 @@ fn main(
 #if TRANS_A
     let a${k}_${p} = vec4f(a_tile[${k}][row_quad + ${p * (TILE_M / PER_M)}u]);
 #else
-    let a${k}_${p} = vec4f(a_tile[${k / 4}][${k % 4}][row_quad + ${p * (TILE_M / PER_M)}u]);
+    let a${k}_${p} = from_turned(a_tile[${k / 4}][${k % 4}][row_quad + ${p * (TILE_M / PER_M)}u]);
 #end
 #end
 #for q in 0..PER_N / 4
 #if TRANS_B
-    let b${k}_${q} = vec4f(b_tile[${k / 4}][${k % 4}][col_quad + ${q * (TILE_N / PER_N)}u]);
+    let b${k}_${q} = from_turned(b_tile[${k / 4}][${k % 4}][col_quad + ${q * (TILE_N / PER_N)}u]);
 #else
     let b${k}_${q} = vec4f(b_tile[${k}][col_quad + ${q * (TILE_N / PER_N)}u]);
 #end

@@ -34,7 +34,7 @@
         let l_new${e} = vec4f(l_along0[${e}], l_along1[${e}], l_along2[${e}], l_along3[${e}]);
 #end
 #if TRANS_B
-        b_tile[l_u / 4u][${e}][lane % ${TILE_N / 4}u] = Quad(l_new${e});
+        b_tile[l_u / 4u][${e}][lane % ${TILE_N / 4}u] = Turned(Scalar(l_new${e}.x), Scalar(l_new${e}.y), Scalar(l_new${e}.z), Scalar(l_new${e}.w));
 #else
         b_tile[l_u + ${e}u][lane % ${TILE_N / 4}u] = Quad(l_new${e});
 #end

@@ -139,7 +139,14 @@ export function needsOf({ code, bindings }: Kernel): KernelNeeds {
   };
 }
 
-const bytesOfElement: Readonly<Record<string, number>> = { f16: 2, f32: 4, u32: 4, vec2f: 8, vec4f: 16, vec4h: 8 };
+const bytesOfElement: Readonly<Record<string, number>> = {
+  f16: 2,
+  f32: 4,
+  u32: 4,
+  vec2f: 8,
+  vec4f: 16,
+  vec4h: 8,
+};
 
 /** Bytes of a WGSL type: an element, an alias, or arrays of them; NaN for others. */
 function bytesOfType(type: string, aliases: ReadonlyMap<string, string>): number {

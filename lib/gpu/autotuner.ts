@@ -9,6 +9,7 @@ import { digestOf } from "../digest.ts";
 import type { Gpu } from "./device.ts";
 import { readDriver } from "./driver.ts";
 import { type BufferView, buildProgram, type Call, Program } from "./program.ts";
+import { nanosecondsPerTick } from "./timestamps.ts";
 import { TuningCache, userCachePath } from "./tuning_cache.ts";
 
 /** Options of the autotuner. */
@@ -287,7 +288,7 @@ function firstDifference(
 
 /** Times in turn the candidates that can still win, and in the first lap the default too. */
 async function runLaps(gpu: Gpu, entrants: readonly Entrant[], deadline: number): Promise<void> {
-  const length = lapMilliseconds[gpu.device.features.has("timestamp-query") ? "timestamps" : "wall"];
+  const length = lapMilliseconds[await nanosecondsPerTick(gpu) === undefined ? "wall" : "timestamps"];
   for (let lap = 0; lap < laps && performance.now() < deadline; lap++) {
     const least = Math.min(...entrants.map(({ best }) => best));
     const most = lap === 0 ? hopeless.runs : hopeless.lap;

@@ -1,7 +1,7 @@
 /** Where a program's time goes: GPU timestamps around every dispatch, or wall time where the device has none. */
 
 import type { Gpu } from "./device.ts";
-import type { Grid } from "./kernel.ts";
+import { type Dispatchable, encodePass, nanosecondsPerTick, type Pass, stampsOf } from "./timestamps.ts";
 
 /** Time of one dispatch. */
 export interface Timing {
@@ -9,19 +9,6 @@ export interface Timing {
   readonly label: string;
   /** Its time on the GPU. */
   readonly milliseconds: number;
-}
-
-interface Dispatchable {
-  readonly label: string;
-  readonly pipeline: GPUComputePipeline;
-  readonly group: GPUBindGroup;
-  readonly grid: Grid;
-}
-
-/** Dispatches that are timed together. */
-export interface Pass {
-  readonly label: string;
-  readonly dispatches: readonly Dispatchable[];
 }
 
 /** Passes per query set: WebGPU's limit is 4096 timestamps, two a pass. */
@@ -32,14 +19,13 @@ export class Profile {
   /** In the order they ran. */
   readonly timings: Timing[] = [];
   /**
-   * "timestamps", or "wall" where the device has no timestamp queries (each time then includes a wait for the
-   * GPU).
+   * "timestamps", or "wall" where the device has none that can be used (each time then includes a wait for the GPU).
    */
   clock: "timestamps" | "wall" = "timestamps";
 
   /** @internal Runs the dispatches once, in order, timing each. */
   async run(gpu: Gpu, label: string, dispatches: readonly Dispatchable[]): Promise<void> {
-    if (!hasTimestamps(gpu)) this.clock = "wall";
+    if (await nanosecondsPerTick(gpu) === undefined) this.clock = "wall";
     const passes = dispatches.map((dispatch) => ({ label: dispatch.label, dispatches: [dispatch] }));
     const times = await timePasses(gpu, label, passes);
     for (const [i, milliseconds] of times.entries()) {
@@ -48,46 +34,19 @@ export class Profile {
   }
 }
 
-function hasTimestamps(gpu: Gpu): boolean {
-  return gpu.device.features.has("timestamp-query");
-}
-
 /**
  * Runs the passes in order and returns the milliseconds of each, by wall time (see `Profile.clock`) without
  * timestamps.
  */
 export async function timePasses(gpu: Gpu, label: string, passes: readonly Pass[]): Promise<number[]> {
-  if (!hasTimestamps(gpu)) return await timeByWall(gpu, label, passes);
+  const tick = await nanosecondsPerTick(gpu);
+  if (tick === undefined) return await timeByWall(gpu, label, passes);
   const times: number[] = [];
   for (let start = 0; start < passes.length; start += batch) {
-    times.push(...await timeByTimestamps(gpu, label, passes.slice(start, start + batch)));
+    const { ticks } = await stampsOf(gpu, label, passes.slice(start, start + batch));
+    for (let i = 0; i < ticks.length; i += 2) times.push(Number(ticks[i + 1] - ticks[i]) * tick / 1e6);
   }
   return times;
-}
-
-async function timeByTimestamps(gpu: Gpu, label: string, passes: readonly Pass[]): Promise<number[]> {
-  const queries = gpu.device.createQuerySet({ label, type: "timestamp", count: passes.length * 2 });
-  const bytes = passes.length * 16;
-  const resolved = gpu.createBuffer(
-    `${label} timestamps`,
-    bytes,
-    GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
-  );
-  const encoder = gpu.device.createCommandEncoder({ label });
-  for (const [i, { label, dispatches }] of passes.entries()) {
-    const timestampWrites = {
-      querySet: queries,
-      beginningOfPassWriteIndex: 2 * i,
-      endOfPassWriteIndex: 2 * i + 1,
-    };
-    encodePass(encoder.beginComputePass({ label, timestampWrites }), dispatches);
-  }
-  encoder.resolveQuerySet(queries, 0, passes.length * 2, resolved, 0);
-  gpu.device.queue.submit([encoder.finish()]);
-  const stamps = new BigUint64Array(await gpu.read(resolved, bytes));
-  queries.destroy();
-  gpu.destroyBuffer(resolved);
-  return passes.map((_, i) => Number(stamps[2 * i + 1] - stamps[2 * i]) / 1e6);
 }
 
 async function timeByWall(gpu: Gpu, label: string, passes: readonly Pass[]): Promise<number[]> {
@@ -101,13 +60,4 @@ async function timeByWall(gpu: Gpu, label: string, passes: readonly Pass[]): Pro
     times.push(performance.now() - start);
   }
   return times;
-}
-
-function encodePass(pass: GPUComputePassEncoder, dispatches: readonly Dispatchable[]): void {
-  for (const { pipeline, group, grid } of dispatches) {
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
-  }
-  pass.end();
 }

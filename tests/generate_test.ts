@@ -264,6 +264,28 @@ Deno.test("two streams at once are each what they are alone, and one that is not
     assert.equal((await writer.write([prompts[1]], options))[0].text, alone[1]);
   }));
 
+Deno.test("a Writer that is disposed of amid its texts ends them with an error, frees all, and leaves the GPU to others", () =>
+  withDecoder(llama, async (model) => {
+    using gpu = await openGpu();
+    using other = new Writer({ gpu, model });
+    const options = { maxTokens: 6 };
+    const [expected] = await other.write([[1, 20, 33]], options);
+    const { bytes } = gpu.memory;
+    for (const isRunning of [false, true]) {
+      const writer = new Writer({ gpu, model });
+      const stream = writer.stream([1, 20, 33], options);
+      // The programs are there from the third on.
+      for (let piece = 0; piece < 3; piece++) await stream.next();
+      const running = isRunning ? stream.next() : undefined;
+      writer[Symbol.dispose]();
+      await running;
+      await assert.rejects(stream.next(), /^Error: this Writer has been disposed of: use it within its scope$/);
+      await assert.rejects(writer.write([[1]], options), /this Writer has been disposed of/);
+      assert.equal(gpu.memory.bytes, bytes);
+    }
+    assert.deepEqual(await other.write([[1, 20, 33]], options), [expected]);
+  }));
+
 Deno.test("what cannot be written is refused with both numbers", () =>
   withDecoder(llama, async (model) => {
     using writer = new Writer({ gpu: await testGpu(), model });

@@ -9,6 +9,7 @@ import { encodeChat } from "../models/chat_template.ts";
 import type { Decoder, Weight } from "../models/model.ts";
 import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
+import { Shared } from "../run/shared.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
 import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
 import type { DecodingSize } from "./decoding.ts";
@@ -83,8 +84,7 @@ export class Writer implements Disposable {
   readonly #gpu: Gpu;
   readonly #model: Decoder;
   readonly #adapter: Adapter;
-  readonly #places: readonly WeightPlace[];
-  readonly #owned: DisposableStack;
+  readonly #uploaded: Shared<DisposableStack>;
   readonly #rooms: Rooms;
 
   /** Uploads the model's weights, unless they are there, and the adapter's. */
@@ -96,10 +96,12 @@ export class Writer implements Disposable {
     using owned = new DisposableStack();
     const own = owned.use(new FrozenWeights(gpu, [...constantWeights(model, this.#adapter), ...weights]));
     const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
-    this.#places = [own, base];
-    const parts = { gpu, model, adapter: this.#adapter, weights: this.#places, cache };
-    this.#rooms = owned.use(new Rooms(parts, turnsWith && turnsWith.#rooms));
-    this.#owned = owned.move();
+    this.#uploaded = new Shared(owned.move());
+    const held = { weights: [own, base], uploaded: this.#uploaded };
+    this.#rooms = new Rooms(
+      { gpu, model, adapter: this.#adapter, cache, ...held },
+      turnsWith && turnsWith.#rooms,
+    );
   }
 
   /** The ids of a prompt. Special tokens that a text spells are text. */
@@ -305,9 +307,10 @@ export class Writer implements Disposable {
     return this.#rooms.lease(size, longest, what);
   }
 
-  /** Frees the weights that it uploaded, and the texts. */
+  /** Frees the weights that it uploaded, and the texts. What is being written ends with an Error. */
   [Symbol.dispose](): void {
-    this.#owned.dispose();
+    this.#rooms[Symbol.dispose]();
+    this.#uploaded[Symbol.dispose]();
   }
 }
 

@@ -149,6 +149,12 @@ Deno.test("continuations of each prompt's own, of several lengths and numbers, h
     await assert.rejects(() => writer.scoreEach([[1]], [[]]), /prompt 0 has no continuations/);
     await assert.rejects(() => writer.score([[1]], [[5], []]), /continuation 1 of prompt 0 is empty/);
     await assert.rejects(() => writer.score([], [[5]]), /there are no prompts/);
+    for (const id of [-1, 1.5, 96, 1e9]) {
+      const wrong = new RegExp(`^Error: continuation 1 of prompt 0 has the id ${id}, which is no token of model's$`);
+      for (const ids of [[id], [5, id], [5, id, 6]]) {
+        await assert.rejects(() => writer.score([[1]], [[5], ids]), wrong);
+      }
+    }
   }));
 
 Deno.test("an adapter writes what its logits say, and pieces of a stream are the text", () =>

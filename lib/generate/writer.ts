@@ -239,7 +239,7 @@ export class Writer implements Disposable {
   /**
    * The logarithm of probability of each continuation after each prompt, Σ log p over its tokens: [prompt][continuation]. The
    * prompts are read once. Continuations are texts that go on, such as " animal", or ids.
-   * @throws Error as `stream` does, and when a continuation is empty.
+   * @throws Error as `stream` does, and when a continuation is empty or has an id that is no token's.
    */
   score(prompts: readonly Prompt[], continuations: readonly Prompt[]): Promise<number[][]> {
     return this.scoreEach(prompts, prompts.map(() => continuations));
@@ -256,7 +256,7 @@ export class Writer implements Disposable {
     const { tokenizer } = this.#model.language;
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const ends = continuations.map((own) => own.map((end) => this.continuationIds(end)));
-    checkContinuations(all.length, ends);
+    checkContinuations(all.length, ends, this.#model);
     const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
     using lease = this.#leaseFor(all, { maxTokens }, all.length);
     const { decoding } = lease;
@@ -290,7 +290,7 @@ export class Writer implements Disposable {
     }
     for (const [i, prompt] of prompts.entries()) {
       if (prompt.length === 0) throw new Error(`prompt ${i} is empty: there is nothing to go on from`);
-      const wrong = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
+      const wrong = prompt.find((id) => !isIdBelow(vocabulary, id));
       if (wrong !== undefined) throw new Error(`prompt ${i} has the id ${wrong}, which is none of ${name}'s`);
       if (prompt.length + maxTokens > most!) {
         throw new Error(
@@ -344,14 +344,26 @@ function checkBeams({ beams, lengthPenalty = 1 }: BeamOptions, { stop, temperatu
   if (temperature) throw new Error("a beam search draws nothing: leave temperature out");
 }
 
-/** Throws an Error when not each prompt has continuations, or one of them is empty. */
-function checkContinuations(prompts: number, all: readonly (readonly (readonly number[])[])[]): void {
+/** Whether `id` is a whole number from 0 and below `size`. */
+function isIdBelow(size: number, id: number): boolean {
+  return Number.isInteger(id) && id >= 0 && id < size;
+}
+
+/** Throws an Error when not each prompt has continuations, or one of them is empty or has an id that is no token's. */
+function checkContinuations(
+  prompts: number,
+  all: readonly (readonly (readonly number[])[])[],
+  { name, language: { tokenizer: { size, unused } } }: Decoder,
+): void {
   if (prompts !== all.length) throw new Error(`${all.length} lists of continuations for ${prompts} prompts`);
   for (const [i, own] of all.entries()) {
     if (own.length === 0) throw new Error(`prompt ${i} has no continuations: there is nothing to score`);
-    const empty = own.findIndex(({ length }) => length === 0);
-    if (empty < 0) continue;
-    throw new Error(`continuation ${empty} of prompt ${i} is empty: there is nothing to score`);
+    for (const [j, ids] of own.entries()) {
+      const what = `continuation ${j} of prompt ${i}`;
+      if (ids.length === 0) throw new Error(`${what} is empty: there is nothing to score`);
+      const wrong = ids.find((id) => !isIdBelow(size, id) || unused.includes(id));
+      if (wrong !== undefined) throw new Error(`${what} has the id ${wrong}, which is no token of ${name}'s`);
+    }
   }
 }
 

@@ -10,9 +10,10 @@ import type { DecodingParts } from "../lib/generate/decoding.ts";
 import { likeliest as likeliestOf } from "../lib/generate/likeliest.ts";
 import { mostTexts } from "../lib/generate/text_room.ts";
 import { checkFinite, tokenLogits } from "../lib/generate/token_logits.ts";
-import { Writer } from "../lib/generate/writer.ts";
+import { Writer, type WriterOptions } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import {
   cases,
@@ -150,7 +151,9 @@ Deno.test("continuations of each prompt's own, of several lengths and numbers, h
     await assert.rejects(() => writer.score([[1]], [[5], []]), /continuation 1 of prompt 0 is empty/);
     await assert.rejects(() => writer.score([], [[5]]), /there are no prompts/);
     for (const id of [-1, 1.5, 96, 1e9]) {
-      const wrong = new RegExp(`^Error: continuation 1 of prompt 0 has the id ${id}, which is no token of model's$`);
+      const wrong = new RegExp(
+        `^Error: continuation 1 of prompt 0 has the id ${id}, which is no token of model's$`,
+      );
       for (const ids of [[id], [5, id], [5, id, 6]]) {
         await assert.rejects(() => writer.score([[1]], [[5], ids]), wrong);
       }
@@ -209,6 +212,45 @@ Deno.test("a broken adapter's logits become no text, no beams and no scores", ()
       /^Error: the scores of continuations are not finite \(NaN\)/,
     );
     checkFinite([-1, 0, 1e308], scores);
+  }));
+
+Deno.test("a Writer refuses weights that are not its adapter's, and an adapter and weights of another model", () =>
+  withDecoder(llama, async (model) => {
+    const gpu = await testGpu();
+    const adapter = attach(model, lora, loraOptions);
+    const weights = new Map(
+      [...adapter.parameters].map(([name, { shape }]) =>
+        [name, { shape, data: seeded(name, shape) }] as const
+      ),
+    );
+    const [name] = weights.keys();
+    const refused = (options: Partial<WriterOptions>, message: RegExp) =>
+      assert.throws(() => new Writer({ gpu, model, ...options }), message);
+    refused({ weights }, /^Error: the Writer has weights, and no adapter that they are of: give it as well$/);
+    refused(
+      { adapter },
+      /^Error: no values for model\.layers\.0\.self_attn\.q_proj\.A, .*: pass every trained/,
+    );
+    const one = attach(model, lora, { ...loraOptions, target: loraOptions.target.slice(0, 1) });
+    refused({ adapter: one, weights }, /" is no tensor of this LoRA or of the head: leave it out$/);
+    const narrow = attach(model, lora, { ...loraOptions, r: 2 });
+    refused(
+      { adapter: narrow, weights },
+      new RegExp(`^Error: "${name}" is \\[4,48\\], and the adapter's is`),
+    );
+    await withDecoder(cases["Qwen3"], (other) => {
+      const foreign = attach(other, lora, loraOptions);
+      refused({ adapter: foreign, weights }, /it was attached to another model: attach it to model$/);
+      return Promise.resolve();
+    });
+    await withDecoder(llama, (other) => {
+      using frozen = FrozenWeights.forTraining(gpu, other);
+      refused(
+        { frozen },
+        /^Error: frozen holds the weights of another model than model: make them of the model/,
+      );
+      return Promise.resolve();
+    });
   }));
 
 Deno.test("what is drawn depends on the seed alone", () =>
@@ -285,7 +327,10 @@ Deno.test("a Writer that is disposed of amid its texts ends them with an error, 
       const running = isRunning ? stream.next() : undefined;
       writer[Symbol.dispose]();
       await running;
-      await assert.rejects(stream.next(), /^Error: this Writer has been disposed of: use it within its scope$/);
+      await assert.rejects(
+        stream.next(),
+        /^Error: this Writer has been disposed of: use it within its scope$/,
+      );
       await assert.rejects(writer.write([[1]], options), /this Writer has been disposed of/);
       assert.equal(gpu.memory.bytes, bytes);
     }

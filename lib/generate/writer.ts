@@ -2,6 +2,8 @@
 
 import { type Adapter, attach } from "../adapters/attach.ts";
 import { headOnly } from "../adapters/base_only.ts";
+import { checkAdapter } from "../adapters/check_adapter.ts";
+import { checkWeights } from "../adapters/check_weights.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ChatMessage } from "../models/chat_inputs.ts";
@@ -87,12 +89,22 @@ export class Writer implements Disposable {
   readonly #uploaded: Shared<DisposableStack>;
   readonly #rooms: Rooms;
 
-  /** Uploads the model's weights, unless they are there, and the adapter's. */
+  /**
+   * Uploads the model's weights, unless they are there, and the adapter's.
+   * @throws Error when the adapter was attached to another model, the weights are not the adapter's (or there is none), and when
+   * `frozen` holds another model's.
+   */
   constructor(
     { gpu, model, adapter, weights = new Map(), frozen, cache = "f32", turnsWith }: WriterOptions,
   ) {
     [this.#gpu, this.#model] = [gpu, model];
     this.#adapter = adapter ?? attach(model, headOnly, { target: "all-linear" });
+    if (!adapter && weights.size > 0) {
+      throw new Error("the Writer has weights, and no adapter that they are of: give it as well");
+    }
+    checkAdapter(model, this.#adapter);
+    checkWeights(model, this.#adapter, weights);
+    if (frozen instanceof FrozenWeights) frozen.refuseOther(model);
     using owned = new DisposableStack();
     const own = owned.use(new FrozenWeights(gpu, [...constantWeights(model, this.#adapter), ...weights]));
     const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));

@@ -359,6 +359,9 @@ Deno.test("what cannot be written is refused with both numbers", () =>
     await refused({ repetitionPenalty: 0 }, /repetitionPenalty is 0: use a number above 0/);
     await refused({}, /prompt 0 is empty/, []);
     await refused({}, /prompt 0 has the id 96, which is none of model's/, [96]);
+    const half = /^Error: "a\\ud83d" has half a surrogate pair: give whole characters$/;
+    await assert.rejects(() => writer.write(["a\ud83d"], { maxTokens: 2 }), half);
+    await assert.rejects(() => writer.score([[1]], ["a\ud83d"]), half);
     await assert.rejects(() => writer.beams([1], { maxTokens: 2, beams: 0 }), /beams is 0/);
     await assert.rejects(
       () => writer.beams([1], { maxTokens: 2, beams: 2, stop: ["a"] }),

@@ -13,6 +13,7 @@ import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { Shared } from "../run/shared.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
+import { show } from "../show.ts";
 import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
 import type { DecodingSize } from "./decoding.ts";
 import type { CacheStorage } from "./reading.ts";
@@ -116,9 +117,10 @@ export class Writer implements Disposable {
     );
   }
 
-  /** The ids of a prompt. Special tokens that a text spells are text. */
+  /** The ids of a prompt. Special tokens that a text spells are text. Throws an Error for a text with half a surrogate pair. */
   idsOf(prompt: Prompt): readonly number[] {
     if (typeof prompt !== "string") return prompt;
+    checkWhole(prompt);
     return this.#model.language.tokenizer.encode(prompt, { addMarks: true, specialAsText: true });
   }
 
@@ -133,9 +135,10 @@ export class Writer implements Disposable {
     return await encodeChat(templates, tokenizer, conversation);
   }
 
-  /** The ids of a text that goes on after a prompt, without marks. */
+  /** The ids of a text that goes on after a prompt, without marks. Throws as `idsOf` does. */
   continuationIds(continuation: Prompt): readonly number[] {
     if (typeof continuation !== "string") return continuation;
+    checkWhole(continuation);
     const { tokenizer } = this.#model.language;
     return tokenizer.encode(continuation, { continues: true, specialAsText: true });
   }
@@ -354,6 +357,11 @@ function checkBeams({ beams, lengthPenalty = 1 }: BeamOptions, { stop, temperatu
     throw new Error("a beam search does not look for stop strings: leave stop out");
   }
   if (temperature) throw new Error("a beam search draws nothing: leave temperature out");
+}
+
+/** Throws an Error for half a surrogate pair, as where a text was cut by its length: the model would read U+FFFD. */
+function checkWhole(text: string): void {
+  if (!text.isWellFormed()) throw new Error(`${show(text)} has half a surrogate pair: give whole characters`);
 }
 
 /** Whether `id` is a whole number from 0 and below `size`. */

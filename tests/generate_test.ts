@@ -98,6 +98,19 @@ Deno.test("a continuation's score is the sum of its tokens' logarithms of probab
     }
   }));
 
+Deno.test("a continuation's score is the sum of its parts' scores, also where a row of the vocabulary is no token's", () =>
+  withDecoder(llama, async (model) => {
+    const { language } = model;
+    const gpu = await testGpu();
+    using usual = new Writer({ gpu, model });
+    const [{ ids: [likely] }] = await usual.write([[1, 7, 20, 33]], { maxTokens: 1 });
+    const tokenizer = { ...language.tokenizer, unused: [likely] };
+    using writer = new Writer({ gpu, model: { ...model, language: { ...language, tokenizer } } });
+    const [[whole, first]] = await writer.score([[1, 7]], [[20, 33, 5], [20, 33]]);
+    const [[second]] = await writer.score([[1, 7, 20, 33]], [[5]]);
+    assert.ok(Math.abs(whole - first - second) < 1e-4, `${whole}, ${first} + ${second}`);
+  }));
+
 Deno.test("a cache of halves takes half the room, and scores a thousandth off", () =>
   withDecoder(llama, async (model) => {
     using gpu = await openGpu();

@@ -268,7 +268,7 @@ export class Writer implements Disposable {
     prompts: readonly Prompt[],
     continuations: readonly (readonly Prompt[])[],
   ): Promise<number[][]> {
-    const { tokenizer } = this.#model.language;
+    const { size } = this.#model.language.tokenizer;
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const ends = continuations.map((own) => own.map((end) => this.continuationIds(end)));
     checkContinuations(all.length, ends, this.#model);
@@ -276,7 +276,8 @@ export class Writer implements Disposable {
     using lease = this.#leaseFor(all, { maxTokens }, all.length);
     const { decoding } = lease;
     const started = await decoding.start(all);
-    const first = started.map((logits) => logProbabilitiesOf(tokenLogits(logits, tokenizer)));
+    // As in training, and for a continuation's later tokens, rows below `size` that are no token's have their share.
+    const first = started.map((logits) => logProbabilitiesOf(tokenLogits(logits, { size, unused: [] })));
     const scores = first.map((own, i) => ends[i].map(([token]) => own[token]));
     for (let j = 0; j < Math.max(...ends.map(({ length }) => length)); j++) {
       // A prompt without a continuation j repeats its first.

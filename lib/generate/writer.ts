@@ -3,7 +3,7 @@
 import { type Adapter, attach } from "../adapters/attach.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { checkAdapter } from "../adapters/check_adapter.ts";
-import { checkWeights } from "../adapters/check_weights.ts";
+import { checkShapes } from "../adapters/check_weights.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ChatMessage } from "../models/chat_inputs.ts";
@@ -104,7 +104,7 @@ export class Writer implements Disposable {
       throw new Error("the Writer has weights, and no adapter that they are of: give it as well");
     }
     checkAdapter(model, this.#adapter);
-    checkWeights(model, this.#adapter, weights);
+    checkShapes(model, this.#adapter, weights);
     if (frozen instanceof FrozenWeights) frozen.refuseOther(model);
     using owned = new DisposableStack();
     const own = owned.use(new FrozenWeights(gpu, [...constantWeights(model, this.#adapter), ...weights]));

@@ -146,6 +146,24 @@ function tellSpecial({ language }: Decoder, prompts: readonly string[], say: (li
   );
 }
 
+/** The prompts of a file, with the numbers of their lines. */
+function linesOf(file: string): { readonly text: string; readonly number: number }[] {
+  return file.split(/\r?\n/).map((text, i) => ({ text, number: i + 1 })).filter(({ text }) => text !== "");
+}
+
+/** Throws an Error that names a prompt which is too long, before any is gone on from. */
+function checkFits(
+  { maxTokens: most }: Writer,
+  { length }: readonly number[],
+  { maxTokens }: WriteOptions,
+  where: string,
+): void {
+  if (length + maxTokens <= most) return;
+  throw new Error(
+    `${where} has ${length} tokens, and ${maxTokens} new ones are wanted: the model reads ${most} in all`,
+  );
+}
+
 /** Prompts of a file that are gone on from together. */
 const atOnce = 8;
 
@@ -231,11 +249,16 @@ async function main(): Promise<void> {
     return await writeOne(writer, await promptOf(prompt), options, beams);
   }
   if (values.prompts === undefined) return await converse(writer, options);
-  const lines = (await readText(values.prompts, 2 ** 30)).split(/\r?\n/).filter((line) => line !== "");
-  tellSpecial(model, lines, report);
-  for (let at = 0; at < lines.length; at += atOnce) {
-    const prompts = [];
-    for (const line of lines.slice(at, at + atOnce)) prompts.push(await promptOf(line));
+  const lines = linesOf(await readText(values.prompts, 2 ** 30));
+  tellSpecial(model, lines.map(({ text }) => text), report);
+  const all: (readonly number[])[] = [];
+  for (const { text, number } of lines) {
+    const ids = writer.idsOf(await promptOf(text));
+    checkFits(writer, ids, options, `${values.prompts} line ${number}`);
+    all.push(ids);
+  }
+  for (let at = 0; at < all.length; at += atOnce) {
+    const prompts = all.slice(at, at + atOnce);
     const written = [];
     if (beams === undefined) written.push(...await writer.write(prompts, { ...options, firstRow: at }));
     else for (const prompt of prompts) written.push((await writer.beams(prompt, { ...options, beams }))[0]);

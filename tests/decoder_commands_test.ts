@@ -255,6 +255,17 @@ Deno.test("generate --prompts: lines that are alike draw texts of their own, als
     assert.equal(new Set(stdout.trimEnd().split("\n")).size, 10, stdout);
   }));
 
+Deno.test("generate --prompts: a prompt that is too long is named by its line, before any is gone on from", () =>
+  withModel(async (folder, model) => {
+    const path = `${folder}/prompts`;
+    await Deno.writeTextFile(path, `${"ab\n".repeat(9)}\n${"a".repeat(61)}\nab\n`);
+    const { code, stdout, stderr } = await runTask("generate", [
+      ...["--model", model, "--prompts", path, "--max-tokens", "4"],
+    ]);
+    const told = `${path} line 11 has 62 tokens, and 4 new ones are wanted: the model reads 64 in all`;
+    assert.deepEqual([code, stdout, stderr.includes(told)], [1, "", true], stderr);
+  }));
+
 Deno.test("generate ends without a word of its own when whoever reads what it writes has ended", () =>
   withModel(async (folder, model) => {
     await Deno.writeTextFile(`${folder}/prompts`, "ab\nba\n");

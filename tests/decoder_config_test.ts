@@ -144,6 +144,28 @@ Deno.test("a GGUF file's rotation is scaled as llama.cpp scales it: without a ty
   );
 });
 
+Deno.test("numbers of a GGUF file that no model has are refused by key, and a window of 0 is none", () => {
+  assert.deepEqual(readGguf({ "attention.sliding_window": 0 }), readGguf({}));
+  assert.equal(readGguf({ "attention.sliding_window": 3 }).window, 3);
+  const counts = ["block_count", "context_length", "attention.head_count_kv", "attention.sliding_window"];
+  for (const key of counts) {
+    for (const value of [-1, 1.5, NaN]) {
+      const message = `x.gguf: "llama.${key}" is ${value}, and a whole number from 1 is wanted`;
+      assert.throws(() => readGguf({ [key]: value }), { message });
+    }
+  }
+  const positive = ["rope.freq_base", "rope.scaling.factor", "rope.scale_linear"];
+  for (const key of [...positive, "attention.layer_norm_rms_epsilon"]) {
+    for (const value of [-1, NaN, Infinity]) {
+      const message = `x.gguf: "llama.${key}" is ${value}, and a number above 0 is wanted`;
+      assert.throws(() => readGguf({ [key]: value }), { message });
+    }
+  }
+  assert.deepEqual(readGguf({ "attention.value_length": 16 }), readGguf({}));
+  const message = "x.gguf: heads of values have 8 values, and those of keys 16: as many are supported";
+  assert.throws(() => readGguf({ "attention.value_length": 8 }), { message });
+});
+
 Deno.test("keys of a GGUF file by which llama.cpp computes something else are refused", () => {
   const nothing = { "rope.scaling.attn_factor": 1, "attention.causal": true };
   assert.deepEqual(readGguf(nothing), readGguf({}));

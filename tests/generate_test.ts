@@ -10,9 +10,10 @@ import type { DecodingParts } from "../lib/generate/decoding.ts";
 import { likeliest as likeliestOf } from "../lib/generate/likeliest.ts";
 import { mostTexts } from "../lib/generate/text_room.ts";
 import { checkFinite, tokenLogits } from "../lib/generate/token_logits.ts";
-import { Writer } from "../lib/generate/writer.ts";
+import { Writer, type WriterOptions } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
+import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { relativeError } from "../tasks/conformance/op_errors.ts";
 import {
   cases,
@@ -97,6 +98,19 @@ Deno.test("a continuation's score is the sum of its tokens' logarithms of probab
     }
   }));
 
+Deno.test("a continuation's score is the sum of its parts' scores, also where a row of the vocabulary is no token's", () =>
+  withDecoder(llama, async (model) => {
+    const { language } = model;
+    const gpu = await testGpu();
+    using usual = new Writer({ gpu, model });
+    const [{ ids: [likely] }] = await usual.write([[1, 7, 20, 33]], { maxTokens: 1 });
+    const tokenizer = { ...language.tokenizer, unused: [likely] };
+    using writer = new Writer({ gpu, model: { ...model, language: { ...language, tokenizer } } });
+    const [[whole, first]] = await writer.score([[1, 7]], [[20, 33, 5], [20, 33]]);
+    const [[second]] = await writer.score([[1, 7, 20, 33]], [[5]]);
+    assert.ok(Math.abs(whole - first - second) < 1e-4, `${whole}, ${first} + ${second}`);
+  }));
+
 Deno.test("a cache of halves takes half the room, and scores a thousandth off", () =>
   withDecoder(llama, async (model) => {
     using gpu = await openGpu();
@@ -149,6 +163,14 @@ Deno.test("continuations of each prompt's own, of several lengths and numbers, h
     await assert.rejects(() => writer.scoreEach([[1]], [[]]), /prompt 0 has no continuations/);
     await assert.rejects(() => writer.score([[1]], [[5], []]), /continuation 1 of prompt 0 is empty/);
     await assert.rejects(() => writer.score([], [[5]]), /there are no prompts/);
+    for (const id of [-1, 1.5, 96, 1e9]) {
+      const wrong = new RegExp(
+        `^Error: continuation 1 of prompt 0 has the id ${id}, which is no token of model's$`,
+      );
+      for (const ids of [[id], [5, id], [5, id, 6]]) {
+        await assert.rejects(() => writer.score([[1]], [[5], ids]), wrong);
+      }
+    }
   }));
 
 Deno.test("an adapter writes what its logits say, and pieces of a stream are the text", () =>
@@ -203,6 +225,45 @@ Deno.test("a broken adapter's logits become no text, no beams and no scores", ()
       /^Error: the scores of continuations are not finite \(NaN\)/,
     );
     checkFinite([-1, 0, 1e308], scores);
+  }));
+
+Deno.test("a Writer refuses weights that are not its adapter's, and an adapter and weights of another model", () =>
+  withDecoder(llama, async (model) => {
+    const gpu = await testGpu();
+    const adapter = attach(model, lora, loraOptions);
+    const weights = new Map(
+      [...adapter.parameters].map(([name, { shape }]) =>
+        [name, { shape, data: seeded(name, shape) }] as const
+      ),
+    );
+    const [name] = weights.keys();
+    const refused = (options: Partial<WriterOptions>, message: RegExp) =>
+      assert.throws(() => new Writer({ gpu, model, ...options }), message);
+    refused({ weights }, /^Error: the Writer has weights, and no adapter that they are of: give it as well$/);
+    refused(
+      { adapter },
+      /^Error: no values for model\.layers\.0\.self_attn\.q_proj\.A, .*: pass every trained/,
+    );
+    const one = attach(model, lora, { ...loraOptions, target: loraOptions.target.slice(0, 1) });
+    refused({ adapter: one, weights }, /" is no tensor of this LoRA or of the head: leave it out$/);
+    const narrow = attach(model, lora, { ...loraOptions, r: 2 });
+    refused(
+      { adapter: narrow, weights },
+      new RegExp(`^Error: "${name}" is \\[4,48\\], and the adapter's is`),
+    );
+    await withDecoder(cases["Qwen3"], (other) => {
+      const foreign = attach(other, lora, loraOptions);
+      refused({ adapter: foreign, weights }, /it was attached to another model: attach it to model$/);
+      return Promise.resolve();
+    });
+    await withDecoder(llama, (other) => {
+      using frozen = FrozenWeights.forTraining(gpu, other);
+      refused(
+        { frozen },
+        /^Error: frozen holds the weights of another model than model: make them of the model/,
+      );
+      return Promise.resolve();
+    });
   }));
 
 Deno.test("what is drawn depends on the seed alone", () =>
@@ -264,6 +325,31 @@ Deno.test("two streams at once are each what they are alone, and one that is not
     assert.equal((await writer.write([prompts[1]], options))[0].text, alone[1]);
   }));
 
+Deno.test("a Writer that is disposed of amid its texts ends them with an error, frees all, and leaves the GPU to others", () =>
+  withDecoder(llama, async (model) => {
+    using gpu = await openGpu();
+    using other = new Writer({ gpu, model });
+    const options = { maxTokens: 6 };
+    const [expected] = await other.write([[1, 20, 33]], options);
+    const { bytes } = gpu.memory;
+    for (const isRunning of [false, true]) {
+      const writer = new Writer({ gpu, model });
+      const stream = writer.stream([1, 20, 33], options);
+      // The programs are there from the third on.
+      for (let piece = 0; piece < 3; piece++) await stream.next();
+      const running = isRunning ? stream.next() : undefined;
+      writer[Symbol.dispose]();
+      await running;
+      await assert.rejects(
+        stream.next(),
+        /^Error: this Writer has been disposed of: use it within its scope$/,
+      );
+      await assert.rejects(writer.write([[1]], options), /this Writer has been disposed of/);
+      assert.equal(gpu.memory.bytes, bytes);
+    }
+    assert.deepEqual(await other.write([[1, 20, 33]], options), [expected]);
+  }));
+
 Deno.test("what cannot be written is refused with both numbers", () =>
   withDecoder(llama, async (model) => {
     using writer = new Writer({ gpu: await testGpu(), model });
@@ -286,6 +372,9 @@ Deno.test("what cannot be written is refused with both numbers", () =>
     await refused({ repetitionPenalty: 0 }, /repetitionPenalty is 0: use a number above 0/);
     await refused({}, /prompt 0 is empty/, []);
     await refused({}, /prompt 0 has the id 96, which is none of model's/, [96]);
+    const half = /^Error: "a\\ud83d" has half a surrogate pair: give whole characters$/;
+    await assert.rejects(() => writer.write(["a\ud83d"], { maxTokens: 2 }), half);
+    await assert.rejects(() => writer.score([[1]], ["a\ud83d"]), half);
     await assert.rejects(() => writer.beams([1], { maxTokens: 2, beams: 0 }), /beams is 0/);
     await assert.rejects(
       () => writer.beams([1], { maxTokens: 2, beams: 2, stop: ["a"] }),

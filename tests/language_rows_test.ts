@@ -242,6 +242,12 @@ Deno.test("rows are cut at their ends; those without anything to learn are left 
     encoded([{ prompt, completion: "a" }], { maxTokens: 256 }),
     /a\.jsonl line 1 and all others have nothing to learn within 256 tokens: allow more/,
   );
+  for (const maxTokens of [-1, 2.5, NaN]) {
+    const message = `maxTokens is ${maxTokens}: use a whole number from 1`;
+    await assert.rejects(encoded([short], { maxTokens }), { message });
+  }
+  const loss = "answers" as LanguageOptions["loss"];
+  await assert.rejects(encoded([short], { loss }), { message: 'loss is answers: use "completion" or "all"' });
 });
 
 Deno.test("no input, null, and a blank one give the same prompt, without the word None", async () => {

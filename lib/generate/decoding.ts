@@ -10,6 +10,7 @@ import type { Tensor } from "../graph/graph.ts";
 import type { Decoder } from "../models/model.ts";
 import { bucketOfLength } from "../run/batches.ts";
 import { Kept } from "../run/kept.ts";
+import type { Shared } from "../run/shared.ts";
 import { States } from "../run/states.ts";
 import { type WeightPlace, WeightStore } from "../run/weight_store.ts";
 import { type CacheStorage, keysOf, type ReadingKind, traceReading, valuesOf } from "./reading.ts";
@@ -22,6 +23,8 @@ export interface DecodingParts {
   readonly adapter: Adapter;
   /** The model's weights and the adapter's. */
   readonly weights: readonly WeightPlace[];
+  /** What a Writer has uploaded of them, which stays while a program reads it. */
+  readonly uploaded: Shared<Disposable>;
   readonly cache: CacheStorage;
 }
 
@@ -44,6 +47,10 @@ interface Program extends Disposable {
   /** Logits of the next token, in pieces of the vocabulary: [texts, tokens] each; or of every label its −log p, [texts · length]. */
   readonly outputs: readonly Tensor[];
 }
+
+/** What a call gets of a Writer that has been disposed of. */
+export const disposedError = (): Error =>
+  new Error("this Writer has been disposed of: use it within its scope");
 
 /** Reads and writes a batch of texts. */
 export class Decoding implements Disposable {
@@ -190,8 +197,16 @@ export class Decoding implements Disposable {
     });
   }
 
-  #use<T>(kind: ReadingKind, length: number, body: (program: Program) => T | Promise<T>): Promise<T> {
-    return this.#programs.use([kind, length], () => this.#program(kind, length), body);
+  /** Throws an Error when the weights are no longer there. */
+  async #use<T>(
+    kind: ReadingKind,
+    length: number,
+    body: (program: Program) => T | Promise<T>,
+  ): Promise<T> {
+    const { uploaded } = this.own;
+    if (uploaded.disposed) throw disposedError();
+    const make = () => this.#program(kind, length);
+    return await uploaded.use(() => this.#programs.use([kind, length], make, body));
   }
 
   #program(kind: ReadingKind, length: number): Promise<Program> {

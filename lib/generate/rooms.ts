@@ -1,6 +1,6 @@
 /** Rooms on the GPU for texts that are being written: a call has one for itself, and the latest stay for the next calls. */
 
-import { Decoding, type DecodingParts, type DecodingSize } from "./decoding.ts";
+import { Decoding, type DecodingParts, type DecodingSize, disposedError } from "./decoding.ts";
 import { mostTexts } from "./text_room.ts";
 
 /** Rooms that stay on the GPU for the next call. */
@@ -53,7 +53,7 @@ export class Rooms implements Disposable {
    * room where these have none.
    */
   lease(size: DecodingSize, longest: number, what: string): Lease {
-    if (this.#isDisposed) throw new Error("this Writer has been disposed of: use it within its scope");
+    if (this.#isDisposed) throw disposedError();
     const most = mostTexts(this.parts, size.capacity, longest);
     if (size.texts > most) {
       throw new Error(

@@ -2,6 +2,8 @@
 
 import { type Adapter, attach } from "../adapters/attach.ts";
 import { headOnly } from "../adapters/base_only.ts";
+import { checkAdapter } from "../adapters/check_adapter.ts";
+import { checkShapes } from "../adapters/check_weights.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ChatMessage } from "../models/chat_inputs.ts";
@@ -9,7 +11,9 @@ import { encodeChat } from "../models/chat_template.ts";
 import type { Decoder, Weight } from "../models/model.ts";
 import { stopScanner } from "../models/stop_strings.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
+import { Shared } from "../run/shared.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
+import { show } from "../show.ts";
 import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
 import type { DecodingSize } from "./decoding.ts";
 import type { CacheStorage } from "./reading.ts";
@@ -83,28 +87,40 @@ export class Writer implements Disposable {
   readonly #gpu: Gpu;
   readonly #model: Decoder;
   readonly #adapter: Adapter;
-  readonly #places: readonly WeightPlace[];
-  readonly #owned: DisposableStack;
+  readonly #uploaded: Shared<DisposableStack>;
   readonly #rooms: Rooms;
 
-  /** Uploads the model's weights, unless they are there, and the adapter's. */
+  /**
+   * Uploads the model's weights, unless they are there, and the adapter's.
+   * @throws Error when the adapter was attached to another model, the weights are not the adapter's (or there is none), and when
+   * `frozen` holds another model's.
+   */
   constructor(
     { gpu, model, adapter, weights = new Map(), frozen, cache = "f32", turnsWith }: WriterOptions,
   ) {
     [this.#gpu, this.#model] = [gpu, model];
     this.#adapter = adapter ?? attach(model, headOnly, { target: "all-linear" });
+    if (!adapter && weights.size > 0) {
+      throw new Error("the Writer has weights, and no adapter that they are of: give it as well");
+    }
+    checkAdapter(model, this.#adapter);
+    checkShapes(model, this.#adapter, weights);
+    if (frozen instanceof FrozenWeights) frozen.refuseOther(model);
     using owned = new DisposableStack();
     const own = owned.use(new FrozenWeights(gpu, [...constantWeights(model, this.#adapter), ...weights]));
     const base = frozen ?? owned.use(FrozenWeights.forTraining(gpu, model));
-    this.#places = [own, base];
-    const parts = { gpu, model, adapter: this.#adapter, weights: this.#places, cache };
-    this.#rooms = owned.use(new Rooms(parts, turnsWith && turnsWith.#rooms));
-    this.#owned = owned.move();
+    this.#uploaded = new Shared(owned.move());
+    const held = { weights: [own, base], uploaded: this.#uploaded };
+    this.#rooms = new Rooms(
+      { gpu, model, adapter: this.#adapter, cache, ...held },
+      turnsWith && turnsWith.#rooms,
+    );
   }
 
-  /** The ids of a prompt. Special tokens that a text spells are text. */
+  /** The ids of a prompt. Special tokens that a text spells are text. Throws an Error for a text with half a surrogate pair. */
   idsOf(prompt: Prompt): readonly number[] {
     if (typeof prompt !== "string") return prompt;
+    checkWhole(prompt);
     return this.#model.language.tokenizer.encode(prompt, { addMarks: true, specialAsText: true });
   }
 
@@ -119,9 +135,10 @@ export class Writer implements Disposable {
     return await encodeChat(templates, tokenizer, conversation);
   }
 
-  /** The ids of a text that goes on after a prompt, without marks. */
+  /** The ids of a text that goes on after a prompt, without marks. Throws as `idsOf` does. */
   continuationIds(continuation: Prompt): readonly number[] {
     if (typeof continuation !== "string") return continuation;
+    checkWhole(continuation);
     const { tokenizer } = this.#model.language;
     return tokenizer.encode(continuation, { continues: true, specialAsText: true });
   }
@@ -237,7 +254,7 @@ export class Writer implements Disposable {
   /**
    * The logarithm of probability of each continuation after each prompt, Σ log p over its tokens: [prompt][continuation]. The
    * prompts are read once. Continuations are texts that go on, such as " animal", or ids.
-   * @throws Error as `stream` does, and when a continuation is empty.
+   * @throws Error as `stream` does, and when a continuation is empty or has an id that is no token's.
    */
   score(prompts: readonly Prompt[], continuations: readonly Prompt[]): Promise<number[][]> {
     return this.scoreEach(prompts, prompts.map(() => continuations));
@@ -251,15 +268,16 @@ export class Writer implements Disposable {
     prompts: readonly Prompt[],
     continuations: readonly (readonly Prompt[])[],
   ): Promise<number[][]> {
-    const { tokenizer } = this.#model.language;
+    const { size } = this.#model.language.tokenizer;
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const ends = continuations.map((own) => own.map((end) => this.continuationIds(end)));
-    checkContinuations(all.length, ends);
+    checkContinuations(all.length, ends, this.#model);
     const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
     using lease = this.#leaseFor(all, { maxTokens }, all.length);
     const { decoding } = lease;
     const started = await decoding.start(all);
-    const first = started.map((logits) => logProbabilitiesOf(tokenLogits(logits, tokenizer)));
+    // As in training, and for a continuation's later tokens, rows below `size` that are no token's have their share.
+    const first = started.map((logits) => logProbabilitiesOf(tokenLogits(logits, { size, unused: [] })));
     const scores = first.map((own, i) => ends[i].map(([token]) => own[token]));
     for (let j = 0; j < Math.max(...ends.map(({ length }) => length)); j++) {
       // A prompt without a continuation j repeats its first.
@@ -288,7 +306,7 @@ export class Writer implements Disposable {
     }
     for (const [i, prompt] of prompts.entries()) {
       if (prompt.length === 0) throw new Error(`prompt ${i} is empty: there is nothing to go on from`);
-      const wrong = prompt.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
+      const wrong = prompt.find((id) => !isIdBelow(vocabulary, id));
       if (wrong !== undefined) throw new Error(`prompt ${i} has the id ${wrong}, which is none of ${name}'s`);
       if (prompt.length + maxTokens > most!) {
         throw new Error(
@@ -305,9 +323,10 @@ export class Writer implements Disposable {
     return this.#rooms.lease(size, longest, what);
   }
 
-  /** Frees the weights that it uploaded, and the texts. */
+  /** Frees the weights that it uploaded, and the texts. What is being written ends with an Error. */
   [Symbol.dispose](): void {
-    this.#owned.dispose();
+    this.#rooms[Symbol.dispose]();
+    this.#uploaded[Symbol.dispose]();
   }
 }
 
@@ -341,14 +360,31 @@ function checkBeams({ beams, lengthPenalty = 1 }: BeamOptions, { stop, temperatu
   if (temperature) throw new Error("a beam search draws nothing: leave temperature out");
 }
 
-/** Throws an Error when not each prompt has continuations, or one of them is empty. */
-function checkContinuations(prompts: number, all: readonly (readonly (readonly number[])[])[]): void {
+/** Throws an Error for half a surrogate pair, as where a text was cut by its length: the model would read U+FFFD. */
+function checkWhole(text: string): void {
+  if (!text.isWellFormed()) throw new Error(`${show(text)} has half a surrogate pair: give whole characters`);
+}
+
+/** Whether `id` is a whole number from 0 and below `size`. */
+function isIdBelow(size: number, id: number): boolean {
+  return Number.isInteger(id) && id >= 0 && id < size;
+}
+
+/** Throws an Error when not each prompt has continuations, or one of them is empty or has an id that is no token's. */
+function checkContinuations(
+  prompts: number,
+  all: readonly (readonly (readonly number[])[])[],
+  { name, language: { tokenizer: { size, unused } } }: Decoder,
+): void {
   if (prompts !== all.length) throw new Error(`${all.length} lists of continuations for ${prompts} prompts`);
   for (const [i, own] of all.entries()) {
     if (own.length === 0) throw new Error(`prompt ${i} has no continuations: there is nothing to score`);
-    const empty = own.findIndex(({ length }) => length === 0);
-    if (empty < 0) continue;
-    throw new Error(`continuation ${empty} of prompt ${i} is empty: there is nothing to score`);
+    for (const [j, ids] of own.entries()) {
+      const what = `continuation ${j} of prompt ${i}`;
+      if (ids.length === 0) throw new Error(`${what} is empty: there is nothing to score`);
+      const wrong = ids.find((id) => !isIdBelow(size, id) || unused.includes(id));
+      if (wrong !== undefined) throw new Error(`${what} has the id ${wrong}, which is no token of ${name}'s`);
+    }
   }
 }
 

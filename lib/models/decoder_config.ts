@@ -353,6 +353,20 @@ const ggufTypes: Readonly<Record<string, string>> = {
   gemma: "gemma",
 };
 
+/** A whole number from 1. Throws an Error that names file and key for another, or a missing one without `otherwise`. */
+function countIn(metadata: GgufMetadata, key: string, otherwise?: number): number {
+  const value = metadata.number(key, otherwise);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new Error(`${metadata.origin}: "${key}" is ${value}, and a whole number from 1 is wanted`);
+}
+
+/** A number above 0. Throws as `countIn` does. */
+function positiveIn(metadata: GgufMetadata, key: string, otherwise?: number): number {
+  const value = metadata.number(key, otherwise);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new Error(`${metadata.origin}: "${key}" is ${value}, and a number above 0 is wanted`);
+}
+
 /**
  * What the rotation's frequencies are divided by. As in llama.cpp (src/llama-model.cpp), a scaling without a type is linear, its
  * factor may have an older name, and 0 is none.
@@ -362,7 +376,10 @@ function ggufRopeFactor(metadata: GgufMetadata, architecture: string): number {
   const [scaling, older] = ["rope.scaling", "rope.scale_linear"].map((key) => `${architecture}.${key}`);
   const type = metadata.text(`${scaling}.type`, "linear");
   if (type === "none") return 1;
-  if (type === "linear") return metadata.number(`${scaling}.factor`, metadata.number(older, 1)) || 1;
+  if (type === "linear") {
+    const key = metadata.has(`${scaling}.factor`) ? `${scaling}.factor` : older;
+    return metadata.number(key, 1) === 0 ? 1 : positiveIn(metadata, key, 1);
+  }
   throw new Error(`${metadata.origin}: "${scaling}.type" is ${type}: none and linear are supported`);
 }
 
@@ -394,35 +411,45 @@ export function decoderConfigOfGguf(
 ): DecoderConfig {
   const architecture = metadata.text("general.architecture");
   const type = ggufTypes[architecture];
-  const number = (key: string, otherwise?: number) => metadata.number(`${architecture}.${key}`, otherwise);
-  const heads = number("attention.head_count");
-  const width = number("embedding_length");
-  const headSize = number("attention.key_length", width / heads);
+  const count = (key: string, otherwise?: number) => countIn(metadata, `${architecture}.${key}`, otherwise);
+  const positive = (key: string, otherwise?: number) =>
+    positiveIn(metadata, `${architecture}.${key}`, otherwise);
+  const heads = count("attention.head_count");
+  const width = count("embedding_length");
+  const headSize = count("attention.key_length", width / heads);
   checkOtherGguf(metadata, architecture);
   const factor = ggufRopeFactor(metadata, architecture);
-  if (number("rope.dimension_count", headSize) !== headSize) {
+  if (count("rope.dimension_count", headSize) !== headSize) {
     throw new Error(`${metadata.origin}: only a part of each head is rotated, and only whole heads are here`);
   }
-  const frequencies = rotaryFrequencies(headSize, number("rope.freq_base", 10_000));
+  const valueSize = count("attention.value_length", headSize);
+  if (valueSize !== headSize) {
+    throw new Error(
+      `${metadata.origin}: heads of values have ${valueSize} values, and those of keys ${headSize}: as many are supported`,
+    );
+  }
+  const frequencies = rotaryFrequencies(headSize, positive("rope.freq_base", 10_000));
   if (divisors && divisors.length !== frequencies.length) {
     throw new Error(
       `${metadata.origin}: rope_freqs.weight has ${divisors.length} values for ${frequencies.length} frequencies`,
     );
   }
   const isGemma = type === "gemma";
+  // As in llama.cpp, 0 is none.
+  const hasWindow = metadata.number(`${architecture}.attention.sliding_window`, 0) !== 0;
   const hasBias = (module: string) => has(`model.layers.0.${module}.bias`);
   return {
     type,
-    vocabulary: number("vocab_size", metadata.texts("tokenizer.ggml.tokens").length),
+    vocabulary: count("vocab_size", metadata.texts("tokenizer.ggml.tokens").length),
     width,
-    inner: number("feed_forward_length"),
-    layers: number("block_count"),
+    inner: count("feed_forward_length"),
+    layers: count("block_count"),
     heads,
-    kvHeads: number("attention.head_count_kv", heads),
+    kvHeads: count("attention.head_count_kv", heads),
     headSize,
     activation: isGemma ? "tanh gelu" : "silu",
-    epsilon: number("attention.layer_norm_rms_epsilon"),
-    positions: number("context_length"),
+    epsilon: positive("attention.layer_norm_rms_epsilon"),
+    positions: count("context_length"),
     tied: !has("lm_head.weight"),
     biases: {
       qkv: hasBias("self_attn.q_proj"),
@@ -433,7 +460,7 @@ export function decoderConfigOfGguf(
     // Converters have added it already.
     normOffset: 0,
     embeddingScale: isGemma ? Math.fround(Math.sqrt(width)) : 1,
-    window: number("attention.sliding_window", Infinity),
+    window: hasWindow ? count("attention.sliding_window") : Infinity,
     windowFrom: 0,
     frequencies: frequencies.map((frequency, i) => frequency / (divisors?.[i] ?? 1) / factor),
   };

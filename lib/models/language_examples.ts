@@ -50,8 +50,8 @@ export interface LanguageNotes {
 /**
  * Encodes rows, in their order. Prompt and answer are encoded apart, as generation will see them, unless the row says otherwise, and
  * the answer ends with one end mark, whether the row spells it or not, unless the row wants none. Rows of `messages` need `templates`.
- * @throws Error that names the file and line of a row that the template refuses or writes so that no answer can be found in it, or
- * when no row has anything to learn.
+ * @throws Error that names the option whose value is not allowed, the file and line of a row that the template refuses or writes so
+ * that no answer can be found in it, or when no row has anything to learn.
  */
 export async function languageExamples(
   rows: readonly LanguageRow[],
@@ -59,11 +59,20 @@ export async function languageExamples(
   templates: ChatTemplates | undefined,
   options: LanguageOptions,
 ): Promise<{ readonly examples: LanguageExample[]; readonly notes: LanguageNotes }> {
+  checkOptions(options);
   const chats = rows.filter((row): row is MessagesRow => row.kind === "messages");
   const encodedChats = (await chatExamples(chats, tokenizer, templates)).values();
   const encode = encoderOf(tokenizer, options.specialInText ?? "text");
   const encoded = rows.map((row) => row.kind === "messages" ? encodedChats.next().value! : encode(row));
   return fitted(encoded, tokenizer, options);
+}
+
+/** Throws an Error that names the option whose value is not allowed. */
+function checkOptions({ loss, maxTokens }: LanguageOptions): void {
+  if (!(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
+    throw new Error(`maxTokens is ${maxTokens}: use a whole number from 1`);
+  }
+  if (loss !== "completion" && loss !== "all") throw new Error(`loss is ${loss}: use "completion" or "all"`);
 }
 
 function encoderOf(tokenizer: DecoderTokenizer, specialInText: "text" | "parsed") {

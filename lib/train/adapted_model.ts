@@ -2,11 +2,12 @@
 
 import { type Adapter, attach } from "../adapters/attach.ts";
 import { checkAdapter } from "../adapters/check_adapter.ts";
+import { checkWeights } from "../adapters/check_weights.ts";
 import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
 import type { Labels } from "../adapters/labels.ts";
 import type { Method } from "../adapters/method.ts";
-import { checkWeights, loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
+import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { BufferView } from "../gpu/program.ts";

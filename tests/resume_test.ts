@@ -140,6 +140,23 @@ Deno.test("a checkpoint that no one waits for is refused, as its steps go on, an
   assert.deepEqual(await Deno.readFile(path), before);
 });
 
+Deno.test("what no one waits for is no mixture of several steps: predictions, and weights that restarts move", async () => {
+  using trainer = await trainerOn(5, { batchSize: 1 }, restarted);
+  const examples = encodeExamples(model, letters, splitOfLetters(2).train);
+  await trainer.prepare(examples);
+  const refused: Promise<void>[] = [];
+  await trainer.epoch(async (step) => {
+    if (step === 1) await trainer.predict(examples);
+    if (step !== 2) return;
+    for (const read of [() => trainer.predict(examples), () => trainer.weights(), () => trainer.keep()]) {
+      refused.push(assert.rejects(read, /steps ran while .* were read: await them in onStep, or between/));
+    }
+  });
+  assert.equal(refused.length, 3);
+  await Promise.all(refused);
+  assert.equal(trainer.kept, undefined);
+});
+
 Deno.test("a restart that finds no room half-way is taken back, and the run goes on to the same bits", async () => {
   const gpu = await testGpu();
   const epochs = async (trainer: Trainer) => {

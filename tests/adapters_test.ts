@@ -264,6 +264,10 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(odd({ blocks: "half" }), /BoRA: blocks is "half"; give a number or "auto"$/);
   assert.throws(odd({ blocks: NaN }), /BoRA: blocks is null; give a number or "auto"$/);
   assert.throws(() => attach(model, krona, { r: 0, target }), /rank 0: use a whole number from 1/);
+  assert.throws(
+    () => attach(model, methodByName("MoELoRA"), { target, balance: -0.1 } as AttachOptions),
+    /balance -0\.1: use a number from 0; 0 turns the load-balance loss off/,
+  );
   assert.throws(odd({ dropout: NaN }), /BoRA: dropout is null; give a number/);
   assert.throws(odd({ dropout: 1 }), /dropout 1 is not in \[0, 1\)/);
   assert.throws(odd({ blocks: 0 }), /blocks 0 do not divide query.*use 1/);

@@ -402,6 +402,10 @@ Deno.test("a checkpoint is written into a folder that is made before the first s
   using trainer = await trainerOn(14);
   const checkpoint = await CellCheckpoint.open(trainer, place, [], {}, "best");
   assert.equal((await Deno.stat(folder)).isDirectory, true);
+  await assert.rejects(
+    CellCheckpoint.open(trainer, { ...place, path: folder }, [], {}, "best"),
+    /runs is a folder, and the checkpoint is a file: name one in it, such as .*runs\/checkpoint$/,
+  );
   const run = {
     epochs: [{ epoch: 0, trainLoss: 800, metrics: { perplexity: Infinity } }],
     trainSeconds: 1,

@@ -277,6 +277,16 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   );
   assert.throws(odd({ sigmaFan: "m" }), /sigmaFan "m": use "br", "r" or "n"/);
   assert.throws(odd({ layers: [] }), /layers is empty/);
+  for (const layer of [0, 1, "0"]) {
+    const why = new RegExp(
+      `layers is ${JSON.stringify(layer)}: give a list of layers' numbers, such as \\[0, 1\\]`,
+    );
+    assert.throws(odd({ layers: layer }), why);
+  }
+  assert.throws(
+    odd({ modulesToSave: "norm" }),
+    /modulesToSave is "norm": give a list of names, such as \["norm"\]/,
+  );
   assert.throws(odd({ layers: [3] }), /has no layer 3 with these targets/);
   assert.throws(odd({ rankPattern: { "ffn.up": 2 } }), /the pattern "ffn\.up" for r matches none/);
   assert.throws(odd({ rankPattern: { "(": 2 } }), /the pattern "\(" for r is not a regular expression/);

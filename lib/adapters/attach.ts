@@ -6,7 +6,14 @@ import type { ParameterSpec } from "../models/parameter.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { fullName } from "./names.ts";
 import { resolveOptions } from "./options.ts";
-import { type AdaptedModule, adaptedModules, type Targeting, trainedNames, withFresh } from "./targeting.ts";
+import {
+  type AdaptedModule,
+  adaptedModules,
+  checkLists,
+  type Targeting,
+  trainedNames,
+  withFresh,
+} from "./targeting.ts";
 
 /**
  * Options of `attach`: the method's hyperparameters (missing ones take the method's defaults) and the
@@ -71,6 +78,7 @@ export function attach<O extends AdapterOptions>(
   method: Method<O>,
   options: AttachOptions<O>,
 ): Adapter {
+  checkLists(options);
   const { target, layers, rankPattern, alphaPattern, modulesToSave: saved, ...own } = options;
   const modulesToSave = withFresh(model, saved);
   const targeting = { target, layers, rankPattern, alphaPattern, modulesToSave };

@@ -6,6 +6,7 @@ import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { reLora } from "../lib/adapters/relora.ts";
 import type { Split } from "../lib/data/task.ts";
+import { digestOf } from "../lib/digest.ts";
 import { sizeOf } from "../lib/graph/graph.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { packModel } from "../lib/models/packing.ts";
@@ -295,6 +296,16 @@ Deno.test("a checkpoint of an older version, or of a later one, is refused by it
     await assert.rejects(() => cell(place), message);
     await assert.rejects(() => checkpointedCell(path), message);
     assert.deepEqual(await Deno.readFile(path), left);
+  }
+});
+
+Deno.test("what a checkpoint knows examples by is SHA-256 of their JSON, though a list is taken item by item", async () => {
+  const sha256 = async (text: string) =>
+    new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).toHex();
+  const { train } = splitOfLetters(3);
+  for (const list of [[], [1], train, [undefined, "é", null, [train], { label: NaN }]]) {
+    assert.equal(await digestOf(list), await sha256(JSON.stringify(list)));
+    assert.equal(await digestOf({ list }), await sha256(JSON.stringify({ list })));
   }
 });
 

@@ -335,6 +335,23 @@ Deno.test("a run on a base of the same name with other values, or of the same va
   }
   using same = await trainerOn(14);
   await same.resume(path);
+  // As a decoder's, whose tables have 8 bits where its layers have 4 or 8.
+  const [first, ...others] = packModel(model, "int4").packed!;
+  const mixed = { ...packed, packed: new Map([[first[0], packed.packed!.get(first[0])!], ...others]) };
+  using ofPacked = await trainerOn(
+    14,
+    {},
+    attach(packed, bora, { r: 2, blocks: 4, dropout: 0.1, target }),
+    packed,
+  );
+  await ofPacked.checkpoint(path);
+  using ofMixed = await trainerOn(
+    14,
+    {},
+    attach(mixed, bora, { r: 2, blocks: 4, dropout: 0.1, target }),
+    mixed,
+  );
+  await assert.rejects(() => ofMixed.resume(path), /another run: its packing is "int8", here "int8, int4"/);
 });
 
 Deno.test("weights that are not finite are not saved over a checkpoint", async () => {

@@ -17,7 +17,7 @@ import type { TrainOptions } from "./trainer.ts";
 /** Everything that a run's bits depend on, by name, as JSON values. */
 export type RunDescription = Readonly<Record<string, unknown>>;
 
-/** Describes a run: the model by its name, packing and a digest of its weights, the examples by a hash. */
+/** Describes a run: the model by its name, packings and a digest of its weights before packing, the examples by a hash. */
 export async function describeRun(
   model: Model,
   adapter: Adapter,
@@ -31,7 +31,7 @@ export async function describeRun(
   const { recompute: _, ...training } = { accumulationSteps: 1, ...adamWDefaults, ...options };
   return {
     model: name,
-    packing: packed?.values().next().value?.packing ?? "f32",
+    packing: packingsOf(packed),
     base: digestOfBase(fingerprintsOf(model)),
     ...pooling ? { pooling } : {},
     method: adapter.method.name,
@@ -41,6 +41,11 @@ export async function describeRun(
     training: Object.fromEntries(Object.entries(training).toSorted(([a], [b]) => a < b ? -1 : 1)),
     examples: await digestOf(examples),
   };
+}
+
+/** The packings of a model's weights, each once: a decoder's tables may have another than its layers. */
+function packingsOf(packed: Model["packed"] = new Map()): string {
+  return [...new Set([...packed.values()].map(({ packing }) => packing))].join(", ") || "f32";
 }
 
 /** How far a run has come. */

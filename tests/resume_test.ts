@@ -7,6 +7,7 @@ import { bora } from "../lib/adapters/bora.ts";
 import { reLora } from "../lib/adapters/relora.ts";
 import type { Split } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
+import { Gpu } from "../lib/gpu/device.ts";
 import { sizeOf } from "../lib/graph/graph.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { packModel } from "../lib/models/packing.ts";
@@ -352,6 +353,25 @@ Deno.test("a run on a base of the same name with other values, or of the same va
     mixed,
   );
   await assert.rejects(() => ofMixed.resume(path), /another run: its packing is "int8", here "int8, int4"/);
+});
+
+Deno.test("a run whose products round their operands to f16 and one whose do not are other runs, either way", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  const { train } = splitOfLetters(8);
+  const gpu = await testGpu();
+  const halves = new Gpu(gpu.device, gpu.device.adapterInfo, { ...gpu.traits, halfOperands: true });
+  const on = (gpu: Gpu) =>
+    new Trainer({
+      ...{ gpu, model, adapter, objective: objectiveOf(model, letters, train[0]) },
+      ...{ examples: encodeExamples(model, letters, train), ...options },
+    });
+  using whole = on(gpu);
+  using rounded = on(halves);
+  await whole.checkpoint(path);
+  await assert.rejects(() => rounded.resume(path), /another run: its operands is the default, here "f16"/);
+  await rounded.checkpoint(path);
+  await rounded.resume(path);
+  await assert.rejects(() => whole.resume(path), /another run: its operands is "f16", here the default/);
 });
 
 Deno.test("weights that are not finite are not saved over a checkpoint", async () => {

@@ -5,6 +5,7 @@
 
 import type { Adapter } from "../adapters/attach.ts";
 import { digestOf } from "../digest.ts";
+import type { DeviceTraits } from "../gpu/kernel.ts";
 import { fingerprintsOf } from "../models/fingerprint.ts";
 import { digestOfBase } from "../models/merged_adapters.ts";
 import type { Model, Weight } from "../models/model.ts";
@@ -14,11 +15,12 @@ import type { Encoded, Objective } from "../objectives/objective.ts";
 import { adamWDefaults, DivergedError } from "./adamw.ts";
 import type { TrainOptions } from "./trainer.ts";
 
-/** Everything that a run's bits depend on, by name, as JSON values. */
+/** Everything that a run's bits depend on besides the device, by name, as JSON values. */
 export type RunDescription = Readonly<Record<string, unknown>>;
 
 /** Describes a run: the model by its name, packings and a digest of its weights before packing, the examples by a hash. */
 export async function describeRun(
+  { halfOperands }: DeviceTraits,
   model: Model,
   adapter: Adapter,
   objective: Objective,
@@ -34,6 +36,7 @@ export async function describeRun(
     packing: packingsOf(packed),
     base: digestOfBase(fingerprintsOf(model)),
     ...pooling ? { pooling } : {},
+    ...halfOperands ? { operands: "f16" } : {},
     method: adapter.method.name,
     layers: Object.fromEntries(adapter.modules.map(({ module: { path }, options }) => [path, options])),
     trainedBase: [...adapter.trainedBase],
@@ -152,8 +155,8 @@ export async function readCheckpoint(
 
 /** Throws an Error that names the first difference between the descriptions of two runs. */
 function refuseOther(path: string, run: RunDescription, theirs: RunDescription): void {
-  for (const [name, value] of Object.entries(run)) {
-    const [own, other] = [JSON.stringify(value), JSON.stringify(theirs[name])];
+  for (const name of new Set([...Object.keys(run), ...Object.keys(theirs)])) {
+    const [own, other] = [run, theirs].map((described) => JSON.stringify(described[name]) ?? "the default");
     if (own !== other) throw new Error(`${path} is of another run: its ${name} is ${other}, here ${own}`);
   }
 }

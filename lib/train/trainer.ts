@@ -480,6 +480,7 @@ export class Trainer implements Disposable {
   /** Computed once per run, because hashing many examples takes a while. */
   #describe(): Promise<RunDescription> {
     return this.#description ??= describeRun(
+      this.#gpu.traits,
       this.#model,
       this.#adapter,
       this.#objective,

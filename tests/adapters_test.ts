@@ -264,6 +264,10 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(odd({ blocks: "half" }), /BoRA: blocks is "half"; give a number or "auto"$/);
   assert.throws(odd({ blocks: NaN }), /BoRA: blocks is null; give a number or "auto"$/);
   assert.throws(() => attach(model, krona, { r: 0, target }), /rank 0: use a whole number from 1/);
+  assert.throws(
+    () => attach(model, methodByName("MoELoRA"), { target, balance: -0.1 } as AttachOptions),
+    /balance -0\.1: use a number from 0; 0 turns the load-balance loss off/,
+  );
   assert.throws(odd({ dropout: NaN }), /BoRA: dropout is null; give a number/);
   assert.throws(odd({ dropout: 1 }), /dropout 1 is not in \[0, 1\)/);
   assert.throws(odd({ blocks: 0 }), /blocks 0 do not divide query.*use 1/);
@@ -273,6 +277,16 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   );
   assert.throws(odd({ sigmaFan: "m" }), /sigmaFan "m": use "br", "r" or "n"/);
   assert.throws(odd({ layers: [] }), /layers is empty/);
+  for (const layer of [0, 1, "0"]) {
+    const why = new RegExp(
+      `layers is ${JSON.stringify(layer)}: give a list of layers' numbers, such as \\[0, 1\\]`,
+    );
+    assert.throws(odd({ layers: layer }), why);
+  }
+  assert.throws(
+    odd({ modulesToSave: "norm" }),
+    /modulesToSave is "norm": give a list of names, such as \["norm"\]/,
+  );
   assert.throws(odd({ layers: [3] }), /has no layer 3 with these targets/);
   assert.throws(odd({ rankPattern: { "ffn.up": 2 } }), /the pattern "ffn\.up" for r matches none/);
   assert.throws(odd({ rankPattern: { "(": 2 } }), /the pattern "\(" for r is not a regular expression/);

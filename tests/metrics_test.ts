@@ -45,3 +45,10 @@ Deno.test("one class predicted, or none present: 0, as scikit-learn's", () => {
   assertNear(evaluateMetrics(["f1", "matthews"], [0, 0, 0], [0, 1, 0]), { f1: 0, matthews: 0 });
   assertNear(evaluateMetrics(["f1"], [0, 0, 0], [0, 0, 0]), { f1: 0 });
 });
+
+Deno.test("a side that is constant has no correlation, whatever rounding makes of its mean", () => {
+  // The mean of three 0.1 is not 0.1.
+  const none = { pearson: 0, spearman: 0 };
+  assertNear(evaluateMetrics(["pearson", "spearman"], [0.7, 0.7, 0.7], [0.1, 0.1, 0.1]), none);
+  assert.deepEqual(evaluateMetrics(["pearson"], [1, 2, 3.5], [0.1, 0.1, 0.1]), { pearson: 0 });
+});

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
+import { startingWeights } from "../lib/adapters/starting_weights.ts";
 import { Gpu } from "../lib/gpu/device.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { grad } from "../lib/graph/grad.ts";
@@ -341,6 +342,24 @@ Deno.test("training on a packed base is training on the values that it stands fo
       () => adapted.merge(),
       /"query\.weight" is packed as .*use the model that is not packed/,
     );
+  }
+});
+
+Deno.test("adapters that were attached to the model before it was packed say so where they need its values", async () => {
+  const [gpu, model] = [await testGpu(), tinyEncoder()];
+  const packed = packModel(model, "int8");
+  for (
+    const [name, message] of [
+      ["Full fine-tuning", /Full fine-tuning changes the base's weights, and tiny's are packed/],
+      ["ReLoRA", /ReLoRA changes the base's weights, and tiny's are packed/],
+      ["DoRA", /DoRA computes with the base's weights, and "query\.weight" is packed as int8/],
+    ] as const
+  ) {
+    const adapter = attach(model, methodByName(name), { target: ["query"] });
+    const parts = { gpu, model: packed, adapter, objective: objective(packed), examples };
+    assert.throws(() => new Trainer({ ...parts, ...options }), message);
+    using adapted = new AdaptedModel(gpu, packed);
+    assert.throws(() => adapted.add("it", adapter, startingWeights(model, adapter, 0)), message);
   }
 });
 

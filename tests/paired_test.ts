@@ -119,6 +119,8 @@ Deno.test("an example's influence is n − 1 times what the metric loses without
 Deno.test("a constant prediction, whose correlation is 0, has no influential example", () => {
   for (const metric of ["matthews", "pearson", "spearman"] as const) {
     assert.deepEqual(influences(metric, [1, 1, 1], [0, 1, 1]), [0, 0, 0]);
+    // The mean of three 0.1 is not 0.1.
+    assert.deepEqual(influences(metric, [1, 2, 4], [0.1, 0.1, 0.1]), [0, 0, 0]);
   }
   assert.deepEqual(influences("f1", [0, 0, 2], [0, 2, 0]), [0, 0, 0]);
 });

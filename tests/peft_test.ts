@@ -497,6 +497,29 @@ Deno.test("what an adapter's outputs mean is saved again as it was loaded, or gi
   }
 });
 
+Deno.test("labels that are not those of the head, or two of one name, are not saved: the folder could not be loaded", async () => {
+  const { adapter, weights } = await trained(lora);
+  const folder = `${await Deno.makeTempDir()}/adapter`;
+  const refused = [
+    [
+      { objective: "classification", labels: ["sea", "land", "air"] },
+      /^Error: the labels: id2label has the ids 0, 1, 2, and the head has 2 outputs/,
+    ],
+    [
+      { objective: "classification", labels: ["sea", "sea"] },
+      /^Error: the labels: label2id is not the reverse of id2label: give each class a name of its own/,
+    ],
+    [
+      { objective: "regression", labels: [] },
+      /^Error: the labels: id2label has the ids 0, and the head has 2 outputs/,
+    ],
+  ] as const;
+  for (const [task, message] of refused) {
+    await assert.rejects(saveAdapter(folder, model, adapter, weights, task), message);
+  }
+  await assert.rejects(Deno.stat(folder), Deno.errors.NotFound);
+});
+
 Deno.test("where an adapter cannot be saved, all of the one that is there stays", async () => {
   const { adapter, weights } = await trained(lora);
   const folder = await Deno.makeTempDir();

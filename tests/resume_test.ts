@@ -6,6 +6,8 @@ import { attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { reLora } from "../lib/adapters/relora.ts";
 import type { Split } from "../lib/data/task.ts";
+import { digestOf } from "../lib/digest.ts";
+import { Gpu } from "../lib/gpu/device.ts";
 import { sizeOf } from "../lib/graph/graph.ts";
 import { streamOf, uniform } from "../lib/graph/random.ts";
 import { packModel } from "../lib/models/packing.ts";
@@ -138,6 +140,23 @@ Deno.test("a checkpoint that no one waits for is refused, as its steps go on, an
   assert.equal(refused.length, 1);
   await Promise.all(refused);
   assert.deepEqual(await Deno.readFile(path), before);
+});
+
+Deno.test("what no one waits for is no mixture of several steps: predictions, and weights that restarts move", async () => {
+  using trainer = await trainerOn(5, { batchSize: 1 }, restarted);
+  const examples = encodeExamples(model, letters, splitOfLetters(2).train);
+  await trainer.prepare(examples);
+  const refused: Promise<void>[] = [];
+  await trainer.epoch(async (step) => {
+    if (step === 1) await trainer.predict(examples);
+    if (step !== 2) return;
+    for (const read of [() => trainer.predict(examples), () => trainer.weights(), () => trainer.keep()]) {
+      refused.push(assert.rejects(read, /steps ran while .* were read: await them in onStep, or between/));
+    }
+  });
+  assert.equal(refused.length, 3);
+  await Promise.all(refused);
+  assert.equal(trainer.kept, undefined);
 });
 
 Deno.test("a restart that finds no room half-way is taken back, and the run goes on to the same bits", async () => {
@@ -281,6 +300,16 @@ Deno.test("a checkpoint of an older version, or of a later one, is refused by it
   }
 });
 
+Deno.test("what a checkpoint knows examples by is SHA-256 of their JSON, though a list is taken item by item", async () => {
+  const sha256 = async (text: string) =>
+    new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).toHex();
+  const { train } = splitOfLetters(3);
+  for (const list of [[], [1], train, [undefined, "é", null, [train], { label: NaN }]]) {
+    assert.equal(await digestOf(list), await sha256(JSON.stringify(list)));
+    assert.equal(await digestOf({ list }), await sha256(JSON.stringify({ list })));
+  }
+});
+
 Deno.test("a run on a base of the same name with other values, or of the same values packed, does not go on from a checkpoint", async () => {
   const path = `${await Deno.makeTempDir()}/state`;
   using trainer = await trainerOn(14);
@@ -307,6 +336,42 @@ Deno.test("a run on a base of the same name with other values, or of the same va
   }
   using same = await trainerOn(14);
   await same.resume(path);
+  // As a decoder's, whose tables have 8 bits where its layers have 4 or 8.
+  const [first, ...others] = packModel(model, "int4").packed!;
+  const mixed = { ...packed, packed: new Map([[first[0], packed.packed!.get(first[0])!], ...others]) };
+  using ofPacked = await trainerOn(
+    14,
+    {},
+    attach(packed, bora, { r: 2, blocks: 4, dropout: 0.1, target }),
+    packed,
+  );
+  await ofPacked.checkpoint(path);
+  using ofMixed = await trainerOn(
+    14,
+    {},
+    attach(mixed, bora, { r: 2, blocks: 4, dropout: 0.1, target }),
+    mixed,
+  );
+  await assert.rejects(() => ofMixed.resume(path), /another run: its packing is "int8", here "int8, int4"/);
+});
+
+Deno.test("a run whose products round their operands to f16 and one whose do not are other runs, either way", async () => {
+  const path = `${await Deno.makeTempDir()}/state`;
+  const { train } = splitOfLetters(8);
+  const gpu = await testGpu();
+  const halves = new Gpu(gpu.device, gpu.device.adapterInfo, { ...gpu.traits, halfOperands: true });
+  const on = (gpu: Gpu) =>
+    new Trainer({
+      ...{ gpu, model, adapter, objective: objectiveOf(model, letters, train[0]) },
+      ...{ examples: encodeExamples(model, letters, train), ...options },
+    });
+  using whole = on(gpu);
+  using rounded = on(halves);
+  await whole.checkpoint(path);
+  await assert.rejects(() => rounded.resume(path), /another run: its operands is the default, here "f16"/);
+  await rounded.checkpoint(path);
+  await rounded.resume(path);
+  await assert.rejects(() => whole.resume(path), /another run: its operands is "f16", here the default/);
 });
 
 Deno.test("weights that are not finite are not saved over a checkpoint", async () => {
@@ -385,6 +450,10 @@ Deno.test("a checkpoint is written into a folder that is made before the first s
   using trainer = await trainerOn(14);
   const checkpoint = await CellCheckpoint.open(trainer, place, [], {}, "best");
   assert.equal((await Deno.stat(folder)).isDirectory, true);
+  await assert.rejects(
+    CellCheckpoint.open(trainer, { ...place, path: folder }, [], {}, "best"),
+    /runs is a folder, and the checkpoint is a file: name one in it, such as .*runs\/checkpoint$/,
+  );
   const run = {
     epochs: [{ epoch: 0, trainLoss: 800, metrics: { perplexity: Infinity } }],
     trainSeconds: 1,

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { labelsOf, labelsText, readLabels } from "../lib/adapters/labels.ts";
 import { parseDelimited } from "../lib/data/delimited.ts";
-import { loadOwnTask } from "../lib/data/own_task.ts";
+import { type LanguageTaskOptions, loadLanguageTask } from "../lib/data/language_task.ts";
+import { loadOwnTask, type OwnTaskOptions } from "../lib/data/own_task.ts";
 import { readTable } from "../lib/data/table_file.ts";
 import reference from "./fixtures/csv_reference.json" with { type: "json" };
 import { withFolder } from "./support/files.ts";
@@ -84,6 +85,28 @@ Deno.test("labels that only Unicode tells apart, and a column that is read twice
     await assert.rejects(
       loadOwnTask({ train, text: "label", label: "label", maxTokens: 8 }),
       /t\.csv: "label" is to be read twice/,
+    );
+  }));
+
+Deno.test("a task's option that is misspelt is refused, and a loss that there is not", () =>
+  withFolder(async (folder) => {
+    await ownTask(folder, ["x", "y"]);
+    const columns = { train: `${folder}/t.csv`, text: "text", label: "label", maxTokens: 8 };
+    await assert.rejects(
+      loadOwnTask({ ...columns, regresion: true } as OwnTaskOptions),
+      /loadOwnTask has no option "regresion"; it has train, dev, text, pair, label, regression, maxTokens/,
+    );
+    const train = `${folder}/t.jsonl`;
+    await Deno.writeTextFile(train, '{"text": "a"}\n');
+    const rows = { train, dev: train, maxTokens: 8 };
+    assert.equal((await loadLanguageTask({ ...rows, loss: "all" })).loss, "all");
+    await assert.rejects(
+      loadLanguageTask({ ...rows, devel: train } as LanguageTaskOptions),
+      /loadLanguageTask has no option "devel"; it has train, dev, loss, maxTokens/,
+    );
+    await assert.rejects(
+      loadLanguageTask({ ...rows, loss: "whole" } as unknown as LanguageTaskOptions),
+      /loss is "whole": use "completion" or "all"/,
     );
   }));
 

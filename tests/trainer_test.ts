@@ -315,6 +315,8 @@ Deno.test("fineTune refuses what it cannot score, label or checkpoint, before an
     const why = new RegExp(`the task sentiment cannot be scored by its metrics: ${message.source}`);
     await refused(why, {}, task);
   }
+  const twice = { labels: ["a", "b", "b"], metrics: ["accuracy"] };
+  await refused(/the task sentiment has two classes "b": give each a name/, {}, twice);
   const named = { split: { train: some, dev: some, furtherDev: { dev: some } } };
   await refused(/a further dev set is named "dev", which is the main one/, named);
   await refused(/a: the task's maxTokens is 0: use a whole number from 1/, {}, { maxTokens: 0 });

@@ -3,10 +3,18 @@
 import { sizeOf } from "../graph/graph.ts";
 import type { Model } from "../models/model.ts";
 import type { ParameterSpec } from "../models/parameter.ts";
+import { checkPacked } from "./check_adapter.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { fullName } from "./names.ts";
 import { resolveOptions } from "./options.ts";
-import { type AdaptedModule, adaptedModules, type Targeting, trainedNames, withFresh } from "./targeting.ts";
+import {
+  type AdaptedModule,
+  adaptedModules,
+  checkLists,
+  type Targeting,
+  trainedNames,
+  withFresh,
+} from "./targeting.ts";
 
 /**
  * Options of `attach`: the method's hyperparameters (missing ones take the method's defaults) and the
@@ -71,17 +79,13 @@ export function attach<O extends AdapterOptions>(
   method: Method<O>,
   options: AttachOptions<O>,
 ): Adapter {
+  checkLists(options);
   const { target, layers, rankPattern, alphaPattern, modulesToSave: saved, ...own } = options;
   const modulesToSave = withFresh(model, saved);
   const targeting = { target, layers, rankPattern, alphaPattern, modulesToSave };
   const resolved = resolveOptions(method, own);
-  if (model.packed && (method.trainsBase || method.restarts)) {
-    throw new Error(
-      `${method.name} changes the base's weights, and ${model.name}'s are packed: use the model that is not`,
-    );
-  }
   const modules = adaptedModules(model, method as Method, resolved, targeting);
-  if (method.readsBase) refusePacked(model, method.name, modules);
+  checkPacked(model, method as Method, modules);
   const specs = modules.flatMap((adapted) => specsOf(method as Method, adapted, modules));
   const trainedBase = trainedNames(model, method as Method, targeting);
   const parameters = new Map(specs.filter(([, spec]) => !spec.frozen));
@@ -103,18 +107,6 @@ export function attach<O extends AdapterOptions>(
       0,
     ),
   };
-}
-
-/** Throws an Error that names the first of the layers whose weight is packed. */
-function refusePacked({ packed }: Model, method: string, modules: readonly AdaptedModule[]): void {
-  for (const { module: { path } } of modules) {
-    const own = packed?.get(`${path}.weight`);
-    if (!own) continue;
-    throw new Error(
-      `${method} computes with the base's weights, and "${path}.weight" is packed as ${own.packing}: load it unpacked ` +
-        "(loadDecoder's `unpack`, --unpack), or use another method",
-    );
-  }
 }
 
 /** The adapter's tensors for one layer, by full name. */

@@ -54,21 +54,29 @@ export async function readLabels(folder: string, outputs: number): Promise<Label
   const path = `${folder}/${labelsFile}`;
   if (!await isFile(path)) return undefined;
   const labels = await readJson(path, labelsSchema);
-  const ids = Object.keys(labels.id2label);
+  checkLabels(labels, outputs, path);
+  return labels;
+}
+
+/** Throws an Error that begins with `where` unless the labels name each of this number of outputs, by a name of its own. */
+export function checkLabels(
+  { problem_type, id2label, label2id }: Labels,
+  outputs: number,
+  where: string,
+): void {
+  const ids = Object.keys(id2label);
   if (ids.length !== outputs || ids.some((id, at) => id !== String(at))) {
-    throw new Error(`${path}: id2label has the ids ${ids.join(", ")}, and the head has ${outputs} outputs`);
+    throw new Error(`${where}: id2label has the ids ${ids.join(", ")}, and the head has ${outputs} outputs`);
   }
-  const { id2label, label2id } = labels;
   const isReverse = ids.every((id) =>
     Object.hasOwn(label2id, id2label[id]) && label2id[id2label[id]] === Number(id)
   );
   if (!isReverse || Object.keys(label2id).length !== outputs) {
-    throw new Error(`${path}: label2id is not the reverse of id2label: give each class a name of its own`);
+    throw new Error(`${where}: label2id is not the reverse of id2label: give each class a name of its own`);
   }
-  if (labels.problem_type === "regression" && outputs !== 1) {
-    throw new Error(`${path}: problem_type is regression, and the head has ${outputs} outputs and not 1`);
+  if (problem_type === "regression" && outputs !== 1) {
+    throw new Error(`${where}: problem_type is regression, and the head has ${outputs} outputs and not 1`);
   }
-  return labels;
 }
 
 /** transformers' default label names (`LABEL_0`, `LABEL_1`, …) for this number of outputs. */

@@ -23,7 +23,7 @@ import { type Adapter, attach, type AttachOptions } from "./attach.ts";
 import { baseMetadata, checkBase, checkNotMerged } from "./base_weights.ts";
 import { checkWeights, ownShapes } from "./check_weights.ts";
 import { checkHead, headNames } from "./head_tensors.ts";
-import { type Labels, labelsFile, labelsOf, labelsText, readLabels } from "./labels.ts";
+import { checkLabels, type Labels, labelsFile, labelsOf, labelsText, readLabels } from "./labels.ts";
 import type { Method, PeftFormat } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { areOfBareTrunk, keyAt, keysByName, withoutTrunk } from "./peft_keys.ts";
@@ -165,6 +165,9 @@ export function adapterFiles(
   if (table) tensors.set(keyAt(headCopy), weights.get(table)!);
   const config = configOf(model, adapter, format, hasHead);
   const labels = task && ("problem_type" in task ? task : labelsOf(task));
+  if (labels && hasHead) {
+    checkLabels(labels, weights.get(`${model.head.projection}.weight`)!.shape[0], "the labels");
+  }
   return {
     "adapter_model.safetensors": encodeSafetensors(tensors, {
       ...baseMetadata(model),
@@ -193,7 +196,8 @@ export interface SaveOptions extends CardNotes {
  * `options.training` says it, how it was trained and how good it is. One that somebody has written or edited stays as it is, and so
  * does that of the same adapter, saved there before, unless the options say more.
  * @throws Error, and writes nothing, when a tensor is missing, has the wrong shape, is not finite, or belongs neither to the
- * adapter nor to the head, and when the method has no adapter to save.
+ * adapter nor to the head, when the method has no adapter to save, and when the labels do not name each of the head's outputs, by a
+ * name of its own.
  *
  * @example
  * ```ts

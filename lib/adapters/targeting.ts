@@ -208,6 +208,17 @@ export function selectModules(model: Targeted, targeting: Targeting): readonly L
   return targeted.filter(({ path }) => layers.includes(layerOf(path)));
 }
 
+/** Throws an Error for a layer or a module that stands alone where a list of them is meant: 0 would be taken for none. */
+export function checkLists({ layers, modulesToSave }: Pick<Targeting, "layers" | "modulesToSave">): void {
+  if (!Array.isArray(layers ?? [])) {
+    throw new Error(`layers is ${JSON.stringify(layers)}: give a list of layers' numbers, such as [0, 1]`);
+  }
+  if (!Array.isArray(modulesToSave ?? [])) {
+    const own = JSON.stringify(modulesToSave);
+    throw new Error(`modulesToSave is ${own}: give a list of names, such as [${own}]`);
+  }
+}
+
 /**
  * The number of the transformer layer that a path belongs to, or −1. This follows PEFT: the first number that
  * comes after a part which is not the first, and before another (`encoder.layer.3.experts.0.up` → 3). Unlike PEFT,

@@ -1,6 +1,7 @@
 /** The user's own rows of text for a causal model, as a task. */
 
 import { type LanguageRow, readLanguageRows } from "./language_rows.ts";
+import { checkOptionNames } from "./option_names.ts";
 import { inHashOrder } from "./split.ts";
 import type { Example, Split, Task } from "./task.ts";
 
@@ -21,7 +22,7 @@ export interface LanguageTaskOptions {
 /**
  * Reads rows as a task whose objective is the language: the next tokens of answers, scored by perplexity.
  * @throws Error that names the file and the line that is malformed, as `readLanguageRows` does, and when there are too few rows to
- * hold some out.
+ * hold some out; and for an option or a loss that there is not.
  *
  * @example
  * ```ts ignore
@@ -35,7 +36,11 @@ export interface LanguageTaskOptions {
  * ```
  */
 export async function loadLanguageTask(options: LanguageTaskOptions): Promise<Task> {
+  checkOptionNames("loadLanguageTask", options, ["train", "dev", "loss", "maxTokens"]);
   const { train: path, dev: devPath, loss = "completion", maxTokens } = options;
+  if (loss !== "completion" && loss !== "all") {
+    throw new Error(`loss is ${JSON.stringify(loss)}: use "completion" or "all"`);
+  }
   const train = (await readLanguageRows(path)).map(exampleOf);
   const split = devPath === undefined
     ? heldOut(train, path)

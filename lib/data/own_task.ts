@@ -1,5 +1,6 @@
 /** A task from the user's own tables of labelled texts or pairs of texts. */
 
+import { checkOptionNames } from "./option_names.ts";
 import { inHashOrder } from "./split.ts";
 import { readTable, type TableRow } from "./table_file.ts";
 import type { Example, Split, Task } from "./task.ts";
@@ -25,6 +26,8 @@ export interface OwnTaskOptions {
   readonly maxTokens: number;
 }
 
+const optionNames = ["train", "dev", "text", "pair", "label", "regression", "maxTokens"];
+
 /** One example whose label is not yet a number. */
 interface Labelled {
   readonly where: string;
@@ -39,7 +42,7 @@ interface Labelled {
  * @throws Error that names the file, and the line if there is one, for an unreadable or malformed table, a
  * missing column, an empty text or label, a label that is not a number (regression) or does not occur in
  * train, labels of train that differ only in the spaces around them or in how Unicode spells a letter, a train file
- * whose labels are all the same, and a column that is named twice.
+ * whose labels are all the same, a column that is named twice, and an option that there is not.
  *
  * @example
  * ```ts
@@ -55,6 +58,7 @@ interface Labelled {
  * ```
  */
 export async function loadOwnTask(options: OwnTaskOptions): Promise<Task> {
+  checkOptionNames("loadOwnTask", options, optionNames);
   const { train: path, dev: devPath, pair, regression = false, maxTokens } = options;
   const train = await readLabelled(path, options);
   if (!regression) checkSpelling(train);

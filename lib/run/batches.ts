@@ -92,7 +92,7 @@ export function keyOf({ length, rows }: BatchShape): string {
 }
 
 /**
- * Fills the inputs of a step for a batch. Missing examples repeat the first one, and count for nothing.
+ * Fills the inputs of a step for a batch. Missing examples repeat the first one, and count for nothing in the objective's loss.
  * Callers that run many batches pass the same arrays again, so that a step allocates nothing.
  */
 export function batchInputs(

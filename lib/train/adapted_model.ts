@@ -97,7 +97,7 @@ export class AdaptedModel implements Disposable {
 
   /**
    * Adds an adapter with its trained weights (`Trainer.weights`), and what its head's outputs mean, if `save` is to write
-   * that. The first adapter added becomes active.
+   * that. It becomes the active one if none is, as the first one and the next after the active one was deleted.
    * @throws Error when the name is taken, the adapter was attached to another model, or a weight is missing, of another shape, not
    * finite or of another adapter.
    */
@@ -131,7 +131,7 @@ export class AdaptedModel implements Disposable {
     await saveAdapter(folder, this.#model, adapter, weights, labels);
   }
 
-  /** Makes `name` the active adapter. Throws an Error if an adapter is merged. */
+  /** Makes `name` the active adapter, and undoes `disable`. Throws an Error if an adapter is merged. */
   setActive(name: string): void {
     this.#get(name);
     this.#refuseMerged("switch adapters");
@@ -139,7 +139,7 @@ export class AdaptedModel implements Disposable {
     this.#enabled = true;
   }
 
-  /** Predictions use the bare model until `enable` is called. Throws an Error if an adapter is merged. */
+  /** Predictions use the bare model until `enable` or `setActive` is called. Throws an Error if an adapter is merged. */
   disable(): void {
     this.#refuseMerged("disable the adapter");
     this.#enabled = false;

@@ -1,7 +1,7 @@
 /** Checkpoints of a `fineTune` run: the trainer's checkpoint, with the scores so far in its notes. */
 
 import { digestOf } from "../digest.ts";
-import { isFile, makeParents } from "../files.ts";
+import { isFile, isFolder, makeParents } from "../files.ts";
 import { readNotes } from "./checkpoint.ts";
 import type { EpochScores } from "./fine_tune.ts";
 import type { Trainer } from "./trainer.ts";
@@ -66,7 +66,7 @@ export class CellCheckpoint {
   /**
    * Restores the trainer from the checkpoint, if there is one. `dev` are the examples that the run is
    * evaluated on, `scoring` is what their scores follow from, and `keep` says which epoch's weights it returns.
-   * @throws Error when the file is damaged or of another run; the file stays as it is.
+   * @throws Error when the file is damaged or of another run, which stays as it is, and when the path is a folder's.
    */
   static async open(
     trainer: Trainer,
@@ -75,10 +75,16 @@ export class CellCheckpoint {
     scoring: unknown,
     keep: string,
   ): Promise<CellCheckpoint> {
+    const { path } = options;
     // Not at the first save, which may be hours away.
-    await makeParents(options.path);
+    await makeParents(path);
+    if (await isFolder(path)) {
+      throw new Error(
+        `${path} is a folder, and the checkpoint is a file: name one in it, such as ${path}/checkpoint`,
+      );
+    }
     const own = { cell: options.cell, dev: await digestOf(dev), scoring: await digestOf(scoring), keep };
-    return new CellCheckpoint(trainer, options, own, await savedRun(trainer, options.path, own));
+    return new CellCheckpoint(trainer, options, own, await savedRun(trainer, path, own));
   }
 
   /** Saves after every `every`-th step. */

@@ -5,6 +5,7 @@
 
 import type { Adapter } from "../adapters/attach.ts";
 import { digestOf } from "../digest.ts";
+import type { DeviceTraits } from "../gpu/kernel.ts";
 import { fingerprintsOf } from "../models/fingerprint.ts";
 import { digestOfBase } from "../models/merged_adapters.ts";
 import type { Model, Weight } from "../models/model.ts";
@@ -14,11 +15,12 @@ import type { Encoded, Objective } from "../objectives/objective.ts";
 import { adamWDefaults, DivergedError } from "./adamw.ts";
 import type { TrainOptions } from "./trainer.ts";
 
-/** Everything that a run's bits depend on, by name, as JSON values. */
+/** Everything that a run's bits depend on besides the device, by name, as JSON values. */
 export type RunDescription = Readonly<Record<string, unknown>>;
 
-/** Describes a run: the model by its name, packing and a digest of its weights, the examples by a hash. */
+/** Describes a run: the model by its name, packings and a digest of its weights before packing, the examples by a hash. */
 export async function describeRun(
+  { halfOperands }: DeviceTraits,
   model: Model,
   adapter: Adapter,
   objective: Objective,
@@ -31,9 +33,10 @@ export async function describeRun(
   const { recompute: _, ...training } = { accumulationSteps: 1, ...adamWDefaults, ...options };
   return {
     model: name,
-    packing: packed?.values().next().value?.packing ?? "f32",
+    packing: packingsOf(packed),
     base: digestOfBase(fingerprintsOf(model)),
     ...pooling ? { pooling } : {},
+    ...halfOperands ? { operands: "f16" } : {},
     method: adapter.method.name,
     layers: Object.fromEntries(adapter.modules.map(({ module: { path }, options }) => [path, options])),
     trainedBase: [...adapter.trainedBase],
@@ -41,6 +44,11 @@ export async function describeRun(
     training: Object.fromEntries(Object.entries(training).toSorted(([a], [b]) => a < b ? -1 : 1)),
     examples: await digestOf(examples),
   };
+}
+
+/** The packings of a model's weights, each once: a decoder's tables may have another than its layers. */
+function packingsOf(packed: Model["packed"] = new Map()): string {
+  return [...new Set([...packed.values()].map(({ packing }) => packing))].join(", ") || "f32";
 }
 
 /** How far a run has come. */
@@ -147,8 +155,8 @@ export async function readCheckpoint(
 
 /** Throws an Error that names the first difference between the descriptions of two runs. */
 function refuseOther(path: string, run: RunDescription, theirs: RunDescription): void {
-  for (const [name, value] of Object.entries(run)) {
-    const [own, other] = [JSON.stringify(value), JSON.stringify(theirs[name])];
+  for (const name of new Set([...Object.keys(run), ...Object.keys(theirs)])) {
+    const [own, other] = [run, theirs].map((described) => JSON.stringify(described[name]) ?? "the default");
     if (own !== other) throw new Error(`${path} is of another run: its ${name} is ${other}, here ${own}`);
   }
 }

@@ -260,9 +260,9 @@ const needed = ["gpu", "model", "adapter", "task"] as const;
 /** Its options beside those of training. */
 const optional = ["split", "frozen", "keep", "checkpointing", "onStep", "onEpoch", "onScores", "onRows"];
 
-/** Throws an Error when a task cannot be scored. */
+/** Throws an Error when a task cannot be scored, or its classes cannot be told apart by their names, under which they are saved. */
 function checkTask(task: Task): void {
-  const { name, metrics } = task;
+  const { name, metrics, objective, labels } = task;
   if (metrics.length === 0) throw new Error(`the task ${name} has no metrics: name at least one`);
   const unknown = metrics.find((metric) => !metricNames.includes(metric));
   if (unknown) {
@@ -270,6 +270,10 @@ function checkTask(task: Task): void {
   }
   const fault = metrics.map((metric) => faultOfMetric(metric, predictedOf(task))).find((text) => text);
   if (fault) throw new Error(`the task ${name} cannot be scored by its metrics: ${fault}`);
+  const twice = labels.find((label, i) => labels.indexOf(label) !== i);
+  if (objective === "classification" && twice !== undefined) {
+    throw new Error(`the task ${name} has two classes "${twice}": give each a name of its own`);
+  }
 }
 
 /** What is predicted for a task's dev sets. */

@@ -6,7 +6,7 @@
  */
 
 import type { MetricName } from "../data/task.ts";
-import { ranks } from "./metrics.ts";
+import { isConstant, ranks } from "./metrics.ts";
 
 type Numbers = readonly number[];
 
@@ -41,7 +41,7 @@ function standardized(
 ): { readonly scores: number[]; readonly deviation: number } | undefined {
   const center = mean(values);
   const deviation = Math.sqrt(mean(values.map((value) => (value - center) ** 2)));
-  if (deviation === 0) return undefined;
+  if (isConstant(values) || deviation === 0) return undefined;
   return { scores: values.map((value) => (value - center) / deviation), deviation };
 }
 

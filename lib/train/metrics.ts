@@ -15,8 +15,14 @@ function f1Of(predictions: Numbers, labels: Numbers, positive: number): number {
   return predicted + present === 0 ? 0 : 2 * hits / (predicted + present);
 }
 
+/** Whether all values are the same. Their deviations from their mean need not be 0: that is rounded. */
+export function isConstant(values: Numbers): boolean {
+  return values.every((value) => value === values[0]);
+}
+
 /** Pearson's r; 0 when either side is constant. */
 function pearson(a: Numbers, b: Numbers): number {
+  if (isConstant(a) || isConstant(b)) return 0;
   const mean = (values: Numbers) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const [meanA, meanB] = [mean(a), mean(b)];
   const product = (x: Numbers, mx: number, y: Numbers, my: number) =>

@@ -325,12 +325,21 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Predicts every example: `[class scores]`, `[value]` or `[option scores]`. Reads back from the GPU once.
-   * @throws Error that names the first example whose texts the model cannot take.
+   * Predicts every example: `[class scores]`, `[value]` or `[option scores]`. Reads back from the GPU once. Call it between epochs,
+   * or within one from `epoch`'s `onStep`.
+   * @throws Error that names the first example whose texts the model cannot take, and when a step runs meanwhile.
    */
   async predict(examples: readonly Encoded[]): Promise<Float32Array[]> {
     this.#refuseDisposed();
-    return await this.#predictor.predict(examples);
+    return await this.#ofOneState("predictions", () => this.#predictor.predict(examples));
+  }
+
+  /** What `read` reads. Throws an Error when steps ran meanwhile: it could be of the weights before them and after. */
+  async #ofOneState<T>(what: string, read: () => Promise<T>): Promise<T> {
+    const step = this.#step;
+    const result = await read();
+    if (!this.#isStepping && this.#step === step) return result;
+    throw new Error(`steps ran while ${what} were read: await them in onStep, or between epochs`);
   }
 
   async #restart(): Promise<void> {
@@ -360,14 +369,23 @@ export class Trainer implements Disposable {
    * All trained tensors by name, the head's included, as `saveAdapter` takes them. If the method merges into
    * its base during training, also the adapted layers' weights. After a step that was not finite, those of
    * the step before.
+   * @throws Error when the method merges into its base and a step runs meanwhile.
    */
   async weights(): Promise<Map<string, Weight>> {
     this.#refuseDisposed();
-    const values = await this.trainable.read();
-    const trained = [...this.trainable.shapes].map(
-      ([name, shape]): [string, Weight] => [name, { shape, data: values.get(name)! }],
+    const base = this.#ownBase;
+    if (!base) return await this.#trained();
+    return await this.#ofOneState(
+      "weights",
+      async () => new Map([...await this.#trained(), ...await base.read()]),
     );
-    return new Map([...trained, ...await this.#ownBase?.read() ?? []]);
+  }
+
+  async #trained(): Promise<Map<string, Weight>> {
+    const values = await this.trainable.read();
+    return new Map(
+      [...this.trainable.shapes].map(([name, shape]) => [name, { shape, data: values.get(name)! }]),
+    );
   }
 
   /**
@@ -462,6 +480,7 @@ export class Trainer implements Disposable {
   /** Computed once per run, because hashing many examples takes a while. */
   #describe(): Promise<RunDescription> {
     return this.#description ??= describeRun(
+      this.#gpu.traits,
       this.#model,
       this.#adapter,
       this.#objective,

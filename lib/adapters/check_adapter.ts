@@ -40,12 +40,13 @@ export function checkPacked(
       `${method.name} changes the base's weights, and ${name}'s are packed: use the model that is not`,
     );
   }
-  const own = modules.map(({ module: { path } }) => `${path}.weight`).find((weight) => packed.has(weight));
-  if (!method.readsBase || own === undefined) return;
-  throw new Error(
-    `${method.name} computes with the base's weights, and "${own}" is packed as ${
-      packed.get(own)!.packing
-    }: load it unpacked ` +
-      "(loadDecoder's `unpack`, --unpack), or use another method",
-  );
+  if (!method.readsBase) return;
+  for (const { module: { path } } of modules) {
+    const own = packed.get(`${path}.weight`);
+    if (!own) continue;
+    throw new Error(
+      `${method.name} computes with the base's weights, and "${path}.weight" is packed as ${own.packing}: load it unpacked ` +
+        "(loadDecoder's `unpack`, --unpack), or use another method",
+    );
+  }
 }

@@ -1,5 +1,6 @@
 /** Checks a method's hyperparameters. */
 
+import { checkOptionNames } from "../option_names.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 
 /**
@@ -8,6 +9,7 @@ import type { AdapterOptions, Method } from "./method.ts";
  * dropout outside [0, 1).
  */
 export function resolveOptions<O extends AdapterOptions>(method: Method<O>, options: object): O {
+  checkOptionNames(method.name, options, Object.keys(method.defaults));
   for (const [name, value] of Object.entries(options)) checkOption(method, name, value);
   const resolved = { ...method.defaults, ...options };
   if (resolved.dropout !== undefined && !(resolved.dropout >= 0 && resolved.dropout < 1)) {
@@ -17,10 +19,6 @@ export function resolveOptions<O extends AdapterOptions>(method: Method<O>, opti
 }
 
 function checkOption<O extends AdapterOptions>(method: Method<O>, name: string, value: unknown): void {
-  const names = Object.keys(method.defaults);
-  if (!names.includes(name)) {
-    throw new Error(`${method.name} has no option "${name}"; it has ${names.join(", ") || "none"}`);
-  }
   const isAuto = method.auto?.includes(name);
   const kind = isAuto ? "number" : typeof method.defaults[name as keyof O];
   const fits = typeof value === "number"

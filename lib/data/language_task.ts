@@ -1,7 +1,7 @@
 /** The user's own rows of text for a causal model, as a task. */
 
 import { type LanguageRow, readLanguageRows } from "./language_rows.ts";
-import { checkOptionNames } from "./option_names.ts";
+import { checkOptionNames } from "../option_names.ts";
 import { inHashOrder } from "./split.ts";
 import type { Example, Split, Task } from "./task.ts";
 

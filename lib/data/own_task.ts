@@ -1,6 +1,6 @@
 /** A task from the user's own tables of labelled texts or pairs of texts. */
 
-import { checkOptionNames } from "./option_names.ts";
+import { checkOptionNames } from "../option_names.ts";
 import { inHashOrder } from "./split.ts";
 import { readTable, type TableRow } from "./table_file.ts";
 import type { Example, Split, Task } from "./task.ts";

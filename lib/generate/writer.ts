@@ -10,6 +10,7 @@ import type { ChatMessage } from "../models/chat_inputs.ts";
 import { encodeChat } from "../models/chat_template.ts";
 import type { Decoder, Weight } from "../models/model.ts";
 import { stopScanner } from "../models/stop_strings.ts";
+import { checkOptionNames } from "../option_names.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { Shared } from "../run/shared.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
@@ -337,10 +338,7 @@ const optionNames: Readonly<Record<keyof WriteOptions, true>> = {
 
 /** Throws an Error that names an option that there is not, or one whose value is not allowed. */
 function checkOptions(options: WriteOptions): void {
-  const unknown = Object.keys(options).find((name) => !Object.hasOwn(optionNames, name));
-  if (unknown !== undefined) {
-    throw new Error(`writing has no option "${unknown}"; it has ${Object.keys(optionNames).join(", ")}`);
-  }
+  checkOptionNames("writing", options, Object.keys(optionNames));
   const { stop = [] } = options;
   if (!Array.isArray(stop) || stop.some((text) => typeof text !== "string")) {
     throw new Error(`stop is ${JSON.stringify(stop)}: use a list of texts`);

@@ -2,6 +2,7 @@
 
 import { digestOf } from "../digest.ts";
 import { isFile, isFolder, makeParents } from "../files.ts";
+import { checkOptionNames } from "../option_names.ts";
 import { readNotes } from "./checkpoint.ts";
 import type { EpochScores } from "./fine_tune.ts";
 import type { Trainer } from "./trainer.ts";
@@ -21,11 +22,7 @@ export interface Checkpointing {
 
 /** Throws an Error that names what is wrong with where or how often to checkpoint. */
 export function checkCheckpointing(options: Checkpointing): void {
-  const known = ["path", "every", "cell"];
-  const unknown = Object.keys(options).find((name) => !known.includes(name));
-  if (unknown !== undefined) {
-    throw new Error(`checkpointing has no option "${unknown}"; it has ${known.join(", ")}`);
-  }
+  checkOptionNames("checkpointing", options, ["path", "every", "cell"]);
   for (const [name, text] of Object.entries({ path: options.path, cell: options.cell })) {
     if (typeof text === "string" && text !== "") continue;
     throw new Error(`checkpointing.${name} is ${text === "" ? "empty" : text}: give it a text`);

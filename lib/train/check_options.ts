@@ -1,5 +1,6 @@
 /** Checks a run's options before training starts. The errors say what to change. */
 
+import { checkOptionNames } from "../option_names.ts";
 import type { TrainOptions } from "./trainer.ts";
 
 /** A check for an option's value, and the text that says what is allowed. */
@@ -57,11 +58,7 @@ export function checkTrainOptions(
   who = "the trainer",
   others: readonly string[] = [],
 ): void {
-  const unknown = Object.keys(options).find((name) => !Object.hasOwn(rules, name));
-  if (unknown !== undefined) {
-    const known = [...others, ...Object.keys(rules)];
-    throw new Error(`${who} has no option "${unknown}"; it has ${known.join(", ")}`);
-  }
+  checkOptionNames(who, options, [...others, ...Object.keys(rules)]);
   for (const [name, { fits, wanted }] of Object.entries(rules)) {
     const value = options[name as keyof TrainOptions];
     if (value === undefined ? name in needed : !fits(value)) {

@@ -268,6 +268,12 @@ Deno.test("what cannot be evaluated is refused before anything is written", asyn
   await refused("ARC-Easy", [good], { batchSize: 0 }, /batchSize is 0: use a whole number from 1/);
   await refused(
     "ARC-Easy",
+    [good],
+    { scoring: "close" as "cloze" },
+    /scoring is "close": use "generation", /,
+  );
+  await refused(
+    "ARC-Easy",
     science,
     { scoring: "cloze" },
     /^Error: ARC-Easy record 1: the instruction is not ARC-Easy's/,

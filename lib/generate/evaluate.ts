@@ -18,6 +18,7 @@ import { answerPart, promptOf, type PromptVariant, responseMarker } from "../dat
 import type { InstructionRecord } from "../data/llm_adapters_records.ts";
 import { type ChoiceSet, listsAnswers, type TestSet } from "../data/llm_adapters_sets.ts";
 import type { Scoring } from "../data/task.ts";
+import { show } from "../show.ts";
 import { checkFinite } from "./token_logits.ts";
 import type { Writer } from "./writer.ts";
 
@@ -107,6 +108,9 @@ function predictionsOf(
 ): Promise<ItemPrediction[]> {
   const { scoring } = options;
   if (scoring === "generation") return writtenAnswers(writer, set, records, options);
+  if (scoring !== "likelihood" && scoring !== "cloze") {
+    throw new Error(`scoring is ${show(scoring)}: use "generation", "likelihood" or "cloze"`);
+  }
   if (!listsAnswers(set)) throw new Error(`${set.name} lists no answers: evaluate it by generation`);
   if (scoring === "likelihood") return likeliestAnswers(writer, set, records, options);
   return likeliestOptions(writer, set, records, options);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { taskByName } from "../lib/data/registry.ts";
-import type { Example, Task } from "../lib/data/task.ts";
+import type { Example, MetricName, Task } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
 import { lexicographerFiles, readSynsets } from "../lib/data/wordnet.ts";
 import { likeliest } from "../lib/generate/likeliest.ts";
@@ -32,6 +32,7 @@ import { testGpu } from "./support/ops.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { tinyBert } from "./support/tiny_bert.ts";
 import { writeTinyDecoder } from "./support/tiny_decoder.ts";
+import { warned } from "./support/warned.ts";
 
 const target = ["q_proj", "k_proj", "v_proj"];
 
@@ -112,6 +113,31 @@ Deno.test("fineTune learns which continuation is right; its predictions are a Wr
     assert.deepEqual((await ask(words, split, parts, 5)).predictions, predictions);
     const right = split.dev.filter(({ label }, i) => predictions.dev[i] === label).length;
     assert.equal(last.accuracy, right / split.dev.length);
+  }));
+
+Deno.test("fineTune warns of rows that are left out, unless someone listens", () =>
+  withTiny(async (model) => {
+    const [short, long] = [examples(1)[0], { ...examples(1)[0], id: "long", texts: ["ab".repeat(40), "x"] }];
+    const metrics: MetricName[] = ["perplexity"];
+    const task = { ...words, maxTokens: 60, continuations: undefined, metrics };
+    const split = { train: [short, long], dev: [short] };
+    const parts = {
+      gpu: await testGpu(),
+      model,
+      adapter: attach(model, lora, { r: 8, target }),
+      task,
+      split,
+    };
+    const run = { ...parts, ...training, epochs: 1 };
+    const { lines } = await warned(() => fineTune(run));
+    assert.deepEqual(lines, [
+      "train: 1 rows left out, because nothing of them is learnt within the limit of tokens (long)",
+    ]);
+    const told: string[] = [];
+    const asked = await warned(() =>
+      fineTune({ ...run, onRows: ({ dropped }, set) => told.push(`${set} ${dropped}`) })
+    );
+    assert.deepEqual([asked.lines, told], [[], ["train long", "dev "]]);
   }));
 
 Deno.test("labels that are no continuation, encoders, and tasks without continuations are refused", () =>

@@ -8,6 +8,7 @@ import fixture from "./fixtures/bert_reference.json" with { type: "json" };
 import { commit, FakeHub, model } from "./support/fake_hub.ts";
 import { modulesJson, poolingJson } from "./support/pooled_folder.ts";
 import { seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
+import { warned } from "./support/warned.ts";
 
 const config = fixture.cases.RoBERTa.config;
 
@@ -102,17 +103,6 @@ async function fillAsPython(hub: FakeHub, cache: string): Promise<void> {
   await Deno.writeTextFile(`${cache}/${storage}/refs/main`, commit);
   for (const name of ["config.json", "model.safetensors", "vocab.txt"]) {
     await Deno.writeFile(`${cache}/${snapshot}/${name}`, hub.files.get(name)!);
-  }
-}
-
-/** What `body` gives, and the lines that it warned of. */
-async function warned<T>(body: () => Promise<T>): Promise<{ result: T; lines: string[] }> {
-  const [original, lines]: [typeof console.warn, string[]] = [console.warn, []];
-  console.warn = (line: string) => lines.push(line);
-  try {
-    return { result: await body(), lines };
-  } finally {
-    console.warn = original;
   }
 }
 

@@ -5,6 +5,7 @@ import type { LanguageRow } from "../data/language_rows.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { languageExamples, type LanguageNotes } from "../models/language_examples.ts";
+import { notesText } from "../models/row_notes.ts";
 import type { Model, Weight } from "../models/model.ts";
 import { languageOf } from "../objectives/language.ts";
 import type { Encoded, Objective } from "../objectives/objective.ts";
@@ -99,7 +100,10 @@ export interface Progress {
   onEpoch?(records: readonly StepRecord[]): void;
   /** Called after an epoch's evaluation, and awaited; `trained` reads the weights as they are now. */
   onScores?(scores: EpochScores, trained: () => Promise<ReadonlyMap<string, Weight>>): unknown;
-  /** Of a language task: called with what should be known of a set's rows, before training. */
+  /**
+   * Of a language task: called with what should be known of a set's rows, before training; by default `console.warn` tells of those
+   * that are left out, cut, or otherwise not what they seem.
+   */
   onRows?(notes: LanguageNotes, set: string): void;
 }
 
@@ -181,7 +185,7 @@ export async function encodeRows(
 export async function fineTune(
   { gpu, model, adapter, task, split: given, frozen, keep = "last", checkpointing, ...rest }: FineTuneOptions,
 ): Promise<FineTuned> {
-  const { onStep, onEpoch, onScores, onRows, ...options } = rest;
+  const { onStep, onEpoch, onScores, onRows = warnOfRows, ...options } = rest;
   checkTrainOptions(options, "fineTune", [...needed, ...optional]);
   checkParts("fineTune", { gpu, model, adapter, task }, needed);
   checkTask(task);
@@ -198,7 +202,7 @@ export async function fineTune(
   const objective = objectiveOf(model, task, split.train[0]);
   const encode = async (set: string, examples: readonly Example[]) =>
     task.objective === "language"
-      ? await encodeRows(model, task, examples, (notes) => onRows?.(notes, set))
+      ? await encodeRows(model, task, examples, (notes) => onRows(notes, set))
       : encodeExamples(model, task, examples);
   const train = await encode("train", split.train);
   const dev: DevSet[] = [];
@@ -252,6 +256,10 @@ export async function fineTune(
     kept: keep === "best" ? best : last,
     trained: trainer.kept ?? await trainer.weights(),
   };
+}
+
+function warnOfRows(notes: LanguageNotes, set: string): void {
+  for (const line of notesText(notes, set)) console.warn(line);
 }
 
 /** What `fineTune` cannot do without. */

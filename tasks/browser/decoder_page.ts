@@ -9,7 +9,7 @@ import { adapterFiles } from "../../lib/adapters/peft.ts";
 import { methods } from "../../lib/adapters/registry.ts";
 import { type Gpu, openGpu } from "../../lib/gpu/device.ts";
 import type { Decoder } from "../../lib/models/model.ts";
-import { notesText } from "../row_notes.ts";
+import { notesText } from "../../lib/models/row_notes.ts";
 import { decoderTarget } from "../targets.ts";
 import { type Learnt, type Lesson, makeLesson } from "./lesson.ts";
 import { LossCurve } from "./loss_curve.ts";

@@ -1,6 +1,6 @@
 /** What should be known of the rows of text that someone trains on, in words. */
 
-import type { LanguageNotes } from "../lib/models/language_examples.ts";
+import type { LanguageNotes } from "./language_examples.ts";
 
 /** The notes on a set of rows, a line for each kind. Names of rows are as files have them. */
 export function notesText(notes: LanguageNotes, set: string): string[] {

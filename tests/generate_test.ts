@@ -1,7 +1,7 @@
 /** Writing with decoders: against transformers' texts (fixtures/decoder_reference.py), and what must not depend on the batch. */
 
 import assert from "node:assert/strict";
-import { attach } from "../lib/adapters/attach.ts";
+import { type Adapter, attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
 import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
@@ -173,15 +173,18 @@ Deno.test("continuations of each prompt's own, of several lengths and numbers, h
     }
   }));
 
+/** Values for all tensors of an adapter. */
+function weightsOf({ parameters }: Adapter, valuesOf: typeof seeded) {
+  return new Map(
+    [...parameters].map(([name, { shape }]) => [name, { shape, data: valuesOf(name, shape) }] as const),
+  );
+}
+
 Deno.test("an adapter writes what its logits say, and pieces of a stream are the text", () =>
   withDecoder(llama, async (model) => {
     const gpu = await testGpu();
     const adapter = attach(model, lora, loraOptions);
-    const weights = new Map(
-      [...adapter.parameters].map(([name, { shape }]) =>
-        [name, { shape, data: seeded(name, shape) }] as const
-      ),
-    );
+    const weights = weightsOf(adapter, seeded);
     using bare = new Writer({ gpu, model });
     using writer = new Writer({ gpu, model, adapter, weights });
     const prompt = [1, 20, 33];
@@ -206,11 +209,7 @@ Deno.test("an adapter writes what its logits say, and pieces of a stream are the
 Deno.test("a broken adapter's logits become no text, no beams and no scores", () =>
   withDecoder(llama, async (model) => {
     const adapter = attach(model, lora, loraOptions);
-    const weights = new Map(
-      [...adapter.parameters].map(([name, { shape }]) =>
-        [name, { shape, data: seeded(name, shape).fill(1e30) }] as const
-      ),
-    );
+    const weights = weightsOf(adapter, (name, shape) => seeded(name, shape).fill(1e30));
     using writer = new Writer({ gpu: await testGpu(), model, adapter, weights });
     const options = { maxTokens: 4 };
     const broken =
@@ -231,11 +230,7 @@ Deno.test("a Writer refuses weights that are not its adapter's, and an adapter a
   withDecoder(llama, async (model) => {
     const gpu = await testGpu();
     const adapter = attach(model, lora, loraOptions);
-    const weights = new Map(
-      [...adapter.parameters].map(([name, { shape }]) =>
-        [name, { shape, data: seeded(name, shape) }] as const
-      ),
-    );
+    const weights = weightsOf(adapter, seeded);
     const [name] = weights.keys();
     const refused = (options: Partial<WriterOptions>, message: RegExp) =>
       assert.throws(() => new Writer({ gpu, model, ...options }), message);

@@ -6,8 +6,8 @@
  *     y = W x + bias + s·Σ_e ω_e(x) B_e A_e dropout(x),   ω = softmax(W_g x),   s = α/r, each expert's rank r/E
  *     training adds the load-balance loss  λ·E·Σ_e P_e²,  P_e the mean over texts of a text's mean ω_e
  *
- * The loss is smallest when all experts are used equally. In the epoch's one batch that is not full, the first example stands in the
- * empty places and counts each time. A: r×n holds the A_e stacked, W_g: E×n, both
+ * The loss is smallest when all experts are used equally. In the epoch's one batch that is not full, the first
+ * example stands in the empty places and counts each time. A: r×n holds the A_e stacked, W_g: E×n, both
  * Kaiming uniform (a = √5, fan n); B: m×r holds the B_e side by side, zeros. There is no top-k: with few
  * experts, all of them are computed, and the mixture stays differentiable. Trainable parameters:
  * (m + n)r + En. Not mergeable, since the update depends on the input.

@@ -140,7 +140,7 @@ Deno.test("fineTune warns of rows that are left out, unless someone listens", ()
     assert.deepEqual([asked.lines, told], [[], ["train long", "dev "]]);
   }));
 
-Deno.test("labels that are no continuation, encoders, and tasks without continuations are refused", () =>
+Deno.test("labels that are no continuation, methods that train nothing, encoders, and tasks without continuations are refused", () =>
   withTiny(async (model) => {
     const gpu = await testGpu();
     const adapter = attach(model, lora, { r: 8, target });
@@ -149,6 +149,11 @@ Deno.test("labels that are no continuation, encoders, and tasks without continua
     await assert.rejects(
       () => fineTune({ gpu, model, adapter, task: words, split: wrong, ...training }),
       /dev, example 30: label 3 is not one of 0 … 2/,
+    );
+    const bare = attach(model, headOnly, { target: "all-linear" });
+    await assert.rejects(
+      () => fineTune({ gpu, model, adapter: bare, task: words, split: { train, dev }, ...training }),
+      /Head only trains nothing here, where there is no head/,
     );
     assert.throws(() => decoderOf(tinyEncoder()), /is no causal model/);
     using frozen = FrozenWeights.forTraining(gpu, model);

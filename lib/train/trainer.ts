@@ -86,6 +86,14 @@ export interface TrainerOptions extends TrainOptions {
 /** What a trainer cannot do without. */
 const needed = ["gpu", "model", "adapter", "objective", "examples"] as const;
 
+/** Throws an Error when there is nothing to train: no head, and a method that has no tensors. */
+function checkTrains({ method, parameters, trainedBase }: Adapter, objective: Objective): void {
+  if (objective.parameters.size + parameters.size + trainedBase.size > 0) return;
+  throw new Error(
+    `${method.name} trains nothing here, where there is no head: attach a method that adapts the model`,
+  );
+}
+
 /** Programs of training steps kept, one for each padded length: more than there are up to 512 tokens. */
 const mostPrograms = 16;
 
@@ -159,6 +167,7 @@ export class Trainer implements Disposable {
     checkParts("the trainer", { gpu, model, adapter, objective, examples }, needed);
     checkAdapter(model, adapter);
     checkExamples(model, objective, examples);
+    checkTrains(adapter, objective);
     frozen?.refuseOther(model);
     const batches = Math.ceil(examples.length / options.batchSize);
     this.steps = Math.ceil(batches / (options.accumulationSteps ?? 1)) * options.epochs;

@@ -161,6 +161,20 @@ Deno.test("numbers of a GGUF file that no model has are refused by key, and a wi
       assert.throws(() => readGguf({ [key]: value }), { message });
     }
   }
+  const heads: readonly [Readonly<Record<string, number>>, string][] = [
+    [
+      { "attention.head_count": 3 },
+      '"llama.attention.head_count" is 3, and a divisor of the width 32 is wanted',
+    ],
+    [
+      { "attention.head_count": 8, "attention.head_count_kv": 3 },
+      '"llama.attention.head_count_kv" is 3, and a divisor of the 8 heads is wanted',
+    ],
+    [{ "attention.head_count": 16 }, "heads have 2 values, and a multiple of 4 is supported"],
+    [{ "attention.key_length": 6 }, "heads have 6 values, and a multiple of 4 is supported"],
+  ];
+  for (const [keys, fault] of heads) assert.throws(() => readGguf(keys), { message: `x.gguf: ${fault}` });
+  assert.equal(readGguf({ "attention.head_count": 3, "attention.key_length": 16 }).headSize, 16);
   assert.deepEqual(readGguf({ "attention.value_length": 16 }), readGguf({}));
   const message = "x.gguf: heads of values have 8 values, and those of keys 16: as many are supported";
   assert.throws(() => readGguf({ "attention.value_length": 8 }), { message });

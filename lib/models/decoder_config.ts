@@ -416,7 +416,19 @@ export function decoderConfigOfGguf(
     positiveIn(metadata, `${architecture}.${key}`, otherwise);
   const heads = count("attention.head_count");
   const width = count("embedding_length");
+  const kvHeads = count("attention.head_count_kv", heads);
+  const wanted = (key: string, value: number, what: string) => {
+    throw new Error(`${metadata.origin}: "${architecture}.${key}" is ${value}, and ${what} is wanted`);
+  };
+  if (heads % kvHeads !== 0) wanted("attention.head_count_kv", kvHeads, `a divisor of the ${heads} heads`);
+  const ownSize = metadata.has(`${architecture}.attention.key_length`);
+  if (!ownSize && width % heads !== 0) {
+    wanted("attention.head_count", heads, `a divisor of the width ${width}`);
+  }
   const headSize = count("attention.key_length", width / heads);
+  if (headSize % 4 !== 0) {
+    throw new Error(`${metadata.origin}: heads have ${headSize} values, and a multiple of 4 is supported`);
+  }
   checkOtherGguf(metadata, architecture);
   const factor = ggufRopeFactor(metadata, architecture);
   if (count("rope.dimension_count", headSize) !== headSize) {
@@ -445,7 +457,7 @@ export function decoderConfigOfGguf(
     inner: count("feed_forward_length"),
     layers: count("block_count"),
     heads,
-    kvHeads: count("attention.head_count_kv", heads),
+    kvHeads,
     headSize,
     activation: isGemma ? "tanh gelu" : "silu",
     epsilon: positive("attention.layer_norm_rms_epsilon"),

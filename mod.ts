@@ -99,13 +99,13 @@ export { type MergeGgufOptions, saveMergedGguf } from "./lib/train/merge_gguf.ts
 export type { GgufType } from "./lib/train/merged_gguf_file.ts";
 export { AdaptedModel } from "./lib/train/adapted_model.ts";
 export {
-  type Prompt,
   type WriteOptions,
   Writer,
   type WriterOptions,
   type Written,
   type WrittenBeam,
 } from "./lib/generate/writer.ts";
+export type { Prompt } from "./lib/generate/prompts.ts";
 export type { ChatMessage } from "./lib/models/chat_inputs.ts";
 export { instructionPrompt } from "./lib/models/instruction_prompt.ts";
 export type { CacheStorage } from "./lib/generate/reading.ts";

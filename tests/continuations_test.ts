@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
+import { promptVariantByName } from "../lib/data/llm_adapters_prompts.ts";
 import { taskByName } from "../lib/data/registry.ts";
 import type { Example, MetricName, Task } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
@@ -162,6 +163,38 @@ Deno.test("labels that are no continuation, methods that train nothing, encoders
       () => evaluateAsIs({ gpu, model, adapter, frozen, task, split: { train, dev }, batchSize: 4 }),
       /words has to be trained: a model as it is has no answers to it/,
     );
+  }));
+
+Deno.test("questions that the model cannot read end a run before its first step", () =>
+  withTiny(async (model) => {
+    const { train, dev } = await words.load();
+    const long: Example = { id: "long", texts: ["ab".repeat(600), "x"], label: 0 };
+    const record = { where: "test.json record 1", index: 1, instruction: "ab".repeat(600), answer: "true" };
+    const asked = { ...long, record };
+    const tests = {
+      sets: ["boolq"],
+      prompts: promptVariantByName("llm-adapters"),
+      scorings: ["generation"],
+    } as const;
+    const runs: readonly [Task, readonly Example[], RegExp][] = [
+      [
+        words,
+        [...dev, long],
+        /prompt 30 has \d+ tokens, and \d more are scored: the model reads 1024 in all/,
+      ],
+      [
+        { ...words, continuations: undefined, tests },
+        [asked],
+        /test.json record 1 and its answer may have \d+ tokens/,
+      ],
+    ];
+    for (const [task, dev, fault] of runs) {
+      const adapter = attach(model, lora, { r: 8, target });
+      const steps: number[] = [];
+      const run = { gpu: await testGpu(), model, adapter, task, split: { train, dev }, ...training };
+      await assert.rejects(() => fineTune({ ...run, onStep: (step) => steps.push(step) }), fault);
+      assert.deepEqual(steps, []);
+    }
   }));
 
 Deno.test("kinds: 26 of them, each a continuation's name, the glosses of nouns, no lemma on both sides", async () => {

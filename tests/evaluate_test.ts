@@ -15,7 +15,8 @@ import {
 import type { InstructionRecord } from "../lib/data/llm_adapters_records.ts";
 import { type ChoiceSet, testSetByName } from "../lib/data/llm_adapters_sets.ts";
 import { type Answering, evaluate, type EvaluateOptions } from "../lib/generate/evaluate.ts";
-import { type Prompt, type WriteOptions, Writer, type WriterOptions } from "../lib/generate/writer.ts";
+import type { Prompt } from "../lib/generate/prompts.ts";
+import { type WriteOptions, Writer, type WriterOptions } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
 import { fineTune } from "../lib/train/fine_tune.ts";

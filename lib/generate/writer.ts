@@ -14,9 +14,9 @@ import { checkOptionNames } from "../option_names.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
 import { Shared } from "../run/shared.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
-import { show } from "../show.ts";
 import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
 import type { DecodingSize } from "./decoding.ts";
+import { checkContinuations, checkPrompts, continuationIds, type Prompt, promptIds } from "./prompts.ts";
 import type { CacheStorage } from "./reading.ts";
 import { type Lease, Rooms } from "./rooms.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
@@ -42,9 +42,6 @@ export interface WriterOptions {
    */
   readonly turnsWith?: Writer;
 }
-
-/** A prompt: a text, or ids with all marks. */
-export type Prompt = string | readonly number[];
 
 /** How a continuation is written. */
 export interface WriteOptions extends SamplingOptions {
@@ -120,9 +117,7 @@ export class Writer implements Disposable {
 
   /** The ids of a prompt. Special tokens that a text spells are text. Throws an Error for a text with half a surrogate pair. */
   idsOf(prompt: Prompt): readonly number[] {
-    if (typeof prompt !== "string") return prompt;
-    checkWhole(prompt);
-    return this.#model.language.tokenizer.encode(prompt, { addMarks: true, specialAsText: true });
+    return promptIds(this.#model, prompt);
   }
 
   /**
@@ -138,10 +133,7 @@ export class Writer implements Disposable {
 
   /** The ids of a text that goes on after a prompt, without marks. Throws as `idsOf` does. */
   continuationIds(continuation: Prompt): readonly number[] {
-    if (typeof continuation !== "string") return continuation;
-    checkWhole(continuation);
-    const { tokenizer } = this.#model.language;
-    return tokenizer.encode(continuation, { continues: true, specialAsText: true });
+    return continuationIds(this.#model, continuation);
   }
 
   /** The most tokens that prompt and continuation can have in all. */
@@ -272,7 +264,7 @@ export class Writer implements Disposable {
     const { size } = this.#model.language.tokenizer;
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const ends = continuations.map((own) => own.map((end) => this.continuationIds(end)));
-    checkContinuations(all.length, ends, this.#model);
+    checkContinuations(this.#model, all.length, ends);
     const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
     using lease = this.#leaseFor(all, { maxTokens }, all.length);
     const { decoding } = lease;
@@ -299,27 +291,13 @@ export class Writer implements Disposable {
     what = `${texts} prompts`,
   ): Lease {
     checkOptions(options);
-    const { name, maxTokens: most, vocabulary } = this.#model;
     const { maxTokens } = options;
-    if (prompts.length === 0) throw new Error("there are no prompts");
-    if (!(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
-      throw new Error(`maxTokens is ${maxTokens}: use a whole number from 1`);
-    }
-    for (const [i, prompt] of prompts.entries()) {
-      if (prompt.length === 0) throw new Error(`prompt ${i} is empty: there is nothing to go on from`);
-      const wrong = prompt.find((id) => !isIdBelow(vocabulary, id));
-      if (wrong !== undefined) throw new Error(`prompt ${i} has the id ${wrong}, which is none of ${name}'s`);
-      if (prompt.length + maxTokens > most!) {
-        throw new Error(
-          `prompt ${i} has ${prompt.length} tokens, and ${maxTokens} new ones are wanted: ${name} reads ${most} in all`,
-        );
-      }
-    }
+    checkPrompts(this.#model, prompts, maxTokens);
     const longest = Math.max(...prompts.map(({ length }) => length));
     const wanted = longest + maxTokens;
     const size: DecodingSize = {
       texts,
-      capacity: Math.min(most!, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),
+      capacity: Math.min(this.maxTokens, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),
     };
     return this.#rooms.lease(size, longest, what);
   }
@@ -356,34 +334,6 @@ function checkBeams({ beams, lengthPenalty = 1 }: BeamOptions, { stop, temperatu
     throw new Error("a beam search does not look for stop strings: leave stop out");
   }
   if (temperature) throw new Error("a beam search draws nothing: leave temperature out");
-}
-
-/** Throws an Error for half a surrogate pair, as where a text was cut by its length: the model would read U+FFFD. */
-function checkWhole(text: string): void {
-  if (!text.isWellFormed()) throw new Error(`${show(text)} has half a surrogate pair: give whole characters`);
-}
-
-/** Whether `id` is a whole number from 0 and below `size`. */
-function isIdBelow(size: number, id: number): boolean {
-  return Number.isInteger(id) && id >= 0 && id < size;
-}
-
-/** Throws an Error when not each prompt has continuations, or one of them is empty or has an id that is no token's. */
-function checkContinuations(
-  prompts: number,
-  all: readonly (readonly (readonly number[])[])[],
-  { name, language: { tokenizer: { size, unused } } }: Decoder,
-): void {
-  if (prompts !== all.length) throw new Error(`${all.length} lists of continuations for ${prompts} prompts`);
-  for (const [i, own] of all.entries()) {
-    if (own.length === 0) throw new Error(`prompt ${i} has no continuations: there is nothing to score`);
-    for (const [j, ids] of own.entries()) {
-      const what = `continuation ${j} of prompt ${i}`;
-      if (ids.length === 0) throw new Error(`${what} is empty: there is nothing to score`);
-      const wrong = ids.find((id) => !isIdBelow(size, id) || unused.includes(id));
-      if (wrong !== undefined) throw new Error(`${what} has the id ${wrong}, which is no token of ${name}'s`);
-    }
-  }
 }
 
 /** A text that is being written. */

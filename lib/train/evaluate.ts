@@ -2,7 +2,9 @@
 
 import type { Adapter } from "../adapters/attach.ts";
 import type { Example, Split, Task } from "../data/task.ts";
+import type { Answering } from "../generate/evaluate.ts";
 import { likeliest } from "../generate/likeliest.ts";
+import { rehearsal } from "../generate/rehearsal.ts";
 import { testedOn } from "../generate/tested.ts";
 import { Writer, type WriterOptions } from "../generate/writer.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -56,12 +58,29 @@ export interface Answers {
 
 /** Asks a model the dev sets of a task, `batchSize` examples at a time. Throws as `likeliest` and `testedOn` do. */
 export async function ask(
-  { continuations, tests }: Task,
+  task: Task,
   split: Split,
   parts: WriterOptions,
   batchSize: number,
 ): Promise<Answers> {
   using writer = new Writer(parts);
+  return await answersOf(writer, task, split, batchSize);
+}
+
+/**
+ * Makes what `ask` asks, and asks nothing, so that no training ends at a question that cannot be asked.
+ * @throws Error that names the prompt or record that is malformed or too long for the model.
+ */
+export async function rehearse(task: Task, split: Split, model: Decoder, batchSize: number): Promise<void> {
+  await answersOf(rehearsal(model), task, split, batchSize);
+}
+
+async function answersOf(
+  writer: Answering,
+  { continuations, tests }: Task,
+  split: Split,
+  batchSize: number,
+): Promise<Answers> {
   const predictions: Record<string, readonly number[]> = {};
   const further: Scores = {};
   for (const [name, examples] of Object.entries(devSetsOf(split))) {

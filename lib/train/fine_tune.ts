@@ -23,6 +23,7 @@ import {
   devSetsOf,
   isAsked,
   type Predictions,
+  rehearse,
   type Scores,
   scoresOf,
 } from "./evaluate.ts";
@@ -213,6 +214,7 @@ export async function fineTune(
         : encodedSet(objective, name, await encode(name, examples)),
     );
   }
+  if (isAsked(task)) await rehearse(task, split, decoderOf(model), options.batchSize);
   using uploaded = new DisposableStack();
   // The trainer and a Writer share the model's weights.
   const base = frozen ?? (isAsked(task) ? uploaded.use(FrozenWeights.forTraining(gpu, model)) : undefined);

@@ -6,7 +6,7 @@
 
 import * as v from "npm:valibot@1.5.0";
 import type { SamplingOptions } from "../../lib/generate/sampling.ts";
-import type { Prompt } from "../../lib/generate/writer.ts";
+import type { Prompt } from "../../lib/generate/prompts.ts";
 import type { ChatMessage } from "../../lib/models/chat_inputs.ts";
 import { ApiError } from "./api_error.ts";
 

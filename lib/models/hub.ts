@@ -225,12 +225,22 @@ function isCommit(text: string): boolean {
   return /^[0-9a-f]{40}$/.test(text);
 }
 
-/** The cache folder of Hugging Face's Python library. */
+/**
+ * The cache folder of Hugging Face's Python library, which also reads `~` and `$NAME` in its variables. One that is empty is as if it
+ * were not set.
+ */
 function pythonsCache(): string {
-  const env = (name: string) => Deno.env.get(name);
-  const home = env("HF_HOME") ??
-    `${env("XDG_CACHE_HOME") ?? `${env("HOME") ?? env("USERPROFILE")}/.cache`}/huggingface`;
-  return env("HF_HUB_CACHE") ?? `${home}/hub`;
+  const env = (name: string) => Deno.env.get(name) || undefined;
+  const home = env("HOME") ?? env("USERPROFILE");
+  const expanded = (path: string) =>
+    path.replace(/^~(?=[/\\]|$)/, (tilde) => home ?? tilde)
+      .replace(/\$(?:(\w+)|\{(\w+)\})/g, (written, bare, braced) => env(bare ?? braced) ?? written);
+  const hub = env("HF_HUB_CACHE") ?? env("HUGGINGFACE_HUB_CACHE");
+  if (hub) return expanded(hub);
+  const cache = env("XDG_CACHE_HOME") ?? (home && `${home}/.cache`);
+  const ofLibrary = env("HF_HOME") ?? (cache && `${cache}/huggingface`);
+  if (ofLibrary) return expanded(`${ofLibrary}/hub`);
+  throw new Error("there is no folder to keep models of the hub in: set HF_HOME, or HOME");
 }
 
 /** A cached snapshot: complete, or with the first file that is missing. */

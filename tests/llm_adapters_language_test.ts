@@ -20,6 +20,7 @@ import { readInstructionRecords } from "../lib/data/llm_adapters_records.ts";
 import { commonsenseSets, mathSets, testSetByName } from "../lib/data/llm_adapters_sets.ts";
 import type { Example } from "../lib/data/task.ts";
 import { withFolder } from "./support/files.ts";
+import { warned } from "./support/warned.ts";
 
 const alone = "Below is an instruction that describes a task. " +
   "Write a response that appropriately completes the request.";
@@ -317,11 +318,11 @@ Deno.test("commonsense_170k and math_10k are read, and the parts of the former w
       /has 3 records of commonsense_170k, and 3 are to be held out/,
     );
     await assert.rejects(load(folder, { heldOut: 0 }), /heldOut is 0: use a whole number from 1/);
-    await assert.rejects(
-      load(folder, { train: "math_10k" }),
-      /has neither math_10k\.json nor none of AddSub\/train\.json/,
-    );
   });
+  await assert.rejects(
+    withFolder((folder) => load(folder)),
+    /has neither commonsense_170k\.json nor any of boolq\/train\.json, .*, openbookqa\/train\.json: name the/,
+  );
   await withJson({
     ...parts,
     "commonsense_170k.json": [recordOf("piqa"), recordOf("boolq")],
@@ -333,6 +334,35 @@ Deno.test("commonsense_170k and math_10k are read, and the parts of the former w
       true,
       "The answer is 5.",
     ]);
+  });
+});
+
+Deno.test("where parts of commonsense_170k are missing, those that are there are trained on, with a warning", async () => {
+  const all = Object.fromEntries(commonsenseSets.map(({ name }) => [`${name}/train.json`, [recordOf(name)]]));
+  const loaded = (files: Readonly<Record<string, unknown>>) =>
+    withJson(files, (folder) => warned(() => load(folder)));
+  const whole = await loaded(all);
+  assert.deepEqual([whole.result.ids.length, whole.lines], [8, []]);
+  const { "piqa/train.json": _, "ARC-Easy/train.json": __, ...some } = all;
+  const { result, lines: [line, ...more] } = await loaded(some);
+  assert.deepEqual([result.ids.length, more], [6, []]);
+  assert.match(
+    line,
+    /has no commonsense_170k\.json, and of its parts no piqa\/train\.json, ARC-Easy\/train\.json: it is trained on the others alone$/,
+  );
+});
+
+Deno.test("math_10k is its own file: what lies beside the tests are other problems, once most of the tests' own", async () => {
+  const files = { "AddSub/train.json": [sum, sum], "mawps/train.json": [sum] };
+  await withJson(files, async (folder) => {
+    await assert.rejects(
+      load(folder, { train: "math_10k" }),
+      /has no math_10k\.json: name the folder that has, or download it$/,
+    );
+    await assert.rejects(
+      load(folder, { train: "math_10k", prompts: "cloze" }),
+      /math_10k lists no answers, which cloze needs: train on it with prompts$/,
+    );
   });
 });
 

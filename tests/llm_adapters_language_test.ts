@@ -8,6 +8,7 @@ import {
   llmAdaptersLanguageTask,
   readTestRecords,
 } from "../lib/data/llm_adapters_language.ts";
+import { llmAdaptersTestedTask } from "../lib/data/llm_adapters_tested.ts";
 import {
   answerPart,
   llmAdaptersPrompts,
@@ -364,6 +365,32 @@ Deno.test("math_10k is its own file: what lies beside the tests are other proble
       /math_10k lists no answers, which cloze needs: train on it with prompts$/,
     );
   });
+});
+
+Deno.test("options of tasks on LLM-Adapters' data that there are not are refused before a file is read", () => {
+  const options = { folder: "nowhere", ...plain };
+  const refused = (more: object, message: RegExp) =>
+    assert.throws(() => llmAdaptersLanguageTask({ ...options, ...more }), message);
+  refused(
+    { maxLength: 9 },
+    /^Error: llmAdaptersLanguageTask has no option "maxLength"; it has folder, train,/,
+  );
+  refused({ train: "math" }, /^Error: no training data "math"; have commonsense_170k, math_10k$/);
+  refused({ loss: "answers" }, /^Error: loss is "answers": use "completion" or "all"$/);
+  const tested = {
+    ...{ folder: "nowhere", train: "math_10k", sets: ["SVAMP"], prompts: "dora", maxTokens: 9 } as const,
+    scorings: ["generation"] as const,
+  };
+  const alsoRefused = (more: object, message: RegExp) =>
+    assert.throws(() => llmAdaptersTestedTask({ ...tested, ...more }), message);
+  alsoRefused({ loss: "all" }, /^Error: llmAdaptersTestedTask has no option "loss"; it has folder, train, /);
+  alsoRefused({ train: "math" }, /^Error: no training data "math"/);
+  alsoRefused(
+    { scorings: ["cloze", "acc"] },
+    /^Error: no scoring "acc"; have generation, likelihood, cloze$/,
+  );
+  alsoRefused({ sets: [] }, /^Error: sets is empty: name what it is tested on$/);
+  alsoRefused({ sets: ["SVAMP", "gsm8k", "SVAMP"] }, /^Error: sets has SVAMP twice: take one out$/);
 });
 
 Deno.test("cloze trains the correct option after its context, from the parts alone", () =>

@@ -4,7 +4,9 @@
  */
 
 import { isFile } from "../files.ts";
+import { checkOptionNames } from "../option_names.ts";
 import type { LanguageRow } from "./language_rows.ts";
+import { checkLoss } from "./language_task.ts";
 import { choicesOf } from "./llm_adapters_choices.ts";
 import { type PromptVariant, trainingRow } from "./llm_adapters_prompts.ts";
 import { type InstructionRecord, needed, readInstructionRecords } from "./llm_adapters_records.ts";
@@ -46,14 +48,23 @@ export interface LlmAdaptersLanguageOptions {
   readonly heldOut: number;
 }
 
+const optionNames = ["folder", "train", "prompts", "loss", "maxTokens", "heldOut"];
+
 /**
  * Records to train on as a task whose objective is the language. Its rows are in hash order, so that a prefix is a random sample.
  * `load` reads the files; where some of commonsense_170k's parts are missing, it warns that it is trained on the others alone.
- * @throws Error when `heldOut` is no whole number from 1, and for math_10k with `cloze`. `load` throws an Error that names the files that were looked for and are
+ * @throws Error for an option, a name or a loss that there is not, when `heldOut` is no whole number from 1, and for math_10k with
+ * `cloze`. `load` throws an Error that names the files that were looked for and are
  * not there, or the file and record that is malformed, and when nothing is left to train on.
  */
 export function llmAdaptersLanguageTask(options: LlmAdaptersLanguageOptions): Task {
+  checkOptionNames("llmAdaptersLanguageTask", options, optionNames);
   const { folder, train: name, prompts, maxTokens, heldOut } = options;
+  if (!trainingSetNames.includes(name)) {
+    throw new Error(`no training data ${JSON.stringify(name)}; have ${trainingSetNames.join(", ")}`);
+  }
+  const loss = options.loss ?? (prompts === "cloze" ? "completion" : prompts.loss);
+  checkLoss(loss);
   if (!(Number.isSafeInteger(heldOut) && heldOut >= 1)) {
     throw new Error(`heldOut is ${heldOut}: use a whole number from 1`);
   }
@@ -68,7 +79,7 @@ export function llmAdaptersLanguageTask(options: LlmAdaptersLanguageOptions): Ta
     labels: [],
     metrics: ["perplexity"],
     maxTokens,
-    loss: options.loss ?? (prompts === "cloze" ? "completion" : prompts.loss),
+    loss,
     async load() {
       const parts = await trainingParts(folder, name, prompts === "cloze");
       const examples = (await Promise.all(parts.map((part) => examplesOf(part, prompts)))).flat();

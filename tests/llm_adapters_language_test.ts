@@ -314,6 +314,11 @@ Deno.test("commonsense_170k and math_10k are read, and the parts of the former w
     );
     assert.equal((await load(folder, { loss: "completion" })).task.loss, "completion");
     assert.equal((await load(folder, { prompts: promptVariantByName("toplora") })).task.loss, "completion");
+    // As in LLM-Adapters' math_data.json; training on outputs does not read them.
+    const listed = { ...sum, answer: [5.0] };
+    await withJson({ "math_10k.json": [listed, listed] }, async (folder) => {
+      assert.equal((await load(folder, { train: "math_10k" })).rows[0].completion, sum.output);
+    });
     await assert.rejects(
       load(folder, { heldOut: 3 }),
       /has 3 records of commonsense_170k, and 3 are to be held out/,

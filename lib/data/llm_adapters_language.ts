@@ -141,7 +141,7 @@ async function trainingParts(
 }
 
 async function examplesOf({ path, name, set }: TrainingPart, prompts: PromptVariant | "cloze") {
-  const records = await readInstructionRecords(path);
+  const records = await readInstructionRecords(path, { answers: prompts === "cloze" });
   return records.map((record): Example => {
     const row = prompts === "cloze" ? clozeRow(set!, record) : trainingRow(prompts, record);
     return { id: `${name} ${record.index}`, texts: [], label: 0, row };

@@ -2,7 +2,10 @@
 
 import assert from "node:assert/strict";
 import { readGguf } from "../lib/models/gguf/split_set.ts";
+import type { HubOptions } from "../lib/models/hub.ts";
+import { type DecoderOptions, loadDecoder } from "../lib/models/load_decoder.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
+import { loadModel } from "../lib/models/load_model.ts";
 import { locateModel } from "../lib/models/locate_model.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
 import { commit, FakeHub, model } from "./support/fake_hub.ts";
@@ -206,6 +209,23 @@ Deno.test("two loads at a time fetch every file once", () =>
   withHub(1, async (hub, load) => {
     for (const encoder of await Promise.all([load(), load()])) assertLoaded(encoder);
     assert.equal(new Set(hub.requests).size, hub.requests.length);
+  }));
+
+Deno.test("an option that loading a model has not is refused before anything is asked for", () =>
+  withHub(1, async (hub, _, cache) => {
+    const misspelt = { hubUrl: hub.url, cacheDir: cache } as HubOptions;
+    const refusal = /^Error: the hub has no option "cacheDir"; it has hubUrl, cacheFolder$/;
+    await assert.rejects(() => loadEncoder(model, misspelt), refusal);
+    await assert.rejects(() => loadModel(model, { hub: misspelt }), refusal);
+    await assert.rejects(
+      () => loadDecoder(model, { maxToken: 8 } as DecoderOptions),
+      /^Error: loadDecoder has no option "maxToken"; it has maxTokens, unpack, packing, hub$/,
+    );
+    await assert.rejects(
+      () => loadModel(model, { cacheFolder: cache } as DecoderOptions),
+      /^Error: loadModel has no option "cacheFolder"; it has maxTokens, unpack, packing, hub$/,
+    );
+    assert.deepEqual([hub.requests, hub.tokens.size], [[], 0]);
   }));
 
 Deno.test("HF_ENDPOINT names the hub", () =>

@@ -198,12 +198,19 @@ export async function isFolder(path: string): Promise<boolean> {
   return (await statOf(path))?.isDirectory ?? false;
 }
 
-/** Every `.json` file in a folder and its subfolders, sorted. */
-export async function jsonFiles(folder: string): Promise<string[]> {
+/**
+ * Every `.json` file in a folder and its subfolders, sorted. Links are followed, but not into a folder that they are `within`; one that
+ * leads nowhere is told when it is read.
+ */
+export async function jsonFiles(folder: string, within: readonly string[] = []): Promise<string[]> {
+  const own = await Deno.realPath(folder);
+  if (within.includes(own)) return [];
   const found: string[] = [];
-  for (const { name, isDirectory, isFile } of await Array.fromAsync(Deno.readDir(folder))) {
-    if (isDirectory) found.push(...await jsonFiles(`${folder}/${name}`));
-    if (isFile && name.endsWith(".json")) found.push(`${folder}/${name}`);
+  for (const { name, isDirectory, isSymlink } of await Array.fromAsync(Deno.readDir(folder))) {
+    const path = `${folder}/${name}`;
+    if (isDirectory || isSymlink && await isFolder(path)) {
+      found.push(...await jsonFiles(path, [...within, own]));
+    } else if (name.endsWith(".json")) found.push(path);
   }
   return found.toSorted();
 }

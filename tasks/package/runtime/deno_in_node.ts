@@ -141,9 +141,15 @@ export const Deno = {
   create: (path: string | URL) => attempt(() => new FsFile(openNow(path, "w+"))),
   stat: async (path: string | URL) => foundOf(await fs.stat(path)),
   lstat: async (path: string | URL) => foundOf(await fs.lstat(path)),
+  realPath: (path: string | URL) => fs.realpath(path),
   async *readDir(path: string | URL) {
     for (const entry of await fs.readdir(path, { withFileTypes: true })) {
-      yield { name: entry.name, isFile: entry.isFile(), isDirectory: entry.isDirectory() };
+      yield {
+        name: entry.name,
+        isFile: entry.isFile(),
+        isDirectory: entry.isDirectory(),
+        isSymlink: entry.isSymbolicLink(),
+      };
     }
   },
   /** A copy with a buffer of its own: Node takes those of small files from a pool. */

@@ -117,9 +117,7 @@ async function download(
     if (await wanted.isUnsure(before)) await askForPooling(id, before, url);
     return before.folder;
   }
-  await Deno.mkdir(storage, { recursive: true });
-  using lock = await Deno.create(`${storage}/.lock`);
-  await lock.lock(true);
+  using _ = await lockFor(storage);
   // Another process may have downloaded it while this one waited for the lock.
   const cached = await cachedSnapshot(storage, wanted);
   if (cached?.isWhole) return cached.folder;
@@ -139,6 +137,18 @@ async function download(
       { cause: error },
     );
   }
+}
+
+/**
+ * Lets one process at a time download a model. The lock lies beside those of Python's library, which takes a folder of a model for
+ * damaged while it has no snapshots.
+ */
+async function lockFor(storage: string): Promise<Disposable> {
+  const folder = storage.replace(/[^/]+$/, ".locks/$&");
+  await Deno.mkdir(folder, { recursive: true });
+  const lock = await Deno.create(`${folder}/bora-webgpu.lock`);
+  await lock.lock(true);
+  return lock;
 }
 
 /** Downloads the missing files of the model and links to them. */
@@ -194,8 +204,7 @@ function absenceNote({ storage, commit }: Place): string {
  */
 async function askForPooling(id: string, place: Place, hubUrl: string): Promise<void> {
   try {
-    using lock = await Deno.create(`${place.storage}/.lock`);
-    await lock.lock(true);
+    using _ = await lockFor(place.storage);
     const remote = remoteOf(id, hubUrl, 10);
     const list = lister(remote, place.commit);
     const files = new Map((await list()).map((file) => [file.path, file]));

@@ -315,6 +315,11 @@ Deno.test("what is neither a folder nor a model is refused, and a model without 
     await assert.rejects(load, /"acme\/tiny-roberta" on .* has no model\.safetensors: convert it/);
     // Python's library takes a folder of a model without snapshots for a damaged one, but not its locks.
     assert.deepEqual(Array.from(Deno.readDirSync(cacheFolder), ({ name }) => name), [".locks"]);
+    const noUrl = { hubUrl: "hf-mirror.com", cacheFolder };
+    await assert.rejects(
+      () => loadEncoder("acme/none", noUrl),
+      /^Error: the hub's URL is "hf-mirror\.com": write it with https:\/\/ before it \(HF_ENDPOINT, or hubUrl\)$/,
+    );
   }));
 
 const snapshot = `${storage}/snapshots/${commit}`;

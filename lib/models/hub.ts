@@ -163,7 +163,13 @@ async function fetchSnapshot(id: string, wanted: Wanted, hubUrl: string, storage
   return place.folder;
 }
 
+/** The model on the hub. Throws an Error when the hub's URL is none. */
 function remoteOf(repo: string, hubUrl: string, seconds?: number): Remote {
+  if (!/^https?:\/\/[^/]/.test(hubUrl)) {
+    throw new Error(
+      `the hub's URL is "${hubUrl}": write it with https:// before it (HF_ENDPOINT, or hubUrl)`,
+    );
+  }
   const accessToken = hubToken(hubUrl);
   return { repo, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken), seconds) };
 }

@@ -9,6 +9,7 @@ import { loadModel } from "../lib/models/load_model.ts";
 import { locateModel } from "../lib/models/locate_model.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
 import { commit, FakeHub, model } from "./support/fake_hub.ts";
+import { withFolder } from "./support/files.ts";
 import { modulesJson, poolingJson } from "./support/pooled_folder.ts";
 import { seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { warned } from "./support/warned.ts";
@@ -445,6 +446,28 @@ Deno.test("a web page in place of the hub's answer is recognised", () =>
     // The server's text cannot send control characters to the terminal through a message.
     hub.refusal = { path: /^\/api/, status: 403, page: '{"error":"\u001b[2J"}' };
     await assert.rejects(load, (error: Error) => !/(?!\n)\p{Cc}/u.test(error.message));
+  }));
+
+Deno.test("a hub that stops in the middle of an answer is given up", () =>
+  withFolder(async (cacheFolder) => {
+    await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => {
+      const begun = new ReadableStream({
+        start: (body) => body.enqueue(new TextEncoder().encode('{"id": ')),
+      });
+      return new Response(begun, { headers: { "content-type": "application/json" } });
+    });
+    const { setTimeout } = globalThis;
+    // A minute is 0.3 seconds.
+    globalThis.setTimeout = ((body: () => void, milliseconds = 0) =>
+      setTimeout(body, milliseconds / 200)) as typeof setTimeout;
+    try {
+      await assert.rejects(
+        () => loadEncoder(model, { hubUrl: `http://127.0.0.1:${server.addr.port}`, cacheFolder }),
+        /does not give it either: nothing came for 60 s$/,
+      );
+    } finally {
+      globalThis.setTimeout = setTimeout;
+    }
   }));
 
 Deno.test("a GGUF file of a model is chosen by its name, a set by its first file, and nothing else is fetched", () =>

@@ -302,11 +302,21 @@ interface Remote {
   readonly revision?: string;
 }
 
-/** `request` with advice for the hub's error statuses, depending on whether a token was sent. */
+/**
+ * `request` with advice for the hub's error statuses, depending on whether a token was sent. An answer that stops coming fails: what
+ * the library reads of it has no time limit of its own.
+ */
 function hubRequest(hasToken: boolean, seconds?: number): typeof fetch {
   return async (url, init) => {
     try {
-      return await request(url, init, seconds);
+      const response = await request(url, init, seconds);
+      const { body, status, statusText, headers, url: redirected } = response;
+      if (!body) return response;
+      const steady = ReadableStream.from(steadily(body, seconds));
+      // A new Response does not say where the request was redirected to, which the library reads.
+      return Object.defineProperty(new Response(steady, { status, statusText, headers }), "url", {
+        value: redirected,
+      });
     } catch (error) {
       const advice = error instanceof RefusedRequest ? adviceOn(error.status, hasToken) : undefined;
       if (!(error instanceof RefusedRequest) || !advice) throw error;
@@ -455,7 +465,7 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
   const begin = await hashSoFar(file, hash);
   let at = begin;
   try {
-    for await (const chunk of steadily(await chunksFrom(remote, entry.path, at, size))) {
+    for await (const chunk of await chunksFrom(remote, entry.path, at, size)) {
       hash.update(chunk);
       for (let written = 0; written < chunk.length;) written += await file.write(chunk.subarray(written));
       at += chunk.length;

@@ -185,10 +185,23 @@ async function fetchEntries(
     const hash = hashOf(entry);
     const path = `${folder}/${entry.path}`;
     if (await isFile(path)) continue;
-    await fetchBlob({ ...remote, revision: commit }, entry, `${storage}/blobs/${hash}`);
+    const blob = `${storage}/blobs/${hash}`;
+    await fetchBlob({ ...remote, revision: commit }, entry, blob);
     await removeLink(path);
     await makeParents(path);
-    await Deno.symlink(`${"../".repeat(entry.path.split("/").length + 1)}blobs/${hash}`, path);
+    await placeBlob(blob, `${"../".repeat(entry.path.split("/").length + 1)}blobs/${hash}`, path);
+  }
+}
+
+/**
+ * Makes the file at `path` a link to a blob; or the blob itself where links cannot be made, as Python's library does: Windows wants a
+ * right for them, and Deno permissions for all paths.
+ */
+async function placeBlob(blob: string, target: string, path: string): Promise<void> {
+  try {
+    await Deno.symlink(target, path);
+  } catch {
+    await Deno.rename(blob, path);
   }
 }
 

@@ -71,6 +71,14 @@ Deno.test("splitByKeys shares no key, whatever the keys' case", () => {
   assert.deepEqual([...keysOf(train)].filter((key) => keysOf(dev).has(key)), []);
 });
 
+Deno.test("splitByKeys refuses an example without keys, which would be on both sides", () => {
+  const keyed = ["a", "b"].map((id, i) => ({ example: { id, texts: [id], label: 0 }, keys: ["k"].slice(i) }));
+  assert.throws(
+    () => splitByKeys(keyed, 0.5, { train: 9, dev: 9 }),
+    /^Error: the example "b" has no keys: give it one, such as its text$/,
+  );
+});
+
 for (const task of tasks) {
   Deno.test(`${task.name}: sizes, labels in range, no example twice or on both sides`, async () => {
     const { train, dev } = await task.load();

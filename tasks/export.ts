@@ -10,7 +10,7 @@ import { pushHelp, pushOf } from "./push/option.ts";
 import { pushFolder } from "./push/push_folder.ts";
 import { leavingNothingOf } from "./stopping.ts";
 import { Ticker } from "./ticker.ts";
-import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
+import { asUsage, countIn, printable, runCommand, UsageError } from "./usage.ts";
 import { adviceOnVllm } from "./vllm_ranks.ts";
 
 const help =
@@ -48,7 +48,7 @@ function readArguments() {
   if (!format) {
     throw new Error(`--format is ${JSON.stringify(values.format)}: use one of ${exportFormats.join(", ")}`);
   }
-  return { ...values, format, rank: values.rank === undefined ? undefined : numberIn("rank", values.rank) };
+  return { ...values, format, rank: values.rank === undefined ? undefined : countIn("rank", values.rank, 1) };
 }
 
 function distance({ whole, layers, leftOut }: LoraErrors): string {

@@ -141,6 +141,24 @@ Deno.test("a cell with other settings, such as bits or a learning rate, is anoth
     }
   }));
 
+Deno.test("cells behind a link, of a folder or a file, are the store's; one whose link leads nowhere is named", () =>
+  withFolder(async (folder) => {
+    const store = await CellStore.open(`${folder}/out`);
+    const cells = [0, 1].map((seed) => madeUpCell({ seed }));
+    for (const cell of cells) await store.write(storedCell(cell), { dev: labelsOf(8) });
+    const own = `${folder}/out/cells/tiny`;
+    await Deno.rename(own, `${folder}/elsewhere`);
+    await Deno.symlink(`${folder}/elsewhere`, own);
+    await Deno.symlink(`${folder}/out`, `${own}/back`);
+    const [first] = await cellFiles(`${folder}/out`, "LoRA");
+    await Deno.rename(first, `${folder}/first.json`);
+    await Deno.symlink(`${folder}/first.json`, first);
+    const read = async () => (await CellStore.open(`${folder}/out`)).cellsOf(await settingsDigest(cells[0]));
+    assert.deepEqual((await read()).map(({ seed }) => seed), [0, 1]);
+    await Deno.remove(`${folder}/first.json`);
+    await assert.rejects(read, /there is no file .*lora-[0-9a-f]{12}-s0\.json: check its path/);
+  }));
+
 Deno.test("labels that are there are not written again, where another run may be reading or writing them; damaged ones are", () =>
   withTable(async (_, __, path) => {
     const store = await CellStore.open(path.replace(/\/cells\/labels\/.*/, ""));

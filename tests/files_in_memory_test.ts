@@ -6,9 +6,11 @@ import { lora } from "../lib/adapters/lora.ts";
 import { adapterFiles, loadAdapter, saveAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { loadLanguageTask } from "../lib/data/language_task.ts";
-import { openFile } from "../lib/files.ts";
+import { makeParents, namesIn, openFile } from "../lib/files.ts";
 import { FilesInMemory } from "../lib/files_in_memory.ts";
 import { Writer } from "../lib/generate/writer.ts";
+import { readChatTemplates } from "../lib/models/chat_template.ts";
+import { describingFilesIn } from "../lib/models/folder_files.ts";
 import { isPackable, type PackedPlace, StoredPackedWeight } from "../lib/models/gguf/packed_weight.ts";
 import { readGguf } from "../lib/models/gguf/split_set.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
@@ -61,6 +63,32 @@ Deno.test("a GGUF file in memory is found in its folder, and its tensors are tho
     assert.deepEqual(words, new StoredPackedWeight(place).words, name);
   }
 });
+
+Deno.test("files in folders of a folder in memory are found as on a disk: chat templates with names, and not their models", () =>
+  withFolder(async (folder) => {
+    const files = {
+      "tokenizer_config.json": "{}",
+      "chat_template.jinja": "plain",
+      "additional_chat_templates/tool_use.jinja": "with tools",
+      "additional_chat_templates/rag.txt": "no template",
+      "model.gguf": "",
+      "draft/model.gguf": "",
+    };
+    for (const [name, text] of Object.entries(files)) {
+      await makeParents(`${folder}/${name}`);
+      await Deno.writeTextFile(`${folder}/${name}`, text);
+    }
+    using inMemory = new FilesInMemory("tiny", files);
+    for (const path of [folder, inMemory.path]) {
+      assert.deepEqual((await readChatTemplates(path))!.byName, { default: "plain", tool_use: "with tools" });
+      assert.deepEqual((await describingFilesIn(path)).toSorted(), Object.keys(files).slice(0, 3).toSorted());
+      assert.equal((await locateModel(path)).path, `${path}/model.gguf`);
+      assert.deepEqual((await namesIn(path)).toSorted(), [
+        ...["additional_chat_templates", "chat_template.jinja", "draft", "model.gguf"],
+        "tokenizer_config.json",
+      ]);
+    }
+  }));
 
 Deno.test("an adapter's files are what saveAdapter writes, and are loaded from memory", () =>
   withFolder(async (folder) => {

@@ -514,6 +514,12 @@ Deno.test("bad tables are refused with the file and the line", () =>
       [/t\.jsonl line 1 has no "label"; it has "text"/, "t.jsonl", '{"text": "x"}'],
       [/t\.jsonl line 1: "label" is null/, "t.jsonl", '{"text": "x", "label": null}'],
       [/dev\.csv line 3 has the label "3", and .*t\.csv has only 1, 2/, "t.csv", good, { dev }],
+      [
+        /dev\.csv line 2 has the label "1", and .*t\.csv line 2 "1 ": spaces make them two classes/,
+        "t.csv",
+        `${objective}x,1 \ny,3\n`,
+        { dev },
+      ],
       [/t\.csv line 3 has the label "two": regression wants/, "t.csv", `${objective}x,1\ny,two\n`, {
         regression: true,
       }],

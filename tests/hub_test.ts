@@ -2,10 +2,14 @@
 
 import assert from "node:assert/strict";
 import { readGguf } from "../lib/models/gguf/split_set.ts";
+import type { HubOptions } from "../lib/models/hub.ts";
+import { type DecoderOptions, loadDecoder } from "../lib/models/load_decoder.ts";
 import { loadEncoder } from "../lib/models/load_encoder.ts";
+import { loadModel } from "../lib/models/load_model.ts";
 import { locateModel } from "../lib/models/locate_model.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
 import { commit, FakeHub, model } from "./support/fake_hub.ts";
+import { withFolder } from "./support/files.ts";
 import { modulesJson, poolingJson } from "./support/pooled_folder.ts";
 import { seeded, writeCheckpoint } from "./support/seeded_checkpoint.ts";
 import { warned } from "./support/warned.ts";
@@ -202,10 +206,43 @@ Deno.test("a download is on the disk before it has the name of its hash", () =>
     assert.deepEqual(unsynced, []);
   }));
 
+Deno.test("where no links can be made, as with permissions for some paths only, the files themselves are the snapshot", () =>
+  withHub(1, async (hub, load, cache) => {
+    const { symlink } = Deno;
+    Deno.symlink = () => Promise.reject(new Error("A required privilege is not held (os error 1314)"));
+    try {
+      assertLoaded(await load());
+    } finally {
+      Deno.symlink = symlink;
+    }
+    const folder = `${cache}/${snapshot}`;
+    assert.ok(Array.from(Deno.readDirSync(folder)).every(({ isFile }) => isFile));
+    hub.requests.length = 0;
+    assertLoaded(await load());
+    assert.deepEqual(hub.requests, []);
+  }));
+
 Deno.test("two loads at a time fetch every file once", () =>
   withHub(1, async (hub, load) => {
     for (const encoder of await Promise.all([load(), load()])) assertLoaded(encoder);
     assert.equal(new Set(hub.requests).size, hub.requests.length);
+  }));
+
+Deno.test("an option that loading a model has not is refused before anything is asked for", () =>
+  withHub(1, async (hub, _, cache) => {
+    const misspelt = { hubUrl: hub.url, cacheDir: cache } as HubOptions;
+    const refusal = /^Error: the hub has no option "cacheDir"; it has hubUrl, cacheFolder$/;
+    await assert.rejects(() => loadEncoder(model, misspelt), refusal);
+    await assert.rejects(() => loadModel(model, { hub: misspelt }), refusal);
+    await assert.rejects(
+      () => loadDecoder(model, { maxToken: 8 } as DecoderOptions),
+      /^Error: loadDecoder has no option "maxToken"; it has maxTokens, unpack, packing, hub$/,
+    );
+    await assert.rejects(
+      () => loadModel(model, { cacheFolder: cache } as DecoderOptions),
+      /^Error: loadModel has no option "cacheFolder"; it has maxTokens, unpack, packing, hub$/,
+    );
+    assert.deepEqual([hub.requests, hub.tokens.size], [[], 0]);
   }));
 
 Deno.test("HF_ENDPOINT names the hub", () =>
@@ -215,6 +252,48 @@ Deno.test("HF_ENDPOINT names the hub", () =>
       assertLoaded(await loadEncoder(model, { cacheFolder }));
     } finally {
       Deno.env.delete("HF_ENDPOINT");
+    }
+  }));
+
+Deno.test("the cache is where Python's library has it, by its variables, which may begin at the user's folder", () =>
+  withHub(1, async (hub, _, cache) => {
+    const home = `${cache}/home`;
+    const names = [
+      "HF_HUB_CACHE",
+      "HUGGINGFACE_HUB_CACHE",
+      "HF_HOME",
+      "XDG_CACHE_HOME",
+      "HOME",
+      "USERPROFILE",
+    ];
+    const before = names.map((name) => [name, Deno.env.get(name)] as const);
+    const set = (variables: Readonly<Record<string, string | undefined>>) => {
+      for (const name of names) {
+        if (variables[name] === undefined) Deno.env.delete(name);
+        else Deno.env.set(name, variables[name]);
+      }
+    };
+    const cases: [Readonly<Record<string, string>>, string][] = [
+      [{}, `${home}/.cache/huggingface/hub`],
+      [{ HF_HUB_CACHE: "", HF_HOME: "", XDG_CACHE_HOME: "" }, `${home}/.cache/huggingface/hub`],
+      [{ XDG_CACHE_HOME: `${home}/xdg` }, `${home}/xdg/huggingface/hub`],
+      [{ HF_HOME: "~/models" }, `${home}/models/hub`],
+      [{ HF_HUB_CACHE: "$HOME/a/${HOME}/$NOT_THERE/~" }, `${home}/a/${home}/$NOT_THERE/~`],
+      [{ HUGGINGFACE_HUB_CACHE: "~/old", HF_HOME: "~/models" }, `${home}/old`],
+    ];
+    try {
+      for (const [variables, folder] of cases) {
+        set({ HOME: home, ...variables });
+        const { path } = await locateModel(model, { hubUrl: hub.url });
+        assert.equal(path, `${folder}/${snapshot}`, JSON.stringify(variables));
+      }
+      set({});
+      await assert.rejects(
+        () => locateModel(model, { hubUrl: hub.url }),
+        /^Error: there is no folder to keep models of the hub in: set HF_HOME, or HOME$/,
+      );
+    } finally {
+      set(Object.fromEntries(before));
     }
   }));
 
@@ -251,6 +330,13 @@ Deno.test("what is neither a folder nor a model is refused, and a model without 
     await assert.rejects(() => loadEncoder("a/b/c", other), /there is no folder or GGUF file a\/b\/c/);
     (hub.files as Map<string, unknown>).delete("model.safetensors");
     await assert.rejects(load, /"acme\/tiny-roberta" on .* has no model\.safetensors: convert it/);
+    // Python's library takes a folder of a model without snapshots for a damaged one, but not its locks.
+    assert.deepEqual(Array.from(Deno.readDirSync(cacheFolder), ({ name }) => name), [".locks"]);
+    const noUrl = { hubUrl: "hf-mirror.com", cacheFolder };
+    await assert.rejects(
+      () => loadEncoder("acme/none", noUrl),
+      /^Error: the hub's URL is "hf-mirror\.com": write it with https:\/\/ before it \(HF_ENDPOINT, or hubUrl\)$/,
+    );
   }));
 
 const snapshot = `${storage}/snapshots/${commit}`;
@@ -376,6 +462,28 @@ Deno.test("a web page in place of the hub's answer is recognised", () =>
     // The server's text cannot send control characters to the terminal through a message.
     hub.refusal = { path: /^\/api/, status: 403, page: '{"error":"\u001b[2J"}' };
     await assert.rejects(load, (error: Error) => !/(?!\n)\p{Cc}/u.test(error.message));
+  }));
+
+Deno.test("a hub that stops in the middle of an answer is given up", () =>
+  withFolder(async (cacheFolder) => {
+    await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => {
+      const begun = new ReadableStream({
+        start: (body) => body.enqueue(new TextEncoder().encode('{"id": ')),
+      });
+      return new Response(begun, { headers: { "content-type": "application/json" } });
+    });
+    const { setTimeout } = globalThis;
+    // A minute is 0.3 seconds.
+    globalThis.setTimeout = ((body: () => void, milliseconds = 0) =>
+      setTimeout(body, milliseconds / 200)) as typeof setTimeout;
+    try {
+      await assert.rejects(
+        () => loadEncoder(model, { hubUrl: `http://127.0.0.1:${server.addr.port}`, cacheFolder }),
+        /does not give it either: nothing came for 60 s$/,
+      );
+    } finally {
+      globalThis.setTimeout = setTimeout;
+    }
   }));
 
 Deno.test("a GGUF file of a model is chosen by its name, a set by its first file, and nothing else is fetched", () =>

@@ -376,6 +376,10 @@ Deno.test("rows come from .jsonl or a list in .json, with their lines", async ()
   );
   assert.deepEqual(await read("a.jsonl", two, "text"), [[1, "text"]]);
   await assert.rejects(
+    read("a.jsonl", two, "texts" as "text"),
+    /^Error: no rows of the kind "texts"; have completion, instruction, messages, text$/,
+  );
+  await assert.rejects(
     read("a.jsonl", `{"txt": "c"}`),
     /line 1 is no row to train on: it has "txt"; known are \{prompt, completion\}/,
   );

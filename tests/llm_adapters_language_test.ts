@@ -8,6 +8,7 @@ import {
   llmAdaptersLanguageTask,
   readTestRecords,
 } from "../lib/data/llm_adapters_language.ts";
+import { llmAdaptersTestedTask } from "../lib/data/llm_adapters_tested.ts";
 import {
   answerPart,
   llmAdaptersPrompts,
@@ -20,6 +21,7 @@ import { readInstructionRecords } from "../lib/data/llm_adapters_records.ts";
 import { commonsenseSets, mathSets, testSetByName } from "../lib/data/llm_adapters_sets.ts";
 import type { Example } from "../lib/data/task.ts";
 import { withFolder } from "./support/files.ts";
+import { warned } from "./support/warned.ts";
 
 const alone = "Below is an instruction that describes a task. " +
   "Write a response that appropriately completes the request.";
@@ -312,16 +314,21 @@ Deno.test("commonsense_170k and math_10k are read, and the parts of the former w
     );
     assert.equal((await load(folder, { loss: "completion" })).task.loss, "completion");
     assert.equal((await load(folder, { prompts: promptVariantByName("toplora") })).task.loss, "completion");
+    // As in LLM-Adapters' math_data.json; training on outputs does not read them.
+    const listed = { ...sum, answer: [5.0] };
+    await withJson({ "math_10k.json": [listed, listed] }, async (folder) => {
+      assert.equal((await load(folder, { train: "math_10k" })).rows[0].completion, sum.output);
+    });
     await assert.rejects(
       load(folder, { heldOut: 3 }),
       /has 3 records of commonsense_170k, and 3 are to be held out/,
     );
     await assert.rejects(load(folder, { heldOut: 0 }), /heldOut is 0: use a whole number from 1/);
-    await assert.rejects(
-      load(folder, { train: "math_10k" }),
-      /has neither math_10k\.json nor none of AddSub\/train\.json/,
-    );
   });
+  await assert.rejects(
+    withFolder((folder) => load(folder)),
+    /has neither commonsense_170k\.json nor any of boolq\/train\.json, .*, openbookqa\/train\.json: name the/,
+  );
   await withJson({
     ...parts,
     "commonsense_170k.json": [recordOf("piqa"), recordOf("boolq")],
@@ -334,6 +341,61 @@ Deno.test("commonsense_170k and math_10k are read, and the parts of the former w
       "The answer is 5.",
     ]);
   });
+});
+
+Deno.test("where parts of commonsense_170k are missing, those that are there are trained on, with a warning", async () => {
+  const all = Object.fromEntries(commonsenseSets.map(({ name }) => [`${name}/train.json`, [recordOf(name)]]));
+  const loaded = (files: Readonly<Record<string, unknown>>) =>
+    withJson(files, (folder) => warned(() => load(folder)));
+  const whole = await loaded(all);
+  assert.deepEqual([whole.result.ids.length, whole.lines], [8, []]);
+  const { "piqa/train.json": _, "ARC-Easy/train.json": __, ...some } = all;
+  const { result, lines: [line, ...more] } = await loaded(some);
+  assert.deepEqual([result.ids.length, more], [6, []]);
+  assert.match(
+    line,
+    /has no commonsense_170k\.json, and of its parts no piqa\/train\.json, ARC-Easy\/train\.json: it is trained on the others alone$/,
+  );
+});
+
+Deno.test("math_10k is its own file: what lies beside the tests are other problems, once most of the tests' own", async () => {
+  const files = { "AddSub/train.json": [sum, sum], "mawps/train.json": [sum] };
+  await withJson(files, async (folder) => {
+    await assert.rejects(
+      load(folder, { train: "math_10k" }),
+      /has no math_10k\.json: name the folder that has, or download it$/,
+    );
+    await assert.rejects(
+      load(folder, { train: "math_10k", prompts: "cloze" }),
+      /math_10k lists no answers, which cloze needs: train on it with prompts$/,
+    );
+  });
+});
+
+Deno.test("options of tasks on LLM-Adapters' data that there are not are refused before a file is read", () => {
+  const options = { folder: "nowhere", ...plain };
+  const refused = (more: object, message: RegExp) =>
+    assert.throws(() => llmAdaptersLanguageTask({ ...options, ...more }), message);
+  refused(
+    { maxLength: 9 },
+    /^Error: llmAdaptersLanguageTask has no option "maxLength"; it has folder, train,/,
+  );
+  refused({ train: "math" }, /^Error: no training data "math"; have commonsense_170k, math_10k$/);
+  refused({ loss: "answers" }, /^Error: loss is "answers": use "completion" or "all"$/);
+  const tested = {
+    ...{ folder: "nowhere", train: "math_10k", sets: ["SVAMP"], prompts: "dora", maxTokens: 9 } as const,
+    scorings: ["generation"] as const,
+  };
+  const alsoRefused = (more: object, message: RegExp) =>
+    assert.throws(() => llmAdaptersTestedTask({ ...tested, ...more }), message);
+  alsoRefused({ loss: "all" }, /^Error: llmAdaptersTestedTask has no option "loss"; it has folder, train, /);
+  alsoRefused({ train: "math" }, /^Error: no training data "math"/);
+  alsoRefused(
+    { scorings: ["cloze", "acc"] },
+    /^Error: no scoring "acc"; have generation, likelihood, cloze$/,
+  );
+  alsoRefused({ sets: [] }, /^Error: sets is empty: name what it is tested on$/);
+  alsoRefused({ sets: ["SVAMP", "gsm8k", "SVAMP"] }, /^Error: sets has SVAMP twice: take one out$/);
 });
 
 Deno.test("cloze trains the correct option after its context, from the parts alone", () =>

@@ -119,6 +119,28 @@ Deno.test("a body that stops coming is given up, and one that comes slowly is no
   assert.deepEqual(taken, [1]);
 });
 
+Deno.test("an npm package's file that comes in pieces is whole, and one that stops coming is given up", async () => {
+  const whole = Uint8Array.from({ length: 5 }, (_, i) => i);
+  const stopped = new Uint8Array(3);
+  await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, ({ url }) => {
+    const pieces = url.endsWith("whole") ? [whole.subarray(0, 2), whole.subarray(2)] : [stopped];
+    const body = new ReadableStream({
+      start(controller) {
+        for (const piece of pieces) controller.enqueue(piece);
+        if (pieces.length > 1) controller.close();
+      },
+    });
+    return new Response(url.endsWith("empty") ? null : body);
+  });
+  const at = (path: string) => new URL(`http://127.0.0.1:${server.addr.port}/${path}`);
+  assert.deepEqual(new Uint8Array(await fetchBytes(at("whole"))), whole);
+  assert.equal((await fetchBytes(at("empty"))).byteLength, 0);
+  await assert.rejects(
+    () => fetchBytes(at("stopped"), 0.2),
+    /\/stopped cannot be read: nothing came for 0\.2 s/,
+  );
+});
+
 Deno.test("an npm package's file that is not there, on a server or in the cache, is named with the reason", async () => {
   await using server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen() {} },

@@ -1,7 +1,7 @@
 /** Where commands write: all of them treat a trailing slash, missing folders and `..` in the same way. */
 
 import assert from "node:assert/strict";
-import { writeFolder } from "../lib/files.ts";
+import { writeFolder, writeWhole } from "../lib/files.ts";
 import { lockFor } from "../tasks/lock.ts";
 import { newFolder, outputFile, outputFolder } from "../tasks/output.ts";
 import { withFolder } from "./support/files.ts";
@@ -68,6 +68,24 @@ Deno.test("what lies where a folder, its temporary folder or its lock is to be s
     assert.equal(await Deno.readTextFile(`${folder}/poetry.lock`), "[metadata]");
     await Deno.writeTextFile(`${folder}/killed.lock`, "process 12 on a.host");
     using _ = await lockFor(`${folder}/killed`);
+  }));
+
+Deno.test("of two that write one folder at once, one is refused, and the other's files are whole", () =>
+  withFolder(async (folder) => {
+    const write = (text: string) =>
+      writeFolder(`${folder}/out`, async (part) => {
+        for (const name of ["a", "b"]) await writeWhole(`${part}/${name}`, text);
+      });
+    const [first, second] = await Promise.allSettled([write("first"), write("second")]);
+    const refused = [first, second].filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
+    assert.equal(refused.length, 1);
+    assert.match(
+      refused[0].reason.message,
+      /out\.part exists, perhaps since a run that was killed, or another/,
+    );
+    const texts = ["a", "b"].map((name) => Deno.readTextFileSync(`${folder}/out/${name}`));
+    assert.deepEqual(new Set(texts).size, 1);
+    assert.deepEqual(namesIn(folder), ["out"]);
   }));
 
 Deno.test("a lock that someone removed is no error at the end, and another run's is left alone", () =>

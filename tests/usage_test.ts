@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { makeFolder, readText } from "../lib/files.ts";
 import { profileOf } from "../tasks/planned_cells.ts";
 import { firstTable } from "../tasks/tables/first.ts";
+import { runTask } from "./support/command.ts";
 import configuration from "../deno.json" with { type: "json" };
 
 const root = new URL("..", import.meta.url);
@@ -29,6 +30,15 @@ Deno.test("every deno task refuses an option that it has not with exit code 2, a
     assert.match(text, /Unknown option '--nonsense'/, args.at(-1));
     assert.doesNotMatch(text, /^ +at /m, args.at(-1));
     assert.equal(code, 2, args.at(-1));
+  }
+});
+
+Deno.test("export: a rank that is none is a mistake on its line, before a model is looked for", async () => {
+  for (const rank of ["0", "2.5"]) {
+    const from = ["--model", "none", "--adapter", "none", "--out", "none"];
+    const { code, stderr } = await runTask("export", [...from, "--rank", rank]);
+    assert.match(stderr, new RegExp(`^--rank wants a whole number from 1, not ${rank}\\n$`));
+    assert.equal(code, 2);
   }
 });
 

@@ -33,7 +33,8 @@ function stringEnd(json: string, begin: number): number {
 
 /**
  * Parses an object. Throws an Error for invalid JSON, anything but an object, a key that it or an object in it
- * has twice, or a lone surrogate.
+ * has twice, or half a surrogate pair in a key or in a text that is a value of its own. Texts within other values
+ * are not looked at: those of conversations are checked where they are rendered.
  */
 export function parseFields(json: string): JsonFields {
   const value: unknown = JSON.parse(json);

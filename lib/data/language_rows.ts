@@ -88,9 +88,13 @@ const toolsSchema = v.array(v.unknown());
  * Reads the rows of the file at `path`: `{prompt, completion}`, `{instruction, input, output}`, `{messages}` with `tools` or
  * without, or `{text}`. Further fields are not read. `kind` is needed where rows have fields of two.
  * @throws Error that names the file and line as `readJsonRecords` does, and for a row of no kind or of two, a field that is missing
- * or null (but for input, which may be), or is no text, and an assistant's turn without content and tool_calls, or with a weight other than 1.
+ * or null (but for input, which may be), or is no text, and an assistant's turn without content and tool_calls, or with a weight
+ * other than 1; and for a kind that there is not.
  */
 export async function readLanguageRows(path: string, kind?: LanguageRow["kind"]): Promise<LanguageRow[]> {
+  if (kind !== undefined && !Object.hasOwn(leading, kind)) {
+    throw new Error(`no rows of the kind "${kind}"; have ${Object.keys(leading).join(", ")}`);
+  }
   const records = await readJsonRecords(path);
   return records.map(({ where, fields }) => rowOf(where, fields, kind ?? kindOf(where, fields)));
 }

@@ -38,9 +38,7 @@ export interface LanguageTaskOptions {
 export async function loadLanguageTask(options: LanguageTaskOptions): Promise<Task> {
   checkOptionNames("loadLanguageTask", options, ["train", "dev", "loss", "maxTokens"]);
   const { train: path, dev: devPath, loss = "completion", maxTokens } = options;
-  if (loss !== "completion" && loss !== "all") {
-    throw new Error(`loss is ${JSON.stringify(loss)}: use "completion" or "all"`);
-  }
+  checkLoss(loss);
   const train = (await readLanguageRows(path)).map(exampleOf);
   const split = devPath === undefined
     ? heldOut(train, path)
@@ -56,6 +54,12 @@ export async function loadLanguageTask(options: LanguageTaskOptions): Promise<Ta
     loss,
     load: () => Promise.resolve(split),
   };
+}
+
+/** Throws an Error for a loss that there is not. */
+export function checkLoss(loss: unknown): void {
+  if (loss === "completion" || loss === "all") return;
+  throw new Error(`loss is ${JSON.stringify(loss)}: use "completion" or "all"`);
 }
 
 function exampleOf(row: LanguageRow): Example {

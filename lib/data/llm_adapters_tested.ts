@@ -1,5 +1,6 @@
 /** LLM-Adapters' protocol as one task: trained on all of a group's training data together, tested on each of its data sets. */
 
+import { checkOptionNames } from "../option_names.ts";
 import {
   goldOf,
   type LlmAdaptersLanguageOptions,
@@ -21,14 +22,24 @@ export interface LlmAdaptersTestedOptions
   readonly scorings: readonly Scoring[];
 }
 
+const scoringNames: readonly Scoring[] = ["generation", "likelihood", "cloze"];
+
+const optionNames = ["folder", "train", "sets", "prompts", "scorings", "maxTokens"];
+
 /**
  * The task that is trained on `train` and tested on `sets`. `load` reads the files; its examples are in hash order, so that
  * prefixes are random samples.
- * @throws Error for names that there are not, and for a data set that none of the scorings suits. `load` throws as
- * `llmAdaptersLanguageTask` and `readTestRecords` do.
+ * @throws Error for an option or a name that there is not, no data set or one twice, and for one that none of the scorings suits.
+ * `load` throws as `llmAdaptersLanguageTask` and `readTestRecords` do.
  */
 export function llmAdaptersTestedTask(options: LlmAdaptersTestedOptions): Task {
+  checkOptionNames("llmAdaptersTestedTask", options, optionNames);
   const { folder, train: name, sets, scorings, maxTokens } = options;
+  if (sets.length === 0) throw new Error("sets is empty: name what it is tested on");
+  const twice = sets.find((own, i) => sets.indexOf(own) !== i);
+  if (twice !== undefined) throw new Error(`sets has ${twice} twice: take one out`);
+  const unknown = scorings.find((own) => !scoringNames.includes(own));
+  if (unknown !== undefined) throw new Error(`no scoring "${unknown}"; have ${scoringNames.join(", ")}`);
   const prompts = promptVariantByName(options.prompts);
   const found = sets.map(testSetByName);
   for (const set of found) {

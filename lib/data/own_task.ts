@@ -41,7 +41,7 @@ interface Labelled {
  * the split does not depend on the order of the rows, and equal texts are on the same side.
  * @throws Error that names the file, and the line if there is one, for an unreadable or malformed table, a
  * missing column, an empty text or label, a label that is not a number (regression) or does not occur in
- * train, labels of train that differ only in the spaces around them or in how Unicode spells a letter, a train file
+ * train, labels that differ only in the spaces around them or in how Unicode spells a letter, a train file
  * whose labels are all the same, a column that is named twice, and an option that there is not.
  *
  * @example
@@ -61,7 +61,8 @@ export async function loadOwnTask(options: OwnTaskOptions): Promise<Task> {
   checkOptionNames("loadOwnTask", options, optionNames);
   const { train: path, dev: devPath, pair, regression = false, maxTokens } = options;
   const train = await readLabelled(path, options);
-  if (!regression) checkSpelling(train);
+  const dev = devPath === undefined ? undefined : await readLabelled(devPath, options);
+  if (!regression) checkSpelling([...train, ...dev ?? []]);
   const labels = regression ? [] : classesOf(train);
   const toExamples = (rows: readonly Labelled[]) =>
     rows.map((row): Example => ({
@@ -69,9 +70,7 @@ export async function loadOwnTask(options: OwnTaskOptions): Promise<Task> {
       texts: row.texts,
       label: regression ? numberOf(row) : classIn(labels, row, path),
     }));
-  const split = devPath === undefined
-    ? holdOut(toExamples(train), path)
-    : { train: toExamples(train), dev: toExamples(await readLabelled(devPath, options)) };
+  const split = dev ? { train: toExamples(train), dev: toExamples(dev) } : holdOut(toExamples(train), path);
   checkVaried(split.train, path);
   return {
     name: path.split(/[/\\]/).at(-1)!,

@@ -29,12 +29,12 @@ function textOf(mail: string): { subject: string; text: string } {
 }
 
 async function readFolder(all: URL, name: string, label: number): Promise<Keyed[]> {
-  const folder = new URL(name, all);
+  const folder = new URL(`${name}/`, all);
   const mails: Keyed[] = [];
   const names: string[] = [];
   for await (const { name } of Deno.readDir(folder)) names.push(name);
   for (const file of names.filter((name) => name.endsWith(".json")).sort()) {
-    const { text: mail } = JSON.parse(await Deno.readTextFile(`${folder.pathname}/${file}`)) as {
+    const { text: mail } = JSON.parse(await Deno.readTextFile(new URL(file, folder))) as {
       text: string;
     };
     const { subject, text } = textOf(mail);

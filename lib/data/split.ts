@@ -24,7 +24,7 @@ export function inHashOrder<T>(items: readonly T[], name: (item: T) => string, s
 export interface Keyed {
   /** The example. */
   readonly example: Example;
-  /** What it is made of, such as lemmas: none of them is on the other side of the split. */
+  /** What it is made of, such as lemmas, at least one: none of them is on the other side of the split. */
   readonly keys: readonly string[];
 }
 
@@ -32,12 +32,15 @@ export interface Keyed {
  * Splits examples so that no key is in both train and dev. Each key goes to dev with probability `devShare`,
  * according to its hash; an example whose keys disagree is dropped. Both sides are in hash order, so a prefix
  * of either is a random sample.
+ * @throws Error that names an example without keys.
  */
 export function splitByKeys(
   examples: readonly Keyed[],
   devShare: number,
   most: { train: number; dev: number },
 ): Split {
+  const free = examples.find(({ keys }) => keys.length === 0);
+  if (free) throw new Error(`the example "${free.example.id}" has no keys: give it one, such as its text`);
   const ordered = inHashOrder(examples, ({ example }) => example.id);
   const side = (dev: boolean) =>
     ordered.filter(({ keys }) => keys.every((key) => isDevKey(key, devShare) === dev)).map(({ example }) =>

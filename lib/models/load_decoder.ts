@@ -1,6 +1,7 @@
 /** Loads causal decoders from folders of transformers, from GGUF files, from packaged models, or from the Hugging Face hub. */
 
 import { isFolder } from "../files.ts";
+import { checkOptionNames } from "../option_names.ts";
 import type { WritablePacking } from "../graph/storages/registry.ts";
 import { type ChatTemplates, ggufChatTemplates, readChatTemplates } from "./chat_template.ts";
 import {
@@ -50,6 +51,9 @@ export interface DecoderOptions {
   readonly hub?: HubOptions;
 }
 
+/** Their names. */
+export const decoderOptionNames: readonly string[] = ["maxTokens", "unpack", "packing", "hub"];
+
 /**
  * Loads a decoder from the folder or `.gguf` file `source` or, if there is none, by its id: `smollm2`, which `deno task models
  * smollm2` fetches, or an id of the Hugging Face hub. A folder holds `config.json`, `model.safetensors` or its shards (F32, F16,
@@ -58,9 +62,10 @@ export interface DecoderOptions {
  * Weights go from the files to the GPU in pieces when they are needed: do not change the files while the model is in use.
  *
  * @throws Error that names the file and the field or tensor that is missing, malformed, not supported, or does not have the shape
- * that the configuration implies.
+ * that the configuration implies; and for an option that there is not.
  */
 export async function loadDecoder(source: string, options: DecoderOptions = {}): Promise<Decoder> {
+  checkOptionNames("loadDecoder", options, decoderOptionNames);
   const { path, name, hubId } = await locateModel(source, options.hub);
   const isGguf = !await isFolder(path);
   const { packing, unpack } = options;

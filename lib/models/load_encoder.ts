@@ -40,7 +40,7 @@ import { PassingDigest } from "./values_digest.ts";
  * receives a one-line warning. It is then trained and saved with every adapter (see `Model.fresh`).
  *
  * @throws Error that names the file and the field or tensor that is missing, malformed, or does not have the
- * shape that `config.json` implies, and for a GGUF file.
+ * shape that `config.json` implies, for a GGUF file, and for an option that there is not.
  */
 export async function loadEncoder(
   source: string,

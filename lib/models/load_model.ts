@@ -2,8 +2,9 @@
 
 import * as v from "npm:valibot@1.5.0";
 import { isFile, readJson } from "../files.ts";
+import { checkOptionNames } from "../option_names.ts";
 import { isDecoderType } from "./decoder_config.ts";
-import { type DecoderOptions, loadDecoder } from "./load_decoder.ts";
+import { decoderOptionNames, type DecoderOptions, loadDecoder } from "./load_decoder.ts";
 import { loadEncoder } from "./load_encoder.ts";
 import { locateModel } from "./locate_model.ts";
 import type { Model } from "./model.ts";
@@ -20,6 +21,7 @@ export async function loadModel(
   options: DecoderOptions = {},
   report?: (line: string) => void,
 ): Promise<Model> {
+  checkOptionNames("loadModel", options, decoderOptionNames);
   const { path } = await locateModel(source, options.hub);
   const isDecoder = await isFile(path) ||
     isDecoderType((await readJson(`${path}/config.json`, typeSchema)).model_type);

@@ -1,6 +1,7 @@
 /** Finds the files of a model by what the user calls it. */
 
 import { isFile, isFolder, namesIn } from "../files.ts";
+import { checkOptionNames } from "../option_names.ts";
 import type { HubOptions } from "./hub.ts";
 import { fetchedFolder, packagedModel } from "./packaged_models.ts";
 import { hubIdOf } from "./published_configs.ts";
@@ -19,11 +20,13 @@ const beginning = /^(?!.*-\d{5}-of-\d{5}\.gguf$).*\.gguf$|-00001-of-\d{5}\.gguf$
 
 /**
  * The folder or `.gguf` file of the model `source`: the path of one, the id of a packaged model, an id of the hub or its short
- * name (`hubIdOf`), or OWNER/NAME/FILE.gguf for a file of it, from which it is downloaded if necessary. A folder without `config.json` that holds one GGUF model stands for that.
- * @throws what `downloadModel` throws, and Error when `source` is a packaged model that was not fetched, a folder with several GGUF
- * models, or neither a path nor a valid hub id.
+ * name (`hubIdOf`), or OWNER/NAME/FILE.gguf for a file of it, from which it is downloaded if necessary. A folder without
+ * `config.json` that holds one GGUF model stands for that.
+ * @throws what `downloadModel` throws, and Error for an option that there is not, and when `source` is a packaged model that was not
+ * fetched, a folder with several GGUF models, or neither a path nor a valid hub id.
  */
 export async function locateModel(source: string, hub: HubOptions = {}): Promise<LocatedModel> {
+  checkOptionNames("the hub", hub, ["hubUrl", "cacheFolder"]);
   if (source.endsWith(".gguf") && await isFile(source)) {
     return { path: source, name: lastPart(source).replace(/\.gguf$/, "") };
   }

@@ -6,7 +6,7 @@ import { table } from "../../lib/report/markdown.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { meanScore } from "../../lib/report/scores.ts";
 import { llmAdaptersTestedTask } from "../../lib/data/llm_adapters_tested.ts";
-import type { TrainingSetName } from "../../lib/data/llm_adapters_language.ts";
+import { trainingPartsOf, type TrainingSetName } from "../../lib/data/llm_adapters_language.ts";
 import { escapeMarkdown } from "../../lib/escape_markdown.ts";
 import { decoderCutOff, decoderProtocol } from "../protocols/decoders.ts";
 import type { Profile, Row, Table } from "./table.ts";
@@ -56,8 +56,9 @@ export function writtenTable(
     title,
     decoder: "smollm2",
     data: {
-      folder:
-        `the folder with LLM-Adapters' ${train}.json, or parts of it as NAME/train.json, and NAME/test.json`,
+      folder: `the folder with LLM-Adapters' ${train}.json${
+        trainingPartsOf[train].length > 0 ? ", or parts of it as NAME/train.json," : ""
+      } and NAME/test.json`,
       setting:
         "LLM-Adapters: one training on all, or a random sample of it, tested on random samples of these",
       task: (_, folder, { sets, prompts, scorings }) =>

@@ -48,10 +48,10 @@ function wordAndGloss({ texts: [text] }: Example): string[] {
   return [clean(text.slice(0, at)), clean(text.slice(at))];
 }
 
-/** The word's valence, −5 … 5, as a score of 0 … 5. */
+/** The word's valence, −5 … 5, as a score of 0 … 5 that is no float32, as most of STS-B's. */
 function score(example: Example): Row {
-  const value = (example.label + 5) / 2;
-  return { texts: wordAndGloss(example), written: value.toFixed(3), id: value };
+  const written = (0.467 * (example.label + 5)).toFixed(3);
+  return { texts: wordAndGloss(example), written, id: Number(written) };
 }
 
 /** A positive, neutral or negative word. */

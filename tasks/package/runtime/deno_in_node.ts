@@ -123,7 +123,11 @@ const systems: Readonly<Record<string, string>> = { win32: "windows" };
 /** Deno's names. */
 export const Deno = {
   SeekMode,
-  errors: { NotFound: errorsOf("ENOENT"), NotADirectory: errorsOf("ENOTDIR") },
+  errors: {
+    NotFound: errorsOf("ENOENT"),
+    NotADirectory: errorsOf("ENOTDIR"),
+    AlreadyExists: errorsOf("EEXIST"),
+  },
   build: { os: systems[process.platform] ?? process.platform },
   env: { get: (name: string): string | undefined => process.env[name] },
   /** Node asks for no permissions. */
@@ -137,16 +141,22 @@ export const Deno = {
   create: (path: string | URL) => attempt(() => new FsFile(openNow(path, "w+"))),
   stat: async (path: string | URL) => foundOf(await fs.stat(path)),
   lstat: async (path: string | URL) => foundOf(await fs.lstat(path)),
+  realPath: (path: string | URL) => fs.realpath(path),
   async *readDir(path: string | URL) {
     for (const entry of await fs.readdir(path, { withFileTypes: true })) {
-      yield { name: entry.name, isFile: entry.isFile(), isDirectory: entry.isDirectory() };
+      yield {
+        name: entry.name,
+        isFile: entry.isFile(),
+        isDirectory: entry.isDirectory(),
+        isSymlink: entry.isSymbolicLink(),
+      };
     }
   },
   /** A copy with a buffer of its own: Node takes those of small files from a pool. */
   readFile: async (path: string | URL) => new Uint8Array(await fs.readFile(path)),
   readTextFile: (path: string | URL) => fs.readFile(path, "utf8"),
   writeTextFile: (path: string | URL, text: string) => fs.writeFile(path, text),
-  mkdir: async (path: string | URL, options: { readonly recursive?: boolean }) => {
+  mkdir: async (path: string | URL, options?: { readonly recursive?: boolean }) => {
     await fs.mkdir(path, options);
   },
   remove: (path: string | URL, options?: { readonly recursive?: boolean }) => fs.rm(path, options),

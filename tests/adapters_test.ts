@@ -262,13 +262,13 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(odd({ r: "eight" }), /BoRA: r is "eight"; give a number/);
   assert.throws(odd({ alpha: "auto" }), /alpha is "auto"; give a number/);
   assert.throws(odd({ blocks: "half" }), /BoRA: blocks is "half"; give a number or "auto"$/);
-  assert.throws(odd({ blocks: NaN }), /BoRA: blocks is null; give a number or "auto"$/);
+  assert.throws(odd({ blocks: NaN }), /BoRA: blocks is NaN; give a number or "auto"$/);
   assert.throws(() => attach(model, krona, { r: 0, target }), /rank 0: use a whole number from 1/);
   assert.throws(
     () => attach(model, methodByName("MoELoRA"), { target, balance: -0.1 } as AttachOptions),
     /balance -0\.1: use a number from 0; 0 turns the load-balance loss off/,
   );
-  assert.throws(odd({ dropout: NaN }), /BoRA: dropout is null; give a number/);
+  assert.throws(odd({ dropout: NaN }), /BoRA: dropout is NaN; give a number/);
   assert.throws(odd({ dropout: 1 }), /dropout 1 is not in \[0, 1\)/);
   assert.throws(odd({ blocks: 0 }), /blocks 0 do not divide query.*use 1/);
   assert.throws(
@@ -294,7 +294,7 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(odd({ alphaPattern: { query: "8" } }), /alpha is "8"; give a number/);
   assert.throws(
     () => attach(model, krona, { target, alphaPattern: { query: NaN } }),
-    /KronA: alpha is null; give a number/,
+    /KronA: alpha is NaN; give a number/,
   );
   assert.throws(
     () => attach(model, methodByName("HiRA"), { target, alphaPattern: { query: 8 } }),

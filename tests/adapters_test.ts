@@ -268,9 +268,13 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
     () => attach(model, methodByName("MoELoRA"), { target, balance: -0.1 } as AttachOptions),
     /balance -0\.1: use a number from 0; 0 turns the load-balance loss off/,
   );
-  const unscaled = /BoRA: alpha is \S+, .*: use a number other than 0 that a float32 holds/;
+  const unscaled = /alpha \S+: .*: use a number other than 0 that a float32 holds/;
   for (const alpha of [0, 1e-50, 1e39]) assert.throws(odd({ alpha }), unscaled);
   assert.throws(odd({ alphaPattern: { query: 0 } }), unscaled);
+  for (const method of methods.filter(({ defaults }) => "alpha" in defaults)) {
+    const options = { target, r: 4, alpha: 0 } as AttachOptions;
+    assert.throws(() => attach(model, method, options), unscaled, method.name);
+  }
   assert.throws(
     () => attach(model, methodByName("VeRA"), { target, dInitial: 0 } as AttachOptions),
     /dInitial 0: .*use another number/,

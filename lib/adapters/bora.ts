@@ -22,7 +22,7 @@ import { resolveBlocks } from "./blocks.ts";
 import {
   blockDefaults,
   type BlockOptions,
-  checkRank,
+  checkLowRank,
   type Halves,
   lowRankFactors,
   type Method,
@@ -81,7 +81,7 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOp
     defaults: boraDefaults,
     auto: ["blocks"],
     parameters(module, options) {
-      checkRank(module, options.r);
+      checkLowRank(module, options);
       return { ...lowRankFactors(module, options.r), sigma: sigmaSpec(module, options) };
     },
     ...throughHalves<BoraOptions>({

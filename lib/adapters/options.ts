@@ -6,28 +6,17 @@ import type { AdapterOptions, Method } from "./method.ts";
 
 /**
  * The options of `method`, with defaults for the missing ones.
- * @throws Error for an option that the method does not have, one whose type is not that of the default, a
- * dropout outside [0, 1), or an α that is 0 or infinite as a float32.
+ * @throws Error for an option that the method does not have, one whose type is not that of the default, or a
+ * dropout outside [0, 1).
  */
 export function resolveOptions<O extends AdapterOptions>(method: Method<O>, options: object): O {
   checkOptionNames(method.name, options, Object.keys(method.defaults));
   for (const [name, value] of Object.entries(options)) checkOption(method, name, value);
-  const resolved: O & { readonly alpha?: unknown } = { ...method.defaults, ...options };
+  const resolved = { ...method.defaults, ...options };
   if (resolved.dropout !== undefined && !(resolved.dropout >= 0 && resolved.dropout < 1)) {
     throw new Error(`${method.name}: dropout ${resolved.dropout} is not in [0, 1)`);
   }
-  checkAlpha(method.name, resolved.alpha);
   return resolved;
-}
-
-/** Throws an Error for an α that makes the update 0 or NaN, whatever is trained. */
-function checkAlpha(method: string, alpha: unknown): void {
-  if (typeof alpha !== "number") return;
-  const scale = Math.fround(alpha);
-  if (Number.isFinite(scale) && scale !== 0) return;
-  throw new Error(
-    `${method}: alpha is ${alpha}, and the update is multiplied by it: use a number other than 0 that a float32 holds`,
-  );
 }
 
 function checkOption<O extends AdapterOptions>(method: Method<O>, name: string, value: unknown): void {

@@ -1,8 +1,9 @@
 /** Values in messages and on pages. */
 
-/** A value as JSON for an error message, truncated if long; a bigint as its digits. */
+/** A value as JSON for an error message, truncated if long; a number or a bigint as it is, which JSON has no NaN or infinity for. */
 export function show(value: unknown): string {
-  const json = typeof value === "bigint" ? String(value) : String(JSON.stringify(value));
+  const isNumber = typeof value === "number" || typeof value === "bigint";
+  const json = String(isNumber ? value : JSON.stringify(value));
   return json.length > 80 ? `${json.slice(0, 80)}…` : json;
 }
 

@@ -262,20 +262,39 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
   assert.throws(odd({ r: "eight" }), /BoRA: r is "eight"; give a number/);
   assert.throws(odd({ alpha: "auto" }), /alpha is "auto"; give a number/);
   assert.throws(odd({ blocks: "half" }), /BoRA: blocks is "half"; give a number or "auto"$/);
-  assert.throws(odd({ blocks: NaN }), /BoRA: blocks is null; give a number or "auto"$/);
+  assert.throws(odd({ blocks: NaN }), /BoRA: blocks is NaN; give a number or "auto"$/);
   assert.throws(() => attach(model, krona, { r: 0, target }), /rank 0: use a whole number from 1/);
   assert.throws(
     () => attach(model, methodByName("MoELoRA"), { target, balance: -0.1 } as AttachOptions),
     /balance -0\.1: use a number from 0; 0 turns the load-balance loss off/,
   );
-  assert.throws(odd({ dropout: NaN }), /BoRA: dropout is null; give a number/);
+  const unscaled = /alpha \S+: .*: use a number other than 0 that a float32 holds/;
+  for (const alpha of [0, 1e-50, 1e39]) assert.throws(odd({ alpha }), unscaled);
+  assert.throws(odd({ alphaPattern: { query: 0 } }), unscaled);
+  for (const method of methods.filter(({ defaults }) => "alpha" in defaults)) {
+    const options = { target, r: 4, alpha: 0 } as AttachOptions;
+    assert.throws(() => attach(model, method, options), unscaled, method.name);
+  }
+  assert.throws(
+    () => attach(model, methodByName("VeRA"), { target, dInitial: 0 } as AttachOptions),
+    /dInitial 0: .*use another number/,
+  );
+  for (const restartWarmup of [-1, 0.5, 1001]) {
+    assert.throws(
+      () => attach(model, methodByName("ReLoRA"), { target, restartWarmup } as AttachOptions),
+      /restartWarmup \S+: use a whole number of steps from 0 to every \(1000\)/,
+    );
+  }
+  assert.throws(odd({ dropout: NaN }), /BoRA: dropout is NaN; give a number/);
   assert.throws(odd({ dropout: 1 }), /dropout 1 is not in \[0, 1\)/);
   assert.throws(odd({ blocks: 0 }), /blocks 0 do not divide query.*use 1/);
   assert.throws(
     odd({ experts: 2 }),
     /BoRA has no option "experts"; it has r, alpha, dropout, blocks, sigmaFan/,
   );
-  assert.throws(odd({ sigmaFan: "m" }), /sigmaFan "m": use "br", "r" or "n"/);
+  for (const sigmaFan of ["m", "toString"]) {
+    assert.throws(odd({ sigmaFan }), new RegExp(`sigmaFan "${sigmaFan}": use "br", "r" or "n"`));
+  }
   assert.throws(odd({ layers: [] }), /layers is empty/);
   for (const layer of [0, 1, "0"]) {
     const why = new RegExp(
@@ -287,14 +306,20 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
     odd({ modulesToSave: "norm" }),
     /modulesToSave is "norm": give a list of names, such as \["norm"\]/,
   );
-  assert.throws(odd({ layers: [3] }), /has no layer 3 with these targets/);
+  assert.throws(odd({ layers: [3] }), /has no layer 3 with these targets: no layer has a number$/);
+  assert.throws(odd({ layers: [-1] }), /has no layer -1 with these targets: no layer has a number$/);
+  for (const patterns of [2, "query", [2], new Map([["query", 2]])]) {
+    const why = "give an object of numbers by names of layers, such as \\{ query: 4 \\}";
+    assert.throws(odd({ rankPattern: patterns }), new RegExp(`^Error: rankPattern is .*: ${why}`));
+    assert.throws(odd({ alphaPattern: patterns }), new RegExp(`^Error: alphaPattern is .*: ${why}`));
+  }
   assert.throws(odd({ rankPattern: { "ffn.up": 2 } }), /the pattern "ffn\.up" for r matches none/);
   assert.throws(odd({ rankPattern: { "(": 2 } }), /the pattern "\(" for r is not a regular expression/);
   assert.throws(odd({ rankPattern: { query: 2.5 } }), /rank 2\.5 does not fit query/);
   assert.throws(odd({ alphaPattern: { query: "8" } }), /alpha is "8"; give a number/);
   assert.throws(
     () => attach(model, krona, { target, alphaPattern: { query: NaN } }),
-    /KronA: alpha is null; give a number/,
+    /KronA: alpha is NaN; give a number/,
   );
   assert.throws(
     () => attach(model, methodByName("HiRA"), { target, alphaPattern: { query: 8 } }),
@@ -340,6 +365,7 @@ Deno.test("layers are counted as PEFT does: the first number after a part that i
     ) => path);
   assert.deepEqual(chosen([0]), [paths[0], paths[3]]);
   assert.deepEqual(chosen([1]), [paths[1], paths[2]]);
+  assert.throws(() => chosen([-1]), /deep has no layer -1 with these targets; it has 0, 1$/);
 });
 
 Deno.test("a regular expression selects by path", () => {

@@ -7,6 +7,7 @@ import { full, headOnly } from "../lib/adapters/base_only.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import type { Method } from "../lib/adapters/method.ts";
 import { melora } from "../lib/adapters/melora.ts";
+import type { Targeting } from "../lib/adapters/targeting.ts";
 import { attentionForward, countMethod } from "../lib/analysis/counts.ts";
 import { shapeOf as shapeOfModel } from "../lib/analysis/shapes.ts";
 import { publishedDecoders } from "../lib/models/published_configs.ts";
@@ -126,7 +127,7 @@ Deno.test("what is counted is what is attached", () => {
   const target = ["query", "ffn_in"];
   const adapter = attach(model, bora, { ...options, target });
   const { trainable, adapterForward } = countMethod(
-    { ...model, parameters: 0 },
+    shapeOfModel(model),
     bora,
     options,
     { target },
@@ -134,4 +135,33 @@ Deno.test("what is counted is what is attached", () => {
   );
   assert.equal(trainable, adapter.trainableParameters);
   assert.equal(adapterForward, adapter.multiplyAddsPerToken);
+});
+
+Deno.test("what modulesToSave trains whole is counted: its parameters, its gradient, and the backward pass that leads to it", () => {
+  const model = tinyEncoder();
+  const count = (method: Method, targeting: Targeting) =>
+    countMethod(shapeOfModel(model), method, {}, targeting, 512);
+  const target = ["query"];
+  const modulesToSave = ["ffn.out", "norm"];
+  const adapter = attach(model, lora, { target, modulesToSave });
+  const [without, withSaved] = [count(lora, { target }), count(lora, { target, modulesToSave })];
+  assert.equal(withSaved.trainable, adapter.trainableParameters);
+  assert.equal(withSaved.trainable - without.trainable, 16 * 24 + 16 + 2 * 16);
+  assert.equal(withSaved.trainingStep - without.trainingStep, 16 * 24);
+  assert.equal(count(headOnly, { target }).passes, 1);
+  assert.equal(count(headOnly, { target, modulesToSave }).passes, 2);
+  assert.deepEqual(count(full, { target, modulesToSave }), count(full, { target }));
+  // The pooler comes after the trunk.
+  const linears = model.linears.map((own) =>
+    own.path === "ffn.out" ? { ...own, perText: true as const } : own
+  );
+  const perText = { ...model, linears };
+  const afterTrunk = countMethod(
+    shapeOfModel(perText),
+    headOnly,
+    {},
+    { target, modulesToSave: ["ffn.out"] },
+    512,
+  );
+  assert.deepEqual([afterTrunk.passes, afterTrunk.trainable], [1, 16 * 24 + 16]);
 });

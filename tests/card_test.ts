@@ -112,6 +112,16 @@ Deno.test("a trained encoder's card has the fields that the hub reads, and its t
   });
 });
 
+Deno.test("options that patterns give to some layers are said as well", () => {
+  const adapter = attach(bert, lora, {
+    ...{ r: 8, target: ["query", "value", "key"] },
+    ...{ rankPattern: { "query|key": 4 }, alphaPattern: { query: 2, key: 16 } },
+  });
+  const text = cardText(adapterCard({ model: bert, adapter, weights: new Map() }, {}));
+  const said = "- Options: `r 8`, `alpha 16`, `dropout 0`; otherwise `r 4` (2 layers), `alpha 2` (1 layer)\n";
+  assert.ok(text.includes(said), text);
+});
+
 Deno.test("a data set of the hub's is named by its id, and what was not measured is not said", () => {
   const { fields } = cardOf(
     onHub(bert),

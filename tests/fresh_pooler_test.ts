@@ -172,6 +172,22 @@ Deno.test("a fresh pooler is trained, saved with the adapter, and gives the same
     assert.deepEqual(await predictions(folder), scores);
   }));
 
+Deno.test("a disabled adapter leaves its pooler to the head that was trained on it, as it leaves the head", () =>
+  withCheckpoint(bert, { without }, async (folder) => {
+    const { weights } = await trained(folder, ["query"]);
+    const model = await loadEncoder(folder, {}, () => {});
+    // A LoRA of zeros changes nothing, so that enabled and disabled are the same.
+    const adapter = attach(model, lora, { r: 2, target: ["query"] });
+    const zeros = [...adapter.parameters].map(([name, { shape }]) =>
+      [name, { shape, data: new Float32Array(shape[0] * shape[1]) }] as const
+    );
+    using adapted = new AdaptedModel(await testGpu(), model);
+    adapted.add("it", adapter, new Map([...weights, ...zeros]));
+    const enabled = await adapted.predict(objective(model), examples);
+    adapted.disable();
+    assert.deepEqual(await adapted.predict(objective(model), examples), enabled);
+  }));
+
 for (const rename of [undefined, bare]) {
   Deno.test(`merge writes the pooler that a ${rename ? "bare" : "prefixed"} base lacks, and the folder predicts what the adapter did`, () =>
     withCheckpoint(bert, { without, rename }, async (folder) => {

@@ -165,6 +165,10 @@ Deno.test("of the layers' numbers those that are there count, as in PEFT; if non
   const all = await loadAdapter(await changed({}), bert);
   const some = await loadAdapter(await changed({ layers_to_transform: [0, 5] }), bert);
   assert.deepEqual(some.adapter.modules, all.adapter.modules);
+  // The pooler is in no layer, whatever the number.
+  const target_modules = ["query", "value", "pooler.dense"];
+  const below = await loadAdapter(await changed({ target_modules, layers_to_transform: [-1, 0] }), bert);
+  assert.deepEqual(below.adapter.modules, all.adapter.modules);
   await assert.rejects(
     async () => await loadAdapter(await changed({ layers_to_transform: [5] }), bert),
     /bert has no layer 5 with these targets; it has 0/,

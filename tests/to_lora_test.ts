@@ -169,6 +169,29 @@ Deno.test("methods that depend on the input, methods without an update and ranks
   await refused("DoRA", /^rank 1.5 does not fit query/, 1.5);
 });
 
+Deno.test("weights that are not the adapter's, or give no finite LoRA, are refused, as AdaptedModel refuses them", async () => {
+  const adapter = attach(model, lora, { r: 2, alpha: 16, target });
+  const refused = async (name: string, weight: Weight, message: RegExp, rank?: number) => {
+    const weights = new Map(trainedWeights(adapter)).set(name, weight);
+    await assert.rejects(exportOf(adapter, weights, rank), { message });
+  };
+  const filled = (value: number, ...shape: number[]): Weight => ({
+    shape,
+    data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value),
+  });
+  await refused("query.B", filled(NaN, 16, 2), /^"query\.B" holds values that are not finite/);
+  await refused("query.B", filled(NaN, 16, 2), /^"query\.B" holds values that are not finite/, 1);
+  // The LoRA's B holds the scale α/r = 8 as well.
+  await refused("query.B", filled(1e38, 16, 2), /^"query\.B" holds values that are not finite/);
+  await refused("query.B", filled(1, 16, 3), /^"query\.B" is \[16,3\], and the adapter's is \[16,2\]/);
+  await refused("key.B", filled(1, 16, 2), /^"key\.B" is no tensor of this LoRA/);
+  const other = { ...model, name: "other", linears: model.linears.slice(1) };
+  await assert.rejects(
+    toLora({ gpu: await testGpu(), model: other, adapter, weights: trainedWeights(adapter) }),
+    { message: /the adapter is on "query", and other has no such layer/ },
+  );
+});
+
 Deno.test("a saved folder keeps the head and the modules trained beside it, loads as LoRA, and is packed bases' as well", async () => {
   const adapter = attach(model, methodByName("BoRA"), {
     ...{ r: 2, blocks: 4, target, modulesToSave: ["norm"] },

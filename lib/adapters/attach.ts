@@ -10,7 +10,7 @@ import { resolveOptions } from "./options.ts";
 import {
   type AdaptedModule,
   adaptedModules,
-  checkLists,
+  checkForms,
   type Targeting,
   trainedNames,
   withFresh,
@@ -79,7 +79,7 @@ export function attach<O extends AdapterOptions>(
   method: Method<O>,
   options: AttachOptions<O>,
 ): Adapter {
-  checkLists(options);
+  checkForms(options);
   const { target, layers, rankPattern, alphaPattern, modulesToSave: saved, ...own } = options;
   const modulesToSave = withFresh(model, saved);
   const targeting = { target, layers, rankPattern, alphaPattern, modulesToSave };

@@ -22,7 +22,7 @@ import { resolveBlocks } from "./blocks.ts";
 import {
   blockDefaults,
   type BlockOptions,
-  checkRank,
+  checkLowRank,
   type Halves,
   lowRankFactors,
   type Method,
@@ -46,9 +46,9 @@ export const paperSigma: SigmaMap = { exp: true, norm: true };
 /** σ for one layer: b×b×r. */
 function sigmaSpec(module: LinearModule, { r, blocks, sigmaFan }: BoraOptions): ParameterSpec {
   const b = resolveBlocks(module, blocks);
-  const fan = { br: b * r, r, n: module.n }[sigmaFan];
-  if (fan === undefined) throw new Error(`sigmaFan "${sigmaFan}": use "br", "r" or "n"`);
-  return { shape: [b, b, r], init: { kind: "kaiming", fan } };
+  const fans = { br: b * r, r, n: module.n };
+  if (!Object.hasOwn(fans, sigmaFan)) throw new Error(`sigmaFan "${sigmaFan}": use "br", "r" or "n"`);
+  return { shape: [b, b, r], init: { kind: "kaiming", fan: fans[sigmaFan] } };
 }
 
 /** V_j = Σ_k Σ_jk ⊙ A_k x_k: x [T, n] → [T, b·r]. */
@@ -81,7 +81,7 @@ function boraMethod(name: string, summary: string, map: SigmaMap): Method<BoraOp
     defaults: boraDefaults,
     auto: ["blocks"],
     parameters(module, options) {
-      checkRank(module, options.r);
+      checkLowRank(module, options);
       return { ...lowRankFactors(module, options.r), sigma: sigmaSpec(module, options) };
     },
     ...throughHalves<BoraOptions>({

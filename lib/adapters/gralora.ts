@@ -16,7 +16,7 @@ import { zeros } from "../models/parameter.ts";
 import { resolveBlocks } from "./blocks.ts";
 import {
   type BlockOptions,
-  checkRank,
+  checkLowRank,
   lowRankDefaults,
   type Method,
   productCost,
@@ -37,8 +37,9 @@ export const graLora: Method<BlockOptions> = {
   trainsBase: false,
   defaults: { ...lowRankDefaults, blocks: 2 },
   auto: ["blocks"],
-  parameters(module, { r, blocks }) {
-    checkRank(module, r, Infinity);
+  parameters(module, options) {
+    checkLowRank(module, options, Infinity);
+    const { r, blocks } = options;
     const [{ m, n }, b] = [module, resolveBlocks(module, blocks, (b) => r % b === 0)];
     if (r % b !== 0) throw new Error(`rank ${r} is not a multiple of ${b} blocks: change one of them`);
     return {

@@ -14,7 +14,7 @@ import { linear } from "../graph/ops/product/product.ts";
 import { softmaxRows } from "../graph/ops/softmax_rows.ts";
 import { zeros } from "../models/parameter.ts";
 import {
-  checkRank,
+  checkLowRank,
   lowRankDefaults,
   type LowRankOptions,
   type Method,
@@ -44,8 +44,9 @@ export const hydraLora: Method<HydraLoraOptions> = {
   summary: "y = W x + s·Σ_e softmax(W_g x)_e B_e A x (Tian et al. 2024)",
   trainsBase: false,
   defaults: { ...lowRankDefaults, experts: 3 },
-  parameters(module, { r, experts }) {
-    checkRank(module, r);
+  parameters(module, options) {
+    checkLowRank(module, options);
+    const { r, experts } = options;
     checkExperts(experts);
     return {
       A: { shape: [r, module.n], init: { kind: "kaiming", fan: module.n } },

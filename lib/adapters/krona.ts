@@ -14,7 +14,14 @@ import { reshape, swapAxes } from "../graph/ops/layout.ts";
 import { linear } from "../graph/ops/product/product.ts";
 import type { LinearModule } from "../models/model.ts";
 import { zeros } from "../models/parameter.ts";
-import { lowRankDefaults, type LowRankOptions, type Method, productCost, scaleOf } from "./method.ts";
+import {
+  checkAlpha,
+  lowRankDefaults,
+  type LowRankOptions,
+  type Method,
+  productCost,
+  scaleOf,
+} from "./method.ts";
 
 /** Hyperparameters of KronA. r only sets the scale s = α/r. */
 export interface KronaOptions extends LowRankOptions {
@@ -47,8 +54,9 @@ export const krona: Method<KronaOptions> = {
   trainsBase: false,
   defaults: { ...lowRankDefaults, factor: "auto" },
   auto: ["factor"],
-  parameters(module, { r, factor }) {
+  parameters(module, { r, alpha, factor }) {
     if (!Number.isInteger(r) || r < 1) throw new Error(`rank ${r}: use a whole number from 1`);
+    checkAlpha(alpha);
     const { a1, a2, b1, b2 } = factorShapes(module, factor);
     return {
       A: { shape: [a1, a2], init: zeros },

@@ -10,7 +10,7 @@
 
 import { linear } from "../graph/ops/product/product.ts";
 import {
-  checkRank,
+  checkLowRank,
   lowRankDefaults,
   lowRankFactors,
   type LowRankOptions,
@@ -31,9 +31,9 @@ function loraMethod(
     summary,
     trainsBase: false,
     defaults: lowRankDefaults,
-    parameters(module, { r }) {
-      checkRank(module, r, Infinity);
-      return lowRankFactors(module, r);
+    parameters(module, options) {
+      checkLowRank(module, options, Infinity);
+      return lowRankFactors(module, options.r);
     },
     ...throughHalves<LowRankOptions>({
       down: ({ dropped, parameters: { A } }) => linear(dropped, A),

@@ -15,7 +15,7 @@ import { resolveBlocks } from "./blocks.ts";
 import {
   blockDefaults,
   type BlockOptions,
-  checkRank,
+  checkLowRank,
   type Method,
   productCost,
   scaleOf,
@@ -39,7 +39,7 @@ export const melora: Method<BlockOptions> = {
   auto: ["blocks"],
   parameters(module, options) {
     const [b, { r }] = [blocksOf(module, options), options];
-    checkRank({ ...module, m: module.m / b, n: module.n / b }, r);
+    checkLowRank({ ...module, m: module.m / b, n: module.n / b }, options);
     return {
       A: { shape: [r, module.n], init: { kind: "kaiming", fan: module.n / b } },
       B: { shape: [module.m, r], init: zeros },

@@ -221,3 +221,18 @@ export function checkRank({ path, m, n }: LinearModule, r: number, most: number 
   const to = most < Infinity ? ` to ${most}` : "";
   throw new Error(`rank ${r} does not fit ${path} (${m}×${n}): use a whole number from 1${to}`);
 }
+
+/** Throws an Error unless a float32 holds α, and as no 0: the update would be NaN or 0, whatever is trained. */
+export function checkAlpha(alpha: number): void {
+  const held = Math.fround(alpha);
+  if (Number.isFinite(held) && held !== 0) return;
+  throw new Error(
+    `alpha ${alpha}: the update is multiplied by it: use a number other than 0 that a float32 holds`,
+  );
+}
+
+/** Throws an Error as `checkRank` and `checkAlpha` do. */
+export function checkLowRank(module: LinearModule, { r, alpha }: LowRankOptions, most?: number): void {
+  checkRank(module, r, most);
+  checkAlpha(alpha);
+}

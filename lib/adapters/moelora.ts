@@ -21,7 +21,14 @@ import { meanPool } from "../graph/ops/mean_pool.ts";
 import { softmaxRows } from "../graph/ops/softmax_rows.ts";
 import { sumOfSquares } from "../graph/ops/sum_of_squares.ts";
 import { checkExperts, type HydraLoraOptions } from "./hydralora.ts";
-import { checkRank, lowRankDefaults, lowRankFactors, type Method, productCost, scaleOf } from "./method.ts";
+import {
+  checkLowRank,
+  lowRankDefaults,
+  lowRankFactors,
+  type Method,
+  productCost,
+  scaleOf,
+} from "./method.ts";
 
 /** Hyperparameters of MoELoRA. r is the rank of all experts together, so `experts` must divide it. */
 export interface MoeLoraOptions extends HydraLoraOptions {
@@ -44,8 +51,9 @@ export const moeLora: Method<MoeLoraOptions> = {
   summary: "y = W x + s·Σ_e softmax(W_g x)_e B_e A_e x (Luo et al. 2024)",
   trainsBase: false,
   defaults: { ...lowRankDefaults, experts: 4, balance: 0.01 },
-  parameters(module, { r, experts, balance }) {
-    checkRank(module, r);
+  parameters(module, options) {
+    checkLowRank(module, options);
+    const { r, experts, balance } = options;
     checkExperts(experts);
     if (r % experts !== 0) {
       throw new Error(`rank ${r} is not a multiple of ${experts} experts: change one of them`);

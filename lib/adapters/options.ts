@@ -1,6 +1,7 @@
 /** Checks a method's hyperparameters. */
 
 import { checkOptionNames } from "../option_names.ts";
+import { show } from "../show.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 
 /**
@@ -26,6 +27,6 @@ function checkOption<O extends AdapterOptions>(method: Method<O>, name: string, 
     : typeof value === kind || isAuto && value === "auto";
   if (!fits) {
     const wanted = isAuto ? 'number or "auto"' : `${kind} like the default`;
-    throw new Error(`${method.name}: ${name} is ${JSON.stringify(value)}; give a ${wanted}`);
+    throw new Error(`${method.name}: ${name} is ${show(value)}; give a ${wanted}`);
   }
 }

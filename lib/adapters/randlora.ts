@@ -15,7 +15,7 @@ import { linear, matmul } from "../graph/ops/product/product.ts";
 import { scaleColumns } from "../graph/ops/scale_columns.ts";
 import type { LinearModule } from "../models/model.ts";
 import { type ParameterSpec, zeros } from "../models/parameter.ts";
-import { checkRank, type LowRankOptions, type Method, scaleOf } from "./method.ts";
+import { checkLowRank, type LowRankOptions, type Method, scaleOf } from "./method.ts";
 
 const basesOf = ({ m, n }: LinearModule, r: number) => Math.ceil(Math.min(m, n) / r);
 
@@ -37,8 +37,9 @@ export const randLora: Method<LowRankOptions> = {
   summary: "ΔW = s·Σ_j B_j Diag(λ_j) A Diag(γ_j), A and B_j random (Albert et al. 2025)",
   trainsBase: false,
   defaults: { r: 32, alpha: 640, dropout: 0 },
-  parameters(module, { r }) {
-    checkRank(module, r);
+  parameters(module, options) {
+    checkLowRank(module, options);
+    const { r } = options;
     const [d, D, N] = [Math.min(module.m, module.n), Math.max(module.m, module.n), basesOf(module, r)];
     return {
       lambda: { shape: [N, r], init: zeros },

@@ -20,7 +20,7 @@ import { lowRankDefaults, type LowRankOptions, type Method } from "./method.ts";
 export interface ReLoraOptions extends LowRankOptions {
   /** Training steps between restarts. */
   readonly every: number;
-  /** Steps of learning-rate warm-up after a restart, 0 to `every`. */
+  /** Steps of learning-rate warm-up after a restart: a whole number from 0 to `every`. */
   readonly restartWarmup: number;
   /** Fraction of Adam's moments that a restart zeroes, from 0 to 1. */
   readonly prune: number;
@@ -42,8 +42,10 @@ export const reLora: Method<ReLoraOptions> = {
     if (!Number.isInteger(every) || every < 1) {
       throw new Error(`every ${every}: use a whole number of steps from 1`);
     }
-    if (!(restartWarmup >= 0 && restartWarmup <= every)) {
-      throw new Error(`restartWarmup ${restartWarmup} is not between 0 and every (${every})`);
+    if (!(Number.isInteger(restartWarmup) && restartWarmup >= 0 && restartWarmup <= every)) {
+      throw new Error(
+        `restartWarmup ${restartWarmup}: use a whole number of steps from 0 to every (${every})`,
+      );
     }
     if (!(prune >= 0 && prune <= 1)) throw new Error(`prune ${prune} is not in [0, 1]`);
     return lora.parameters(module, options, all);

@@ -5,6 +5,7 @@
 
 import { headPathsOf, type LinearModule, type Model } from "../models/model.ts";
 import { isTablePart } from "../models/stored_weight.ts";
+import { show } from "../show.ts";
 import type { AdapterOptions, Method } from "./method.ts";
 import { moduleOf } from "./names.ts";
 import { resolveOptions } from "./options.ts";
@@ -200,16 +201,27 @@ export function selectModules(model: Targeted, targeting: Targeting): readonly L
   }
   if (!layers) return targeted;
   if (layers.length === 0) throw new Error("layers is empty: name at least one, or leave it out");
-  const missing = layers.find((layer) => targeted.every(({ path }) => layerOf(path) !== layer));
+  const byNumber = Map.groupBy(targeted, ({ path }) => layerOf(path));
+  byNumber.delete(undefined);
+  const [missing] = layers.filter((layer) => !byNumber.has(layer)).map(String);
   if (missing !== undefined) {
-    const have = [...new Set(targeted.map(({ path }) => layerOf(path)))].join(", ");
-    throw new Error(`${model.name} has no layer ${missing} with these targets; it has ${have}`);
+    const have = [...byNumber.keys()].join(", ");
+    throw new Error(
+      `${model.name} has no layer ${missing} with these targets${
+        have ? `; it has ${have}` : ": no layer has a number"
+      }`,
+    );
   }
-  return targeted.filter(({ path }) => layers.includes(layerOf(path)));
+  return targeted.filter((module) => layers.some((layer) => byNumber.get(layer)!.includes(module)));
 }
 
-/** Throws an Error for a layer or a module that stands alone where a list of them is meant: 0 would be taken for none. */
-export function checkLists({ layers, modulesToSave }: Pick<Targeting, "layers" | "modulesToSave">): void {
+/**
+ * Throws an Error for a layer or a module that stands alone where a list of them is meant, of which 0 would be taken for none, and
+ * for patterns that are no object, whose entries would be none.
+ */
+export function checkForms(
+  { layers, modulesToSave, rankPattern, alphaPattern }: Omit<Targeting, "target">,
+): void {
   if (!Array.isArray(layers ?? [])) {
     throw new Error(`layers is ${JSON.stringify(layers)}: give a list of layers' numbers, such as [0, 1]`);
   }
@@ -217,16 +229,23 @@ export function checkLists({ layers, modulesToSave }: Pick<Targeting, "layers" |
     const own = JSON.stringify(modulesToSave);
     throw new Error(`modulesToSave is ${own}: give a list of names, such as [${own}]`);
   }
+  for (const [option, patterns] of Object.entries({ rankPattern, alphaPattern })) {
+    if (Object.prototype.toString.call(patterns ?? {}) === "[object Object]") continue;
+    throw new Error(
+      `${option} is ${show(patterns)}: give an object of numbers by names of layers, such as { query: 4 }`,
+    );
+  }
 }
 
 /**
- * The number of the transformer layer that a path belongs to, or −1. This follows PEFT: the first number that
+ * The number of the transformer layer that a path belongs to, if any. This follows PEFT: the first number that
  * comes after a part which is not the first, and before another (`encoder.layer.3.experts.0.up` → 3). Unlike PEFT,
  * it also handles paths that begin with the layers (`layer.3.…`).
  */
-export function layerOf(path: string): number {
+export function layerOf(path: string): number | undefined {
   const number = /.*?\.[^.]*\.(\d+)\./;
-  return Number((path.match(number) ?? `.${path}`.match(number))?.[1] ?? -1);
+  const [, found] = path.match(number) ?? `.${path}`.match(number) ?? [];
+  return found === undefined ? undefined : Number(found);
 }
 
 /**

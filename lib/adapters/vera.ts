@@ -21,7 +21,7 @@ export interface VeraOptions extends AdapterOptions {
   readonly r: number;
   /** Dropout rate on the adapter's input during training, in [0, 1). */
   readonly dropout: number;
-  /** Initial value of λ_d. */
+  /** Initial value of λ_d: not 0, because λ_b starts there and neither of the two would ever get a gradient. */
   readonly dInitial: number;
 }
 
@@ -36,6 +36,11 @@ export const vera: Method<VeraOptions> = {
   defaults: { r: 256, dropout: 0, dInitial: 0.1 },
   parameters({ m, n }, { r, dInitial }, all) {
     if (!Number.isInteger(r) || r < 1) throw new Error(`rank ${r}: use a whole number from 1`);
+    if (dInitial === 0) {
+      throw new Error(
+        "dInitial 0: neither vector would ever get a gradient; use another number, such as 0.1",
+      );
+    }
     const widest = Math.max(...all.map((module) => module.n));
     const corner = (columns: number) => ({ kind: "corner", columns, bound: Math.sqrt(6 / columns) }) as const;
     return {

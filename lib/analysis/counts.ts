@@ -1,14 +1,14 @@
 /** Counts a method's parameters and multiply-adds on a model, from shapes alone. */
 
 import type { Method } from "../adapters/method.ts";
-import { fullName } from "../adapters/names.ts";
+import { fullName, moduleOf } from "../adapters/names.ts";
 import { resolveOptions } from "../adapters/options.ts";
-import { adaptedModules, type Targeting } from "../adapters/targeting.ts";
+import { adaptedModules, isWithin, type Targeting } from "../adapters/targeting.ts";
 import type { ModelShape } from "./shapes.ts";
 
 /** A method's cost on a model. Multiply-adds are per token; one multiply-add is two FLOPs. */
 export interface Count {
-  /** Trainable parameters, without the task's head. */
+  /** Trainable parameters, those of `modulesToSave` included, without the task's head. */
   readonly trainable: number;
   /** Forward pass of the trunk's linear layers: Σ mn. */
   readonly baseForward: number;
@@ -17,8 +17,8 @@ export interface Count {
   /** Forward and backward pass of a training step. Work done once per step is divided by the step's tokens. */
   readonly trainingStep: number;
   /**
-   * Matrix products per base layer in a training step: 3 if it is trained, 2 if it is frozen, 1 without a
-   * backward pass.
+   * Matrix products per base layer in a training step: 3 if all are trained, 2 if they are frozen, 1 without a
+   * backward pass. Each layer in `modulesToSave` has one more.
    */
   readonly passes: number;
 }
@@ -59,16 +59,32 @@ export function countMethod(
     return module.perText ? { ...cost, forward: 0, backward: 0 } : cost;
   });
   const sum = (of: "forward" | "backward" | "step") => costs.reduce((total, cost) => total + cost[of], 0);
+  const saved = savedWhole(model, targeting);
+  const passes = method.trainsBase ? 3 : sizes.size > 0 || saved.inTrunk ? 2 : 1;
   const trainable = method.trainsBase
     ? model.parameters
-    : [...sizes.values()].reduce((total, size) => total + size, 0);
-  const passes = method.trainsBase ? 3 : trainable > 0 ? 2 : 1;
+    : [...sizes.values()].reduce((total, size) => total + size, saved.parameters);
+  const savedForward = method.trainsBase ? 0 : saved.forward;
   return {
     trainable,
     baseForward,
     adapterForward: sum("forward"),
-    trainingStep: passes * baseForward + sum("forward") + sum("backward") + sum("step") / tokens,
+    trainingStep: passes * baseForward + savedForward + sum("forward") + sum("backward") +
+      sum("step") / tokens,
     passes,
+  };
+}
+
+/** The base weights that `modulesToSave` selects: their number, the Σ mn of their layers, and whether one is where tokens are. */
+function savedWhole({ sizes, linears }: ModelShape, { modulesToSave = [] }: Targeting) {
+  const isSaved = (path: string) => modulesToSave.some((module) => isWithin(path, module));
+  const names = [...sizes.keys()].filter((name) => isSaved(moduleOf(name)));
+  const perText = new Set(linears.filter(({ perText }) => perText).map(({ path }) => path));
+  return {
+    parameters: names.reduce((total, name) => total + sizes.get(name)!, 0),
+    forward: linears.filter(({ path }) => isSaved(path) && !perText.has(path))
+      .reduce((total, { m, n }) => total + m * n, 0),
+    inTrunk: names.some((name) => !perText.has(moduleOf(name))),
   };
 }
 

@@ -7,6 +7,7 @@ import { headOnly } from "../adapters/base_only.ts";
 import { combineLoras } from "../adapters/combine.ts";
 import type { Labels } from "../adapters/labels.ts";
 import type { Method } from "../adapters/method.ts";
+import { moduleOf } from "../adapters/names.ts";
 import { loadAdapter, saveAdapter, type SavedAdapter } from "../adapters/peft.ts";
 import { constantWeights } from "../adapters/starting_weights.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -139,7 +140,10 @@ export class AdaptedModel implements Disposable {
     this.#enabled = true;
   }
 
-  /** Predictions use the bare model until `enable` or `setActive` is called. Throws an Error if an adapter is merged. */
+  /**
+   * Predictions use the bare model, with the adapter's head and the layers that the checkpoint lacks, until `enable` or `setActive` is
+   * called. Throws an Error if an adapter is merged.
+   */
   disable(): void {
     this.#refuseMerged("disable the adapter");
     this.#enabled = false;
@@ -281,7 +285,7 @@ export class AdaptedModel implements Disposable {
     const [gpu, model] = [this.#gpu, this.#model];
     const bare = attach(model, headOnly, { target: "all-linear" });
     const { adapter, weights } = this.active === undefined
-      ? { adapter: bare, weights: this.#headOfActive() }
+      ? { adapter: bare, weights: this.#lackedByModel() }
       : this.#get(this.active);
     this.#checkHead(objective, weights);
     using owned = new DisposableStack();
@@ -314,11 +318,16 @@ export class AdaptedModel implements Disposable {
     }
   }
 
-  /** Disabling an adapter keeps its head, so that predictions with and without the adapter can be compared. */
-  #headOfActive(): ReadonlyMap<string, Weight> {
+  /**
+   * Disabling an adapter keeps its head and the layers that the checkpoint lacks, on which the head was trained, so that
+   * predictions with and without the adapter can be compared.
+   */
+  #lackedByModel(): ReadonlyMap<string, Weight> {
     const { weights } = this.#activeAdapter();
-    const { module } = this.#model.head;
-    return new Map([...weights].filter(([name]) => name.startsWith(`${module}.`)));
+    const { head, fresh = [] } = this.#model;
+    return new Map(
+      [...weights].filter(([name]) => name.startsWith(`${head.module}.`) || fresh.includes(moduleOf(name))),
+    );
   }
 
   /** The adapter's weights and constants, and the base weights that it replaces, on the GPU. */

@@ -4,6 +4,8 @@
  */
 
 import { type Adapter, attach } from "../adapters/attach.ts";
+import { checkAdapter } from "../adapters/check_adapter.ts";
+import { checkWeights } from "../adapters/check_weights.ts";
 import { identityInput, tracedFactors, tracedUpdate } from "../adapters/factors.ts";
 import { headNames } from "../adapters/head_tensors.ts";
 import { identityValues } from "../adapters/identity.ts";
@@ -69,7 +71,8 @@ interface LayerFactors {
  * `saveAdapter`.
  *
  * @throws Error when the update depends on the input, there is none, it does not factor exactly and no rank is given, or the rank
- * does not fit a layer; and for a packed base when the method computes with the base's values.
+ * does not fit a layer; for a packed base when the method computes with the base's values; when the adapter was attached to another
+ * model, when a weight is missing, of another shape, not finite or of another adapter, and when the LoRA's are not finite.
  *
  * @example
  * ```ts
@@ -88,22 +91,26 @@ interface LayerFactors {
 export async function toLora(options: ToLoraOptions): Promise<LoraExport> {
   const { gpu, model, adapter, weights, labels, rank: asked, onLayer } = options;
   checkExportable(adapter, asked);
-  using own = new FrozenWeights(gpu, new Map([...constantWeights(model, adapter), ...weights]));
+  checkAdapter(model, adapter);
+  checkWeights(model, adapter, weights);
+  using frozen = new FrozenWeights(gpu, new Map([...constantWeights(model, adapter), ...weights]));
   const factors: LayerFactors[] = [];
   for (const adapted of adapter.modules) {
     factors.push(
       asked === undefined
-        ? await exactFactors(gpu, adapter, adapted, own)
-        : await nearest(gpu, model, adapter, adapted, own, asked),
+        ? await exactFactors(gpu, adapter, adapted, frozen)
+        : await nearest(gpu, model, adapter, adapted, frozen, asked),
     );
     onLayer?.(factors.length, adapter.modules.length);
   }
   const rank = asked ?? Math.max(...factors.map(({ rank }) => rank));
   const result = attachedLora(model, adapter, rank, factors);
   const errors = asked === undefined ? undefined : errorsOf(model, adapter, weights, factors);
+  const own = new Map([...loraWeights(result, factors), ...kept(model, adapter, weights)]);
+  checkWeights(model, result, own);
   return {
     adapter: result,
-    weights: new Map([...loraWeights(result, factors), ...kept(model, adapter, weights)]),
+    weights: own,
     rank,
     ...labels ? { labels } : {},
     ...errors ? { errors } : {},

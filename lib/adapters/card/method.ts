@@ -3,6 +3,7 @@
 import type { Adapter } from "../attach.ts";
 import type { Labels } from "../labels.ts";
 import { moduleOf } from "../names.ts";
+import { differing } from "../peft_targeting.ts";
 import { codeMarkdown, escapeMarkdown } from "../../escape_markdown.ts";
 import type { Model, Weight } from "../../models/model.ts";
 
@@ -29,18 +30,33 @@ export function pipelineOf(subject: CardSubject): string | undefined {
 
 /** The method, its options, its layers and how much of them is trained, as a list. */
 export function methodList(subject: CardSubject): string {
-  const { adapter: { method, options, modules, trainableParameters, trainedBase } } = subject;
-  const settings = Object.entries(options).map(([name, value]) => codeMarkdown(`${name} ${value}`));
+  const { adapter: { method, modules, trainableParameters, trainedBase } } = subject;
   const targets = new Set(modules.map(({ module: { path } }) => codeMarkdown(path.split(".").at(-1)!)));
   const whole = new Set([...trainedBase].map((name) => codeMarkdown(moduleOf(name))));
   const items = [
     `Method: ${escapeMarkdown(method.name)}, ${codeMarkdown(method.summary)}`,
-    `Options: ${settings.join(", ")}`,
-    `Target modules: ${[...targets].join(", ")} (${modules.length} layer${modules.length === 1 ? "" : "s"})`,
+    `Options: ${optionsText(subject.adapter)}`,
+    `Target modules: ${[...targets].join(", ")} (${layersText(modules.length)})`,
     `Trainable parameters: ${trainableParameters.toLocaleString("en-US")}${headText(subject)}`,
     ...whole.size > 0 && !method.trainsBase ? [`Trained whole: ${[...whole].join(", ")}`] : [],
   ];
   return items.map((item) => `- ${item}`).join("\n");
+}
+
+/** The options, and those of layers that patterns give others. */
+function optionsText({ options, modules }: Adapter): string {
+  const settings = Object.entries(options).map(([name, value]) => codeMarkdown(`${name} ${value}`));
+  const others = (["r", "alpha"] as const).flatMap((option) => {
+    const byValue = Map.groupBy(Object.values(differing(modules, options, option)), (value) => value);
+    return [...byValue].map(([value, { length }]) =>
+      `${codeMarkdown(`${option} ${value}`)} (${layersText(length)})`
+    );
+  });
+  return settings.join(", ") + (others.length > 0 ? `; otherwise ${others.join(", ")}` : "");
+}
+
+function layersText(layers: number): string {
+  return `${layers} layer${layers === 1 ? "" : "s"}`;
 }
 
 function headText(subject: CardSubject): string {

@@ -250,6 +250,10 @@ Deno.test("attach refuses what does not fit and says what to change", () => {
     () => attach(model, bora, { r: 17, blocks: 4, target }),
     /rank 17 does not fit query \(16×16\).*1 to 16/,
   );
+  assert.throws(
+    () => attach(model, methodByName("MELoRA"), { r: 8, blocks: 4, target } as AttachOptions),
+    /rank 8 does not fit query \(16×16\).*1 to 4$/,
+  );
   assert.throws(() => attach(model, lora, { r: 0, target }), /rank 0 does not fit query.*number from 1$/);
   assert.throws(
     () => attach(model, lora, { target: ["q_proj"] }),

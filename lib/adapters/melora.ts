@@ -39,7 +39,7 @@ export const melora: Method<BlockOptions> = {
   auto: ["blocks"],
   parameters(module, options) {
     const [b, { r }] = [blocksOf(module, options), options];
-    checkLowRank({ ...module, m: module.m / b, n: module.n / b }, options);
+    checkLowRank(module, options, Math.min(module.m, module.n) / b);
     return {
       A: { shape: [r, module.n], init: { kind: "kaiming", fan: module.n / b } },
       B: { shape: [module.m, r], init: zeros },

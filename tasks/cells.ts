@@ -51,26 +51,29 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
   ];
 }
 
+/** The plan of a command's one table. */
+function planFor(command: Arguments) {
+  return planOf(command.tables[0], command);
+}
+
 /** Where the table is written, without an ending. */
-function pathOf({ tables: [table], ...values }: Arguments): string {
-  return `${values.out}/${planOf(table, { ...values, tables: [table] }).name}`;
+function pathOf(command: Arguments): string {
+  return `${command.out}/${planFor(command).name}`;
 }
 
 /** How many of the table's cells its record names. */
 async function progressOf(command: Arguments): Promise<string> {
-  const { tables: [table], ...values } = command;
   const path = pathOf(command);
   const rows = await isFile(`${path}.json`) ? (await readCellTable(`${path}.json`)).rows : [];
   const done = rows.reduce((sum, { seeds }) => sum + seeds.length, 0);
-  const { jobs } = planOf(table, { ...values, tables: [table] }).asked();
+  const { jobs } = planFor(command).asked();
   return `${path}: ${done} of ${jobs.length} cells`;
 }
 
 /** What the table needs and is not there: its folder of data, or a packaged model with the command that fetches it. */
-async function lackedBy({ tables: [table], ...values }: Arguments): Promise<string | undefined> {
-  if (values.data !== undefined && !await isFolder(values.data)) return values.data;
-  const { source } = planOf(table, { ...values, tables: [table] });
-  const packaged = packagedModel(source ?? "");
+async function lackedBy(command: Arguments): Promise<string | undefined> {
+  if (command.data !== undefined && !await isFolder(command.data)) return command.data;
+  const packaged = packagedModel(planFor(command).source ?? "");
   if (!packaged || await isFetched(packaged)) return undefined;
   return `${packaged.id}: deno task models ${packaged.id}`;
 }

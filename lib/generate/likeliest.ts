@@ -29,6 +29,7 @@ export async function likeliest(
   return found;
 }
 
+/** Throws an Error that names the first prompt that is too long for the model with the longest continuation. */
 function checkRoom(
   writer: Answering,
   lengths: readonly number[],

@@ -421,8 +421,8 @@ export function decoderConfigOfGguf(
     throw new Error(`${metadata.origin}: "${architecture}.${key}" is ${value}, and ${what} is wanted`);
   };
   if (heads % kvHeads !== 0) wanted("attention.head_count_kv", kvHeads, `a divisor of the ${heads} heads`);
-  const ownSize = metadata.has(`${architecture}.attention.key_length`);
-  if (!ownSize && width % heads !== 0) {
+  const hasHeadSize = metadata.has(`${architecture}.attention.key_length`);
+  if (!hasHeadSize && width % heads !== 0) {
     wanted("attention.head_count", heads, `a divisor of the width ${width}`);
   }
   const headSize = count("attention.key_length", width / heads);

@@ -11,6 +11,13 @@ const read = (name: keyof typeof cases, changes: object) =>
 const refused = (name: keyof typeof cases, changes: object, message: RegExp) =>
   assert.throws(() => read(name, changes), message);
 
+Deno.test("a type that is not read is named, whatever its own fields are called", () => {
+  assert.throws(
+    () => decoderConfigOf("config.json", { model_type: "gpt2", n_embd: 32 }),
+    /^Error: config\.json: model_type is "gpt2": use a model with one of llama, /,
+  );
+});
+
 Deno.test("layer_types say what the window's fields say, or are refused", () => {
   const [full, sliding] = ["full_attention", "sliding_attention"];
   const window = { use_sliding_window: true, sliding_window: 4, max_window_layers: 1 };

@@ -100,6 +100,33 @@ Deno.test("how a sentence-transformers model pools is fetched with it, and what 
     assert.deepEqual(hub.requests, ["1_Pooling/config.json whole"]);
   }));
 
+const otherType = {
+  name: "config.json",
+  content: '{"model_type": "t5"}',
+  why: /config\.json: model_type is "t5": use a model/,
+};
+const otherTokenizer = {
+  name: "tokenizer.json",
+  content: '{"model": {"type": "Bee"}}',
+  why: /tokenizer\.json describes no tokenizer .* Bee/,
+};
+
+for (const { name, content, why } of [otherType, otherTokenizer]) {
+  Deno.test(`a model whose ${name} is not read here is refused before its weights are downloaded, each time`, () =>
+    withHub(2, async (hub, load) => {
+      hub.files.set(name, new TextEncoder().encode(content));
+      for (let time = 0; time < 2; time++) {
+        await assert.rejects(load(), ({ message }: Error) => {
+          assert.match(message, why);
+          assert.match(message, /\(its weights were not downloaded\)$/);
+          assert.doesNotMatch(message, /does not give it/);
+          return true;
+        });
+      }
+      assert.ok(hub.requests.length > 0 && !hub.requests.some((request) => request.startsWith("model")));
+    }));
+}
+
 /** Fills the cache as transformers' AutoModel does, which does not ask for `modules.json`. */
 async function fillAsPython(hub: FakeHub, cache: string): Promise<void> {
   await Deno.mkdir(`${cache}/${snapshot}`, { recursive: true });

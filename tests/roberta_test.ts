@@ -305,7 +305,8 @@ Deno.test("a position_embedding_type of null is none at all, as to transformers"
 Deno.test("a configuration that does not fit is refused by field", async () => {
   const changes: [Record<string, unknown>, RegExp][] = [
     [
-      { model_type: "gpt2" },
+      // The fields of other types have other names, such as n_embd.
+      { model_type: "gpt2", hidden_size: undefined },
       /config\.json: model_type is "gpt2": use a model with one of roberta, xlm-roberta, bert/,
     ],
     [{ model_type: undefined }, /config\.json: model_type: /],

@@ -4,11 +4,12 @@
  */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting, readJson } from "../files.ts";
+import { fitting, readAnyJson } from "../files.ts";
 import type { GateActivation } from "../graph/ops/gated_unit.ts";
 import { rotaryFrequencies } from "../graph/ops/rotary.ts";
 import { show } from "../show.ts";
 import type { GgufMetadata } from "./gguf/metadata.ts";
+import { modelTypeIn } from "./model_type.ts";
 import { checkOtherDecoders } from "./other_decoders.ts";
 
 /** The architecture of a decoder. */
@@ -138,6 +139,9 @@ const configSchema = v.looseObject({
 });
 type Config = v.InferOutput<typeof configSchema>;
 
+/** The values of `model_type` that are read. */
+export const decoderTypes: readonly string[] = Object.keys(families);
+
 /** `DecoderConfig.normOffset` of a decoder in a folder of transformers, by its `model_type`. */
 export function normOffsetInFolders(type: string): 0 | 1 {
   return families[type].isGemma ? 1 : 0;
@@ -154,11 +158,12 @@ export function isDecoderType(type: unknown): boolean {
  */
 export async function readDecoderConfig(folder: string): Promise<DecoderConfig> {
   const path = `${folder}/config.json`;
-  return checkedConfig(path, await readJson(path, configSchema));
+  return decoderConfigOf(path, await readAnyJson(path));
 }
 
 /** Checks `json`, the content of the `config.json` at `path`. Throws as `readDecoderConfig` does. */
 export function decoderConfigOf(path: string, json: unknown): DecoderConfig {
+  modelTypeIn(path, json, decoderTypes);
   return checkedConfig(path, fitting(path, configSchema, json));
 }
 
@@ -166,9 +171,6 @@ function checkedConfig(path: string, config: Config): DecoderConfig {
   const refuse = (field: keyof Config, wanted: string): never => {
     throw new Error(`${path}: ${field} is ${JSON.stringify(config[field])}: ${wanted}`);
   };
-  if (!isDecoderType(config.model_type)) {
-    refuse("model_type", `use a model with one of ${Object.keys(families).join(", ")}`);
-  }
   const family = families[config.model_type];
   const { hidden_size: width, num_attention_heads: heads } = config;
   const headSize = config.head_dim ?? family.headSize ?? width / heads;

@@ -6,10 +6,9 @@
 
 import type { Hash } from "node:crypto";
 import { downloadFile, HUB_URL, type ListFileEntry, listFiles, modelInfo } from "npm:@huggingface/hub@2.17.5";
-import * as v from "npm:valibot@1.5.0";
-import { isFile, makeParents, readJson, readText, writeWhole } from "../files.ts";
+import { isFile, makeParents, readText, writeWhole } from "../files.ts";
 import { RefusedRequest, request, steadily } from "../network.ts";
-import { isDecoderType } from "./decoder_config.ts";
+import { checkDescription, isDecoderFolder } from "./described_model.ts";
 import { describingFiles, isTemplate, templatesFolder } from "./folder_files.ts";
 import { filesOfSet } from "./gguf/split_set.ts";
 import { hubToken } from "./hub_token.ts";
@@ -53,7 +52,7 @@ export function isHubId(text: string): boolean {
  * cached snapshot is used without contacting the hub; missing files, such as a shard that the index names,
  * are downloaded. Of an encoder that another program cached, the hub is asked once how it pools tokens; where
  * it cannot be asked, a warning says so. Only the weights in safetensors and what describes the model are downloaded
- * (`folder_files.ts`), the weights last, and each is checked by size and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and
+ * (`folder_files.ts`); the weights come last, when the rest is known to be read here, and each file is checked by size and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and
  * gated models.
  * @throws Error that names the model or the file and says what to do.
  */
@@ -87,11 +86,22 @@ class NotGiven extends Error {}
 interface Wanted {
   /** The first file that a snapshot's folder lacks. */
   lackedBy(folder: string): Promise<string | undefined>;
-  /** Those to download, in order, of the hub's. Throws an Error when one is not there. */
-  among(list: Lister, remote: Remote): Promise<ListFileEntry[]>;
+  /** Those to download of the hub's. Throws an Error when one is not there. */
+  among(list: Lister, remote: Remote): Promise<WantedEntries>;
+  /** Throws an Error when what is described in the folder is not read here. */
+  checkDescription(folder: string): Promise<void>;
   /** True when it is not known whether the model of a whole snapshot says how tokens are pooled. */
   isUnsure(snapshot: Place): Promise<boolean>;
 }
+
+/** Files to download, in order: those that describe the model, and its weights, which are much larger. */
+interface WantedEntries {
+  readonly describing: readonly ListFileEntry[];
+  readonly weights: readonly ListFileEntry[];
+}
+
+/** The error when a model that the hub gives is not read here. */
+class NotRead extends Error {}
 
 /** What lies in a folder of the hub's; by default in the model's own. */
 type Lister = (folder?: string) => Promise<ListFileEntry[]>;
@@ -125,7 +135,7 @@ async function download(
     return await fetchSnapshot(id, wanted, url, storage);
   } catch (error) {
     const { message } = error as Error;
-    if (cached) {
+    if (cached && !(error instanceof NotRead)) {
       throw new Error(`${cached.folder} lacks ${cached.lacks}, and the hub does not give it: ${message}`, {
         cause: error,
       });
@@ -158,9 +168,20 @@ async function fetchSnapshot(id: string, wanted: Wanted, hubUrl: string, storage
   const place = { storage, commit, folder: `${storage}/snapshots/${commit}` };
   await Deno.mkdir(`${storage}/refs`, { recursive: true });
   await writeWhole(`${storage}/refs/main`, commit);
-  await fetchEntries(remote, place, entries);
-  if (wanted === transformersFiles) await noteAbsence(place, entries);
+  await fetchEntries(remote, place, entries.describing);
+  if (wanted === transformersFiles) await noteAbsence(place, entries.describing);
+  await checkBeforeWeights(wanted, place.folder);
+  await fetchEntries(remote, place, entries.weights);
   return place.folder;
+}
+
+/** Throws an Error when the model is not read here, before its weights are downloaded in vain. */
+async function checkBeforeWeights(wanted: Wanted, folder: string): Promise<void> {
+  try {
+    await wanted.checkDescription(folder);
+  } catch (error) {
+    throw new NotRead(`${(error as Error).message} (its weights were not downloaded)`, { cause: error });
+  }
 }
 
 /** The model on the hub. Throws an Error when the hub's URL is none. */
@@ -362,7 +383,7 @@ function adviceOn(status: number, hasToken: boolean): string | undefined {
 async function listing(
   remote: Remote,
   wanted: Wanted,
-): Promise<{ commit: string; entries: ListFileEntry[] }> {
+): Promise<{ commit: string; entries: WantedEntries }> {
   const { repo, hubUrl } = remote;
   const { sha: commit } = await asked(() => modelInfo({ ...remote, name: repo, additionalFields: ["sha"] }));
   if (!isCommit(commit)) {
@@ -387,7 +408,7 @@ async function asked<T>(answer: () => Promise<T>): Promise<T> {
   }
 }
 
-async function transformersAmong(list: Lister, { repo, hubUrl }: Remote): Promise<ListFileEntry[]> {
+async function transformersAmong(list: Lister, { repo, hubUrl }: Remote): Promise<WantedEntries> {
   const files = new Map((await list()).map((file) => [file.path, file]));
   // "model-…" sorts before "model.…", so the index is downloaded after its shards.
   const needed = files.has(weights)
@@ -404,8 +425,11 @@ async function transformersAmong(list: Lister, { repo, hubUrl }: Remote): Promis
   }
   const ofPooling = await poolersAmong(list, files);
   const templates = files.has(templatesFolder) ? await list(templatesFolder) : [];
-  const entries = [...describingFiles, ...needed].flatMap((path) => files.get(path) ?? []);
-  return [...ofPooling, ...templates.filter(({ path }) => isTemplate(path)), ...entries];
+  const entries = describingFiles.flatMap((path) => files.get(path) ?? []);
+  return {
+    describing: [...ofPooling, ...templates.filter(({ path }) => isTemplate(path)), ...entries],
+    weights: needed.map((path) => files.get(path)!),
+  };
 }
 
 /** The files in the folders beside `modules.json` that say how tokens are pooled. */
@@ -425,15 +449,14 @@ async function isUnsureOfPooling(place: Place): Promise<boolean> {
   const { folder } = place;
   const isSaid = await isFile(`${folder}/${modulesFile}`) || await poolingFile(folder) !== undefined;
   if (isSaid || await isFile(absenceNote(place))) return false;
-  return !isDecoderType((await readJson(`${folder}/config.json`, typeSchema)).model_type);
+  return !await isDecoderFolder(folder);
 }
-
-const typeSchema = v.looseObject({ model_type: v.optional(v.unknown()) });
 
 /** What transformers writes. */
 const transformersFiles: Wanted = {
   lackedBy: lackedByTransformers,
   among: transformersAmong,
+  checkDescription,
   isUnsure: isUnsureOfPooling,
 };
 
@@ -442,12 +465,14 @@ function ggufFiles(file: string): Wanted {
   const names = filesOfSet(file);
   return {
     lackedBy: async (folder) => (await lackingIn(folder, names))[0],
+    // A GGUF file describes itself.
+    checkDescription: () => Promise.resolve(),
     isUnsure: () => Promise.resolve(false),
     async among(list, { repo, hubUrl }) {
       const folder = file.includes("/") ? file.slice(0, file.lastIndexOf("/")) : undefined;
       const files = new Map((await list(folder)).map((entry) => [entry.path, entry]));
       const missing = names.find((name) => !files.has(name));
-      if (missing === undefined) return names.map((name) => files.get(name)!);
+      if (missing === undefined) return { describing: [], weights: names.map((name) => files.get(name)!) };
       const there = [...files.keys()].filter((path) => path.endsWith(".gguf"));
       throw new Error(
         `"${repo}" on ${hubUrl} has no ${missing}: ${

@@ -1,9 +1,10 @@
 /** Reads and checks the `config.json` of BERT-like encoders. */
 
 import * as v from "npm:valibot@1.5.0";
-import { fitting, readJson } from "../files.ts";
+import { fitting, readAnyJson } from "../files.ts";
 import type { Activation } from "../graph/ops/activation.ts";
 import { type HeadLayout, plainHead } from "./model.ts";
+import { modelTypeIn } from "./model_type.ts";
 import type { Pooling } from "./pooling.ts";
 import { readPooling } from "./sentence_pooling.ts";
 
@@ -46,6 +47,9 @@ const families: Readonly<Record<string, Family>> = {
   },
 };
 
+/** The values of `model_type` that are read. */
+export const encoderTypes: readonly string[] = Object.keys(families);
+
 /** Activations by transformers' names in `hidden_act`. */
 const activations: Readonly<Record<string, Activation>> = { gelu: "gelu", gelu_python: "gelu", relu: "relu" };
 
@@ -72,7 +76,6 @@ export interface EncoderConfig extends Family {
 const count = v.pipe(v.number(), v.integer(), v.minValue(1));
 
 const configSchema = v.looseObject({
-  model_type: v.string(),
   hidden_size: count,
   // Bounded, because the names of all layers' tensors are listed before any tensor is read.
   num_hidden_layers: v.pipe(count, v.maxValue(10_000)),
@@ -95,7 +98,7 @@ const configSchema = v.looseObject({
  */
 export async function readEncoderConfig(folder: string): Promise<EncoderConfig> {
   const path = `${folder}/config.json`;
-  return withPooling(checkedConfig(path, await readJson(path, configSchema)), await readPooling(folder));
+  return withPooling(encoderConfigOf(path, await readAnyJson(path)), await readPooling(folder));
 }
 
 /**
@@ -112,20 +115,22 @@ export function withPooling(config: EncoderConfig, pooling: Pooling | undefined)
  * @throws Error as `readEncoderConfig` does.
  */
 export function encoderConfigOf(path: string, json: unknown): EncoderConfig {
-  return checkedConfig(path, fitting(path, configSchema, json));
+  const family = families[modelTypeIn(path, json, encoderTypes)];
+  return checkedConfig(path, family, fitting(path, configSchema, json));
 }
 
-function checkedConfig(path: string, config: v.InferOutput<typeof configSchema>): EncoderConfig {
+function checkedConfig(
+  path: string,
+  family: Family,
+  config: v.InferOutput<typeof configSchema>,
+): EncoderConfig {
   const { hidden_size: width, num_attention_heads: heads } = config;
   const refuse = (field: keyof typeof config, wanted: string): never => {
     throw new Error(`${path}: ${field} is ${JSON.stringify(config[field])}: ${wanted}`);
   };
-  const choose = <T>(field: "model_type" | "hidden_act", table: Readonly<Record<string, T>>): T =>
-    Object.hasOwn(table, config[field])
-      ? table[config[field]]
-      : refuse(field, `use a model with one of ${Object.keys(table).join(", ")}`);
-  const family = choose("model_type", families);
-  const activation = choose("hidden_act", activations);
+  if (!Object.hasOwn(activations, config.hidden_act)) {
+    refuse("hidden_act", `use a model with one of ${Object.keys(activations).join(", ")}`);
+  }
   if (width % heads !== 0 || width / heads % 4 !== 0) {
     refuse("num_attention_heads", `it must cut hidden_size ${width} into heads of a multiple of 4`);
   }
@@ -142,7 +147,7 @@ function checkedConfig(path: string, config: v.InferOutput<typeof configSchema>)
     pooling: "first",
     width,
     heads,
-    activation,
+    activation: activations[config.hidden_act],
     firstPosition,
     layers: config.num_hidden_layers,
     inner: config.intermediate_size,

@@ -1,16 +1,13 @@
 /** Loads a model of any family that is read here. */
 
-import * as v from "npm:valibot@1.5.0";
-import { isFile, readJson } from "../files.ts";
+import { isFile } from "../files.ts";
 import { checkOptionNames } from "../option_names.ts";
-import { isDecoderType } from "./decoder_config.ts";
+import { isDecoderFolder } from "./described_model.ts";
 import { decoderOptionNames, type DecoderOptions, loadDecoder } from "./load_decoder.ts";
 import { loadEncoder } from "./load_encoder.ts";
 import { locateModel } from "./locate_model.ts";
 import type { Model } from "./model.ts";
 import { packModel } from "./packing.ts";
-
-const typeSchema = v.looseObject({ model_type: v.optional(v.string()) });
 
 /**
  * Loads the model `source`: a decoder as `loadDecoder` does, with its options, or an encoder as `loadEncoder` does, packed by
@@ -23,8 +20,7 @@ export async function loadModel(
 ): Promise<Model> {
   checkOptionNames("loadModel", options, decoderOptionNames);
   const { path } = await locateModel(source, options.hub);
-  const isDecoder = await isFile(path) ||
-    isDecoderType((await readJson(`${path}/config.json`, typeSchema)).model_type);
+  const isDecoder = await isFile(path) || await isDecoderFolder(path);
   if (isDecoder) return await loadDecoder(source, options);
   const encoder = await loadEncoder(source, options.hub, report);
   return options.packing ? packModel(encoder, options.packing) : encoder;

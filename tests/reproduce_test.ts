@@ -228,6 +228,11 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       ["reproduce", ["glue"], /glue wants --data DIR: the folder with GLUE's folders/],
       [
         "reproduce",
+        ["headline", "--data", "nowhere", "--list"],
+        /^no --data is read by headline; it is for glue, commonsense, math: leave it out$/m,
+      ],
+      [
+        "reproduce",
         ["glue", "--data", "nowhere", "--task", "CB"],
         /no task "CB" is read from a folder; those are CoLA/,
       ],

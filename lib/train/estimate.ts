@@ -66,8 +66,8 @@ function batched(objective: Objective, examples: readonly Encoded[], batchSize: 
 }
 
 /**
- * The same with a batch of each padded length and number of learnt rows as the sample, so that many examples take no more time than
- * few. Examples whose batches are of other sizes in another order count as these.
+ * The examples with one batch of each size as the sample, so that many take no more time than few. Examples whose batches are of other
+ * sizes in another order count as these.
  */
 export function sampled(objective: Objective, examples: readonly Encoded[], batchSize: number): Batched {
   const sample = batchesBySize(objective, examples, batchSize).flatMap(([{ batch }]) =>

@@ -67,7 +67,6 @@ export function compareBenches(
   const names = [...before.keys()].filter((name) => after.has(name));
   if (names.length === 0) throw new Error("no work of one bench is in the other");
   const pairs = names.map((name): Pair => ({ name, base: before.get(name)!, head: after.get(name)! }));
-  const byRuns = pairs.every(hasEnoughRuns);
   const percent = threshold ?? defaultPercent;
   const tells = (pair: Pair) => hasEnoughRuns(pair) || threshold !== undefined;
   const estimates = pairs.map(estimateOf);
@@ -76,14 +75,10 @@ export function compareBenches(
     Math.log1p(percent / 100),
     -1,
   );
-  const samples = byRuns
-    ? `over the ${base.length} and ${head.length} runs${base.length === head.length ? ", paired" : ""}`
-    : "over the laps";
   return {
     title: "Speed",
-    method: `Milliseconds a run, median of all laps. The change is that of the time${
-      pairs.every(hasYardsticks) ? " over the yardstick's beside it" : ""
-    }; its 95 % interval is Student's t on the logarithms, ${samples}. Threshold: ${percent} %.`,
+    method: `Milliseconds a run, median of all laps. The change is that of the time${yardsticksText(pairs)}; ` +
+      `its 95 % interval is Student's t on the logarithms, ${samplesText(pairs)}. Threshold: ${percent} %.`,
     environments: {
       base: base.map(({ environment }) => environment),
       head: head.map(({ environment }) => environment),
@@ -108,6 +103,28 @@ function hasEnoughRuns({ base, head }: Pair): boolean {
 
 function hasYardsticks({ base, head }: Pair): boolean {
   return [...base.yardsticks, ...head.yardsticks].every((yardstick) => yardstick !== undefined);
+}
+
+/** What the times of these works are divided by. */
+function yardsticksText(pairs: readonly Pair[]): string {
+  const having = pairs.filter(hasYardsticks).length;
+  if (having === 0) return "";
+  return ` over the yardstick's beside it${having < pairs.length ? " where both sides have one" : ""}`;
+}
+
+/** Over what the intervals of these works are. */
+function samplesText(pairs: readonly Pair[]): string {
+  const ofRuns = pairs.filter(hasEnoughRuns);
+  if (ofRuns.length === 0) return "over the laps";
+  const counts = pairs.map(({ base, head }) => [base.milliseconds.length, head.milliseconds.length] as const);
+  if (new Set(counts.map(String)).size === 1) {
+    const [[own, other]] = counts;
+    return `over the ${own} and ${other} runs${own === other ? ", paired" : ""}`;
+  }
+  const ofLaps = ofRuns.length < pairs.length
+    ? `, and over the laps of a work with fewer than ${leastRuns} on a side`
+    : "";
+  return `over a work's runs, paired where both sides have as many${ofLaps}`;
 }
 
 /** Logarithms of the laps, run by run; of the times divided by the yardstick's if both sides have one. */

@@ -307,7 +307,10 @@ Deno.test("speed: the page says that some works' times are over a yardstick's, a
     rows: rows.map((row, i) => i === 0 ? { ...row, yardstick: undefined } : row),
   }));
   assert.match(compareBenches(base, base).method, /the time over the yardstick's beside it; /);
-  assert.match(compareBenches(base, bare).method, /over the yardstick's beside it where both sides have one; /);
+  assert.match(
+    compareBenches(base, bare).method,
+    /over the yardstick's beside it where both sides have one; /,
+  );
 });
 
 Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower kernel does", async () => {

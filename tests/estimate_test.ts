@@ -141,7 +141,11 @@ Deno.test("an estimate of a decoder counts the head's products with the rows tha
   };
   // Two epochs of one batch of 4 texts: 16 learnt rows, or 32.
   const product = 2 * 2 * 16 * model.vocabulary * model.width;
-  assert.equal(await flopsOf(frozen, 8) - await flopsOf(frozen, 4), 2 * product, "forward, and the rows' gradient");
+  assert.equal(
+    await flopsOf(frozen, 8) - await flopsOf(frozen, 4),
+    2 * product,
+    "forward, and the rows' gradient",
+  );
   assert.equal(await flopsOf(trained, 8) - await flopsOf(trained, 4), 3 * product, "and the head's own");
 });
 

@@ -77,7 +77,8 @@ export function compareBenches(
   );
   return {
     title: "Speed",
-    method: `Milliseconds a run, median of all laps. The change is that of the time${yardsticksText(pairs)}; ` +
+    method:
+      `Milliseconds a run, median of all laps. The change is that of the time${yardsticksText(pairs)}; ` +
       `its 95 % interval is Student's t on the logarithms, ${samplesText(pairs)}. Threshold: ${percent} %.`,
     environments: {
       base: base.map(({ environment }) => environment),

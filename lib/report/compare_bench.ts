@@ -41,21 +41,32 @@ interface Pair {
   readonly head: Laps;
 }
 
-function lapsOf(records: readonly BenchRecord[]): Map<string, Laps> {
-  const rows = records.flatMap((record) => record.rows);
+/** Whether the runs are of several adapters: one's times are no samples of another's. */
+function areOfSeveral(records: readonly BenchRecord[]): boolean {
+  return new Set(records.map(({ environment: { adapter } }) => adapter)).size > 1;
+}
+
+/** The laps of every work, or of every work on each adapter, by name. */
+function lapsOf(records: readonly BenchRecord[], byAdapter: boolean): Map<string, Laps> {
   const laps = (row: Row) => row.measured.find(({ library }) => library === own)?.milliseconds ?? [];
-  const timed = rows.filter((row) => laps(row).length > 0);
+  const timed = records.flatMap(({ environment: { adapter }, rows }) => {
+    const place = byAdapter ? `${adapter}, ` : "";
+    return rows.filter((row) => laps(row).length > 0).map((row) => ({
+      work: `${place}${row.group}: ${row.name}`,
+      row,
+    }));
+  });
   return new Map(
-    [...Map.groupBy(timed, ({ group, name }) => `${group}: ${name}`)].map(([name, rows]) => [name, {
-      milliseconds: rows.map(laps),
-      yardsticks: rows.map(({ yardstick }) => yardstick),
-      runs: rows.map(({ runs }) => runs),
+    [...Map.groupBy(timed, ({ work }) => work)].map(([work, found]) => [work, {
+      milliseconds: found.map(({ row }) => laps(row)),
+      yardsticks: found.map(({ row: { yardstick } }) => yardstick),
+      runs: found.map(({ row: { runs } }) => runs),
     }]),
   );
 }
 
 /**
- * Compares the times of all works that both sides have.
+ * Compares the times of all works that both sides have, on each adapter where a side has runs on several.
  * @throws Error when there is none.
  */
 export function compareBenches(
@@ -63,7 +74,8 @@ export function compareBenches(
   head: readonly BenchRecord[],
   threshold?: number,
 ): Comparison {
-  const [before, after] = [lapsOf(base), lapsOf(head)];
+  const byAdapter = areOfSeveral(base) || areOfSeveral(head);
+  const [before, after] = [lapsOf(base, byAdapter), lapsOf(head, byAdapter)];
   const names = [...before.keys()].filter((name) => after.has(name));
   if (names.length === 0) throw new Error("no work of one bench is in the other");
   const pairs = names.map((name): Pair => ({ name, base: before.get(name)!, head: after.get(name)! }));

@@ -12,7 +12,7 @@ import {
 } from "./reproduce/stored_cells.ts";
 import { DivergedError } from "../lib/train/adamw.ts";
 import type { Job, Run } from "./run_cell.ts";
-import type { Profile, Table } from "./tables/table.ts";
+import type { Profile, Row, Table } from "./tables/table.ts";
 import { gridFor, trainingAt } from "./training.ts";
 
 /** The share of train that is held out at most. */
@@ -29,6 +29,11 @@ async function tuningSplit(task: Task, { train: most, dev }: Profile): Promise<S
   return { train: train.slice(0, trained), dev: train.slice(trained, trained + heldOut) };
 }
 
+/** The rows of the profile that have a rate of their own, and are trained. */
+export function tunedRows(table: Table, profile: Profile): Row[] {
+  return rowsOf(table, profile).filter(({ tunedAs, untrained }) => tunedAs === undefined && !untrained);
+}
+
 /**
  * Tries the grid of learning rates for every row that has its own rate, on the first task, with the profile's
  * seeds, and prints the entry for `learning_rates.json`. A rate's score is the mean over the seeds, and 0 if
@@ -42,7 +47,7 @@ export async function tune(
   files: RunFiles,
 ): Promise<void> {
   const split = await tuningSplit(task, profile);
-  const rows = rowsOf(table, profile).filter(({ tunedAs, untrained }) => tunedAs === undefined && !untrained);
+  const rows = tunedRows(table, profile);
   const grid = gridFor(run.model);
   const jobs: StoredJob[] = [];
   for (const row of rows) {

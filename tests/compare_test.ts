@@ -291,6 +291,42 @@ Deno.test("speed: a work that few of a side's runs have gets no verdict of its o
   const comparison = compareBenches(base, short);
   assert.deepEqual(verdicts(comparison), ["worse", "worse", "cannot tell"]);
   assert.match(comparison.notes.join("\n"), /No verdict: with fewer than 3 runs on a side/);
+  assert.match(
+    comparison.method,
+    /over a work's runs, paired where both sides have as many, and over the laps of a work with fewer than 3 on a side/,
+  );
+  assert.match(compareBenches(base, base).method, /over the 5 and 5 runs, paired/);
+  assert.match(compareBenches(base, base.slice(1)).method, /over the 5 and 4 runs\. /);
+  assert.match(compareBenches(base.slice(0, 2), base.slice(0, 2)).method, /over the laps\. /);
+});
+
+Deno.test("speed: runs on two adapters are not runs of one work, and one adapter is compared with another", () => {
+  const on = (adapter: string, records: readonly BenchRecord[], runs = 5) =>
+    records.map(({ environment, rows, ...rest }) => ({
+      ...rest,
+      environment: { ...environment, adapter },
+      rows: rows.map((row) => ({ ...row, runs })),
+    }));
+  const [one] = benches(1, 1, { works: 1 });
+  const both = [...on("slow", slowed([one], 9)), ...on("fast", [one], 6)];
+  const { rows, notes } = compareBenches(both, both);
+  assert.deepEqual(rows.map(({ name }) => name), ["slow, products: work 0", "fast, products: work 0"]);
+  assert.ok(!notes.join().includes("another number of runs"));
+  const other = compareBenches(on("slow", [one]), on("fast", [one]));
+  assert.deepEqual(other.rows.map(({ name }) => name), ["products: work 0"]);
+});
+
+Deno.test("speed: the page says that some works' times are over a yardstick's, and others' are not", () => {
+  const base = benches(1, 3);
+  const bare = base.map(({ rows, ...rest }) => ({
+    ...rest,
+    rows: rows.map((row, i) => i === 0 ? { ...row, yardstick: undefined } : row),
+  }));
+  assert.match(compareBenches(base, base).method, /the time over the yardstick's beside it; /);
+  assert.match(
+    compareBenches(base, bare).method,
+    /over the yardstick's beside it where both sides have one; /,
+  );
 });
 
 Deno.test("speed: 20 reruns on a real, busy machine raise no alarm, a slower kernel does", async () => {

@@ -3,15 +3,19 @@
 import assert from "node:assert/strict";
 import { type Adapter, attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
+import { lora } from "../lib/adapters/lora.ts";
 import { methodByName } from "../lib/adapters/registry.ts";
 import { publishedSize } from "../lib/data/published_sizes.ts";
 import { families, taskByName } from "../lib/data/registry.ts";
 import type { Split, Task, TaskFamily } from "../lib/data/task.ts";
 import type { Model } from "../lib/models/model.ts";
+import { decoderConfigOf } from "../lib/models/decoder_config.ts";
 import { publishedEncoder } from "../lib/models/published_configs.ts";
+import { unloadedDecoder } from "../lib/models/unloaded_decoder.ts";
 import { unloadedEncoder } from "../lib/models/unloaded_encoder.ts";
 import { loadUseLite } from "../lib/models/use_lite.ts";
 import { classification } from "../lib/objectives/classification.ts";
+import { language } from "../lib/objectives/language.ts";
 import { objectiveOf } from "../lib/objectives/registry.ts";
 import { readCells } from "../lib/report/cell_table.ts";
 import { makeBatches } from "../lib/run/batches.ts";
@@ -23,6 +27,7 @@ import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { withPrefix } from "../tasks/columns.ts";
 import { misfits } from "../tasks/machine.ts";
 import { noAdapter, runTask } from "./support/command.ts";
+import { cases } from "./support/decoder_reference.ts";
 import { suiteRows, writeGlueTsv } from "./support/glue_folders.ts";
 import { testGpu } from "./support/ops.ts";
 import { attachPooled } from "./support/pool.ts";
@@ -121,6 +126,28 @@ async function estimated(args: readonly string[], env?: Record<string, string>) 
   assert.equal(code, 0, stderr);
   return JSON.parse(stdout);
 }
+
+Deno.test("an estimate of a decoder counts the head's products with the rows that are learnt", async () => {
+  const model = unloadedDecoder("tiny", decoderConfigOf("tiny", cases["LLaMA 2"].config));
+  const target = ["q_proj"];
+  const frozen = attach(model, lora, { r: 2, target });
+  const trained = attach(model, lora, { r: 2, target, modulesToSave: ["lm_head"] });
+  const flopsOf = async (adapter: Adapter, learnt: number) => {
+    const labelled = Array.from({ length: 16 }, (_, i) => i >= 16 - learnt);
+    const example = { texts: [Array<number>(16).fill(0)], labelled, label: learnt };
+    const train = Array.from({ length: 4 }, () => example);
+    const objective = language.of(model, { texts: 1, classes: 0 });
+    return (await estimateTraining({ model, adapter, objective, train, dev: [], ...options })).flops;
+  };
+  // Two epochs of one batch of 4 texts: 16 learnt rows, or 32.
+  const product = 2 * 2 * 16 * model.vocabulary * model.width;
+  assert.equal(
+    await flopsOf(frozen, 8) - await flopsOf(frozen, 4),
+    2 * product,
+    "forward, and the rows' gradient",
+  );
+  assert.equal(await flopsOf(trained, 8) - await flopsOf(trained, 4), 3 * product, "and the head's own");
+});
 
 Deno.test("reproduce --estimate: with no weights, no data and no adapter, as counted by hand", async () => {
   const options = ["--model", "roberta-base", "--profile", "paper", "--task", "RTE", "--seeds", "2"];

@@ -373,6 +373,18 @@ Deno.test("products that share x are not merged where they differ or one reads a
   assert.deepEqual(opsOf(four), ["sharedProducts", "product"]);
 });
 
+Deno.test("a product is not merged to before the one that makes what it reads, where that is merged to a later place", () => {
+  const graph = new Graph();
+  const weight = (name: string, ...shape: number[]) => graph.weight(name, shape, false);
+  const gradient = (name: string) => matmul(weight(name, 8, 8), weight("y", 8, 40), { transposeA: true });
+  const made = gradient("G");
+  const first = project(weight("x", 8, 40), weight("A", 8, 40), 1);
+  const other = gradient("H");
+  const reading = project(weight("x", 8, 40), made, 1);
+  const { nodes } = plan([first, other, reading]);
+  assert.deepEqual(nodes.map(({ outputs }) => outputs), [[first], [made, other], [reading]]);
+});
+
 Deno.test("a product that is recomputed for the backward pass is merged with the products of that pass", () => {
   const graph = new Graph();
   const [x, A, B] = ["x", "A", "B"].map((name) => graph.weight(name, [8, 40], false));

@@ -228,6 +228,11 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       ["reproduce", ["glue"], /glue wants --data DIR: the folder with GLUE's folders/],
       [
         "reproduce",
+        ["headline", "--data", "nowhere", "--list"],
+        /^no --data is read by headline; it is for glue, commonsense, math: leave it out$/m,
+      ],
+      [
+        "reproduce",
         ["glue", "--data", "nowhere", "--task", "CB"],
         /no task "CB" is read from a folder; those are CoLA/,
       ],
@@ -261,6 +266,11 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
       ["reproduce", ["--tune", "--shard", "1/2"], /--tune compares all rates of a row: leave --shard out/],
       ["reproduce", ["--tune", "--task", "wic", "--task", "spam"], /--tune chooses by one task/],
       ["reproduce", ["--tune", "--r", "16"], /leave --r and --b out/],
+      [
+        "reproduce",
+        ["ablation", "--tune", "--method", "σ's fan r"],
+        /^ablation: these rows have another row's rate, or none; leave --tune out$/m,
+      ],
       ["reproduce", ["approximation", "--seeds", "3"], /its own tasks, rows and seeds; leave --seeds out/],
       [
         "reproduce",

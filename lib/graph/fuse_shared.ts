@@ -47,8 +47,13 @@ function groupsOf(nodes: readonly Node[]): Group[] {
     );
     // A product that is recomputed for the backward pass starts a new group.
     const isNew = group?.steps.every((own) => !isSame(nodes[own], node));
-    if (group && isNew && group.steps.length < sharing.most && canJoin(group, step)) group.steps.push(step);
-    else groups.push({ sharing, steps: [step] });
+    if (!group || !isNew || group.steps.length >= sharing.most || !canJoin(group, step)) {
+      groups.push({ sharing, steps: [step] });
+      return;
+    }
+    group.steps.push(step);
+    // Now made here, all of them: too late for a node that would be computed with an earlier group.
+    if (sharing.place === "last") { for (const own of group.steps) madeAt.set(nodes[own].outputs[0], step); }
   });
   return groups;
 }

@@ -28,7 +28,7 @@ export function partsOfRows(x: Tensor, rows: Tensor, places: Tensor): Tensor[] {
 /** Tokens that are learnt, of a row of a batch. */
 export const language: ObjectiveKind = {
   outputNames: () => [],
-  of: (model) => languageObjective(languageOf(model)),
+  of: (model) => languageObjective(model, languageOf(model)),
 };
 
 /** What a causal model reads and writes. Throws an Error for another model. */
@@ -49,13 +49,13 @@ function faultOf(example: Encoded): string | undefined {
   return `labelled is of ${labelled.length} tokens, and it has ${ids.length}: cut both alike`;
 }
 
-function languageObjective({ output, tokenizer }: Language): Objective {
+function languageObjective({ vocabulary, width }: Model, { output, tokenizer }: Language): Objective {
   return {
     description: { objective: "language" },
     parameters: new Map(),
     sequences: 1,
     values: 1,
-    multiplyAdds: 0,
+    multiplyAddsOf: ({ rows }) => rows * vocabulary * width,
     placeOf: (row) => row,
     faultOf,
     rowsOf(examples) {

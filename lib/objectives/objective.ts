@@ -56,8 +56,8 @@ export interface Objective {
   readonly sequences: number;
   /** Number of values that are predicted for an example. */
   readonly values: number;
-  /** Multiply-adds of the forward pass behind the hidden rows, for an example. */
-  readonly multiplyAdds: number;
+  /** Multiply-adds of the forward pass behind the hidden rows, for a batch of this size. */
+  multiplyAddsOf(shape: BatchShape): number;
   /** Where in a batch of `examples` sequence `t` of example `row` lies. */
   placeOf(row: number, t: number, examples: number): number;
   /** Says what is wrong with an example's label, if anything is. */

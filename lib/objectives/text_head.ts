@@ -81,7 +81,8 @@ export function textObjective(model: Model, own: TextObjective): Objective {
     parameters,
     sequences,
     values: rows * outputs,
-    multiplyAdds: rows * matrices.reduce((sum, { shape }) => sum + sizeOf({ shape, dtype: "f32" }), 0),
+    multiplyAddsOf: ({ examples }) =>
+      examples * rows * matrices.reduce((sum, { shape }) => sum + sizeOf({ shape, dtype: "f32" }), 0),
     placeOf: (row, t, examples) => model.pairing.placeOf(row, t, examples, sequences),
     faultOf: ({ label }) => own.faultOf(label),
     rowsOf: () => 0,

@@ -41,21 +41,32 @@ interface Pair {
   readonly head: Laps;
 }
 
-function lapsOf(records: readonly BenchRecord[]): Map<string, Laps> {
-  const rows = records.flatMap((record) => record.rows);
+/** Whether the runs are of several adapters: one's times are no samples of another's. */
+function areOfSeveral(records: readonly BenchRecord[]): boolean {
+  return new Set(records.map(({ environment: { adapter } }) => adapter)).size > 1;
+}
+
+/** The laps of every work, or of every work on each adapter, by name. */
+function lapsOf(records: readonly BenchRecord[], byAdapter: boolean): Map<string, Laps> {
   const laps = (row: Row) => row.measured.find(({ library }) => library === own)?.milliseconds ?? [];
-  const timed = rows.filter((row) => laps(row).length > 0);
+  const timed = records.flatMap(({ environment: { adapter }, rows }) => {
+    const place = byAdapter ? `${adapter}, ` : "";
+    return rows.filter((row) => laps(row).length > 0).map((row) => ({
+      work: `${place}${row.group}: ${row.name}`,
+      row,
+    }));
+  });
   return new Map(
-    [...Map.groupBy(timed, ({ group, name }) => `${group}: ${name}`)].map(([name, rows]) => [name, {
-      milliseconds: rows.map(laps),
-      yardsticks: rows.map(({ yardstick }) => yardstick),
-      runs: rows.map(({ runs }) => runs),
+    [...Map.groupBy(timed, ({ work }) => work)].map(([work, found]) => [work, {
+      milliseconds: found.map(({ row }) => laps(row)),
+      yardsticks: found.map(({ row: { yardstick } }) => yardstick),
+      runs: found.map(({ row: { runs } }) => runs),
     }]),
   );
 }
 
 /**
- * Compares the times of all works that both sides have.
+ * Compares the times of all works that both sides have, on each adapter where a side has runs on several.
  * @throws Error when there is none.
  */
 export function compareBenches(
@@ -63,11 +74,11 @@ export function compareBenches(
   head: readonly BenchRecord[],
   threshold?: number,
 ): Comparison {
-  const [before, after] = [lapsOf(base), lapsOf(head)];
+  const byAdapter = areOfSeveral(base) || areOfSeveral(head);
+  const [before, after] = [lapsOf(base, byAdapter), lapsOf(head, byAdapter)];
   const names = [...before.keys()].filter((name) => after.has(name));
   if (names.length === 0) throw new Error("no work of one bench is in the other");
   const pairs = names.map((name): Pair => ({ name, base: before.get(name)!, head: after.get(name)! }));
-  const byRuns = pairs.every(hasEnoughRuns);
   const percent = threshold ?? defaultPercent;
   const tells = (pair: Pair) => hasEnoughRuns(pair) || threshold !== undefined;
   const estimates = pairs.map(estimateOf);
@@ -76,14 +87,11 @@ export function compareBenches(
     Math.log1p(percent / 100),
     -1,
   );
-  const samples = byRuns
-    ? `over the ${base.length} and ${head.length} runs${base.length === head.length ? ", paired" : ""}`
-    : "over the laps";
   return {
     title: "Speed",
-    method: `Milliseconds a run, median of all laps. The change is that of the time${
-      pairs.every(hasYardsticks) ? " over the yardstick's beside it" : ""
-    }; its 95 % interval is Student's t on the logarithms, ${samples}. Threshold: ${percent} %.`,
+    method:
+      `Milliseconds a run, median of all laps. The change is that of the time${yardsticksText(pairs)}; ` +
+      `its 95 % interval is Student's t on the logarithms, ${samplesText(pairs)}. Threshold: ${percent} %.`,
     environments: {
       base: base.map(({ environment }) => environment),
       head: head.map(({ environment }) => environment),
@@ -108,6 +116,28 @@ function hasEnoughRuns({ base, head }: Pair): boolean {
 
 function hasYardsticks({ base, head }: Pair): boolean {
   return [...base.yardsticks, ...head.yardsticks].every((yardstick) => yardstick !== undefined);
+}
+
+/** What the times of these works are divided by. */
+function yardsticksText(pairs: readonly Pair[]): string {
+  const having = pairs.filter(hasYardsticks).length;
+  if (having === 0) return "";
+  return ` over the yardstick's beside it${having < pairs.length ? " where both sides have one" : ""}`;
+}
+
+/** Over what the intervals of these works are. */
+function samplesText(pairs: readonly Pair[]): string {
+  const ofRuns = pairs.filter(hasEnoughRuns);
+  if (ofRuns.length === 0) return "over the laps";
+  const counts = pairs.map(({ base, head }) => [base.milliseconds.length, head.milliseconds.length] as const);
+  if (new Set(counts.map(String)).size === 1) {
+    const [[own, other]] = counts;
+    return `over the ${own} and ${other} runs${own === other ? ", paired" : ""}`;
+  }
+  const ofLaps = ofRuns.length < pairs.length
+    ? `, and over the laps of a work with fewer than ${leastRuns} on a side`
+    : "";
+  return `over a work's runs, paired where both sides have as many${ofLaps}`;
 }
 
 /** Logarithms of the laps, run by run; of the times divided by the yardstick's if both sides have one. */

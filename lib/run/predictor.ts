@@ -12,7 +12,7 @@ import { Kept } from "./kept.ts";
 import { traceStep } from "./step.ts";
 import type { WeightStore } from "./weight_store.ts";
 
-/** Programs kept, one for each padded length: more than there are up to 512 tokens. */
+/** Programs kept, one for each size of batches: as many as of training steps (see `Trainer`). */
 const mostPrograms = 16;
 
 /** What predicts. */

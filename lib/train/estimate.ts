@@ -9,7 +9,7 @@ import type { DeviceTraits } from "../gpu/kernel.ts";
 import type { Model } from "../models/model.ts";
 import { zeros } from "../models/parameter.ts";
 import { withoutValues } from "../models/unread_weight.ts";
-import type { Encoded, Objective } from "../objectives/objective.ts";
+import type { BatchShape, Encoded, Objective } from "../objectives/objective.ts";
 import { languageOf } from "../objectives/language.ts";
 import { keyOf, makeBatches, shapeOf as shapeOfBatch } from "../run/batches.ts";
 import { FrozenWeights } from "../run/frozen_weights.ts";
@@ -44,27 +44,36 @@ export interface Asking {
 export interface Batched {
   /** Number of examples. */
   readonly count: number;
-  /** How many batches of an epoch have each padded length. */
-  readonly lengths: readonly (readonly [length: number, batches: number])[];
+  /** How many batches of an epoch have each size. */
+  readonly sizes: readonly (readonly [size: BatchShape, batches: number])[];
   /** Examples whose batches have every size that there is. */
   readonly sample: readonly Encoded[];
 }
 
-function batched(examples: readonly Encoded[], batchSize: number): Batched {
-  const byLength = Map.groupBy(makeBatches(examples, batchSize, 0, 0), ({ length }) => length);
-  const lengths = [...byLength].map(([length, { length: batches }]) => [length, batches] as const);
-  return { count: examples.length, lengths, sample: examples };
+/** The batches of an epoch by their sizes. */
+function batchesBySize(objective: Objective, examples: readonly Encoded[], batchSize: number) {
+  const batches = makeBatches(examples, batchSize, 0, 0).map((batch) => ({
+    batch,
+    size: shapeOfBatch(objective, batchSize, batch, examples),
+  }));
+  return [...Map.groupBy(batches, ({ size }) => keyOf(size)).values()];
+}
+
+function batched(objective: Objective, examples: readonly Encoded[], batchSize: number): Batched {
+  const bySize = batchesBySize(objective, examples, batchSize);
+  const sizes = bySize.map(([{ size }, ...others]) => [size, 1 + others.length] as const);
+  return { count: examples.length, sizes, sample: examples };
 }
 
 /**
- * The same with a batch of each padded length and number of learnt rows as the sample, so that many examples take no more time than
- * few. Examples whose batches are of other sizes in another order count as these.
+ * The examples with one batch of each size as the sample, so that many take no more time than few. Examples whose batches are of other
+ * sizes in another order count as these.
  */
 export function sampled(objective: Objective, examples: readonly Encoded[], batchSize: number): Batched {
-  const batches = makeBatches(examples, batchSize, 0, 0);
-  const bySize = Map.groupBy(batches, (batch) => keyOf(shapeOfBatch(objective, batchSize, batch, examples)));
-  const sample = [...bySize.values()].flatMap(([{ indices }]) => indices.map((index) => examples[index]));
-  return { ...batched(examples, batchSize), sample };
+  const sample = batchesBySize(objective, examples, batchSize).flatMap(([{ batch }]) =>
+    batch.indices.map((index) => examples[index])
+  );
+  return { ...batched(objective, examples, batchSize), sample };
 }
 
 /** What is estimated. */
@@ -92,7 +101,7 @@ export async function estimateTraining(
   { model, adapter, objective, train: examples, dev, asking, traits, ...options }: EstimateOptions,
 ): Promise<TrainingEstimate> {
   const { batchSize, accumulationSteps = 1, epochs } = options;
-  const train = "sample" in examples ? examples : batched(examples, batchSize);
+  const train = "sample" in examples ? examples : batched(objective, examples, batchSize);
   using dry = dryRun(traits);
   const { gpu } = dry;
   const bare = withoutValues(model);
@@ -185,25 +194,33 @@ function epochFlops(
 ): number {
   const shape = shapeOf(model);
   const rows = batchSize * objective.sequences;
-  const headForward = batchSize * objective.multiplyAdds;
+  const headPasses = trainsHead(model, adapter, objective) ? 3 : 2;
   const count = (length: number) =>
     countMethod(shape, adapter.method, adapter.options, adapter.targeting, rows * length);
-  const step = (length: number) => {
+  const step = (size: BatchShape) => {
+    const { length } = size;
     const { trainingStep, passes, ...own } = count(length);
     const others = unadaptable(model, own) * passes +
       attentionForward(model, length) * (passes > 1 ? 3 : 1);
-    return rows * length * (trainingStep + others) + 3 * headForward;
+    return rows * length * (trainingStep + others) + headPasses * objective.multiplyAddsOf(size);
   };
-  const forward = (length: number) => {
+  const forward = (size: BatchShape) => {
+    const { length } = size;
     const own = count(length);
     const perToken = own.baseForward + own.adapterForward + unadaptable(model, own) +
       attentionForward(model, length);
-    return rows * length * perToken + headForward;
+    return rows * length * perToken + objective.multiplyAddsOf(size);
   };
-  const sum = ({ lengths }: Batched, of: (length: number) => number) =>
-    lengths.reduce((total, [length, batches]) => total + batches * of(length), 0);
+  const sum = ({ sizes }: Batched, of: (size: BatchShape) => number) =>
+    sizes.reduce((total, [size, batches]) => total + batches * of(size), 0);
   return 2 *
-    (sum(train, step) + dev.reduce((total, own) => total + sum(batched(own, batchSize), forward), 0));
+    (sum(train, step) +
+      dev.reduce((total, own) => total + sum(batched(objective, own, batchSize), forward), 0));
+}
+
+/** Whether the head is trained: one of the objective's own always, a decoder's if the adapter trains the base's. */
+function trainsHead({ language }: Model, { trainedBase }: Adapter, { parameters }: Objective): boolean {
+  return parameters.size > 0 || (language !== undefined && trainedBase.has(language.output));
 }
 
 /** Multiply-adds per token of the linear layers that no adapter can attach to. */

@@ -94,7 +94,10 @@ function checkTrains({ method, parameters, trainedBase }: Adapter, objective: Ob
   );
 }
 
-/** Programs of training steps kept, one for each padded length: more than there are up to 512 tokens. */
+/**
+ * Programs of training steps kept, one for each size of batches (see `keyOf`): more than there are padded lengths up to 512 tokens.
+ * Where a number of learnt rows is a part of the size, the rarest may be built again.
+ */
 const mostPrograms = 16;
 
 /** A compiled step, and the arrays that its inputs are uploaded from. */

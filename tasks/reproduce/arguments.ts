@@ -101,6 +101,7 @@ export function readArguments(args: readonly string[]): Arguments {
   if (values.tune) checkTuning(values);
   if (forDecoder) refuseEncoders(values, chosen);
   const made = chosen.filter((table): table is Table => !isStudy(table));
+  if (values.data !== undefined && !made.some(({ data }) => data)) refuseData(chosen);
   if (values.method && made.length > 0) checkMethods(values.method, made);
   const { packing, out = folderOf(values.profile) } = values;
   return { ...values, packing: packingOf(packing), out, tables: chosen };
@@ -154,6 +155,13 @@ function refuseEncoders({ model }: Values, chosen: readonly (Table | Study)[]): 
   throw new UsageError(
     `${foreign.name} is for encoders, and ${model} is a decoder; tables for decoders: ${others}`,
   );
+}
+
+/** Throws a UsageError for --data beside tables that read none. */
+function refuseData(chosen: readonly (Table | Study)[]): never {
+  const namesOf = (some: readonly (Table | Study)[]) => [...new Set(some.map(({ name }) => name))].join(", ");
+  const readers = namesOf(tables.filter((table) => !isStudy(table) && table.data));
+  throw new UsageError(`no --data is read by ${namesOf(chosen)}; it is for ${readers}: leave it out`);
 }
 
 /** Throws a UsageError for a row that no table has, and for a table that has none of the rows. */

@@ -8,7 +8,7 @@ import { isStudy, pageNameOf } from "../report_table.ts";
 import type { Run } from "../run_cell.ts";
 import { atSizes } from "../sizes.ts";
 import type { Study, Table } from "../tables/table.ts";
-import { tune } from "../tune.ts";
+import { tune, tunedRows } from "../tune.ts";
 import { asUsage, UsageError } from "../usage.ts";
 import type { Arguments } from "./arguments.ts";
 import { earlierTable, runCells } from "./cells_run.ts";
@@ -45,6 +45,9 @@ function planOfTable(asked: Table, values: Arguments): Plan {
     throw new UsageError(
       `${table.name} has the rates of the table decoders, or its protocol's; leave --tune out`,
     );
+  }
+  if (values.tune && tunedRows(table, profile).length === 0) {
+    throw new UsageError(`${table.name}: these rows have another row's rate, or none; leave --tune out`);
   }
   const shard = shardOf(values);
   const jobs = jobsOf(table, profile, tasks, shard);

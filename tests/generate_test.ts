@@ -159,6 +159,12 @@ Deno.test("continuations of each prompt's own, of several lengths and numbers, h
         `${together[i]}, ${alone}`,
       );
     }
+    // Each prompt has room for its own continuations, whatever is asked of the others.
+    const [[last], [far]] = await writer.scoreEach([prompts[0], [1, 7]], [[[20, 21]], [
+      Array.from({ length: 40 }, (_, i) => i + 5),
+    ]]);
+    assert.ok(Number.isFinite(far));
+    assert.ok(Math.abs(last - (await writer.score([prompts[0]], [[20, 21]]))[0][0]) < 1e-4);
     await assert.rejects(() => writer.scoreEach(prompts, [[[5]]]), /1 lists of continuations for 3 prompts/);
     await assert.rejects(() => writer.scoreEach([[1]], [[]]), /prompt 0 has no continuations/);
     await assert.rejects(() => writer.score([[1]], [[5], []]), /continuation 1 of prompt 0 is empty/);

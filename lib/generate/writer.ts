@@ -265,8 +265,7 @@ export class Writer implements Disposable {
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const ends = continuations.map((own) => own.map((end) => this.continuationIds(end)));
     checkContinuations(this.#model, all.length, ends);
-    const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
-    using lease = this.#leaseFor(all, { maxTokens }, all.length);
+    using lease = this.#lease(all, (i) => Math.max(...ends[i].map(({ length }) => length)), all.length);
     const { decoding } = lease;
     const started = await decoding.start(all);
     // As in training, and for a continuation's later tokens, rows below `size` that are no token's have their share.
@@ -283,18 +282,27 @@ export class Writer implements Disposable {
     return scores;
   }
 
-  /** Room for these prompts and their continuations. */
+  /** Room for these prompts and what is written after them. */
   #leaseFor(
     prompts: readonly (readonly number[])[],
     options: WriteOptions,
     texts: number,
-    what = `${texts} prompts`,
+    what?: string,
   ): Lease {
     checkOptions(options);
-    const { maxTokens } = options;
-    checkPrompts(this.#model, prompts, maxTokens);
+    return this.#lease(prompts, () => options.maxTokens, texts, what);
+  }
+
+  /** Room for these prompts and so many new tokens of each. */
+  #lease(
+    prompts: readonly (readonly number[])[],
+    newTokensOf: (prompt: number) => number,
+    texts: number,
+    what = `${texts} prompts`,
+  ): Lease {
+    checkPrompts(this.#model, prompts, newTokensOf);
     const longest = Math.max(...prompts.map(({ length }) => length));
-    const wanted = longest + maxTokens;
+    const wanted = Math.max(...prompts.map(({ length }, i) => length + newTokensOf(i)));
     const size: DecodingSize = {
       texts,
       capacity: Math.min(this.maxTokens, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),

@@ -8,7 +8,7 @@ import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/gener
 import { BeamSearch, logProbabilitiesOf } from "../lib/generate/beams.ts";
 import type { DecodingParts } from "../lib/generate/decoding.ts";
 import { likeliest as likeliestOf } from "../lib/generate/likeliest.ts";
-import { mostTexts } from "../lib/generate/text_room.ts";
+import { mostTexts, textBytes } from "../lib/generate/text_room.ts";
 import { checkFinite, tokenLogits } from "../lib/generate/token_logits.ts";
 import { Writer, type WriterOptions } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
@@ -415,6 +415,31 @@ Deno.test("beams and prompts that have no room are refused with how many have", 
     );
     const prompts = Array.from({ length: most + 1 }, () => [1]);
     await assert.rejects(() => writer.write(prompts, options), told(`${most + 1} prompts are`));
+  }));
+
+Deno.test("room that is kept for the next call counts as free, and goes where another call needs it", () =>
+  withDecoder(llama, async (model) => {
+    using gpu = await openGpu({ device: (await testGpu()).device, autotune: false });
+    Object.assign(gpu.adapter, { software: true });
+    using writer = new Writer({ gpu, model });
+    const each = textBytes({ model, cache: "f32" }, 64);
+    const write = async (texts: number, free: number) => {
+      const { systemMemoryInfo } = Deno;
+      Deno.systemMemoryInfo = () => ({ ...systemMemoryInfo(), available: free * each });
+      try {
+        await writer.write(Array.from({ length: texts }, () => [1, 7]), { maxTokens: 2 });
+      } finally {
+        Deno.systemMemoryInfo = systemMemoryInfo;
+      }
+    };
+    await write(2, 2.5);
+    const { buffers } = gpu.memory;
+    // What the first call has taken is there for the next one, whose texts are as many.
+    await write(2, 0.5);
+    // Three have room without the two that are kept, and four have not.
+    await write(3, 1.5);
+    assert.equal(gpu.memory.buffers, buffers);
+    await assert.rejects(write(4, 0.5), /4 prompts are too many here: at most 3 texts/);
   }));
 
 Deno.test("after texts that have no memory, fewer have the tokens that they always have", () =>

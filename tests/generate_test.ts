@@ -432,6 +432,10 @@ Deno.test("room that is kept for the next call counts as free, and goes where an
         Deno.systemMemoryInfo = systemMemoryInfo;
       }
     };
+    await assert.rejects(
+      write(1, 0.5),
+      /^Error: a text of up to 64 tokens has no room here: take a shorter prompt, /,
+    );
     await write(2, 2.5);
     const { buffers } = gpu.memory;
     // What the first call has taken is there for the next one, whose texts are as many.

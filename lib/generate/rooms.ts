@@ -61,6 +61,11 @@ export class Rooms implements Disposable {
   lease(size: DecodingSize, longest: number, what: string): Lease {
     if (this.#isDisposed) throw disposedError();
     const most = mostTexts(this.parts, size.capacity, longest, this.#kept.bytes);
+    if (most === 0) {
+      throw new Error(
+        `a text of up to ${size.capacity} tokens has no room here: take a shorter prompt, fewer new tokens, or a cache of f16`,
+      );
+    }
     if (size.texts > most) {
       throw new Error(
         `${what} are too many here: at most ${most} texts of up to ${size.capacity} tokens have room at a time; ` +

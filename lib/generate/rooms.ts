@@ -1,7 +1,7 @@
 /** Rooms on the GPU for texts that are being written: a call has one for itself, and the latest stay for the next calls. */
 
 import { Decoding, type DecodingParts, type DecodingSize, disposedError } from "./decoding.ts";
-import { mostTexts } from "./text_room.ts";
+import { checkTexts, mostTexts, type WantedRoom } from "./text_room.ts";
 
 /** Rooms that stay on the GPU for the next call. */
 const mostKept = 2;
@@ -55,28 +55,17 @@ export class Rooms implements Disposable {
   }
 
   /**
-   * Room for so many texts, whose prompts have up to `longest` tokens: one that is kept, or a new one, for which the kept ones go
-   * where memory is short. Throws an Error that begins with `what` and says how many have room where these have none.
+   * The room: one that is kept, or a new one, for which the kept ones go where memory is short. Throws an Error that says how many
+   * texts have room where these have none.
    */
-  lease(size: DecodingSize, longest: number, what: string): Lease {
+  lease(wanted: WantedRoom): Lease {
     if (this.#isDisposed) throw disposedError();
-    const most = mostTexts(this.parts, size.capacity, longest, this.#kept.bytes);
-    if (most === 0) {
-      throw new Error(
-        `a text of up to ${size.capacity} tokens has no room here: take a shorter prompt, fewer new tokens, or a cache of f16`,
-      );
-    }
-    if (size.texts > most) {
-      throw new Error(
-        `${what} are too many here: at most ${most} texts of up to ${size.capacity} tokens have room at a time; ` +
-          "take fewer, or fewer new tokens",
-      );
-    }
-    const decoding = this.#kept.take(this, size) ?? this.#made(size, longest);
+    checkTexts(this.parts, wanted, this.#kept.bytes);
+    const decoding = this.#kept.take(this, wanted.size) ?? this.#made(wanted);
     return { decoding, [Symbol.dispose]: () => this.#giveBack(decoding) };
   }
 
-  #made(size: DecodingSize, longest: number): Decoding {
+  #made({ size, longest }: WantedRoom): Decoding {
     if (size.texts > mostTexts(this.parts, size.capacity, longest)) this.#kept.free();
     return new Decoding(this.parts, size);
   }

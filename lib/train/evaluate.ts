@@ -69,10 +69,17 @@ export async function ask(
 
 /**
  * Makes what `ask` asks, and asks nothing, so that no training ends at a question that cannot be asked.
- * @throws Error that names the prompt or record that is malformed or too long for the model.
+ * @throws Error that names the prompt or record that is malformed or too long for the model, and one that says how many texts have
+ * room on the GPU where a batch's have none.
  */
-export async function rehearse(task: Task, split: Split, model: Decoder, batchSize: number): Promise<void> {
-  await answersOf(rehearsal(model), task, split, batchSize);
+export async function rehearse(
+  task: Task,
+  split: Split,
+  gpu: Gpu,
+  model: Decoder,
+  batchSize: number,
+): Promise<void> {
+  await answersOf(rehearsal(gpu, model), task, split, batchSize);
 }
 
 async function answersOf(

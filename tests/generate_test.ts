@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { type Adapter, attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
+import { byValue, indexOfHighest, keptCount, nextToken, penalize } from "../lib/generate/sampling.ts";
 import { BeamSearch, logProbabilitiesOf } from "../lib/generate/beams.ts";
 import type { DecodingParts } from "../lib/generate/decoding.ts";
-import { likeliest as likeliestOf } from "../lib/generate/likeliest.ts";
+import { likeliestContinuations } from "../lib/generate/likeliest_continuations.ts";
 import { mostTexts, textBytes } from "../lib/generate/text_room.ts";
 import { checkFinite, tokenLogits } from "../lib/generate/token_logits.ts";
 import { Writer, type WriterOptions } from "../lib/generate/writer.ts";
@@ -223,7 +223,7 @@ Deno.test("a broken adapter's logits become no text, no beams and no scores", ()
     await assert.rejects(() => writer.write(["ab"], options), broken);
     await assert.rejects(() => Array.fromAsync(writer.stream("ab", { ...options, temperature: 1 })), broken);
     await assert.rejects(() => writer.beams("ab", { ...options, beams: 2 }), broken);
-    await assert.rejects(() => likeliestOf(writer, ["ab"], ["c", "de"], 1), broken);
+    await assert.rejects(() => likeliestContinuations(writer, ["ab"], ["c", "de"], 1), broken);
     const scores = "the scores of continuations";
     assert.throws(
       () => checkFinite([-1, NaN], scores),
@@ -470,7 +470,7 @@ Deno.test("penalty, top-p and temperature 0 are transformers'", () => {
   assert.deepEqual([...values], [2, -6, 1]);
   const shares = [0.5, 0.3, 0.15, 0.05];
   assert.deepEqual([0.6, 0.85, 0, 1e-8, 1].map((p) => keptCount(shares, p)), [2, 3, 1, 1, 4]);
-  assert.equal(likeliest(Float32Array.of(1, 3, 3, 2)), 1);
+  assert.equal(indexOfHighest(Float32Array.of(1, 3, 3, 2)), 1);
 });
 
 Deno.test("rows that are no token's are neither taken nor drawn, in the middle nor at the end", () => {

@@ -3,7 +3,7 @@
 import type { Adapter } from "../adapters/attach.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Answering } from "../generate/evaluate.ts";
-import { likeliest } from "../generate/likeliest.ts";
+import { likeliestContinuations } from "../generate/likeliest_continuations.ts";
 import { rehearsal } from "../generate/rehearsal.ts";
 import { testedOn } from "../generate/tested.ts";
 import { Writer, type WriterOptions } from "../generate/writer.ts";
@@ -56,7 +56,7 @@ export interface Answers {
   readonly further: Scores;
 }
 
-/** Asks a model the dev sets of a task, `batchSize` examples at a time. Throws as `likeliest` and `testedOn` do. */
+/** Asks a model the dev sets of a task, `batchSize` examples at a time. Throws as `likeliestContinuations` and `testedOn` do. */
 export async function ask(
   task: Task,
   split: Split,
@@ -93,7 +93,7 @@ async function answersOf(
   for (const [name, examples] of Object.entries(devSetsOf(split))) {
     if (continuations) {
       const prompts = examples.map(({ texts: [prompt] }) => prompt);
-      predictions[name] = await likeliest(writer, prompts, continuations, batchSize);
+      predictions[name] = await likeliestContinuations(writer, prompts, continuations, batchSize);
     } else {
       const own = await testedOn(writer, name === "dev" ? tests!.sets[0] : name, examples, tests!, batchSize);
       predictions[name] = own.predictions;

@@ -33,8 +33,10 @@ const strips = Object.fromEntries(
   ]),
 );
 
-/** What Python strips. JavaScript's `trim` leaves U+0085 and the separators of ASCII, and takes U+FEFF away. */
-const whiteSpace = /[\p{White_Space}\x1c-\x1f]/u;
+/** Whether Python strips it. JavaScript's `trim` leaves U+0085 and the separators of ASCII, and takes U+FEFF away. */
+function isWhiteSpace(letter: string): boolean {
+  return /\p{White_Space}/u.test(letter) || (letter >= "\x1c" && letter <= "\x1f");
+}
 
 /** `text` without those of `characters` at its ends; null stands for white space. */
 function stripped(text: unknown, characters: unknown, left: boolean, right: boolean): string {
@@ -42,9 +44,7 @@ function stripped(text: unknown, characters: unknown, left: boolean, right: bool
   if (characters !== null && typeof characters !== "string") {
     throw new Error("the characters to strip are no text");
   }
-  const goes = characters === null
-    ? (letter: string) => whiteSpace.test(letter)
-    : (letter: string) => characters.includes(letter);
+  const goes = characters === null ? isWhiteSpace : (letter: string) => characters.includes(letter);
   const letters = Array.from(text);
   const first = left ? letters.findIndex((letter) => !goes(letter)) : 0;
   const last = right ? letters.findLastIndex((letter) => !goes(letter)) : letters.length - 1;

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { loadAdapter } from "../lib/adapters/peft.ts";
 import { methods } from "../lib/adapters/registry.ts";
 import { readText } from "../lib/files.ts";
-import type { SamplingOptions } from "../lib/generate/sampling.ts";
+import { checkSampling, type SamplingOptions } from "../lib/generate/sampling.ts";
 import type { Prompt } from "../lib/generate/prompts.ts";
 import { type WriteOptions, Writer, type Written } from "../lib/generate/writer.ts";
 import { openGpu } from "../lib/gpu/device.ts";
@@ -14,8 +14,9 @@ import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { ChatMessage } from "../lib/models/chat_inputs.ts";
 import { instructionPrompt } from "../lib/models/instruction_prompt.ts";
 import type { Decoder } from "../lib/models/model.ts";
+import { stopScanner } from "../lib/models/stop_strings.ts";
 import { cacheOf, packingHelp, packingOf } from "./packing.ts";
-import { asUsage, numberIn, printable, runCommand, UsageError } from "./usage.ts";
+import { asUsage, countIn, numberIn, printable, runCommand, UsageError } from "./usage.ts";
 
 const help = `deno task generate --model SOURCE --prompt TEXT [options]
 
@@ -113,8 +114,10 @@ function onePrompt({ prompt, prompts, instruction, input, chat }: Arguments): st
   return instructionPrompt({ instruction, input });
 }
 
+/** How texts are written. Throws a UsageError for what is not allowed: here, where no model has been loaded yet. */
 function optionsOf(values: Arguments): WriteOptions {
   checkTogether(values);
+  const { stop = [] } = values;
   const sampling: SamplingOptions = {
     temperature: numberOf(values, "temperature"),
     topK: numberOf(values, "top-k"),
@@ -122,7 +125,9 @@ function optionsOf(values: Arguments): WriteOptions {
     repetitionPenalty: numberOf(values, "repetition-penalty"),
     seed: numberOf(values, "seed"),
   };
-  return { maxTokens: numberOf(values, "max-tokens")!, stop: values.stop, ...sampling };
+  asUsage(() => checkSampling(sampling));
+  asUsage(() => stopScanner(stop));
+  return { maxTokens: countIn("max-tokens", values["max-tokens"], 1), stop, ...sampling };
 }
 
 /** Throws a UsageError where a chat is asked for, or a conversation, and the model has no template for one. */
@@ -234,7 +239,7 @@ async function main(): Promise<void> {
   if (values.model === undefined) throw new UsageError("--model is missing; see --help");
   const prompt = onePrompt(values);
   const options = optionsOf(values);
-  const beams = numberOf(values, "beams");
+  const beams = values.beams === undefined ? undefined : countIn("beams", values.beams, 1);
   const packing = packingOf(values.packing);
   const cache = cacheOf(values.cache);
   const model = await loadDecoder(values.model, { unpack: values.unpack, packing });

@@ -8,7 +8,7 @@ import { taskByName } from "../lib/data/registry.ts";
 import type { Example, MetricName, Task } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
 import { lexicographerFiles, readSynsets } from "../lib/data/wordnet.ts";
-import { likeliest } from "../lib/generate/likeliest.ts";
+import { likeliestContinuations } from "../lib/generate/likeliest_continuations.ts";
 import { Writer } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
@@ -74,7 +74,7 @@ Deno.test("the likeliest continuations of many prompts are those of each prompt 
     }
     assert.ok(new Set(alone).size > 1, `${alone}`);
     for (const size of [1, 4, 16]) {
-      assert.deepEqual(await likeliest(writer, prompts, continuations, size), alone, `${size}`);
+      assert.deepEqual(await likeliestContinuations(writer, prompts, continuations, size), alone, `${size}`);
     }
   }));
 

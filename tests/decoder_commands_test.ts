@@ -329,7 +329,12 @@ Deno.test("generate: a message by the chat template, a conversation on the termi
     );
     await refused(["--prompt", "a", "--beams", "2", "--temperature", "1"], 2, /leave --temperature out/);
     await refused(["--prompt", "a", "--beams", "2", "--stop", "b"], 2, /leave --stop out/);
-    await refused(["--prompt", "a", "--temperature=-1"], 1, /temperature is -1: use a number from 0/);
+    const wrong = async (args: string[], message: RegExp) =>
+      await refused(["--model", `${folder}/none`, "--prompt", "a", ...args], 2, message);
+    await wrong(["--temperature=-1"], /temperature is -1: use a number from 0/);
+    await wrong(["--beams", "0"], /--beams wants a whole number from 1, not 0/);
+    await wrong(["--max-tokens", "1.5"], /--max-tokens wants a whole number from 1, not 1\.5/);
+    await wrong(["--stop", ""], /a stop string is empty/);
     await refused(
       ["--prompt", "a", "--max-tokens", "99"],
       1,

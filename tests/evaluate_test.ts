@@ -16,6 +16,7 @@ import type { InstructionRecord } from "../lib/data/llm_adapters_records.ts";
 import { type ChoiceSet, testSetByName } from "../lib/data/llm_adapters_sets.ts";
 import { type Answering, evaluate, type EvaluateOptions } from "../lib/generate/evaluate.ts";
 import type { Prompt } from "../lib/generate/prompts.ts";
+import { rehearsal } from "../lib/generate/rehearsal.ts";
 import { type WriteOptions, Writer, type WriterOptions } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
 import type { Decoder } from "../lib/models/model.ts";
@@ -310,6 +311,30 @@ function withModel(body: (model: Decoder, folder: string) => Promise<void>): Pro
     await body(await loadDecoder(folder), folder);
   });
 }
+
+Deno.test("a rehearsal refuses what a Writer on the GPU would, before anything is trained", () =>
+  withFolder(async (folder) => {
+    await writeDecoder(folder, {
+      ...cases["LLaMA 2"],
+      config: { ...cases["LLaMA 2"].config, max_position_embeddings: 2048 },
+    });
+    const writer = rehearsal(await testGpu(), await loadDecoder(folder));
+    const record = recordOf("ARC-Easy", 0, "answer1");
+    const asked = (set: string, options: Partial<EvaluateOptions>, own = record) =>
+      evaluate(writer, testSetByName(set), [own], { ...greedy, newTokens: 4, batchSize: 1, ...options });
+    for (const scoring of ["generation", "likelihood", "cloze"] as const) {
+      await asked("ARC-Easy", { scoring });
+    }
+    await assert.rejects(
+      asked("ARC-Easy", { beams: 1e9 }),
+      /^Error: 1000000000 beams are too many here: at most \d+ texts of up to 512 tokens/,
+    );
+    await assert.rejects(() => writer.scoreEach([[1]], [[[5], []]]), /continuation 1 of prompt 0 is empty/);
+    await assert.rejects(
+      () => writer.write([[1]], { maxTokens: 2048 }),
+      /prompt 0 has 1 tokens, and 2048 new/,
+    );
+  }));
 
 Deno.test("a decoder trained on the task's rows holds their answers likelier, learnt with their prompts or without", () =>
   withModel(async (model, folder) => {

@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { type Adapter, attach } from "../lib/adapters/attach.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { openGpu } from "../lib/gpu/device.ts";
-import { byValue, keptCount, likeliest, nextToken, penalize } from "../lib/generate/sampling.ts";
+import { byValue, indexOfHighest, keptCount, nextToken, penalize } from "../lib/generate/sampling.ts";
 import { BeamSearch, logProbabilitiesOf } from "../lib/generate/beams.ts";
 import type { DecodingParts } from "../lib/generate/decoding.ts";
-import { likeliest as likeliestOf } from "../lib/generate/likeliest.ts";
-import { mostTexts } from "../lib/generate/text_room.ts";
+import { likeliestContinuations } from "../lib/generate/likeliest_continuations.ts";
+import { mostTexts, textBytes } from "../lib/generate/text_room.ts";
 import { checkFinite, tokenLogits } from "../lib/generate/token_logits.ts";
 import { Writer, type WriterOptions } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
@@ -159,6 +159,12 @@ Deno.test("continuations of each prompt's own, of several lengths and numbers, h
         `${together[i]}, ${alone}`,
       );
     }
+    // Each prompt has room for its own continuations, whatever is asked of the others.
+    const [[last], [far]] = await writer.scoreEach([prompts[0], [1, 7]], [[[20, 21]], [
+      Array.from({ length: 40 }, (_, i) => i + 5),
+    ]]);
+    assert.ok(Number.isFinite(far));
+    assert.ok(Math.abs(last - (await writer.score([prompts[0]], [[20, 21]]))[0][0]) < 1e-4);
     await assert.rejects(() => writer.scoreEach(prompts, [[[5]]]), /1 lists of continuations for 3 prompts/);
     await assert.rejects(() => writer.scoreEach([[1]], [[]]), /prompt 0 has no continuations/);
     await assert.rejects(() => writer.score([[1]], [[5], []]), /continuation 1 of prompt 0 is empty/);
@@ -217,7 +223,7 @@ Deno.test("a broken adapter's logits become no text, no beams and no scores", ()
     await assert.rejects(() => writer.write(["ab"], options), broken);
     await assert.rejects(() => Array.fromAsync(writer.stream("ab", { ...options, temperature: 1 })), broken);
     await assert.rejects(() => writer.beams("ab", { ...options, beams: 2 }), broken);
-    await assert.rejects(() => likeliestOf(writer, ["ab"], ["c", "de"], 1), broken);
+    await assert.rejects(() => likeliestContinuations(writer, ["ab"], ["c", "de"], 1), broken);
     const scores = "the scores of continuations";
     assert.throws(
       () => checkFinite([-1, NaN], scores),
@@ -411,6 +417,35 @@ Deno.test("beams and prompts that have no room are refused with how many have", 
     await assert.rejects(() => writer.write(prompts, options), told(`${most + 1} prompts are`));
   }));
 
+Deno.test("room that is kept for the next call counts as free, and goes where another call needs it", () =>
+  withDecoder(llama, async (model) => {
+    using gpu = await openGpu({ device: (await testGpu()).device, autotune: false });
+    Object.assign(gpu.adapter, { software: true });
+    using writer = new Writer({ gpu, model });
+    const each = textBytes({ model, cache: "f32" }, 64);
+    const write = async (texts: number, free: number) => {
+      const { systemMemoryInfo } = Deno;
+      Deno.systemMemoryInfo = () => ({ ...systemMemoryInfo(), available: free * each });
+      try {
+        await writer.write(Array.from({ length: texts }, () => [1, 7]), { maxTokens: 2 });
+      } finally {
+        Deno.systemMemoryInfo = systemMemoryInfo;
+      }
+    };
+    await assert.rejects(
+      write(1, 0.5),
+      /^Error: a text of up to 64 tokens has no room here: take a shorter prompt, /,
+    );
+    await write(2, 2.5);
+    const { buffers } = gpu.memory;
+    // What the first call has taken is there for the next one, whose texts are as many.
+    await write(2, 0.5);
+    // Three have room without the two that are kept, and four have not.
+    await write(3, 1.5);
+    assert.equal(gpu.memory.buffers, buffers);
+    await assert.rejects(write(4, 0.5), /4 prompts are too many here: at most 3 texts/);
+  }));
+
 Deno.test("after texts that have no memory, fewer have the tokens that they always have", () =>
   withDecoder(llama, async (model) => {
     const { device } = await testGpu();
@@ -435,7 +470,7 @@ Deno.test("penalty, top-p and temperature 0 are transformers'", () => {
   assert.deepEqual([...values], [2, -6, 1]);
   const shares = [0.5, 0.3, 0.15, 0.05];
   assert.deepEqual([0.6, 0.85, 0, 1e-8, 1].map((p) => keptCount(shares, p)), [2, 3, 1, 1, 4]);
-  assert.equal(likeliest(Float32Array.of(1, 3, 3, 2)), 1);
+  assert.equal(indexOfHighest(Float32Array.of(1, 3, 3, 2)), 1);
 });
 
 Deno.test("rows that are no token's are neither taken nor drawn, in the middle nor at the end", () => {

@@ -217,6 +217,13 @@ Deno.test("calls of tools are learnt as the template writes them", async () => {
   assert.deepEqual(examples.map((example) => learnt(example, qwen)), [[
     '<tool_call>\n{"name": "user", "arguments": {"a": 1}}\n</tool_call><|im_end|>',
   ]]);
+  // SmolLM2's template knows no tools: of a call it would teach the end alone.
+  for (const content of [null, "Let me look."]) {
+    await assert.rejects(
+      encoded([{ messages: [turns[0], { role: "assistant", content, tool_calls: [call] }, ...turns] }]),
+      /^Error: .*a\.jsonl line 1, message 2 \(assistant\): the chat template writes nothing of its tool_calls: take a model/,
+    );
+  }
 });
 
 Deno.test("rows are cut at their ends; those without anything to learn are left out and named", async () => {

@@ -55,7 +55,7 @@ export class BeamSearch {
    */
   step(logProbabilities: readonly Float64Array[]): { readonly from: number; readonly token: number }[] {
     const { beams, lengthPenalty = 1 } = this.options;
-    const candidates = likeliestOf(
+    const candidates = bestCandidates(
       this.#running.map(({ sum }) => sum),
       logProbabilities,
       Math.max(2, 1 + this.ends.size) * beams,
@@ -94,7 +94,7 @@ export class BeamSearch {
 }
 
 /** The highest sums of a beam's and a token's logarithms, highest first; of equal ones, that of the first beam and token. */
-function likeliestOf(sums: readonly number[], logProbabilities: readonly Float64Array[], most: number) {
+function bestCandidates(sums: readonly number[], logProbabilities: readonly Float64Array[], most: number) {
   let found: { from: number; token: number; sum: number }[] = [];
   let least = -Infinity;
   logProbabilities.forEach((own, from) => {

@@ -14,7 +14,7 @@ import type { Shared } from "../run/shared.ts";
 import { States } from "../run/states.ts";
 import { type WeightPlace, WeightStore } from "../run/weight_store.ts";
 import { type CacheStorage, keysOf, type ReadingKind, traceReading, valuesOf } from "./reading.ts";
-import { tokenBytes } from "./text_room.ts";
+import { textBytes, tokenBytes } from "./text_room.ts";
 
 /** What writes. */
 export interface DecodingParts {
@@ -80,6 +80,11 @@ export class Decoding implements Disposable {
   /** Tokens of each text so far. */
   get lengths(): readonly number[] {
     return this.#lengths;
+  }
+
+  /** Bytes of what it keeps for its texts between calls, without its programs' own. */
+  get bytes(): number {
+    return this.size.texts * textBytes(this.own, this.size.capacity);
   }
 
   #stateSizes(): [string, number][] {

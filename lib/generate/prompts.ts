@@ -25,18 +25,19 @@ export function continuationIds(
 
 /**
  * Throws an Error when there are no prompts, and one that names the first prompt that is empty, has an id that is none of the
- * model's, or is too long for the model with `newTokens` more.
+ * model's, or is too long for the model with so many new tokens of its own.
  */
 export function checkPrompts(
   { name, maxTokens, vocabulary }: Decoder,
   prompts: readonly (readonly number[])[],
-  newTokens: number,
+  newTokensOf: (prompt: number) => number,
 ): void {
   if (prompts.length === 0) throw new Error("there are no prompts");
-  if (!(Number.isSafeInteger(newTokens) && newTokens >= 1)) {
-    throw new Error(`maxTokens is ${newTokens}: use a whole number from 1`);
-  }
   for (const [i, prompt] of prompts.entries()) {
+    const newTokens = newTokensOf(i);
+    if (!(Number.isSafeInteger(newTokens) && newTokens >= 1)) {
+      throw new Error(`maxTokens is ${newTokens}: use a whole number from 1`);
+    }
     if (prompt.length === 0) throw new Error(`prompt ${i} is empty: there is nothing to go on from`);
     const wrong = prompt.find((id) => !isIdBelow(vocabulary, id));
     if (wrong !== undefined) throw new Error(`prompt ${i} has the id ${wrong}, which is none of ${name}'s`);

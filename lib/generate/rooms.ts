@@ -1,7 +1,7 @@
 /** Rooms on the GPU for texts that are being written: a call has one for itself, and the latest stay for the next calls. */
 
 import { Decoding, type DecodingParts, type DecodingSize, disposedError } from "./decoding.ts";
-import { mostTexts } from "./text_room.ts";
+import { checkTexts, mostTexts, type WantedRoom } from "./text_room.ts";
 
 /** Rooms that stay on the GPU for the next call. */
 const mostKept = 2;
@@ -23,18 +23,24 @@ class KeptRooms {
     return at < 0 ? undefined : this.#all.splice(at, 1)[0].decoding;
   }
 
+  /** Bytes of all of them. */
+  get bytes(): number {
+    return this.#all.reduce((sum, { decoding }) => sum + decoding.bytes, 0);
+  }
+
   keep(owner: Rooms, decoding: Decoding): void {
     this.#all.push({ owner, decoding });
     while (this.#all.length > mostKept) this.#all.shift()!.decoding[Symbol.dispose]();
   }
 
-  free(owner: Rooms): void {
-    const { own = [], others = [] } = Object.groupBy(
+  /** Frees those of an owner, or all. */
+  free(owner?: Rooms): void {
+    const { freed = [], others = [] } = Object.groupBy(
       this.#all,
-      (room) => room.owner === owner ? "own" : "others",
+      (room) => !owner || room.owner === owner ? "freed" : "others",
     );
     this.#all = others;
-    for (const { decoding } of own) decoding[Symbol.dispose]();
+    for (const { decoding } of freed) decoding[Symbol.dispose]();
   }
 }
 
@@ -49,20 +55,19 @@ export class Rooms implements Disposable {
   }
 
   /**
-   * Room for so many texts, whose prompts have up to `longest` tokens. Throws an Error that begins with `what` and says how many have
-   * room where these have none.
+   * The room: one that is kept, or a new one, for which the kept ones go where memory is short. Throws an Error that says how many
+   * texts have room where these have none.
    */
-  lease(size: DecodingSize, longest: number, what: string): Lease {
+  lease(wanted: WantedRoom): Lease {
     if (this.#isDisposed) throw disposedError();
-    const most = mostTexts(this.parts, size.capacity, longest);
-    if (size.texts > most) {
-      throw new Error(
-        `${what} are too many here: at most ${most} texts of up to ${size.capacity} tokens have room at a time; ` +
-          "take fewer, or fewer new tokens",
-      );
-    }
-    const decoding = this.#kept.take(this, size) ?? new Decoding(this.parts, size);
+    checkTexts(this.parts, wanted, this.#kept.bytes);
+    const decoding = this.#kept.take(this, wanted.size) ?? this.#made(wanted);
     return { decoding, [Symbol.dispose]: () => this.#giveBack(decoding) };
+  }
+
+  #made({ size, longest }: WantedRoom): Decoding {
+    if (size.texts > mostTexts(this.parts, size.capacity, longest)) this.#kept.free();
+    return new Decoding(this.parts, size);
   }
 
   #giveBack(decoding: Decoding): void {

@@ -53,7 +53,7 @@ export function penalize(values: Float32Array, seen: Iterable<number>, penalty: 
 }
 
 /** The index of the highest value; of equal ones, the first. */
-export function likeliest(values: Float32Array): number {
+export function indexOfHighest(values: Float32Array): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
   return best;
@@ -71,7 +71,7 @@ export function nextToken(
     SamplingOptions,
 ): number {
   penalize(values, seen, repetitionPenalty);
-  if (temperature === 0) return likeliest(values);
+  if (temperature === 0) return indexOfHighest(values);
   const order = byValue(values).slice(0, topK);
   const top = values[order[0]];
   const shares = order.map((id) => Math.exp((values[id] - top) / temperature));

@@ -15,11 +15,11 @@ import { FrozenWeights } from "../run/frozen_weights.ts";
 import { Shared } from "../run/shared.ts";
 import type { WeightPlace } from "../run/weight_store.ts";
 import { type BeamOptions, BeamSearch, type Found, logProbabilitiesOf } from "./beams.ts";
-import type { DecodingSize } from "./decoding.ts";
-import { checkContinuations, checkPrompts, continuationIds, type Prompt, promptIds } from "./prompts.ts";
+import { checkContinuations, continuationIds, type Prompt, promptIds } from "./prompts.ts";
 import type { CacheStorage } from "./reading.ts";
 import { type Lease, Rooms } from "./rooms.ts";
 import { checkSampling, nextToken, penalize, type SamplingOptions } from "./sampling.ts";
+import { roomFor } from "./text_room.ts";
 import { checkFinite, tokenLogits } from "./token_logits.ts";
 
 /** What a `Writer` writes with. */
@@ -149,7 +149,7 @@ export class Writer implements Disposable {
    */
   async *stream(prompt: Prompt, options: WriteOptions): AsyncGenerator<string, Written> {
     const ids = this.idsOf(prompt);
-    using lease = this.#leaseFor([ids], options, 1);
+    using lease = this.#leaseFor([ids], options);
     const { decoding } = lease;
     const text = new Text(this.#model, ids, 0, options);
     let logits = (await decoding.start([ids]))[0];
@@ -168,7 +168,7 @@ export class Writer implements Disposable {
    */
   async write(prompts: readonly Prompt[], options: WriteOptions): Promise<Written[]> {
     const all = prompts.map((prompt) => this.idsOf(prompt));
-    using lease = this.#leaseFor(all, options, all.length);
+    using lease = this.#leaseFor(all, options);
     const { decoding } = lease;
     const texts = all.map((ids, row) => new Text(this.#model, ids, row, options));
     let logits = await decoding.start(all);
@@ -200,8 +200,7 @@ export class Writer implements Disposable {
   ): Promise<WrittenBeam[][]> {
     checkBeams({ beams, lengthPenalty }, options);
     const all = prompts.map((prompt) => this.idsOf(prompt));
-    const what = all.length === 1 ? `${beams} beams` : `${beams} beams of each of ${all.length} prompts`;
-    using lease = this.#leaseFor(all, options, all.length * beams, what);
+    using lease = this.#leaseFor(all, options, beams);
     const { decoding } = lease;
     const ends = new Set(this.#model.language.tokenizer.eos);
     const searches = all.map(() => new BeamSearch({ beams, lengthPenalty }, ends, options.maxTokens));
@@ -265,8 +264,8 @@ export class Writer implements Disposable {
     const all = prompts.map((prompt) => this.idsOf(prompt));
     const ends = continuations.map((own) => own.map((end) => this.continuationIds(end)));
     checkContinuations(this.#model, all.length, ends);
-    const maxTokens = Math.max(...ends.flat().map(({ length }) => length));
-    using lease = this.#leaseFor(all, { maxTokens }, all.length);
+    const wanted = roomFor(this.#model, all, (i) => Math.max(...ends[i].map(({ length }) => length)));
+    using lease = this.#rooms.lease(wanted);
     const { decoding } = lease;
     const started = await decoding.start(all);
     // As in training, and for a continuation's later tokens, rows below `size` that are no token's have their share.
@@ -283,23 +282,10 @@ export class Writer implements Disposable {
     return scores;
   }
 
-  /** Room for these prompts and their continuations. */
-  #leaseFor(
-    prompts: readonly (readonly number[])[],
-    options: WriteOptions,
-    texts: number,
-    what = `${texts} prompts`,
-  ): Lease {
+  /** Room for these prompts, or `beams` texts of each, and what is written after them. */
+  #leaseFor(prompts: readonly (readonly number[])[], options: WriteOptions, beams?: number): Lease {
     checkOptions(options);
-    const { maxTokens } = options;
-    checkPrompts(this.#model, prompts, maxTokens);
-    const longest = Math.max(...prompts.map(({ length }) => length));
-    const wanted = longest + maxTokens;
-    const size: DecodingSize = {
-      texts,
-      capacity: Math.min(this.maxTokens, 2 ** Math.ceil(Math.log2(Math.max(wanted, 64)))),
-    };
-    return this.#rooms.lease(size, longest, what);
+    return this.#rooms.lease(roomFor(this.#model, prompts, () => options.maxTokens, beams));
   }
 
   /** Frees the weights that it uploaded, and the texts. What is being written ends with an Error. */

@@ -18,7 +18,8 @@ interface RenderedRow {
 
 /**
  * Encodes the rows. All are rendered first, so that one that the template refuses is found before any is learnt.
- * @throws Error that names the row, and the message, that the template refuses, or whose last answer is not found in its text.
+ * @throws Error that names the row, and the message, that the template refuses, whose calls of tools it leaves out, or whose last
+ * answer is not found in its text.
  */
 export async function chatExamples(
   rows: readonly MessagesRow[],
@@ -118,9 +119,10 @@ function learningTurns(
     const part = text.slice(before.length, turns[i + 1]?.before.length);
     const begin = ids.length;
     const end = add(part).findIndex((id) => tokenizer.eos.includes(id));
-    if (end < 0 || !answers(row.messages[message], answerIn(part, ids[begin + end], tokenizer, seam))) {
-      return undefined;
-    }
+    if (end < 0) return undefined;
+    const answer = answerIn(part, ids[begin + end], tokenizer, seam);
+    if (!answers(row.messages[message], answer)) return undefined;
+    checkCalls(row, message, answer);
     labelled.fill(true, begin, begin + end + 1);
   }
   return { ids, labelled };
@@ -132,8 +134,23 @@ function answerIn(part: string, end: number, { decode }: DecoderTokenizer, seam:
   return seam === undefined ? answer : answer.replaceAll(seam, "");
 }
 
+/** Throws an Error where a turn calls tools, and its text is the content alone. */
+function checkCalls({ where, messages }: MessagesRow, turn: number, answer: string): void {
+  const message = messages[turn];
+  if (!callsTools(message) || answer.trim() !== contentOf(message)) return;
+  throw new Error(
+    `${where}, message ${turn + 1} (assistant): the chat template writes nothing of its tool_calls: ` +
+      "take a model whose template does, or write the calls as content",
+  );
+}
+
 /** Whether a turn's text is the message: after what the template puts first, or, with calls of tools, before what it puts then. */
 function answers(message: MessagesRow["messages"][number], answer: string): boolean {
-  const own = (message.content ?? "").trim();
+  const own = contentOf(message);
   return callsTools(message) ? answer.includes(own) : answer.trimEnd().endsWith(own);
+}
+
+/** A message's text without white space at its ends, which templates may leave out. */
+function contentOf({ content }: MessagesRow["messages"][number]): string {
+  return (content ?? "").trim();
 }

@@ -47,7 +47,8 @@ export function chatInputs(conversation: Conversation, divide: Divider): ChatInp
   const { where, messages, addGenerationPrompt = false, tools, variables } = conversation;
   if (messages.length === 0) throw new Error(`${where} has no messages: write one at least`);
   const turns = messages.map((message, i) => turnOf(message, `${where}, message ${i + 1}`));
-  const rest = { ...variables, ...tools && { tools } };
+  // As transformers has it, both are there for every template, and none where they are not given.
+  const rest = { documents: null, ...variables, tools: tools ?? null };
   checkValue(rest, where);
   const given = { ...rest, messages: turns };
   const divided = dividedValue(given, divide, "\ufdd0");

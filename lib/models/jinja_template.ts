@@ -7,12 +7,12 @@ export type RenderTemplate = (values: Readonly<Record<string, unknown>>) => stri
 
 /**
  * Compiles a template. Its lines may end in LF, CR or CRLF, and end in LF for it; strip, lstrip and rstrip take the characters that
- * they are given away, where the library's take white space whatever they are given.
+ * they are given away, where the library's take white space whatever they are given, and trim and they Python's white space.
  * @throws Error when it is no template.
  */
 export function jinjaTemplate(source: string): RenderTemplate {
   const template = new Template(source.replace(/\r\n?/g, "\n"));
-  giveStripsTheirCharacters(template.parsed);
+  replaceStrips(template.parsed);
   return (values) => template.render({ ...values, ...strips });
 }
 
@@ -33,15 +33,18 @@ const strips = Object.fromEntries(
   ]),
 );
 
+/** Whether Python strips it. JavaScript's `trim` leaves U+0085 and the separators of ASCII, and takes U+FEFF away. */
+function isWhiteSpace(letter: string): boolean {
+  return /\p{White_Space}/u.test(letter) || (letter >= "\x1c" && letter <= "\x1f");
+}
+
 /** `text` without those of `characters` at its ends; null stands for white space. */
 function stripped(text: unknown, characters: unknown, left: boolean, right: boolean): string {
   if (typeof text !== "string") throw new Error("only a text has characters to strip");
   if (characters !== null && typeof characters !== "string") {
     throw new Error("the characters to strip are no text");
   }
-  const goes = characters === null
-    ? (letter: string) => letter.trim() === ""
-    : (letter: string) => characters.includes(letter);
+  const goes = characters === null ? isWhiteSpace : (letter: string) => characters.includes(letter);
   const letters = Array.from(text);
   const first = left ? letters.findIndex((letter) => !goes(letter)) : 0;
   const last = right ? letters.findLastIndex((letter) => !goes(letter)) : letters.length - 1;
@@ -56,21 +59,25 @@ interface SyntaxNode {
   object?: unknown;
   computed?: unknown;
   property?: { value?: unknown };
+  operand?: unknown;
+  filter?: SyntaxNode & { value?: unknown };
 }
 
-/** Turns each `text.strip(characters)` below a node into a call of the function that stands for the method. */
-function giveStripsTheirCharacters(node: unknown): void {
+/** Turns each `text.strip(characters)` and `text | trim` below a node into a call of the function that stands for it. */
+function replaceStrips(node: unknown): void {
   if (node === null || typeof node !== "object") return;
-  const { type, callee, args } = node as SyntaxNode;
+  const { type, callee, args, operand, filter } = node as SyntaxNode;
   const method = callee?.type === "MemberExpression" && !callee.computed ? callee.property?.value : undefined;
   if (
-    type === "CallExpression" && args?.length === 1 && typeof method === "string" &&
+    type === "CallExpression" && args && args.length <= 1 && typeof method === "string" &&
     Object.hasOwn(ends, method)
   ) {
     Object.assign(callee!.property!, { value: functionOf(method) });
     Object.assign(node, { args: [callee!.object, ...args], callee: callee!.property });
   }
-  for (const inner of node instanceof Map ? [...node].flat() : Object.values(node)) {
-    giveStripsTheirCharacters(inner);
+  if (type === "FilterExpression" && filter?.type === "Identifier" && filter.value === "trim") {
+    Object.assign(filter, { value: functionOf("strip") });
+    Object.assign(node, { type: "CallExpression", callee: filter, args: [operand] });
   }
+  for (const inner of node instanceof Map ? [...node].flat() : Object.values(node)) replaceStrips(inner);
 }

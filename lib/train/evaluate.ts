@@ -3,7 +3,7 @@
 import type { Adapter } from "../adapters/attach.ts";
 import type { Example, Split, Task } from "../data/task.ts";
 import type { Answering } from "../generate/evaluate.ts";
-import { likeliest } from "../generate/likeliest.ts";
+import { likeliestContinuations } from "../generate/likeliest_continuations.ts";
 import { rehearsal } from "../generate/rehearsal.ts";
 import { testedOn } from "../generate/tested.ts";
 import { Writer, type WriterOptions } from "../generate/writer.ts";
@@ -56,7 +56,7 @@ export interface Answers {
   readonly further: Scores;
 }
 
-/** Asks a model the dev sets of a task, `batchSize` examples at a time. Throws as `likeliest` and `testedOn` do. */
+/** Asks a model the dev sets of a task, `batchSize` examples at a time. Throws as `likeliestContinuations` and `testedOn` do. */
 export async function ask(
   task: Task,
   split: Split,
@@ -69,10 +69,17 @@ export async function ask(
 
 /**
  * Makes what `ask` asks, and asks nothing, so that no training ends at a question that cannot be asked.
- * @throws Error that names the prompt or record that is malformed or too long for the model.
+ * @throws Error that names the prompt or record that is malformed or too long for the model, and one that says how many texts have
+ * room on the GPU where a batch's have none.
  */
-export async function rehearse(task: Task, split: Split, model: Decoder, batchSize: number): Promise<void> {
-  await answersOf(rehearsal(model), task, split, batchSize);
+export async function rehearse(
+  task: Task,
+  split: Split,
+  gpu: Gpu,
+  model: Decoder,
+  batchSize: number,
+): Promise<void> {
+  await answersOf(rehearsal(gpu, model), task, split, batchSize);
 }
 
 async function answersOf(
@@ -86,7 +93,7 @@ async function answersOf(
   for (const [name, examples] of Object.entries(devSetsOf(split))) {
     if (continuations) {
       const prompts = examples.map(({ texts: [prompt] }) => prompt);
-      predictions[name] = await likeliest(writer, prompts, continuations, batchSize);
+      predictions[name] = await likeliestContinuations(writer, prompts, continuations, batchSize);
     } else {
       const own = await testedOn(writer, name === "dev" ? tests!.sets[0] : name, examples, tests!, batchSize);
       predictions[name] = own.predictions;

@@ -214,7 +214,7 @@ export async function fineTune(
         : encodedSet(objective, name, await encode(name, examples)),
     );
   }
-  if (isAsked(task)) await rehearse(task, split, decoderOf(model), options.batchSize);
+  if (isAsked(task)) await rehearse(task, split, gpu, decoderOf(model), options.batchSize);
   using uploaded = new DisposableStack();
   // The trainer and a Writer share the model's weights.
   const base = frozen ?? (isAsked(task) ? uploaded.use(FrozenWeights.forTraining(gpu, model)) : undefined);

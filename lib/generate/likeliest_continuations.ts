@@ -8,7 +8,7 @@ import type { Answering } from "./evaluate.ts";
  * about the same length are read together, `batchSize` at a time.
  * @throws Error as `Writer.score` does, and first one that names a prompt that is too long for the model.
  */
-export async function likeliest(
+export async function likeliestContinuations(
   writer: Answering,
   prompts: readonly string[],
   continuations: readonly string[],

@@ -247,12 +247,16 @@ Deno.test("verdicts say better, worse or within ±0.5 where the interval does, a
   assert.match(claim("DoRA", "LoRA r 8"), /^cannot tell\. DoRA cannot be told from/);
   assert.match(
     claim("twin", "LoRA r 8"),
-    /^cannot tell\. twin is within ±0\.5 of LoRA r 8 \(0\.0 ± 0\.\d, p 1\.000\)\.$/,
+    /^within ±0\.5\. twin is within ±0\.5 of LoRA r 8 \(0\.0 ± 0\.\d, p 1\.000\)\.$/,
   );
   assert.match(claim("HiRA", "LoRA r 8"), /was not run/);
   assert.match(
     claimsText([["BoRA", "LoRA r 8"], ["DoRA", "LoRA r 8"], ["BoRA", "HiRA"]], cells, [["twin", "DoRA"]]),
-    /^agrees 1×, disagrees 0×, cannot tell 2×\. BoRA is better .*; DoRA cannot .*; BoRA or HiRA was not run; twin cannot /,
+    /^agrees 1×, cannot tell 2×\. BoRA is better .*; DoRA cannot .*; BoRA or HiRA was not run; twin cannot /,
+  );
+  assert.match(
+    claimsText([["twin", "LoRA r 8"], ["DoRA", "LoRA r 8"], ["LoRA r 8", "BoRA"]], cells),
+    /^disagrees 1×, within ±0\.5 1×, cannot tell 1×\. twin is within /,
   );
   const one = cells.filter(({ seed }) => seed === 0);
   assert.match(

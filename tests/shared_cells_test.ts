@@ -274,7 +274,7 @@ Deno.test("a page says where its learning rates are from, and has a finding wher
       );
       return (await tablePage(glueTable).rendered(`${folder}/glue.json`))[".md"];
     };
-    assert.match(await page(rows!), /\*\*Here:\*\* (agrees|disagrees|cannot)/);
+    assert.match(await page(rows!), /\*\*Here:\*\* (agrees|disagrees|within|cannot)/);
     assert.match(await page(rows!.slice(1)), /\*\*Here:\*\* 1 of 4 rows were not run\./);
   }));
 

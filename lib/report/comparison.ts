@@ -99,16 +99,14 @@ function directionOf({ adjusted, mean }: Judged): "better" | "worse" | undefined
 function verdictText(found: Judged): string {
   if (found.verdict !== "equivalent") return found.verdict;
   const direction = directionOf(found);
-  return `${direction ? `${direction}, ` : ""}within ±${margin}`;
+  return `${direction ? `${direction}, ` : ""}${within}`;
 }
 
 /** What a verdict says of a row and another. */
 function relation(found: Judged, other: string): string {
   const direction = directionOf(found);
   if (found.verdict === "equivalent") {
-    return direction
-      ? `is ${direction} than ${other}, within ±${margin}`
-      : `is within ±${margin} of ${other}`;
+    return direction ? `is ${direction} than ${other}, ${within}` : `is ${within} of ${other}`;
   }
   return direction ? `is ${direction} than ${other}` : `cannot be told from ${other}`;
 }
@@ -123,16 +121,21 @@ function sentence([label, other]: Claim, found: Judged | undefined): string {
   return `${label} ${relation(found, other)} (${differenceText(found)}, p ${pText(found.adjusted)}${seeds})`;
 }
 
-/** Whether a claim holds here: it does not if the row that should be better is worse. */
-function agreementOf(found: Judged | undefined): "agrees" | "disagrees" | "cannot tell" {
+const within = `within ±${margin}`;
+
+/** What may be said of a claim. */
+const agreements = ["agrees", "disagrees", within, "cannot tell"] as const;
+
+/** Whether a claim holds here: it does not if the row that should be better is worse. Rows may also be too near for either. */
+function agreementOf(found: Judged | undefined): typeof agreements[number] {
   const direction = found && directionOf(found);
-  if (!direction) return "cannot tell";
-  return direction === "better" ? "agrees" : "disagrees";
+  if (direction) return direction === "better" ? "agrees" : "disagrees";
+  return found?.verdict === "equivalent" ? within : "cannot tell";
 }
 
 /**
- * Whether the cells support the claims, `agrees`, `disagrees` or `cannot tell`, or how many of each, and a sentence on
- * each of them, such as `agrees. BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.020).` What is claimed `besides`
+ * Whether the cells support the claims, `agrees`, `disagrees`, `within ±0.5` or `cannot tell`, or how many of each there are, and a
+ * sentence on each of them, such as `agrees. BoRA r 8 b 16 is better than LoRA r 8 (+1.2 ± 0.8, p 0.020).` What is claimed `besides`
  * has a sentence and is not counted. p is Holm's over all.
  */
 export function claimsText(
@@ -143,8 +146,10 @@ export function claimsText(
   const all = [...claims, ...besides];
   const found = judged(all.map(([better, worse]) => rowDifference(better, worse, cells)));
   const said = claims.map((_, i) => agreementOf(found[i]));
-  const count = (word: string) => `${word} ${said.filter((other) => other === word).length}×`;
-  const answer = said.length === 1 ? said[0] : ["agrees", "disagrees", "cannot tell"].map(count).join(", ");
+  const count = (word: string) => said.filter((other) => other === word).length;
+  const answer = said.length === 1
+    ? said[0]
+    : agreements.filter(count).map((word) => `${word} ${count(word)}×`).join(", ");
   return `${answer}. ${all.map((claim, i) => sentence(claim, found[i])).join("; ")}.`;
 }
 

@@ -53,7 +53,8 @@ function groupsOf(nodes: readonly Node[]): Group[] {
     }
     group.steps.push(step);
     // Now made here, all of them: too late for a node that would be computed with an earlier group.
-    if (sharing.place === "last") { for (const own of group.steps) madeAt.set(nodes[own].outputs[0], step); }
+    if (sharing.place !== "last") return;
+    for (const own of group.steps) madeAt.set(nodes[own].outputs[0], step);
   });
   return groups;
 }

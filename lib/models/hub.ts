@@ -52,8 +52,8 @@ export function isHubId(text: string): boolean {
  * cached snapshot is used without contacting the hub; missing files, such as a shard that the index names,
  * are downloaded. Of an encoder that another program cached, the hub is asked once how it pools tokens; where
  * it cannot be asked, a warning says so. Only the weights in safetensors and what describes the model are downloaded
- * (`folder_files.ts`); the weights come last, when the rest is known to be read here, and each file is checked by size and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and
- * gated models.
+ * (`folder_files.ts`); the weights come last, when the rest is known to be read here, and each file is checked by size
+ * and hash. Interrupted downloads are resumed. Set `HF_TOKEN` in the environment for private and gated models.
  * @throws Error that names the model or the file and says what to do.
  */
 export function downloadModel(id: string, options: HubOptions = {}): Promise<string> {

@@ -59,9 +59,13 @@ function batchesBySize(objective: Objective, examples: readonly Encoded[], batch
   return [...Map.groupBy(batches, ({ size }) => keyOf(size)).values()];
 }
 
+/** How many batches there are of each size. */
+function sizesOf(bySize: ReturnType<typeof batchesBySize>): Batched["sizes"] {
+  return bySize.map((own) => [own[0].size, own.length]);
+}
+
 function batched(objective: Objective, examples: readonly Encoded[], batchSize: number): Batched {
-  const bySize = batchesBySize(objective, examples, batchSize);
-  const sizes = bySize.map(([{ size }, ...others]) => [size, 1 + others.length] as const);
+  const sizes = sizesOf(batchesBySize(objective, examples, batchSize));
   return { count: examples.length, sizes, sample: examples };
 }
 
@@ -70,10 +74,9 @@ function batched(objective: Objective, examples: readonly Encoded[], batchSize: 
  * sizes in another order count as these.
  */
 export function sampled(objective: Objective, examples: readonly Encoded[], batchSize: number): Batched {
-  const sample = batchesBySize(objective, examples, batchSize).flatMap(([{ batch }]) =>
-    batch.indices.map((index) => examples[index])
-  );
-  return { ...batched(objective, examples, batchSize), sample };
+  const bySize = batchesBySize(objective, examples, batchSize);
+  const sample = bySize.flatMap(([{ batch }]) => batch.indices.map((index) => examples[index]));
+  return { count: examples.length, sizes: sizesOf(bySize), sample };
 }
 
 /** What is estimated. */

@@ -58,6 +58,17 @@ Deno.test("every link of the pages leads somewhere, and every file in backticks 
   }
 });
 
+Deno.test("every file that a record of kernel choices names is there", async () => {
+  const records = new URL("results/choices/", root);
+  for await (const name of walk(records.pathname)) {
+    if (!name.endsWith(".json")) continue;
+    const { choices } = JSON.parse(await Deno.readTextFile(new URL(name, records)));
+    for (const { where, choice } of choices) {
+      assert.ok(await exists(new URL(where, root)), `${name}: ${where} (${choice})`);
+    }
+  }
+});
+
 Deno.test("the README has every command of deno.json, and no other", () => {
   const named = [...readme.matchAll(/\bdeno task ([a-z]+(?::[a-z]+)?)/g)].map(([, task]) => task);
   assert.deepEqual([...new Set(named)].toSorted(), Object.keys(config.tasks).toSorted());

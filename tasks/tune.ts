@@ -77,9 +77,12 @@ export async function tune(
   const scores = Object.fromEntries(
     rows.map(({ label }) => [label, grid.map((rate) => scoreOf(label, rate))]),
   );
-  const rates = Object.fromEntries(
-    Object.entries(scores).map(([label, own]) => [label, grid[own.indexOf(Math.max(...own))]]),
-  );
+  const rates = bestRates(scores, grid);
+  for (const { label } of rows.filter(({ label }) => !(label in rates))) {
+    console.error(
+      `${label}: training diverges at every rate of the grid, ${grid.join(", ")}: none is chosen`,
+    );
+  }
   const { environment, profileName, model } = run;
   const chosenBy = `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ` +
     `${split.train.length} examples, ${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
@@ -87,6 +90,19 @@ export async function tune(
   console.log(
     JSON.stringify({ [model.name]: { chosenBy: [chosenBy], rates, heldOutScores: scores } }, null, 2),
   );
+}
+
+/** The rate of the best score of each row, along the grid. A row that scored with none has no rate. */
+export function bestRates(
+  scores: Readonly<Record<string, readonly number[]>>,
+  grid: readonly number[],
+): Record<string, number> {
+  const rates: Record<string, number> = {};
+  for (const [label, own] of Object.entries(scores)) {
+    const best = Math.max(...own);
+    if (best > 0) rates[label] = grid[own.indexOf(best)];
+  }
+  return rates;
 }
 
 /** The row with its settings; undefined if training diverges in its golden steps already. */

@@ -8,6 +8,7 @@ import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { tinyEncoder } from "../tasks/conformance/tiny_encoder.ts";
 import { runStored, type StoredJob } from "../tasks/reproduce/stored_cells.ts";
 import { type Run, runCell } from "../tasks/run_cell.ts";
+import { bestRates } from "../tasks/tune.ts";
 import { madeUpCell } from "./support/cells.ts";
 import { withFolder } from "./support/files.ts";
 import { testGpu } from "./support/ops.ts";
@@ -74,3 +75,8 @@ Deno.test("a run that is stopped in a cell after one that diverged goes on with 
       assert.equal(metricsOnly([cells[1]]), metricsOnly([whole]));
     });
   }));
+
+Deno.test("the rate of the best score is chosen, and none where training diverges at all of them", () => {
+  const scores = { "LoRA r 8": [0.5, 0.7, 0], "LoRA r 32": [0.6, 0.6, 0.4], KronA: [0, 0, 0] };
+  assert.deepEqual(bestRates(scores, [1e-3, 3e-3, 1e-2]), { "LoRA r 8": 3e-3, "LoRA r 32": 1e-3 });
+});

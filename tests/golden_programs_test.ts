@@ -10,7 +10,7 @@ import assert from "node:assert/strict";
 import { digestOf } from "../lib/digest.ts";
 import { Gpu } from "../lib/gpu/device.ts";
 import type { DeviceTraits } from "../lib/gpu/kernel.ts";
-import { bitsOf, goldenPrograms, launchesOf } from "./support/golden_programs.ts";
+import { bitsOf, goldenPrograms, launchesOf, roundsFmaOnce } from "./support/golden_programs.ts";
 import { testGpu } from "./support/ops.ts";
 
 /** What is recorded of a program on a device class. */
@@ -60,7 +60,7 @@ for (const name of ["software", "hardware"]) {
   Deno.test(`golden: the bits of every program, ${name}`, async () => {
     const gpu = await testGpu();
     const [known] = gpu.adapter.name.toLowerCase().match(/llvmpipe|swiftshader/) ?? ["another"];
-    const driver = `${known}, ${gpu.traits.subgroupSize} lanes`;
+    const driver = `${known}, ${gpu.traits.subgroupSize} lanes${await roundsFmaOnce(gpu) ? ", fused" : ""}`;
     if (!updates && !(driver in Object.values(golden)[0].software.bits!)) return;
     const device = name === "software"
       ? gpu

@@ -308,3 +308,21 @@ export async function bitsOf(gpu: Gpu, outputs: readonly Tensor[]): Promise<stri
   const all = await new Blob(parts).arrayBuffer();
   return new Uint8Array(await crypto.subtle.digest("SHA-256", all)).toHex();
 }
+
+/**
+ * Whether fma(a, b, c) is rounded once, as by Mesa 26 and Vulkan's drivers of GPUs; Mesa 25 rounds the product as well. WGSL allows
+ * both. The probe is (1 + ε)(1 + ε) − (1 + 2ε) at ε = 2⁻¹², which is ε² or, with the product rounded, 0.
+ */
+export async function roundsFmaOnce(gpu: Gpu): Promise<boolean> {
+  const [epsilon, graph] = [2 ** -12, new Graph()];
+  const [a, b] = [graph.input("a", [1, 2]), graph.input("b", [2, 1])];
+  const sum = matmul(a, b);
+  const weights = (name: string) => {
+    throw new Error(`there is no ${name}`);
+  };
+  using compiled = await compile(gpu, [sum], { label: "fma", weights });
+  gpu.upload(compiled.inputs.get("a")!.buffer, Float32Array.of(1 + 2 * epsilon, 1 + epsilon));
+  gpu.upload(compiled.inputs.get("b")!.buffer, Float32Array.of(-1, 1 + epsilon));
+  compiled.run();
+  return (await compiled.read(sum))[0] !== 0;
+}

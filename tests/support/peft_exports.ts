@@ -60,7 +60,7 @@ export function trainedCase(name: string, bases: ReadonlyMap<string, Model>): Sa
   const adapter = attach(model, methodByName(method), options as unknown as AttachOptions);
   const start = [...startingWeights(model, adapter, 0), ...model.language ? [] : seededHead(model)];
   const weights = start.map(([tensor, { shape, data }]): [string, Weight] => {
-    const moved = uniform(5, streamOf(`${name} ${tensor}`), data.length, 0.2);
+    const moved = uniform(5, streamOf(`${name} ${tensor}`), data.length, 0.1);
     return [tensor, { shape, data: data.map((value, i) => value + moved[i]) }];
   });
   return { adapter, weights: new Map(weights) };

@@ -69,9 +69,10 @@ export async function printDecoderEstimates(
   const found = [];
   for (const { source, ...own } of asked) {
     const { model, isHere } = await knownDecoder(source!, { unpack: true });
-    const basis = isHere ? "tokens by the model's tokenizer" : `${charactersPerToken} characters a token`;
+    const [{ task }] = own.jobs;
+    const basis = basisOf(task, isHere, options.data);
     const rows = await estimatedRows(model, own, options, rate);
-    found.push({ table: own.table.name, model: model.name, basis, tests: testsText(own.jobs[0].task), rows });
+    found.push({ table: own.table.name, model: model.name, basis, tests: testsText(task), rows });
   }
   if (options.json) {
     console.log(JSON.stringify({ rate, rateFrom: from, gpus: sizes, tables: found }, null, 1));
@@ -206,6 +207,18 @@ function askingOf({ language: { tokenizer } }: Decoder, { continuations = [] }: 
     longest: lengths.reduce((a, b) => Math.max(a, b)),
     newTokens: Math.max(...continuations.map((text) => tokenizer.encode(text, { continues: true }).length)),
   };
+}
+
+/** What rows and tokens are counted of: as `workloadOf` has them. */
+function basisOf({ tests }: Task, isHere: boolean, data: string | undefined): string {
+  const guessed = `${charactersPerToken} characters a token`;
+  const published =
+    `by their published sizes, all texts of their mean length but one of the most tokens, ${guessed}`;
+  if (tests && data === undefined) return `data sets ${published}`;
+  const read = `rows and texts of the data's own files, ${
+    isHere ? "tokens by the model's tokenizer" : guessed
+  }`;
+  return tests ? `${read}; tests ${published}` : read;
 }
 
 /** How the rows of a table are tested. */

@@ -407,6 +407,31 @@ Deno.test("methods that compute with the base's weights say so: on a packed deco
   }
 });
 
+Deno.test("reproduce --estimate says what a decoder's rows and tokens are counted of: files, or published sizes", () =>
+  withFolder(async (folder) => {
+    await writeTinyDecoder(`${folder}/tiny`);
+    await writeLlmAdaptersFiles(`${folder}/data`);
+    const basisOf = async (...sources: string[]) => {
+      const args = ["commonsense", ...sources, "--profile", "smoke", "--method", "LoRA r 8", "--estimate"];
+      const { code, stdout, stderr } = await runTask("reproduce", args, noAdapter);
+      assert.equal(code, 0, stderr);
+      return stdout.match(/^Basis +(.*)$/m)![1];
+    };
+    const read = "rows and texts of the data's own files";
+    const published =
+      "by their published sizes, all texts of their mean length but one of the most tokens, 4.5 characters a token";
+    const [model, data] = [["--model", `${folder}/tiny`], ["--data", `${folder}/data`]];
+    assert.equal(await basisOf(...model), `data sets ${published}`, "its tokenizer has nothing to read");
+    assert.equal(
+      await basisOf(...model, ...data),
+      `${read}, tokens by the model's tokenizer; tests ${published}`,
+    );
+    assert.equal(
+      await basisOf("--model", "llama-3-8b", ...data),
+      `${read}, 4.5 characters a token; tests ${published}`,
+    );
+  }));
+
 Deno.test("reproduce --estimate: the paper's tables on its models, without weights, data or adapter", async () => {
   for (const [table, sets] of [["commonsense", commonsenseSets], ["math", mathSets]] as const) {
     const args = [table, "--model", "llama-3-8b", "--profile", "paper", "--list", "--estimate", "--method"];

@@ -5,8 +5,8 @@
  * together) are for models like LLaMA-3-8B, which generate the answer. An encoder that scores the options is
  * a different experiment. It keeps the paper's q, k and v and its warm-up, and takes r, b, dropout, learning
  * rates and seeds from the GLUE protocol. Batch 16, length 256 and 3 epochs are LLM-Adapters' (Hu et al.
- * 2023, finetune.py). Data sets with fewer than 10,000 examples get 10 epochs, the most that RoBERTa's
- * authors fine-tune for (Liu et al. 2019, appendix C).
+ * 2023, how its README runs finetune.py, whose own default is 128 a batch). Data sets with fewer than 10,000
+ * examples get 10 epochs, the most that RoBERTa's authors fine-tune for (Liu et al. 2019, appendix C).
  */
 
 import { glueProtocol } from "./glue.ts";

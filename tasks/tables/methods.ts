@@ -33,7 +33,10 @@ const atRank: readonly Row[] = [
   { label: "BoRA dense Σ r 8 b 16", method: "BoRA dense Σ", options: { r: 8, alpha: 16, blocks: 16 } },
 ];
 
-/** As close to BoRA's 32,768 parameters (query and value of USE-lite) as each method's sizes allow. */
+/**
+ * As close to BoRA's 32,768 parameters (query and value of USE-lite) as each method's sizes allow, but for RandLoRA, whose r 22 has
+ * 32,304 and r 21 33,852.
+ */
 const atParameters: readonly Row[] = [
   { label: "LoRA r 11", tunedAs: "LoRA r 8", method: "LoRA", options: { r: 11, alpha: 22 } },
   { label: "DoRA r 10", tunedAs: "DoRA r 8", method: "DoRA", options: { r: 10, alpha: 20 } },

@@ -437,3 +437,34 @@ Deno.test("reproduce --estimate: the paper's tables on its models, without weigh
   const mixed = await runTask("reproduce", ["math", "headline", "--estimate"], noAdapter);
   assert.match(mixed.stderr, /estimated apart/);
 });
+
+Deno.test("reproduce --estimate of a decoder says what its figures are of, and shows the storage that --packing names", () =>
+  withFolder(async (folder) => {
+    await writeTinyDecoder(`${folder}/tiny`);
+    await writeLlmAdaptersFiles(`${folder}/data`);
+    const own = [
+      "--model",
+      `${folder}/tiny`,
+      "--profile",
+      "smoke",
+      "--method",
+      "LoRA r 8",
+      "--method",
+      "DoRA",
+    ];
+    const estimated = (table: string, ...more: string[]) =>
+      run(table, ...own, "--estimate", "--rate", "1", ...more);
+    const published = "by their published sizes, 4.5 characters a token";
+    const files = "rows and texts of the data's own files, tokens by the model's tokenizer";
+    const basisOf = (text: string) => text.match(/^Basis +(.*)$/m)![1];
+    assert.equal(basisOf(await estimated("commonsense")), `data sets ${published}`);
+    assert.equal(
+      basisOf(await estimated("commonsense", "--data", `${folder}/data`)),
+      `to train on ${files}; tests ${published}`,
+    );
+    const text = await estimated("decoders", "--packing", "q8_0");
+    assert.equal(basisOf(text), files);
+    assert.match(text, / hours +q8_0 GiB +fits GiB$/m);
+    assert.match(text, / LoRA r 8 .* 0\.0 +24: q8_0, 48: q8_0, 80: q8_0$/m);
+    assert.match(text, / DoRA r 8 .* – +24: nothing, 48: nothing, 80: nothing$/m);
+  }));

@@ -388,6 +388,14 @@ export function fitting<Schema extends v.GenericSchema>(
   const parsed = v.safeParse(schema, json);
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;
-  const advice = issue.input === null ? ": leave it out or give it a value" : "";
-  throw new Error(`${path}: ${v.getDotPath(issue) ?? "file"}: ${issue.message}${advice}`);
+  const field = v.getDotPath(issue) ?? "file";
+  throw new Error(`${path}: ${field}: ${issue.message}${adviceOn(field, issue.input)}`);
+}
+
+/** What to do about a field that does not fit, where that can be told. */
+function adviceOn(field: string, value: unknown): string {
+  if (field === "schemaVersion" && value !== undefined) {
+    return ": another version of this library wrote the file; make it again, or read it with that version";
+  }
+  return value === null ? ": leave it out or give it a value" : "";
 }

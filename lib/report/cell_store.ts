@@ -91,8 +91,15 @@ export class CellStore {
   /** The labels of a cell's dev sets. Throws an Error when their file is missing or damaged. */
   async labelsOf(cell: OfData): Promise<DevLabels> {
     const path = this.#labelsPath(cell);
+    if (!await isFile(path)) {
+      throw new Error(
+        `there is no file ${path}, which a cell of ${cell.task} is compared with: run its table again with --resume`,
+      );
+    }
     const found = fitting(path, labelsSchema, await readAnyJson(path, advice));
-    if (found.dataDigest !== cell.dataDigest) throw new Error(`${path} is of other data than its name says`);
+    if (found.dataDigest !== cell.dataDigest) {
+      throw new Error(`${path} is of other data than its name says: ${advice}`);
+    }
     try {
       return Object.fromEntries(
         Object.entries(found.labels).map(([part, packed]) => [part, unpackNumbers(packed)]),

@@ -42,6 +42,20 @@ export async function writeTogether(
   for (const folder of new Set(Object.keys(files).map(folderOf))) await syncFolder(folder);
 }
 
+/** Like `writeWhole`, for a file that other processes may write at the same moment: none is in another's way, and the last one wins. */
+export async function writeShared(path: string, content: string | Uint8Array): Promise<void> {
+  const part = `${path}.${crypto.randomUUID()}.part`;
+  try {
+    await naming(path, async () => {
+      await writeSynced(part, content);
+      await Deno.rename(part, path);
+    });
+  } finally {
+    await removeFile(part);
+  }
+  await syncFolder(folderOf(path));
+}
+
 /**
  * Creates the folder `out` with the files that `fill` writes into the temporary folder it is given. `out`
  * then exists completely or not at all.

@@ -171,6 +171,18 @@ Deno.test("labels that are there are not written again, where another run may be
     assert.equal(await readText(path), whole);
   }));
 
+Deno.test("runs of several tables that finish the same cell at once are not in each other's way", () =>
+  withFolder(async (folder) => {
+    const cell = storedCell(madeUpCell());
+    const stores = await Promise.all(Array.from({ length: 8 }, () => CellStore.open(`${folder}/out`)));
+    await Promise.all(stores.map((store) => store.write(cell, { dev: labelsOf(8) })));
+    const store = await CellStore.open(`${folder}/out`);
+    assert.deepEqual(await store.cellsOf(await settingsDigest(cell)), [cell]);
+    assert.deepEqual(await store.labelsOf(cell), { dev: labelsOf(8) });
+    const left = [...Deno.readDirSync(`${folder}/out/cells/labels`)].map(({ name }) => name);
+    assert.match(left.join(), /^supersense-[0-9a-f]{12}\.json$/);
+  }));
+
 Deno.test("names that are paths, or no names, lead nowhere out of the store", () =>
   withFolder(async (folder) => {
     const store = await CellStore.open(`${folder}/out`);

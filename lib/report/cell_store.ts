@@ -16,7 +16,7 @@ import {
   makeParents,
   readAnyJson,
   readBytes,
-  writeWhole,
+  writeShared,
 } from "../files.ts";
 import { recordOf } from "../record_schema.ts";
 import { packedSchema, packNumbers, unpackNumbers } from "./packed_numbers.ts";
@@ -69,7 +69,7 @@ export class CellStore {
     const path = `${this.folder}/${slug(cell.model)}/${slug(cell.task)}/${slug(cell.method)}-${end}.json`;
     await this.writeLabels(cell, labels);
     await makeParents(path);
-    await writeWhole(path, jsonOf(cell));
+    await writeShared(path, jsonOf(cell));
     this.#paths.set(end, path);
   }
 
@@ -85,7 +85,7 @@ export class CellStore {
     const text = jsonOf({ schemaVersion: 1, task, dataDigest, labels: packed });
     if (await holds(path, text)) return;
     await makeParents(path);
-    await writeWhole(path, text);
+    await writeShared(path, text);
   }
 
   /** The labels of a cell's dev sets. Throws an Error when their file is missing or damaged. */

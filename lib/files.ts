@@ -42,6 +42,20 @@ export async function writeTogether(
   for (const folder of new Set(Object.keys(files).map(folderOf))) await syncFolder(folder);
 }
 
+/** Like `writeWhole`, for a file that other processes may write at the same moment: none is in another's way, and the last one wins. */
+export async function writeShared(path: string, content: string | Uint8Array): Promise<void> {
+  const part = `${path}.${crypto.randomUUID()}.part`;
+  try {
+    await naming(path, async () => {
+      await writeSynced(part, content);
+      await Deno.rename(part, path);
+    });
+  } finally {
+    await removeFile(part);
+  }
+  await syncFolder(folderOf(path));
+}
+
 /**
  * Creates the folder `out` with the files that `fill` writes into the temporary folder it is given. `out`
  * then exists completely or not at all.
@@ -388,6 +402,14 @@ export function fitting<Schema extends v.GenericSchema>(
   const parsed = v.safeParse(schema, json);
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;
-  const advice = issue.input === null ? ": leave it out or give it a value" : "";
-  throw new Error(`${path}: ${v.getDotPath(issue) ?? "file"}: ${issue.message}${advice}`);
+  const field = v.getDotPath(issue) ?? "file";
+  throw new Error(`${path}: ${field}: ${issue.message}${adviceOn(field, issue.input)}`);
+}
+
+/** What to do about a field that does not fit, where that can be told. */
+function adviceOn(field: string, value: unknown): string {
+  if (field === "schemaVersion" && value !== undefined) {
+    return ": another version of this library wrote the file; make it again, or read it with that version";
+  }
+  return value === null ? ": leave it out or give it a value" : "";
 }

@@ -20,6 +20,9 @@ fi
 tree=$(mktemp -d)
 git worktree add --quiet --detach "$tree" "$commit" || exit 2
 trap 'git worktree remove --force "$tree"' EXIT
+# A signal alone would end dash without the line above.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 if [ ! -f "$tree/tasks/compare.ts" ]; then
   echo "$commit is older than deno task compare: its bench keeps too little to be compared" >&2
   exit 2

@@ -215,5 +215,5 @@ ${columns([header, ...rows, last], [3, 4, 5, 6, 7, 8])}
 
 FLOPs are two a multiply-add: every step forward and backward, attention and padding with it, and an evaluation after
 every epoch. Peak is what the planner allots for weights, activations and optimizer, and buffer the largest part of it.
-Hours are those at the full rate; a step reaches about three quarters of a product's (results/costs.md).`;
+Hours are those at the full rate; on llvmpipe a step reaches about 85 % of a product's (results/costs.md).`;
 }

@@ -24,7 +24,7 @@ import { devSetsOf } from "../lib/train/evaluate.ts";
 import { encodeRows } from "../lib/train/fine_tune.ts";
 import { columns, hoursText, withPrefix } from "./columns.ts";
 import type { AskedTable, EstimateOptions } from "./estimate.ts";
-import { knownDecoder } from "./known_decoder.ts";
+import { type KnownDecoder, knownDecoder } from "./known_decoder.ts";
 import { findGpu, positive } from "./machine.ts";
 import { sample } from "./planned_cells.ts";
 import { adapterOf } from "./run_cell.ts";
@@ -34,9 +34,10 @@ import { trainingOf } from "./training.ts";
 /** GPUs by their memory in GiB. */
 const gpus = [24, 48, 80];
 
-/** Ways to store the weights, the most exact first. */
-const storages = ["f32", "bf16", "int8", "int4"] as const;
-type Storage = typeof storages[number];
+type Storage = "f32" | WritablePacking;
+
+/** Ways to store the weights, the most exact first, unless `--packing` names one. */
+const usualStorages: readonly Storage[] = ["f32", "bf16", "int8", "int4"];
 
 /** FLOPs per second where none are measured or given: half of the 40 T that GPUs of 24 GiB have in float32. */
 const assumedRate = 20e12;
@@ -66,20 +67,36 @@ export async function printDecoderEstimates(
 ): Promise<void> {
   const { rate, from } = await rateFor(options.rate);
   const sizes = options.memory === undefined ? gpus : [positive("memory", options.memory)];
+  const storages = options.packing === undefined ? usualStorages : [options.packing];
   const found = [];
   for (const { source, ...own } of asked) {
-    const { model, isHere } = await knownDecoder(source!, { unpack: true });
+    const decoder = await knownDecoder(source!, { unpack: true });
+    const { model } = decoder;
     const [{ task }] = own.jobs;
-    const basis = basisOf(task, isHere, options.data);
-    const rows = await estimatedRows(model, own, options, rate);
+    const basis = basisOf(decoder, task, options.data);
+    const rows = await estimatedRows(model, own, options, rate, storages);
     found.push({ table: own.table.name, model: model.name, basis, tests: testsText(task), rows });
   }
   if (options.json) {
     console.log(JSON.stringify({ rate, rateFrom: from, gpus: sizes, tables: found }, null, 1));
   } else {
-    for (const own of found) console.log(textOf(own, sizes, `${withPrefix(rate, "FLOP/s")}, ${from}`));
+    const rateText = `${withPrefix(rate, "FLOP/s")}, ${from}`;
+    for (const own of found) console.log(textOf(own, sizes, storages, rateText));
   }
 }
+
+/** Where the numbers of rows and tokens come from: see `workloadOf`. */
+function basisOf({ isHere }: KnownDecoder, task: Task, data: string | undefined): string {
+  const published = "by their published sizes, all texts of their mean length but one of the most tokens, " +
+    `${charactersPerToken} characters a token`;
+  if (isPublished(task, data)) return `data sets ${published}`;
+  const tokens = isHere ? "tokens by the model's tokenizer" : `${charactersPerToken} characters a token`;
+  const own = `rows and texts of the data's own files, ${tokens}`;
+  return task.tests ? `to train on ${own}; tests ${published}` : own;
+}
+
+/** True where there are no files of what is trained on. */
+const isPublished = ({ tests }: Task, data: string | undefined) => tests !== undefined && data === undefined;
 
 async function rateFor(given: string | undefined): Promise<{ readonly rate: number; readonly from: string }> {
   if (given !== undefined) return { rate: positive("rate", given) * 1e12, from: "--rate" };
@@ -95,6 +112,7 @@ async function estimatedRows(
   { table, profile, jobs }: Omit<AskedTable, "source">,
   options: EstimateOptions,
   rate: number,
+  storages: readonly Storage[],
 ): Promise<EstimatedRow[]> {
   const workloads = new Map<Task, DecoderWorkload>();
   const byRow = Map.groupBy(jobs, ({ task, row }) => `${task.name} / ${row.label}`);
@@ -110,7 +128,7 @@ async function estimatedRows(
       seeds,
       ...estimate,
       hours: seeds * estimate.flops / rate / 3600,
-      peaks: peaksOf(model, row, estimate.peakBytes),
+      peaks: peaksOf(model, row, estimate.peakBytes, storages),
     });
   }
   return rows;
@@ -133,8 +151,13 @@ async function estimateRow(
   });
 }
 
-/** The peaks with the weights in other storages: what else is on the GPU hardly depends on it. */
-function peaksOf(model: Decoder, row: Row, peakBytes: number): EstimatedRow["peaks"] {
+/** The peaks with the weights in each of the storages: what else is on the GPU hardly depends on it. */
+function peaksOf(
+  model: Decoder,
+  row: Row,
+  peakBytes: number,
+  storages: readonly Storage[],
+): EstimatedRow["peaks"] {
   const bytesIn = (packing?: WritablePacking) =>
     weightBuffers(model, packing).reduce((sum, [, bytes]) => sum + bytes, 0);
   const own = storages.filter((storage) => storage === "f32" || !adapterOf(model, row).method.readsBase);
@@ -156,7 +179,7 @@ async function workloadOf(
 ): Promise<DecoderWorkload> {
   const objective = language.of(model, { texts: 1, classes: 0 });
   const { batchSize, maxTokens } = trainingOf(profile, row, task, model);
-  const split = task.tests && data === undefined ? undefined : await sample(task, profile);
+  const split = isPublished(task, data) ? undefined : await sample(task, profile);
   const examples = split
     ? await encodeRows(model, { ...task, maxTokens }, split.train)
     : publishedRows(task.name, maxTokens, profile.train);
@@ -209,18 +232,6 @@ function askingOf({ language: { tokenizer } }: Decoder, { continuations = [] }: 
   };
 }
 
-/** What rows and tokens are counted of: as `workloadOf` has them. */
-function basisOf({ tests }: Task, isHere: boolean, data: string | undefined): string {
-  const guessed = `${charactersPerToken} characters a token`;
-  const published =
-    `by their published sizes, all texts of their mean length but one of the most tokens, ${guessed}`;
-  if (tests && data === undefined) return `data sets ${published}`;
-  const read = `rows and texts of the data's own files, ${
-    isHere ? "tokens by the model's tokenizer" : guessed
-  }`;
-  return tests ? `${read}; tests ${published}` : read;
-}
-
 /** How the rows of a table are tested. */
 function testsText({ tests, continuations }: Task): string {
   if (tests) {
@@ -230,7 +241,7 @@ function testsText({ tests, continuations }: Task): string {
 }
 
 /** The most exact storage that fits each GPU. */
-function fitsText({ peaks }: EstimatedRow, sizes: readonly number[]): string {
+function fitsText({ peaks }: EstimatedRow, sizes: readonly number[], storages: readonly Storage[]): string {
   return sizes.map((gib) => {
     const fits = storages.find((storage) => peaks[storage]! <= gib * 2 ** 30);
     return `${gib}: ${fits ?? "nothing"}`;
@@ -245,14 +256,19 @@ interface Found {
   readonly rows: readonly EstimatedRow[];
 }
 
-function textOf({ table, model, basis, tests, rows }: Found, sizes: readonly number[], rate: string): string {
+function textOf(
+  { table, model, basis, tests, rows }: Found,
+  sizes: readonly number[],
+  storages: readonly Storage[],
+  rate: string,
+): string {
   const gib = (bytes: number | undefined) => bytes === undefined ? "–" : (bytes / 2 ** 30).toFixed(1);
   const header = ["table", "trained on", "method", "seeds", "steps", "FLOPs", "hours"];
   const body = rows.map((row) => [
     ...[row.table, row.task, row.label, `${row.seeds}`, row.steps.toLocaleString("en-US")],
     ...[withPrefix(row.flops, "FLOP"), hoursText(row.hours)],
     ...storages.map((storage) => gib(row.peaks[storage])),
-    fitsText(row, sizes),
+    fitsText(row, sizes, storages),
   ]);
   const hours = rows.reduce((sum, own) => sum + own.hours, 0);
   const facts = [
@@ -263,13 +279,10 @@ function textOf({ table, model, basis, tests, rows }: Found, sizes: readonly num
     ["Rate", rate],
     ["All rows", `${hoursText(hours)} hours`],
   ];
+  const numbers = [...header, ...storages].map((_, i) => i).filter((i) => i >= 3);
   return `${columns(facts, [])}
 
-${
-    columns([[...header, ...storages.map((storage) => `${storage} GiB`), "fits GiB"], ...body], [
-      ...[3, 4, 5, 6, 7, 8, 9, 10],
-    ])
-  }
+${columns([[...header, ...storages.map((storage) => `${storage} GiB`), "fits GiB"], ...body], numbers)}
 
 FLOPs are two a multiply-add: steps forward and backward, and answers of the most new tokens, of one seed. GiB are peaks by the
 weights' storage: what the planner allots for weights, activations, optimizer and the tests' keys and values. A method that

@@ -129,6 +129,9 @@ async function main(): Promise<void> {
   const [batch, length] = (["batch", "length"] as const).map((name) => countIn(name, values[name], 1));
   const traits = await traitsOf(values.device);
   const model = await modelOf(values.model);
+  if (length > (model.maxTokens ?? Infinity)) {
+    throw new UsageError(`--length is ${length}, and ${model.name} reads ${model.maxTokens} tokens at most`);
+  }
   const { target = model.language ? decoderTarget : defaultTarget } = values;
   const adapter = attach(model, methodByName(values.method), { target } as AttachOptions);
   const { objective, shape } = lessonOf(model, batch, length);

@@ -5,15 +5,14 @@
 
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { isFile, readJson } from "../lib/files.ts";
 import { type Gpu, openGpu } from "../lib/gpu/device.ts";
 import { describeEnvironment } from "../lib/report/environment.ts";
 import { pack } from "./gpu/pack.ts";
 import { type Part, parts, type Place } from "./gpu/parts.ts";
-import { fetchImports, folderNameOf, limitOf, runPart } from "./gpu/run_parts.ts";
+import { earlierParts, fetchImports, folderNameOf, limitOf, runPart } from "./gpu/run_parts.ts";
 import { lockFor } from "./lock.ts";
 import { newFolder, outputFolder, plainPath } from "./output.ts";
-import { gpuPage, type GpuRecord, gpuSchema, type PartRecord } from "./pages/gpu.ts";
+import { gpuPage, type GpuRecord, type PartRecord } from "./pages/gpu.ts";
 import { asUsage, numberIn, runCommand, UsageError } from "./usage.ts";
 
 /** For all parts together, unless asked otherwise. */
@@ -55,13 +54,6 @@ async function describe(gpu: Gpu): Promise<Omit<GpuRecord, "parts">> {
   };
 }
 
-/** What an earlier run kept of the parts that are not run again. */
-async function earlierParts(path: string, chosen: readonly Part[]): Promise<PartRecord[]> {
-  if (chosen.length === parts.length || !await isFile(path)) return [];
-  const known = (await readJson(path, gpuSchema)).parts;
-  return known.filter(({ name }) => chosen.every((part) => part.name !== name));
-}
-
 const inOrder = (records: readonly PartRecord[]) =>
   parts.flatMap(({ name }) => records.filter((record) => record.name === name));
 
@@ -77,7 +69,7 @@ async function runParts(chosen: readonly Part[], out: string, minutes: number): 
   const place: Place = { adapter, software, folder };
   for (const part of chosen) await fetchImports(part, place);
   const deadline = performance.now() + 60_000 * minutes;
-  let records = await earlierParts(`${folder}/gpu.json`, chosen);
+  let records = await earlierParts(`${folder}/gpu.json`, chosen, found.environment);
   for (const [i, part] of chosen.entries()) {
     const left = (deadline - performance.now()) / 1000;
     console.log(`${part.title} …`);

@@ -3,8 +3,10 @@
 import { parseArgs } from "node:util";
 import { writeFolder } from "../lib/files.ts";
 import { bytesText } from "../lib/show.ts";
+import { lockFor } from "./lock.ts";
 import { newFolder } from "./output.ts";
 import { sizeOfFolder, writePackage } from "./package/package.ts";
+import { leavingNothingOf } from "./stopping.ts";
 import { asUsage, runCommand } from "./usage.ts";
 
 const help = `deno task package [--out DIR]
@@ -30,6 +32,8 @@ async function main(): Promise<void> {
   const values = asUsage(readArguments);
   if (values.help) return console.log(help);
   const out = await newFolder(values.out);
+  using lock = await lockFor(out);
+  using _ = leavingNothingOf(out, lock);
   await writeFolder(out, writePackage);
   console.log(`package: ${out}, ${bytesText(await sizeOfFolder(out))}`);
 }

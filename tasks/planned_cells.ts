@@ -59,9 +59,16 @@ export function rowsOf({ rows }: Table, profile: Profile): Row[] {
   return rows.filter(({ label }) => profile.rows?.includes(label) ?? true);
 }
 
-/** The profile's tasks, from the embedded suite or from `--data`. */
+/** The profile's tasks, from the embedded suite or from `--data`. Throws a UsageError for those that the table's models cannot learn. */
 export function tasksOf(table: Table, { tasks, tests }: Profile, data: string | undefined): Task[] {
-  if (!table.data) return tasks.map(taskByName);
+  if (!table.data) {
+    const found = tasks.map(taskByName);
+    const written = table.decoder === undefined && found.find(({ objective }) => objective === "language");
+    if (written) {
+      throw new UsageError(`${table.name} is for encoders, and ${written.name} a task for decoders`);
+    }
+    return found;
+  }
   if (data === undefined) throw new UsageError(`${table.name} wants --data DIR: ${table.data.folder}`);
   const { task } = table.data;
   return tasks.map((name) => task ? task(name, data, tests!) : taskFrom(name, data));

@@ -62,7 +62,7 @@ async function cellsByRow(found: readonly Found[]): Promise<Map<string, FoundCel
   const rows = new Map<string, FoundCell[]>();
   for (const { path, record, store } of found) {
     // Throws, before anything is written, where the store lacks a cell that the record names.
-    await cellsIn(record, store);
+    await cellsIn(path, record, store);
     for (const { label, task, settings, seeds } of record.rows) {
       for (const cell of (await store.cellsOf(settings)).filter(({ seed }) => seeds.includes(seed))) {
         const row = `${task} / ${label}`;

@@ -7,12 +7,13 @@ import { spectrumOf } from "../lib/analysis/spectrum.ts";
 import { interpretedUpdates } from "../lib/analysis/updates.ts";
 import type { Example, Split, Task, Tests } from "../lib/data/task.ts";
 import { digestOf } from "../lib/digest.ts";
+import { isFile } from "../lib/files.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
 import type { Model, Weight } from "../lib/models/model.ts";
 import { packNumbers } from "../lib/report/packed_numbers.ts";
 import type { Environment, Settings, StoredCell } from "../lib/report/schema.ts";
 import type { FrozenWeights } from "../lib/run/frozen_weights.ts";
-import type { Checkpointing } from "../lib/train/cell_checkpoint.ts";
+import { checkpointedSeconds, type Checkpointing } from "../lib/train/cell_checkpoint.ts";
 import { devSetsOf, evaluateAsIs } from "../lib/train/evaluate.ts";
 import { fineTune, type FineTuned, majorityBaseline, type Progress } from "../lib/train/fine_tune.ts";
 import { goldenOf } from "./golden.ts";
@@ -101,10 +102,9 @@ export async function runCell(
   const adapter = adapterOf(model, job.row);
   gpu.resetPeak();
   const start = performance.now();
-  if (job.row.untrained) {
-    const result = await evaluated(run, job, adapter);
-    return cellOf(run, job, adapter, result, (performance.now() - start) / 1000);
-  }
+  const secondsNow = () => (performance.now() - start) / 1000;
+  if (job.row.untrained) return cellOf(run, job, adapter, await evaluated(run, job, adapter), secondsNow());
+  const before = await secondsBefore(checkpointing);
   const result = await fineTune({
     gpu,
     model,
@@ -118,7 +118,14 @@ export async function runCell(
     recompute,
     checkpointing,
   });
-  return cellOf(run, job, adapter, result, (performance.now() - start) / 1000);
+  return cellOf(run, job, adapter, result, before + secondsNow());
+}
+
+/** Seconds of a stopped run that are not spent again: those of the steps up to its checkpoint. */
+async function secondsBefore(checkpointing: Checkpointing | undefined): Promise<number> {
+  return checkpointing && await isFile(checkpointing.path)
+    ? await checkpointedSeconds(checkpointing.path)
+    : 0;
 }
 
 /** What a cell's record is made of. */

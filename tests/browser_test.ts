@@ -144,10 +144,12 @@ browserTest(
 
 Deno.test("a site serves its own files and no others", async () => {
   const include = new URL("../wgsl/include/", import.meta.url);
-  await using site = await serveSite({
-    entry: new URL("support/letters.ts", import.meta.url),
-    files: { "/wgsl/": include },
-  });
+  const entry = new URL("support/letters.ts", import.meta.url);
+  await using site = await serveSite({ entry, files: { "/wgsl/": include } });
+  await assert.rejects(
+    serveSite({ entry, port: Number(new URL(site.url).port) }),
+    /^Error: port \d+ cannot be had \(.*in use.*\): name another port \(--port\)$/,
+  );
   const status = async (path: string) => {
     const response = await fetch(new URL(path, site.url));
     return { status: response.status, text: await response.text() };

@@ -171,6 +171,18 @@ Deno.test("labels that are there are not written again, where another run may be
     assert.equal(await readText(path), whole);
   }));
 
+Deno.test("runs of several tables that finish the same cell at once are not in each other's way", () =>
+  withFolder(async (folder) => {
+    const cell = storedCell(madeUpCell());
+    const stores = await Promise.all(Array.from({ length: 8 }, () => CellStore.open(`${folder}/out`)));
+    await Promise.all(stores.map((store) => store.write(cell, { dev: labelsOf(8) })));
+    const store = await CellStore.open(`${folder}/out`);
+    assert.deepEqual(await store.cellsOf(await settingsDigest(cell)), [cell]);
+    assert.deepEqual(await store.labelsOf(cell), { dev: labelsOf(8) });
+    const left = [...Deno.readDirSync(`${folder}/out/cells/labels`)].map(({ name }) => name);
+    assert.match(left.join(), /^supersense-[0-9a-f]{12}\.json$/);
+  }));
+
 Deno.test("names that are paths, or no names, lead nowhere out of the store", () =>
   withFolder(async (folder) => {
     const store = await CellStore.open(`${folder}/out`);
@@ -246,7 +258,13 @@ Deno.test("a cell that is damaged is refused with its file and field", () =>
     await Deno.remove(path);
     await assert.rejects(
       () => readCells(table),
-      /cells has no cell of LoRA r 8 on supersense with seed 0, which first-table\.json names: run first-table again with --resume$/,
+      /cells has no cell of LoRA r 8 on supersense with seed 0, which .*first-table\.json names: run first-table again with --resume$/,
+    );
+    const ofDecoder = table.replace("first-table", "first-table-smollm2");
+    await Deno.rename(table, ofDecoder);
+    await assert.rejects(
+      () => readCells(ofDecoder),
+      /which .*first-table-smollm2\.json names: run first-table/,
     );
   }));
 
@@ -260,7 +278,7 @@ Deno.test("labels that are missing, damaged or of other data are refused with th
     };
     await refused(
       { dataDigest: "0".repeat(64) },
-      /supersense-[0-9a-f]{12}\.json is of other data than its name/,
+      /supersense-[0-9a-f]{12}\.json is of other data than its name says: remove it, and run/,
     );
     await refused(
       { labels: { dev: packNumbers([1]).deflated } },
@@ -271,5 +289,8 @@ Deno.test("labels that are missing, damaged or of other data are refused with th
       /supersense-[0-9a-f]{12}\.json: packed numbers hold 1 bytes, not 2$/,
     );
     await Deno.remove(path);
-    await assert.rejects(() => readCells(table), /there is no file .*supersense-[0-9a-f]{12}\.json/);
+    await assert.rejects(
+      () => readCells(table),
+      /there is no file .*supersense-[0-9a-f]{12}\.json, .*: run its table again with --resume$/,
+    );
   }));

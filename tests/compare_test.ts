@@ -1,6 +1,7 @@
 /** `deno task compare`: its statistics, its verdicts on injected regressions and on noise alone, its page and its exit codes. */
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { readJson } from "../lib/files.ts";
 import { noiseSchema, pairsOf, rowsOf, slowed, stretchesOf } from "../bench/noise_page.ts";
 import { normals } from "./support/noise.ts";
@@ -381,27 +382,54 @@ const compare = async (args: readonly string[], env?: Record<string, string>) =>
   return { code, out, error };
 };
 
+/** `compare_with.sh` in `folder`, with a `git` that makes the commit's tree and logs its removal, and with this `deno`. */
+async function compareWith(folder: string, deno: string): Promise<Deno.Command> {
+  const path = `${folder}/programs`;
+  await Deno.mkdir(path);
+  for (const name of ["dirname", "mkdir", "mktemp", "sleep"]) {
+    await Deno.symlink(`/usr/bin/${name}`, `${path}/${name}`);
+  }
+  const script = (name: string, text: string) =>
+    Deno.writeTextFile(`${path}/${name}`, `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  // The commit's tree: all that is asked for there.
+  await script(
+    "git",
+    `[ "$2" != remove ] || { : > "${folder}/removed"; exit; }; mkdir -p "$5/tasks"; : > "$5/tasks/compare.ts"`,
+  );
+  await script("deno", deno);
+  const own = new URL("../tasks/compare_with.sh", import.meta.url).pathname;
+  return new Deno.Command("/usr/bin/env", {
+    // A test run in the background may have been started deaf to Ctrl-C, and a shell stays so.
+    args: ["--default-signal=INT", "/bin/sh", own, "HEAD", `${folder}/a b`, "steps"],
+    clearEnv: true,
+    env: { PATH: path, TMPDIR: folder },
+    stderr: "piped",
+    detached: true,
+  });
+}
+
+Deno.test("compare_with.sh: Ctrl-C and SIGTERM take the commit's tree away as well", async () => {
+  for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    await withFolder(async (folder) => {
+      const command = await compareWith(folder, `: > "${folder}/begun"; exec sleep 60`);
+      const running = command.spawn();
+      while (!existsSync(`${folder}/begun`)) await new Promise((resolve) => setTimeout(resolve, 20));
+      // Of a terminal's Ctrl-C all know that belong together.
+      Deno.kill(-running.pid, signal);
+      assert.equal((await running.output()).code, code);
+      assert.ok(existsSync(`${folder}/removed`), signal);
+    });
+  }
+});
+
 Deno.test("compare_with.sh: ten benches in turn, all but the first like it, in a folder with a space in its name", () =>
   withFolder(async (folder) => {
-    const path = `${folder}/programs`;
-    await Deno.mkdir(path);
-    for (const name of ["dirname", "mkdir", "mktemp"]) {
-      await Deno.symlink(`/usr/bin/${name}`, `${path}/${name}`);
-    }
-    const script = (name: string, text: string) =>
-      Deno.writeTextFile(`${path}/${name}`, `#!/bin/sh\n${text}\n`, { mode: 0o755 });
-    // The commit's tree: all that is asked for there.
-    await script("git", `[ "$2" = remove ] || { mkdir -p "$5/tasks"; : > "$5/tasks/compare.ts"; }`);
-    await script(
-      "deno",
+    const command = await compareWith(
+      folder,
       `for word in "$@"; do printf '[%s]' "$word"; last="$word"; done >> "${folder}/log"; echo >> "${folder}/log"
       [ "$3" != bench ] || { mkdir -p "$last"; : > "$last/bench.json"; }`,
     );
-    const { code, stderr } = await new Deno.Command("/bin/sh", {
-      args: [new URL("../tasks/compare_with.sh", import.meta.url).pathname, "HEAD", `${folder}/a b`, "steps"],
-      clearEnv: true,
-      env: { PATH: path, TMPDIR: folder },
-    }).output();
+    const { code, stderr } = await command.output();
     assert.equal(code, 0, new TextDecoder().decode(stderr));
     const lines = (await Deno.readTextFile(`${folder}/log`)).trimEnd().split("\n");
     const bench = (place: string, like: string) =>

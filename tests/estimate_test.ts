@@ -1,6 +1,7 @@
 /** The estimate of a run's cost, compared with the run itself and with counts made by hand. */
 
 import assert from "node:assert/strict";
+import { readCosts } from "../bench/costs_page.ts";
 import { type Adapter, attach } from "../lib/adapters/attach.ts";
 import { bora } from "../lib/adapters/bora.ts";
 import { lora } from "../lib/adapters/lora.ts";
@@ -18,6 +19,7 @@ import { classification } from "../lib/objectives/classification.ts";
 import { language } from "../lib/objectives/language.ts";
 import { objectiveOf } from "../lib/objectives/registry.ts";
 import { readCells } from "../lib/report/cell_table.ts";
+import { median } from "../lib/report/statistics.ts";
 import { makeBatches } from "../lib/run/batches.ts";
 import { FrozenWeights } from "../lib/run/frozen_weights.ts";
 import { estimateTraining } from "../lib/train/estimate.ts";
@@ -226,6 +228,10 @@ Deno.test("reproduce --estimate: the text flags what the adapter cannot bind, an
     "LoRA r 8",
   ]);
   const [line] = stdout.split("\n").filter((line) => line.startsWith("glue"));
+  const costs = await readCosts(new URL("../results/costs.json", import.meta.url).pathname);
+  const reached = median(costs.find(({ name }) => name.startsWith("LoRA step's rate ÷"))!.values);
+  const [, percent] = stdout.match(/a step reaches about (\d+) % of a product's \(results\/costs\.md\)/)!;
+  assert.ok(Math.abs(Number(percent) / 100 - reached) < 0.03, `${percent} %, measured ${reached}`);
   const { device: { limits }, adapter } = await testGpu();
   const bound = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
   assert.match(stdout, new RegExp(`^Adapter  ${adapter.name.replace(/[()]/g, "\\$&")}$`, "m"));

@@ -91,6 +91,10 @@ Deno.test("explain: a decoder's layers and its vocabulary, of a published shape 
 Deno.test("explain: what it cannot be asked", async () => {
   for (
     const [args, message] of [
+      [
+        ["--model", "roberta-base", "--length", "600"],
+        /^--length is 600, and roberta-base reads 512 tokens at most$/m,
+      ],
       [["--device", "phone"], /--device is "phone": give here, software or gpu/],
       [["--device", "toString"], /--device is "toString": give/],
       [["--device", "gpu", "--batch", "0"], /--batch wants a whole number from 1, not 0/],

@@ -17,7 +17,7 @@ import {
 import { copyPackages, writeSources } from "../tasks/gpu/pack.ts";
 import { type Part, parts, type Place } from "../tasks/gpu/parts.ts";
 import { measurePeaks, readPeaks } from "../tasks/gpu/peaks.ts";
-import { folderNameOf, limitOf, runPart } from "../tasks/gpu/run_parts.ts";
+import { earlierParts, folderNameOf, limitOf, runPart } from "../tasks/gpu/run_parts.ts";
 import { runTimed } from "../tasks/gpu/timed_process.ts";
 import { lockFor } from "../tasks/lock.ts";
 import { type GpuRecord, renderGpu } from "../tasks/pages/gpu.ts";
@@ -276,6 +276,24 @@ Deno.test("the page: how each part ended, its figures, and what those that did n
   const soft = { ...record, environment: { ...record.environment, software: true } };
   assert.match(renderGpu(soft), /no figure here is a GPU's/);
 });
+
+Deno.test("parts that an earlier run made keep its machine and commit, where a later one has others", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/gpu.json`;
+    await writeWhole(path, JSON.stringify(record));
+    const [doctor, bench] = record.parts;
+    const same = await earlierParts(path, [{ name: "bench" }], record.environment);
+    assert.deepEqual(same, [doctor]);
+    const later = { ...record.environment, commit: "fedcba9876543210" };
+    const [kept] = await earlierParts(path, [{ name: "bench" }], later);
+    assert.match(kept.origin!, /^Machine: made-up \| GPU, .* Commit 0123456789\.$/);
+    const page = renderGpu({ ...record, environment: later, parts: [kept, bench] });
+    assert.match(page, /^Of an earlier run\. Machine: made-up \\\| GPU, .* Commit 0123456789\.$/m);
+    // Again later, and then at the first commit again.
+    await writeWhole(path, JSON.stringify({ ...record, environment: later, parts: [kept, bench] }));
+    assert.deepEqual(await earlierParts(path, [{ name: "bench" }], later), [kept]);
+    assert.deepEqual(await earlierParts(path, [{ name: "bench" }], record.environment), [doctor]);
+  }));
 
 Deno.test("an unknown part, no folder, and options that a pack has no use for are mistakes on the command line", async () => {
   for (

@@ -49,9 +49,9 @@ Deno.test("a step on made weights loses about ln V, and takes the memory that is
 Deno.test("deno task decoders keeps the runs of other layers, replaces its own, and names mistakes", () =>
   withFolder(async (out) => {
     const model = "HuggingFaceTB/SmolLM2-135M";
-    const small = ["--model", model, "--tokens", "8", "--new-tokens", "2", "--out", out];
-    for (const layers of ["1", "2", "1"]) {
-      const { code, stderr } = await runTask("decoders", [...small, "--layers", layers]);
+    const small = ["--model", model, "--new-tokens", "2", "--out", out];
+    for (const [layers, tokens] of [["1", "8"], ["2", "8"], ["1", "12"]]) {
+      const { code, stderr } = await runTask("decoders", [...small, "--layers", layers, "--tokens", tokens]);
       assert.equal(code, 0, stderr);
     }
     const { runs } = JSON.parse(await Deno.readTextFile(`${out}/decoders.json`));
@@ -59,6 +59,8 @@ Deno.test("deno task decoders keeps the runs of other layers, replaces its own, 
     assert.equal(runs[0].whole.parameters, 134_515_008);
     const page = await Deno.readTextFile(`${out}/decoders.md`);
     assert.match(page, /\| HuggingFaceTB\/SmolLM2-135M +\| +1 of 30 \|/);
+    assert.match(page, /on a text of 8 \(HuggingFaceTB\/SmolLM2-135M, 1 of 30 layers: 12\) tokens/);
+    assert.match(page, /; then 2 tokens written after a prompt/);
     for (
       const [args, message] of [
         [["--model", "gpt2"], /no decoder "gpt2"; have meta-llama\/Llama-2-7b-hf/],

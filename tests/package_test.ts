@@ -10,8 +10,10 @@ import { drivers } from "../tasks/conformance/drivers.ts";
 import { Deno as denoInNode } from "../tasks/package/runtime/deno_in_node.ts";
 import fixture from "./fixtures/bert_reference.json" with { type: "json" };
 import { readings } from "./package/readings.js";
+import { changes } from "./support/command.ts";
 import { cases, writeDecoder } from "./support/decoder_reference.ts";
 import { FakeHub } from "./support/fake_hub.ts";
+import { withFolder } from "./support/files.ts";
 import { suiteRows, writeGlueParquet } from "./support/glue_folders.ts";
 import { findNode, installPackage, missingTools, output, tools } from "./support/installed_package.ts";
 import { writeCheckpoint } from "./support/seeded_checkpoint.ts";
@@ -76,6 +78,27 @@ Deno.test("deno.json, the library and the changes tell one version", async () =>
   assert.equal(config.version, version);
   const [, latest] = (await Deno.readTextFile(new URL("CHANGELOG.md", root))).match(/^## (\S+)/m)!;
   assert.equal(latest, version);
+});
+
+Deno.test({
+  name: "deno task package: stopped by Ctrl-C it leaves nothing that would be in the next one's way",
+  ignore: Boolean(needs.bundler || needs.types),
+  fn: () =>
+    withFolder(async (folder) => {
+      const program = config.tasks.package.command.split(" ").slice(1);
+      const child = new Deno.Command(Deno.execPath(), {
+        args: [...program, "--out", `${folder}/new/package`],
+        cwd: root,
+        env: { NO_COLOR: "1" },
+        stderr: "piped",
+      }).spawn();
+      await changes(`${folder}/new/package.part`, 1);
+      child.kill("SIGINT");
+      const { code, stderr } = await child.output();
+      assert.equal(code, 130);
+      assert.match(new TextDecoder().decode(stderr), /Stopped\. Nothing is written to .*new\/package\.\n$/);
+      assert.deepEqual([...Deno.readDirSync(folder)], []);
+    }),
 });
 
 packageTest("in Node each entry point exports what its module does", ["node"], async (folder) => {

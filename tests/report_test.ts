@@ -43,6 +43,11 @@ Deno.test("a table and its cells survive a round trip; a broken record is refuse
       await Deno.writeTextFile(path, JSON.stringify(broken));
       await assert.rejects(() => readCells(path), new RegExp(`first-table.json: ${field}: `), field);
     }
+    await Deno.writeTextFile(path, JSON.stringify({ ...table, schemaVersion: 3 }));
+    await assert.rejects(
+      () => readCells(path),
+      /Expected 2 but received 3: another version of this library wrote the file; make it again, or /,
+    );
   }));
 
 Deno.test("a write that fails leaves the old file whole", async () => {

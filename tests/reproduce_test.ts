@@ -288,6 +288,12 @@ Deno.test("reproduce, report and flops: a mistake on the command line lists what
         /first-table is for encoders, and smollm2 is a decoder; .*decoders, /,
       ],
       ["reproduce", ["--model", ""], /--model is empty: name a model, or leave it out/],
+      [
+        "reproduce",
+        ["--task", "kinds", "--list"],
+        /first-table is for encoders, and kinds a task for decoders/,
+      ],
+      ["reproduce", ["glue", "--data", "", "--list"], /--data is empty: name a folder, or leave it out/],
       ["reproduce", ["--rate", ""], /--rate goes with --estimate/],
       ["flops", ["--model", "GPT-2"], /no model "GPT-2"; have USE-lite, minilm, RoBERTa-base/],
     ] as const

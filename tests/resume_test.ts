@@ -503,6 +503,21 @@ Deno.test("kill -9 before 20 random steps, resumed each time: metrics and adapte
   }
 });
 
+/** Changes a checkpoint to one whose steps took so many seconds more. */
+async function addSeconds(path: string, seconds: number): Promise<void> {
+  const { tensors, metadata } = await readSafetensors(path);
+  const { run, ...notes } = JSON.parse(metadata.notes);
+  const saved = JSON.parse(run);
+  const later = JSON.stringify({ ...saved, trainSeconds: saved.trainSeconds + seconds });
+  const weights = [...tensors].map(([name, own]) =>
+    [name, { shape: own.shape, data: toFloat32(own) }] as const
+  );
+  await writeSafetensors(path, new Map(weights), {
+    ...metadata,
+    notes: JSON.stringify({ ...notes, run: later }),
+  });
+}
+
 Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, of a run that was not stopped", async () => {
   const folder = await Deno.makeTempDir();
   await writeCheckpoint(`${folder}/bert`, tinyBert);
@@ -532,6 +547,7 @@ Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, 
   const said = new TextDecoder().decode((await resumed.output()).stderr);
   assert.match(said, /Stopped\. The same command goes on from the last checkpoint/);
   await Deno.writeFile(checkpoint, left);
+  await addSeconds(checkpoint, 1000);
 
   // The golden steps of both rows are 16 steps.
   await runKilled(args("stopped", "--resume"), randomNumbers(2, 60).map((step) => 16 + step));
@@ -540,6 +556,8 @@ Deno.test("reproduce --resume after kill -9 and Ctrl-C: the cells, and the log, 
   const logOf = (out: string) => Deno.readTextFile(`${folder}/${out}/glue.log.jsonl`);
   assert.equal(await cellsOf("stopped"), await cellsOf("whole"));
   assert.equal(await logOf("stopped"), await logOf("whole"));
+  const [{ times: { trainSeconds, wallSeconds } }] = await readCells(`${folder}/stopped/glue.json`);
+  assert.ok(trainSeconds > 1000 && wallSeconds > trainSeconds, `${wallSeconds} s with those before the stop`);
 
   // The state that a stop between writing the cell and naming it in the table's record leaves behind: a cell
   // that no record names, and its checkpoint, which no other cell may use.

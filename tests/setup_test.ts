@@ -72,6 +72,15 @@ Deno.test("set-up that cannot fetch Deno says what to do about certificates", as
   assert.equal(code, 1);
 });
 
+Deno.test("set-up says the megabytes that README says", async () => {
+  const textOf = (path: string) => Deno.readTextFile(new URL(path, root));
+  const [, fetched, cached] = (await textOf("README.md")).match(/npm packages \((\d+) MB; (\d+) MB in/)!;
+  assert.match(
+    await textOf("tasks/setup.sh"),
+    new RegExp(`: ${fetched} MB to download, ${cached} MB in Deno's cache, once`),
+  );
+});
+
 Deno.test("a command that opens an adapter opens no driver of OpenGL's, and prints nothing of its own in a container", async () => {
   const { XDG_RUNTIME_DIR: _, DENO_WEBGPU_BACKEND: __, ...env } = Deno.env.toObject();
   const program = `import "${new URL("tasks/usage.ts", root)}"; await navigator.gpu.requestAdapter();

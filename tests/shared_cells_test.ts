@@ -189,7 +189,7 @@ Deno.test("deno task report: a cell that is lacking is told with its row before 
     assert.equal(code, 1);
     assert.match(
       stderr,
-      /one\/cells has no cell of .* on supersense with seed \d, which headline\.json names: run/,
+      /one\/cells has no cell of .* on supersense with seed \d, which .*headline\.json names: run/,
     );
     assert.ok(!existsSync(`${folder}/both/headline.json`));
   }));

@@ -6,7 +6,9 @@
 import assert from "node:assert/strict";
 import { makeFolder, readText } from "../lib/files.ts";
 import { profileOf } from "../tasks/planned_cells.ts";
+import { help } from "../tasks/reproduce/arguments.ts";
 import { firstTable } from "../tasks/tables/first.ts";
+import { tables } from "../tasks/tables/registry.ts";
 import { runTask } from "./support/command.ts";
 import configuration from "../deno.json" with { type: "json" };
 
@@ -39,6 +41,14 @@ Deno.test("export: a rank that is none is a mistake on its line, before a model 
     const { code, stderr } = await runTask("export", [...from, "--rank", rank]);
     assert.match(stderr, new RegExp(`^--rank wants a whole number from 1, not ${rank}\\n$`));
     assert.equal(code, 2);
+  }
+});
+
+Deno.test("reproduce --help names every profile of its tables", () => {
+  const [own] = help.match(/--profile NAME.*?(?=\n {2}--)/s)!;
+  for (const { profiles } of tables) {
+    const names = Array.isArray(profiles) ? profiles : Object.keys(profiles);
+    for (const name of names) assert.match(own, new RegExp(`\\b${name}\\b`));
   }
 });
 

@@ -407,31 +407,6 @@ Deno.test("methods that compute with the base's weights say so: on a packed deco
   }
 });
 
-Deno.test("reproduce --estimate says what a decoder's rows and tokens are counted of: files, or published sizes", () =>
-  withFolder(async (folder) => {
-    await writeTinyDecoder(`${folder}/tiny`);
-    await writeLlmAdaptersFiles(`${folder}/data`);
-    const basisOf = async (...sources: string[]) => {
-      const args = ["commonsense", ...sources, "--profile", "smoke", "--method", "LoRA r 8", "--estimate"];
-      const { code, stdout, stderr } = await runTask("reproduce", args, noAdapter);
-      assert.equal(code, 0, stderr);
-      return stdout.match(/^Basis +(.*)$/m)![1];
-    };
-    const read = "rows and texts of the data's own files";
-    const published =
-      "by their published sizes, all texts of their mean length but one of the most tokens, 4.5 characters a token";
-    const [model, data] = [["--model", `${folder}/tiny`], ["--data", `${folder}/data`]];
-    assert.equal(await basisOf(...model), `data sets ${published}`, "its tokenizer has nothing to read");
-    assert.equal(
-      await basisOf(...model, ...data),
-      `${read}, tokens by the model's tokenizer; tests ${published}`,
-    );
-    assert.equal(
-      await basisOf("--model", "llama-3-8b", ...data),
-      `${read}, 4.5 characters a token; tests ${published}`,
-    );
-  }));
-
 Deno.test("reproduce --estimate: the paper's tables on its models, without weights, data or adapter", async () => {
   for (const [table, sets] of [["commonsense", commonsenseSets], ["math", mathSets]] as const) {
     const args = [table, "--model", "llama-3-8b", "--profile", "paper", "--list", "--estimate", "--method"];
@@ -462,3 +437,50 @@ Deno.test("reproduce --estimate: the paper's tables on its models, without weigh
   const mixed = await runTask("reproduce", ["math", "headline", "--estimate"], noAdapter);
   assert.match(mixed.stderr, /estimated apart/);
 });
+
+Deno.test("reproduce --estimate of a decoder says what its figures are of, and shows the storage that --packing names", () =>
+  withFolder(async (folder) => {
+    await writeTinyDecoder(`${folder}/tiny`);
+    await writeLlmAdaptersFiles(`${folder}/data`);
+    const own = [
+      "--model",
+      `${folder}/tiny`,
+      "--profile",
+      "smoke",
+      "--method",
+      "LoRA r 8",
+      "--method",
+      "DoRA",
+    ];
+    const estimated = (table: string, ...more: string[]) =>
+      run(table, ...own, "--estimate", "--rate", "1", ...more);
+    const published =
+      "by their published sizes, all texts of their mean length but one of the most tokens, 4.5 characters a token";
+    const files = "rows and texts of the data's own files, tokens by the model's tokenizer";
+    const basisOf = (text: string) => text.match(/^Basis +(.*)$/m)![1];
+    assert.equal(basisOf(await estimated("commonsense")), `data sets ${published}`);
+    assert.equal(
+      basisOf(await estimated("commonsense", "--data", `${folder}/data`)),
+      `to train on ${files}; tests ${published}`,
+    );
+    const withoutTokenizer = ["--model", "llama-3-8b", "--method", "LoRA r 8", "--profile", "smoke"];
+    assert.equal(
+      basisOf(
+        await run(
+          "commonsense",
+          ...withoutTokenizer,
+          "--data",
+          `${folder}/data`,
+          "--estimate",
+          "--rate",
+          "1",
+        ),
+      ),
+      `to train on rows and texts of the data's own files, 4.5 characters a token; tests ${published}`,
+    );
+    const text = await estimated("decoders", "--packing", "q8_0");
+    assert.equal(basisOf(text), files);
+    assert.match(text, / hours +q8_0 GiB +fits GiB$/m);
+    assert.match(text, / LoRA r 8 .* 0\.0 +24: q8_0, 48: q8_0, 80: q8_0$/m);
+    assert.match(text, / DoRA r 8 .* – +24: nothing, 48: nothing, 80: nothing$/m);
+  }));

@@ -16,7 +16,7 @@ import {
   makeParents,
   readAnyJson,
   readBytes,
-  writeWhole,
+  writeShared,
 } from "../files.ts";
 import { recordOf } from "../record_schema.ts";
 import { packedSchema, packNumbers, unpackNumbers } from "./packed_numbers.ts";
@@ -69,7 +69,7 @@ export class CellStore {
     const path = `${this.folder}/${slug(cell.model)}/${slug(cell.task)}/${slug(cell.method)}-${end}.json`;
     await this.writeLabels(cell, labels);
     await makeParents(path);
-    await writeWhole(path, jsonOf(cell));
+    await writeShared(path, jsonOf(cell));
     this.#paths.set(end, path);
   }
 
@@ -85,14 +85,21 @@ export class CellStore {
     const text = jsonOf({ schemaVersion: 1, task, dataDigest, labels: packed });
     if (await holds(path, text)) return;
     await makeParents(path);
-    await writeWhole(path, text);
+    await writeShared(path, text);
   }
 
   /** The labels of a cell's dev sets. Throws an Error when their file is missing or damaged. */
   async labelsOf(cell: OfData): Promise<DevLabels> {
     const path = this.#labelsPath(cell);
+    if (!await isFile(path)) {
+      throw new Error(
+        `there is no file ${path}, which a cell of ${cell.task} is compared with: run its table again with --resume`,
+      );
+    }
     const found = fitting(path, labelsSchema, await readAnyJson(path, advice));
-    if (found.dataDigest !== cell.dataDigest) throw new Error(`${path} is of other data than its name says`);
+    if (found.dataDigest !== cell.dataDigest) {
+      throw new Error(`${path} is of other data than its name says: ${advice}`);
+    }
     try {
       return Object.fromEntries(
         Object.entries(found.labels).map(([part, packed]) => [part, unpackNumbers(packed)]),

@@ -40,14 +40,18 @@ export async function writeCellTable(path: string, table: CellTable): Promise<vo
 /** The cells of the table whose record is at `path`, in its order. Throws an Error that names a damaged file. */
 export async function readCells(path: string): Promise<Cell[]> {
   const table = await readCellTable(path);
-  return await cellsIn(table, await CellStore.open(folderOf(path)));
+  return await cellsIn(path, table, await CellStore.open(folderOf(path)));
 }
 
 /**
- * The cells of a table, row by row. Throws an Error that names the row when the store lacks one, and the file
- * when one is damaged.
+ * The cells of the table whose record is at `path`, row by row. Throws an Error that names the row when the store lacks one, and the
+ * file when one is damaged.
  */
-export async function cellsIn({ table, profile, rows }: CellTable, store: CellStore): Promise<Cell[]> {
+export async function cellsIn(
+  path: string,
+  { table, profile, rows }: CellTable,
+  store: CellStore,
+): Promise<Cell[]> {
   const known = new Map<string, Promise<DevLabels>>();
   const labelsOf = (cell: StoredCell) => {
     const labels = known.get(cell.dataDigest) ?? store.labelsOf(cell);
@@ -60,7 +64,7 @@ export async function cellsIn({ table, profile, rows }: CellTable, store: CellSt
       const cell = cells.find((cell) => cell.seed === seed);
       if (cell) return { ...cell, table, profile, label, labels: await labelsOf(cell) };
       throw new Error(
-        `${store.folder} has no cell of ${label} on ${task} with seed ${seed}, which ${table}.json names: run ${table} again with --resume`,
+        `${store.folder} has no cell of ${label} on ${task} with seed ${seed}, which ${path} names: run ${table} again with --resume`,
       );
     }));
   }));

@@ -31,7 +31,7 @@ export async function readResults(path: string): Promise<Results> {
     const json = await readAnyJson(file, "make it again, or take it out of the folder");
     if (isTable(json)) {
       const table = fitting(file, cellTableSchema, json);
-      cells.push(...await cellsIn(table, await CellStore.open(folderOf(file))));
+      cells.push(...await cellsIn(file, table, await CellStore.open(folderOf(file))));
     } else if (isBench(json)) benches.push(fitting(file, benchSchema, json));
     else if (isKernels(json)) kernels.push(fitting(file, kernelsSchema, json));
     else if (!isOfStore(file)) leftOut.push(file);

@@ -133,6 +133,11 @@ export async function checkpointedCell(path: string): Promise<string> {
   return (await withAdvice(() => readNotes(path))).cell;
 }
 
+/** Seconds that the steps up to a checkpoint of `fineTune` took. Throws as `checkpointedCell` does. */
+export async function checkpointedSeconds(path: string): Promise<number> {
+  return runIn((await withAdvice(() => readNotes(path))).run).trainSeconds;
+}
+
 /** Runs `read`, and adds advice to the error if it throws. */
 async function withAdvice<T>(read: () => Promise<T>): Promise<T> {
   try {

@@ -44,7 +44,7 @@ export async function serveSite(
       ),
     ),
   );
-  const server = Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, async (request) => {
+  const server = listening(port, async (request) => {
     const { pathname } = new URL(request.url);
     const bundle = bundles.get(pathname);
     if (bundle !== undefined) return contentOf(bundle, "js");
@@ -57,6 +57,16 @@ export async function serveSite(
     url: `http://127.0.0.1:${server.addr.port}/`,
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
+}
+
+/** Serves on a port of this machine. Throws an Error that says what to do when it is taken. */
+function listening(port: number, answer: Deno.ServeHandler<Deno.NetAddr>): Deno.HttpServer<Deno.NetAddr> {
+  try {
+    return Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, answer);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`port ${port} cannot be had (${message}): name another port (--port)`, { cause: error });
+  }
 }
 
 /**

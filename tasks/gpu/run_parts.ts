@@ -1,9 +1,11 @@
 /** Runs the parts one after the other, and keeps what each of them found. */
 
-import { isFile, removeFile, writeWhole } from "../../lib/files.ts";
-import type { PartRecord } from "../pages/gpu.ts";
+import { isFile, readJson, removeFile, writeWhole } from "../../lib/files.ts";
+import { originText } from "../../lib/report/markdown.ts";
+import type { Environment } from "../../lib/report/schema.ts";
+import { gpuSchema, type PartRecord } from "../pages/gpu.ts";
 import type { Figures } from "./figures.ts";
-import type { Part, Place } from "./parts.ts";
+import { type Part, parts, type Place } from "./parts.ts";
 import { runTimed } from "./timed_process.ts";
 
 const root = new URL("../..", import.meta.url);
@@ -37,6 +39,19 @@ export async function fetchImports(part: Part, place: Place): Promise<void> {
   if (!args.some((word) => word.startsWith("--lock="))) return;
   const module = args.findIndex((word) => word.endsWith(".ts"));
   await runTimed([...args.slice(0, module + 1), "--help"], fetchSeconds, root);
+}
+
+/** What the record at `path` keeps of the parts that are not run again, with its origin where that is not this run's `environment`. */
+export async function earlierParts(
+  path: string,
+  chosen: readonly Pick<Part, "name">[],
+  environment: Environment,
+): Promise<PartRecord[]> {
+  if (chosen.length === parts.length || !await isFile(path)) return [];
+  const earlier = await readJson(path, gpuSchema);
+  const [before, now] = [earlier.environment, environment].map(originText);
+  return earlier.parts.filter(({ name }) => chosen.every((part) => part.name !== name))
+    .map(({ origin = before, ...part }) => origin === now ? part : { ...part, origin });
 }
 
 /** Runs a part that has `seconds` at most, and keeps how it ended and what it wrote. */

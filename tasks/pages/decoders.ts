@@ -51,6 +51,14 @@ export type DecoderRunRecord = v.InferOutput<typeof runSchema>;
 const billions = (parameters: number) => `${(parameters / 1e9).toFixed(2)} G`;
 const oneDecimal = (value: number) => value.toFixed(1);
 
+/** The first run's count, and that of each run with another: the record keeps runs that were asked for otherwise. */
+function countsText(runs: readonly DecoderRunRecord[], name: "tokens" | "newTokens"): string {
+  const [{ [name]: first }] = runs;
+  const others = runs.filter((run) => run[name] !== first)
+    .map((run) => `${run.model}, ${run.layers} of ${run.allLayers} layers: ${run[name]}`);
+  return others.length === 0 ? `${first}` : `${first} (${others.join("; ")})`;
+}
+
 function markdownOf({ runs }: v.InferOutput<typeof decodersSchema>): string {
   const measured = runs.map(({ model, layers, allLayers, vocabulary, packing, measured: own }) => [
     model,
@@ -100,7 +108,7 @@ function markdownOf({ runs }: v.InferOutput<typeof decodersSchema>): string {
       freeBytes === undefined ? "" : ` ${gibibytes(freeBytes)} GiB of memory were free.`
     }`
   );
-  const { tokens, newTokens } = runs[0];
+  const [tokens, newTokens] = (["tokens", "newTokens"] as const).map((name) => countsText(runs, name));
   return `# Large decoders
 
 \`deno task decoders\`: shapes of published models, their weights made from a seed on the way to the GPU (no weights are published

@@ -14,6 +14,8 @@ const partSchema = v.object({
   title: v.string(),
   /** What was run. */
   command: v.string(),
+  /** Machine and commit, where they are not the record's: a later run kept the part. */
+  origin: v.optional(v.string()),
   outcome: v.picklist(["done", "failed", "timed out", "not run"]),
   seconds,
   /** The seconds that it had. */
@@ -59,8 +61,9 @@ function summary(parts: readonly PartRecord[]): string {
 
 const indented = (text: string) => text.split("\n").map((line) => `    ${line}`.trimEnd()).join("\n");
 
-function section({ title, outcome, figures, note, output }: PartRecord, own: PartRecord): string {
+function section({ title, outcome, origin, figures, note, output }: PartRecord, own: PartRecord): string {
   const shown = [
+    ...origin === undefined ? [] : [`Of an earlier run. ${origin}`],
     ...figures && figures.rows.length > 0 ? [table(figures.header, figures.rows)] : [],
     ...note === undefined ? [] : [note],
   ];

@@ -18,8 +18,9 @@ Tables (default: ${tables[0].name}):
 ${tables.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 
   --profile NAME   how much to run: smoke (seconds) or default (first-table: ≤ 10 minutes on 2 cores; the others: hours);
-                   glue, commonsense and math also have paper: the published protocol on all data; commonsense by a decoder
-                   also prompted: LLM-Adapters' prompts in place of a cloze, by likelihood and by what is written
+                   approximation, glue, and commonsense by an encoder have full as well: more than default; glue, commonsense
+                   and math paper: the published protocol on all data; commonsense by a decoder prompted: LLM-Adapters'
+                   prompts in place of a cloze, by likelihood and by what is written
   --model SOURCE   use this model instead of the embedded encoder, or of smollm2 in tables for decoders: a folder, a .gguf file,
                    minilm or smollm2 (deno task models fetches them), or an id of the Hugging Face hub. Of commonsense there is
                    a table for encoders and one for decoders: the model decides
@@ -94,6 +95,7 @@ export function readArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parse([...args]);
   const names = positionals.length > 0 ? new Set(positionals) : [tables[0].name];
   if (values.model === "") throw new UsageError("--model is empty: name a model, or leave it out");
+  if (values.data === "") throw new UsageError("--data is empty: name a folder, or leave it out");
   const forDecoder = values.model !== undefined && isDecoderSource(values.model);
   const chosen = [...names].map((name) => tableByName(name, forDecoder));
   checkNumbers(values);

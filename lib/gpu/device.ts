@@ -48,7 +48,9 @@ export interface OpenGpuOptions {
   readonly autotune?: boolean | AutotuneOptions;
   /**
    * How large products on a GPU hold the numbers that they multiply: as f32 (default), or rounded to f16, with sums in f32, which
-   * halves their traffic within the GPU. Values beyond 65504 overflow then. Software drivers compute in f32 in any case.
+   * halves their traffic within the GPU. Values beyond 65504 overflow then, and those below 3e-8 become 0, on some GPUs all below 6e-5:
+   * gradients of a mean over thousands of tokens can be as small, and there is no loss scaling. Software drivers compute in f32 in
+   * any case.
    */
   readonly operands?: "f32" | "f16";
 }

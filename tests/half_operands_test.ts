@@ -109,6 +109,23 @@ Deno.test({
   },
 });
 
+Deno.test("with operands in f16, no kernel that rounds otherwise than the default is offered", () => {
+  for (const subgroupSize of [0, 8, 32]) {
+    for (const [n, k, isRounded] of [[512, 16, true], [8, 13, false]] as const) {
+      const graph = new Graph();
+      const { node } = matmul(graph.weight("x", [512, k], false), graph.weight("W", [k, n], false));
+      const device = { ...traits, subgroupSize, software: false, halfOperands: true };
+      const names = node.op!.variants!(node, device).candidates.map(({ name }) => name);
+      assert.deepEqual(
+        names.filter((name) => name.endsWith("f16 operands") !== isRounded),
+        [],
+        `${subgroupSize} lanes`,
+      );
+      assert.ok(names.length > (isRounded ? 2 : 0));
+    }
+  }
+});
+
 Deno.test("operands that there are not are refused, and not f32", () =>
   assert.rejects(
     () => openGpu({ device, operands: "F16" as "f16", autotune: false }),

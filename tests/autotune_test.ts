@@ -564,27 +564,34 @@ function smallProduct() {
   return { y, values };
 }
 
-Deno.test("without memory for timing, the usual kernels run, and it is said once", async () => {
-  const { y, values } = smallProduct();
-  const cache = `${await Deno.makeTempDir()}/kernels.json`;
-  const reports: string[] = [];
-  const autotune = { seconds: 60, cache, report: (line: string) => reports.push(line) };
-  const { device } = await testGpu();
-  using gpu = await openGpu({
-    device: withoutMemoryFor(device, ({ label }) => label === "autotuner"),
-    autotune,
+for (
+  const [what, refused] of [
+    ["timing", "autotuner"],
+    ["reading what kernels compute", "read autotuner"],
+  ]
+) {
+  Deno.test(`without memory for ${what}, the usual kernels run, and it is said once`, async () => {
+    const { y, values } = smallProduct();
+    const cache = `${await Deno.makeTempDir()}/kernels.json`;
+    const reports: string[] = [];
+    const autotune = { seconds: 60, cache, report: (line: string) => reports.push(line) };
+    const { device } = await testGpu();
+    using gpu = await openGpu({
+      device: withoutMemoryFor(device, ({ label }) => label === refused),
+      autotune,
+    });
+    const usual = await runOnGpu(await testGpu(), [y], values);
+    assert.deepEqual(await runOnGpu(gpu, [y], values), usual);
+    assert.deepEqual(await runOnGpu(gpu, [smallProduct().y], values), usual);
+    assert.equal(reports.length, 1);
+    assert.match(
+      reports[0],
+      /no memory to time the kernels of product NT 32×2048×256.*keeps its usual one here: Out of GPU memory/,
+    );
+    assert.equal(gpu.tuner!.choices.size, 1);
+    await assert.rejects(Deno.stat(cache), Deno.errors.NotFound, "another run may have the memory");
   });
-  const usual = await runOnGpu(await testGpu(), [y], values);
-  assert.deepEqual(await runOnGpu(gpu, [y], values), usual);
-  assert.deepEqual(await runOnGpu(gpu, [smallProduct().y], values), usual);
-  assert.equal(reports.length, 1);
-  assert.match(
-    reports[0],
-    /no memory to time the kernels of product NT 32×2048×256.*keeps its usual one here: Out of GPU memory/,
-  );
-  assert.equal(gpu.tuner!.choices.size, 1);
-  await assert.rejects(Deno.stat(cache), Deno.errors.NotFound, "another run may have the memory");
-});
+}
 
 Deno.test("timing kernels leaves the peak of memory as it is without", async () => {
   const { y, values } = smallProduct();

@@ -150,6 +150,30 @@ Deno.test("a program that has no memory is refused and leaves none taken, and a 
   }
 });
 
+Deno.test("what has no memory to be read into is refused, and the device goes on", async () => {
+  const { device } = await testGpu();
+  using gpu = await openGpu({
+    device: withoutMemoryFor(device, ({ label, size }) => label === "read x" && size > 64),
+    autotune: false,
+  });
+  const buffer = gpu.createBuffer("x", 4096);
+  await assert.rejects(
+    () => gpu.read(buffer, 4096),
+    /^Error: Out of GPU memory: "read x" needs 4096 bytes with 4096 already in use/,
+  );
+  assert.equal(gpu.memory.bytes, 4096);
+  gpu.upload(buffer, Float32Array.of(1, 2));
+  assert.deepEqual(new Float32Array(await gpu.read(buffer, 8)), Float32Array.of(1, 2));
+});
+
+Deno.test("a read outside of its buffer is an error of the device", async () => {
+  const { device } = await testGpu();
+  using gpu = await openGpu({ device, autotune: false });
+  const buffer = gpu.createBuffer("x", 64);
+  await assert.rejects(() => gpu.read(buffer, 64, 64), /WebGPU error on /);
+  assert.throws(() => gpu.check(), /it computes nothing more: open another/);
+});
+
 Deno.test("a device that is lost says so at the next call", async () => {
   using gpu = await openGpu();
   const buffer = gpu.createBuffer("x", 64);

@@ -21,6 +21,18 @@ const halves = new Gpu(device, device.adapterInfo, { ...traits, halfOperands: tr
 const ignore = !traits.f16;
 if (ignore) console.warn(`${adapter.name} has no shader-f16: operands in f16 are not tested`);
 
+/** What a product that holds `value` multiplied by ones makes of it, on average. */
+async function throughProduct(gpu: Gpu, value: number): Promise<number> {
+  const graph = new Graph();
+  const [G, W] = [graph.weight("G", [64, 64], false), graph.weight("W", [64, 64], false)];
+  const values: Values = new Map([
+    ["G", new Float64Array(64 * 64).fill(value)],
+    ["W", new Float64Array(64 * 64).fill(1)],
+  ]);
+  const [product] = await runOnGpu(gpu, [matmul(G, W)], values);
+  return product[0] / 64;
+}
+
 /** A dense product in each layout, one with a low-rank term. */
 function products(graph: Graph): Tensor[] {
   const [m, n, k, r] = [70, 132, 44, 8];
@@ -86,6 +98,32 @@ Deno.test({
       assert.ok(most < 1e-2, `off by ${most}`);
       assert.ok(whole[99] < whole[0] / 2, `${whole[0]} to ${whole[99]}`);
     }),
+});
+
+Deno.test({
+  name: "operands below 3e-8 become 0 as halves, and not in f32",
+  ignore,
+  fn: async () => {
+    assert.equal(await throughProduct(halves, 2.9e-8), 0);
+    assert.ok(Math.abs(await throughProduct(await hardwareGpu(), 2.9e-8) / 2.9e-8 - 1) < 1e-6);
+  },
+});
+
+Deno.test("with operands in f16, no kernel that rounds otherwise than the default is offered", () => {
+  for (const subgroupSize of [0, 8, 32]) {
+    for (const [n, k, isRounded] of [[512, 16, true], [8, 13, false]] as const) {
+      const graph = new Graph();
+      const { node } = matmul(graph.weight("x", [512, k], false), graph.weight("W", [k, n], false));
+      const device = { ...traits, subgroupSize, software: false, halfOperands: true };
+      const names = node.op!.variants!(node, device).candidates.map(({ name }) => name);
+      assert.deepEqual(
+        names.filter((name) => name.endsWith("f16 operands") !== isRounded),
+        [],
+        `${subgroupSize} lanes`,
+      );
+      assert.ok(names.length > (isRounded ? 2 : 0));
+    }
+  }
 });
 
 Deno.test("operands that there are not are refused, and not f32", () =>

@@ -105,7 +105,7 @@ export class Autotuner {
       return undefined;
     }
     using field = made;
-    const { name, tried, complete } = await fastest(
+    const outcome = await fastest(
       gpu,
       field,
       start + this.#left,
@@ -116,6 +116,11 @@ export class Autotuner {
       },
     );
     this.#left -= performance.now() - start;
+    if (outcome instanceof Error) {
+      this.#sayNoRoom(contest, outcome);
+      return undefined;
+    }
+    const { name, tried, complete } = outcome;
     return complete || (hadAll && tried > 1) ? name : undefined;
   }
 
@@ -197,15 +202,15 @@ interface Entrant {
 
 /**
  * The name of the fastest candidate (the default unless another is clearly faster), how many were tried, and
- * whether there was time for all of them and their laps. Throws what the default throws; an error of another
- * candidate is the reason for rejecting it.
+ * whether there was time for all of them and their laps; an Error where there is no memory to read what they compute. Throws what
+ * the default throws; an error of another candidate is the reason for rejecting it.
  */
 async function fastest(
   gpu: Gpu,
   { candidates, results }: Field,
   deadline: number,
   refuse: (name: string, reason: string) => void,
-): Promise<{ name: string; tried: number; complete: boolean }> {
+): Promise<{ name: string; tried: number; complete: boolean } | Error> {
   using programs = new DisposableStack();
   const entrants: Entrant[] = [];
   let expected: readonly Float32Array[] | undefined;
@@ -219,6 +224,7 @@ async function fastest(
     }
     programs.use(program);
     const values = await resultsOf(gpu, program, results);
+    if (values instanceof Error) return values;
     expected ??= values;
     const wrong = firstDifference(values, expected);
     if (wrong !== undefined) {
@@ -254,20 +260,24 @@ async function built(gpu: Gpu, name: string, calls: readonly Call[]): Promise<Pr
 }
 
 /**
- * What the program computes. The results are cleared first, so that a kernel that writes nothing does not
- * pass.
+ * What the program computes; an Error where there is no memory to read it. The results are cleared first, so that a kernel that
+ * writes nothing does not pass.
  */
 async function resultsOf(
   gpu: Gpu,
   program: Program,
   results: readonly BufferView[],
-): Promise<Float32Array[]> {
+): Promise<Float32Array[] | Error> {
   const encoder = gpu.device.createCommandEncoder({ label: "autotuner" });
   for (const { buffer } of results) encoder.clearBuffer(buffer);
   gpu.device.queue.submit([encoder.finish()]);
   program.replay();
   const values: Float32Array[] = [];
-  for (const { buffer, bytes } of results) values.push(new Float32Array(await gpu.read(buffer, bytes)));
+  for (const { buffer, bytes } of results) {
+    const read = await gpu.tryRead(buffer, bytes);
+    if (read instanceof Error) return read;
+    values.push(new Float32Array(read));
+  }
   return values;
 }
 

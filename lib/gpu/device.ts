@@ -21,6 +21,9 @@ export interface AdapterSummary {
 /** Number of values uploaded at a time: wgpu holds a copy of them until the next submit. */
 const uploadPiece = 4 * 2 ** 20;
 
+/** Usage of buffers that are copied into and read. In Node, its names are there only once the caller has assigned them. */
+const stagingUsage = () => GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+
 /** Milliseconds within which a failed read is told that its device was lost. */
 const lostWithin = 100;
 
@@ -45,7 +48,9 @@ export interface OpenGpuOptions {
   readonly autotune?: boolean | AutotuneOptions;
   /**
    * How large products on a GPU hold the numbers that they multiply: as f32 (default), or rounded to f16, with sums in f32, which
-   * halves their traffic within the GPU. Values beyond 65504 overflow then. Software drivers compute in f32 in any case.
+   * halves their traffic within the GPU. Values beyond 65504 overflow then, and those below 3e-8 become 0, on some GPUs all below 6e-5:
+   * gradients of a mean over thousands of tokens can be as small, and there is no loss scaling. Software drivers compute in f32 in
+   * any case.
    */
   readonly operands?: "f32" | "f16";
 }
@@ -223,12 +228,10 @@ export class Gpu implements Disposable {
       software: info.isFallbackAdapter ?? false,
     };
     this.pipelines = new PipelineCache(device, header);
-    device.addEventListener("uncapturederror", (event: Event) => {
-      this.#failure ??= new Error(
-        `WebGPU error on ${this.adapter.name}: ${(event as GPUUncapturedErrorEvent).error.message}\n` +
-          "What this Gpu computed since may be wrong, so it computes nothing more: open another (openGpu).",
-      );
-    });
+    device.addEventListener(
+      "uncapturederror",
+      (event: Event) => this.#fail((event as GPUUncapturedErrorEvent).error),
+    );
     device.lost.then((info) => {
       if (this.#closed) return;
       this.#failure = new Error(
@@ -238,6 +241,14 @@ export class Gpu implements Disposable {
           `${this.adapter.name}. Run it again (deno task reproduce: with --resume); if it happens at once, use a smaller batch.`,
       );
     });
+  }
+
+  /** Keeps the driver's first error for the next `check`. */
+  #fail({ message }: GPUError): void {
+    this.#failure ??= new Error(
+      `WebGPU error on ${this.adapter.name}: ${message}\n` +
+        "What this Gpu computed since may be wrong, so it computes nothing more: open another (openGpu).",
+    );
   }
 
   /** Buffers made and not yet destroyed. */
@@ -370,14 +381,27 @@ export class Gpu implements Disposable {
   /**
    * Reads bytes back. It waits for everything submitted, and the wait itself is slow in Deno: read late and
    * together.
+   * @throws Error when there is no memory to copy them into; the device goes on then.
    */
   async read(buffer: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
+    const read = await this.tryRead(buffer, bytes, offset);
+    if (read instanceof Error) throw read;
+    return read;
+  }
+
+  /** @internal As `read`, but returns the Error where there is no memory to copy the bytes into. */
+  async tryRead(buffer: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer | Error> {
     this.check();
-    const staging = this.createStaging(`read ${buffer.label}`, bytes);
+    const { buffer: staging, refusal } = this.#allocate(`read ${buffer.label}`, bytes, stagingUsage());
     try {
+      // The copy is submitted at once, before what its caller runs next. If the memory was refused, the copy is an error too.
+      this.device.pushErrorScope("validation");
       const encoder = this.device.createCommandEncoder({ label: "read" });
       encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
       this.device.queue.submit([encoder.finish()]);
+      const [refused, invalid] = await Promise.all([refusal, this.device.popErrorScope()]);
+      if (refused) return refused;
+      if (invalid) this.#fail(invalid);
       return await this.readStaging(staging, bytes);
     } finally {
       this.destroyBuffer(staging);
@@ -386,7 +410,7 @@ export class Gpu implements Disposable {
 
   /** A buffer that can be copied into, for `readStaging` and for nothing else. Throws as `createBuffer` does. */
   createStaging(label: string, bytes: number): GPUBuffer {
-    return this.createBuffer(label, bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    return this.createBuffer(label, bytes, stagingUsage());
   }
 
   /** The first bytes of a staging buffer. Waits for everything submitted; until then it is not to be copied into again. */

@@ -243,10 +243,17 @@ function fitting(problem: Problem, device: DeviceTraits): (rule: Rule) => boolea
   return ({ m, n, when }) => within(facts.m, m) && within(facts.n, n) && (when?.(facts) ?? true);
 }
 
+/** Whether a kernel rounds its operands to f16: tiles in workgroup memory hold them as the device asks. */
+function rounds({ kernel }: Tiled, { halfOperands }: DeviceTraits): boolean {
+  return kernel === "workgroup" && halfOperands === true;
+}
+
 /** The rows of the device's table that fit and give the default's bits, the default first. */
 export function rulesFor(problem: Problem, device: DeviceTraits): Rule[] {
   const [first, ...others] = tableOf(device).filter(fitting(problem, device));
-  return first.use.reorders ? [first] : [first, ...others.filter(({ use }) => !use.reorders)];
+  if (first.use.reorders) return [first];
+  const hasItsBits = ({ use }: Rule) => !use.reorders && rounds(use, device) === rounds(first.use, device);
+  return [first, ...others.filter(hasItsBits)];
 }
 
 /** The first row that fits; each table has one for every problem. */

@@ -88,7 +88,11 @@ export async function tune(
     `${split.train.length} examples, ${profile.seeds} seed(s), ${split.dev.length} held out of train; ` +
     `${environment.adapter}, commit ${commitText(environment)}`;
   console.log(
-    JSON.stringify({ [model.name]: { chosenBy: [chosenBy], rates, heldOutScores: scores } }, null, 2),
+    JSON.stringify(
+      { [model.name]: { [task.name]: { chosenBy: [chosenBy], rates, heldOutScores: scores } } },
+      null,
+      2,
+    ),
   );
 }
 

@@ -16,7 +16,7 @@ import pytorch from "./fixtures/pytorch_steps.json" with { type: "json" };
 const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 const readmeMethods = readme.slice(readme.indexOf("### Methods"), readme.indexOf("### Your own encoder"));
 const rows = [...methodsTable.rows, ...ablationTable.rows];
-const rates: Readonly<Record<string, number>> = learningRates.models["USE-lite"].rates;
+const rates: Readonly<Record<string, number>> = learningRates.models["USE-lite"].supersense.rates;
 
 /** The places where `method` is missing, each with what to do there. */
 function lacking(method: Method): string[] {

@@ -80,8 +80,8 @@ Deno.test("reproduce --tune: a cell a rate, in the store of --out; with --resume
       const stdout = await run("reproduce", ...args, ...more);
       return JSON.parse(stdout.slice(stdout.indexOf("\n{\n")));
     };
-    const { "USE-lite": first, ...others } = await chosen();
-    assert.deepEqual(others, {});
+    const { "USE-lite": { supersense: first, ...tasks }, ...others } = await chosen();
+    assert.deepEqual([tasks, others], [{}, {}]);
     assert.match(
       first.chosenBy[0],
       /--tune --profile smoke: supersense, 64 examples, 1 seed\(s\), 32 held out of train/,
@@ -97,7 +97,7 @@ Deno.test("reproduce --tune: a cell a rate, in the store of --out; with --resume
     const kept = [...files, `${out}/first-table-tuning.log.jsonl`];
     const bytesOf = () => Promise.all(kept.map((path) => Deno.readFile(path)));
     const before = await bytesOf();
-    assert.deepEqual((await chosen("--resume"))["USE-lite"], first);
+    assert.deepEqual((await chosen("--resume"))["USE-lite"].supersense, first);
     assert.deepEqual(await jsonFiles(out), files);
     assert.deepEqual(await bytesOf(), before);
   }));
@@ -259,9 +259,17 @@ Deno.test("a page says where its learning rates are from, and has a finding wher
     );
     assert.match(text(at(rated, 0.1)), /not chosen by row: LoRA r 8, BoRA r 8 b 16, without Exp/);
     const tuned = at(rated, 0.01);
-    assert.match(ratesText(headlineTable, tuned), /chosen so, at an end of the grid, .*: MELoRA r 8 b 16/);
+    assert.match(
+      ratesText(headlineTable, tuned),
+      /chosen on examples held out of train, at an end of the grid, .*: MELoRA r 8 b 16/,
+    );
     const other = at(rated, 0.003).map((cell) => ({ ...cell, model: "<Mini>" }));
     assert.match(text(other), /All are those of USE-lite: none was chosen on &lt;Mini&gt;\.$/);
+    const onTask = (task: string) => at(rated, 0.003).map((cell) => ({ ...cell, task }));
+    assert.match(
+      text(onTask("STS-B")),
+      /– chosen on examples held out of supersense: LoRA r 8, BoRA r 8 b 16; /,
+    );
     assert.equal(
       ratesText(glueTable, rated.map((cell) => ({ ...cell, profile: "paper" }))),
       "Learning rates are the protocol's.",
@@ -277,6 +285,53 @@ Deno.test("a page says where its learning rates are from, and has a finding wher
     assert.match(await page(rows!), /\*\*Here:\*\* (agrees|disagrees|within|cannot)/);
     assert.match(await page(rows!.slice(1)), /\*\*Here:\*\* 1 of 4 rows were not run\./);
   }));
+
+Deno.test("a task with rates of its own is trained with them, rows that lack one with those of the model's first task, and the page says so", () => {
+  const models: Record<string, Record<string, unknown>> = learningRates.models;
+  const chosen = (label: string, rate: number, scores: number[]) => ({
+    ...{ chosenBy: ["a test"], rates: { [label]: rate }, heldOutScores: { [label]: scores } },
+  });
+  models["two tasks"] = {
+    supersense: chosen("LoRA r 8", 0.003, [0.6, 0.7, 0.5]),
+    "STS-B": chosen("LoRA r 32", 0.001, [0.8, 0.7, 0]),
+  };
+  try {
+    const model = { ...tinyEncoder(), name: "two tasks" };
+    const { rows, profiles } = glueTable;
+    const rateOf = (label: string, task: string) => {
+      const row = rows.find((own) => own.label === label)!;
+      return trainingOf(profiles.default, row, { ...taskByName("supersense"), name: task }, model)
+        .learningRate;
+    };
+    assert.deepEqual(["SST-2", "STS-B"].map((task) => rateOf("LoRA r 8", task)), [0.003, 0.003]);
+    assert.deepEqual(["SST-2", "STS-B"].map((task) => rateOf("LoRA r 32", task)), [0.003, 0.001]);
+    assert.equal(
+      rateOf("Head only", "STS-B"),
+      learningRates.models["USE-lite"].supersense.rates["Head only"],
+    );
+
+    const labels = ["LoRA r 8", "LoRA r 32"];
+    const cells = madeUpCells({
+      table: "glue",
+      tasks: ["SST-2", "STS-B"],
+      seeds: 1,
+      devExamples: 40,
+      labels,
+    });
+    const trained = cells.map((cell) => ({
+      ...{ ...cell, model: model.name, profile: "default" },
+      training: { ...cell.training, learningRate: rateOf(cell.label, cell.task) },
+    }));
+    assert.equal(
+      ratesText(glueTable, trained),
+      "Learning rates (tasks/learning_rates.json) – on SST-2 chosen on examples held out of supersense: LoRA r 8; " +
+        "not chosen by row: LoRA r 32. Those on STS-B chosen on examples held out of train, at an end of the grid, beyond which " +
+        "another may be better: LoRA r 32; not chosen by row: LoRA r 8.",
+    );
+  } finally {
+    delete models["two tasks"];
+  }
+});
 
 Deno.test("deno task cells: the list has every table of cells but the first and math, with what is done and what there will be", async () => {
   const printed = await withFolder(async (data) => {

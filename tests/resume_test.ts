@@ -174,11 +174,18 @@ Deno.test("a restart that finds no room half-way is taken back, and the run goes
   for (const message of whole.failures) assert.match(message, over);
   for (const failing of ["merge value params", "read trainable moment 1"]) {
     using trainer = await trainerOn(14, {}, restarted);
-    const create = gpu.createBuffer.bind(gpu);
+    const [create, read] = [gpu.createBuffer.bind(gpu), gpu.read.bind(gpu)];
     let times = 0;
-    gpu.createBuffer = (label, bytes, usage) => {
+    const failSecond = (label: string) => {
       if (label === failing && ++times === 2) throw new Error(`no room for ${failing}`);
+    };
+    gpu.createBuffer = (label, bytes, usage) => {
+      failSecond(label);
       return create(label, bytes, usage);
+    };
+    gpu.read = (buffer, bytes, offset) => {
+      failSecond(`read ${buffer.label}`);
+      return read(buffer, bytes, offset);
     };
     try {
       const { failures, weights } = await epochs(trainer);
@@ -186,7 +193,7 @@ Deno.test("a restart that finds no room half-way is taken back, and the run goes
       assert.match(failures[1], over);
       assert.deepEqual(weights, whole.weights, failing);
     } finally {
-      gpu.createBuffer = create;
+      Object.assign(gpu, { createBuffer: create, read });
     }
   }
 });

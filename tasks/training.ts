@@ -84,11 +84,9 @@ export function gridFor({ language }: Model): readonly number[] {
  */
 function tunedRate({ label, tunedAs = label }: Row, { name, language }: Model, task: Task): number {
   const usual = usualModel(language !== undefined);
-  const rates = [name, usual].filter((model) => model in models).flatMap((model) => [
-    models[model][ratedTask(model, task.name)],
-    ...Object.values(models[model]).slice(0, 1),
-  ]);
-  const found = rates.find(({ rates }) => tunedAs in rates);
+  const found = [name, usual].filter((model) => model in models)
+    .flatMap((model) => [models[model][ratedTask(model, task.name)], Object.values(models[model])[0]])
+    .find(({ rates }) => tunedAs in rates);
   if (!found) {
     throw new Error(
       `no learning rate for "${tunedAs}": run --tune and add its choice to tasks/learning_rates.json`,

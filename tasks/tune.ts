@@ -79,9 +79,7 @@ export async function tune(
   );
   const rates = bestRates(scores, grid);
   for (const { label } of rows.filter(({ label }) => !(label in rates))) {
-    console.error(
-      `${label}: training diverges at every rate of the grid, ${grid.join(", ")}: none is chosen`,
-    );
+    console.error(`${label}: none of the rates ${grid.join(", ")} scores above 0, and none is chosen`);
   }
   const { environment, profileName, model } = run;
   const chosenBy = `deno task reproduce ${table.name} --tune --profile ${profileName}: ${task.name}, ` +

@@ -76,7 +76,7 @@ Deno.test("a run that is stopped in a cell after one that diverged goes on with 
     });
   }));
 
-Deno.test("the rate of the best score is chosen, and none where training diverges at all of them", () => {
+Deno.test("the rate of the best score is chosen, and none where no rate scores", () => {
   const scores = { "LoRA r 8": [0.5, 0.7, 0], "LoRA r 32": [0.6, 0.6, 0.4], KronA: [0, 0, 0] };
   assert.deepEqual(bestRates(scores, [1e-3, 3e-3, 1e-2]), { "LoRA r 8": 3e-3, "LoRA r 32": 1e-3 });
 });

@@ -310,8 +310,8 @@ export async function bitsOf(gpu: Gpu, outputs: readonly Tensor[]): Promise<stri
 }
 
 /**
- * Whether fma(a, b, c) is rounded once, as by Mesa 26 and Vulkan's drivers of GPUs; Mesa 25 rounds the product as well. WGSL allows
- * both. The probe is (1 + ε)(1 + ε) − (1 + 2ε) at ε = 2⁻¹², which is ε² or, with the product rounded, 0.
+ * Whether fma(a, b, c) is rounded once, as by Mesa 26; Mesa 25 rounds the product as well. WGSL allows both.
+ * The probe is (1 + ε)(1 + ε) − (1 + 2ε) at ε = 2⁻¹², which is ε² or, with the product rounded, 0.
  */
 export async function roundsFmaOnce(gpu: Gpu): Promise<boolean> {
   const [epsilon, graph] = [2 ** -12, new Graph()];

@@ -37,7 +37,7 @@ function lines(data: string | undefined): readonly (readonly string[])[] {
     ["headline"],
     ["ablation"],
     ["methods"],
-    ["headline", ...miniLm, "--seeds", "5"],
+    ["headline", ...miniLm],
     ["scaling"],
     ["decoders"],
     ...data === undefined ? [] : [

@@ -392,6 +392,10 @@ Deno.test("a field that would change the answer is refused by name, and one that
         [{ max_tokens: 1, max_completion_tokens: 1 }, /give max_tokens or max_completion_tokens, not both/],
       ] as const
     ) await refused(chat(fields), 400, message);
+    for (const field of ["max_tokens", "max_completion_tokens"]) {
+      const { param } = await refused(chat({ max_tokens: undefined, [field]: 61 }), 400, /60 at most/);
+      assert.equal(param, field);
+    }
     const harmless = {
       ...{ user: "me", metadata: {}, store: true, service_tier: "auto", safety_identifier: "x" },
       ...{ n: 1, logprobs: null, echo: false, presence_penalty: 0, logit_bias: {}, suffix: null },

@@ -18,6 +18,8 @@ export interface AskedText {
   readonly input: { readonly prompt: Prompt } | { readonly messages: readonly ChatMessage[] };
   /** Absent where the request leaves it to the server. */
   readonly maxTokens: number | undefined;
+  /** The field of the request that says so. */
+  readonly maxTokensField: "max_tokens" | "max_completion_tokens";
   /** What the server then writes at most, if it may write as many. */
   readonly usualTokens: number;
   readonly sampling: SamplingOptions;
@@ -118,7 +120,8 @@ const chatSchema = v.strictObject({
 export function askedCompletion(body: Uint8Array): AskedText {
   const { prompt, max_tokens, ...rest } = checked(completionSchema, body);
   // 16, as in OpenAI's API.
-  return { ...askedText(rest), input: { prompt }, maxTokens: max_tokens, usualTokens: 16 };
+  const asked = { maxTokens: max_tokens, maxTokensField: "max_tokens", usualTokens: 16 } as const;
+  return { ...askedText(rest), input: { prompt }, ...asked };
 }
 
 /** Reads a body of /v1/chat/completions. Throws an ApiError that names the field. */
@@ -128,7 +131,8 @@ export function askedChat(body: Uint8Array): AskedText {
     throw new ApiError(400, "give max_tokens or max_completion_tokens, not both", null, "max_tokens");
   }
   const maxTokens = max_completion_tokens ?? max_tokens;
-  return { ...askedText(rest), input: { messages }, maxTokens, usualTokens: Infinity };
+  const maxTokensField = max_completion_tokens === undefined ? "max_tokens" : "max_completion_tokens";
+  return { ...askedText(rest), input: { messages }, maxTokens, maxTokensField, usualTokens: Infinity };
 }
 
 type Common = v.InferOutput<v.StrictObjectSchema<typeof common, undefined>>;

@@ -195,7 +195,10 @@ async function sendPieces(
   }
 }
 
-function writerFor({ model, maxTokens }: AskedText, { models, maxTokens: most }: Shared): Writer {
+function writerFor(
+  { model, maxTokens, maxTokensField }: AskedText,
+  { models, maxTokens: most }: Shared,
+): Writer {
   const writer = models.writerOf(model);
   if (!writer) {
     const names = models.names.join(", ");
@@ -206,7 +209,7 @@ function writerFor({ model, maxTokens }: AskedText, { models, maxTokens: most }:
       400,
       `${maxTokens} new tokens are asked for: this server writes ${most} at most (--max-tokens)`,
       null,
-      "max_tokens",
+      maxTokensField,
     );
   }
   return writer;

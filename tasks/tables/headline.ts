@@ -21,7 +21,7 @@ export const headlineTable: Table = {
     default: {
       ...analysisProfiles.default,
       seeds: 5,
-      moreSeeds: { "LoRA r 8": 10, "LoRA r 32": 10, [bora]: 10 },
+      moreSeeds: Object.fromEntries([bora, ...others].map((label) => [label, 10])),
     },
   },
   spectra: spectraRows,

@@ -21,7 +21,7 @@ const rows: readonly Row[] = [
   { label: "LoRA r 32", method: "LoRA", options: { r: 32, alpha: 64 } },
   { label: "DoRA r 8", method: "DoRA", options: { r: 8, alpha: 16 } },
   { label: "MELoRA r 8 b 16", method: "MELoRA", options: blocks },
-  { label: "HydraLoRA r 8 E 3", method: "HydraLoRA", options: { r: 8, alpha: 16, experts: 3 } },
+  { label: "HydraLoRA r 4 E 4", method: "HydraLoRA", options: { r: 4, alpha: 8, experts: 4 } },
   { label: "BoRA r 8 b 8", tunedAs: bora, method: "BoRA", options: { ...blocks, blocks: 8 } },
   { label: bora, method: "BoRA", options: blocks },
   { label: "without Exp", method: "BoRA without Exp", options: blocks },

@@ -249,6 +249,10 @@ Deno.test("rows are cut at their ends; those without anything to learn are left 
     encoded([{ prompt, completion: "a" }], { maxTokens: 256 }),
     /a\.jsonl line 1 and all others have nothing to learn within 256 tokens: allow more/,
   );
+  await assert.rejects(
+    encoded([{ text: "" }]),
+    /a\.jsonl line 1 and all others have nothing to learn: give texts that are not empty/,
+  );
   for (const maxTokens of [-1, 2.5, NaN]) {
     const message = `maxTokens is ${maxTokens}: use a whole number from 1`;
     await assert.rejects(encoded([short], { maxTokens }), { message });

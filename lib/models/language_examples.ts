@@ -158,7 +158,7 @@ function fitted(
     if (texts.some((text) => special.test(text))) notes.spellSpecial.push(where);
     const characters = tokenizer.lost(texts.join(""));
     if (characters.length > 0) notes.lost.push({ where, characters });
-    const all = row.labelled.map((isAnswer, i) => i > 0 && (isAnswer || loss === "all"));
+    const all = learntPlaces(row, loss);
     const labelled = all.slice(0, maxTokens);
     if (!labelled.includes(true)) {
       notes.dropped.push(where);
@@ -168,9 +168,14 @@ function fitted(
     return [{ where, ids: row.ids.slice(0, maxTokens), labelled, promptLength: row.labelled.indexOf(true) }];
   });
   if (examples.length > 0) return { examples, notes };
+  const all = `${rows.at(0)?.where ?? "no row"} and all others have nothing to learn`;
+  const isTooLong = rows.some((row) => learntPlaces(row, loss).includes(true));
   throw new Error(
-    `${
-      rows.at(0)?.where ?? "no row"
-    } and all others have nothing to learn within ${maxTokens} tokens: allow more`,
+    isTooLong ? `${all} within ${maxTokens} tokens: allow more` : `${all}: give texts that are not empty`,
   );
+}
+
+/** Which tokens of a row are learnt. The first is none: nothing tells it. */
+function learntPlaces({ labelled }: EncodedRow, loss: LanguageOptions["loss"]): boolean[] {
+  return labelled.map((isAnswer, i) => i > 0 && (isAnswer || loss === "all"));
 }

@@ -65,10 +65,15 @@ function pathOf(command: Arguments): string {
 async function progressOf(command: Arguments): Promise<string> {
   const path = pathOf(command);
   const rows = await isFile(`${path}.json`) ? (await readCellTable(`${path}.json`)).rows : [];
-  const done = rows.reduce((sum, { seeds }) => sum + seeds.length, 0);
+  const named = new Set(
+    rows.flatMap(({ task, label, seeds }) => seeds.map((seed) => cellName(task, label, seed))),
+  );
   const { jobs } = planFor(command).asked();
-  return `${path}: ${done} of ${jobs.length} cells`;
+  const done = jobs.filter(({ task, row, seed }) => named.has(cellName(task.name, row.label, seed)));
+  return `${path}: ${done.length} of ${jobs.length} cells`;
 }
+
+const cellName = (task: string, row: string, seed: number) => JSON.stringify([task, row, seed]);
 
 /** What the table needs and is not there: its folder of data, or a packaged model with the command that fetches it. */
 async function lackedBy(command: Arguments): Promise<string | undefined> {

@@ -222,6 +222,11 @@ Deno.test("bars and curves name their rows and series", async () => {
   const points = [{ x: 1, y: 0.5, series: "r 8" }, { x: 2, y: 0.7, series: "r 16" }];
   const curves = await curveChart("Curves", { x: "b", y: "score", series: "rank" }, points);
   for (const text of ["r 8", "r 16", "rank", "score"]) assert.ok(curves.includes(text));
+  const namesOfX = new Map([[1, "LoRA"], [2, "two"]]);
+  const named = await curveChart("Curves", { x: "b", y: "score", series: "rank", namesOfX }, points);
+  const ticks = (svg: string) => [...svg.matchAll(/<text[^>]*>([^<]*)/g)].map(([, text]) => text);
+  assert.deepEqual(ticks(named).slice(0, 2), ["LoRA", "two"]);
+  assert.notDeepEqual(ticks(curves).slice(0, 2), ["LoRA", "two"]);
 });
 
 /** A cell that predicts the first of its examples right, as many as `right` says, and the rest wrong. */

@@ -168,6 +168,8 @@ export function curveChart(
     readonly x: string;
     readonly y: string;
     readonly series: string;
+    /** The ticks of x alone, by their labels. */
+    readonly namesOfX?: ReadonlyMap<number, string>;
     readonly linearX?: boolean;
     readonly logY?: boolean;
   },
@@ -185,7 +187,7 @@ export function curveChart(
         field: "x",
         type: "quantitative",
         scale: { type: axes.linearX ? "linear" : "log", nice: false },
-        axis: { title: axes.x, format: "~s" },
+        axis: { title: axes.x, format: "~s", ...axes.namesOfX ? namedTicks(axes.namesOfX) : {} },
       },
       y: {
         field: "y",
@@ -197,6 +199,11 @@ export function curveChart(
       color: { ...seriesColour("tableau10"), legend: seriesLegend(axes.series) },
     },
   });
+}
+
+function namedTicks(names: ReadonlyMap<number, string>) {
+  const labels = JSON.stringify(Object.fromEntries(names));
+  return { values: [...names.keys()], labelExpr: `${labels}[datum.value]` };
 }
 
 /** Points with a legend of their series, and a line for the limit. Both axes are logarithmic. */

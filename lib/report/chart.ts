@@ -168,7 +168,7 @@ export function curveChart(
     readonly x: string;
     readonly y: string;
     readonly series: string;
-    /** The ticks of x alone, by their labels. */
+    /** Labels of x by their places, where there is a tick each and no other. */
     readonly namesOfX?: ReadonlyMap<number, string>;
     readonly linearX?: boolean;
     readonly logY?: boolean;

@@ -33,7 +33,7 @@ const boraRows: readonly Row[] = ranks.flatMap((r) =>
 
 /** Where the chart has LoRA on its logarithmic axis of blocks. */
 const placeOfLora = 0.5;
-const placesOfBlocks = new Map([[placeOfLora, "LoRA"], ...blockCounts.map((b) => [b, `${b}`] as const)]);
+const namesOfBlocks = new Map([[placeOfLora, "LoRA"], ...blockCounts.map((b) => [b, `${b}`] as const)]);
 
 /** A grid of mean scores in percent, with r in rows and b in columns. */
 function grid(cells: readonly Cell[]): string {
@@ -79,7 +79,7 @@ export const scalingTable: Table = {
       svg: () =>
         curveChart(
           "BoRA by blocks and rank",
-          { x: "blocks b", y: "score on dev, %", series: "rank", namesOfX: placesOfBlocks },
+          { x: "blocks b", y: "score on dev, %", series: "rank", namesOfX: namesOfBlocks },
           cells.map((cell) => ({
             x: cell.method === "LoRA" ? placeOfLora : Number(cell.options.blocks),
             y: 100 * cell.last[cell.headline],

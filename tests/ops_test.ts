@@ -6,6 +6,7 @@ import type { BufferView } from "../lib/gpu/program.ts";
 import { compile } from "../lib/graph/compile.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import { interpret, interpretRun } from "../lib/graph/interpret.ts";
+import { activate } from "../lib/graph/ops/activation.ts";
 import { attention } from "../lib/graph/ops/attention.ts";
 import { add } from "../lib/graph/ops/binary.ts";
 import { boraMix } from "../lib/graph/ops/bora.ts";
@@ -22,7 +23,7 @@ import { layerNorm } from "../lib/graph/ops/layer_norm.ts";
 import { reshape, swapAxes } from "../lib/graph/ops/layout.ts";
 import { crossEntropy } from "../lib/graph/ops/losses.ts";
 import { meanPool } from "../lib/graph/ops/mean_pool.ts";
-import { matmul } from "../lib/graph/ops/product/product.ts";
+import { linear, matmul } from "../lib/graph/ops/product/product.ts";
 import { rmsNorm } from "../lib/graph/ops/rms_norm.ts";
 import { rotary, rotaryFrequencies, rotaryTable } from "../lib/graph/ops/rotary.ts";
 import { scaleColumns } from "../lib/graph/ops/scale_columns.ts";
@@ -36,7 +37,7 @@ import {
   runOnGpu,
   type Values,
 } from "../tasks/conformance/op_errors.ts";
-import { checkOp, testGpu } from "./support/ops.ts";
+import { checkOp, hardwareGpu, testGpu } from "./support/ops.ts";
 
 const cube = (graph: Graph) => graph.input("cube", [2, 4, 4]);
 const noMatrix = /wants a matrix, not \[2, 4, 4\] f32/;
@@ -153,6 +154,30 @@ Deno.test("a program has outputs, of one graph, and a buffer for each weight", a
   await assert.rejects(compile(gpu, [y], options), /it: `weights` has no buffer for "y"/);
   assert.throws(() => interpretRun([], new Map()), /interpretRun has no outputs/);
 });
+
+for (const activation of ["relu", "tanh"] as const) {
+  Deno.test(`${activation} of NaN is NaN, alone and in a product: what a broken model says is not to look sound`, async () => {
+    for (const device of [await testGpu(), await hardwareGpu()]) {
+      for (const width of [3, 4]) {
+        const graph = new Graph();
+        const x = graph.input("x", [2, width]);
+        const outputs = [
+          activate(activation, x),
+          linear(x, graph.input("W", [width, width]), { activation }),
+        ];
+        const values: Values = new Map([
+          ["x", Float64Array.from({ length: 2 * width }, (_, i) => i === 1 ? NaN : 2 - i)],
+          ["W", new Float64Array(width * width).fill(0.5)],
+        ]);
+        const expected = interpret(outputs, values);
+        assert.equal(expected[1].filter(Number.isNaN).length, width);
+        for (const [i, actual] of (await runOnGpu(device, outputs, values)).entries()) {
+          assert.deepEqual(Array.from(actual, Number.isNaN), Array.from(expected[i], Number.isNaN));
+        }
+      }
+    }
+  });
+}
 
 Deno.test("causal attention is attention over the tokens so far, a shared key head the same as copies of it", () => {
   const [length, heads, kvHeads, width] = [5, 4, 2, 4];

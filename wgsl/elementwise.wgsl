@@ -26,6 +26,18 @@ struct Params {
 #include "index.wgsl"
 
 #include "gelu.wgsl"
+#if FUNCTION < 2
+
+#include "activation.wgsl"
+
+fn activated(v: vec4f) -> vec4f {
+#if FUNCTION == 0
+  return relu(v);
+#else
+  return safe_tanh(v);
+#end
+}
+#end
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -38,11 +50,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 #else
   let v = x[i];
 #end
-#if FUNCTION == 0
-  out[i] = max(v, Value(0.0));
+#if FUNCTION < 2 && WIDTH == 4
+  out[i] = activated(v);
 #end
-#if FUNCTION == 1
-  out[i] = tanh(clamp(v, Value(-15.0), Value(15.0)));
+#if FUNCTION < 2 && WIDTH == 1
+  out[i] = activated(vec4f(v)).x;
 #end
 #if FUNCTION == 2
   out[i] = gelu(v);

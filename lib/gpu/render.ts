@@ -11,6 +11,7 @@
  * EXPR is integer arithmetic (`+ - * / %`, comparisons, `&& || !`, parentheses) over the defines.
  */
 
+import activation from "../../wgsl/include/activation.wgsl" with { type: "text" };
 import attention from "../../wgsl/include/attention.wgsl" with { type: "text" };
 import cache from "../../wgsl/include/cache.wgsl" with { type: "text" };
 import gated from "../../wgsl/include/gated.wgsl" with { type: "text" };
@@ -30,6 +31,7 @@ import { evaluateExpression } from "./expression.ts";
 export type Defines = Readonly<Record<string, number>>;
 
 const includes: Readonly<Record<string, string>> = {
+  "activation.wgsl": activation,
   "attention.wgsl": attention,
   "cache.wgsl": cache,
   "gated.wgsl": gated,

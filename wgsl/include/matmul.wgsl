@@ -96,6 +96,10 @@ fn load_b(i: u32) -> vec4f {
 }
 #end
 
+#if ACTIVATION
+#include "activation.wgsl"
+#end
+
 #if GELU || SLOPE == 3
 #include "gelu.wgsl"
 #end
@@ -131,10 +135,10 @@ fn finish(value: vec4f, bias_here: vec4f) -> vec4f {
   v += bias_here;
 #end
 #if ACTIVATION == 1
-  v = max(v, vec4f(0.0));
+  v = relu(v);
 #end
 #if ACTIVATION == 2
-  v = tanh(clamp(v, vec4f(-15.0), vec4f(15.0)));
+  v = safe_tanh(v);
 #end
   return v;
 }

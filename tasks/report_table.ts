@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import { writeTogether } from "../lib/files.ts";
 import { type CellRow, type CellTable, readCells } from "../lib/report/cell_table.ts";
 import { cellsBySet } from "../lib/report/cells_by_set.ts";
-import { compareTo } from "../lib/report/comparison.ts";
+import { comparisonSections } from "../lib/report/comparison.ts";
 import { escapedRecord, renderMarkdown } from "../lib/report/markdown.ts";
 import { named, type Page, type PageFiles } from "../lib/report/page.ts";
 import type { Cell, Settings } from "../lib/report/schema.ts";
@@ -129,8 +129,7 @@ async function filesOf(table: Table, cells: readonly Cell[], file: string): Prom
   const images = charts.map(({ name, caption }) => `![${caption}](${file}${name}.svg)`);
   const sections = [
     ...(table.finding ? [`**The paper:** ${table.finding.paper}\n\n**Here:** ${hereOf(table, bySet)}`] : []),
-    ...(await table.sections?.(bySet) ??
-      [`## Compared with ${reference}\n\n${compareTo(reference, bySet)}`]),
+    ...(await table.sections?.(bySet) ?? comparisonSections(reference, bySet)),
     ...images,
   ];
   const markdown = renderMarkdown(table.title, shown, ratesText(table, cells), sections, table.data?.setting);

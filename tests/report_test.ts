@@ -6,7 +6,7 @@ import { objectives } from "../lib/objectives/registry.ts";
 import { readBench } from "../lib/report/bench_schema.ts";
 import { readCells, readCellTable } from "../lib/report/cell_table.ts";
 import { barChart, curveChart, parameterChart, pointsOf } from "../lib/report/chart.ts";
-import { claimsText, compareTo } from "../lib/report/comparison.ts";
+import { claimsText, compareTo, comparisonSections } from "../lib/report/comparison.ts";
 import { commitText, originText, renderMarkdown } from "../lib/report/markdown.ts";
 import { packNumbers } from "../lib/report/packed_numbers.ts";
 import { readResults } from "../lib/report/results.ts";
@@ -316,6 +316,36 @@ Deno.test("among many rows better and worse go by Holm's p, and a row's own seed
   );
   const mirrored = compareTo("BoRA", [...ahead, ...reference]).replaceAll(/ +/g, " ");
   assert.match(mirrored, /\| LoRA r 8 \| 24,576 \| 4 \(3 in common\) \| 53\.8 ± \d\.\d \| −2\.0 ± /);
+});
+
+Deno.test("of several tasks each has its own comparison beside that of the averages, judged by Holm's p over all of them", () => {
+  const rows = (task: string, label: string, right: readonly number[]) =>
+    right.map((count, seed) => ({ ...scoring(label, seed, count), task }));
+  const one = [...rows("wic", "LoRA r 8", [200, 210, 220]), ...rows("wic", "BoRA", [220, 230, 241])];
+  const other = [...rows("spam", "LoRA r 8", [300, 310, 320]), ...rows("spam", "BoRA", [260, 271, 281])];
+  const [average, each, ...none] = comparisonSections("LoRA r 8", [...one, ...other]).map((section) =>
+    section.replaceAll(/ +/g, " ")
+  );
+  assert.deepEqual(none, []);
+  assert.match(
+    average,
+    /^## Compared with LoRA r 8\n[^]*\| BoRA \| 24,576 \| 3 \| 62\.6 ± 6\.\d \| −2\.4 ± \d\.\d \|/,
+  );
+  assert.match(each, /^## Compared with LoRA r 8 on each task\n/);
+  assert.match(each, /\| LoRA r 8 \| wic \| 3 \| 52\.5 ± 6\.2 \| – \|/);
+  assert.match(each, /\| BoRA \| wic \| 3 \| 57\.6 ± 6\.\d \| \+5\.1 ± \d\.\d \| .* \| better \|/);
+  assert.match(each, /\| BoRA \| spam \| 3 \| 67\.7 ± 6\.\d \| −9\.8 ± \d\.\d \| .* \| worse \|/);
+  assert.deepEqual(comparisonSections("LoRA r 8", one), [
+    `## Compared with LoRA r 8\n\n${compareTo("LoRA r 8", one)}`,
+  ]);
+  // What is not certain among many comparisons is not called so.
+  const many = ["a", "b", "c"].flatMap((task) => [
+    ...rows(task, "LoRA r 8", [200, 210, 220, 230]),
+    ...rows(task, "BoRA", [208, 216, 230]),
+    ...Array.from({ length: 14 }, (_, i) => rows(task, `other ${i}`, [203, 208, 221])).flat(),
+  ]);
+  const [, ofMany] = comparisonSections("LoRA r 8", many);
+  assert.match(ofMany.replaceAll(/ +/g, " "), /\| BoRA \| a \| 3 \| .* \| cannot tell \|/);
 });
 
 Deno.test("a seed that lacks a task is left out of means, tests and charts", () => {

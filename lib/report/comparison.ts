@@ -161,6 +161,31 @@ function seedsText(own: number, common: number): string {
 /** Points, rounded up to a tenth. */
 const roundedUp = (points: number) => (Math.ceil(10 * points) / 10).toFixed(1);
 
+/** What a comparison's table says of a row: its difference, its p alone and by Holm, the verdict, and what could have been seen. */
+function comparedColumns(found: Judged | undefined): readonly string[] {
+  if (!found) return ["–", "–", "–", "–", "–"];
+  return [
+    differenceText(found),
+    pText(found.p),
+    pText(found.adjusted),
+    verdictText(found),
+    roundedUp(found.detectable),
+  ];
+}
+
+const comparedHeader = (reference: string) => [`− ${reference}`, "p", "p, Holm", "it is", "could see"];
+
+/** The seeds of a row, those in common with the reference, and its score. */
+function scoredColumns(label: string, cells: readonly Cell[], found: Judged | undefined): readonly string[] {
+  const scores = [...scoresBySeed(cells, label).values()];
+  return [
+    seedsText(scores.length, found?.seeds ?? scores.length),
+    scores.length === 0 ? "–" : scoreText(intervalOf(scores)),
+  ];
+}
+
+const scoredHeader = ["seeds", "score, %"];
+
 /**
  * A table of every row's score and its difference from the reference, with what the difference says and what
  * could have been seen.
@@ -172,35 +197,14 @@ export function compareTo(reference: string, cells: readonly Cell[]): string {
   );
   const rows = labels.map((label, i) => {
     const { adapterParameters } = cells.find((cell) => cell.label === label)!;
-    const scores = [...scoresBySeed(cells, label).values()];
-    const one = found[i];
     return [
       label,
       adapterParameters.toLocaleString("en-US"),
-      seedsText(scores.length, one?.seeds ?? scores.length),
-      scores.length === 0 ? "–" : scoreText(intervalOf(scores)),
-      ...one
-        ? [
-          differenceText(one),
-          pText(one.p),
-          pText(one.adjusted),
-          verdictText(one),
-          roundedUp(one.detectable),
-        ]
-        : ["–", "–", "–", "–", "–"],
+      ...scoredColumns(label, cells, found[i]),
+      ...comparedColumns(found[i]),
     ];
   });
-  const header = [
-    "method",
-    "trainable",
-    "seeds",
-    "score, %",
-    `− ${reference}`,
-    "p",
-    "p, Holm",
-    "it is",
-    "could see",
-  ];
+  const header = ["method", "trainable", ...scoredHeader, ...comparedHeader(reference)];
   const explained =
     "± of a score is a 95 % interval over its seeds alone, ± of a difference one over seeds and dev examples, of which those that both " +
     "rows have are paired (crossed random effects). p is that of each comparison alone, Holm's that of all in this table, by which a row " +
@@ -213,4 +217,29 @@ export function compareTo(reference: string, cells: readonly Cell[]): string {
       "intervals are wider."
     : "";
   return `${table(header, rows)}\n\n${explained}${one}`;
+}
+
+/** A table as that of `compareTo`, of each task for itself. */
+function compareByTask(reference: string, cells: readonly Cell[]): string {
+  const all = [...Map.groupBy(cells, ({ task }) => task)].flatMap(([task, own]) =>
+    [...new Set(own.map(({ label }) => label))].map((label) => ({ task, label, own }))
+  );
+  const found = judged(
+    all.map(({ label, own }) => label === reference ? undefined : rowDifference(label, reference, own)),
+  );
+  const rows = all.map(({ task, label, own }, i) => [
+    label,
+    task,
+    ...scoredColumns(label, own, found[i]),
+    ...comparedColumns(found[i]),
+  ]);
+  return `${table(["method", "task", ...scoredHeader, ...comparedHeader(reference)], rows)}\n\n` +
+    "Holm's p is that of all comparisons in this table.";
+}
+
+/** The sections that compare all rows with the reference: by their averages and, where there are several tasks, on each. */
+export function comparisonSections(reference: string, cells: readonly Cell[]): string[] {
+  const over = `## Compared with ${reference}\n\n${compareTo(reference, cells)}`;
+  if (new Set(cells.map(({ task }) => task)).size === 1) return [over];
+  return [over, `## Compared with ${reference} on each task\n\n${compareByTask(reference, cells)}`];
 }

@@ -1,7 +1,7 @@
 /** What the tables on LLM-Adapters' data for decoders share: the paper's rows, and its figures beside ours. */
 
 import { parameterChart } from "../../lib/report/chart.ts";
-import { claimsText, compareTo } from "../../lib/report/comparison.ts";
+import { claimsText, comparisonSections } from "../../lib/report/comparison.ts";
 import { table } from "../../lib/report/markdown.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { meanScore } from "../../lib/report/scores.ts";
@@ -75,7 +75,7 @@ export function writtenTable(
     },
     sections: (cells) => [
       scoringText(cells),
-      `## Compared with ${lora}\n\n${compareTo(lora, cells)}`,
+      ...comparisonSections(lora, cells),
       `## Beside the paper's averages\n\n${besidePublished(published, averaged, cells)}`,
     ],
     charts: (cells) => [

@@ -37,12 +37,13 @@ import {
   runOnGpu,
   type Values,
 } from "../tasks/conformance/op_errors.ts";
-import { checkOp, hardwareGpu, testGpu } from "./support/ops.ts";
+import { checkOp, hardwareGpu, isAttention, testGpu } from "./support/ops.ts";
 
 const cube = (graph: Graph) => graph.input("cube", [2, 4, 4]);
 const noMatrix = /wants a matrix, not \[2, 4, 4\] f32/;
 
-for (const op of opCases) Deno.test(op.name, () => checkOp(op));
+// Attention's are in attention_cases_test.ts.
+for (const op of opCases) if (!isAttention(op)) Deno.test(op.name, () => checkOp(op));
 
 for (
   const { m, n, layouts } of [

@@ -1,6 +1,6 @@
 /**
  * A training step of every family of encoders on the adapter's own kernels: RoBERTa's and BERT's against PyTorch's, USE-lite's
- * against float64. With every op's cases (ops_test.ts) it is what `deno task test:swiftshader` runs.
+ * against float64. With every op's cases (ops_test.ts, attention_cases_test.ts) it is what `deno task test:swiftshader` runs.
  */
 
 import assert from "node:assert/strict";

@@ -1,7 +1,7 @@
 /**
- * Test cases for every op with odd shapes, for any device: `tests/ops_test.ts` makes a test of each, and
- * `deno task conformance` runs each on every driver. Nothing here needs Deno, because Chromium runs it as
- * well.
+ * Test cases for every op with odd shapes, for any device: `tests/ops_test.ts` or for attention
+ * `tests/attention_cases_test.ts` makes a test of each, and `deno task conformance` runs each on every
+ * driver. Nothing here needs Deno, because Chromium runs it as well.
  */
 
 import type { Graph, Tensor } from "../../lib/graph/graph.ts";

@@ -18,6 +18,7 @@ await runCommand(async () => {
       "test",
       "--allow-all",
       "--parallel",
+      "tests/attention_cases_test.ts",
       "tests/ops_test.ts",
       "tests/packing_test.ts",
       "tests/steps_test.ts",

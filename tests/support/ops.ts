@@ -23,6 +23,11 @@ export function hardwareGpu(): Promise<Gpu> {
   );
 }
 
+/** True for the cases of attention, with a cache or without. */
+export function isAttention({ family }: OpCase): boolean {
+  return family === "attention" || family === "cachedAttention";
+}
+
 /** The texts of the kernels that compute `outputs` on a device. */
 function kernelsOn({ traits }: Gpu, outputs: readonly Tensor[]): string {
   const { nodes, inPlace } = plan(outputs);

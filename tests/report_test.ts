@@ -199,7 +199,7 @@ Deno.test("no mean is in bold where rows have other seeds: their means do not sa
   assert.match(page([bora]), /The cell took/);
 });
 
-Deno.test("the chart has a labelled point a method", async () => {
+Deno.test("the chart has a labelled point a method, and a small one for each of several seeds", async () => {
   const cells = [
     madeUpCell(),
     madeUpCell({ seed: 1, last: { accuracy: 0.6 } }),
@@ -211,10 +211,15 @@ Deno.test("the chart has a labelled point a method", async () => {
   ]);
   const svg = await parameterChart("A chart", cells);
   assert.match(svg, /^<svg/);
-  for (const text of ["LoRA r 8", "Head only", "A chart", "head not counted (none at 1,000)"]) {
-    assert.ok(svg.includes(text), text);
-  }
+  const said = ["LoRA r 8", "Head only", "A chart", "head not counted (none at 1,000)", "(small: each seed)"];
+  for (const text of said) assert.ok(svg.includes(text), text);
   assert.doesNotMatch(await parameterChart("A chart", cells.slice(0, 2)), /none at/);
+  const scoresOf = (svg: string) =>
+    [...svg.matchAll(/; score: ([\d.]+);/g)].map(([, score]) => Number(score));
+  assert.deepEqual(scoresOf(svg), [50, 60, 50, 55, 50]);
+  const one = await parameterChart("A chart", [cells[0], cells[2]]);
+  assert.deepEqual(scoresOf(one), [50, 50]);
+  assert.ok(!one.includes("each seed"));
 });
 
 Deno.test("bars and curves name their rows and series", async () => {

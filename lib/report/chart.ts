@@ -3,7 +3,7 @@
 import { parse, View } from "npm:vega@6.4.0";
 import { compile, type TopLevelSpec } from "npm:vega-lite@6.5.0";
 import type { Cell } from "./schema.ts";
-import { meanScore } from "./scores.ts";
+import { meanScore, scoresBySeed } from "./scores.ts";
 
 interface Point {
   readonly method: string;
@@ -32,13 +32,17 @@ async function toSvg(spec: TopLevelSpec): Promise<string> {
 }
 
 /**
- * Average score against trainable parameters. Each method has its own colour and shape and is named in the
- * legend, so that labels do not overlap.
+ * Average score against trainable parameters, of several seeds with a small point for each. Each method has its
+ * own colour and shape and is named in the legend, so that labels do not overlap.
  */
 export function parameterChart(title: string, cells: readonly Cell[]): Promise<string> {
   const points = pointsOf(cells);
   const none = placeOfNone(points);
   const values = points.map((point) => ({ ...point, parameters: point.parameters || none }));
+  const ofSeeds = values.flatMap((point) =>
+    scoresBySeed(cells, point.method).values().map((score) => ({ ...point, score })).toArray()
+  );
+  const hasSeeds = ofSeeds.length > values.length;
   const isNone = points.some(({ parameters }) => parameters === 0);
   const domain = points.map(({ method }) => method);
   const shapes = ["circle", "square", "cross", "diamond", "triangle-up", "triangle-down"];
@@ -47,8 +51,17 @@ export function parameterChart(title: string, cells: readonly Cell[]): Promise<s
     height: Math.max(360, 17 * domain.length),
     background: "white",
     title,
-    data: { values },
-    mark: { type: "point", filled: true, size: 90, opacity: 0.8 },
+    layer: [
+      ...(hasSeeds
+        ? [
+          {
+            data: { values: ofSeeds },
+            mark: { type: "point", filled: true, size: 16, opacity: 1 },
+          } as const,
+        ]
+        : []),
+      { data: { values }, mark: { type: "point", filled: true, size: 90, opacity: 0.8 } },
+    ],
     encoding: {
       x: {
         field: "parameters",
@@ -65,7 +78,7 @@ export function parameterChart(title: string, cells: readonly Cell[]): Promise<s
         field: "score",
         type: "quantitative",
         scale: { zero: false, padding: 20 },
-        axis: { title: "average score on dev, %" },
+        axis: { title: `average score on dev, %${hasSeeds ? " (small: each seed)" : ""}` },
       },
       color: {
         field: "method",

@@ -1,7 +1,7 @@
 /** The paper's main rows and its ablation on a small decoder that answers in words. */
 
 import { parameterChart } from "../../lib/report/chart.ts";
-import { claimsText, compareTo } from "../../lib/report/comparison.ts";
+import { claimsText, comparisonSections } from "../../lib/report/comparison.ts";
 import type { TunedTraining } from "../protocols/protocol.ts";
 import { decoderTarget } from "../targets.ts";
 import type { Row, Table } from "./table.ts";
@@ -51,8 +51,8 @@ export const decodersTable: Table = {
   sections: (cells) => [
     `An answer is the kind whose name the model finds the likeliest after “Definition: GLOSS ⏎ Kind:”; the row ${base} was not ` +
     "trained. In training the loss is that of the right name.",
-    `## Compared with LoRA r 8\n\n${compareTo("LoRA r 8", cells)}`,
-    `## Compared with ${bora}\n\n${compareTo(bora, cells)}`,
+    ...comparisonSections("LoRA r 8", cells),
+    ...comparisonSections(bora, cells),
   ],
   charts: (cells) => [
     {

@@ -5,7 +5,7 @@
 
 import { fileURLToPath } from "node:url";
 import { parameterChart } from "../../lib/report/chart.ts";
-import { compareTo } from "../../lib/report/comparison.ts";
+import { compareTo, comparisonSections } from "../../lib/report/comparison.ts";
 import { escapedRecord } from "../../lib/report/markdown.ts";
 import { readCells } from "../../lib/report/cell_table.ts";
 import { isFile } from "../../lib/files.ts";
@@ -42,7 +42,7 @@ export const firstTable: Table = {
     default: { tasks: ["supersense"], train: 4000, dev: 2000, training: 1, seeds: 1 },
   },
   async sections(cells) {
-    return [`## Compared with ${reference}\n\n${compareTo(reference, cells)}`, ...await withMoreData()];
+    return [...comparisonSections(reference, cells), ...await withMoreData()];
   },
   spectra: spectraRows,
   charts: (cells) => [

@@ -4,7 +4,7 @@
  */
 
 import { curveChart } from "../../lib/report/chart.ts";
-import { claimsText, compareTo } from "../../lib/report/comparison.ts";
+import { claimsText, comparisonSections } from "../../lib/report/comparison.ts";
 import type { Cell } from "../../lib/report/schema.ts";
 import { meanScore } from "../../lib/report/scores.ts";
 import { analysisProfiles, spectraRows } from "./profiles.ts";
@@ -71,7 +71,7 @@ export const scalingTable: Table = {
         )
       } The decline at high r is not tested: r 16 and r 32 have one number of blocks.`,
   },
-  sections: (cells) => [grid(cells), `## Compared with LoRA r 8\n\n${compareTo("LoRA r 8", cells)}`],
+  sections: (cells) => [grid(cells), ...comparisonSections("LoRA r 8", cells)],
   charts: (cells) => [
     {
       name: "",

@@ -66,7 +66,7 @@ Deno.test("templates: #if, #else, #for, nesting, and errors with the line", () =
   assert.throws(() => render("x\n${N}\n", {}), /line 2: unknown name "N"/);
   assert.throws(
     () => render('#include "no.wgsl"\n', {}),
-    /line 1: no include "no.wgsl"; have attention.wgsl, .*gelu.wgsl/,
+    /line 1: no include "no.wgsl"; have activation.wgsl, attention.wgsl, .*gelu.wgsl/,
   );
   assert.throws(() => render("#loop\n", {}), /line 1: unknown directive #loop/);
 });

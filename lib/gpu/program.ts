@@ -1,6 +1,7 @@
 /**
  * A program: pipelines, bind groups and grids made once, replayed every step in one compute pass and one
- * submit. A replay makes no buffer, bind group or pipeline: making a bind group takes longer than a dispatch.
+ * submit, or in several where one would take too long. A replay makes no buffer, bind group or pipeline: making a
+ * bind group takes longer than a dispatch.
  */
 
 import type { Gpu } from "./device.ts";
@@ -27,6 +28,8 @@ export interface Call {
   readonly params: Readonly<Record<string, number>>;
   readonly views: Readonly<Record<string, BufferView>>;
   readonly grid: Grid;
+  /** As in a graph's `Dispatch`. */
+  readonly multiplyAdds?: number;
 }
 
 /** A copy made after the dispatches of a replay, such as logits into the evaluation's ring. */
@@ -44,6 +47,30 @@ interface Recorded {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
   readonly grid: Grid;
+  readonly multiplyAdds?: number;
+}
+
+/**
+ * The multiply-adds of a submit, beyond which the next dispatch begins another: half a second at 0.5 TFLOP/s.
+ * Systems reset a GPU whose submit takes too long: Windows after 2 seconds (TdrDelay), Linux's amdgpu after 10
+ * (lockup_timeout).
+ */
+export const submitWork = 1.25e11;
+
+/** The dispatches, in order, by submit; one submit of nothing if there are none. */
+export function inSubmits<T extends Pick<Call, "multiplyAdds">>(dispatches: readonly T[]): T[][] {
+  const submits: T[][] = [[]];
+  let work = 0;
+  for (const dispatch of dispatches) {
+    const { multiplyAdds = 0 } = dispatch;
+    if (work > 0 && work + multiplyAdds > submitWork) {
+      submits.push([]);
+      work = 0;
+    }
+    submits.at(-1)!.push(dispatch);
+    work += multiplyAdds;
+  }
+  return submits;
 }
 
 /** Uniform slots start at multiples of the device's alignment, 256 bytes on every device. */
@@ -80,7 +107,8 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
           : resource(call, variable),
       })),
     });
-    return { label: call.label, pipeline, group, grid: call.grid };
+    const { label, grid, multiplyAdds } = call;
+    return { label, pipeline, group, grid, multiplyAdds };
   });
   checkGrids(label, calls);
   gpu.device.queue.writeBuffer(uniforms, 0, packed);
@@ -105,37 +133,49 @@ function resource(call: Call, variable: string): GPUBufferBinding {
   return { buffer: view.buffer, offset: view.offset, size: Math.max(4, Math.ceil(view.bytes / 4) * 4) };
 }
 
+/** Runs the dispatches in one pass, then the copies, as one submit. */
+function submit(gpu: Gpu, label: string, dispatches: readonly Recorded[], copies: readonly Copy[]): void {
+  const encoder = gpu.device.createCommandEncoder({ label });
+  const pass = encoder.beginComputePass({ label });
+  let current: GPUComputePipeline | undefined;
+  for (const { pipeline, group, grid } of dispatches) {
+    if (pipeline !== current) pass.setPipeline(current = pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+  }
+  pass.end();
+  for (const { from, to, toOffset } of copies) {
+    encoder.copyBufferToBuffer(from.buffer, from.offset, to, toOffset, from.bytes);
+  }
+  gpu.device.queue.submit([encoder.finish()]);
+}
+
 /** A recorded list of dispatches. */
 export class Program implements Disposable {
+  private readonly submits: readonly (readonly Recorded[])[];
+
   /** Prefer `buildProgram`. */
   constructor(
     private readonly gpu: Gpu,
     readonly label: string,
     private readonly recorded: readonly Recorded[],
     private readonly owned: DisposableStack,
-  ) {}
+  ) {
+    this.submits = inSubmits(recorded);
+  }
 
   /** Dispatches in one replay. */
   get dispatches(): number {
     return this.recorded.length;
   }
 
-  /** Submits the whole list once. Does not wait. */
+  /** Runs the whole list once, then `copies`. Does not wait. */
   replay(copies: readonly Copy[] = []): void {
     this.gpu.check();
-    const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
-    const pass = encoder.beginComputePass({ label: this.label });
-    let current: GPUComputePipeline | undefined;
-    for (const { pipeline, group, grid } of this.recorded) {
-      if (pipeline !== current) pass.setPipeline(current = pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+    const last = this.submits.length - 1;
+    for (const [i, dispatches] of this.submits.entries()) {
+      submit(this.gpu, this.label, dispatches, i === last ? copies : []);
     }
-    pass.end();
-    for (const { from, to, toOffset } of copies) {
-      encoder.copyBufferToBuffer(from.buffer, from.offset, to, toOffset, from.bytes);
-    }
-    this.gpu.device.queue.submit([encoder.finish()]);
   }
 
   /** Runs the list with a timestamp around every dispatch; see `profiler.ts`. */

@@ -14,11 +14,14 @@ export function callsOf(
   device: DeviceTraits,
   view: (tensor: Tensor) => BufferView,
 ): Call[] {
-  return node.op!.dispatches(node, inPlace, device).map(({ kernel, params, bindings, grid }) => ({
+  return node.op!.dispatches(node, inPlace, device).map((
+    { kernel, params, bindings, grid, multiplyAdds },
+  ) => ({
     label: `${node.op!.name} ${node.name}`,
     kernel,
     params,
     views: Object.fromEntries(Object.entries(bindings).map(([variable, tensor]) => [variable, view(tensor)])),
     grid,
+    multiplyAdds,
   }));
 }

@@ -63,6 +63,8 @@ export interface Dispatch {
   readonly bindings: Readonly<Record<string, Tensor>>;
   /** How many workgroups. */
   readonly grid: Grid;
+  /** The multiply-adds of a product; absent of launches that are little beside a step's products. */
+  readonly multiplyAdds?: number;
 }
 
 /** @internal Interchangeable kernels for the autotuner. */

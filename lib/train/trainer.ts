@@ -1,6 +1,7 @@
 /**
- * Fine-tunes a head and an adapter on one task. Programs are built before training, every batch is one submit
- * (with gradient accumulation, every step one more), and losses are read only once an epoch.
+ * Fine-tunes a head and an adapter on one task. Programs are built before training, a batch is one submit
+ * (with gradient accumulation, a step is one more; large ones are several, see `gpu/program.ts`), and losses are
+ * read only once an epoch.
  */
 
 import type { Adapter } from "../adapters/attach.ts";

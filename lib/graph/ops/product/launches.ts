@@ -58,19 +58,26 @@ export function launchesOf(
 ): Dispatch[] {
   const { outputs, attrs: { epilogue } } = node;
   const problem = computedProblem(node);
-  const { k, a, b, transposeA, transposeB } = problem;
+  const { m, n, k, a, b, blocks, transposeA, transposeB } = problem;
   const { kernel, grid, joined } = chosen(problem, device);
   const params = paramsOf(node, problem);
   const own = { ...params, ...lowRankParams(epilogue, operands, problem.n) };
   const read = readBindings(node, problem, operands);
   const finish = epilogueBindings(epilogue, operands, outputs, inPlace);
   const defines = definesOf(epilogue, inPlace);
+  const workOf = (rows: number) => m * n * rows * blocks;
   if (joined) {
     // The first launch adds the low-rank term, the second does all else.
     const [parts] = scratchOf(node, device);
     const { v, low, ...others } = finish;
     return [
-      { kernel: kernel(defines), params: own, bindings: { ...read, c: parts, ...v ? { v, low } : {} }, grid },
+      {
+        kernel: kernel(defines),
+        params: own,
+        bindings: { ...read, c: parts, ...v ? { v, low } : {} },
+        grid,
+        multiplyAdds: workOf(k),
+      },
       {
         kernel: joined.kernel({ ...defines, LOW_RANK: 0 }),
         params: { ...params, k: joined.parts },
@@ -80,17 +87,21 @@ export function launchesOf(
     ];
   }
   const piece = pieceOf(epilogue, problem, device);
-  return Array.from({ length: Math.ceil(k / piece) }, (_, i): Dispatch => ({
-    kernel: kernel(i === 0 ? defines : addToOutput),
-    grid,
-    params: {
-      ...i === 0 ? own : params,
-      k: Math.min(piece, k - i * piece),
-      start_a: i * piece * (transposeA ? a.lead : 1),
-      start_b: i * piece * (transposeB ? 1 : b.lead),
-    },
-    bindings: { ...read, c: outputs[0], ...i === 0 ? finish : {} },
-  }));
+  return Array.from({ length: Math.ceil(k / piece) }, (_, i): Dispatch => {
+    const rows = Math.min(piece, k - i * piece);
+    return {
+      kernel: kernel(i === 0 ? defines : addToOutput),
+      grid,
+      params: {
+        ...i === 0 ? own : params,
+        k: rows,
+        start_a: i * piece * (transposeA ? a.lead : 1),
+        start_b: i * piece * (transposeB ? 1 : b.lead),
+      },
+      bindings: { ...read, c: outputs[0], ...i === 0 ? finish : {} },
+      multiplyAdds: workOf(rows),
+    };
+  });
 }
 
 /** The parameters of all kernels, for a sum over all k. */

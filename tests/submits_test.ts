@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { openGpu } from "../lib/gpu/device.ts";
 import { type DeviceTraits, renderKernel } from "../lib/gpu/kernel.ts";
-import { buildProgram, inSubmits, submitWork } from "../lib/gpu/program.ts";
+import { inSubmits, submitWork } from "../lib/gpu/passes.ts";
+import { Profile } from "../lib/gpu/profiler.ts";
+import { buildProgram } from "../lib/gpu/program.ts";
+import { nanosecondsPerTick } from "../lib/gpu/timestamps.ts";
 import { plan } from "../lib/graph/plan.ts";
 import { traceCase } from "../tasks/conformance/op_errors.ts";
 import { opCases } from "../tasks/conformance/op_cases.ts";
@@ -36,7 +39,7 @@ const step = renderKernel({
     "@compute @workgroup_size(1) fn main() { x[0] = x[0] * 3.0 + params.number; }",
 });
 
-Deno.test("in parts the dispatches run in order, and the copies after the last", async () => {
+Deno.test("in parts the dispatches run in order, and the copies after the last; timed as well", async () => {
   using gpu = await openGpu();
   const [x, copied] = ["x", "copied"].map((name) => gpu.createBuffer(name, 4));
   const view = { buffer: x, offset: 0, bytes: 4 };
@@ -49,11 +52,18 @@ Deno.test("in parts the dispatches run in order, and the copies after the last",
   const { queue } = gpu.device;
   const submit = queue.submit.bind(queue);
   queue.submit = (buffers) => (submits++, submit(buffers));
+  const stepped = (x: number) => [0, 1, 2, 3, 4].reduce((sum, number) => sum * 3 + number, x);
   program.replay([{ from: view, to: copied, toOffset: 0 }]);
-  queue.submit = submit;
-  const [value] = new Float32Array(await gpu.read(copied, 4));
-  assert.equal(value, [0, 1, 2, 3, 4].reduce((sum, number) => sum * 3 + number, 0));
   assert.equal(submits, 4);
+  assert.deepEqual([...new Float32Array(await gpu.read(copied, 4))], [stepped(0)]);
+  await nanosecondsPerTick(gpu);
+  submits = 0;
+  const profile = new Profile();
+  await program.profile(profile);
+  queue.submit = submit;
+  assert.ok(submits > 4, `${submits}`);
+  assert.deepEqual(profile.timings.map(({ milliseconds }) => milliseconds >= 0), Array(5).fill(true));
+  assert.deepEqual([...new Float32Array(await gpu.read(x, 4))], [stepped(stepped(0))]);
 });
 
 Deno.test("the launches of a product have its multiply-adds: whole, in pieces of k, and in parts that are joined", () => {

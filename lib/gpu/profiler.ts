@@ -1,7 +1,8 @@
 /** Where a program's time goes: GPU timestamps around every dispatch, or wall time where the device has none. */
 
 import type { Gpu } from "./device.ts";
-import { type Dispatchable, encodePass, nanosecondsPerTick, type Pass, stampsOf } from "./timestamps.ts";
+import { type Dispatchable, encodePass, type Pass } from "./passes.ts";
+import { nanosecondsPerTick, stampsOf } from "./timestamps.ts";
 
 /** Time of one dispatch. */
 export interface Timing {

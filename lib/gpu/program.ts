@@ -6,6 +6,7 @@
 
 import type { Gpu } from "./device.ts";
 import { type Grid, type Kernel, maxGroups, packParams } from "./kernel.ts";
+import { type Dispatchable, encodePass, inSubmits } from "./passes.ts";
 import { type Profile, timePasses } from "./profiler.ts";
 
 /** A range of a buffer, in bytes; `offset` is a multiple of 256. */
@@ -42,37 +43,6 @@ export interface Copy {
   readonly toOffset: number;
 }
 
-interface Recorded {
-  readonly label: string;
-  readonly pipeline: GPUComputePipeline;
-  readonly group: GPUBindGroup;
-  readonly grid: Grid;
-  readonly multiplyAdds?: number;
-}
-
-/**
- * The multiply-adds of a submit, beyond which the next dispatch begins another: half a second at 0.5 TFLOP/s.
- * Systems reset a GPU whose submit takes too long: Windows after 2 seconds (TdrDelay), Linux's amdgpu after 10
- * (lockup_timeout).
- */
-export const submitWork = 1.25e11;
-
-/** The dispatches, in order, by submit; one submit of nothing if there are none. */
-export function inSubmits<T extends Pick<Call, "multiplyAdds">>(dispatches: readonly T[]): T[][] {
-  const submits: T[][] = [[]];
-  let work = 0;
-  for (const dispatch of dispatches) {
-    const { multiplyAdds = 0 } = dispatch;
-    if (work > 0 && work + multiplyAdds > submitWork) {
-      submits.push([]);
-      work = 0;
-    }
-    submits.at(-1)!.push(dispatch);
-    work += multiplyAdds;
-  }
-  return submits;
-}
-
 /** Uniform slots start at multiples of the device's alignment, 256 bytes on every device. */
 const uniformSlot = 256;
 
@@ -94,7 +64,7 @@ export async function buildProgram(gpu: Gpu, label: string, calls: readonly Call
   // A buffer that was refused may not be bound: that is an error of the device, which then computes nothing more.
   await gpu.settled();
   const packed = new Uint8Array(Math.max(1, calls.length) * uniformSlot);
-  const recorded = calls.map((call, i): Recorded => {
+  const recorded = calls.map((call, i): Dispatchable => {
     packed.set(packParams(call.kernel, call.params), i * uniformSlot);
     const { pipeline, layout } = pipelines[i];
     const group = gpu.device.createBindGroup({
@@ -134,16 +104,9 @@ function resource(call: Call, variable: string): GPUBufferBinding {
 }
 
 /** Runs the dispatches in one pass, then the copies, as one submit. */
-function submit(gpu: Gpu, label: string, dispatches: readonly Recorded[], copies: readonly Copy[]): void {
+function submit(gpu: Gpu, label: string, dispatches: readonly Dispatchable[], copies: readonly Copy[]): void {
   const encoder = gpu.device.createCommandEncoder({ label });
-  const pass = encoder.beginComputePass({ label });
-  let current: GPUComputePipeline | undefined;
-  for (const { pipeline, group, grid } of dispatches) {
-    if (pipeline !== current) pass.setPipeline(current = pipeline);
-    pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
-  }
-  pass.end();
+  encodePass(encoder.beginComputePass({ label }), dispatches);
   for (const { from, to, toOffset } of copies) {
     encoder.copyBufferToBuffer(from.buffer, from.offset, to, toOffset, from.bytes);
   }
@@ -152,13 +115,13 @@ function submit(gpu: Gpu, label: string, dispatches: readonly Recorded[], copies
 
 /** A recorded list of dispatches. */
 export class Program implements Disposable {
-  private readonly submits: readonly (readonly Recorded[])[];
+  private readonly submits: readonly (readonly Dispatchable[])[];
 
   /** Prefer `buildProgram`. */
   constructor(
     private readonly gpu: Gpu,
     readonly label: string,
-    private readonly recorded: readonly Recorded[],
+    private readonly recorded: readonly Dispatchable[],
     private readonly owned: DisposableStack,
   ) {
     this.submits = inSubmits(recorded);
@@ -183,7 +146,7 @@ export class Program implements Disposable {
     return profile.run(this.gpu, this.label, this.recorded);
   }
 
-  /** @internal Milliseconds that each of `programs` takes for `repeats` runs, in turn and in one submit (see `timePasses`). */
+  /** @internal Milliseconds that each of `programs` takes for `repeats` runs, in turn (see `timePasses`). */
   static timeInTurn(gpu: Gpu, programs: readonly Program[], repeats: number): Promise<number[]> {
     const passes = programs.map(({ label, recorded }) => ({
       label,

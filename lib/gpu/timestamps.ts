@@ -4,21 +4,7 @@
  */
 
 import type { Gpu } from "./device.ts";
-import type { Grid } from "./kernel.ts";
-
-/** A dispatch of a program. */
-export interface Dispatchable {
-  readonly label: string;
-  readonly pipeline: GPUComputePipeline;
-  readonly group: GPUBindGroup;
-  readonly grid: Grid;
-}
-
-/** Dispatches that are timed together. */
-export interface Pass {
-  readonly label: string;
-  readonly dispatches: readonly Dispatchable[];
-}
+import { encodePass, type Pass, passesInSubmits } from "./passes.ts";
 
 /** The timestamps of passes that were submitted and done at these milliseconds of the clock. */
 export interface Stamps {
@@ -37,33 +23,28 @@ export async function stampsOf(gpu: Gpu, label: string, passes: readonly Pass[])
     bytes,
     GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
   );
+  let stamp = 0;
+  const commands = passesInSubmits(passes).map((some) => {
+    const encoder = gpu.device.createCommandEncoder({ label });
+    for (const { label, dispatches } of some) {
+      const timestampWrites = {
+        querySet: queries,
+        beginningOfPassWriteIndex: stamp++,
+        endOfPassWriteIndex: stamp++,
+      };
+      encodePass(encoder.beginComputePass({ label, timestampWrites }), dispatches);
+    }
+    return encoder.finish();
+  });
   const encoder = gpu.device.createCommandEncoder({ label });
-  for (const [i, { label, dispatches }] of passes.entries()) {
-    const timestampWrites = {
-      querySet: queries,
-      beginningOfPassWriteIndex: 2 * i,
-      endOfPassWriteIndex: 2 * i + 1,
-    };
-    encodePass(encoder.beginComputePass({ label, timestampWrites }), dispatches);
-  }
-  encoder.resolveQuerySet(queries, 0, passes.length * 2, resolved, 0);
+  encoder.resolveQuerySet(queries, 0, stamp, resolved, 0);
   const submitted = performance.now();
-  gpu.device.queue.submit([encoder.finish()]);
+  for (const own of [...commands, encoder.finish()]) gpu.device.queue.submit([own]);
   const ticks = new BigUint64Array(await gpu.read(resolved, bytes));
   const done = performance.now();
   queries.destroy();
   gpu.destroyBuffer(resolved);
   return { submitted, done, ticks };
-}
-
-/** Records the dispatches, and ends the pass. */
-export function encodePass(pass: GPUComputePassEncoder, dispatches: readonly Dispatchable[]): void {
-  for (const { pipeline, group, grid } of dispatches) {
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
-  }
-  pass.end();
 }
 
 /** Milliseconds for which a device's ticks are counted. */

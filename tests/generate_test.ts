@@ -8,7 +8,7 @@ import { byValue, indexOfHighest, keptCount, nextToken, penalize } from "../lib/
 import { BeamSearch, logProbabilitiesOf } from "../lib/generate/beams.ts";
 import type { DecodingParts } from "../lib/generate/decoding.ts";
 import { likeliestContinuations } from "../lib/generate/likeliest_continuations.ts";
-import { mostTexts, textBytes } from "../lib/generate/text_room.ts";
+import { mostTexts, NoRoomError, textBytes } from "../lib/generate/text_room.ts";
 import { checkFinite, tokenLogits } from "../lib/generate/token_logits.ts";
 import { Writer, type WriterOptions } from "../lib/generate/writer.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
@@ -403,7 +403,7 @@ Deno.test("beams and prompts that have no room are refused with how many have", 
       ` are too many here: at most ${most} texts of up to 64 tokens have room at a time; take fewer, or fewer new tokens$`,
     );
     const told = (what: string) => (error: Error) =>
-      error.message.startsWith(what) && room.test(error.message);
+      error instanceof NoRoomError && error.message.startsWith(what) && room.test(error.message);
     const options = { maxTokens: 2 };
     await assert.rejects(
       () => writer.beams([1], { ...options, beams: most + 1 }),
@@ -434,7 +434,9 @@ Deno.test("room that is kept for the next call counts as free, and goes where an
     };
     await assert.rejects(
       write(1, 0.5),
-      /^Error: a text of up to 64 tokens has no room here: take a shorter prompt, /,
+      (error) =>
+        error instanceof NoRoomError &&
+        /^a text of up to 64 tokens has no room here: take a shorter prompt, /.test(error.message),
     );
     await write(2, 2.5);
     const { buffers } = gpu.memory;

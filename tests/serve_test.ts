@@ -7,6 +7,7 @@ import { bora } from "../lib/adapters/bora.ts";
 import { lora } from "../lib/adapters/lora.ts";
 import { saveAdapter, type SavedAdapter } from "../lib/adapters/peft.ts";
 import { openGpu } from "../lib/gpu/device.ts";
+import { NoRoomError } from "../lib/generate/text_room.ts";
 import { type WriteOptions, Writer, type Written } from "../lib/generate/writer.ts";
 import { encodeChat } from "../lib/models/chat_template.ts";
 import { loadDecoder } from "../lib/models/load_decoder.ts";
@@ -605,6 +606,23 @@ Deno.test("an error in one request, before its text or amid it, is told, and the
     assert.match(printed[0], /^Error: the device is out of memory\n +at /);
     const { choices: [{ text }] } = await client.completions.create({ ...greedy, prompt: going });
     assert.equal(text, (await write(going)).text);
+  }));
+
+Deno.test("a request for which there is no room is the client's to shorten: it is not asked again, or printed", () =>
+  withServer(async ({ client, models }) => {
+    models.writerOf("tiny")!.write = () => Promise.reject(new NoRoomError("a text has no room here"));
+    const { error } = console;
+    console.error = (line: string) => assert.fail(line);
+    try {
+      const { code } = await refused(
+        client.completions.create({ ...greedy, prompt: going }),
+        400,
+        /a text has no room here/,
+      );
+      assert.equal(code, "context_length_exceeded");
+    } finally {
+      console.error = error;
+    }
   }));
 
 Deno.test("a server that ends gives up what it is writing and what waits", async () => {

@@ -16,6 +16,9 @@ export interface WantedRoom {
   readonly what: string;
 }
 
+/** There is no room for the texts that are asked for; fewer or shorter ones may have it. */
+export class NoRoomError extends Error {}
+
 /**
  * Room for prompts, or `beams` texts of each, and so many new tokens of its own for each. Throws as `checkPrompts` does.
  */
@@ -70,17 +73,17 @@ export function mostTexts(parts: RoomParts, capacity: number, longest: number, i
   return Math.floor(Math.min(inBuffers, (memoryBytes + idle) / textBytes(parts, capacity)));
 }
 
-/** Throws an Error that says how many texts have room where these have none, even with `idle` bytes freed. */
+/** Throws a NoRoomError that says how many texts have room where these have none, even with `idle` bytes freed. */
 export function checkTexts(parts: RoomParts, { size, longest, what }: WantedRoom, idle = 0): void {
   const { texts, capacity } = size;
   const most = mostTexts(parts, capacity, longest, idle);
   if (most === 0) {
-    throw new Error(
+    throw new NoRoomError(
       `a text of up to ${capacity} tokens has no room here: take a shorter prompt, fewer new tokens, or a cache of f16`,
     );
   }
   if (texts > most) {
-    throw new Error(
+    throw new NoRoomError(
       `${what} are too many here: at most ${most} texts of up to ${capacity} tokens have room at a time; ` +
         "take fewer, or fewer new tokens",
     );

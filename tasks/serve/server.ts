@@ -6,6 +6,7 @@ import { bodyLimit } from "npm:hono@4.13.19/body-limit";
 import { streamSSE } from "npm:hono@4.13.19/streaming";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { NoRoomError } from "../../lib/generate/text_room.ts";
 import type { WriteOptions, Writer, Written } from "../../lib/generate/writer.ts";
 import { encodeChat } from "../../lib/models/chat_template.ts";
 import type { Decoder } from "../../lib/models/model.ts";
@@ -126,6 +127,7 @@ function failed(c: Context, error: ApiError): Response {
 /** What the client is told. An error of the server's own is printed as well. */
 function errorFor(error: Error): ApiError {
   if (error instanceof ApiError) return error;
+  if (error instanceof NoRoomError) return new ApiError(400, error.message, "context_length_exceeded");
   // The client went away before its request's body was whole.
   if ("code" in error && error.code === "ECONNRESET") return clientIsGone();
   console.error(printable(error.stack ?? error.message));

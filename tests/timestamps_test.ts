@@ -39,14 +39,14 @@ class CoarseGpu extends Gpu {
   }
 }
 
-/** The milliseconds of a product, the least of five profiles, and the clock that told them. */
+/** The milliseconds of a product, the least of twenty profiles, and the clock that told them. */
 async function profiled(gpu: Gpu) {
   const graph = new Graph();
   const y = matmul(graph.input("a", [256, 256]), graph.input("b", [256, 256]));
   using compiled = await compile(gpu, [y], { label: "product", weights: () => ({}) as never });
   const times: number[] = [];
   let clock = "";
-  for (let run = 0; run < 5; run++) {
+  for (let run = 0; run < 20; run++) {
     const profile = new Profile();
     await compiled.program.profile(profile);
     clock = profile.clock;

@@ -186,6 +186,13 @@ Deno.test("a correlation that rounds to 0 has no sign in any column", () => {
   assert.doesNotMatch(page, /-0\.0/);
 });
 
+Deno.test("a mean amid two decimals is rounded alike in all columns", () => {
+  const cells = [0.7194375, 0.72025, 0.7188125].map((accuracy, seed) =>
+    madeUpCell({ seed, last: { accuracy }, best: { accuracy } })
+  );
+  assert.match(renderMarkdown("A table", cells, "", []), /\*\*72\.0 ± 0\.2\*\* \(72\.0\) \| +72\.0 \|/);
+});
+
 Deno.test("no mean is in bold where rows have other seeds: their means do not say which is best", () => {
   const bora = madeUpCell({ label: "BoRA", last: { accuracy: 0.55 } });
   const page = (cells: readonly Cell[]) => renderMarkdown("A title", cells, "Rates.", []);

@@ -129,9 +129,9 @@ function targets(cells: readonly Cell[]): string {
 function scores(cells: readonly Cell[], tasks: readonly string[]): string {
   const byMethod = groupBy(cells, (cell) => cell.label);
   const lasts = (own: readonly Cell[], task: string) =>
-    own.filter((cell) => cell.task === task).map((cell) => cell.last[cell.headline]);
+    own.filter((cell) => cell.task === task).map((cell) => 100 * cell.last[cell.headline]);
   const bests = (own: readonly Cell[], task: string) =>
-    own.filter((cell) => cell.task === task).map((cell) => cell.best[cell.headline]);
+    own.filter((cell) => cell.task === task).map((cell) => 100 * cell.best[cell.headline]);
   const seeds = (own: readonly Cell[], task: string) =>
     own.filter((cell) => cell.task === task).map(({ seed }) => seed).toSorted((a, b) => a - b).join(" ");
   // The means of rows with other seeds do not say which is best: their differences do, which pair seeds.
@@ -144,8 +144,8 @@ function scores(cells: readonly Cell[], tasks: readonly string[]): string {
     const columns = tasks.map((task) => {
       const values = lasts(own, task);
       if (values.length === 0) return "–";
-      const text = scoreText(intervalOf(values.map((value) => 100 * value)));
-      return `${mean(values) === top.get(task) ? `**${text}**` : text} (${percent(mean(bests(own, task)))})`;
+      const text = scoreText(intervalOf(values));
+      return `${mean(values) === top.get(task) ? `**${text}**` : text} (${fixed(mean(bests(own, task)), 1)})`;
     });
     const average = meanScore(cells, label);
     const averageText = average === undefined ? "–" : fixed(average, 1);

@@ -46,7 +46,7 @@ export async function compileToSpirv(
       DENO_WEBGPU_BACKEND: "vulkan",
       VK_LAYER_PATH: folder,
       VK_INSTANCE_LAYERS: layerName,
-      VK_ICD_FILENAMES: (await driverFile("lvp"))!,
+      VK_DRIVER_FILES: (await driverFile("lvp"))!,
     },
     stdin: "piped",
     stdout: "piped",

@@ -44,7 +44,7 @@ async function mesaCompiler(
   await provide([compilerOfC, vulkanHeaders, mesaDriver(driver)]);
   const program = `${folder}/pipeline_statistics`;
   await compileC("pipeline_statistics", program, ["-lvulkan"]);
-  const own = { program, env: { ...env, VK_ICD_FILENAMES: (await driverFile(driver))! } };
+  const own = { program, env: { ...env, VK_DRIVER_FILES: (await driverFile(driver))! } };
   const version = await versionOf(own).catch((error) => {
     throw new MissingTarget(`this version of Mesa does not show it: ${error.message}`, { cause: error });
   });

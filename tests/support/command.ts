@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 const root = new URL("../..", import.meta.url);
 
 /** An environment in which Deno finds no adapter. */
-export const noAdapter = { VK_ICD_FILENAMES: "/nowhere.json", DENO_WEBGPU_BACKEND: "vulkan" };
+export const noAdapter = { VK_DRIVER_FILES: "/nowhere.json", DENO_WEBGPU_BACKEND: "vulkan" };
 
 /** What surrounds a command. */
 export interface Surroundings {
